@@ -1,0 +1,194 @@
+//! Close codes and reasons as types that cannot hold what may not travel (RFC 6455 §7.4).
+
+use core::fmt;
+use core::num::NonZeroU16;
+
+use bytestring::ByteString;
+
+/// A close code that may stand in a Close frame: 1000 to 1003, 1007 to 1014, 3000 to 4999.
+///
+/// 1005, 1006 and 1015 say that *no* code came over the wire (RFC 6455 §7.4.1), and have no value
+/// here: [`Closed`](crate::Closed) says the same in words.
+///
+/// ```
+/// use sockless::CloseCode;
+///
+/// assert_eq!(CloseCode::new(1000), Some(CloseCode::NORMAL));
+/// assert_eq!(CloseCode::new(4999).map(CloseCode::get), Some(4999));
+/// assert_eq!(CloseCode::new(1006), None);
+/// ```
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct CloseCode(NonZeroU16);
+
+macro_rules! close_codes {
+    ($($(#[$doc:meta])* $name:ident = $code:literal;)*) => {
+        impl CloseCode {
+            $($(#[$doc])* pub const $name: Self = Self(NonZeroU16::new($code).unwrap());)*
+
+            const fn name(self) -> Option<&'static str> {
+                match self.get() {
+                    $($code => Some(stringify!($name)),)*
+                    _ => None,
+                }
+            }
+        }
+    };
+}
+
+close_codes! {
+    /// 1000: the purpose of the connection has been fulfilled.
+    NORMAL = 1000;
+    /// 1001: a server is going down, or a browser has left the page.
+    GOING_AWAY = 1001;
+    /// 1002: the peer broke the protocol.
+    PROTOCOL_ERROR = 1002;
+    /// 1003: a kind of data arrived that the endpoint cannot accept.
+    UNSUPPORTED_DATA = 1003;
+    /// 1007: data was not what its message's type says, such as text that is not UTF-8.
+    INVALID_PAYLOAD = 1007;
+    /// 1008: a message broke a policy, and no other code fits.
+    POLICY_VIOLATION = 1008;
+    /// 1009: a message was too long to process.
+    MESSAGE_TOO_BIG = 1009;
+    /// 1010: the server did not negotiate an extension that the client needs.
+    EXTENSION_REQUIRED = 1010;
+    /// 1011: the server met an unexpected condition.
+    INTERNAL_ERROR = 1011;
+    /// 1012: the service is restarting (IANA registry).
+    SERVICE_RESTART = 1012;
+    /// 1013: the service is overloaded; try again later (IANA registry).
+    TRY_AGAIN_LATER = 1013;
+    /// 1014: a gateway got a bad answer from the server behind it (IANA registry).
+    BAD_GATEWAY = 1014;
+}
+
+impl CloseCode {
+    /// The code of this number, or `None` when it may not travel.
+    pub const fn new(code: u16) -> Option<Self> {
+        match code {
+            1000..=1003 | 1007..=1014 | 3000..=4999 => match NonZeroU16::new(code) {
+                Some(code) => Some(Self(code)),
+                None => None,
+            },
+            _ => None,
+        }
+    }
+
+    /// The number.
+    pub const fn get(self) -> u16 {
+        self.0.get()
+    }
+}
+
+impl fmt::Debug for CloseCode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.name() {
+            Some(name) => write!(f, "{} ({name})", self.get()),
+            None => write!(f, "{}", self.get()),
+        }
+    }
+}
+
+impl fmt::Display for CloseCode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.get().fmt(f)
+    }
+}
+
+/// The body of a Close frame: a code and a text for people, or nothing at all.
+///
+/// ```
+/// use sockless::{CloseCode, CloseReason};
+///
+/// let reason = CloseReason::new(CloseCode::GOING_AWAY, "restarting");
+/// assert_eq!(reason.to_string(), "1001 restarting");
+/// assert_eq!(CloseReason::EMPTY.code(), None);
+/// ```
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct CloseReason {
+    code: Option<CloseCode>,
+    text: ByteString,
+}
+
+impl CloseReason {
+    /// The longest text in bytes: a control frame holds 125 bytes, and the code takes two
+    /// (RFC 6455 §5.5).
+    pub const MAX_TEXT_LEN: usize = 123;
+
+    /// The body of a Close frame without a payload.
+    pub const EMPTY: Self = Self { code: None, text: ByteString::new() };
+
+    /// A reason of this code and text.
+    ///
+    /// A text over [`MAX_TEXT_LEN`](Self::MAX_TEXT_LEN) bytes is cut at the last character that
+    /// fits.
+    pub fn new(code: CloseCode, text: impl Into<ByteString>) -> Self {
+        let text = text.into();
+        let fits = text.floor_char_boundary(Self::MAX_TEXT_LEN);
+        let text = if fits < text.len() { ByteString::from(&text[..fits]) } else { text };
+        Self { code: Some(code), text }
+    }
+
+    /// The code, or `None` of a Close frame without a payload.
+    pub const fn code(&self) -> Option<CloseCode> {
+        self.code
+    }
+
+    /// The text; empty when there is none.
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+}
+
+impl From<CloseCode> for CloseReason {
+    fn from(code: CloseCode) -> Self {
+        Self { code: Some(code), text: ByteString::new() }
+    }
+}
+
+impl<T: Into<ByteString>> From<(CloseCode, T)> for CloseReason {
+    fn from((code, text): (CloseCode, T)) -> Self {
+        Self::new(code, text)
+    }
+}
+
+impl fmt::Display for CloseReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.code {
+            None => f.write_str("no code"),
+            Some(code) if self.text.is_empty() => code.fmt(f),
+            Some(code) => write!(f, "{code} {}", self.text),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use alloc::string::ToString;
+
+    use super::*;
+
+    #[test]
+    fn only_codes_that_may_travel_have_a_value() {
+        let valid: alloc::vec::Vec<u16> =
+            (0..=u16::MAX).filter(|&code| CloseCode::new(code).is_some()).collect();
+        let expected: alloc::vec::Vec<u16> =
+            (1000..=1003).chain(1007..=1014).chain(3000..=4999).collect();
+        assert_eq!(valid, expected);
+    }
+
+    #[test]
+    fn a_long_text_is_cut_at_a_character() {
+        let reason = CloseReason::new(CloseCode::NORMAL, "ä".repeat(62));
+        assert_eq!(reason.text().len(), 122);
+        let reason = CloseReason::new(CloseCode::NORMAL, "a".repeat(123));
+        assert_eq!(reason.text().len(), 123);
+    }
+
+    #[test]
+    fn reasons_read_well() {
+        assert_eq!(CloseReason::EMPTY.to_string(), "no code");
+        assert_eq!(CloseReason::from(CloseCode::NORMAL).to_string(), "1000");
+        assert_eq!(CloseReason::from((CloseCode::NORMAL, "bye")).to_string(), "1000 bye");
+    }
+}

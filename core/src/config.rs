@@ -1,0 +1,193 @@
+//! Every setting of a connection, with its default and its reason: [`Config`].
+
+use core::time::Duration;
+
+/// The settings of a connection: limits in bytes, deadlines in time.
+///
+/// Start from the default and chain what differs. The fields are there to be read; lengths are in
+/// bytes, and `None` switches a deadline off.
+///
+/// ```
+/// use core::time::Duration;
+/// use sockless::Config;
+///
+/// let config = Config::default()
+///     .ping_interval(Duration::from_secs(30))
+///     .max_message_len(64 * 1024)
+///     .idle_timeout(None);
+/// assert_eq!(config.ping_interval, Some(Duration::from_secs(30)));
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Config {
+    /// How long after the last ping the next one is sent. Default: off.
+    pub ping_interval: Option<Duration>,
+    /// How long the peer may stay silent after a ping. Default: 15 s.
+    pub ping_timeout: Duration,
+    /// How long no message may go either way. Default: off.
+    pub idle_timeout: Option<Duration>,
+    /// How long one message may take from its first byte to its last. Default: off.
+    pub message_timeout: Option<Duration>,
+    /// How old a connection may become. Default: off.
+    pub max_age: Option<Duration>,
+    /// How long the opening handshake may take. Default: 10 s.
+    pub opening_timeout: Duration,
+    /// How long the closing handshake may take, and after it the transport's end. Default: 5 s.
+    pub closing_timeout: Duration,
+    /// The longest message that is accepted. Default: 16 MiB.
+    pub max_message_len: u64,
+    /// The longest frame that is accepted. Default: no limit beyond `max_message_len`.
+    pub max_frame_len: u64,
+    /// The most frames that one message may come in. Default: 131,072.
+    pub max_fragments: u32,
+    /// Messages longer than this are delivered in pieces of this length. Default: none are.
+    pub piece_len: usize,
+    /// Messages longer than this are sent in frames of this length. Default: none are.
+    pub fragment_len: usize,
+    /// The connection is writable while fewer bytes than this wait to be sent. Default: 64 KiB.
+    pub high_water: usize,
+    /// A driver reads ahead while fewer bytes than this wait to be received. Default: 64 KiB.
+    pub read_ahead: usize,
+    /// The longest head of a request or response that is accepted. Default: 16 KiB.
+    pub max_head_len: usize,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            ping_interval: None,
+            ping_timeout: Duration::from_secs(15),
+            idle_timeout: None,
+            message_timeout: None,
+            max_age: None,
+            opening_timeout: Duration::from_secs(10),
+            closing_timeout: Duration::from_secs(5),
+            max_message_len: 16 << 20,
+            max_frame_len: u64::MAX,
+            // Autobahn 9.3.1 sends a message in 65,536 fragments.
+            max_fragments: 131_072,
+            piece_len: usize::MAX,
+            fragment_len: usize::MAX,
+            high_water: 64 << 10,
+            read_ahead: 64 << 10,
+            max_head_len: 16 << 10,
+        }
+    }
+}
+
+impl Config {
+    /// Sends a ping each `interval`; `None` or zero sends none (RFC 6455 §5.5.2).
+    #[must_use]
+    pub fn ping_interval(mut self, interval: impl Into<Option<Duration>>) -> Self {
+        self.ping_interval = interval.into().filter(|interval| !interval.is_zero());
+        self
+    }
+
+    /// Gives the peer up when nothing at all has come from it for this long after a ping: any byte
+    /// counts as life. Time in which our own bytes wait to be written, or in which we do not read,
+    /// is not the peer's.
+    #[must_use]
+    pub fn ping_timeout(mut self, timeout: Duration) -> Self {
+        self.ping_timeout = timeout;
+        self
+    }
+
+    /// Closes a connection with 1001 when no message went either way for `timeout`. Pings do not
+    /// count.
+    #[must_use]
+    pub fn idle_timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
+        self.idle_timeout = timeout.into();
+        self
+    }
+
+    /// Fails a connection with 1008 when one message takes longer than `timeout`.
+    #[must_use]
+    pub fn message_timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
+        self.message_timeout = timeout.into();
+        self
+    }
+
+    /// Closes a connection with 1001 when it is older than `age`.
+    #[must_use]
+    pub fn max_age(mut self, age: impl Into<Option<Duration>>) -> Self {
+        self.max_age = age.into();
+        self
+    }
+
+    /// Gives up an opening handshake that takes longer than `timeout`.
+    #[must_use]
+    pub fn opening_timeout(mut self, timeout: Duration) -> Self {
+        self.opening_timeout = timeout;
+        self
+    }
+
+    /// Drops the transport when the closing handshake takes longer than `timeout`; after it, the
+    /// transport's own end has the same time again.
+    #[must_use]
+    pub fn closing_timeout(mut self, timeout: Duration) -> Self {
+        self.closing_timeout = timeout;
+        self
+    }
+
+    /// Refuses messages longer than `len` bytes with 1009, as soon as a header declares more.
+    #[must_use]
+    pub fn max_message_len(mut self, len: u64) -> Self {
+        self.max_message_len = len;
+        self
+    }
+
+    /// Refuses frames longer than `len` bytes with 1009, as soon as a header declares more.
+    #[must_use]
+    pub fn max_frame_len(mut self, len: u64) -> Self {
+        self.max_frame_len = len;
+        self
+    }
+
+    /// Refuses messages in more than `count` frames with 1008.
+    #[must_use]
+    pub fn max_fragments(mut self, count: u32) -> Self {
+        self.max_fragments = count;
+        self
+    }
+
+    /// Delivers messages longer than `len` bytes as [`Event::Piece`](crate::Event::Piece)s while
+    /// they arrive, each of `len` bytes but the last; a piece of text is up to three bytes shorter
+    /// where it would split a character. At least 4.
+    #[must_use]
+    pub fn piece_len(mut self, len: usize) -> Self {
+        self.piece_len = len.max(4);
+        self
+    }
+
+    /// Sends messages longer than `len` bytes in fragments of `len` bytes each (RFC 6455 §5.4). At
+    /// least 1.
+    #[must_use]
+    pub fn fragment_len(mut self, len: usize) -> Self {
+        self.fragment_len = len.max(1);
+        self
+    }
+
+    /// Lets `bytes` wait to be sent before a connection calls itself full. A message is taken whole,
+    /// so one of any length may lie across the mark; pongs and Close frames are not refused by it. At
+    /// least 1.
+    #[must_use]
+    pub fn high_water(mut self, bytes: usize) -> Self {
+        self.high_water = bytes.max(1);
+        self
+    }
+
+    /// Lets a driver hold `bytes` of messages that the application has not received. At the mark the
+    /// transport is left alone, which is the peer's backpressure.
+    #[must_use]
+    pub fn read_ahead(mut self, bytes: usize) -> Self {
+        self.read_ahead = bytes;
+        self
+    }
+
+    /// Refuses a request's or response's head longer than `len` bytes, on a server with 431.
+    #[must_use]
+    pub fn max_head_len(mut self, len: usize) -> Self {
+        self.max_head_len = len;
+        self
+    }
+}

@@ -1,0 +1,284 @@
+//! The message layer: [`Connection`], its public methods and nothing else.
+
+mod closing;
+mod receive;
+mod send;
+mod timers;
+
+use alloc::sync::Arc;
+use core::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use bytestring::ByteString;
+
+use crate::close::CloseReason;
+use crate::config::Config;
+use crate::error::SendError;
+use crate::event::{Cause, Event, Party};
+use crate::message::{Message, Piece};
+use crate::outbound::Outbound;
+use crate::raw::{RawConnection, Role};
+use crate::seed::Seed;
+use crate::time::Instant;
+
+use closing::Ending;
+use receive::Assembly;
+use send::Kind;
+use timers::Timers;
+
+/// What an opening handshake settled.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Negotiated {
+    /// The subprotocol, if one was agreed (RFC 6455 §1.9).
+    pub subprotocol: Option<ByteString>,
+}
+
+/// What to do with the transport once [`Connection::outbound`] is drained.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Transport {
+    /// Drop it: the connection is over.
+    Close,
+    /// Go on reading and writing.
+    KeepOpen,
+    /// Shut down the writing half and go on reading until the peer ends, so that what was sent last
+    /// is not lost to a reset.
+    ShutdownWrite,
+}
+
+/// An open WebSocket connection without its transport: messages in and out, pings answered, both
+/// closing handshakes run, limits and deadlines kept.
+///
+/// Its methods are
+///
+/// * *inputs*: [`poll_event`](Self::poll_event) takes bytes and gives what they mean,
+///   [`handle_eof`](Self::handle_eof), [`handle_transport_error`](Self::handle_transport_error) and
+///   [`handle_timeout`](Self::handle_timeout) tell what else happened;
+/// * *commands*: [`send`](Self::send), [`send_piece`](Self::send_piece), [`ping`](Self::ping),
+///   [`close`](Self::close), [`abort`](Self::abort), [`set_config`](Self::set_config);
+/// * *outputs*, to be looked at after any of the former: [`poll_event`](Self::poll_event) again,
+///   [`outbound`](Self::outbound), [`transport`](Self::transport) and
+///   [`poll_timeout`](Self::poll_timeout);
+/// * *getters*.
+///
+/// `now` must not go back. Between calls only append to `inbound`.
+///
+/// A loop around it reads as much as the transport has, polls until `None`, writes what is in
+/// [`outbound`](Self::outbound), does with the transport what [`transport`](Self::transport) says,
+/// and waits for bytes or for [`poll_timeout`](Self::poll_timeout):
+///
+/// ```
+/// use bytes::{Buf, BytesMut};
+/// use sockless::{Connection, Config, Event, Instant, Message, Negotiated, Seed};
+///
+/// let (config, now) = (std::sync::Arc::new(Config::default()), Instant::EPOCH);
+/// let mut client =
+///     Connection::client(Negotiated::default(), Seed::new([7; 32]), config.clone(), now);
+/// let mut server = Connection::server(Negotiated::default(), config, now);
+///
+/// client.send("hello")?;
+/// let outbound = client.outbound();
+/// let mut inbound = BytesMut::from(&outbound.copy_to_bytes(outbound.remaining())[..]);
+///
+/// let event = server.poll_event(&mut inbound, now);
+/// assert_eq!(event, Some(Event::Message(Message::from("hello"))));
+/// assert_eq!(server.poll_event(&mut inbound, now), None);
+/// # Ok::<(), sockless::SendError>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Connection {
+    pub(crate) raw: RawConnection,
+    subprotocol: Option<ByteString>,
+    /// The message that is arriving, unless it is still whole in the read buffer.
+    assembly: Option<Assembly>,
+    /// The kind of the message that is being sent in pieces.
+    sending: Option<Kind>,
+    /// The one pong that waits for room (RFC 6455 §5.5.3 allows to answer the newest ping only).
+    pong: Option<Bytes>,
+    timers: Timers,
+    /// Set once either side has begun to close.
+    ending: Option<alloc::boxed::Box<Ending>>,
+    /// The transport delivers nothing more.
+    eof: bool,
+    /// How many bytes the last poll left in the read buffer.
+    seen: usize,
+}
+
+impl Connection {
+    /// The client's end, for a host that did the opening handshake itself; `seed` feeds its masking
+    /// keys.
+    pub fn client(negotiated: Negotiated, seed: Seed, config: Arc<Config>, now: Instant) -> Self {
+        Self::over(RawConnection::client(seed, config), negotiated, now)
+    }
+
+    /// The server's end, for a host that did the opening handshake itself.
+    pub fn server(negotiated: Negotiated, config: Arc<Config>, now: Instant) -> Self {
+        Self::over(RawConnection::server(config), negotiated, now)
+    }
+
+    /// Puts messages on top of frames. The raw connection must be between two messages.
+    pub fn over(raw: RawConnection, negotiated: Negotiated, now: Instant) -> Self {
+        Self {
+            timers: Timers::new(&raw.config, now),
+            raw,
+            subprotocol: negotiated.subprotocol,
+            assembly: None,
+            sending: None,
+            pong: None,
+            ending: None,
+            eof: false,
+            seen: 0,
+        }
+    }
+
+    /// Takes the next event out of `inbound`, unmasking it in place; `None` when it needs more
+    /// bytes.
+    ///
+    /// What it has not taken is still the caller's: not to poll is the backpressure.
+    #[inline]
+    pub fn poll_event(&mut self, inbound: &mut BytesMut, now: Instant) -> Option<Event> {
+        self.timers.tick(now);
+        if inbound.len() != self.seen {
+            self.timers.handle_received();
+        }
+        let event = self.next_event(inbound, now);
+        self.seen = inbound.len();
+        event
+    }
+
+    /// Says that the transport will deliver nothing more; events still in the read buffer come
+    /// first.
+    pub fn handle_eof(&mut self, now: Instant) {
+        self.eof = true;
+        self.ending_saw_eof(now);
+    }
+
+    /// Says that the transport has failed, in the host's words.
+    pub fn handle_transport_error(&mut self, error: impl Into<ByteString>, now: Instant) {
+        let by = self.ender(Party::Peer);
+        self.end_at_once(by, Cause::Transport(error.into()), now);
+    }
+
+    /// Fires what is due; a spurious call does no harm.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        self.fire_timers(now);
+    }
+
+    /// Queues a whole message. It is never refused for lack of room: ask
+    /// [`is_writable`](Self::is_writable) first.
+    ///
+    /// # Errors
+    ///
+    /// [`SendError::Closing`] once either side has begun to close;
+    /// [`SendError::MessageUnfinished`] while a message is being sent in pieces.
+    #[inline]
+    pub fn send(&mut self, message: impl Into<Message>) -> Result<(), SendError> {
+        self.send_message(message.into())
+    }
+
+    /// Queues the next part of a message too long to hold; the first one begins the message, the one
+    /// marked `last` ends it. Each is a frame of its own (RFC 6455 §5.4).
+    ///
+    /// # Errors
+    ///
+    /// [`SendError::Closing`] once either side has begun to close, except that a message begun
+    /// before the peer closed may be ended; [`SendError::MessageUnfinished`] when the piece is of
+    /// the other kind than the one before it.
+    pub fn send_piece(&mut self, piece: Piece) -> Result<(), SendError> {
+        self.send_part(piece)
+    }
+
+    /// Queues a ping (RFC 6455 §5.5.2), apart from those of
+    /// [`Config::ping_interval`](crate::Config::ping_interval).
+    ///
+    /// # Errors
+    ///
+    /// [`SendError::Closing`] once either side has begun to close; [`SendError::ControlTooLong`] for
+    /// more than 125 bytes.
+    pub fn ping(&mut self, payload: impl Into<Bytes>) -> Result<(), SendError> {
+        self.send_ping(payload.into())
+    }
+
+    /// Starts the closing handshake (RFC 6455 §7.1.2). Events keep arriving until
+    /// [`Event::Closed`], which comes after [`Config::closing_timeout`](crate::Config::closing_timeout)
+    /// at the latest. A second call does nothing.
+    pub fn close(&mut self, reason: impl Into<CloseReason>, now: Instant) {
+        self.start_closing(reason.into(), None, now);
+    }
+
+    /// Ends the connection without a closing handshake: what waits to be sent is dropped.
+    pub fn abort(&mut self, now: Instant) {
+        self.end_at_once(Party::Local, Cause::Aborted, now);
+    }
+
+    /// Replaces the settings, with effect at once.
+    pub fn set_config(&mut self, config: Arc<Config>, now: Instant) {
+        self.timers.configure(&config, now);
+        self.raw.config = config;
+    }
+
+    /// Says whether the host reads from the transport. While it does not, the peer's silence is not
+    /// held against it.
+    pub fn set_reading(&mut self, reading: bool, now: Instant) {
+        self.timers.set_reading(reading, now);
+    }
+
+    /// The bytes to send, a [`bytes::Buf`]: write its (vectored) chunks, then `advance`.
+    #[inline]
+    pub fn outbound(&mut self) -> &mut Outbound {
+        self.flush_pong();
+        &mut self.raw.outbound
+    }
+
+    /// What to do with the transport once [`outbound`](Self::outbound) is drained.
+    #[inline]
+    pub fn transport(&self) -> Transport {
+        self.ending.as_ref().map_or(Transport::KeepOpen, |ending| ending.transport())
+    }
+
+    /// When [`handle_timeout`](Self::handle_timeout) wants to be called; any other call may change
+    /// it.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        self.next_deadline()
+    }
+
+    /// Whether fewer bytes than [`Config::high_water`](crate::Config::high_water) wait to be sent.
+    #[inline]
+    pub fn is_writable(&self) -> bool {
+        self.raw.is_writable()
+    }
+
+    /// Whether neither side has begun to close.
+    #[inline]
+    pub fn is_open(&self) -> bool {
+        self.ending.is_none()
+    }
+
+    /// How many bytes of the frame that is arriving `inbound` still lacks, if the frame is left there
+    /// until it is whole; for drivers that read straight into a buffer of the right size. Never make
+    /// room for all of it at once: it is what the peer claims.
+    pub fn missing(&self, inbound: &BytesMut) -> u64 {
+        if self.assembly.is_some() { 0 } else { self.raw.missing(inbound) }
+    }
+
+    /// Which end this is.
+    pub fn role(&self) -> Role {
+        self.raw.role()
+    }
+
+    /// The settings in force.
+    pub fn config(&self) -> &Arc<Config> {
+        &self.raw.config
+    }
+
+    /// The subprotocol that was agreed.
+    pub fn subprotocol(&self) -> Option<&str> {
+        self.subprotocol.as_deref()
+    }
+
+    /// How long the last ping of [`Config::ping_interval`](crate::Config::ping_interval) took to
+    /// come back.
+    pub fn round_trip(&self) -> Option<Duration> {
+        self.timers.round_trip()
+    }
+}

@@ -1,0 +1,327 @@
+//! Frames become events: their sequence, joining, pieces and limits.
+
+use alloc::vec::Vec;
+
+use bytes::{Buf, Bytes, BytesMut};
+use bytestring::ByteString;
+
+use super::Connection;
+use crate::close::{CloseCode, CloseReason};
+use crate::error::ProtocolError;
+use crate::event::Event;
+use crate::frame::{FrameHead, Opcode};
+use crate::message::{Message, Piece};
+use crate::raw;
+use crate::time::Instant;
+use crate::utf8::Text;
+
+/// A message that is arriving bit by bit.
+#[derive(Clone, Debug)]
+pub(super) struct Assembly {
+    held: Held,
+    /// The length that is known so far: of the pieces that have left, of what is held, and of the
+    /// frame that is arriving.
+    len: u64,
+    frames: u32,
+    /// Whether a piece has left, so that the rest must leave as pieces too.
+    in_pieces: bool,
+}
+
+/// What has arrived of a message and has not left.
+#[derive(Clone, Debug)]
+enum Held {
+    Binary(Vec<u8>),
+    Text(Text),
+}
+
+/// How far one look at the read buffer got.
+enum Step {
+    /// Something to tell.
+    Event(Event),
+    /// Something was taken; look again.
+    Again,
+    /// More bytes are needed.
+    Starved,
+}
+
+impl Connection {
+    #[inline]
+    pub(super) fn next_event(&mut self, inbound: &mut BytesMut, now: Instant) -> Option<Event> {
+        if let Some(ending) = &mut self.ending
+            && ending.is_deaf()
+        {
+            // After a Close frame, and after a failure, what arrives means nothing (RFC 6455 §5.5.1,
+            // §7.1.7).
+            inbound.clear();
+            return ending.report();
+        }
+        loop {
+            match self.step(inbound, now) {
+                Ok(Step::Event(event)) => return Some(event),
+                Ok(Step::Again) => {}
+                Ok(Step::Starved) if self.eof => return self.end_of_input(inbound, now),
+                Ok(Step::Starved) => return None,
+                Err(error) => return self.fail(error, inbound, now),
+            }
+        }
+    }
+
+    #[inline]
+    fn step(&mut self, inbound: &mut BytesMut, now: Instant) -> Result<Step, ProtocolError> {
+        let head = match &self.raw.incoming {
+            Some(incoming) => incoming.head,
+            None => match self.raw.poll_head(inbound) {
+                None => return Ok(Step::Starved),
+                Some(head) => {
+                    let head = head?;
+                    self.begin_frame(&head, now)?;
+                    head
+                }
+            },
+        };
+        if head.opcode.is_control() {
+            self.receive_control(head.opcode, inbound, now)
+        } else {
+            self.receive_data(&head, inbound, now)
+        }
+    }
+
+    /// Checks a header against the frames before it, and its length against the limits before any of
+    /// it is waited for.
+    #[inline]
+    fn begin_frame(&mut self, head: &FrameHead, now: Instant) -> Result<(), ProtocolError> {
+        let max = self.raw.config.max_frame_len;
+        if head.len > max {
+            return Err(ProtocolError::FrameTooLong { len: head.len, max });
+        }
+        if head.opcode.is_control() {
+            return Ok(());
+        }
+        let (len, frames) = match (&mut self.assembly, head.opcode) {
+            (None, Opcode::Continuation) => return Err(ProtocolError::ContinuationUnexpected),
+            (Some(assembly), Opcode::Continuation) => {
+                assembly.len = assembly.len.saturating_add(head.len);
+                assembly.frames += 1;
+                (assembly.len, assembly.frames)
+            }
+            (Some(_), _) => return Err(ProtocolError::MessageUnfinished),
+            (None, _) => {
+                self.timers.message_began(now);
+                (head.len, 1)
+            }
+        };
+        let max = self.raw.config.max_message_len;
+        if len > max {
+            return Err(ProtocolError::MessageTooLong { len, max });
+        }
+        let max = self.raw.config.max_fragments;
+        if frames > max {
+            return Err(ProtocolError::TooManyFragments { max });
+        }
+        Ok(())
+    }
+
+    #[inline]
+    fn receive_data(
+        &mut self,
+        head: &FrameHead,
+        inbound: &mut BytesMut,
+        now: Instant,
+    ) -> Result<Step, ProtocolError> {
+        let available = self.raw.unmask(inbound);
+        if self.assembly.is_none() {
+            if head.fin && head.len <= self.raw.config.piece_len as u64 {
+                if available as u64 == head.len {
+                    return self.take_whole(head.opcode, available, inbound, now);
+                }
+                if head.opcode == Opcode::Binary {
+                    // It stays in the read buffer until it is whole: one block, and no copy.
+                    return Ok(Step::Starved);
+                }
+            }
+            self.assembly = Some(Assembly::new(head));
+        }
+        self.assemble(head.fin, available, inbound, now)
+    }
+
+    /// Takes a message that is one frame and has arrived whole.
+    #[inline]
+    fn take_whole(
+        &mut self,
+        opcode: Opcode,
+        len: usize,
+        inbound: &mut BytesMut,
+        now: Instant,
+    ) -> Result<Step, ProtocolError> {
+        let message = if opcode == Opcode::Text {
+            // Text is copied out whatever its length: without `unsafe` it cannot be split off and
+            // stay checked, and a second check costs more than the copy.
+            let text = simdutf8::basic::from_utf8(&inbound[..len])
+                .map_err(|_| ProtocolError::TextInvalid)?;
+            let text = ByteString::from(text);
+            inbound.advance(len);
+            Message::Text(text)
+        } else {
+            Message::Binary(raw::take(inbound, len))
+        };
+        self.raw.incoming = None;
+        self.timers.message_ended(now);
+        Ok(Step::Event(Event::Message(message)))
+    }
+
+    /// Moves what has arrived into the message that is being put together.
+    fn assemble(
+        &mut self,
+        fin: bool,
+        available: usize,
+        inbound: &mut BytesMut,
+        now: Instant,
+    ) -> Result<Step, ProtocolError> {
+        let (piece_len, max_message_len) =
+            (self.raw.config.piece_len, self.raw.config.max_message_len);
+        let remaining = self.raw.incoming.as_ref().map_or(0, |incoming| incoming.remaining());
+        let Some(assembly) = &mut self.assembly else {
+            return Ok(Step::Starved);
+        };
+        let room = piece_len.saturating_sub(assembly.held.len());
+        if remaining > 0 {
+            if room == 0 {
+                // Only now is the message known to be longer than a piece, whichever way it was cut.
+                return Ok(Step::Event(Event::Piece(assembly.piece())));
+            }
+            if available == 0 {
+                return Ok(Step::Starved);
+            }
+        }
+        let len = available.min(room);
+        let useful = if fin { remaining } else { u64::MAX };
+        let most = max_message_len.min(piece_len as u64);
+        assembly.held.make_room(len, useful, most);
+        assembly.held.push(&inbound[..len])?;
+        inbound.advance(len);
+        if !(self.raw.taken(len) && fin) {
+            return Ok(Step::Again);
+        }
+        let event = assembly.finish()?;
+        self.assembly = None;
+        self.timers.message_ended(now);
+        Ok(Step::Event(event))
+    }
+
+    fn receive_control(
+        &mut self,
+        opcode: Opcode,
+        inbound: &mut BytesMut,
+        now: Instant,
+    ) -> Result<Step, ProtocolError> {
+        let Some(payload) = self.raw.poll_whole_payload(inbound) else {
+            return Ok(Step::Starved);
+        };
+        Ok(match opcode {
+            Opcode::Ping => {
+                self.answer_ping(payload.clone());
+                Step::Event(Event::Ping(payload))
+            }
+            Opcode::Pong => {
+                self.timers.handle_pong(&payload, now);
+                Step::Event(Event::Pong(payload))
+            }
+            _ => {
+                let reason = parse_close(&payload)?;
+                match self.peer_closed(reason, now) {
+                    Some(event) => Step::Event(event),
+                    None => Step::Again,
+                }
+            }
+        })
+    }
+}
+
+impl Assembly {
+    fn new(head: &FrameHead) -> Self {
+        let held = if head.opcode == Opcode::Text {
+            Held::Text(Text::default())
+        } else {
+            Held::Binary(Vec::new())
+        };
+        Self { held, len: head.len, frames: 1, in_pieces: false }
+    }
+
+    /// What is held leaves as a piece.
+    fn piece(&mut self) -> Piece {
+        self.in_pieces = true;
+        let data = match &mut self.held {
+            Held::Binary(bytes) => Message::Binary(core::mem::take(bytes).into()),
+            Held::Text(text) => Message::Text(text.take().into()),
+        };
+        Piece { data, last: false }
+    }
+
+    /// The message has ended, and what is held is all or the last of it.
+    fn finish(&mut self) -> Result<Event, ProtocolError> {
+        let data = match &mut self.held {
+            Held::Binary(bytes) => Message::Binary(core::mem::take(bytes).into()),
+            Held::Text(text) => Message::Text(text.finish()?.into()),
+        };
+        Ok(if self.in_pieces {
+            Event::Piece(Piece { data, last: true })
+        } else {
+            Event::Message(data)
+        })
+    }
+}
+
+impl Held {
+    fn len(&self) -> usize {
+        match self {
+            Self::Binary(bytes) => bytes.len(),
+            Self::Text(text) => text.len(),
+        }
+    }
+
+    fn push(&mut self, part: &[u8]) -> Result<(), ProtocolError> {
+        match self {
+            Self::Binary(bytes) => bytes.extend_from_slice(part),
+            Self::Text(text) => text.push(part)?,
+        }
+        Ok(())
+    }
+
+    /// Makes room for `len` bytes that have arrived, when at most `useful` more can come of this
+    /// message and at most `most` of it are ever held.
+    ///
+    /// It grows with the bytes that arrive, to twice as much each time, so that a message in very
+    /// many fragments is not moved for each of them.
+    fn make_room(&mut self, len: usize, useful: u64, most: u64) {
+        let (held, capacity) = match self {
+            Self::Binary(bytes) => (bytes.len(), bytes.capacity()),
+            Self::Text(text) => (text.len(), text.capacity()),
+        };
+        if held + len <= capacity {
+            return;
+        }
+        let most = most.min((held as u64).saturating_add(useful));
+        let target = usize::try_from(most)
+            .unwrap_or(usize::MAX)
+            .min((held + len).saturating_mul(2))
+            .max(held + len);
+        match self {
+            Self::Binary(bytes) => bytes.reserve_exact(target - held),
+            Self::Text(text) => text.reserve_exact(target - held),
+        }
+    }
+}
+
+/// Reads the body of a Close frame (RFC 6455 §5.5.1).
+fn parse_close(payload: &Bytes) -> Result<CloseReason, ProtocolError> {
+    let Some((code, text)) = payload.split_first_chunk() else {
+        return match payload.len() {
+            0 => Ok(CloseReason::EMPTY),
+            _ => Err(ProtocolError::CloseTruncated),
+        };
+    };
+    let code = u16::from_be_bytes(*code);
+    let code = CloseCode::new(code).ok_or(ProtocolError::CloseCodeInvalid(code))?;
+    let text = str::from_utf8(text).map_err(|_| ProtocolError::CloseReasonInvalid)?;
+    Ok(CloseReason::new(code, ByteString::from(text)))
+}

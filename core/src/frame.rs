@@ -1,0 +1,283 @@
+//! The header of a frame, and its bytes (RFC 6455 §5.2).
+
+use core::fmt;
+
+use bytes::Bytes;
+
+use crate::error::ProtocolError;
+
+/// The longest payload of a control frame in bytes (RFC 6455 §5.5).
+pub(crate) const MAX_CONTROL_LEN: usize = 125;
+
+/// What a frame is (RFC 6455 §5.2). Opcodes that are reserved have no value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Opcode {
+    /// 0x8: a connection close.
+    Close,
+    /// 0x0: a further fragment of a message.
+    Continuation,
+    /// 0x2: a binary message, or its first fragment.
+    Binary,
+    /// 0x9: a ping.
+    Ping,
+    /// 0xA: a pong.
+    Pong,
+    /// 0x1: a text message, or its first fragment.
+    Text,
+}
+
+impl Opcode {
+    /// Whether this is a control frame: a close, ping or pong (RFC 6455 §5.5).
+    pub const fn is_control(self) -> bool {
+        matches!(self, Self::Close | Self::Ping | Self::Pong)
+    }
+
+    const fn from_bits(bits: u8) -> Option<Self> {
+        Some(match bits {
+            0x0 => Self::Continuation,
+            0x1 => Self::Text,
+            0x2 => Self::Binary,
+            0x8 => Self::Close,
+            0x9 => Self::Ping,
+            0xA => Self::Pong,
+            _ => return None,
+        })
+    }
+
+    const fn bits(self) -> u8 {
+        match self {
+            Self::Continuation => 0x0,
+            Self::Text => 0x1,
+            Self::Binary => 0x2,
+            Self::Close => 0x8,
+            Self::Ping => 0x9,
+            Self::Pong => 0xA,
+        }
+    }
+}
+
+/// A set of the three reserved bits of a frame's header (RFC 6455 §5.2).
+#[derive(Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub struct Rsv(u8);
+
+impl Rsv {
+    /// No bit.
+    pub const NONE: Self = Self(0);
+    /// The first reserved bit, RSV1.
+    pub const RSV1: Self = Self(0x40);
+    /// The second reserved bit, RSV2.
+    pub const RSV2: Self = Self(0x20);
+    /// The third reserved bit, RSV3.
+    pub const RSV3: Self = Self(0x10);
+
+    /// Whether every bit of `other` is in this set.
+    pub const fn contains(self, other: Self) -> bool {
+        self.0 & other.0 == other.0
+    }
+
+    /// The bits of both sets.
+    #[must_use]
+    pub const fn union(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+}
+
+impl fmt::Debug for Rsv {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Rsv({:03b})", self.0 >> 4)
+    }
+}
+
+/// The header of a frame, for proxies, extensions and tools.
+///
+/// ```
+/// use sockless::{FrameHead, Opcode};
+///
+/// // RFC 6455 §5.7: a single-frame unmasked text message, "Hello".
+/// let bytes = [0x81, 0x05, 0x48, 0x65, 0x6c, 0x6c, 0x6f];
+/// let (head, header_len) = FrameHead::decode(&bytes).unwrap().unwrap();
+/// assert_eq!((head.opcode, head.fin, head.len), (Opcode::Text, true, 5));
+/// assert_eq!(&bytes[header_len..], b"Hello");
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FrameHead {
+    /// Whether this is the last frame of its message.
+    pub fin: bool,
+    /// The reserved bits that are set.
+    pub rsv: Rsv,
+    /// What the frame is.
+    pub opcode: Opcode,
+    /// The masking key, if the payload is masked.
+    pub mask: Option<[u8; 4]>,
+    /// The payload's length in bytes, at most 2^63 − 1.
+    pub len: u64,
+}
+
+impl FrameHead {
+    /// The longest header in bytes: two, eight of length, four of masking key.
+    pub const MAX_LEN: usize = 14;
+
+    /// Reads a header, and says how many bytes it takes; `None` when `bytes` does not hold all of
+    /// it.
+    ///
+    /// # Errors
+    ///
+    /// What no peer may send whatever was negotiated: a reserved opcode, a fragmented or oversized
+    /// control frame, a length that is not minimal or has its top bit set.
+    #[inline]
+    pub fn decode(bytes: &[u8]) -> Result<Option<(Self, usize)>, ProtocolError> {
+        let &[first, second, ref rest @ ..] = bytes else {
+            return Ok(None);
+        };
+        let opcode =
+            Opcode::from_bits(first & 0x0F).ok_or(ProtocolError::OpcodeReserved(first & 0x0F))?;
+        let fin = first & 0x80 != 0;
+        let short_len = second & 0x7F;
+        if opcode.is_control() {
+            if !fin {
+                return Err(ProtocolError::ControlFragmented);
+            }
+            if usize::from(short_len) > MAX_CONTROL_LEN {
+                return Err(ProtocolError::ControlTooLong);
+            }
+        }
+        let (len, rest, len_len) = match short_len {
+            126 => {
+                let Some((len, rest)) = rest.split_first_chunk() else {
+                    return Ok(None);
+                };
+                let len = u64::from(u16::from_be_bytes(*len));
+                if len < 126 {
+                    return Err(ProtocolError::LengthNotMinimal);
+                }
+                (len, rest, 2)
+            }
+            127 => {
+                let Some((len, rest)) = rest.split_first_chunk() else {
+                    return Ok(None);
+                };
+                let len = u64::from_be_bytes(*len);
+                if len > u64::MAX >> 1 {
+                    return Err(ProtocolError::LengthInvalid);
+                }
+                if len <= u64::from(u16::MAX) {
+                    return Err(ProtocolError::LengthNotMinimal);
+                }
+                (len, rest, 8)
+            }
+            len => (u64::from(len), rest, 0),
+        };
+        let (mask, mask_len) = if second & 0x80 == 0 {
+            (None, 0)
+        } else {
+            let Some(key) = rest.first_chunk() else {
+                return Ok(None);
+            };
+            (Some(*key), 4)
+        };
+        let head = Self { fin, rsv: Rsv(first & 0x70), opcode, mask, len };
+        Ok(Some((head, 2 + len_len + mask_len)))
+    }
+
+    /// Writes the header to the start of `bytes`, and says how many bytes it took.
+    #[inline]
+    pub fn encode(&self, bytes: &mut [u8; Self::MAX_LEN]) -> usize {
+        let fin = if self.fin { 0x80 } else { 0 };
+        let masked = if self.mask.is_some() { 0x80 } else { 0 };
+        bytes[0] = fin | self.rsv.0 | self.opcode.bits();
+        let mut end = match self.len {
+            // The match bounds the length, so that no cast loses a bit.
+            len @ 0..=125 => {
+                bytes[1] = masked | len as u8;
+                2
+            }
+            len @ 126..=0xFFFF => {
+                bytes[1] = masked | 126;
+                bytes[2..4].copy_from_slice(&(len as u16).to_be_bytes());
+                4
+            }
+            len => {
+                bytes[1] = masked | 127;
+                bytes[2..10].copy_from_slice(&len.to_be_bytes());
+                10
+            }
+        };
+        if let Some(key) = self.mask {
+            bytes[end..end + 4].copy_from_slice(&key);
+            end += 4;
+        }
+        end
+    }
+}
+
+/// A whole frame, as a [`RawConnection`](crate::RawConnection) receives and sends it: its payload is
+/// unmasked, whatever travels.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Frame {
+    /// Whether this is the last frame of its message.
+    pub fin: bool,
+    /// The reserved bits that are set.
+    pub rsv: Rsv,
+    /// What the frame is.
+    pub opcode: Opcode,
+    /// The payload.
+    pub payload: Bytes,
+}
+
+impl Frame {
+    /// An unfragmented frame without reserved bits.
+    pub const fn new(opcode: Opcode, payload: Bytes) -> Self {
+        Self { fin: true, rsv: Rsv::NONE, opcode, payload }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn head(opcode: Opcode, mask: Option<[u8; 4]>, len: u64) -> FrameHead {
+        FrameHead { fin: true, rsv: Rsv::NONE, opcode, mask, len }
+    }
+
+    #[test]
+    fn lengths_round_trip_at_every_edge() {
+        for len in [0, 1, 125, 126, 127, 0xFFFF, 0x1_0000, u64::from(u32::MAX), u64::MAX >> 1] {
+            for mask in [None, Some([1, 2, 3, 4])] {
+                let head = head(Opcode::Binary, mask, len);
+                let mut bytes = [0; FrameHead::MAX_LEN];
+                let end = head.encode(&mut bytes);
+                assert_eq!(FrameHead::decode(&bytes[..end]), Ok(Some((head, end))));
+                for cut in 0..end {
+                    assert_eq!(FrameHead::decode(&bytes[..cut]), Ok(None), "cut at {cut}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn every_pair_of_first_bytes_has_a_verdict() {
+        for pair in 0..=u16::MAX {
+            let [first, second] = pair.to_be_bytes();
+            let mut bytes = [0xFF; FrameHead::MAX_LEN];
+            (bytes[0], bytes[1]) = (first, second);
+            let reserved = matches!(first & 0x0F, 3..=7 | 11..=15);
+            match FrameHead::decode(&bytes) {
+                Ok(head) => assert!(head.is_some() && !reserved),
+                Err(ProtocolError::OpcodeReserved(opcode)) => {
+                    assert!(reserved && opcode == first & 0x0F);
+                }
+                Err(_) => assert!(!reserved),
+            }
+        }
+    }
+
+    #[test]
+    fn lengths_that_are_not_minimal_are_refused() {
+        let short = [0x82, 126, 0, 125];
+        assert_eq!(FrameHead::decode(&short), Err(ProtocolError::LengthNotMinimal));
+        let long = [0x82, 127, 0, 0, 0, 0, 0, 0, 0xFF, 0xFF];
+        assert_eq!(FrameHead::decode(&long), Err(ProtocolError::LengthNotMinimal));
+        let top_bit = [0x82, 127, 0x80, 0, 0, 0, 0, 0, 0, 0];
+        assert_eq!(FrameHead::decode(&top_bit), Err(ProtocolError::LengthInvalid));
+    }
+}

@@ -1,0 +1,163 @@
+//! The opening handshake (RFC 6455 §4), both roles: bytes and `http` types in, bytes and an open
+//! [`Connection`](crate::Connection) out.
+//!
+//! | you have | take |
+//! |---|---|
+//! | a server's transport | [`ServerHandshake`], then [`UpgradeRequest`] |
+//! | a request that a host parsed (hyper, an HTTP/2 stack, a simulator) | [`UpgradeRequest`] |
+//! | a client's transport | [`ClientHandshake`] |
+//!
+//! Both halves read at most [`Config::max_head_len`](crate::Config::max_head_len) bytes and
+//! [`MAX_HEADERS`] header lines, have until
+//! [`Config::opening_timeout`](crate::Config::opening_timeout), and judge bytes, not segments: the
+//! verdict is the same however a head was cut on its way. What follows a head stays in the buffer,
+//! where the connection finds it: it is the first frames.
+//!
+//! ```
+//! use std::sync::Arc;
+//!
+//! use bytes::{BufMut, BytesMut};
+//! use sockless::handshake::{ClientHandshake, ServerHandshake, UpgradeRequest};
+//! use sockless::{Config, Instant, Seed};
+//!
+//! let config = Arc::new(Config::default());
+//! let now = Instant::EPOCH;
+//!
+//! // The client asks.
+//! let request = http::Request::get("ws://example.com/chat")
+//!     .header("Sec-WebSocket-Protocol", "chat.v2, chat.v1")
+//!     .body(())?;
+//! let mut client = ClientHandshake::new(request, Seed::new([7; 32]), config.clone(), now)?;
+//! let mut wire = BytesMut::new();
+//! wire.put(client.outbound());
+//!
+//! // The server reads, selects and accepts.
+//! let mut server = ServerHandshake::new(config, now);
+//! let request = server.poll_request(&mut wire).expect("a whole head has come")?;
+//! assert_eq!(request.uri().path(), "/chat");
+//! let mut upgrade = UpgradeRequest::from_request(&request)?;
+//! assert_eq!(upgrade.select(&["chat.v1", "chat.v2"]), Some("chat.v2"));
+//! let (response, negotiated) = upgrade.accept();
+//! let mut server = server.accept(&response, negotiated, now);
+//! wire.put(server.outbound());
+//!
+//! // The client checks what came back, and both are open.
+//! let (client, response) = client.poll_response(&mut wire, now).expect("a whole head has come")?;
+//! assert_eq!(response.status(), 101);
+//! # let _ = client;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use bytestring::ByteString;
+use http::HeaderMap;
+use http::header::{HeaderName, SEC_WEBSOCKET_PROTOCOL};
+use http::uri::Authority;
+use sha1::{Digest, Sha1};
+
+mod client;
+mod encode;
+mod error;
+mod head;
+mod scan;
+mod server;
+#[cfg(test)]
+mod tests;
+mod upgrade;
+
+pub use client::ClientHandshake;
+pub use encode::{encode_request, encode_response};
+pub use error::{HandshakeError, HeadError, HeadRule, RequestError, UpgradeError};
+pub use server::ServerHandshake;
+pub use upgrade::UpgradeRequest;
+
+/// The most header lines that a head may have.
+///
+/// Bytes are what bounds a head; this bounds the work per byte. Proxies and content networks add
+/// some thirty lines to a browser's fifteen.
+pub const MAX_HEADERS: usize = 100;
+
+/// The value of `Sec-WebSocket-Accept` that answers `key` (RFC 6455 §4.2.2).
+fn accept_key(key: &[u8]) -> String {
+    const GUID: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
+    STANDARD.encode(Sha1::new().chain_update(key).chain_update(GUID).finalize())
+}
+
+/// The elements of a header that is a comma-separated list, over all its lines in order.
+///
+/// Empty elements are passed over, as RFC 9110 §5.6.1.2 asks.
+fn list<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item = &'a [u8]> {
+    headers
+        .get_all(name)
+        .iter()
+        .flat_map(|line| line.as_bytes().split(|&byte| byte == b','))
+        .map(<[u8]>::trim_ascii)
+        .filter(|element| !element.is_empty())
+}
+
+/// Whether a list contains `token`, whatever its case.
+fn lists(headers: &HeaderMap, name: &HeaderName, token: &str) -> bool {
+    list(headers, name).any(|element| element.eq_ignore_ascii_case(token.as_bytes()))
+}
+
+/// Whether `byte` may be part of a token (RFC 9110 §5.6.2).
+const fn is_token_byte(byte: u8) -> bool {
+    matches!(byte,
+        b'!' | b'#' | b'$' | b'%' | b'&' | b'\'' | b'*' | b'+' | b'-' | b'.' | b'^' | b'_' | b'`'
+        | b'|' | b'~' | b'0'..=b'9' | b'A'..=b'Z' | b'a'..=b'z')
+}
+
+/// The host and the port of an authority, or `None` when it could not be dialled: RFC 3986 §3.2
+/// without the user's name, which RFC 6455 §3 and RFC 9110 §4.2.4 do not allow here.
+fn host_and_port(authority: &Authority) -> Option<(&str, Option<u16>)> {
+    let host = authority.host();
+    // With a user's name, the host is not what it begins with.
+    let port = match authority.as_str().strip_prefix(host)? {
+        "" | ":" => None,
+        port => Some(port_number(port.strip_prefix(':')?)?),
+    };
+    // Brackets stand around a host, not inside of it (RFC 3986 §3.2.2).
+    let is_host = !host.is_empty() && host.rfind('[').unwrap_or(0) == 0;
+    is_host.then_some((host, port))
+}
+
+/// Digits only: `parse` by itself would take a sign.
+fn port_number(digits: &str) -> Option<u16> {
+    digits.bytes().all(|byte| byte.is_ascii_digit()).then(|| digits.parse().ok())?
+}
+
+/// What a client offers in `Sec-WebSocket-Protocol`, in its order of preference.
+///
+/// Holds the lines of the header and splits them when asked, so that it weighs what they weigh.
+#[derive(Clone, Debug, Default)]
+struct Subprotocols(Vec<ByteString>);
+
+impl Subprotocols {
+    /// The offer of a request; `None` when it is not a list of at least one token, all of them
+    /// different (RFC 6455 §4.1).
+    fn offered(headers: &HeaderMap) -> Option<Self> {
+        let lines = headers.get_all(SEC_WEBSOCKET_PROTOCOL).iter();
+        let lines = lines.map(|line| line.to_str().ok().map(ByteString::from));
+        let offered = Self(lines.collect::<Option<_>>()?);
+
+        let mut sorted: Vec<&str> = offered.iter().collect();
+        // Sorted, since to compare each with each is quadratic in what a stranger sends.
+        sorted.sort_unstable();
+        let distinct = sorted.windows(2).all(|pair| pair[0] != pair[1]);
+        let tokens = sorted.iter().all(|element| element.bytes().all(is_token_byte));
+        let meant = offered.0.is_empty() || !sorted.is_empty();
+        (distinct && tokens && meant).then_some(offered)
+    }
+
+    fn iter(&self) -> impl Iterator<Item = &str> {
+        self.0
+            .iter()
+            .flat_map(|line| line.split(','))
+            .map(|element| element.trim_matches([' ', '\t']))
+            .filter(|element| !element.is_empty())
+    }
+}

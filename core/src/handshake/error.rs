@@ -1,0 +1,375 @@
+//! What can go wrong while a connection opens, sorted by who did it: the peer's bytes
+//! ([`HeadError`]), the client's request ([`UpgradeError`]), the server's answer
+//! ([`HandshakeError`]), the caller ([`RequestError`]).
+
+use alloc::boxed::Box;
+use alloc::format;
+use core::fmt;
+
+use bytes::Bytes;
+use bytestring::ByteString;
+use http::header::{
+    ALLOW, CONNECTION, CONTENT_TYPE, HeaderName, HeaderValue, SEC_WEBSOCKET_VERSION, UPGRADE,
+};
+use http::{Response, StatusCode};
+use thiserror::Error;
+
+use super::MAX_HEADERS;
+
+/// The peer's HTTP/1.1 head did not come, is too long, or is none.
+///
+/// Final: whoever polls again gets the same one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum HeadError {
+    /// The transport ended before the head did.
+    #[error("the transport ended before the head did")]
+    Eof,
+    /// The head breaks a rule of HTTP/1.1.
+    #[error("{rule} (found after {at} bytes)")]
+    Invalid {
+        /// The rule.
+        rule: HeadRule,
+        /// How many bytes of the head had been read when it was found.
+        at: usize,
+    },
+    /// The very first byte cannot begin a head: most often it is TLS.
+    #[error("{}", not_http(*first))]
+    NotHttp {
+        /// That byte.
+        first: u8,
+    },
+    /// The head did not come within
+    /// [`Config::opening_timeout`](crate::Config::opening_timeout).
+    #[error("the head did not come within opening_timeout")]
+    Timeout,
+    /// The head is longer than `max` bytes, set by
+    /// [`Config::max_head_len`](crate::Config::max_head_len).
+    #[error("the head is longer than max_head_len = {max} bytes; shorter cookies may help")]
+    TooLong {
+        /// The limit in bytes.
+        max: usize,
+    },
+    /// The head has more than [`MAX_HEADERS`] header lines.
+    #[error("the head has more than {MAX_HEADERS} header lines")]
+    TooManyHeaders,
+    /// The peer speaks another version of HTTP, such as HTTP/2 without an agreement to do so.
+    #[error("the head is not of HTTP/1.1")]
+    VersionUnsupported,
+}
+
+fn not_http(first: u8) -> &'static str {
+    match first {
+        // Handshake and alert records, and the length byte of the oldest hello (RFC 8446 §5.1).
+        0x15 | 0x16 | 0x80.. => "TLS came where HTTP was awaited: one end uses wss, the other ws",
+        _ => "what came is not HTTP",
+    }
+}
+
+impl HeadError {
+    /// What a server answers before it closes the transport; `None` where nobody is left to read.
+    ///
+    /// The statuses are 400, 408, 431 and 505. Send it as
+    /// [`encode_response`](super::encode_response) writes it.
+    pub fn response(&self) -> Option<Response<Bytes>> {
+        let status = match self {
+            Self::Eof => return None,
+            Self::Invalid { .. } | Self::NotHttp { .. } => StatusCode::BAD_REQUEST,
+            Self::Timeout => StatusCode::REQUEST_TIMEOUT,
+            Self::TooLong { .. } | Self::TooManyHeaders => {
+                StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE
+            }
+            Self::VersionUnsupported => StatusCode::HTTP_VERSION_NOT_SUPPORTED,
+        };
+        Some(plain(status, self))
+    }
+}
+
+/// A rule of HTTP/1.1 that a head broke.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum HeadRule {
+    /// A carriage return without a line feed after it (RFC 9112 §2.2).
+    #[error("a carriage return stands alone (RFC 9112 2.2)")]
+    BareCr,
+    /// A line feed without a carriage return before it (RFC 9112 §2.2 allows to take it for a line's
+    /// end; where two parsers differ, one of them is fooled).
+    #[error("a line feed stands alone (RFC 9112 2.2)")]
+    BareLf,
+    /// A control character (RFC 9110 §5.5).
+    #[error("the control character {0:#04x} (RFC 9110 5.5)")]
+    ControlByte(u8),
+    /// A line that begins with a space or a tab, as folded values did (RFC 9112 §5.2).
+    #[error("a header line begins with a space: folded values are obsolete (RFC 9112 5.2)")]
+    Folded,
+    /// A header's name is not a token, or a space stands before its colon (RFC 9112 §5.1).
+    #[error("a header's name is not a token (RFC 9112 5.1)")]
+    HeaderName,
+    /// The value of `Host` is no host with an optional port (RFC 9112 §3.2).
+    #[error("the value of Host is not a host with an optional port (RFC 9112 3.2)")]
+    HostInvalid,
+    /// An HTTP/1.1 request without a `Host` (RFC 9112 §3.2).
+    #[error("the request has no Host header (RFC 9112 3.2)")]
+    HostMissing,
+    /// A request with more than one `Host` (RFC 9112 §3.2).
+    #[error("the request has more than one Host header (RFC 9112 3.2)")]
+    HostRepeated,
+    /// The first line is no request line (RFC 9112 §3).
+    #[error("the first line is not a method, a target and a version (RFC 9112 3)")]
+    RequestLine,
+    /// The first line is no status line (RFC 9112 §4).
+    #[error("the first line is not a version and a status (RFC 9112 4)")]
+    StatusLine,
+    /// The request's target is not of a form that its method allows (RFC 9112 §3.2), or has a
+    /// character that a URI has not (RFC 3986 §2).
+    #[error("the request's target is not valid (RFC 9112 3.2)")]
+    Target,
+}
+
+/// The client's request asks for no WebSocket, or asks wrongly (RFC 6455 §4.2.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum UpgradeError {
+    /// The request has a body, whose bytes could be taken for frames. Status 400.
+    ///
+    /// RFC 9110 §9.3.1 gives a body on GET no meaning, and advises to refuse it for its use in
+    /// request smuggling. `Content-Length: 0` is no body.
+    #[error(
+        "an upgrade request cannot have a body: leave out Content-Length and Transfer-Encoding"
+    )]
+    BodyUnexpected,
+    /// `Upgrade: websocket` came without `Connection: Upgrade`. Status 426.
+    #[error(
+        "the request has no `Connection: Upgrade`: a proxy in between must be told to pass it on"
+    )]
+    ConnectionMissing,
+    /// There is not exactly one valid `Host`. Status 400.
+    #[error("the request needs one Host header with a host and an optional port (RFC 9112 3.2)")]
+    HostInvalid,
+    /// The request came in a version of HTTP that has no upgrade. Status 400.
+    ///
+    /// Not 505, which is about the *major* version (RFC 9110 §15.6.6), and not 426, since RFC 9110
+    /// §7.8 has us ignore the `Upgrade` of an HTTP/1.0 request: to ask again with it would not help.
+    #[error(
+        "a WebSocket opens by GET over HTTP/1.1 or by extended CONNECT over HTTP/2; a proxy in \
+         between may speak HTTP/1.0 where it could speak HTTP/1.1"
+    )]
+    HttpVersion,
+    /// `Sec-WebSocket-Key` is not 16 bytes of base64, or came twice. Status 400.
+    #[error("Sec-WebSocket-Key must be 16 bytes in base64, once (RFC 6455 4.2.1)")]
+    KeyInvalid,
+    /// There is no `Sec-WebSocket-Key`. Status 400.
+    #[error("the request has no Sec-WebSocket-Key (RFC 6455 4.2.1)")]
+    KeyMissing,
+    /// The method is not GET. Status 405.
+    #[error("a WebSocket opens with the method GET (RFC 6455 4.2.1)")]
+    MethodNotGet,
+    /// The request asks for no upgrade at all. Status 426.
+    #[error("this is a WebSocket: open it with one of its clients, such as a browser's WebSocket")]
+    NotUpgrade,
+    /// `Sec-WebSocket-Protocol` is not a list of distinct tokens, at least one. Status 400.
+    #[error("Sec-WebSocket-Protocol must list distinct tokens, at least one (RFC 6455 4.1)")]
+    SubprotocolInvalid,
+    /// `Connection: Upgrade` came without `Upgrade: websocket`. Status 426.
+    #[error("the request has no `Upgrade: websocket` (RFC 6455 4.2.1)")]
+    UpgradeMissing,
+    /// `Sec-WebSocket-Version` is not 13, once. Status 426.
+    #[error("Sec-WebSocket-Version must be 13, once (RFC 6455 4.2.1)")]
+    VersionUnsupported,
+}
+
+impl UpgradeError {
+    /// The answer: its status, the headers that the status calls for, and one line of text.
+    pub fn response(&self) -> Response<Bytes> {
+        let status = match self {
+            Self::MethodNotGet => StatusCode::METHOD_NOT_ALLOWED,
+            Self::ConnectionMissing
+            | Self::NotUpgrade
+            | Self::UpgradeMissing
+            | Self::VersionUnsupported => StatusCode::UPGRADE_REQUIRED,
+            _ => StatusCode::BAD_REQUEST,
+        };
+        let mut response = plain(status, self);
+        let headers = response.headers_mut();
+        if status == StatusCode::METHOD_NOT_ALLOWED {
+            // RFC 9110 §15.5.6.
+            headers.insert(ALLOW, HeaderValue::from_static("GET"));
+        }
+        if status == StatusCode::UPGRADE_REQUIRED {
+            // RFC 9110 §15.5.22, and for the version RFC 6455 §4.4.
+            headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
+            headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
+            headers.insert(SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
+        }
+        response
+    }
+}
+
+/// A client's opening handshake failed: what the server answered, or that it did not.
+///
+/// Final: whoever polls again gets the same one.
+#[derive(Clone, Debug, Error)]
+#[non_exhaustive]
+pub enum HandshakeError {
+    /// `Sec-WebSocket-Accept` is not the answer to our key (RFC 6455 §4.1).
+    #[error("the server's Sec-WebSocket-Accept does not answer our key (RFC 6455 4.1)")]
+    AcceptMismatch,
+    /// The 101 has no `Sec-WebSocket-Accept` (RFC 6455 §4.1).
+    #[error("the server's 101 has no Sec-WebSocket-Accept (RFC 6455 4.1)")]
+    AcceptMissing,
+    /// The 101 has no `Connection: Upgrade` (RFC 6455 §4.1).
+    #[error("the server's 101 has no `Connection: Upgrade` (RFC 6455 4.1)")]
+    ConnectionMissing,
+    /// The transport ended before the server had answered.
+    #[error("the transport ended before the server had answered")]
+    Eof,
+    /// The 101 has extensions that were not offered (RFC 6455 §4.1).
+    #[error("the server chose the extensions \"{0}\", which were not offered (RFC 6455 4.1)")]
+    ExtensionUnoffered(ByteString),
+    /// The answer is not an HTTP/1.1 head.
+    #[error("the server's answer is invalid: {0}")]
+    Head(#[source] HeadError),
+    /// The server answered something else than 101. The body of its answer stays in the inbound
+    /// buffer, as far as it has come.
+    #[error("the server answered {}, not 101 Switching Protocols", .0.status())]
+    Rejected(Box<Response<()>>),
+    /// The 101 has a subprotocol that was not offered (RFC 6455 §4.1).
+    #[error("the server chose the subprotocol \"{0}\", which was not offered (RFC 6455 4.1)")]
+    SubprotocolUnoffered(ByteString),
+    /// The server did not answer within
+    /// [`Config::opening_timeout`](crate::Config::opening_timeout).
+    #[error("the server did not answer within opening_timeout")]
+    Timeout,
+    /// The 101 has no `Upgrade: websocket`, or upgrades to something else too (RFC 6455 §4.1).
+    #[error("the server's 101 has no `Upgrade: websocket` (RFC 6455 4.1)")]
+    UpgradeMissing,
+}
+
+impl From<HeadError> for HandshakeError {
+    fn from(error: HeadError) -> Self {
+        match error {
+            HeadError::Eof => Self::Eof,
+            HeadError::Timeout => Self::Timeout,
+            error => Self::Head(error),
+        }
+    }
+}
+
+/// The caller's request cannot open a WebSocket.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum RequestError {
+    /// The URI's authority is not a host with an optional port (RFC 6455 §3).
+    ///
+    /// A user's name and password do not belong there: they go into an `Authorization` header.
+    #[error("the URI's authority \"{0}\" is not a host with an optional port (RFC 6455 3)")]
+    AuthorityInvalid(ByteString),
+    /// A header that the handshake sets itself, or that an upgrade request cannot have.
+    #[error("the header {0} cannot be set: it belongs to the handshake")]
+    HeaderReserved(HeaderName),
+    /// The request's version is not HTTP/1.1.
+    #[error("the handshake is one of HTTP/1.1: the request's version must be left at that")]
+    HttpVersion,
+    /// The method is not GET (RFC 6455 §4.1).
+    #[error("the request's method must be GET (RFC 6455 4.1)")]
+    MethodNotGet,
+    /// The URI's scheme is not `ws` or `wss` (RFC 6455 §3).
+    #[error("the URI must be ws://host/path or wss://host/path (RFC 6455 3)")]
+    SchemeUnsupported,
+    /// `Sec-WebSocket-Protocol` is not a list of distinct tokens, at least one (RFC 6455 §4.1).
+    #[error("Sec-WebSocket-Protocol must list distinct tokens, at least one (RFC 6455 4.1)")]
+    SubprotocolInvalid,
+}
+
+/// A response of one line of text.
+fn plain(status: StatusCode, line: impl fmt::Display) -> Response<Bytes> {
+    let mut response = Response::new(Bytes::from(format!("{line}\n")));
+    *response.status_mut() = status;
+    let text = HeaderValue::from_static("text/plain; charset=utf-8");
+    response.headers_mut().insert(CONTENT_TYPE, text);
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use alloc::string::ToString;
+    use core::str;
+
+    use super::*;
+
+    #[test]
+    fn each_head_error_has_its_status() {
+        let rule = HeadRule::HostMissing;
+        for (error, status) in [
+            (HeadError::Invalid { rule, at: 20 }, 400),
+            (HeadError::NotHttp { first: 0x16 }, 400),
+            (HeadError::Timeout, 408),
+            (HeadError::TooLong { max: 16384 }, 431),
+            (HeadError::TooManyHeaders, 431),
+            (HeadError::VersionUnsupported, 505),
+        ] {
+            let response = error.response().expect("somebody is there to read it");
+            assert_eq!(response.status(), status, "{error:?}");
+            assert_one_line(&response);
+        }
+        assert!(HeadError::Eof.response().is_none());
+    }
+
+    #[test]
+    fn each_upgrade_error_has_its_status_and_headers() {
+        use UpgradeError as E;
+        for (error, status) in [
+            (E::BodyUnexpected, 400),
+            (E::ConnectionMissing, 426),
+            (E::HostInvalid, 400),
+            (E::HttpVersion, 400),
+            (E::KeyInvalid, 400),
+            (E::KeyMissing, 400),
+            (E::MethodNotGet, 405),
+            (E::NotUpgrade, 426),
+            (E::SubprotocolInvalid, 400),
+            (E::UpgradeMissing, 426),
+            (E::VersionUnsupported, 426),
+        ] {
+            let response = error.response();
+            assert_eq!(response.status(), status, "{error:?}");
+            assert_one_line(&response);
+            let headers = response.headers();
+            assert_eq!(headers.get(ALLOW).is_some(), status == 405);
+            assert_eq!(headers.get(UPGRADE).is_some(), status == 426);
+            assert_eq!(headers.get(CONNECTION).is_some(), status == 426);
+            assert_eq!(headers.get(SEC_WEBSOCKET_VERSION).is_some(), status == 426);
+        }
+    }
+
+    fn assert_one_line(response: &Response<Bytes>) {
+        assert_eq!(response.headers()[CONTENT_TYPE], "text/plain; charset=utf-8");
+        let text = str::from_utf8(response.body()).expect("text");
+        assert!(text.ends_with('\n') && text.lines().count() == 1, "{text:?}");
+    }
+
+    #[test]
+    fn limits_are_named_with_their_value_and_their_setting() {
+        assert_eq!(
+            HeadError::TooLong { max: 16384 }.to_string(),
+            "the head is longer than max_head_len = 16384 bytes; shorter cookies may help"
+        );
+        assert_eq!(
+            HeadError::TooManyHeaders.to_string(),
+            "the head has more than 100 header lines"
+        );
+        let rule = HeadRule::ControlByte(0);
+        assert_eq!(
+            HeadError::Invalid { rule, at: 17 }.to_string(),
+            "the control character 0x00 (RFC 9110 5.5) (found after 17 bytes)"
+        );
+    }
+
+    #[test]
+    fn a_plaintext_end_recognises_tls() {
+        for first in [0x15, 0x16, 0x80] {
+            assert!(HeadError::NotHttp { first }.to_string().contains("wss"), "{first:#x}");
+        }
+        assert!(!HeadError::NotHttp { first: 0 }.to_string().contains("wss"));
+    }
+}

@@ -1,0 +1,109 @@
+//! Whole HTTP/1.1 heads, parsed into the types of the `http` crate.
+//!
+//! The parser is `httparse`, at its strictest. [`HeadReader`](super::scan::HeadReader) has found the
+//! end by then, counted the lines and refused what may not be in them.
+
+use bytes::Bytes;
+use http::header::{HOST, HeaderName, HeaderValue};
+use http::uri::{Authority, Scheme, Uri};
+use http::{HeaderMap, Method, Request, Response, StatusCode, Version};
+use httparse::{EMPTY_HEADER, Header, Status};
+
+use super::error::HeadRule;
+use super::{MAX_HEADERS, host_and_port};
+
+/// Parses a request of any method and for any purpose.
+pub(super) fn parse_request(head: &Bytes) -> Result<Request<()>, HeadRule> {
+    let mut headers = [EMPTY_HEADER; MAX_HEADERS];
+    let mut parsed = httparse::Request::new(&mut headers);
+    match parsed.parse(head) {
+        Ok(Status::Complete(_)) => {}
+        Ok(Status::Partial) => return Err(HeadRule::RequestLine),
+        Err(error) => return Err(rule(error, HeadRule::RequestLine)),
+    }
+    let method = parsed.method.unwrap_or_default().as_bytes();
+    let method = Method::from_bytes(method).map_err(|_| HeadRule::RequestLine)?;
+
+    let mut request = Request::new(());
+    *request.uri_mut() = target(head, parsed.path.unwrap_or_default(), &method)?;
+    *request.method_mut() = method;
+    *request.version_mut() = version(parsed.version);
+    *request.headers_mut() = header_map(head, parsed.headers)?;
+    check_host(request.headers(), request.version())?;
+    Ok(request)
+}
+
+/// Parses a response of any status.
+pub(super) fn parse_response(head: &Bytes) -> Result<Response<()>, HeadRule> {
+    let mut headers = [EMPTY_HEADER; MAX_HEADERS];
+    let mut parsed = httparse::Response::new(&mut headers);
+    match parsed.parse(head) {
+        Ok(Status::Complete(_)) => {}
+        Ok(Status::Partial) => return Err(HeadRule::StatusLine),
+        Err(error) => return Err(rule(error, HeadRule::StatusLine)),
+    }
+    let status = StatusCode::from_u16(parsed.code.unwrap_or_default());
+
+    let mut response = Response::new(());
+    *response.status_mut() = status.map_err(|_| HeadRule::StatusLine)?;
+    *response.version_mut() = version(parsed.version);
+    *response.headers_mut() = header_map(head, parsed.headers)?;
+    Ok(response)
+}
+
+/// A `Host` on every request of HTTP/1.1, a valid one, and never two (RFC 9112 §3.2).
+pub(super) fn check_host(headers: &HeaderMap, version: Version) -> Result<(), HeadRule> {
+    let mut hosts = headers.get_all(HOST).iter();
+    let Some(host) = hosts.next() else {
+        let optional = version < Version::HTTP_11;
+        return if optional { Ok(()) } else { Err(HeadRule::HostMissing) };
+    };
+    if hosts.next().is_some() {
+        return Err(HeadRule::HostRepeated);
+    }
+    let authority = Authority::try_from(host.as_bytes()).map_err(|_| HeadRule::HostInvalid)?;
+    host_and_port(&authority).map(|_| ()).ok_or(HeadRule::HostInvalid)
+}
+
+/// The target in one of the four forms of RFC 9112 §3.2, and in the one that the method allows.
+fn target(head: &Bytes, target: &str, method: &Method) -> Result<Uri, HeadRule> {
+    // `Uri` would cut a fragment off without a word; a target has none (RFC 9112 §3.2).
+    if target.contains('#') {
+        return Err(HeadRule::Target);
+    }
+    let uri = Uri::from_maybe_shared(head.slice_ref(target.as_bytes()));
+    let uri = uri.map_err(|_| HeadRule::Target)?;
+    let dialled = uri.authority().and_then(host_and_port);
+    let valid = match uri.scheme() {
+        Some(scheme) => (*scheme == Scheme::HTTP || *scheme == Scheme::HTTPS) && dialled.is_some(),
+        None if uri.authority().is_some() => *method == Method::CONNECT && dialled.is_some(),
+        None if target == "*" => *method == Method::OPTIONS,
+        None => *method != Method::CONNECT,
+    };
+    valid.then_some(uri).ok_or(HeadRule::Target)
+}
+
+fn version(minor: Option<u8>) -> Version {
+    if minor == Some(0) { Version::HTTP_10 } else { Version::HTTP_11 }
+}
+
+/// The headers in the order of their lines, all values in the one block of `head`.
+fn header_map(head: &Bytes, parsed: &[Header<'_>]) -> Result<HeaderMap, HeadRule> {
+    let mut headers = HeaderMap::with_capacity(parsed.len());
+    for header in parsed {
+        let name = HeaderName::from_bytes(header.name.as_bytes());
+        let value = HeaderValue::from_maybe_shared(head.slice_ref(header.value));
+        let (Ok(name), Ok(value)) = (name, value) else {
+            return Err(HeadRule::HeaderName);
+        };
+        headers.append(name, value);
+    }
+    Ok(headers)
+}
+
+fn rule(error: httparse::Error, first_line: HeadRule) -> HeadRule {
+    match error {
+        httparse::Error::HeaderName | httparse::Error::HeaderValue => HeadRule::HeaderName,
+        _ => first_line,
+    }
+}

@@ -1,0 +1,264 @@
+//! Waiting for a head: [`HeadReader`], which judges bytes as they come, each once.
+
+use bytes::{Buf, Bytes, BytesMut};
+
+use super::error::{HeadError, HeadRule};
+use super::{MAX_HEADERS, is_token_byte};
+use crate::config::Config;
+use crate::time::Instant;
+
+/// Whose head is awaited.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    Request,
+    Response,
+}
+
+/// One end's wait for the head of the other: limits, deadline, end of transport.
+#[derive(Clone, Debug)]
+pub(super) struct HeadReader {
+    scanner: Scanner,
+    /// [`Config::max_head_len`], and what interim responses have left of it.
+    max: usize,
+    room: usize,
+    deadline: Instant,
+    wait: Wait,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Wait {
+    /// For more bytes.
+    Reading,
+    /// Nothing more will come, for this reason; what came is judged first.
+    Ended(HeadError),
+    Failed(HeadError),
+    Finished,
+}
+
+impl HeadReader {
+    pub(super) fn new(kind: Kind, config: &Config, now: Instant) -> Self {
+        Self {
+            scanner: Scanner::new(kind),
+            max: config.max_head_len,
+            room: config.max_head_len,
+            deadline: now + config.opening_timeout,
+            wait: Wait::Reading,
+        }
+    }
+
+    /// Takes one head out of `inbound`, and nothing after it; on an error, nothing at all.
+    pub(super) fn poll<T>(
+        &mut self,
+        inbound: &mut BytesMut,
+        parse: impl FnOnce(&Bytes) -> Result<T, HeadRule>,
+    ) -> Option<Result<T, HeadError>> {
+        match self.wait {
+            Wait::Failed(error) => return Some(Err(error)),
+            Wait::Finished => return None,
+            Wait::Reading | Wait::Ended(_) => {}
+        }
+        let verdict = match (self.scanner.scan(inbound, self.room), self.wait) {
+            (Ok(Some(len)), _) => self.take(inbound, len, parse),
+            (Ok(None), Wait::Ended(error)) => Err(error),
+            (Ok(None), _) => return None,
+            (Err(Breach::Head(error)), _) => Err(error),
+            (Err(Breach::Room), _) => Err(HeadError::TooLong { max: self.max }),
+        };
+        if let Err(error) = verdict {
+            self.wait = Wait::Failed(error);
+        }
+        Some(verdict)
+    }
+
+    fn take<T>(
+        &mut self,
+        inbound: &mut BytesMut,
+        len: usize,
+        parse: impl FnOnce(&Bytes) -> Result<T, HeadRule>,
+    ) -> Result<T, HeadError> {
+        // A copy: whoever keeps a header would otherwise keep the whole read buffer with it.
+        let head = Bytes::copy_from_slice(&inbound[..len]);
+        let parsed = parse(&head).map_err(|rule| HeadError::Invalid { rule, at: len })?;
+        inbound.advance(len);
+        self.room -= len;
+        self.scanner = Scanner::new(self.scanner.kind);
+        Ok(parsed)
+    }
+
+    /// No further head is awaited.
+    pub(super) fn finish(&mut self) {
+        if !matches!(self.wait, Wait::Failed(_)) {
+            self.wait = Wait::Finished;
+        }
+    }
+
+    pub(super) fn handle_eof(&mut self) {
+        self.end(HeadError::Eof);
+    }
+
+    pub(super) fn handle_timeout(&mut self, now: Instant) {
+        if now >= self.deadline {
+            self.end(HeadError::Timeout);
+        }
+    }
+
+    fn end(&mut self, error: HeadError) {
+        if matches!(self.wait, Wait::Reading) {
+            self.wait = Wait::Ended(error);
+        }
+    }
+
+    pub(super) fn poll_timeout(&self) -> Option<Instant> {
+        matches!(self.wait, Wait::Reading).then_some(self.deadline)
+    }
+}
+
+/// Looks for the end of a head, a byte at a time and each byte once, and stops at the first that no
+/// head could have there.
+///
+/// What it refuses is decided by the bytes up to that one alone. That makes the verdict independent
+/// of how they were cut, the work linear in their number, and the answer to a peer that speaks
+/// something else an immediate one. The parser that comes after sees whole heads only.
+#[derive(Clone, Debug)]
+struct Scanner {
+    kind: Kind,
+    at: usize,
+    headers: usize,
+    place: Place,
+}
+
+/// What the last byte was part of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Place {
+    /// Nothing yet.
+    Start,
+    /// An empty line before the head, ended but for its line feed.
+    EmptyCr,
+    Method,
+    FirstLine,
+    /// A line, ended but for its line feed.
+    LineCr,
+    LineStart,
+    HeaderName,
+    HeaderValue,
+    /// The head, ended but for its line feed.
+    EndCr,
+    End,
+}
+
+enum Breach {
+    Head(HeadError),
+    /// The head goes on where there is no room left for it.
+    Room,
+}
+
+impl Scanner {
+    const fn new(kind: Kind) -> Self {
+        Self { kind, at: 0, headers: 0, place: Place::Start }
+    }
+
+    /// The length of the head that `inbound` begins with, or `None` when its end has not come.
+    fn scan(&mut self, inbound: &[u8], room: usize) -> Result<Option<usize>, Breach> {
+        while let Some(&byte) = inbound.get(self.at) {
+            self.place = self.step(byte, inbound).map_err(Breach::Head)?;
+            self.at += 1;
+            if self.place == Place::End {
+                return Ok(Some(self.at));
+            }
+            if self.at >= room {
+                return Err(Breach::Room);
+            }
+        }
+        Ok(None)
+    }
+
+    fn step(&mut self, byte: u8, inbound: &[u8]) -> Result<Place, HeadError> {
+        use Place::*;
+        let rule = match (self.place, byte) {
+            (EmptyCr, b'\n') => return Ok(Start),
+            (LineCr, b'\n') => return Ok(LineStart),
+            (EndCr, b'\n') => return Ok(End),
+            (EmptyCr | LineCr | EndCr, _) => HeadRule::BareCr,
+            (_, b'\n') => HeadRule::BareLf,
+
+            // A server passes over empty lines before a request (RFC 9112 §2.2), and the parser does.
+            // They count towards the limit.
+            (Start, b'\r') if self.kind == Kind::Request => return Ok(EmptyCr),
+            (Start, _) => return self.first_byte(byte),
+            (Method, b' ') => return Ok(FirstLine),
+            (Method, _) if is_token_byte(byte) => return Ok(Method),
+            (Method, _) => HeadRule::RequestLine,
+            (FirstLine, _) if self.is_other_protocol(byte) => HeadRule::StatusLine,
+            (FirstLine, b'\r') => return self.first_line(inbound),
+            (FirstLine, _) if self.is_first_line_byte(byte) => return Ok(FirstLine),
+            (FirstLine, 0x80..) => HeadRule::Target,
+
+            (LineStart, b'\r') => return Ok(EndCr),
+            (LineStart, b' ' | b'\t') => HeadRule::Folded,
+            (LineStart, _) if is_token_byte(byte) => return self.header(),
+            (HeaderName, _) if is_token_byte(byte) => return Ok(HeaderName),
+            (HeaderName, b':') => return Ok(HeaderValue),
+            (LineStart | HeaderName, _) => HeadRule::HeaderName,
+            (HeaderValue, b'\r') => return Ok(LineCr),
+            (HeaderValue, _) if is_text_byte(byte) => return Ok(HeaderValue),
+            (FirstLine | HeaderValue | End, _) => HeadRule::ControlByte(byte),
+        };
+        Err(self.invalid(rule))
+    }
+
+    fn first_byte(&self, byte: u8) -> Result<Place, HeadError> {
+        match self.kind {
+            Kind::Request if is_token_byte(byte) => Ok(Place::Method),
+            Kind::Response if byte == b'H' => Ok(Place::FirstLine),
+            _ => Err(HeadError::NotHttp { first: byte }),
+        }
+    }
+
+    /// Whether a status line begins otherwise than with the protocol's name.
+    fn is_other_protocol(&self, byte: u8) -> bool {
+        let due = b"HTTP/".get(self.at);
+        self.kind == Kind::Response && due.is_some_and(|&due| due != byte)
+    }
+
+    /// The name of the protocol and the version, as soon as the first line has ended: what follows
+    /// the preface of HTTP/2 is not text.
+    fn first_line(&self, inbound: &[u8]) -> Result<Place, HeadError> {
+        let mut words = inbound[..self.at].split(|&byte| byte == b' ');
+        let (version, rule) = match self.kind {
+            Kind::Request => (words.next_back(), HeadRule::RequestLine),
+            Kind::Response => (words.next(), HeadRule::StatusLine),
+        };
+        match version.and_then(|version| version.strip_prefix(b"HTTP/")) {
+            Some(b"1.0" | b"1.1") => Ok(Place::LineCr),
+            Some([b'0'..=b'9'] | [b'0'..=b'9', b'.', b'0'..=b'9']) => {
+                Err(HeadError::VersionUnsupported)
+            }
+            _ => Err(self.invalid(rule)),
+        }
+    }
+
+    /// A request line is visible ASCII and spaces (RFC 9112 §3); a reason phrase may be older text.
+    fn is_first_line_byte(&self, byte: u8) -> bool {
+        match self.kind {
+            Kind::Request => matches!(byte, b' '..=b'~'),
+            Kind::Response => is_text_byte(byte),
+        }
+    }
+
+    fn header(&mut self) -> Result<Place, HeadError> {
+        self.headers += 1;
+        if self.headers > MAX_HEADERS {
+            return Err(HeadError::TooManyHeaders);
+        }
+        Ok(Place::HeaderName)
+    }
+
+    fn invalid(&self, rule: HeadRule) -> HeadError {
+        HeadError::Invalid { rule, at: self.at }
+    }
+}
+
+/// What a header's value may consist of (RFC 9110 §5.5).
+const fn is_text_byte(byte: u8) -> bool {
+    matches!(byte, b'\t' | b' '..=b'~' | 0x80..)
+}

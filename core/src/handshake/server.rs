@@ -1,0 +1,110 @@
+//! The server's half: [`ServerHandshake`].
+
+use alloc::sync::Arc;
+
+use bytes::BytesMut;
+use http::{Request, Response};
+
+use super::encode;
+use super::error::HeadError;
+use super::head::parse_request;
+use super::scan::{HeadReader, Kind};
+use crate::config::Config;
+use crate::connection::{Connection, Negotiated};
+use crate::raw::RawConnection;
+use crate::time::Instant;
+
+/// The server's half of the opening handshake on a transport: bytes in, a request out, and with the
+/// answer to it an open connection.
+///
+/// The request may be any of HTTP/1.1: whether it is an upgrade is what
+/// [`UpgradeRequest`](super::UpgradeRequest) knows. Feed [`poll_request`](Self::poll_request) until
+/// it gives one; while it does not, tell of the transport's end with
+/// [`handle_eof`](Self::handle_eof) and call [`handle_timeout`](Self::handle_timeout) when
+/// [`poll_timeout`](Self::poll_timeout) says so. To refuse, drop it and send what
+/// [`encode_response`](super::encode_response) writes.
+///
+/// ```
+/// use std::sync::Arc;
+///
+/// use bytes::BytesMut;
+/// use sockless::handshake::{ServerHandshake, encode_response};
+/// use sockless::{Config, Instant};
+///
+/// let mut handshake = ServerHandshake::new(Arc::new(Config::default()), Instant::EPOCH);
+/// let mut inbound = BytesMut::from("GET / HTTP/1.1\r\n");
+/// assert!(handshake.poll_request(&mut inbound).is_none());
+/// // The deadline passes, and half a head is all that came.
+/// handshake.handle_timeout(handshake.poll_timeout().expect("it has one"));
+/// let error = handshake.poll_request(&mut inbound).expect("a verdict").unwrap_err();
+/// let answer = encode_response(&error.response().expect("somebody is there to read it"));
+/// assert!(answer.starts_with(b"HTTP/1.1 408 Request Timeout\r\n"));
+/// ```
+#[derive(Clone, Debug)]
+pub struct ServerHandshake {
+    reader: HeadReader,
+    config: Arc<Config>,
+}
+
+impl ServerHandshake {
+    /// Awaits a request, until [`Config::opening_timeout`] from `now`.
+    pub fn new(config: Arc<Config>, now: Instant) -> Self {
+        Self { reader: HeadReader::new(Kind::Request, &config, now), config }
+    }
+
+    /// Takes one request out of `inbound`; `None` until its head is whole.
+    ///
+    /// It takes exactly the head. What follows is the first frames, or the body of a request that is
+    /// no upgrade, and stays for whom it concerns. Between calls only append to `inbound`. After a
+    /// request there is none any more; an error comes again with each call, and takes nothing.
+    pub fn poll_request(
+        &mut self,
+        inbound: &mut BytesMut,
+    ) -> Option<Result<Request<()>, HeadError>> {
+        let request = self.reader.poll(inbound, parse_request)?;
+        self.reader.finish();
+        Some(request)
+    }
+
+    /// The transport will deliver nothing more: unless a whole head is there,
+    /// [`poll_request`](Self::poll_request) gives [`HeadError::Eof`].
+    pub fn handle_eof(&mut self) {
+        self.reader.handle_eof();
+    }
+
+    /// The deadline may have passed: if so, and unless a whole head is there,
+    /// [`poll_request`](Self::poll_request) gives [`HeadError::Timeout`]. A spurious call does no
+    /// harm.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        self.reader.handle_timeout(now);
+    }
+
+    /// When [`handle_timeout`](Self::handle_timeout) wants to be called; `None` once the request has
+    /// come or has failed to.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        self.reader.poll_timeout()
+    }
+
+    /// Opens the connection, whose outbound bytes begin with the 101.
+    ///
+    /// `response` and `negotiated` are those of
+    /// [`UpgradeRequest::accept`](super::UpgradeRequest::accept); of the response the headers are
+    /// sent. The inbound buffer goes on to the connection with what is left in it.
+    pub fn accept(
+        self,
+        response: &Response<()>,
+        negotiated: Negotiated,
+        now: Instant,
+    ) -> Connection {
+        let mut connection = Connection::server(negotiated, self.config, now);
+        connection.raw.outbound.push_head(&encode::switching_protocols(response));
+        connection
+    }
+
+    /// Opens a connection of frames, whose outbound bytes begin with the 101.
+    pub fn accept_raw(self, response: &Response<()>) -> RawConnection {
+        let mut connection = RawConnection::server(self.config);
+        connection.outbound.push_head(&encode::switching_protocols(response));
+        connection
+    }
+}

@@ -1,0 +1,147 @@
+//! What the tests of the handshake share: requests by hand, and both halves fed in one piece.
+
+use alloc::format;
+use alloc::string::String;
+use alloc::sync::Arc;
+
+use bytes::BytesMut;
+use http::{Request, Response};
+
+use super::*;
+use crate::config::Config;
+use crate::connection::Connection;
+use crate::seed::Seed;
+use crate::time::Instant;
+
+mod chunking;
+mod client;
+mod encode;
+mod server;
+mod upgrade;
+
+/// The request of RFC 6455 §1.3.
+const EXAMPLE: &str = "GET /chat HTTP/1.1\r\n\
+    Host: server.example.com\r\n\
+    Upgrade: websocket\r\n\
+    Connection: Upgrade\r\n\
+    Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
+    Origin: http://example.com\r\n\
+    Sec-WebSocket-Protocol: chat, superchat\r\n\
+    Sec-WebSocket-Version: 13\r\n\r\n";
+
+/// The answer of RFC 6455 §1.3.
+const ANSWER: &str = "HTTP/1.1 101 Switching Protocols\r\n\
+    Upgrade: websocket\r\n\
+    Connection: Upgrade\r\n\
+    Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\
+    Sec-WebSocket-Protocol: chat\r\n\r\n";
+
+fn config() -> Arc<Config> {
+    Arc::new(Config::default())
+}
+
+fn limited(max_head_len: usize) -> Arc<Config> {
+    Arc::new(Config::default().max_head_len(max_head_len))
+}
+
+fn server() -> ServerHandshake {
+    ServerHandshake::new(config(), Instant::EPOCH)
+}
+
+/// What a server makes of `head`, all of it at once.
+fn read(head: impl AsRef<[u8]>) -> Option<Result<Request<()>, HeadError>> {
+    server().poll_request(&mut BytesMut::from(head.as_ref()))
+}
+
+/// A client that has asked for `request`.
+fn client(request: http::request::Builder) -> ClientHandshake {
+    let request = request.body(()).expect("a request");
+    ClientHandshake::new(request, Seed::new([7; 32]), config(), Instant::EPOCH).expect("a client")
+}
+
+/// The answer that is right for each such client, whatever it has asked for: its key is its seed's.
+fn answer() -> String {
+    let mut client = client(Request::get("ws://a/"));
+    let request = read(bytes::Buf::chunk(client.outbound())).expect("a verdict");
+    let key = request.expect("a request").headers()["sec-websocket-key"].clone();
+    ANSWER.replace("s3pPLMBiTxaQ9kYGzzhZRbK+xOo=", &accept_key(key.as_bytes()))
+}
+
+/// What `client` makes of `answer`, all of it at once.
+fn receive(
+    client: &mut ClientHandshake,
+    answer: impl AsRef<[u8]>,
+) -> Option<Result<(Connection, Response<()>), HandshakeError>> {
+    client.poll_response(&mut BytesMut::from(answer.as_ref()), Instant::EPOCH)
+}
+
+#[test]
+fn the_example_key_has_the_example_answer() {
+    assert_eq!(accept_key(b"dGhlIHNhbXBsZSBub25jZQ=="), "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
+}
+
+#[test]
+fn an_authority_is_a_host_and_a_port() {
+    let parsed = |text: &str| {
+        let authority = text.parse::<Authority>().ok()?;
+        host_and_port(&authority).map(|(host, port)| (String::from(host), port))
+    };
+    let some = |host: &str, port| Some((String::from(host), port));
+    assert_eq!(parsed("example.com"), some("example.com", None));
+    assert_eq!(parsed("example.com:"), some("example.com", None));
+    assert_eq!(parsed("example.com:8080"), some("example.com", Some(8080)));
+    assert_eq!(parsed("[::1]:65535"), some("[::1]", Some(65535)));
+    for wrong in [
+        "", ":80", "a:65536", "a:+80", "a:b", "a:80:80", "user@a", "u:p@a:80", "@a", "a[::1]",
+        "a[b]", "a@a", "a:80@a", "a:@a", "[::1]a", "[::1", "a b", "a/b", "a,b\r\n", "\u{e4}",
+    ] {
+        assert_eq!(parsed(wrong), None, "{wrong:?}");
+    }
+}
+
+/// Both halves against each other: all that one writes, the other takes.
+#[test]
+fn the_halves_agree() {
+    let request = Request::get("ws://example.com:8080/chat?room=1")
+        .header("Sec-WebSocket-Protocol", "chat.v2")
+        .header("Sec-WebSocket-Protocol", "chat.v1");
+    let mut client = client(request);
+    let mut wire = BytesMut::new();
+    bytes::BufMut::put(&mut wire, client.outbound());
+
+    let mut server = server();
+    let request = server.poll_request(&mut wire).expect("a verdict").expect("a request");
+    assert!(wire.is_empty());
+    assert_eq!(request.uri(), "/chat?room=1");
+    assert_eq!(request.headers()["host"], "example.com:8080");
+    let mut upgrade = UpgradeRequest::from_request(&request).expect("an upgrade");
+    assert_eq!(upgrade.select(&["chat.v1"]), Some("chat.v1"));
+    let (mut response, negotiated) = upgrade.accept();
+    response.headers_mut().append("Set-Cookie", http::HeaderValue::from_static("a=b"));
+    let mut server = server.accept(&response, negotiated, Instant::EPOCH);
+    bytes::BufMut::put(&mut wire, server.outbound());
+    wire.extend_from_slice(b"frames");
+
+    let opened = client.poll_response(&mut wire, Instant::EPOCH).expect("a verdict");
+    let (_, response) = opened.expect("a connection");
+    assert_eq!(response.headers()["set-cookie"], "a=b");
+    assert_eq!(response.headers()["sec-websocket-protocol"], "chat.v1");
+    assert_eq!(&wire[..], b"frames");
+}
+
+/// The names that crashed parsers which keep headers in a dictionary of the language.
+#[test]
+fn odd_names_are_names() {
+    let odd = "constructor: a\r\n__proto__: b\r\n__proto__: c\r\nhasOwnProperty: d\r\n\r\n";
+    let request = EXAMPLE.replace("\r\n\r\n", &format!("\r\n{odd}"));
+    let request = read(request).expect("a verdict").expect("a request");
+    assert_eq!(request.headers()["constructor"], "a");
+    assert_eq!(request.headers().get_all("__proto__").iter().count(), 2);
+    assert!(UpgradeRequest::from_request(&request).is_ok());
+
+    let protocols = "constructor, __proto__";
+    let request = EXAMPLE.replace("chat, superchat", protocols);
+    let request = read(request).expect("a verdict").expect("a request");
+    let mut upgrade = UpgradeRequest::from_request(&request).expect("an upgrade");
+    assert_eq!(upgrade.select(&["__proto__"]), Some("__proto__"));
+}

@@ -1,0 +1,36 @@
+//! WebSockets with the socket taken out.
+#![no_std]
+
+extern crate alloc;
+#[cfg(feature = "std")]
+extern crate std;
+
+mod close;
+mod config;
+mod connection;
+mod error;
+mod event;
+mod frame;
+#[cfg(feature = "handshake")]
+pub mod handshake;
+mod mask;
+mod message;
+mod outbound;
+mod ping;
+mod raw;
+mod seed;
+mod time;
+mod utf8;
+
+pub use close::{CloseCode, CloseReason};
+pub use config::Config;
+pub use connection::{Connection, Negotiated, Transport};
+pub use error::{ProtocolError, SendError};
+pub use event::{Cause, Closed, Event, Party, Timeout};
+pub use frame::{Frame, FrameHead, Opcode, Rsv};
+pub use message::{Message, Piece};
+pub use outbound::{Outbound, Staging};
+pub use ping::{PingAction, Pinger};
+pub use raw::{RawConnection, Role};
+pub use seed::Seed;
+pub use time::Instant;

@@ -1,0 +1,214 @@
+//! Bytes on their way out: [`Outbound`].
+
+use alloc::collections::VecDeque;
+
+use bytes::{Buf, Bytes, BytesMut};
+
+use crate::frame::FrameHead;
+use crate::mask;
+
+/// A payload up to this length is copied behind its header; a longer one is queued by reference.
+///
+/// A copy of 4 KiB costs about as much as keeping the payload alive in a queue and a second slice in
+/// the vectored write; it is also the size of a staging block.
+const INLINE_LEN: usize = 4096;
+
+/// Staging grows in blocks of this many bytes: to reserve header by header costs an allocation a
+/// message.
+const BLOCK_LEN: usize = 4096;
+
+/// Bytes on their way out, a [`bytes::Buf`]: short frames lie together in blocks, long payloads are
+/// queued by reference.
+///
+/// Write its chunks, with [`chunks_vectored`](Buf::chunks_vectored) where the transport can, then
+/// [`advance`](Buf::advance) by what was written.
+#[derive(Clone, Debug, Default)]
+pub struct Outbound {
+    staging: Staging,
+    len: usize,
+    /// How many bytes have been taken out since the connection began.
+    taken: u64,
+}
+
+/// The room that frames are staged in, which a driver may lend to many connections in turn, so that
+/// an idle one holds none.
+#[derive(Clone, Debug, Default)]
+pub struct Staging {
+    /// Full blocks and long payloads, in order.
+    sealed: VecDeque<Bytes>,
+    /// The block that frames are copied to, which comes after all that is sealed.
+    block: BytesMut,
+}
+
+impl Staging {
+    /// Room for `len` bytes of frames before another block is begun.
+    pub fn with_capacity(len: usize) -> Self {
+        Self { sealed: VecDeque::new(), block: BytesMut::with_capacity(len) }
+    }
+
+    /// How many bytes of frames there is room for.
+    pub fn capacity(&self) -> usize {
+        self.block.capacity()
+    }
+
+    /// Makes room for `len` bytes again, after payloads were split off.
+    pub fn reserve(&mut self, len: usize) {
+        self.block.reserve(len);
+    }
+}
+
+impl Outbound {
+    /// Takes `staging` as the room for what comes next, and gives back the room it had; while
+    /// anything waits in that, gives back `staging` itself.
+    pub fn lend(&mut self, staging: Staging) -> Staging {
+        if self.len > 0 {
+            return staging;
+        }
+        core::mem::replace(&mut self.staging, staging)
+    }
+
+    /// Gives the room back when nothing waits in it.
+    pub fn reclaim(&mut self) -> Option<Staging> {
+        (self.len == 0).then(|| core::mem::take(&mut self.staging))
+    }
+
+    /// How many bytes have been queued since the connection began, for waiting until
+    /// [`taken`](Self::taken) gets there.
+    pub fn queued(&self) -> u64 {
+        self.taken + self.len as u64
+    }
+
+    /// How many bytes have been taken out since the connection began.
+    pub fn taken(&self) -> u64 {
+        self.taken
+    }
+
+    /// Forgets everything that waits.
+    pub(crate) fn clear(&mut self) {
+        self.staging = Staging::default();
+        self.len = 0;
+    }
+
+    /// Queues bytes that are no frame: the head of a handshake.
+    #[cfg(feature = "handshake")]
+    pub(crate) fn push_head(&mut self, head: &[u8]) {
+        self.stage(head);
+    }
+
+    /// Queues a frame whose payload is shared.
+    #[inline]
+    pub(crate) fn push_frame(&mut self, head: &FrameHead, payload: Bytes) {
+        if payload.len() <= INLINE_LEN {
+            return self.push_frame_copied(head, &payload);
+        }
+        self.push_header(head);
+        let payload = match head.mask {
+            None => payload,
+            Some(key) => masked(payload, key),
+        };
+        self.len += payload.len();
+        self.seal();
+        self.staging.sealed.push_back(payload);
+    }
+
+    /// Queues a frame and copies its payload.
+    #[inline]
+    pub(crate) fn push_frame_copied(&mut self, head: &FrameHead, payload: &[u8]) {
+        let mut header = [0; FrameHead::MAX_LEN];
+        let header_len = head.encode(&mut header);
+        self.make_room(header_len + payload.len());
+        self.staging.block.extend_from_slice(&header[..header_len]);
+        self.staging.block.extend_from_slice(payload);
+        if let Some(key) = head.mask {
+            let start = self.staging.block.len() - payload.len();
+            mask::apply(&mut self.staging.block[start..], key, 0);
+        }
+        self.len += header_len + payload.len();
+    }
+
+    fn push_header(&mut self, head: &FrameHead) {
+        let mut header = [0; FrameHead::MAX_LEN];
+        let header_len = head.encode(&mut header);
+        self.stage(&header[..header_len]);
+    }
+
+    fn stage(&mut self, bytes: &[u8]) {
+        self.make_room(bytes.len());
+        self.staging.block.extend_from_slice(bytes);
+        self.len += bytes.len();
+    }
+
+    /// Makes room in whole blocks. A block that is full is sealed and the next one begun, so that
+    /// what waits is never moved.
+    #[inline]
+    fn make_room(&mut self, len: usize) {
+        if self.staging.block.capacity() - self.staging.block.len() < len {
+            self.begin_block(len);
+        }
+    }
+
+    #[cold]
+    fn begin_block(&mut self, len: usize) {
+        self.seal();
+        self.staging.block.reserve(len.max(BLOCK_LEN));
+    }
+
+    fn seal(&mut self) {
+        if !self.staging.block.is_empty() {
+            self.staging.sealed.push_back(self.staging.block.split().freeze());
+        }
+    }
+}
+
+/// Masks a payload in place when nobody else holds it, and a copy of it otherwise.
+fn masked(payload: Bytes, key: [u8; 4]) -> Bytes {
+    let mut payload = payload.try_into_mut().unwrap_or_else(|shared| BytesMut::from(&shared[..]));
+    mask::apply(&mut payload, key, 0);
+    payload.freeze()
+}
+
+impl Buf for Outbound {
+    #[inline]
+    fn remaining(&self) -> usize {
+        self.len
+    }
+
+    #[inline]
+    fn chunk(&self) -> &[u8] {
+        match self.staging.sealed.front() {
+            Some(first) => first,
+            None => &self.staging.block,
+        }
+    }
+
+    #[cfg(feature = "std")]
+    fn chunks_vectored<'a>(&'a self, dst: &mut [std::io::IoSlice<'a>]) -> usize {
+        let waiting =
+            self.staging.sealed.iter().map(|bytes| &bytes[..]).chain([&self.staging.block[..]]);
+        let mut filled = 0;
+        for (slot, chunk) in dst.iter_mut().zip(waiting.filter(|chunk| !chunk.is_empty())) {
+            *slot = std::io::IoSlice::new(chunk);
+            filled += 1;
+        }
+        filled
+    }
+
+    fn advance(&mut self, mut count: usize) {
+        assert!(count <= self.len, "cannot advance by {count}: {} bytes wait", self.len);
+        self.len -= count;
+        self.taken += count as u64;
+        while let Some(first) = self.staging.sealed.front_mut() {
+            if count < first.len() {
+                return first.advance(count);
+            }
+            count -= first.len();
+            self.staging.sealed.pop_front();
+        }
+        if count == self.staging.block.len() {
+            // Not `advance`: `clear` keeps the whole block for the next frames.
+            self.staging.block.clear();
+        } else {
+            self.staging.block.advance(count);
+        }
+    }
+}

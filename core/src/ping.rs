@@ -1,0 +1,191 @@
+//! Keep-alive as a machine of its own: [`Pinger`].
+
+use core::time::Duration;
+
+use bytes::Bytes;
+
+use crate::config::Config;
+use crate::time::Instant;
+
+/// Says when to ping, and when to give the peer up.
+///
+/// A [`Connection`](crate::Connection) has one at work; beside a
+/// [`RawConnection`](crate::RawConnection) it is the caller's to drive.
+///
+/// ```
+/// use core::time::Duration;
+/// use sockless::{Config, Instant, PingAction, Pinger};
+///
+/// let config = Config::default().ping_interval(Duration::from_secs(30));
+/// let mut pinger = Pinger::new(&config, Instant::EPOCH);
+///
+/// let due = pinger.poll_timeout().unwrap();
+/// assert_eq!(due, Instant::EPOCH + Duration::from_secs(30));
+/// assert!(matches!(pinger.handle_timeout(due), Some(PingAction::Ping(_))));
+///
+/// // Nothing comes within `ping_timeout`.
+/// let deadline = pinger.poll_timeout().unwrap();
+/// assert_eq!(pinger.handle_timeout(deadline), Some(PingAction::GiveUp));
+/// ```
+#[derive(Clone, Debug)]
+pub struct Pinger {
+    interval: Option<Duration>,
+    timeout: Duration,
+    /// When the last ping went out; before the first, when the pinger began.
+    last: Instant,
+    /// When the peer is given up, while a ping has not been followed by anything.
+    deadline: Option<Instant>,
+    count: u64,
+    round_trip: Option<Duration>,
+}
+
+/// What a [`Pinger`] wants done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PingAction {
+    /// The peer has been silent for too long.
+    GiveUp,
+    /// Send a ping with this payload.
+    Ping(Bytes),
+}
+
+impl Pinger {
+    /// A pinger with the interval and timeout of `config`, whose first ping is one interval away.
+    pub fn new(config: &Config, now: Instant) -> Self {
+        Self {
+            interval: config.ping_interval,
+            timeout: config.ping_timeout,
+            last: now,
+            deadline: None,
+            count: 0,
+            round_trip: None,
+        }
+    }
+
+    /// Takes up a changed interval and timeout; a ping that waits for its answer is forgotten, and
+    /// the next one is one interval away.
+    pub fn configure(&mut self, config: &Config, now: Instant) {
+        if (self.interval, self.timeout) != (config.ping_interval, config.ping_timeout) {
+            self.interval = config.ping_interval;
+            self.timeout = config.ping_timeout;
+            self.last = now;
+            self.deadline = None;
+        }
+    }
+
+    /// Bytes have come from the peer, whatever they say: it is alive.
+    #[inline]
+    pub fn handle_received(&mut self) {
+        self.deadline = None;
+    }
+
+    /// A pong has come; if it answers the last ping, it tells the round trip.
+    pub fn handle_pong(&mut self, payload: &[u8], now: Instant) {
+        self.deadline = None;
+        if self.count > 0 && payload == self.count.to_be_bytes() {
+            self.round_trip = Some(now.saturating_since(self.last));
+        }
+    }
+
+    /// Says what is due at `now`; a spurious call does no harm.
+    pub fn handle_timeout(&mut self, now: Instant) -> Option<PingAction> {
+        if self.poll_timeout().is_none_or(|due| now < due) {
+            return None;
+        }
+        if self.deadline.is_some() {
+            return Some(PingAction::GiveUp);
+        }
+        self.count += 1;
+        self.last = now;
+        self.deadline = Some(now + self.timeout);
+        Some(PingAction::Ping(Bytes::copy_from_slice(&self.count.to_be_bytes())))
+    }
+
+    /// Gives the peer its whole timeout again, because it could not answer: our ping had not left,
+    /// or we did not read.
+    pub fn excuse(&mut self, now: Instant) {
+        if self.deadline.is_some() {
+            self.deadline = Some(now + self.timeout);
+        }
+    }
+
+    /// When [`handle_timeout`](Self::handle_timeout) wants to be called; `None` while pings are off.
+    #[inline]
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        let interval = self.interval?;
+        Some(self.deadline.unwrap_or(self.last + interval))
+    }
+
+    /// How long the last ping that was answered took to come back.
+    pub fn round_trip(&self) -> Option<Duration> {
+        self.round_trip
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn pinger() -> Pinger {
+        let config = Config::default().ping_interval(10 * SECOND).ping_timeout(3 * SECOND);
+        Pinger::new(&config, Instant::EPOCH)
+    }
+
+    fn at(seconds: u32) -> Instant {
+        Instant::EPOCH + seconds * SECOND
+    }
+
+    #[test]
+    fn a_spurious_call_does_nothing() {
+        let mut pinger = pinger();
+        assert_eq!(pinger.handle_timeout(at(9)), None);
+        assert_eq!(pinger.poll_timeout(), Some(at(10)));
+    }
+
+    #[test]
+    fn any_byte_saves_the_peer() {
+        let mut pinger = pinger();
+        assert!(matches!(pinger.handle_timeout(at(10)), Some(PingAction::Ping(_))));
+        assert_eq!(pinger.poll_timeout(), Some(at(13)));
+        pinger.handle_received();
+        assert_eq!(pinger.poll_timeout(), Some(at(20)));
+        assert!(matches!(pinger.handle_timeout(at(20)), Some(PingAction::Ping(_))));
+    }
+
+    #[test]
+    fn silence_gives_the_peer_up_at_the_deadline() {
+        let mut pinger = pinger();
+        pinger.handle_timeout(at(10));
+        assert_eq!(pinger.handle_timeout(at(12)), None);
+        assert_eq!(pinger.handle_timeout(at(13)), Some(PingAction::GiveUp));
+    }
+
+    #[test]
+    fn a_pong_tells_the_round_trip() {
+        let mut pinger = pinger();
+        let Some(PingAction::Ping(payload)) = pinger.handle_timeout(at(10)) else { panic!() };
+        pinger.handle_pong(b"unasked for", at(11));
+        assert_eq!(pinger.round_trip(), None);
+        pinger.handle_pong(&payload, at(12));
+        assert_eq!(pinger.round_trip(), Some(2 * SECOND));
+    }
+
+    #[test]
+    fn an_excuse_restarts_the_timeout_and_no_ping_is_sent_meanwhile() {
+        let mut pinger = pinger();
+        pinger.handle_timeout(at(10));
+        pinger.excuse(at(13));
+        assert_eq!(pinger.handle_timeout(at(15)), None);
+        assert_eq!(pinger.handle_timeout(at(16)), Some(PingAction::GiveUp));
+    }
+
+    #[test]
+    fn switched_off_it_is_silent() {
+        let mut pinger = pinger();
+        pinger.handle_timeout(at(10));
+        pinger.configure(&Config::default(), at(11));
+        assert_eq!(pinger.poll_timeout(), None);
+        assert_eq!(pinger.handle_timeout(at(100)), None);
+    }
+}

@@ -1,0 +1,281 @@
+//! The frame layer: [`RawConnection`], frames in and frames out, and nothing by itself.
+
+use alloc::boxed::Box;
+use alloc::sync::Arc;
+
+use bytes::{Buf, Bytes, BytesMut};
+
+use crate::config::Config;
+use crate::error::{ProtocolError, SendError};
+use crate::frame::{Frame, FrameHead, MAX_CONTROL_LEN, Opcode, Rsv};
+use crate::mask;
+use crate::outbound::Outbound;
+use crate::seed::{MaskKeys, Seed};
+
+/// A received payload up to this length is copied out of the read buffer; a longer one is split off
+/// and shares it.
+///
+/// So whoever keeps a short message keeps no more than that, and not the block of 64 KiB that it
+/// arrived in; from here on a payload is at least a sixteenth of such a block.
+const COPY_LEN: usize = 4096;
+
+/// Which end of a connection this is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Role {
+    /// The end that dialled: it masks what it sends (RFC 6455 §5.1).
+    Client,
+    /// The end that was dialled: it closes the transport first (RFC 6455 §7.1.1).
+    Server,
+}
+
+/// An open connection of frames, without its transport: masking and the header rules of
+/// RFC 6455 §5.2, nothing automatic.
+///
+/// It is what a proxy or a protocol test uses: pings, Close frames and fragments are delivered and
+/// sent as they are, text is not checked, and no clock runs. A frame is held whole in memory, so
+/// [`Config::max_frame_len`] and [`Config::max_message_len`] both bound it.
+///
+/// ```
+/// use bytes::{Buf, BytesMut};
+/// use sockless::{Config, Frame, Opcode, RawConnection, Seed};
+///
+/// let config = std::sync::Arc::new(Config::default());
+/// let mut client = RawConnection::client(Seed::new([7; 32]), config.clone());
+/// let mut server = RawConnection::server(config);
+///
+/// client.send(Frame::new(Opcode::Ping, "are you there?".into()))?;
+/// let outbound = client.outbound();
+/// let mut wire = BytesMut::from(&outbound.copy_to_bytes(outbound.remaining())[..]);
+///
+/// let frame = server.poll_frame(&mut wire).unwrap()?;
+/// assert_eq!((frame.opcode, &frame.payload[..]), (Opcode::Ping, &b"are you there?"[..]));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct RawConnection {
+    role: Role,
+    pub(crate) config: Arc<Config>,
+    /// The keys of an end that masks; only clients do.
+    keys: Option<Box<MaskKeys>>,
+    pub(crate) outbound: Outbound,
+    pub(crate) incoming: Option<Incoming>,
+    failed: bool,
+}
+
+/// The frame whose payload is arriving.
+#[derive(Clone, Debug)]
+pub(crate) struct Incoming {
+    pub(crate) head: FrameHead,
+    /// How much of the payload has been taken out of the read buffer.
+    taken: u64,
+    /// How much at the front of the read buffer has been unmasked.
+    unmasked: usize,
+}
+
+impl RawConnection {
+    /// The client's end; `seed` feeds its masking keys.
+    pub fn client(seed: Seed, config: Arc<Config>) -> Self {
+        Self::new(Role::Client, Some(Box::new(MaskKeys::new(seed))), config)
+    }
+
+    /// The server's end.
+    pub fn server(config: Arc<Config>) -> Self {
+        Self::new(Role::Server, None, config)
+    }
+
+    fn new(role: Role, keys: Option<Box<MaskKeys>>, config: Arc<Config>) -> Self {
+        Self { role, config, keys, outbound: Outbound::default(), incoming: None, failed: false }
+    }
+
+    /// Which end this is.
+    pub fn role(&self) -> Role {
+        self.role
+    }
+
+    /// Takes the next whole frame out of `inbound`, unmasking it in place; `None` when it needs more
+    /// bytes.
+    ///
+    /// Between calls only append to `inbound`.
+    ///
+    /// # Errors
+    ///
+    /// The peer's breach of the header rules or of a length limit, once. Everything that arrives
+    /// after it is dropped.
+    pub fn poll_frame(&mut self, inbound: &mut BytesMut) -> Option<Result<Frame, ProtocolError>> {
+        if self.incoming.is_none() {
+            let head = match self.poll_head(inbound)? {
+                Ok(head) => head,
+                Err(error) => return Some(Err(error)),
+            };
+            let max = self.config.max_frame_len.min(self.config.max_message_len);
+            if head.len > max {
+                return Some(Err(self.fail(ProtocolError::FrameTooLong { len: head.len, max })));
+            }
+        }
+        let head = self.incoming.as_ref()?.head;
+        let payload = self.poll_whole_payload(inbound)?;
+        Some(Ok(Frame { fin: head.fin, rsv: head.rsv, opcode: head.opcode, payload }))
+    }
+
+    /// Queues a frame, masked when this is the client's end.
+    ///
+    /// # Errors
+    ///
+    /// [`SendError::ControlTooLong`] for a control frame over 125 bytes. Nothing else is checked:
+    /// the order of frames is the caller's.
+    pub fn send(&mut self, frame: Frame) -> Result<(), SendError> {
+        if frame.opcode.is_control() && frame.payload.len() > MAX_CONTROL_LEN {
+            return Err(SendError::ControlTooLong { len: frame.payload.len() });
+        }
+        self.push(frame.fin, frame.rsv, frame.opcode, frame.payload);
+        Ok(())
+    }
+
+    /// The bytes to send.
+    pub fn outbound(&mut self) -> &mut Outbound {
+        &mut self.outbound
+    }
+
+    /// Replaces the settings, with effect from the next frame on.
+    pub fn set_config(&mut self, config: Arc<Config>) {
+        self.config = config;
+    }
+
+    /// The settings in force.
+    pub fn config(&self) -> &Arc<Config> {
+        &self.config
+    }
+
+    /// Whether fewer bytes than [`Config::high_water`] wait to be sent.
+    pub fn is_writable(&self) -> bool {
+        self.outbound.remaining() < self.config.high_water
+    }
+
+    /// How many bytes the frame that is arriving still lacks, beyond what `inbound` holds; for
+    /// drivers that read straight into a buffer of the right size. Never make room for all of it at
+    /// once: it is what the peer claims.
+    pub fn missing(&self, inbound: &BytesMut) -> u64 {
+        self.incoming
+            .as_ref()
+            .map_or(0, |incoming| incoming.remaining().saturating_sub(inbound.len() as u64))
+    }
+
+    /// Takes the next header out of `inbound`, if no payload is arriving.
+    ///
+    /// The length is the caller's to check, before it asks for the payload.
+    #[inline]
+    pub(crate) fn poll_head(
+        &mut self,
+        inbound: &mut BytesMut,
+    ) -> Option<Result<FrameHead, ProtocolError>> {
+        if self.failed {
+            inbound.clear();
+            return None;
+        }
+        let decoded = match FrameHead::decode(inbound) {
+            Ok(decoded) => decoded,
+            Err(error) => return Some(Err(self.fail(error))),
+        };
+        let (head, header_len) = decoded?;
+        if let Err(error) = self.check(&head) {
+            return Some(Err(self.fail(error)));
+        }
+        inbound.advance(header_len);
+        self.incoming = Some(Incoming { head, taken: 0, unmasked: 0 });
+        Some(Ok(head))
+    }
+
+    /// What no header may say on this connection (RFC 6455 §5.1, §5.2).
+    #[inline]
+    fn check(&self, head: &FrameHead) -> Result<(), ProtocolError> {
+        if head.rsv != Rsv::NONE {
+            return Err(ProtocolError::ReservedBitSet);
+        }
+        match (self.role, head.mask) {
+            (Role::Server, None) => Err(ProtocolError::MaskMissing),
+            (Role::Client, Some(_)) => Err(ProtocolError::MaskUnexpected),
+            _ => Ok(()),
+        }
+    }
+
+    /// Refuses all that follows.
+    pub(crate) fn fail(&mut self, error: ProtocolError) -> ProtocolError {
+        self.failed = true;
+        self.incoming = None;
+        error
+    }
+
+    /// Takes the whole payload of the frame that is arriving, once it is there.
+    #[inline]
+    pub(crate) fn poll_whole_payload(&mut self, inbound: &mut BytesMut) -> Option<Bytes> {
+        let available = self.unmask(inbound);
+        let incoming = self.incoming.as_ref()?;
+        let len = usize::try_from(incoming.remaining()).ok()?;
+        if available < len {
+            return None;
+        }
+        self.incoming = None;
+        Some(take(inbound, len))
+    }
+
+    /// Unmasks what has arrived of the payload, and says how much of it lies clear at the front of
+    /// `inbound`.
+    #[inline]
+    pub(crate) fn unmask(&mut self, inbound: &mut BytesMut) -> usize {
+        let Some(incoming) = &mut self.incoming else {
+            return 0;
+        };
+        let remaining = usize::try_from(incoming.remaining()).unwrap_or(usize::MAX);
+        let available = inbound.len().min(remaining);
+        if let Some(key) = incoming.head.mask {
+            // Only the phase counts, so that the cast may lose the upper bits.
+            let phase = (incoming.taken as usize).wrapping_add(incoming.unmasked);
+            mask::apply(&mut inbound[incoming.unmasked..available], key, phase);
+            incoming.unmasked = available;
+        }
+        available
+    }
+
+    /// Says that `len` clear bytes have been taken from the front of `inbound`; whether that was the
+    /// end of the frame.
+    pub(crate) fn taken(&mut self, len: usize) -> bool {
+        let Some(incoming) = &mut self.incoming else {
+            return true;
+        };
+        incoming.taken += len as u64;
+        incoming.unmasked = incoming.unmasked.saturating_sub(len);
+        let ended = incoming.remaining() == 0;
+        if ended {
+            self.incoming = None;
+        }
+        ended
+    }
+
+    /// Queues a frame of any kind.
+    #[inline]
+    pub(crate) fn push(&mut self, fin: bool, rsv: Rsv, opcode: Opcode, payload: Bytes) {
+        let mask = self.keys.as_mut().map(|keys| keys.next_key());
+        let head = FrameHead { fin, rsv, opcode, mask, len: payload.len() as u64 };
+        self.outbound.push_frame(&head, payload);
+    }
+}
+
+impl Incoming {
+    /// How much of the payload has not been taken out of the read buffer.
+    #[inline]
+    pub(crate) fn remaining(&self) -> u64 {
+        self.head.len - self.taken
+    }
+}
+
+/// Takes `len` bytes from the front of `inbound`: a copy of a short payload, a part of the buffer
+/// for a long one.
+#[inline]
+pub(crate) fn take(inbound: &mut BytesMut, len: usize) -> Bytes {
+    if len > COPY_LEN {
+        return inbound.split_to(len).freeze();
+    }
+    let payload = Bytes::copy_from_slice(&inbound[..len]);
+    inbound.advance(len);
+    payload
+}
