@@ -1,0 +1,60 @@
+//! Buffers that a thread lends to the connections it serves, so that an idle one holds none.
+
+use std::cell::Cell;
+
+use bytes::BytesMut;
+use sockless::Staging;
+
+/// How much a thread's read buffer holds: the most that one read brings, and enough that a batch of
+/// small messages takes one.
+pub(crate) const READ_LEN: usize = 64 << 10;
+
+/// How much a thread's staging block holds: what one turn writes, up to the default high-water mark.
+const STAGING_LEN: usize = 64 << 10;
+
+/// Leftovers up to this length move to a block of their own, and the thread keeps its buffer.
+const LEFTOVER_LEN: usize = 4 << 10;
+
+/// A returned buffer that has grown past this is given back to the allocator.
+const KEPT_LEN: usize = 256 << 10;
+
+thread_local! {
+    static READ: Cell<Option<BytesMut>> = const { Cell::new(None) };
+    static STAGING: Cell<Option<Staging>> = const { Cell::new(None) };
+}
+
+/// Lends this thread's read buffer, empty and with room for [`READ_LEN`] bytes.
+pub(crate) fn lend_read() -> BytesMut {
+    let mut buffer = READ.take().unwrap_or_default();
+    buffer.clear();
+    // Reclaims the whole buffer once the payloads that were split off it are gone.
+    buffer.reserve(READ_LEN);
+    buffer
+}
+
+/// Takes a read buffer back, unless it holds the beginning of a frame too long to move.
+pub(crate) fn give_back_read(buffer: &mut BytesMut) {
+    if buffer.len() > LEFTOVER_LEN || buffer.capacity() <= LEFTOVER_LEN {
+        return;
+    }
+    // `BytesMut` allocates nothing for an empty slice.
+    let leftover = BytesMut::from(&buffer[..]);
+    let buffer = std::mem::replace(buffer, leftover);
+    if buffer.capacity() <= KEPT_LEN {
+        READ.set(Some(buffer));
+    }
+}
+
+/// Lends this thread's staging block.
+pub(crate) fn lend_staging() -> Staging {
+    let mut staging = STAGING.take().unwrap_or_default();
+    staging.reserve(STAGING_LEN);
+    staging
+}
+
+/// Takes a staging block back, or keeps the one that is there already.
+pub(crate) fn give_back_staging(staging: Staging) {
+    if (STAGING_LEN..=KEPT_LEN).contains(&staging.capacity()) {
+        STAGING.set(Some(staging));
+    }
+}

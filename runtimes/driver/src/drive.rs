@@ -1,0 +1,378 @@
+//! The one driver: a handler and its transport, run as one future.
+
+use std::any::Any;
+use std::io::IoSlice;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
+use std::sync::{Arc, MutexGuard};
+use std::task::{Context, Poll};
+
+use bytes::Buf;
+use sockless::{CloseCode, CloseReason, Closed, Instant, Transport};
+
+use crate::buffers;
+use crate::io::{Io, Timer};
+use crate::service::{BoxError, BoxFuture};
+use crate::shared::{Shared, State, Wait};
+
+/// How many rounds one poll may take before the neighbours get their turn.
+const ROUNDS: u32 = 16;
+
+/// How many slices one vectored write takes.
+const SLICES: usize = 64;
+
+/// A handler, if there is one, and the transport of its session, until both have ended.
+///
+/// Only this future touches the transport. One round is: read; poll the handler; read ahead what it
+/// left; write all that is queued, in one vectored write; fire timers. When nothing more can be done
+/// it gives the thread its buffers back and parks, woken by the transport, by a timer, or by anybody
+/// who sends.
+pub(crate) struct Drive<H> {
+    shared: Arc<Shared>,
+    handler: Option<H>,
+    transport: Option<Box<dyn Io>>,
+    timer: Option<(Box<dyn Timer>, Instant)>,
+    /// The transport has taken bytes that it has not flushed.
+    unflushed: bool,
+    /// The writing half has been shut down.
+    shut_down: bool,
+    /// The transport delivers nothing more.
+    eof: bool,
+    panic: Option<Panic>,
+}
+
+/// What a handler that panicked said.
+pub(crate) type Panic = Box<dyn Any + Send>;
+
+/// The driver of a session whose handler is elsewhere.
+pub(crate) type Detached = Drive<BoxFuture<'static, Result<(), BoxError>>>;
+
+/// What a round found out.
+#[derive(Default)]
+struct Round {
+    /// The transport may have more to read.
+    more: bool,
+    /// The transport takes no more for now.
+    blocked: bool,
+    /// Something happened that the handler waits for.
+    for_handler: bool,
+}
+
+impl<H> Drive<H> {
+    pub(crate) fn new(shared: Arc<Shared>, transport: Box<dyn Io>, handler: Option<H>) -> Self {
+        Self {
+            shared,
+            handler,
+            transport: Some(transport),
+            timer: None,
+            unflushed: false,
+            shut_down: false,
+            eof: false,
+            panic: None,
+        }
+    }
+}
+
+impl<H> Future for Drive<H>
+where
+    H: Future<Output = Result<(), BoxError>> + Unpin,
+{
+    /// The panic of the handler, if it did.
+    type Output = Option<Panic>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = &mut *self;
+        let shared = this.shared.clone();
+        shared.lock().begin_turn(shared.runtime.now());
+        let mut for_handler = true;
+        for _ in 0..ROUNDS {
+            let mut round = Round { for_handler, ..Round::default() };
+            this.read(&mut shared.lock(), &mut round, cx);
+            if round.for_handler {
+                this.poll_handler(cx);
+            }
+            round.for_handler = false;
+            let mut state = shared.lock();
+            if state.killed {
+                this.drop_transport(&mut state);
+                drop(state);
+                this.handler = None;
+                return Poll::Ready(None);
+            }
+            this.settle(&mut state, &mut round, cx);
+            let again = round.more || round.for_handler || state.has_work(&round);
+            for_handler = round.for_handler;
+            if !again {
+                return this.park(state, cx);
+            }
+        }
+        shared.lock().end_turn();
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+}
+
+impl<H> Drive<H>
+where
+    H: Future<Output = Result<(), BoxError>> + Unpin,
+{
+    /// Reads once, as long as there is room for what that may bring.
+    fn read(&mut self, state: &mut State, round: &mut Round, cx: &mut Context<'_>) {
+        let reading = state.has_room();
+        state.set_paused(!reading);
+        let Some(transport) = &mut self.transport else { return };
+        if self.eof || !reading {
+            return;
+        }
+        state.make_room();
+        match transport.poll_read(cx, &mut state.inbound) {
+            Poll::Pending => return,
+            Poll::Ready(Ok(0)) => {
+                self.eof = true;
+                let now = state.now;
+                state.machine.handle_eof(now);
+            }
+            Poll::Ready(Ok(_)) => round.more = true,
+            Poll::Ready(Err(error)) => {
+                state.fail(&error);
+                self.drop_transport(state);
+            }
+        }
+        state.unparsed = true;
+        round.for_handler |= state.is_received_by(cx.waker());
+    }
+
+    /// Polls the handler, unlocked; its end begins the end of the session.
+    fn poll_handler(&mut self, cx: &mut Context<'_>) {
+        let Some(handler) = &mut self.handler else { return };
+        let polled = catch_unwind(AssertUnwindSafe(|| Pin::new(handler).poll(cx)));
+        let ended = match polled {
+            Ok(Poll::Pending) => return,
+            Ok(Poll::Ready(result)) => result.map_err(Some),
+            Err(panic) => {
+                tracing::error!("the handler panicked; its session is closed with 1011");
+                self.panic = Some(panic);
+                Err(None)
+            }
+        };
+        // Dropped before the end is announced, so that its own handles are gone by then; in a shell
+        // of its own, because a drop may panic too.
+        let handler = self.handler.take();
+        let _ = catch_unwind(AssertUnwindSafe(|| drop(handler)));
+        let reason = match ended {
+            Ok(()) => CloseCode::NORMAL,
+            // The end of the session, passed on with `?`, is no failure.
+            Err(Some(error)) if error.is::<Closed>() => CloseCode::NORMAL,
+            Err(Some(error)) => {
+                tracing::error!(%error, "the handler failed; its session is closed with 1011");
+                CloseCode::INTERNAL_ERROR
+            }
+            Err(None) => CloseCode::INTERNAL_ERROR,
+        };
+        // The code says enough: a text might tell the peer of our insides.
+        self.shared.close(CloseReason::from(reason));
+        self.shared.stop_receiving();
+    }
+
+    /// Does all that follows from what was read and from what the handler did.
+    fn settle(&mut self, state: &mut State, round: &mut Round, cx: &mut Context<'_>) {
+        state.asked = false;
+        self.fire_timers(state, cx);
+        state.parse_ahead();
+        self.write(state, round, cx);
+        self.flush(state, round, cx);
+        if state.machine.is_writable() {
+            round.for_handler |= state.waiters.wake(Wait::Room, cx.waker());
+        }
+        self.end_transport(state, round, cx);
+    }
+
+    /// Writes all that is queued.
+    fn write(&mut self, state: &mut State, round: &mut Round, cx: &mut Context<'_>) {
+        let Some(transport) = &mut self.transport else { return };
+        while state.machine.outbound().has_remaining() {
+            let outbound = state.machine.outbound();
+            let mut slices = [IoSlice::new(&[]); SLICES];
+            let filled = outbound.chunks_vectored(&mut slices);
+            match transport.poll_write(cx, &slices[..filled]) {
+                Poll::Pending => {
+                    round.blocked = true;
+                    return;
+                }
+                Poll::Ready(Ok(written)) if written > 0 => {
+                    outbound.advance(written);
+                    self.unflushed = true;
+                }
+                Poll::Ready(result) => {
+                    let error = match result {
+                        Ok(_) => std::io::ErrorKind::WriteZero.into(),
+                        Err(error) => error,
+                    };
+                    state.fail(&error);
+                    return self.drop_transport(state);
+                }
+            }
+        }
+    }
+
+    fn flush(&mut self, state: &mut State, round: &mut Round, cx: &mut Context<'_>) {
+        let Some(transport) = &mut self.transport else { return };
+        if !self.unflushed {
+            return;
+        }
+        match transport.poll_flush(cx) {
+            Poll::Pending => {}
+            Poll::Ready(Ok(())) => {
+                self.unflushed = false;
+                state.flushed = state.machine.outbound().taken();
+                round.for_handler |= state.waiters.wake(Wait::Flushed, cx.waker());
+            }
+            Poll::Ready(Err(error)) => {
+                state.fail(&error);
+                self.drop_transport(state);
+            }
+        }
+    }
+
+    /// Sets the alarm to the next deadline, and fires what is due. The alarm is left alone when the
+    /// deadline moves away: a spurious call does no harm, and messages move it each time.
+    fn fire_timers(&mut self, state: &mut State, cx: &mut Context<'_>) {
+        while let Some(deadline) = state.machine.poll_timeout() {
+            if deadline <= state.now {
+                let now = state.now;
+                state.machine.handle_timeout(now);
+                state.unparsed = true;
+                continue;
+            }
+            let (timer, armed) =
+                self.timer.get_or_insert_with(|| (self.shared.runtime.timer(deadline), deadline));
+            if deadline < *armed || *armed <= state.now {
+                timer.reset(deadline);
+                *armed = deadline;
+            }
+            if timer.poll_expired(cx).is_pending() {
+                return;
+            }
+            state.now = self.shared.runtime.now();
+            *armed = Instant::EPOCH;
+        }
+    }
+
+    /// Does with the transport what the protocol wants once everything has been written.
+    fn end_transport(&mut self, state: &mut State, round: &mut Round, cx: &mut Context<'_>) {
+        let Some(transport) = &mut self.transport else { return };
+        let wanted = state.machine.transport();
+        if wanted == Transport::KeepOpen || state.machine.outbound().has_remaining() {
+            return;
+        }
+        if !self.shut_down {
+            match transport.poll_shutdown(cx) {
+                Poll::Pending => {
+                    round.blocked = true;
+                    return;
+                }
+                Poll::Ready(Ok(())) => self.shut_down = true,
+                Poll::Ready(Err(error)) => {
+                    state.fail(&error);
+                    return self.drop_transport(state);
+                }
+            }
+        }
+        if wanted == Transport::Close {
+            self.drop_transport(state);
+        }
+    }
+
+    fn drop_transport(&mut self, state: &mut State) {
+        self.transport = None;
+        self.timer = None;
+        state.transport_ended();
+    }
+
+    /// Waits for the next thing to happen, or ends when nothing more can.
+    fn park(&mut self, mut state: MutexGuard<'_, State>, cx: &Context<'_>) -> Poll<Option<Panic>> {
+        state.end_turn();
+        if self.transport.is_none() && self.handler.is_none() {
+            return Poll::Ready(self.panic.take());
+        }
+        state.park_driver(cx.waker());
+        Poll::Pending
+    }
+}
+
+/// A driver that is dropped takes its transport along: nobody may wait for it any more.
+impl<H> Drop for Drive<H> {
+    fn drop(&mut self) {
+        self.transport = None;
+        let mut state = self.shared.lock();
+        if !state.transport_over {
+            let now = state.now;
+            state.machine.abort(now);
+            state.transport_ended();
+        }
+    }
+}
+
+impl State {
+    fn begin_turn(&mut self, now: Instant) {
+        self.now = now;
+        self.in_turn = true;
+        buffers::give_back_staging(self.machine.outbound().lend(buffers::lend_staging()));
+    }
+
+    fn end_turn(&mut self) {
+        self.in_turn = false;
+        buffers::give_back_read(&mut self.inbound);
+        if let Some(staging) = self.machine.outbound().reclaim() {
+            buffers::give_back_staging(staging);
+        }
+    }
+
+    /// Whether another round would find something to do.
+    fn has_work(&mut self, round: &Round) -> bool {
+        let to_write =
+            !self.transport_over && !round.blocked && self.machine.outbound().has_remaining();
+        let to_parse = self.unparsed && self.has_room();
+        self.asked || to_write || to_parse
+    }
+
+    fn set_paused(&mut self, paused: bool) {
+        if self.paused != paused {
+            self.paused = paused;
+            let now = self.now;
+            self.machine.set_reading(!paused, now);
+        }
+    }
+
+    /// Makes room to read into: the thread's own buffer, or, while a frame is arriving that does not
+    /// fit it, as much as has arrived so far and twice more, but no more than the frame lacks.
+    fn make_room(&mut self) {
+        if self.inbound.is_empty() && self.inbound.capacity() < buffers::READ_LEN {
+            self.inbound = buffers::lend_read();
+        } else if self.inbound.capacity() - self.inbound.len() < MIN_READ_LEN {
+            let missing = self.machine.missing(&self.inbound);
+            let missing = usize::try_from(missing).unwrap_or(usize::MAX);
+            let len = missing.min(self.inbound.len().saturating_mul(3));
+            self.inbound.reserve(len.max(buffers::READ_LEN));
+        }
+    }
+
+    fn fail(&mut self, error: &std::io::Error) {
+        let now = self.now;
+        self.machine.handle_transport_error(error, now);
+        self.unparsed = true;
+    }
+
+    /// The transport is gone: settles how the session ended, and tells all who wait.
+    fn transport_ended(&mut self) {
+        let now = self.now;
+        self.machine.handle_eof(now);
+        self.transport_over = true;
+        self.unparsed = true;
+        self.parse_ahead();
+        self.waiters.wake_all();
+    }
+}
+
+/// A read with less room than this is not worth its system call.
+const MIN_READ_LEN: usize = 4 << 10;

@@ -1,0 +1,372 @@
+//! Serving one transport after another: [`Host`] keeps count of them, and ends them all.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::panic::AssertUnwindSafe;
+use std::pin::pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::StatusCode;
+use sockless::handshake::{HeadError, ServerHandshake, encode_response};
+use sockless::{CloseCode, CloseReason, Instant};
+
+use crate::call::Call;
+use crate::drive::Drive;
+use crate::exchange::{Exchange, Input};
+use crate::io::{Io, Runtime};
+use crate::machine::{Machine, RawMachine};
+use crate::raw_session::RawSession;
+use crate::service::{Answer, BoxError, BoxFuture, Handler, Service, Upgrade};
+use crate::session::Session;
+use crate::shared::Shared;
+
+/// Serves transports that somebody else accepted, and can end them all.
+///
+/// A [`Server`](crate::Server) accepts by itself; a host is for those who have an accept loop of their
+/// own. Clones share the service and the count.
+#[derive(Clone)]
+pub struct Host {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    service: Box<dyn Service>,
+    runtime: Arc<dyn Runtime>,
+    connections: Mutex<Connections>,
+}
+
+#[derive(Default)]
+struct Connections {
+    open: BTreeMap<u64, Connection>,
+    next: u64,
+    shutting_down: bool,
+    killed: bool,
+    /// Who waits for the number of connections to fall.
+    waiter: Option<Waker>,
+}
+
+/// How far a connection has come.
+enum Connection {
+    Opening(Option<Waker>),
+    Session(Weak<Shared>),
+}
+
+/// How a shutdown went.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ShutdownReport {
+    /// How many connections ended by themselves within the time they were given.
+    pub drained: usize,
+    /// How many had to be terminated.
+    pub terminated: usize,
+}
+
+impl Host {
+    /// A host of `service` on `runtime`.
+    pub fn new(service: impl Service, runtime: Arc<dyn Runtime>) -> Self {
+        let service = Box::new(service);
+        let connections = Mutex::default();
+        Self { inner: Arc::new(Inner { service, runtime, connections }) }
+    }
+
+    /// Serves one transport until it ends: the opening handshake, then an HTTP response or a session
+    /// with its handler.
+    ///
+    /// It never fails: what a peer does wrong is answered, and logged at debug level. Dropping the
+    /// future drops the transport and the handler.
+    pub fn serve_connection(
+        &self,
+        transport: Box<dyn Io>,
+        peer: Option<SocketAddr>,
+        local: Option<SocketAddr>,
+    ) -> impl Future<Output = ()> + Send + 'static {
+        let inner = self.inner.clone();
+        let id = inner.lock().add();
+        let membership = Membership { inner, id };
+        async move {
+            let opening = Box::pin(membership.open(transport, peer, local));
+            if let Some(drive) = membership.unless_killed(opening).await.flatten() {
+                drive.await;
+            }
+        }
+    }
+
+    /// How many connections there are.
+    pub fn connections(&self) -> usize {
+        self.inner.lock().open.len()
+    }
+
+    /// Closes every session with 1001 (RFC 6455 §7.4.1), refuses new upgrades with 503, and gives all
+    /// connections `drain` to end; those that have not are terminated, with their handlers.
+    ///
+    /// Dropping the future leaves the sessions closing and terminates none.
+    pub async fn shutdown(&self, drain: Duration) -> ShutdownReport {
+        let open = self.begin_shutdown();
+        let mut timer = self.inner.runtime.timer(self.inner.runtime.now() + drain);
+        std::future::poll_fn(|cx| match self.poll_fewer_than(1, cx) {
+            Poll::Ready(()) => Poll::Ready(()),
+            Poll::Pending => timer.poll_expired(cx),
+        })
+        .await;
+        let terminated = self.kill();
+        std::future::poll_fn(|cx| self.poll_fewer_than(1, cx)).await;
+        ShutdownReport { drained: open.saturating_sub(terminated), terminated }
+    }
+
+    fn begin_shutdown(&self) -> usize {
+        let sessions = {
+            let mut connections = self.inner.lock();
+            connections.shutting_down = true;
+            connections.sessions()
+        };
+        for session in &sessions {
+            session.close(CloseReason::new(CloseCode::GOING_AWAY, "the server is shutting down"));
+        }
+        self.connections()
+    }
+
+    /// Terminates what is left, and says how much that was.
+    fn kill(&self) -> usize {
+        let (left, sessions) = {
+            let mut connections = self.inner.lock();
+            connections.killed = true;
+            for connection in connections.open.values_mut() {
+                if let Connection::Opening(waker) = connection
+                    && let Some(waker) = waker.take()
+                {
+                    waker.wake();
+                }
+            }
+            (connections.open.len(), connections.sessions())
+        };
+        for session in sessions {
+            session.kill();
+        }
+        left
+    }
+
+    /// Ready once there are fewer than `count` connections. One task may wait at a time.
+    pub(crate) fn poll_fewer_than(&self, count: usize, cx: &Context<'_>) -> Poll<()> {
+        let mut connections = self.inner.lock();
+        if connections.open.len() < count {
+            return Poll::Ready(());
+        }
+        connections.waiter = Some(cx.waker().clone());
+        Poll::Pending
+    }
+}
+
+impl std::fmt::Debug for Host {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Host").field("connections", &self.connections()).finish_non_exhaustive()
+    }
+}
+
+impl Inner {
+    fn lock(&self) -> MutexGuard<'_, Connections> {
+        self.connections.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Connections {
+    fn add(&mut self) -> u64 {
+        let id = self.next;
+        self.next += 1;
+        self.open.insert(id, Connection::Opening(None));
+        id
+    }
+
+    fn sessions(&self) -> Vec<Arc<Shared>> {
+        let of = |connection: &Connection| match connection {
+            Connection::Opening(_) => None,
+            Connection::Session(shared) => shared.upgrade(),
+        };
+        self.open.values().filter_map(of).collect()
+    }
+}
+
+/// One connection's place in the count, given up when dropped.
+struct Membership {
+    inner: Arc<Inner>,
+    id: u64,
+}
+
+type ServerDrive = Drive<BoxFuture<'static, Result<(), BoxError>>>;
+
+impl Membership {
+    /// Waits for `future`, unless the host is killed meanwhile.
+    async fn unless_killed<F: Future + Unpin>(&self, mut future: F) -> Option<F::Output> {
+        std::future::poll_fn(|cx| {
+            {
+                let mut connections = self.inner.lock();
+                if connections.killed {
+                    return Poll::Ready(None);
+                }
+                if let Some(Connection::Opening(waker)) = connections.open.get_mut(&self.id) {
+                    *waker = Some(cx.waker().clone());
+                }
+            }
+            pin!(&mut future).poll(cx).map(Some)
+        })
+        .await
+    }
+
+    /// The opening handshake; a session to drive, or none when the connection ended otherwise.
+    async fn open(
+        &self,
+        transport: Box<dyn Io>,
+        peer: Option<SocketAddr>,
+        local: Option<SocketAddr>,
+    ) -> Option<ServerDrive> {
+        let Inner { service, runtime, .. } = &*self.inner;
+        let config = service.config();
+        let now = runtime.now();
+        let deadline = now + config.opening_timeout;
+        let mut exchange = Exchange::new(transport, runtime.clone(), deadline);
+        let mut handshake = ServerHandshake::new(config.clone(), now);
+        let answer = match read_request(&mut exchange, &mut handshake).await {
+            Ok(_) if self.is_shutting_down() => Answer::Respond(unavailable()),
+            Ok(request) => {
+                let call = Call::new(request).with_addrs(peer, local);
+                match answer(&**service, &mut exchange, call).await {
+                    Answer::Upgrade(_) if self.is_shutting_down() => Answer::Respond(unavailable()),
+                    answer => answer,
+                }
+            }
+            Err(error) => {
+                tracing::debug!(%error, ?peer, "the opening handshake failed");
+                Answer::Respond(error.response()?)
+            }
+        };
+        match answer {
+            Answer::Upgrade(upgrade) => Some(self.start(exchange, handshake, upgrade)),
+            Answer::Respond(response) => {
+                let deadline = runtime.now() + config.opening_timeout;
+                if let Err(error) = respond(exchange, &response, deadline).await {
+                    tracing::debug!(%error, ?peer, "the response did not get through");
+                }
+                None
+            }
+        }
+    }
+
+    fn is_shutting_down(&self) -> bool {
+        self.inner.lock().shutting_down
+    }
+
+    /// Starts the session that was granted.
+    fn start(
+        &self,
+        exchange: Exchange,
+        handshake: ServerHandshake,
+        upgrade: Upgrade,
+    ) -> ServerDrive {
+        let Upgrade { call, response, negotiated, config, handler } = upgrade;
+        let call = Arc::new(call);
+        let now = exchange.runtime.now();
+        let start = |machine| Shared::new(machine, exchange.inbound, exchange.runtime, false);
+        let (shared, handler) = match handler {
+            Handler::Messages(handler) => {
+                let mut connection = handshake.accept(&response, negotiated, now);
+                connection.set_config(config, now);
+                let shared = start(Machine::Messages(connection));
+                (shared.clone(), handler(Session::new(&shared, call)))
+            }
+            Handler::Raw(handler) => {
+                let mut connection = handshake.accept_raw(&response);
+                connection.set_config(config);
+                let shared = start(Machine::Raw(RawMachine::new(connection)));
+                (shared.clone(), handler(RawSession::new(shared, call)))
+            }
+        };
+        let shutting_down = {
+            let mut connections = self.inner.lock();
+            connections.open.insert(self.id, Connection::Session(Arc::downgrade(&shared)));
+            connections.shutting_down
+        };
+        if shutting_down {
+            shared.close(CloseCode::GOING_AWAY.into());
+        }
+        Drive::new(shared, exchange.transport, Some(handler))
+    }
+}
+
+impl Drop for Membership {
+    fn drop(&mut self) {
+        let mut connections = self.inner.lock();
+        connections.open.remove(&self.id);
+        if let Some(waker) = connections.waiter.take() {
+            waker.wake();
+        }
+    }
+}
+
+async fn read_request(
+    exchange: &mut Exchange,
+    handshake: &mut ServerHandshake,
+) -> Result<http::Request<()>, HeadError> {
+    loop {
+        if let Some(result) = handshake.poll_request(&mut exchange.inbound) {
+            return result;
+        }
+        match exchange.read().await {
+            Ok(Input::Bytes) => {}
+            // A transport that fails before the request is whole is as good as ended.
+            Ok(Input::Eof) | Err(_) => handshake.handle_eof(),
+            Ok(Input::Timeout) => {
+                handshake.handle_timeout(Instant::from_epoch(Duration::MAX));
+            }
+        }
+    }
+}
+
+/// Asks the service, in the time that the opening handshake has; a panic is answered with 500.
+async fn answer(service: &dyn Service, exchange: &mut Exchange, call: Call) -> Answer {
+    let mut answering = match std::panic::catch_unwind(AssertUnwindSafe(|| service.call(call))) {
+        Ok(answering) => answering,
+        Err(_) => return Answer::Respond(internal_error()),
+    };
+    let guarded = std::future::poll_fn(move |cx| {
+        std::panic::catch_unwind(AssertUnwindSafe(|| answering.as_mut().poll(cx)))
+            .unwrap_or_else(|_| Poll::Ready(Answer::Respond(internal_error())))
+    });
+    match exchange.wait_for(guarded).await {
+        Some(answer) => answer,
+        None => Answer::Respond(refusal(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "the request was not decided within opening_timeout\n",
+        )),
+    }
+}
+
+async fn respond(
+    mut exchange: Exchange,
+    response: &http::Response<Bytes>,
+    deadline: Instant,
+) -> std::io::Result<()> {
+    exchange.set_deadline(deadline);
+    let mut bytes = encode_response(response);
+    if exchange.write(&mut bytes).await? {
+        exchange.finish().await?;
+    }
+    Ok(())
+}
+
+fn unavailable() -> http::Response<Bytes> {
+    refusal(StatusCode::SERVICE_UNAVAILABLE, "the server is shutting down\n")
+}
+
+fn internal_error() -> http::Response<Bytes> {
+    tracing::error!("the service panicked; its call is answered with 500");
+    refusal(StatusCode::INTERNAL_SERVER_ERROR, "the server met an unexpected condition\n")
+}
+
+fn refusal(status: StatusCode, text: &'static str) -> http::Response<Bytes> {
+    let mut response = http::Response::new(Bytes::from_static(text.as_bytes()));
+    *response.status_mut() = status;
+    let plain = http::HeaderValue::from_static("text/plain; charset=utf-8");
+    response.headers_mut().insert(http::header::CONTENT_TYPE, plain);
+    response
+}

@@ -1,0 +1,83 @@
+//! What a runtime fills in: [`Io`], [`Clock`] and [`Spawn`], which together make a [`Runtime`].
+
+use std::io;
+use std::task::{Context, Poll};
+
+use bytes::BytesMut;
+use sockless::{Instant, Seed};
+
+use crate::service::BoxFuture;
+
+/// A transport of bytes in both directions: a TCP or TLS stream, a pipe in memory.
+///
+/// Every method is polled from one task only, which is woken through the context it passed last.
+/// Dropping the value ends the transport at once.
+pub trait Io: Send + 'static {
+    /// Reads into the spare capacity of `buffer` and says how many bytes came; 0 means that the peer
+    /// sends nothing more.
+    ///
+    /// `buffer` always has spare capacity, is never grown, and keeps what it held.
+    ///
+    /// # Errors
+    ///
+    /// What the transport reports. The transport is dropped afterwards.
+    fn poll_read(&mut self, cx: &mut Context<'_>, buffer: &mut BytesMut)
+    -> Poll<io::Result<usize>>;
+
+    /// Writes a prefix of `slices`, as one vectored write where the transport can, and says how many
+    /// bytes went.
+    ///
+    /// # Errors
+    ///
+    /// What the transport reports. The transport is dropped afterwards.
+    fn poll_write(
+        &mut self,
+        cx: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>>;
+
+    /// Sends on what the transport itself still holds back, as TLS may.
+    ///
+    /// # Errors
+    ///
+    /// What the transport reports. The transport is dropped afterwards.
+    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
+
+    /// Tells the peer that nothing more will be sent; reading goes on.
+    ///
+    /// # Errors
+    ///
+    /// What the transport reports. The transport is dropped afterwards.
+    fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
+}
+
+/// Time as a runtime tells it.
+pub trait Clock: Send + Sync + 'static {
+    /// The time now. It never goes back.
+    fn now(&self) -> Instant;
+
+    /// A timer that expires at `deadline`.
+    fn timer(&self, deadline: Instant) -> Box<dyn Timer>;
+}
+
+/// An alarm that can be set again.
+pub trait Timer: Send + 'static {
+    /// Sets the alarm to `deadline`, whatever it was set to before.
+    fn reset(&mut self, deadline: Instant);
+
+    /// Ready once the deadline has passed, and until the next [`reset`](Self::reset).
+    fn poll_expired(&mut self, cx: &mut Context<'_>) -> Poll<()>;
+}
+
+/// Tasks as a runtime runs them.
+pub trait Spawn: Send + Sync + 'static {
+    /// Runs `task` beside the others until it ends.
+    fn spawn(&self, task: BoxFuture<'static, ()>);
+}
+
+/// All that the driver asks of a runtime, besides the transports.
+pub trait Runtime: Clock + Spawn {
+    /// A fresh seed for one connection: from the operating system in production, from the
+    /// simulation's own seed in a simulation.
+    fn seed(&self) -> Seed;
+}

@@ -1,0 +1,34 @@
+//! Pieces put together again: [`Joined`].
+
+use bytestring::ByteString;
+use sockless::{Message, Piece};
+
+/// The pieces of one message that have come so far.
+#[derive(Debug, Default)]
+pub(crate) enum Joined {
+    #[default]
+    Nothing,
+    Binary(Vec<u8>),
+    Text(String),
+}
+
+impl Joined {
+    /// Appends a piece; the message, when it was the last.
+    pub(crate) fn push(&mut self, piece: Piece) -> Option<Message> {
+        match (&mut *self, piece.data) {
+            (Self::Binary(joined), Message::Binary(part)) => joined.extend_from_slice(&part),
+            (Self::Text(joined), Message::Text(part)) => joined.push_str(&part),
+            // The first piece: all pieces of one message are of one kind.
+            (_, Message::Binary(part)) => *self = Self::Binary(part.into()),
+            (_, Message::Text(part)) => *self = Self::Text((*part).to_owned()),
+        }
+        if !piece.last {
+            return None;
+        }
+        match std::mem::take(self) {
+            Self::Nothing => None,
+            Self::Binary(joined) => Some(Message::from(joined)),
+            Self::Text(joined) => Some(Message::Text(ByteString::from(joined))),
+        }
+    }
+}

@@ -1,0 +1,34 @@
+//! The one async driver of sockless, and the session API that runs unchanged on every runtime.
+//!
+//! Programs use it through a runtime's own crate, such as `sockless-tokio`, which fills in what the
+//! driver asks for: [`Io`], [`Clock`] and [`Spawn`]. Nothing that a user touches is generic over them:
+//! [`Session`] is one type everywhere.
+//!
+//! * [`Session`], with its halves [`Sender`] and [`Receiver`], and [`RawSession`] are what handlers
+//!   work with; [`Call`] is the request behind them.
+//! * [`Service`] is what answers requests; a router is one. [`Server`] and [`Host`] serve it.
+//! * [`Connect`] dials.
+
+mod buffers;
+mod call;
+mod client;
+mod drive;
+mod exchange;
+mod host;
+mod io;
+mod joined;
+mod machine;
+mod raw_session;
+mod server;
+mod service;
+mod session;
+mod shared;
+
+pub use call::Call;
+pub use client::{Connect, ConnectError, Connected, Dial};
+pub use host::{Host, ShutdownReport};
+pub use io::{Clock, Io, Runtime, Spawn, Timer};
+pub use raw_session::{RawSendError, RawSession};
+pub use server::{Accepted, Listen, Server};
+pub use service::{Answer, BoxError, BoxFuture, Outcome, Service, Upgrade};
+pub use session::{Receiver, Sender, Session, TrySendError};

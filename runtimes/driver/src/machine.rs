@@ -1,0 +1,229 @@
+//! The protocol a driver runs: messages or frames, behind one set of verbs.
+
+use std::sync::Arc;
+
+use bytes::{Buf, BytesMut};
+use sockless::{
+    Cause, Closed, Config, Connection, Event, Frame, Instant, Message, Outbound, Party, Piece,
+    ProtocolError, RawConnection, Transport,
+};
+
+/// What an application receives.
+#[derive(Debug)]
+pub(crate) enum Item {
+    Frame(Frame),
+    Message(Message),
+    Piece(Piece),
+}
+
+impl Item {
+    /// What holding it costs in bytes.
+    pub(crate) fn cost(&self) -> usize {
+        let payload = match self {
+            Self::Frame(frame) => frame.payload.len(),
+            Self::Message(message) => message.len(),
+            Self::Piece(piece) => piece.data.len(),
+        };
+        size_of::<Self>() + payload
+    }
+}
+
+/// What one look at the read buffer brought.
+pub(crate) enum Polled {
+    Closed(Closed),
+    /// Something that the protocol deals with by itself.
+    Handled,
+    Item(Item),
+}
+
+pub(crate) enum Machine {
+    Messages(Connection),
+    Raw(RawMachine),
+}
+
+impl Machine {
+    #[inline]
+    pub(crate) fn poll(&mut self, inbound: &mut BytesMut, now: Instant) -> Option<Polled> {
+        match self {
+            Self::Messages(connection) => Some(match connection.poll_event(inbound, now)? {
+                Event::Message(message) => Polled::Item(Item::Message(message)),
+                Event::Piece(piece) => Polled::Item(Item::Piece(piece)),
+                Event::Closed(closed) => Polled::Closed(closed),
+                _ => Polled::Handled,
+            }),
+            Self::Raw(raw) => raw.poll(inbound, now),
+        }
+    }
+
+    pub(crate) fn handle_eof(&mut self, now: Instant) {
+        match self {
+            Self::Messages(connection) => connection.handle_eof(now),
+            Self::Raw(raw) => raw.eof = true,
+        }
+    }
+
+    pub(crate) fn handle_transport_error(&mut self, error: &std::io::Error, now: Instant) {
+        match self {
+            Self::Messages(connection) => {
+                connection.handle_transport_error(error.to_string(), now);
+            }
+            Self::Raw(raw) => {
+                raw.end(Party::Peer, Cause::Transport(error.to_string().into()), Transport::Close);
+            }
+        }
+    }
+
+    pub(crate) fn handle_timeout(&mut self, now: Instant) {
+        match self {
+            Self::Messages(connection) => connection.handle_timeout(now),
+            Self::Raw(raw) => raw.handle_timeout(now),
+        }
+    }
+
+    #[inline]
+    pub(crate) fn poll_timeout(&self) -> Option<Instant> {
+        match self {
+            Self::Messages(connection) => connection.poll_timeout(),
+            Self::Raw(raw) => raw.deadline,
+        }
+    }
+
+    #[inline]
+    pub(crate) fn outbound(&mut self) -> &mut Outbound {
+        match self {
+            Self::Messages(connection) => connection.outbound(),
+            Self::Raw(raw) => raw.connection.outbound(),
+        }
+    }
+
+    #[inline]
+    pub(crate) fn is_writable(&self) -> bool {
+        match self {
+            Self::Messages(connection) => connection.is_writable(),
+            Self::Raw(raw) => raw.connection.is_writable(),
+        }
+    }
+
+    #[inline]
+    pub(crate) fn transport(&self) -> Transport {
+        match self {
+            Self::Messages(connection) => connection.transport(),
+            Self::Raw(raw) => raw.exit,
+        }
+    }
+
+    pub(crate) fn missing(&self, inbound: &BytesMut) -> u64 {
+        match self {
+            Self::Messages(connection) => connection.missing(inbound),
+            Self::Raw(raw) => raw.connection.missing(inbound),
+        }
+    }
+
+    #[inline]
+    pub(crate) fn config(&self) -> &Arc<Config> {
+        match self {
+            Self::Messages(connection) => connection.config(),
+            Self::Raw(raw) => raw.connection.config(),
+        }
+    }
+
+    pub(crate) fn set_config(&mut self, config: Arc<Config>, now: Instant) {
+        match self {
+            Self::Messages(connection) => connection.set_config(config, now),
+            Self::Raw(raw) => raw.connection.set_config(config),
+        }
+    }
+
+    pub(crate) fn set_reading(&mut self, reading: bool, now: Instant) {
+        if let Self::Messages(connection) = self {
+            connection.set_reading(reading, now);
+        }
+    }
+
+    pub(crate) fn abort(&mut self, now: Instant) {
+        match self {
+            Self::Messages(connection) => connection.abort(now),
+            Self::Raw(raw) => raw.end(Party::Local, Cause::Aborted, Transport::Close),
+        }
+    }
+}
+
+/// A connection of frames, and the end of its transport.
+pub(crate) struct RawMachine {
+    pub(crate) connection: RawConnection,
+    eof: bool,
+    exit: Transport,
+    /// When the peer's end of the transport is no longer waited for.
+    deadline: Option<Instant>,
+    ended: bool,
+    report: Option<Closed>,
+}
+
+impl RawMachine {
+    pub(crate) fn new(connection: RawConnection) -> Self {
+        Self {
+            connection,
+            eof: false,
+            exit: Transport::KeepOpen,
+            deadline: None,
+            ended: false,
+            report: None,
+        }
+    }
+
+    /// Says nothing more: what is queued goes out, then the writing half is shut down.
+    pub(crate) fn finish(&mut self, now: Instant) {
+        if !self.ended {
+            self.deadline = Some(now + self.connection.config().closing_timeout);
+            self.end(Party::Local, Cause::Aborted, Transport::ShutdownWrite);
+        }
+    }
+
+    fn poll(&mut self, inbound: &mut BytesMut, now: Instant) -> Option<Polled> {
+        if self.ended {
+            inbound.clear();
+            if self.eof {
+                self.exit = Transport::Close;
+            }
+            return self.report.take().map(Polled::Closed);
+        }
+        match self.connection.poll_frame(inbound) {
+            Some(Ok(frame)) => Some(Polled::Item(Item::Frame(frame))),
+            Some(Err(error)) => Some(self.fail(error, now)),
+            None if self.eof => {
+                self.end(Party::Peer, Cause::Eof, Transport::Close);
+                self.report.take().map(Polled::Closed)
+            }
+            None => None,
+        }
+    }
+
+    /// What a peer breaks on a raw connection is for the application to answer; the transport ends.
+    fn fail(&mut self, error: ProtocolError, now: Instant) -> Polled {
+        self.deadline = Some(now + self.connection.config().closing_timeout);
+        self.end(Party::Local, Cause::Protocol(error), Transport::ShutdownWrite);
+        self.report.take().map_or(Polled::Handled, Polled::Closed)
+    }
+
+    fn handle_timeout(&mut self, now: Instant) {
+        if self.deadline.is_some_and(|deadline| deadline <= now) {
+            self.deadline = None;
+            self.exit = Transport::Close;
+            let outbound = self.connection.outbound();
+            outbound.advance(outbound.remaining());
+        }
+    }
+
+    fn end(&mut self, by: Party, cause: Cause, exit: Transport) {
+        self.exit = exit;
+        if exit == Transport::Close {
+            self.deadline = None;
+            let outbound = self.connection.outbound();
+            outbound.advance(outbound.remaining());
+        }
+        if !self.ended {
+            self.ended = true;
+            self.report = Some(Closed::new(by, cause, None, None));
+        }
+    }
+}

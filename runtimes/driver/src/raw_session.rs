@@ -1,0 +1,149 @@
+//! Sessions of frames, with nothing automatic: [`RawSession`].
+
+use std::fmt;
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::task::Poll;
+
+use sockless::{Closed, Config, Frame, SendError};
+
+use crate::call::Call;
+use crate::machine::{Item, Machine};
+use crate::session::{Waiting, poll_flushed};
+use crate::shared::{Shared, Wait};
+
+/// A session of frames: masking and the rules of a frame's header, nothing automatic.
+///
+/// Pings, Close frames and fragments are received and sent as they are; text is not checked. When
+/// its handler returns, what was sent is flushed and the transport ends: without a Close frame,
+/// unless the handler sent one.
+///
+/// Every async method is cancel-safe.
+pub struct RawSession {
+    shared: Arc<Shared>,
+    call: Arc<Call>,
+}
+
+impl RawSession {
+    pub(crate) fn new(shared: Arc<Shared>, call: Arc<Call>) -> Self {
+        shared.add_handle();
+        Self { shared, call }
+    }
+
+    /// Receives the next frame, whole and unmasked; then, once all were received, how the session
+    /// ended.
+    ///
+    /// Cancel-safe: a frame is either returned or still there.
+    ///
+    /// # Errors
+    ///
+    /// How the session ended, each time.
+    pub async fn recv(&mut self) -> Result<Frame, Closed> {
+        poll_fn(|cx| {
+            loop {
+                // A machine of frames makes nothing else.
+                if let Item::Frame(frame) = std::task::ready!(self.shared.poll_item(cx))? {
+                    return Poll::Ready(Ok(frame));
+                }
+            }
+        })
+        .await
+    }
+
+    /// Sends a frame, waiting while [`Config::high_water`] bytes or more are on their way.
+    ///
+    /// Cancel-safe: when the future is dropped before it is ready, the frame was not sent.
+    ///
+    /// # Errors
+    ///
+    /// How the session ended, or the frame that may not be sent.
+    pub async fn send(&self, frame: Frame) -> Result<(), RawSendError> {
+        let mut frame = Some(frame);
+        let mut waiting = Waiting::new(&self.shared);
+        poll_fn(|cx| {
+            let mut state = self.shared.lock();
+            if let Some(closed) = &state.closed {
+                return Poll::Ready(Err(RawSendError::Closed(closed.clone())));
+            }
+            if !state.machine.is_writable() {
+                state.waiters.wait(Wait::Room, &mut waiting.slot, cx);
+                return Poll::Pending;
+            }
+            if let (Machine::Raw(raw), Some(frame)) = (&mut state.machine, frame.take()) {
+                raw.connection.send(frame).map_err(RawSendError::Invalid)?;
+            }
+            state.ask_driver();
+            Poll::Ready(Ok(()))
+        })
+        .await
+    }
+
+    /// Waits until all that was sent before has reached the transport.
+    ///
+    /// Cancel-safe.
+    ///
+    /// # Errors
+    ///
+    /// How the session ended, if it did before that.
+    pub async fn flush(&self) -> Result<(), Closed> {
+        let target = self.shared.lock().machine.outbound().queued();
+        let mut waiting = Waiting::new(&self.shared);
+        poll_fn(|cx| poll_flushed(&self.shared, &mut waiting.slot, target, cx)).await
+    }
+
+    /// Waits for the end, and says how it was.
+    ///
+    /// Cancel-safe.
+    pub async fn closed(&self) -> Closed {
+        let mut waiting = Waiting::new(&self.shared);
+        poll_fn(|cx| self.shared.poll_closed(&mut waiting.slot, cx)).await
+    }
+
+    /// Drops the transport now; what was sent may be lost.
+    pub fn terminate(&self) {
+        self.shared.terminate();
+    }
+
+    /// The request behind the session.
+    pub fn call(&self) -> &Call {
+        &self.call
+    }
+
+    /// The settings in force.
+    pub fn config(&self) -> Arc<Config> {
+        self.shared.lock().machine.config().clone()
+    }
+}
+
+impl Drop for RawSession {
+    fn drop(&mut self) {
+        self.shared.stop_receiving();
+        self.shared.drop_handle();
+    }
+}
+
+impl fmt::Debug for RawSession {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RawSession").field("call", &self.call).finish_non_exhaustive()
+    }
+}
+
+/// Why [`RawSession::send`] did not send.
+#[derive(Clone, Debug)]
+pub enum RawSendError {
+    /// How the session ended.
+    Closed(Closed),
+    /// The frame may not be sent.
+    Invalid(SendError),
+}
+
+impl fmt::Display for RawSendError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Closed(closed) => closed.fmt(f),
+            Self::Invalid(error) => error.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for RawSendError {}

@@ -1,0 +1,163 @@
+//! Accepting connections: [`Server`], on whatever [`Listen`]s.
+
+use std::fmt;
+use std::future::poll_fn;
+use std::io;
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use crate::host::{Host, ShutdownReport};
+use crate::io::{Io, Runtime, Timer};
+use crate::service::Service;
+
+/// Something that accepts connections, which a runtime fills in.
+pub trait Listen: Send + 'static {
+    /// The next connection.
+    ///
+    /// # Errors
+    ///
+    /// What accepting failed with. The next call tries again.
+    fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Accepted>>;
+
+    /// The address that is listened on, where there is one.
+    fn local_addr(&self) -> Option<SocketAddr>;
+}
+
+/// A connection that was accepted.
+pub struct Accepted {
+    /// Its transport.
+    pub transport: Box<dyn Io>,
+    /// The address of the other end, where it has one.
+    pub peer_addr: Option<SocketAddr>,
+    /// The address of the near end, where it has one.
+    pub local_addr: Option<SocketAddr>,
+}
+
+/// A server that accepts connections and has a [`Service`] answer them, each in a task of its own.
+pub struct Server {
+    listener: Box<dyn Listen>,
+    runtime: Arc<dyn Runtime>,
+    max_connections: usize,
+    drain_timeout: Duration,
+}
+
+impl Server {
+    /// A server on `listener`; a runtime's own functions make one from an address.
+    pub fn new(listener: impl Listen, runtime: Arc<dyn Runtime>) -> Self {
+        Self {
+            listener: Box::new(listener),
+            runtime,
+            max_connections: usize::MAX,
+            drain_timeout: Duration::from_secs(10),
+        }
+    }
+
+    /// The address that is listened on, where there is one.
+    pub fn local_addr(&self) -> Option<SocketAddr> {
+        self.listener.local_addr()
+    }
+
+    /// Accepts no more while there are `count` connections; further ones wait in the listener's own
+    /// queue. Default: no limit.
+    #[must_use]
+    pub fn max_connections(mut self, count: usize) -> Self {
+        self.max_connections = count.max(1);
+        self
+    }
+
+    /// How long [`serve_until`](Self::serve_until) gives connections to end. Default: 10 s.
+    #[must_use]
+    pub fn drain_timeout(mut self, timeout: Duration) -> Self {
+        self.drain_timeout = timeout;
+        self
+    }
+
+    /// Serves for ever.
+    pub async fn serve(self, service: impl Service) {
+        self.serve_until(service, std::future::pending()).await;
+    }
+
+    /// Serves until `shutdown` is ready, then accepts no more, closes every session with 1001 and
+    /// terminates what has not ended within [`drain_timeout`](Self::drain_timeout).
+    pub async fn serve_until(
+        mut self,
+        service: impl Service,
+        shutdown: impl Future<Output = ()>,
+    ) -> ShutdownReport {
+        let host = Host::new(service, self.runtime.clone());
+        let mut shutdown = pin!(shutdown);
+        let mut pause = None;
+        poll_fn(|cx| {
+            if shutdown.as_mut().poll(cx).is_ready() {
+                return Poll::Ready(());
+            }
+            while self.poll_accept(&host, &mut pause, cx).is_ready() {}
+            Poll::Pending
+        })
+        .await;
+        drop(self.listener);
+        host.shutdown(self.drain_timeout).await
+    }
+
+    /// Accepts one connection and spawns its task.
+    fn poll_accept(
+        &mut self,
+        host: &Host,
+        pause: &mut Option<Box<dyn Timer>>,
+        cx: &mut Context<'_>,
+    ) -> Poll<()> {
+        if let Some(timer) = pause {
+            std::task::ready!(timer.poll_expired(cx));
+            *pause = None;
+        }
+        std::task::ready!(host.poll_fewer_than(self.max_connections, cx));
+        match std::task::ready!(self.listener.poll_accept(cx)) {
+            Ok(Accepted { transport, peer_addr, local_addr }) => {
+                let serving = host.serve_connection(transport, peer_addr, local_addr);
+                self.runtime.spawn(Box::pin(serving));
+            }
+            Err(error) if is_the_peers(&error) => {
+                tracing::debug!(%error, "a connection ended before it was accepted");
+            }
+            Err(error) => {
+                // Out of descriptors or memory: to try again at once would only spin.
+                tracing::warn!(%error, "accepting failed; trying again in {ACCEPT_PAUSE:?}");
+                *pause = Some(self.runtime.timer(self.runtime.now() + ACCEPT_PAUSE));
+            }
+        }
+        Poll::Ready(())
+    }
+}
+
+/// How long accepting rests after it failed.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Whether accepting failed for one connection only.
+fn is_the_peers(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::ConnectionRefused
+            | io::ErrorKind::ConnectionReset
+            | io::ErrorKind::Interrupted
+    )
+}
+
+impl fmt::Debug for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Server")
+            .field("local_addr", &self.local_addr())
+            .field("max_connections", &self.max_connections)
+            .field("drain_timeout", &self.drain_timeout)
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Accepted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Accepted").field("peer_addr", &self.peer_addr).finish_non_exhaustive()
+    }
+}

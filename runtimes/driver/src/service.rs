@@ -1,0 +1,145 @@
+//! Where runtimes and routers meet: [`Service`] turns a [`Call`] into an [`Answer`].
+
+use std::error::Error;
+use std::fmt;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use sockless::handshake::UpgradeRequest;
+use sockless::{Config, Negotiated};
+
+use crate::call::Call;
+use crate::raw_session::RawSession;
+use crate::session::Session;
+
+/// A boxed future that may move between threads.
+pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// Any error, boxed.
+pub type BoxError = Box<dyn Error + Send + Sync>;
+
+/// Answers calls; a router is one.
+///
+/// A runtime knows no router and a router no runtime: they meet here.
+pub trait Service: Send + Sync + 'static {
+    /// Decides about a call: an HTTP response, or an upgrade with the handler that serves it.
+    fn call(&self, call: Call) -> BoxFuture<'_, Answer>;
+
+    /// The settings that hold until a route is known: how long a request's head may be and take.
+    fn config(&self) -> Arc<Config>;
+}
+
+impl<S: Service + ?Sized> Service for Arc<S> {
+    fn call(&self, call: Call) -> BoxFuture<'_, Answer> {
+        (**self).call(call)
+    }
+
+    fn config(&self) -> Arc<Config> {
+        (**self).config()
+    }
+}
+
+/// What a [`Service`] decided about a call.
+#[derive(Debug)]
+pub enum Answer {
+    /// The connection ends with this response.
+    Respond(http::Response<Bytes>),
+    /// The connection becomes a WebSocket.
+    Upgrade(Upgrade),
+}
+
+/// An upgrade that was granted: the 101 to send, and the handler to run after it.
+pub struct Upgrade {
+    pub(crate) call: Call,
+    pub(crate) response: http::Response<()>,
+    pub(crate) negotiated: Negotiated,
+    pub(crate) config: Arc<Config>,
+    pub(crate) handler: Handler,
+}
+
+pub(crate) enum Handler {
+    Messages(Box<dyn FnOnce(Session) -> BoxFuture<'static, Result<(), BoxError>> + Send>),
+    Raw(Box<dyn FnOnce(RawSession) -> BoxFuture<'static, Result<(), BoxError>> + Send>),
+}
+
+impl Upgrade {
+    /// Grants `request`, made by `call`, a session that `handler` serves.
+    pub fn websocket<F, Fut>(
+        call: Call,
+        request: UpgradeRequest,
+        config: Arc<Config>,
+        handler: F,
+    ) -> Self
+    where
+        F: FnOnce(Session) -> Fut + Send + 'static,
+        Fut: Future<Output: Outcome> + Send + 'static,
+    {
+        let run = move |session| -> BoxFuture<'static, _> {
+            let running = handler(session);
+            Box::pin(async { running.await.into_result() })
+        };
+        Self::new(call, request, config, Handler::Messages(Box::new(run)))
+    }
+
+    /// Grants `request`, made by `call`, a session of frames that `handler` serves.
+    pub fn raw<F, Fut>(call: Call, request: UpgradeRequest, config: Arc<Config>, handler: F) -> Self
+    where
+        F: FnOnce(RawSession) -> Fut + Send + 'static,
+        Fut: Future<Output: Outcome> + Send + 'static,
+    {
+        let run = move |session| -> BoxFuture<'static, _> {
+            let running = handler(session);
+            Box::pin(async { running.await.into_result() })
+        };
+        Self::new(call, request, config, Handler::Raw(Box::new(run)))
+    }
+
+    fn new(mut call: Call, request: UpgradeRequest, config: Arc<Config>, handler: Handler) -> Self {
+        let (response, negotiated) = request.accept();
+        call.set_subprotocol(negotiated.subprotocol.clone());
+        Self { call, response, negotiated, config, handler }
+    }
+
+    /// The 101 response, which a router may add headers to.
+    pub fn response_mut(&mut self) -> &mut http::Response<()> {
+        &mut self.response
+    }
+
+    /// The call that was granted.
+    pub fn call(&self) -> &Call {
+        &self.call
+    }
+}
+
+impl fmt::Debug for Upgrade {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Upgrade")
+            .field("call", &self.call)
+            .field("response", &self.response)
+            .field("negotiated", &self.negotiated)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What a handler may return: nothing, or a `Result` whose error closes the connection with 1011.
+pub trait Outcome: Send {
+    /// The result that the driver acts on.
+    ///
+    /// # Errors
+    ///
+    /// The handler's own.
+    fn into_result(self) -> Result<(), BoxError>;
+}
+
+impl Outcome for () {
+    fn into_result(self) -> Result<(), BoxError> {
+        Ok(())
+    }
+}
+
+impl<E: Into<BoxError> + Send> Outcome for Result<(), E> {
+    fn into_result(self) -> Result<(), BoxError> {
+        self.map_err(Into::into)
+    }
+}

@@ -1,0 +1,543 @@
+//! The session API: [`Session`], and its halves [`Sender`] and [`Receiver`].
+
+use std::fmt;
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_core::Stream;
+use futures_sink::Sink;
+use sockless::{CloseCode, CloseReason, Closed, Config, Message, SendError};
+
+use crate::call::Call;
+use crate::joined::Joined;
+use crate::machine::{Item, Machine};
+use crate::shared::{Shared, Slot, Wait};
+
+/// A WebSocket session: whole messages in both directions.
+///
+/// It is always driven: while a handler awaits something else entirely, pings are answered, what was
+/// sent leaves, deadlines fire and closing handshakes complete. It is one type on every runtime.
+///
+/// Every async method is cancel-safe: dropping its future loses nothing.
+///
+/// A session ends when its handler returns, or, where it was handed out by a client, when the last of
+/// its handles is dropped: either way what was sent is flushed and the connection closed with 1000.
+///
+/// ```
+/// use sockless_driver::{Closed, Session};
+///
+/// async fn echo(mut session: Session) -> Result<(), Closed> {
+///     loop {
+///         let message = session.recv().await?;
+///         session.send(message).await?;
+///     }
+/// }
+/// ```
+pub struct Session {
+    sender: Sender,
+    receiver: Receiver,
+}
+
+impl Session {
+    pub(crate) fn new(shared: &Arc<Shared>, call: Arc<Call>) -> Self {
+        Self {
+            sender: Sender::new(shared.clone(), call.clone()),
+            receiver: Receiver::new(shared.clone(), call),
+        }
+    }
+
+    /// Receives the next message, whole; then, once all were received, how the session ended.
+    ///
+    /// Cancel-safe: a message is either returned or still there.
+    ///
+    /// # Errors
+    ///
+    /// How the session ended, each time.
+    pub async fn recv(&mut self) -> Result<Message, Closed> {
+        self.receiver.recv().await
+    }
+
+    /// Sends a message, waiting while [`Config::high_water`] bytes or more are on their way.
+    ///
+    /// It leaves soon: all that is sent while a handler is polled goes out in one write.
+    ///
+    /// Cancel-safe: when the future is dropped before it is ready, the message was not sent.
+    ///
+    /// # Errors
+    ///
+    /// How the session ended; once either side has begun to close, this is known only when the
+    /// closing handshake is through, and is waited for.
+    pub async fn send(&self, message: impl Into<Message>) -> Result<(), Closed> {
+        self.sender.send(message).await
+    }
+
+    /// A handle by which other tasks send to this peer.
+    pub fn sender(&self) -> Sender {
+        self.sender.clone()
+    }
+
+    /// Parts the session into two halves that different tasks may own.
+    pub fn split(self) -> (Sender, Receiver) {
+        (self.sender, self.receiver)
+    }
+
+    /// Waits until all that was sent before has reached the transport.
+    ///
+    /// Cancel-safe.
+    ///
+    /// # Errors
+    ///
+    /// How the session ended, if it did before that.
+    pub async fn flush(&self) -> Result<(), Closed> {
+        self.sender.flush().await
+    }
+
+    /// Sends a ping of up to 125 bytes, apart from those of [`Config::ping_interval`].
+    ///
+    /// # Errors
+    ///
+    /// [`SendError::ControlTooLong`] for more bytes; [`SendError::Closing`] once either side has
+    /// begun to close.
+    pub fn ping(&self, payload: impl Into<Bytes>) -> Result<(), SendError> {
+        self.sender.ping(payload)
+    }
+
+    /// Starts the closing handshake: what was sent before leaves first, messages that arrive
+    /// meanwhile can still be received. A second call does nothing.
+    pub fn close(&self, reason: impl Into<CloseReason>) {
+        self.sender.close(reason);
+    }
+
+    /// Waits for the end, and says how it was. Any number of tasks may wait, any number of times.
+    ///
+    /// Cancel-safe.
+    pub async fn closed(&self) -> Closed {
+        self.sender.closed().await
+    }
+
+    /// Drops the transport now, without a closing handshake; what was sent may be lost.
+    pub fn terminate(&self) {
+        self.sender.terminate();
+    }
+
+    /// The request behind the session.
+    pub fn call(&self) -> &Call {
+        self.receiver.call()
+    }
+
+    /// The settings in force.
+    pub fn config(&self) -> Arc<Config> {
+        self.sender.config()
+    }
+
+    /// Changes the settings of this session, with effect at once.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use sockless_driver::Session;
+    /// # fn example(session: &Session) {
+    /// session.reconfigure(|config| config.ping_interval(Duration::from_secs(5)));
+    /// # }
+    /// ```
+    pub fn reconfigure(&self, change: impl FnOnce(Config) -> Config) {
+        self.sender.reconfigure(change);
+    }
+
+    /// How long the last ping of [`Config::ping_interval`] took to come back.
+    pub fn round_trip(&self) -> Option<Duration> {
+        self.sender.round_trip()
+    }
+}
+
+impl fmt::Debug for Session {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Session").field("call", self.call()).finish_non_exhaustive()
+    }
+}
+
+/// The sending half of a [`Session`]. Clones send to the same peer.
+///
+/// As a [`Sink`] it waits for room, and its `close` sends 1000 and waits for the end.
+pub struct Sender {
+    shared: Arc<Shared>,
+    call: Arc<Call>,
+    /// Where the sink waits.
+    slot: Slot,
+}
+
+impl Sender {
+    fn new(shared: Arc<Shared>, call: Arc<Call>) -> Self {
+        shared.add_handle();
+        Self { shared, call, slot: Slot::default() }
+    }
+
+    /// Sends a message, waiting while [`Config::high_water`] bytes or more are on their way.
+    ///
+    /// Cancel-safe: when the future is dropped before it is ready, the message was not sent.
+    ///
+    /// # Errors
+    ///
+    /// How the session ended; once either side has begun to close, this is known only when the
+    /// closing handshake is through, and is waited for.
+    pub async fn send(&self, message: impl Into<Message>) -> Result<(), Closed> {
+        let mut message = Some(message.into());
+        let mut waiting = Waiting::new(&self.shared);
+        poll_fn(|cx| poll_send(&self.shared, &mut waiting.slot, &mut message, cx)).await
+    }
+
+    /// Sends a message if there is room for it now.
+    ///
+    /// # Errors
+    ///
+    /// The message itself, when [`Config::high_water`] bytes or more are on their way, and when the
+    /// session is over or closing.
+    pub fn try_send(&self, message: impl Into<Message>) -> Result<(), TrySendError> {
+        let message = message.into();
+        let mut state = self.shared.lock();
+        let Machine::Messages(connection) = &mut state.machine else {
+            return Err(TrySendError::Closed(message));
+        };
+        if !connection.is_open() {
+            return Err(TrySendError::Closed(message));
+        }
+        if !connection.is_writable() {
+            return Err(TrySendError::Full(message));
+        }
+        if connection.send(message.clone()).is_err() {
+            return Err(TrySendError::Full(message));
+        }
+        state.ask_driver();
+        Ok(())
+    }
+
+    /// Waits until all that was sent before, by whomever, has reached the transport.
+    ///
+    /// Cancel-safe.
+    ///
+    /// # Errors
+    ///
+    /// How the session ended, if it did before that.
+    pub async fn flush(&self) -> Result<(), Closed> {
+        let target = self.shared.lock().machine.outbound().queued();
+        let mut waiting = Waiting::new(&self.shared);
+        poll_fn(|cx| poll_flushed(&self.shared, &mut waiting.slot, target, cx)).await
+    }
+
+    /// Sends a ping of up to 125 bytes, apart from those of [`Config::ping_interval`].
+    ///
+    /// # Errors
+    ///
+    /// [`SendError::ControlTooLong`] for more bytes; [`SendError::Closing`] once either side has
+    /// begun to close.
+    pub fn ping(&self, payload: impl Into<Bytes>) -> Result<(), SendError> {
+        let mut state = self.shared.lock();
+        let Machine::Messages(connection) = &mut state.machine else {
+            return Err(SendError::Closing);
+        };
+        connection.ping(payload)?;
+        state.ask_driver();
+        Ok(())
+    }
+
+    /// Starts the closing handshake: what was sent before leaves first. A second call does nothing.
+    pub fn close(&self, reason: impl Into<CloseReason>) {
+        self.shared.close(reason.into());
+    }
+
+    /// Waits for the end, and says how it was. Any number of tasks may wait, any number of times.
+    ///
+    /// Cancel-safe.
+    pub async fn closed(&self) -> Closed {
+        let mut waiting = Waiting::new(&self.shared);
+        poll_fn(|cx| self.shared.poll_closed(&mut waiting.slot, cx)).await
+    }
+
+    /// Drops the transport now, without a closing handshake; what was sent may be lost.
+    pub fn terminate(&self) {
+        self.shared.terminate();
+    }
+
+    /// The request behind the session.
+    pub fn call(&self) -> &Call {
+        &self.call
+    }
+
+    /// The settings in force.
+    pub fn config(&self) -> Arc<Config> {
+        self.shared.lock().machine.config().clone()
+    }
+
+    /// Changes the settings of this session, with effect at once.
+    pub fn reconfigure(&self, change: impl FnOnce(Config) -> Config) {
+        let config = Arc::new(change(Config::clone(&self.config())));
+        self.shared.command(|machine, now| machine.set_config(config, now));
+    }
+
+    /// How long the last ping of [`Config::ping_interval`] took to come back.
+    pub fn round_trip(&self) -> Option<Duration> {
+        match &self.shared.lock().machine {
+            Machine::Messages(connection) => connection.round_trip(),
+            Machine::Raw(_) => None,
+        }
+    }
+}
+
+impl Clone for Sender {
+    fn clone(&self) -> Self {
+        Self::new(self.shared.clone(), self.call.clone())
+    }
+}
+
+impl Drop for Sender {
+    fn drop(&mut self) {
+        self.shared.stop_waiting(&self.slot);
+        self.shared.drop_handle();
+    }
+}
+
+impl fmt::Debug for Sender {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Sender").field("call", &self.call).finish_non_exhaustive()
+    }
+}
+
+/// Why [`Sender::try_send`] did not send; the message comes back.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TrySendError {
+    /// The session is over, or closing.
+    Closed(Message),
+    /// [`Config::high_water`] bytes or more are on their way.
+    Full(Message),
+}
+
+impl TrySendError {
+    /// The message that was not sent.
+    pub fn into_message(self) -> Message {
+        match self {
+            Self::Closed(message) | Self::Full(message) => message,
+        }
+    }
+}
+
+impl fmt::Display for TrySendError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Closed(_) => "the session is closing or over",
+            Self::Full(_) => "the outgoing queue is full: high_water bytes are on their way",
+        })
+    }
+}
+
+impl std::error::Error for TrySendError {}
+
+/// The receiving half of a [`Session`]. Once it is dropped, messages that arrive are dropped too.
+pub struct Receiver {
+    shared: Arc<Shared>,
+    call: Arc<Call>,
+    /// The pieces of the message that is being received.
+    joined: Joined,
+}
+
+impl Receiver {
+    fn new(shared: Arc<Shared>, call: Arc<Call>) -> Self {
+        shared.add_handle();
+        Self { shared, call, joined: Joined::default() }
+    }
+
+    /// Receives the next message, whole; then, once all were received, how the session ended.
+    ///
+    /// Cancel-safe: a message is either returned or still there.
+    ///
+    /// # Errors
+    ///
+    /// How the session ended, each time.
+    pub async fn recv(&mut self) -> Result<Message, Closed> {
+        poll_fn(|cx| self.poll_recv(cx)).await
+    }
+
+    /// The request behind the session.
+    pub fn call(&self) -> &Call {
+        &self.call
+    }
+
+    #[inline]
+    fn poll_recv(&mut self, cx: &Context<'_>) -> Poll<Result<Message, Closed>> {
+        loop {
+            match std::task::ready!(self.shared.poll_item(cx))? {
+                Item::Message(message) => return Poll::Ready(Ok(message)),
+                Item::Piece(piece) => {
+                    if let Some(message) = self.joined.push(piece) {
+                        return Poll::Ready(Ok(message));
+                    }
+                }
+                // A machine of messages makes none.
+                Item::Frame(_) => {}
+            }
+        }
+    }
+}
+
+impl Drop for Receiver {
+    fn drop(&mut self) {
+        self.shared.stop_receiving();
+        self.shared.drop_handle();
+    }
+}
+
+impl fmt::Debug for Receiver {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Receiver").field("call", &self.call).finish_non_exhaustive()
+    }
+}
+
+impl Stream for Receiver {
+    type Item = Message;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Message>> {
+        self.poll_recv(cx).map(Result::ok)
+    }
+}
+
+impl Sink<Message> for Sender {
+    type Error = Closed;
+
+    fn poll_ready(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Closed>> {
+        let Self { shared, slot, .. } = &mut *self;
+        poll_room(shared, slot, cx)
+    }
+
+    fn start_send(self: Pin<&mut Self>, message: Message) -> Result<(), Closed> {
+        let mut state = self.shared.lock();
+        if let Some(closed) = &state.closed {
+            return Err(closed.clone());
+        }
+        if let Machine::Messages(connection) = &mut state.machine {
+            // Refused only while the session is closing, which `poll_flush` reports when it is over.
+            let _ = connection.send(message);
+        }
+        state.ask_driver();
+        Ok(())
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Closed>> {
+        let Self { shared, slot, .. } = &mut *self;
+        let target = shared.lock().machine.outbound().queued();
+        poll_flushed(shared, slot, target, cx)
+    }
+
+    fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Closed>> {
+        self.close(CloseCode::NORMAL);
+        let Self { shared, slot, .. } = &mut *self;
+        shared.poll_closed(slot, cx).map(|_| Ok(()))
+    }
+}
+
+impl Stream for Session {
+    type Item = Message;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Message>> {
+        Pin::new(&mut self.receiver).poll_next(cx)
+    }
+}
+
+impl Sink<Message> for Session {
+    type Error = Closed;
+
+    fn poll_ready(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Closed>> {
+        Pin::new(&mut self.sender).poll_ready(cx)
+    }
+
+    fn start_send(mut self: Pin<&mut Self>, message: Message) -> Result<(), Closed> {
+        Pin::new(&mut self.sender).start_send(message)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Closed>> {
+        Pin::new(&mut self.sender).poll_flush(cx)
+    }
+
+    fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Closed>> {
+        Pin::new(&mut self.sender).poll_close(cx)
+    }
+}
+
+/// A place among the waiters that is given up with the future that holds it.
+pub(crate) struct Waiting<'a> {
+    shared: &'a Shared,
+    pub(crate) slot: Slot,
+}
+
+impl<'a> Waiting<'a> {
+    pub(crate) fn new(shared: &'a Shared) -> Self {
+        Self { shared, slot: Slot::default() }
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.shared.stop_waiting(&self.slot);
+    }
+}
+
+#[inline]
+fn poll_send(
+    shared: &Shared,
+    slot: &mut Slot,
+    message: &mut Option<Message>,
+    cx: &Context<'_>,
+) -> Poll<Result<(), Closed>> {
+    let mut state = shared.lock();
+    if let Machine::Messages(connection) = &mut state.machine
+        && connection.is_open()
+    {
+        if connection.is_writable() {
+            if let Some(message) = message.take() {
+                // It is open, and no message in pieces can be: a `Writer` borrows the sender.
+                let _ = connection.send(message);
+            }
+            state.ask_driver();
+            return Poll::Ready(Ok(()));
+        }
+        state.waiters.wait(Wait::Room, slot, cx);
+        return Poll::Pending;
+    }
+    if let Some(closed) = &state.closed {
+        return Poll::Ready(Err(closed.clone()));
+    }
+    state.waiters.wait(Wait::Closed, slot, cx);
+    Poll::Pending
+}
+
+fn poll_room(shared: &Shared, slot: &mut Slot, cx: &Context<'_>) -> Poll<Result<(), Closed>> {
+    let mut state = shared.lock();
+    if let Some(closed) = &state.closed {
+        return Poll::Ready(Err(closed.clone()));
+    }
+    if state.machine.is_writable() {
+        return Poll::Ready(Ok(()));
+    }
+    state.waiters.wait(Wait::Room, slot, cx);
+    Poll::Pending
+}
+
+pub(crate) fn poll_flushed(
+    shared: &Shared,
+    slot: &mut Slot,
+    target: u64,
+    cx: &Context<'_>,
+) -> Poll<Result<(), Closed>> {
+    let mut state = shared.lock();
+    if state.flushed >= target {
+        return Poll::Ready(Ok(()));
+    }
+    if let Some(closed) = &state.closed
+        && state.transport_over
+    {
+        return Poll::Ready(Err(closed.clone()));
+    }
+    state.waiters.wait(Wait::Flushed, slot, cx);
+    Poll::Pending
+}

@@ -1,0 +1,342 @@
+//! What a session's handles and its driver share, behind one short lock.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
+
+use bytes::BytesMut;
+use sockless::{CloseReason, Closed, Instant};
+
+use crate::io::Runtime;
+use crate::machine::{Item, Machine, Polled};
+
+/// One connection. The lock is never held across an await, nor while the handler is polled.
+pub(crate) struct Shared {
+    state: Mutex<State>,
+    pub(crate) runtime: Arc<dyn Runtime>,
+}
+
+pub(crate) struct State {
+    pub(crate) machine: Machine,
+    /// Bytes that were read and have no meaning yet.
+    pub(crate) inbound: BytesMut,
+    /// What was read ahead.
+    queue: VecDeque<Item>,
+    /// What the queue costs in bytes.
+    queued: usize,
+    /// When the driver last looked at the clock.
+    pub(crate) now: Instant,
+    /// The read buffer or the machine may have something to tell.
+    pub(crate) unparsed: bool,
+    /// The driver is polling the handler, so that `now` is now.
+    pub(crate) in_turn: bool,
+    /// Something was asked of the driver since it last looked.
+    pub(crate) asked: bool,
+    /// The driver leaves the transport alone until the application has received something.
+    pub(crate) paused: bool,
+    /// Nobody will receive any more: what comes is dropped.
+    pub(crate) deaf: bool,
+    /// How many of the bytes that were ever queued the transport has taken and flushed.
+    pub(crate) flushed: u64,
+    /// The transport is gone.
+    pub(crate) transport_over: bool,
+    /// The driver is to end at once, and its handler with it.
+    pub(crate) killed: bool,
+    pub(crate) closed: Option<Closed>,
+    /// The driver, while it is parked.
+    driver: Option<Waker>,
+    receiver: Option<Waker>,
+    pub(crate) waiters: Waiters,
+    /// How many handles there are, where the last one to go closes the session.
+    handles: Option<usize>,
+}
+
+impl Shared {
+    pub(crate) fn new(
+        machine: Machine,
+        inbound: BytesMut,
+        runtime: Arc<dyn Runtime>,
+        close_when_unused: bool,
+    ) -> Arc<Self> {
+        let now = runtime.now();
+        let state = State {
+            machine,
+            unparsed: true,
+            inbound,
+            queue: VecDeque::new(),
+            queued: 0,
+            now,
+            in_turn: false,
+            asked: false,
+            paused: false,
+            deaf: false,
+            flushed: 0,
+            transport_over: false,
+            killed: false,
+            closed: None,
+            driver: None,
+            receiver: None,
+            waiters: Waiters::default(),
+            handles: close_when_unused.then_some(0),
+        };
+        Arc::new(Self { state: Mutex::new(state), runtime })
+    }
+
+    /// The state. A panic under the lock is a bug of ours that poisons nothing: every change is whole
+    /// before the next call.
+    pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Changes the machine, and has the driver look at what became of it.
+    pub(crate) fn command(&self, change: impl FnOnce(&mut Machine, Instant)) {
+        let now = self.runtime.now();
+        let mut state = self.lock();
+        change(&mut state.machine, now);
+        state.unparsed = true;
+        state.ask_driver();
+    }
+
+    pub(crate) fn close(&self, reason: CloseReason) {
+        self.command(|machine, now| match machine {
+            Machine::Messages(connection) => connection.close(reason, now),
+            Machine::Raw(raw) => raw.finish(now),
+        });
+    }
+
+    pub(crate) fn terminate(&self) {
+        self.command(|machine, now| machine.abort(now));
+    }
+
+    /// Ends the driver and drops its handler.
+    pub(crate) fn kill(&self) {
+        self.lock().killed = true;
+        self.terminate();
+    }
+
+    /// What comes from now on is dropped.
+    pub(crate) fn stop_receiving(&self) {
+        let mut state = self.lock();
+        state.deaf = true;
+        state.drop_queue();
+        state.ask_driver();
+    }
+
+    pub(crate) fn add_handle(&self) {
+        if let Some(handles) = &mut self.lock().handles {
+            *handles += 1;
+        }
+    }
+
+    pub(crate) fn drop_handle(&self) {
+        let unused = {
+            let mut state = self.lock();
+            match &mut state.handles {
+                Some(handles) => {
+                    *handles -= 1;
+                    *handles == 0
+                }
+                None => false,
+            }
+        };
+        if unused {
+            self.close(sockless::CloseCode::NORMAL.into());
+        }
+    }
+
+    /// The next item, or how the connection ended once everything was received.
+    #[inline]
+    pub(crate) fn poll_item(&self, cx: &Context<'_>) -> Poll<Result<Item, Closed>> {
+        let mut state = self.lock();
+        if let Some(item) = state.next_item() {
+            return Poll::Ready(Ok(item));
+        }
+        if let Some(closed) = &state.closed {
+            return Poll::Ready(Err(closed.clone()));
+        }
+        match &mut state.receiver {
+            Some(waker) if waker.will_wake(cx.waker()) => {}
+            receiver => *receiver = Some(cx.waker().clone()),
+        }
+        Poll::Pending
+    }
+
+    /// How the connection ended.
+    pub(crate) fn poll_closed(&self, slot: &mut Slot, cx: &Context<'_>) -> Poll<Closed> {
+        let mut state = self.lock();
+        match &state.closed {
+            Some(closed) => Poll::Ready(closed.clone()),
+            None => {
+                state.waiters.wait(Wait::Closed, slot, cx);
+                Poll::Pending
+            }
+        }
+    }
+
+    /// Forgets that somebody waits.
+    pub(crate) fn stop_waiting(&self, slot: &Slot) {
+        if slot.is_taken() {
+            self.lock().waiters.remove(slot);
+        }
+    }
+}
+
+impl State {
+    #[inline]
+    fn next_item(&mut self) -> Option<Item> {
+        if let Some(item) = self.queue.pop_front() {
+            self.queued -= item.cost();
+            if self.paused && self.has_room() {
+                self.ask_driver();
+            }
+            return Some(item);
+        }
+        // Outside of the driver's turn `now` may be long past, and the driver reads ahead anyway.
+        if (self.in_turn || self.transport_over) && self.unparsed {
+            return self.parse();
+        }
+        None
+    }
+
+    /// Takes the next item out of the read buffer.
+    #[inline]
+    fn parse(&mut self) -> Option<Item> {
+        while let Some(polled) = self.machine.poll(&mut self.inbound, self.now) {
+            match polled {
+                Polled::Item(item) => return Some(item),
+                Polled::Handled => {}
+                Polled::Closed(closed) => self.set_closed(closed),
+            }
+        }
+        self.unparsed = false;
+        None
+    }
+
+    /// Reads ahead what the handler has not taken, as far as there is room, so that pings, Close
+    /// frames and the end are noticed.
+    pub(crate) fn parse_ahead(&mut self) {
+        while self.unparsed && self.has_room() {
+            let Some(item) = self.parse() else { return };
+            if self.deaf {
+                continue;
+            }
+            self.queued += item.cost();
+            self.queue.push_back(item);
+            if let Some(waker) = self.receiver.take() {
+                waker.wake();
+            }
+        }
+    }
+
+    /// Whether more may be read ahead.
+    #[inline]
+    pub(crate) fn has_room(&self) -> bool {
+        self.queue.is_empty() || self.queued < self.machine.config().read_ahead
+    }
+
+    /// Whether the task of `waker` waits to receive.
+    #[inline]
+    pub(crate) fn is_received_by(&self, waker: &Waker) -> bool {
+        self.receiver.as_ref().is_some_and(|receiver| receiver.will_wake(waker))
+    }
+
+    fn set_closed(&mut self, closed: Closed) {
+        tracing::debug!(%closed, "the session ended");
+        self.closed = Some(closed);
+        self.waiters.wake_all();
+        if let Some(waker) = self.receiver.take() {
+            waker.wake();
+        }
+    }
+
+    fn drop_queue(&mut self) {
+        self.queue = VecDeque::new();
+        self.queued = 0;
+    }
+
+    /// Has the driver look again, now if it is parked.
+    #[inline]
+    pub(crate) fn ask_driver(&mut self) {
+        self.asked = true;
+        if let Some(waker) = self.driver.take() {
+            waker.wake();
+        }
+    }
+
+    pub(crate) fn park_driver(&mut self, waker: &Waker) {
+        self.driver = Some(waker.clone());
+        if self.queue.is_empty() && self.queue.capacity() > 0 {
+            self.queue = VecDeque::new();
+        }
+    }
+}
+
+/// What somebody may wait for, besides an item.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Wait {
+    Closed,
+    Flushed,
+    Room,
+}
+
+/// A place among the [`Waiters`], kept by a future or a handle.
+#[derive(Debug, Default)]
+pub(crate) struct Slot(Option<u64>);
+
+impl Slot {
+    pub(crate) fn is_taken(&self) -> bool {
+        self.0.is_some()
+    }
+}
+
+/// Tasks that wait, in the order in which they came.
+#[derive(Default)]
+pub(crate) struct Waiters {
+    waiting: Vec<(u64, Wait, Waker)>,
+    next: u64,
+}
+
+impl Waiters {
+    /// Waits in `slot`, in place of what waited there before.
+    pub(crate) fn wait(&mut self, wait: Wait, slot: &mut Slot, cx: &Context<'_>) {
+        let known = self.waiting.iter_mut().find(|(id, ..)| Some(*id) == slot.0);
+        if let Some((_, waits_for, waker)) = known {
+            *waits_for = wait;
+            waker.clone_from(cx.waker());
+            return;
+        }
+        self.waiting.push((self.next, wait, cx.waker().clone()));
+        slot.0 = Some(self.next);
+        self.next += 1;
+    }
+
+    fn remove(&mut self, slot: &Slot) {
+        self.waiting.retain(|(id, ..)| Some(*id) != slot.0);
+        if self.waiting.is_empty() {
+            self.waiting = Vec::new();
+        }
+    }
+
+    /// Wakes all that wait for `wait`; whether `own` is among them, which is not woken.
+    pub(crate) fn wake(&mut self, wait: Wait, own: &Waker) -> bool {
+        let mut is_own = false;
+        self.waiting.retain(|(_, waits_for, waker)| {
+            if *waits_for != wait {
+                return true;
+            }
+            if waker.will_wake(own) {
+                is_own = true;
+            } else {
+                waker.wake_by_ref();
+            }
+            false
+        });
+        is_own
+    }
+
+    pub(crate) fn wake_all(&mut self) {
+        for (_, _, waker) in std::mem::take(&mut self.waiting) {
+            waker.wake();
+        }
+    }
+}
