@@ -1,0 +1,64 @@
+//! Routes for sockless: path, method and subprotocol lead to a handler, guards stand before the
+//! upgrade.
+//!
+//! ```
+//! use std::time::Duration;
+//!
+//! use bytes::Bytes;
+//! use http::{Response, StatusCode};
+//! use sockless::Config;
+//! use sockless_driver::{Call, RawSession, Session};
+//! use sockless_routing::{Router, respond, text, websocket, websocket_raw};
+//!
+//! async fn echo(session: Session) {}
+//! async fn chat(session: Session) {}
+//! async fn old_chat(session: Session) {}
+//! async fn log(session: Session) -> Result<(), std::io::Error> { Ok(()) }
+//! async fn tap(session: RawSession) {}
+//!
+//! async fn require_token(call: Call) -> Result<Call, Response<Bytes>> {
+//!     match call.header("authorization") {
+//!         Some("Bearer open sesame") => Ok(call),
+//!         _ => Err(text(StatusCode::UNAUTHORIZED, "a bearer token is needed\n")),
+//!     }
+//! }
+//!
+//! let router = Router::new()
+//!     .websockets(Config::default().ping_interval(Duration::from_secs(30)))
+//!     .route("/echo", websocket(echo))
+//!     .route("/chat/{room}", websocket(chat).protocol("chat.v2"))
+//!     .route("/chat/{room}", websocket(old_chat).protocol("chat.v1"))
+//!     .route("/tap", websocket_raw(tap))
+//!     .nest("/admin", Router::new().guard(require_token).route("/log", websocket(log)))
+//!     .route("/health", respond(|_call| Response::new("ok".into())));
+//!
+//! assert_eq!(router.to_string(), "\
+//! /echo (WebSocket)
+//! /chat/{room} (WebSocket: chat.v2)
+//! /chat/{room} (WebSocket: chat.v1)
+//! /tap (raw WebSocket)
+//! /admin/log (WebSocket)
+//! /health (GET, HEAD)
+//! ");
+//! ```
+//!
+//! [`Router`] says how paths match, which route takes a call, and what is answered when none does.
+
+mod listing;
+mod origin;
+mod pattern;
+mod reject;
+mod route;
+mod router;
+mod scope;
+mod service;
+mod table;
+
+pub use listing::{RouteInfo, RouteKind};
+pub use origin::{OriginInvalid, Origins};
+pub use reject::text;
+pub use route::{
+    RespondRoute, Route, WebSocketRoute, respond, respond_async, websocket, websocket_raw,
+};
+pub use router::Router;
+pub use table::RouteError;

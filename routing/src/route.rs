@@ -1,0 +1,258 @@
+//! What stands behind a path: [`websocket`], [`websocket_raw`], [`respond`], [`respond_async`].
+
+use std::fmt;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::{Method, Response};
+use sockless::Config;
+use sockless::handshake::UpgradeRequest;
+use sockless_driver::{BoxFuture, Call, Outcome, RawSession, Session, Upgrade};
+
+use crate::listing::RouteKind;
+
+/// Serves upgrade requests with `handler`, which gets a session of messages.
+///
+/// It takes clients that offer no subprotocol, and those whose offers no other route on the path
+/// serves, and selects none; name one or more with [`protocol`](WebSocketRoute::protocol) and it
+/// takes those that offer one of them.
+///
+/// The handler may return nothing or any `Result` ([`Outcome`]). It need not be `Clone`.
+///
+/// ```
+/// use sockless_driver::Session;
+/// use sockless_routing::{Router, websocket};
+///
+/// async fn chat(session: Session) {}
+///
+/// let router = Router::new().route("/chat/{room}", websocket(chat).protocol("chat.v2"));
+/// ```
+pub fn websocket<F, Fut>(handler: F) -> WebSocketRoute
+where
+    F: Fn(Session) -> Fut + Send + Sync + 'static,
+    Fut: Future<Output: Outcome> + Send + 'static,
+{
+    let handler = Arc::new(handler);
+    WebSocketRoute::new(RouteKind::WebSocket, move |call, request, config| {
+        let handler = Arc::clone(&handler);
+        Upgrade::websocket(call, request, config, move |session| handler(session))
+    })
+}
+
+/// As [`websocket`], with a session of frames: no pings answered, no fragments joined, no closing
+/// handshake but the handler's own.
+pub fn websocket_raw<F, Fut>(handler: F) -> WebSocketRoute
+where
+    F: Fn(RawSession) -> Fut + Send + Sync + 'static,
+    Fut: Future<Output: Outcome> + Send + 'static,
+{
+    let handler = Arc::new(handler);
+    WebSocketRoute::new(RouteKind::RawWebSocket, move |call, request, config| {
+        let handler = Arc::clone(&handler);
+        Upgrade::raw(call, request, config, move |session| handler(session))
+    })
+}
+
+/// Answers GET and HEAD with what `handler` makes of the call: a health check, the page that opens
+/// the socket.
+///
+/// On HEAD the response goes out without its body.
+///
+/// ```
+/// use http::Response;
+/// use sockless_routing::{Router, respond};
+///
+/// let router = Router::new()
+///     .route("/health", respond(|_call| Response::new("ok".into())))
+///     .route("/hello/{name}", respond(|call| {
+///         let name = call.param("name").unwrap_or("nobody");
+///         Response::new(format!("hello {name}").into())
+///     }));
+/// ```
+pub fn respond<F>(handler: F) -> RespondRoute
+where
+    F: Fn(&Call) -> Response<Bytes> + Send + Sync + 'static,
+{
+    RespondRoute::new(Responder::Now(Arc::new(handler)))
+}
+
+/// As [`respond`], where the response takes waiting for.
+///
+/// ```
+/// use bytes::Bytes;
+/// use http::{Method, Response};
+/// use sockless_driver::Call;
+/// use sockless_routing::{Router, respond_async};
+///
+/// async fn kick(call: Call) -> Response<Bytes> {
+///     Response::new("gone".into())
+/// }
+///
+/// let router = Router::new().route("/kick/{name}", respond_async(kick).method(Method::POST));
+/// ```
+pub fn respond_async<F, Fut>(handler: F) -> RespondRoute
+where
+    F: Fn(Call) -> Fut + Send + Sync + 'static,
+    Fut: Future<Output = Response<Bytes>> + Send + 'static,
+{
+    RespondRoute::new(Responder::Later(Arc::new(move |call| Box::pin(handler(call)))))
+}
+
+/// A WebSocket handler with its subprotocols and settings, as [`websocket`] and [`websocket_raw`]
+/// make it.
+#[derive(Clone)]
+#[must_use = "a route does nothing until a router has it"]
+pub struct WebSocketRoute {
+    kind: RouteKind,
+    open: Open,
+    protocols: Vec<String>,
+    config: Option<Arc<Config>>,
+}
+
+impl WebSocketRoute {
+    /// Serves clients that offer the subprotocol `name`, compared to the letter, and tells them so in
+    /// the 101 (RFC 6455 §1.9). Call it again to serve several; which one it became is in
+    /// [`Call::subprotocol`].
+    ///
+    /// The name has to be a token, as HTTP defines it: [`Router::route`](crate::Router::route)
+    /// refuses others.
+    pub fn protocol(mut self, name: impl Into<String>) -> Self {
+        let name = name.into();
+        if !self.protocols.contains(&name) {
+            self.protocols.push(name);
+        }
+        self
+    }
+
+    /// Settings for this route alone, instead of its router's.
+    pub fn config(mut self, config: Config) -> Self {
+        self.config = Some(Arc::new(config));
+        self
+    }
+
+    fn new(
+        kind: RouteKind,
+        open: impl Fn(Call, UpgradeRequest, Arc<Config>) -> Upgrade + Send + Sync + 'static,
+    ) -> Self {
+        Self { kind, open: Arc::new(open), protocols: Vec::new(), config: None }
+    }
+}
+
+impl fmt::Debug for WebSocketRoute {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("WebSocketRoute")
+            .field("kind", &self.kind)
+            .field("protocols", &self.protocols)
+            .field("config", &self.config)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A handler of plain requests with its methods, as [`respond`] and [`respond_async`] make it.
+#[derive(Clone)]
+#[must_use = "a route does nothing until a router has it"]
+pub struct RespondRoute {
+    responder: Responder,
+    methods: Vec<Method>,
+}
+
+impl RespondRoute {
+    /// Answers `method` instead of GET and HEAD. Call it again to answer several; GET brings HEAD with
+    /// it (RFC 9110 §9.1).
+    pub fn method(mut self, method: Method) -> Self {
+        let implied = (method == Method::GET).then_some(Method::HEAD);
+        for method in [Some(method), implied].into_iter().flatten() {
+            if !self.methods.contains(&method) {
+                self.methods.push(method);
+            }
+        }
+        self
+    }
+
+    fn new(responder: Responder) -> Self {
+        Self { responder, methods: Vec::new() }
+    }
+}
+
+impl fmt::Debug for RespondRoute {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RespondRoute").field("methods", &self.methods).finish_non_exhaustive()
+    }
+}
+
+/// What [`Router::route`](crate::Router::route) takes: a [`WebSocketRoute`] or a [`RespondRoute`].
+#[derive(Clone, Debug)]
+#[must_use = "a route does nothing until a router has it"]
+pub struct Route {
+    pub(crate) kind: RouteKind,
+    pub(crate) protocols: Vec<String>,
+    pub(crate) methods: Vec<Method>,
+    pub(crate) config: Option<Arc<Config>>,
+    pub(crate) action: Action,
+}
+
+impl From<WebSocketRoute> for Route {
+    fn from(route: WebSocketRoute) -> Self {
+        Self {
+            kind: route.kind,
+            protocols: route.protocols,
+            methods: vec![Method::GET],
+            config: route.config,
+            action: Action::Open(route.open),
+        }
+    }
+}
+
+impl From<RespondRoute> for Route {
+    fn from(route: RespondRoute) -> Self {
+        let route = match route.methods.is_empty() {
+            true => route.method(Method::GET),
+            false => route,
+        };
+        Self {
+            kind: RouteKind::Respond,
+            protocols: Vec::new(),
+            methods: route.methods,
+            config: None,
+            action: Action::Respond(route.responder),
+        }
+    }
+}
+
+/// What a route does with a call that it was chosen for.
+#[derive(Clone)]
+pub(crate) enum Action {
+    Open(Open),
+    Respond(Responder),
+}
+
+/// Grants an upgrade.
+pub(crate) type Open = Arc<dyn Fn(Call, UpgradeRequest, Arc<Config>) -> Upgrade + Send + Sync>;
+
+/// Makes a response.
+#[derive(Clone)]
+pub(crate) enum Responder {
+    Now(Arc<Now>),
+    Later(Arc<Later>),
+}
+
+type Now = dyn Fn(&Call) -> Response<Bytes> + Send + Sync;
+type Later = dyn Fn(Call) -> BoxFuture<'static, Response<Bytes>> + Send + Sync;
+
+impl Responder {
+    pub(crate) async fn respond(&self, call: Call) -> Response<Bytes> {
+        match self {
+            Self::Now(handler) => handler(&call),
+            Self::Later(handler) => handler(call).await,
+        }
+    }
+}
+
+impl fmt::Debug for Action {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Open(_) => "Open(..)",
+            Self::Respond(_) => "Respond(..)",
+        })
+    }
+}

@@ -1,0 +1,228 @@
+//! Plain responses, and what is answered when no route takes a call.
+
+mod common;
+
+use bytes::Bytes;
+use common::{get, granted, line, request, responded, status, upgrade, ws};
+use http::{Method, Request, Response, StatusCode, Version};
+use sockless_driver::Call;
+use sockless_routing::{Router, respond, respond_async, text};
+
+fn router() -> Router {
+    let post = respond(|_call| text(StatusCode::CREATED, "made")).method(Method::POST);
+    Router::new()
+        .route("/socket", ws())
+        .route("/both", ws())
+        .route("/both", respond(|_call| text(StatusCode::OK, "page")))
+        .route("/page", respond(|_call| text(StatusCode::OK, "page")))
+        .route("/page", post)
+}
+
+#[test]
+fn a_path_without_a_route_is_not_found() {
+    for request in [get("/nowhere"), upgrade("/nowhere"), request(Method::POST, "/nowhere")] {
+        let response = responded(&router(), request);
+        assert_eq!(response.status(), StatusCode::NOT_FOUND);
+        assert_eq!(line(&response), "nothing is served at this path");
+    }
+}
+
+#[test]
+fn a_router_without_routes_finds_nothing() {
+    assert_eq!(status(&Router::new(), get("/")), StatusCode::NOT_FOUND);
+}
+
+#[test]
+fn a_method_that_no_route_answers_is_told_the_others() {
+    for (method, path, allow) in [
+        (Method::POST, "/socket", "GET"),
+        (Method::POST, "/both", "GET, HEAD"),
+        (Method::PUT, "/page", "GET, HEAD, POST"),
+        (Method::OPTIONS, "/page", "GET, HEAD, POST"),
+    ] {
+        let response = responded(&router(), request(method, path));
+        assert_eq!(response.status(), StatusCode::METHOD_NOT_ALLOWED, "{path}");
+        assert_eq!(response.headers()["allow"], allow, "{path}");
+        assert_eq!(line(&response), format!("this path answers to {allow} only"));
+    }
+}
+
+#[test]
+fn an_upgrade_is_asked_for_with_get() {
+    let mut request = upgrade("/socket");
+    request = request.method(Method::POST);
+    let response = responded(&router(), request);
+    assert_eq!(response.status(), StatusCode::METHOD_NOT_ALLOWED);
+    assert_eq!(response.headers()["allow"], "GET");
+}
+
+#[test]
+fn a_plain_get_to_a_websocket_must_upgrade() {
+    let response = responded(&router(), get("/socket"));
+    assert_eq!(response.status(), StatusCode::UPGRADE_REQUIRED);
+    assert_eq!(response.headers()["upgrade"], "websocket");
+    assert_eq!(response.headers()["connection"], "Upgrade");
+    assert_eq!(response.headers()["sec-websocket-version"], "13");
+    assert!(line(&response).contains("WebSocket"));
+}
+
+#[test]
+fn an_upgrade_to_another_protocol_is_no_upgrade_to_a_websocket() {
+    for name in ["h2c", "websockets", "web socket", "TLS/1.0, h2c"] {
+        let mut request = upgrade("/socket");
+        let headers = request.headers_mut().unwrap();
+        headers.insert("upgrade", name.parse().unwrap());
+        assert_eq!(status(&router(), request), StatusCode::UPGRADE_REQUIRED, "{name}");
+    }
+}
+
+#[test]
+fn another_version_is_told_the_right_one_even_beside_a_page() {
+    for path in ["/socket", "/both"] {
+        let mut request = upgrade(path);
+        let headers = request.headers_mut().unwrap();
+        headers.insert("sec-websocket-version", "8".parse().unwrap());
+        let response = responded(&router(), request);
+        assert_eq!(response.status(), StatusCode::UPGRADE_REQUIRED, "{path}");
+        assert_eq!(response.headers()["sec-websocket-version"], "13");
+        line(&response);
+    }
+}
+
+#[test]
+fn a_malformed_handshake_is_a_bad_request() {
+    let mut request = upgrade("/socket");
+    request.headers_mut().unwrap().remove("sec-websocket-key");
+    let response = responded(&router(), request);
+    assert_eq!(response.status(), StatusCode::BAD_REQUEST);
+    line(&response);
+}
+
+#[test]
+fn a_websocket_and_a_page_share_a_path() {
+    granted(&router(), upgrade("/both"));
+    let response = responded(&router(), get("/both"));
+    assert_eq!((response.status(), &response.body()[..]), (StatusCode::OK, &b"page"[..]));
+}
+
+#[test]
+fn upgrade_is_a_list_without_regard_to_case() {
+    for names in ["WebSocket", "h2c, websocket", " websocket ,h2c"] {
+        let mut request = upgrade("/both");
+        let headers = request.headers_mut().unwrap();
+        headers.insert("upgrade", names.parse().unwrap());
+        granted(&router(), request);
+    }
+}
+
+#[test]
+fn a_content_type_does_not_hinder_an_upgrade() {
+    granted(&router(), upgrade("/socket").header("content-type", "application/json"));
+}
+
+#[test]
+fn an_upgrade_that_a_page_alone_could_answer_is_ignored() {
+    // RFC 9110 §7.8 leaves it to the server.
+    assert_eq!(status(&router(), upgrade("/page")), StatusCode::OK);
+}
+
+#[test]
+fn an_upgrade_of_another_version_of_http_is_ignored() {
+    // RFC 9110 §7.8.
+    let old = |path| upgrade(path).version(Version::HTTP_10);
+    assert_eq!(status(&router(), old("/both")), StatusCode::OK);
+    assert_eq!(status(&router(), old("/socket")), StatusCode::BAD_REQUEST);
+}
+
+#[test]
+fn a_websocket_opens_by_extended_connect_over_http_2() {
+    let connect = |path: &str, origin| {
+        let target = format!("https://example.com{path}");
+        let request = Request::connect(target).version(Version::HTTP_2);
+        request.header("sec-websocket-version", "13").header("origin", origin)
+    };
+    for path in ["/socket", "/both"] {
+        let mut upgrade = granted(&router(), connect(path, "https://example.com"));
+        assert_eq!(upgrade.response_mut().status(), StatusCode::OK);
+    }
+    let foreign = connect("/socket", "https://evil.example");
+    assert_eq!(status(&router(), foreign), StatusCode::FORBIDDEN);
+    let response = responded(&router(), connect("/page", "https://example.com"));
+    assert_eq!(response.status(), StatusCode::METHOD_NOT_ALLOWED);
+    assert_eq!(response.headers()["allow"], "GET, HEAD, POST");
+}
+
+#[test]
+fn responses_differ_by_method() {
+    assert_eq!(responded(&router(), get("/page")).body(), "page");
+    let response = responded(&router(), request(Method::POST, "/page"));
+    assert_eq!(response.status(), StatusCode::CREATED);
+}
+
+#[test]
+fn a_response_is_made_of_the_call() {
+    let router = Router::new().route(
+        "/hello/{name}",
+        respond(|call| {
+            let (name, query) = (call.param("name").unwrap(), call.query().unwrap_or("-"));
+            Response::new(format!("{name} {query}").into())
+        }),
+    );
+    assert_eq!(responded(&router, get("/hello/ada?x=1")).body(), "ada x=1");
+}
+
+#[test]
+fn a_response_may_be_waited_for() {
+    async fn slow(call: Call) -> Response<Bytes> {
+        std::future::ready(()).await;
+        Response::new(call.path().to_owned().into())
+    }
+    let router = Router::new().route("/slow", respond_async(slow));
+    assert_eq!(responded(&router, get("/slow")).body(), "/slow");
+}
+
+#[test]
+fn head_is_answered_as_get_without_the_body() {
+    for path in ["/page", "/both", "/socket", "/nowhere", "/%"] {
+        let got = responded(&router(), get(path));
+        let mut head = responded(&router(), request(Method::HEAD, path));
+        assert!(head.body().is_empty(), "{path}");
+        assert_eq!(head.status(), got.status(), "{path}");
+
+        let length = head.headers_mut().remove("content-length").unwrap();
+        assert_eq!(length, got.body().len().to_string(), "{path}");
+        assert_eq!(head.headers(), got.headers(), "{path}");
+    }
+}
+
+#[test]
+fn head_keeps_a_length_that_the_handler_states() {
+    let big = |_: &Call| {
+        let response = Response::builder().header("content-length", "5");
+        response.body("12345".into()).unwrap()
+    };
+    let router = Router::new().route("/x", respond(big));
+    let response = responded(&router, request(Method::HEAD, "/x"));
+    assert_eq!(response.headers().get_all("content-length").iter().count(), 1);
+    assert!(response.body().is_empty());
+}
+
+#[test]
+fn a_refused_head_has_no_body_either() {
+    let router = router().guard(async |_call: Call| Err(text(StatusCode::UNAUTHORIZED, "no")));
+    let response = responded(&router, request(Method::HEAD, "/page"));
+    assert_eq!(response.status(), StatusCode::UNAUTHORIZED);
+    assert!(response.body().is_empty());
+}
+
+#[test]
+fn get_brings_head_with_it() {
+    let page = respond(|_call| text(StatusCode::OK, "page"));
+    let router = Router::new().route("/x", page.method(Method::POST).method(Method::GET));
+    for method in [Method::GET, Method::HEAD, Method::POST] {
+        assert_eq!(status(&router, request(method, "/x")), StatusCode::OK);
+    }
+    let post = respond(|_call| text(StatusCode::OK, "page")).method(Method::POST);
+    let router = Router::new().route("/x", post);
+    assert_eq!(status(&router, get("/x")), StatusCode::METHOD_NOT_ALLOWED);
+}

@@ -1,0 +1,87 @@
+//! Requests as a client sends them, answers in the words of the tests.
+#![allow(dead_code, reason = "each test file uses a part of it")]
+
+use bytes::Bytes;
+use http::request::Builder;
+use http::{Method, Request, Response, StatusCode};
+use sockless_driver::{Answer, Call, Service, Upgrade};
+use sockless_routing::{Router, WebSocketRoute, websocket};
+
+/// A WebSocket whose handler does nothing.
+pub(crate) fn ws() -> WebSocketRoute {
+    websocket(|_session| async {})
+}
+
+pub(crate) fn get(path: &str) -> Builder {
+    request(Method::GET, path)
+}
+
+pub(crate) fn request(method: Method, path: &str) -> Builder {
+    let request = Request::builder().method(method).uri(path);
+    request.header("host", "example.com")
+}
+
+/// A well-formed upgrade request (RFC 6455 §4.1).
+pub(crate) fn upgrade(path: &str) -> Builder {
+    get(path)
+        .header("connection", "keep-alive, Upgrade")
+        .header("upgrade", "websocket")
+        .header("sec-websocket-version", "13")
+        .header("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ==")
+}
+
+/// An upgrade request that offers `protocols`, best first.
+pub(crate) fn offering(path: &str, protocols: &str) -> Builder {
+    upgrade(path).header("sec-websocket-protocol", protocols)
+}
+
+pub(crate) fn answer(router: &Router, request: Builder) -> Answer {
+    let request = request.body(()).expect("the test's request is valid");
+    pollster::block_on(router.call(Call::new(request)))
+}
+
+#[track_caller]
+pub(crate) fn granted(router: &Router, request: Builder) -> Upgrade {
+    match answer(router, request) {
+        Answer::Upgrade(upgrade) => upgrade,
+        Answer::Respond(response) => panic!("refused: {response:?}"),
+    }
+}
+
+#[track_caller]
+pub(crate) fn responded(router: &Router, request: Builder) -> Response<Bytes> {
+    match answer(router, request) {
+        Answer::Respond(response) => response,
+        Answer::Upgrade(upgrade) => panic!("granted: {upgrade:?}"),
+    }
+}
+
+#[track_caller]
+pub(crate) fn status(router: &Router, request: Builder) -> StatusCode {
+    responded(router, request).status()
+}
+
+/// The body of a response, which says in one line what was wrong.
+#[track_caller]
+pub(crate) fn line(response: &Response<Bytes>) -> &str {
+    assert_eq!(response.headers()["content-type"], "text/plain; charset=utf-8");
+    let body = std::str::from_utf8(response.body()).expect("the body is text");
+    let line = body.strip_suffix('\n').unwrap_or(body);
+    assert!(!line.is_empty() && !line.contains('\n'), "{body:?}");
+    line
+}
+
+/// The subprotocol that the handler is told and the one that the client is told, which agree.
+#[track_caller]
+pub(crate) fn protocol(mut upgrade: Upgrade) -> Option<String> {
+    let handler = upgrade.call().subprotocol().map(str::to_owned);
+    let headers = upgrade.response_mut().headers();
+    let client = headers.get("sec-websocket-protocol");
+    assert_eq!(client.map(|value| value.to_str().unwrap()), handler.as_deref());
+    handler
+}
+
+#[track_caller]
+pub(crate) fn params(upgrade: &Upgrade) -> Vec<(&str, &str)> {
+    upgrade.call().params().collect()
+}

@@ -1,0 +1,187 @@
+//! What a router refuses to be built from, and what it says then.
+
+mod common;
+
+use common::{granted, upgrade, ws};
+use http::{Method, Response};
+use sockless_routing::{RespondRoute, RouteError, Router, respond, websocket_raw};
+
+fn page() -> RespondRoute {
+    respond(|_call| Response::new("page".into()))
+}
+
+/// The error's text, which is also the panic's.
+fn message(result: Result<Router, RouteError>) -> String {
+    match result {
+        Ok(router) => panic!("the router was built:\n{router}"),
+        Err(error) => error.to_string(),
+    }
+}
+
+#[test]
+fn two_routes_without_a_subprotocol_conflict() {
+    let router = Router::new().route("/x", ws());
+    let raw = websocket_raw(|_session| async {});
+    assert_eq!(
+        message(router.try_route("/x", raw)),
+        "the route /x (raw WebSocket) conflicts with /x (WebSocket): \
+         both serve clients without a subprotocol"
+    );
+}
+
+#[test]
+fn two_routes_of_one_subprotocol_conflict() {
+    let router =
+        Router::new().route("/x", ws().protocol("b")).route("/x", ws().protocol("a").protocol("c"));
+    assert_eq!(
+        message(router.try_route("/x", ws().protocol("d").protocol("c"))),
+        "the route /x (WebSocket: d, c) conflicts with /x (WebSocket: a, c): \
+         both serve the subprotocol c"
+    );
+}
+
+#[test]
+fn two_responses_to_one_method_conflict() {
+    let router = Router::new().route("/x", page());
+    assert_eq!(
+        message(router.try_route("/x", page().method(Method::POST).method(Method::HEAD))),
+        "the route /x (POST, HEAD) conflicts with /x (GET, HEAD): both answer HEAD"
+    );
+}
+
+#[test]
+fn parameters_of_two_names_in_one_place_conflict() {
+    let router = Router::new().route("/a/{x}", ws().protocol("a"));
+    assert_eq!(
+        message(router.try_route("/a/{y}", ws().protocol("b"))),
+        "the route /a/{y} (WebSocket: b) conflicts with /a/{x} (WebSocket: a): \
+         their paths overlap"
+    );
+}
+
+#[test]
+fn of_many_routes_the_one_in_the_way_is_named() {
+    let router = Router::new()
+        .route("/a/b", ws())
+        .route("/a/{x}/c", ws())
+        .route("/a/{x}/d", ws())
+        .route("/a/{x}", ws())
+        .route("/a/{x}/{{e}}/{y}", ws());
+    for (path, existing) in [
+        ("/a/{z}", "/a/{x}"),
+        ("/a/{z}/d", "/a/{x}/d"),
+        ("/a/{*z}", "/a/{x}/c"),
+        ("/a/{z}/{{e}}/{x}", "/a/{x}/{{e}}/{y}"),
+    ] {
+        match router.clone().try_route(path, ws()) {
+            Err(RouteError::Conflict { new, existing: e, .. }) => {
+                assert_eq!((new.path(), e.path()), (path, existing));
+            }
+            other => panic!("{path}: {other:?}"),
+        }
+    }
+}
+
+#[test]
+fn two_spellings_of_one_path_conflict() {
+    let router = Router::new().route("/café", ws());
+    assert_eq!(
+        message(router.try_route("/caf%C3%A9", ws())),
+        "the route /caf%C3%A9 (WebSocket) conflicts with /café (WebSocket): \
+         both serve clients without a subprotocol"
+    );
+}
+
+#[test]
+fn routes_that_no_request_could_mix_up_do_not_conflict() {
+    let router = Router::new()
+        .route("/x", ws())
+        .route("/x", ws().protocol("a"))
+        .route("/x", ws().protocol("A"))
+        .route("/x", page())
+        .route("/x", page().method(Method::POST))
+        .route("/x/", ws())
+        .route("/X", ws())
+        .route("/{x}", ws())
+        .route("/{x}/y", ws())
+        .route("/{z}/z", ws())
+        .route("/x/y/{*rest}", ws());
+    assert_eq!(router.routes().count(), 11);
+}
+
+#[test]
+fn a_conflict_of_nested_routes_is_told_with_whole_paths() {
+    let log = || Router::new().route("/log/{id}", ws());
+    let router = Router::new().nest("/admin", log());
+    assert_eq!(
+        message(router.try_nest("/admin", log())),
+        "the route /admin/log/{id} (WebSocket) conflicts with /admin/log/{id} (WebSocket): \
+         both serve clients without a subprotocol"
+    );
+}
+
+#[test]
+#[should_panic(expected = "the route /x (WebSocket) conflicts with /x (WebSocket)")]
+fn route_panics_on_a_conflict() {
+    let _ = Router::new().route("/x", ws()).route("/x", ws());
+}
+
+#[test]
+#[should_panic(expected = "the route /a/x (WebSocket) conflicts with /a/x (WebSocket)")]
+fn nest_panics_on_a_conflict() {
+    let inner = Router::new().route("/x", ws());
+    let _ = Router::new().route("/a/x", ws()).nest("/a", inner);
+}
+
+#[test]
+fn what_is_no_path_is_refused_with_the_rule_it_breaks() {
+    for (path, rule) in [
+        ("", "begins with /"),
+        ("x", "begins with /"),
+        ("/a?b", "query"),
+        ("/%zz", "%"),
+        ("/{", "braces"),
+        ("/{}", "name"),
+        ("/{id:int}", "name"),
+        ("/{a}{b}", "one parameter"),
+        ("/{a}-{b}", "one parameter"),
+        ("/{*rest}/x", "end of a path"),
+        ("/{*rest}.js", "end of a path"),
+    ] {
+        let message = message(Router::new().try_route(path, ws()));
+        assert!(message.starts_with(&format!("{path:?} cannot be a path: ")), "{message}");
+        assert!(message.contains(rule), "{path}: {message}");
+    }
+}
+
+#[test]
+fn a_prefix_is_checked_even_if_nothing_is_beneath() {
+    for prefix in ["", "admin", "/{"] {
+        assert!(Router::new().try_nest(prefix, Router::new()).is_err(), "{prefix}");
+    }
+}
+
+#[test]
+fn nothing_can_be_nested_beneath_the_rest() {
+    let inner = Router::new().route("/x", ws());
+    let message = message(Router::new().try_nest("/{*rest}", inner));
+    assert!(message.starts_with("\"/{*rest}/x\" cannot be a path"), "{message}");
+}
+
+#[test]
+fn a_subprotocol_is_a_token() {
+    for name in ["", "a b", "a,b", "a/b", "ä", "a\r\nx: y"] {
+        let error = Router::new().try_route("/x", ws().protocol(name)).unwrap_err();
+        assert!(matches!(error, RouteError::ProtocolInvalid { .. }), "{name:?}: {error}");
+    }
+    let router = Router::new().route("/x", ws().protocol("v10.stomp").protocol("a!#$%&'*+-.^_`|~"));
+    assert_eq!(router.routes().count(), 1);
+}
+
+#[test]
+fn a_clone_of_a_router_is_a_router_of_its_own() {
+    let router = Router::new().route("/a", ws());
+    let more = router.clone().route("/b", ws());
+    assert_eq!((router.routes().count(), more.routes().count()), (1, 2));
+    granted(&more, upgrade("/a"));
+}

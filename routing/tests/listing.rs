@@ -1,0 +1,63 @@
+//! Routes can be listed.
+
+mod common;
+
+use common::ws;
+use http::{Method, Response};
+use sockless_routing::{RouteKind, Router, respond, websocket_raw};
+
+fn router() -> Router {
+    let page = || respond(|_call| Response::new("page".into()));
+    let admin = Router::new().route("/log/{day}", ws()).route("/", page());
+    Router::new()
+        .route("/zoo", ws().protocol("b").protocol("a"))
+        .nest("/admin", admin)
+        .route("/tap", websocket_raw(|_session| async {}))
+        .route("/zoo", page().method(Method::POST))
+}
+
+#[test]
+fn routes_are_listed_in_the_order_of_their_definition() {
+    let router = router();
+    let paths: Vec<_> = router.routes().map(|route| route.path()).collect();
+    assert_eq!(paths, ["/zoo", "/admin/log/{day}", "/admin", "/tap", "/zoo"]);
+}
+
+#[test]
+fn a_listed_route_says_what_it_serves() {
+    use RouteKind::*;
+    let router = router();
+    let routes: Vec<_> =
+        router.routes().map(|route| (route.kind(), route.protocols(), route.methods())).collect();
+    let (none, get): (&[String], _) = (&[], &[Method::GET][..]);
+    assert_eq!(
+        routes,
+        [
+            (WebSocket, &["b".to_owned(), "a".to_owned()][..], get),
+            (WebSocket, none, get),
+            (Respond, none, &[Method::GET, Method::HEAD][..]),
+            (RawWebSocket, none, get),
+            (Respond, none, &[Method::POST][..]),
+        ]
+    );
+}
+
+#[test]
+fn a_router_is_written_a_route_to_a_line() {
+    let lines = "\
+/zoo (WebSocket: b, a)
+/admin/log/{day} (WebSocket)
+/admin (GET, HEAD)
+/tap (raw WebSocket)
+/zoo (POST)
+";
+    assert_eq!(router().to_string(), lines);
+    assert_eq!(Router::new().to_string(), "");
+}
+
+#[test]
+fn a_router_is_debugged_by_its_routes() {
+    let debug = format!("{:?}", router().state(1));
+    assert!(debug.contains("/admin/log/{day}"), "{debug}");
+    assert!(debug.contains("state: 1"), "{debug}");
+}
