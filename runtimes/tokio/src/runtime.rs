@@ -1,0 +1,63 @@
+//! Time, tasks and chance from tokio and the operating system.
+
+use std::pin::Pin;
+use std::sync::LazyLock;
+use std::task::{Context, Poll};
+
+use sockless::{Instant, Seed};
+use sockless_driver::{BoxFuture, Clock, Runtime, Spawn, Timer};
+use tokio::time::{Sleep, sleep_until};
+
+/// The tokio runtime that the caller is in. Its clock is tokio's, which tests may pause.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct TokioRuntime;
+
+/// Any moment will do, as long as nothing happens before it.
+static EPOCH: LazyLock<tokio::time::Instant> = LazyLock::new(tokio::time::Instant::now);
+
+impl Clock for TokioRuntime {
+    fn now(&self) -> Instant {
+        let epoch = *EPOCH;
+        Instant::from_epoch(tokio::time::Instant::now().saturating_duration_since(epoch))
+    }
+
+    fn timer(&self, deadline: Instant) -> Box<dyn Timer> {
+        Box::new(TokioTimer(Box::pin(sleep_until(in_tokios_words(deadline)))))
+    }
+}
+
+impl Spawn for TokioRuntime {
+    fn spawn(&self, task: BoxFuture<'static, ()>) {
+        tokio::spawn(task);
+    }
+}
+
+impl Runtime for TokioRuntime {
+    /// # Panics
+    ///
+    /// When the operating system has no randomness: to go on would be to mask with known keys.
+    fn seed(&self) -> Seed {
+        let mut bytes = [0; 32];
+        getrandom::fill(&mut bytes).expect("the operating system has randomness");
+        Seed::new(bytes)
+    }
+}
+
+struct TokioTimer(Pin<Box<Sleep>>);
+
+impl Timer for TokioTimer {
+    fn reset(&mut self, deadline: Instant) {
+        self.0.as_mut().reset(in_tokios_words(deadline));
+    }
+
+    fn poll_expired(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.0.as_mut().poll(cx)
+    }
+}
+
+/// The deadline on tokio's clock; one too far away for it becomes a year.
+fn in_tokios_words(deadline: Instant) -> tokio::time::Instant {
+    const YEAR: std::time::Duration = std::time::Duration::from_secs(365 * 24 * 60 * 60);
+    let epoch = *EPOCH;
+    epoch.checked_add(deadline.since_epoch()).unwrap_or_else(|| tokio::time::Instant::now() + YEAR)
+}

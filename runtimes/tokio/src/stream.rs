@@ -1,0 +1,50 @@
+//! Any stream of tokio's as a transport: [`Stream`].
+
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bytes::BytesMut;
+use sockless_driver::Io;
+use tokio::io::{AsyncRead, AsyncWrite};
+
+/// A stream of tokio's as a transport for the driver.
+#[derive(Debug)]
+pub struct Stream<S>(S);
+
+impl<S> Stream<S> {
+    /// The transport over `stream`.
+    pub fn new(stream: S) -> Self {
+        Self(stream)
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Send + Unpin + 'static> Io for Stream<S> {
+    fn poll_read(
+        &mut self,
+        cx: &mut Context<'_>,
+        buffer: &mut BytesMut,
+    ) -> Poll<io::Result<usize>> {
+        tokio_util::io::poll_read_buf(Pin::new(&mut self.0), cx, buffer)
+    }
+
+    fn poll_write(
+        &mut self,
+        cx: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        match slices {
+            // `send` is a little cheaper than `writev` of one slice.
+            [slice] => Pin::new(&mut self.0).poll_write(cx, slice),
+            slices => Pin::new(&mut self.0).poll_write_vectored(cx, slices),
+        }
+    }
+
+    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_flush(cx)
+    }
+
+    fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_shutdown(cx)
+    }
+}
