@@ -1,0 +1,81 @@
+//! The demo's routes.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{CONTENT_SECURITY_POLICY, CONTENT_TYPE};
+use http::{Response, StatusCode};
+use percent_encoding::percent_decode_str;
+use sockless::{CloseCode, CloseReason, Closed, Config};
+use sockless_driver::{Call, Session};
+use sockless_routing::{Router, respond, text, websocket};
+
+use crate::chat::Room;
+
+/// Everything that the demo serves.
+pub(crate) fn router() -> Router {
+    let room = Arc::new(Room::default());
+    let close_by_us = Router::new().guard(check_reason).route("/{code}", websocket(close_by_us));
+    Router::new()
+        .websockets(Config::default().ping_interval(Duration::from_secs(30)))
+        .route("/", respond(|_call| page()))
+        .route("/echo", websocket(echo))
+        .route("/echo", websocket(echo).protocol("echo.v1"))
+        .route("/echo", websocket(echo).protocol("echo.v2"))
+        .route("/chat", websocket(move |session| room.clone().serve(session)))
+        .nest("/close", close_by_us)
+        .route("/health", respond(|_call| text(StatusCode::OK, "ok\n")))
+}
+
+fn page() -> Response<Bytes> {
+    let mut response = Response::new(Bytes::from_static(include_bytes!("page.html")));
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, http::HeaderValue::from_static("text/html; charset=utf-8"));
+    headers.insert(CONTENT_SECURITY_POLICY, http::HeaderValue::from_static(POLICY));
+    response
+}
+
+/// The page is all in one file, and talks to this server only.
+const POLICY: &str = "default-src 'none'; connect-src 'self'; img-src data:; \
+                      script-src 'unsafe-inline'; style-src 'unsafe-inline'; base-uri 'none'";
+
+async fn echo(mut session: Session) -> Result<(), Closed> {
+    loop {
+        let message = session.recv().await?;
+        session.send(message).await?;
+    }
+}
+
+/// The code and reason that `/close/{code}?reason=...` asks for.
+#[derive(Clone)]
+struct Asked(CloseReason);
+
+async fn check_reason(mut call: Call) -> Result<Call, Response<Bytes>> {
+    let refuse = |why: &'static str| Err(text(StatusCode::BAD_REQUEST, why));
+    let code = call.param("code").and_then(|code| code.parse().ok()).and_then(CloseCode::new);
+    let Some(code) = code else {
+        return refuse("the code must be one that may be sent: 1000-1003, 1007-1014, 3000-4999\n");
+    };
+    let reason = query_param(&call, "reason").unwrap_or_default();
+    if reason.len() > CloseReason::MAX_TEXT_LEN {
+        return refuse("the reason must not be longer than 123 bytes\n");
+    }
+    call.insert(Asked(CloseReason::new(code, reason)));
+    Ok(call)
+}
+
+async fn close_by_us(session: Session) {
+    if let Some(Asked(reason)) = session.call().get() {
+        session.close(reason.clone());
+    }
+    session.closed().await;
+}
+
+/// The value of the query parameter `name`, decoded.
+pub(crate) fn query_param(call: &Call, name: &str) -> Option<String> {
+    let pairs = call.query()?.split('&').filter_map(|pair| pair.split_once('='));
+    let (_, value) = pairs.into_iter().find(|(key, _)| *key == name)?;
+    let value = value.replace('+', " ");
+    Some(percent_decode_str(&value).decode_utf8_lossy().into_owned())
+}
