@@ -43,8 +43,9 @@ pub fn encode_request(request: &Request<()>) -> Bytes {
 ///
 /// For every answer but a 101: send it, half-close, and read on for a moment, since a transport that
 /// is closed with bytes unread may take the answer back. The framing is settled here and not by
-/// `response`: what it says in `Content-Length`, `Transfer-Encoding` and about keeping the connection
-/// is left out. A body is not written where the status has none.
+/// `response`: what it says in `Transfer-Encoding` and about keeping the connection is left out, and so
+/// is its `Content-Length`, except that of an empty body, which answers a HEAD request. A body is not
+/// written where the status has none.
 ///
 /// ```
 /// use bytes::Bytes;
@@ -67,7 +68,7 @@ pub fn encode_response(response: &Response<Bytes>) -> Bytes {
         || status == StatusCode::NO_CONTENT
         || status == StatusCode::NOT_MODIFIED);
     if has_body {
-        write_header(&mut out, &CONTENT_LENGTH, body.len().to_string().as_bytes());
+        write_header(&mut out, &CONTENT_LENGTH, stated_length(response).to_string().as_bytes());
     }
     write_header(&mut out, &CONNECTION, &connection_and_close(headers));
     out.extend_from_slice(b"\r\n");
@@ -75,6 +76,15 @@ pub fn encode_response(response: &Response<Bytes>) -> Bytes {
         out.extend_from_slice(body);
     }
     out.into()
+}
+
+/// The length of the body, or what a response without one says the body would have: that is what a
+/// HEAD request asks for (RFC 9110 §8.6).
+fn stated_length(response: &Response<Bytes>) -> u64 {
+    let stated = response.headers().get(CONTENT_LENGTH);
+    let stated = stated.filter(|_| response.body().is_empty());
+    let stated = stated.and_then(|length| length.to_str().ok()?.parse().ok());
+    stated.unwrap_or(response.body().len() as u64)
 }
 
 /// The head of a 101 with the headers of `response`: what follows it is frames, so it has no length

@@ -47,7 +47,7 @@ async fn serve_on_tokio(listen: &str) -> io::Result<()> {
     let shutdown = async {
         if let Err(error) = tokio::signal::ctrl_c().await {
             tracing::error!(%error, "Ctrl-C cannot be waited for");
-            std::future::pending().await
+            std::future::pending::<()>().await;
         }
     };
     let report = server.serve_until(routes::router(), shutdown).await;

@@ -59,6 +59,15 @@ fn the_framing_is_not_the_response_s_to_set() {
 }
 
 #[test]
+fn an_answer_to_head_keeps_the_length_that_it_states() {
+    let response = Response::builder().header("Content-Length", "100").body(Bytes::new()).unwrap();
+    assert_eq!(
+        encode_response(&response),
+        "HTTP/1.1 200 OK\r\nContent-Length: 100\r\nConnection: close\r\n\r\n"
+    );
+}
+
+#[test]
 fn statuses_without_a_body_get_none() {
     for status in [101, 103, 204, 304] {
         let bytes = encoded(Response::builder().status(status), "body");
