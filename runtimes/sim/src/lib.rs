@@ -1,0 +1,69 @@
+//! A deterministic runtime for sockless: a virtual network, a virtual clock, and seeded faults.
+//!
+//! A test of a handler, a client or a whole server runs in a [`Sim`]: no port is opened, no second
+//! passes, and whatever is left to chance is drawn from one seed, which every failure names. Run a
+//! scenario over many seeds with [`Sim::check`], and the seed that failed again as often as it takes.
+//!
+//! - [`Sim`] runs tasks in an order drawn from the seed, and moves the clock to the next timer when
+//!   no task can run. When there is none either, it says which tasks wait for ever.
+//! - [`Sim::pipe`], [`Sim::listen`] and [`Sim::connect`] make transports: [`SimIo`], over a [`Link`]
+//!   with a capacity, a latency, and cuts where the seed wants them.
+//! - [`Wire`] counts reads and writes, and stalls, ends or cuts what it belongs to.
+//!
+//! ```
+//! use std::io;
+//! use std::time::Duration;
+//!
+//! use sockless::Instant;
+//! use sockless_sim::{Link, Sim};
+//!
+//! Sim::check(0..10, |sim| async move {
+//!     // Half a second each way, and never more than three bytes to a read.
+//!     let slow = Link::default().latency(Duration::from_millis(500)).short_reads(3);
+//!     let mut listener = sim.listen_over("server", &slow);
+//!     sim.spawn(async move {
+//!         let peer = listener.accept().await;
+//!         let name = peer.read_exact(5).await?;
+//!         peer.write_all(b"hello ").await?;
+//!         peer.write_all(&name).await?;
+//!         io::Result::Ok(())
+//!     });
+//!
+//!     let server = sim.connect("server").await.unwrap();
+//!     server.write_all(b"Alice").await.unwrap();
+//!     assert_eq!(server.read_to_end().await.unwrap(), "hello Alice");
+//!     // Two round trips, the one that connects included.
+//!     assert_eq!(sim.now(), Instant::EPOCH + Duration::from_secs(2));
+//! });
+//! ```
+//!
+//! # What makes it deterministic
+//!
+//! One thread polls one task at a time; nothing in here reads a clock, starts a thread or asks the
+//! operating system for anything. The code under test has to do its part: no iteration over a
+//! `HashMap`, no `std::time::Instant`, no thread that wakes a task. [`Sim::fingerprint`] tells whether
+//! two runs went the same way.
+
+mod cancel;
+mod executor;
+mod lane;
+mod link;
+mod network;
+mod pipe;
+mod rng;
+mod time;
+mod wire;
+
+pub use cancel::poll_at_most;
+pub use executor::{JoinHandle, Sim};
+pub use link::Link;
+pub use network::SimListener;
+pub use pipe::SimIo;
+pub use time::Sleep;
+pub use wire::{Direction, Stats, Wire};
+
+/// Locks what a panicking task may have left locked: the run fails by that panic, and what is dropped
+/// on its way out still has to find its pipe.
+fn lock<T>(mutex: &std::sync::Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+}

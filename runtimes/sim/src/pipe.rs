@@ -1,0 +1,330 @@
+//! Pipes in memory: [`SimIo`], one end of one.
+
+use std::fmt;
+use std::future::poll_fn;
+use std::io;
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll};
+
+use bytes::{Bytes, BytesMut};
+use sockless::Instant;
+use sockless_driver::Io;
+
+use crate::executor::Sim;
+use crate::lane::{Lane, Wakes};
+use crate::link::Link;
+use crate::lock;
+use crate::time::Time;
+use crate::wire::{Stats, Wire};
+
+impl Sim {
+    /// A pipe over the default [`Link`]: what is written to one end is read from the other.
+    pub fn pipe(&self) -> (SimIo, SimIo) {
+        self.pipe_over(&Link::default())
+    }
+
+    /// A pipe over `link`, which holds for both directions until
+    /// [`Wire::set_link`] changes one.
+    pub fn pipe_over(&self, link: &Link) -> (SimIo, SimIo) {
+        let lane = || Lane::new(link.clone(), self.fork_chance(), self.time());
+        let pipe = Arc::new(Pipe {
+            time: Arc::clone(self.time()),
+            state: Mutex::new(State { lanes: [lane(), lane()], ends: Default::default() }),
+        });
+        let end = |side| SimIo { pipe: Arc::clone(&pipe), side };
+        (end(0), end(1))
+    }
+}
+
+/// One end of a pipe: an [`Io`] for the driver, and by its `async` methods the other side of a test
+/// that speaks in bytes.
+///
+/// Dropping it ends what it wrote, after the bytes that are under way, and breaks what its peer
+/// writes from then on. At any time one task may read and one may write.
+///
+/// ```
+/// use sockless_sim::Sim;
+///
+/// let sim = Sim::new(1);
+/// sim.run(async {
+///     let (here, there) = sim.pipe();
+///     here.write_all(b"GET / HTTP/1.1\r\n\r\n").await?;
+///     assert_eq!(there.read_until(b"\r\n").await?, "GET / HTTP/1.1\r\n");
+///     assert_eq!(there.read_exact(2).await?, "\r\n");
+///     drop(here);
+///     assert_eq!(there.read_to_end().await?, "");
+///     std::io::Result::Ok(())
+/// })?;
+/// # std::io::Result::Ok(())
+/// ```
+pub struct SimIo {
+    pipe: Arc<Pipe>,
+    side: usize,
+}
+
+impl SimIo {
+    /// The handle that counts what this end does and makes the pipe fail.
+    pub fn wire(&self) -> Wire {
+        Wire { pipe: Arc::clone(&self.pipe), side: self.side }
+    }
+
+    /// Reads what has come, at least a byte; nothing at the end of the stream.
+    ///
+    /// Cancel-safe: what was not returned is there for the next read.
+    ///
+    /// # Errors
+    ///
+    /// `ConnectionReset` when the wire was cut.
+    pub async fn read_some(&self) -> io::Result<Bytes> {
+        if self.unread(|unread| unread.is_empty()) {
+            self.fill().await?;
+        }
+        Ok(self.unread(|unread| unread.split().freeze()))
+    }
+
+    /// Reads `len` bytes.
+    ///
+    /// Cancel-safe: what was not returned is there for the next read.
+    ///
+    /// # Errors
+    ///
+    /// `UnexpectedEof` when the stream ends before, `ConnectionReset` when the wire was cut.
+    pub async fn read_exact(&self, len: usize) -> io::Result<Bytes> {
+        while self.unread(|unread| unread.len() < len) {
+            self.fill_or_eof().await?;
+        }
+        Ok(self.unread(|unread| unread.split_to(len).freeze()))
+    }
+
+    /// Reads up to the end of the first `delimiter`, which is part of what it returns.
+    ///
+    /// Cancel-safe: what was not returned is there for the next read.
+    ///
+    /// # Errors
+    ///
+    /// `UnexpectedEof` when the stream ends before, `ConnectionReset` when the wire was cut.
+    ///
+    /// # Panics
+    ///
+    /// When the delimiter is empty.
+    pub async fn read_until(&self, delimiter: &[u8]) -> io::Result<Bytes> {
+        let mut searched = 0;
+        loop {
+            let found = self.unread(|unread| {
+                let mut windows = unread[searched..].windows(delimiter.len());
+                let found = windows.position(|window| window == delimiter);
+                let end = found.map(|at| searched + at + delimiter.len());
+                searched = (unread.len() + 1).saturating_sub(delimiter.len());
+                end.map(|end| unread.split_to(end).freeze())
+            });
+            match found {
+                Some(bytes) => return Ok(bytes),
+                None => self.fill_or_eof().await?,
+            }
+        }
+    }
+
+    /// Reads to the end of the stream.
+    ///
+    /// Cancel-safe: what was not returned is there for the next read.
+    ///
+    /// # Errors
+    ///
+    /// `ConnectionReset` when the wire was cut.
+    pub async fn read_to_end(&self) -> io::Result<Bytes> {
+        while self.fill().await? > 0 {}
+        self.read_some().await
+    }
+
+    /// Writes all of `bytes` and flushes.
+    ///
+    /// Not cancel-safe: when it is dropped, a prefix has been written, and [`Wire::stats`] says how
+    /// much.
+    ///
+    /// # Errors
+    ///
+    /// `BrokenPipe` when this direction was ended or the peer dropped its end, `ConnectionReset` when
+    /// the wire was cut.
+    pub async fn write_all(&self, mut bytes: &[u8]) -> io::Result<()> {
+        while !bytes.is_empty() {
+            let slices = [io::IoSlice::new(bytes)];
+            let len = poll_fn(|cx| self.pipe.poll_write(self.side, cx, &slices)).await?;
+            bytes = &bytes[len..];
+        }
+        self.pipe.flush(self.side)
+    }
+
+    /// Ends what this end writes: the peer reads the end of the stream after all that was written.
+    ///
+    /// Cancel-safe: it is done when it is first polled.
+    ///
+    /// # Errors
+    ///
+    /// `ConnectionReset` when the wire was cut.
+    pub async fn shutdown(&self) -> io::Result<()> {
+        self.pipe.shutdown(self.side)
+    }
+
+    async fn fill(&self) -> io::Result<usize> {
+        poll_fn(|cx| self.pipe.poll_fill(self.side, cx)).await
+    }
+
+    async fn fill_or_eof(&self) -> io::Result<()> {
+        match self.fill().await? {
+            0 => Err(io::ErrorKind::UnexpectedEof.into()),
+            _ => Ok(()),
+        }
+    }
+
+    fn unread<T>(&self, act: impl FnOnce(&mut BytesMut) -> T) -> T {
+        self.pipe.with(|state, _, _| act(&mut state.ends[self.side].unread))
+    }
+}
+
+impl Io for SimIo {
+    /// # Panics
+    ///
+    /// When `buffer` has no spare capacity, which [`Io`] rules out.
+    fn poll_read(
+        &mut self,
+        cx: &mut Context<'_>,
+        buffer: &mut BytesMut,
+    ) -> Poll<io::Result<usize>> {
+        self.pipe.poll_read(self.side, cx, buffer)
+    }
+
+    fn poll_write(
+        &mut self,
+        cx: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        self.pipe.poll_write(self.side, cx, slices)
+    }
+
+    fn poll_flush(&mut self, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(self.pipe.flush(self.side))
+    }
+
+    fn poll_shutdown(&mut self, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(self.pipe.shutdown(self.side))
+    }
+}
+
+impl Drop for SimIo {
+    fn drop(&mut self) {
+        self.pipe.with(|state, now, wakes| {
+            state.lanes[self.side].drop_writer(now, wakes);
+            state.lanes[1 - self.side].drop_reader(wakes);
+        });
+    }
+}
+
+impl fmt::Debug for SimIo {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SimIo").field("stats", &self.pipe.stats(self.side)).finish_non_exhaustive()
+    }
+}
+
+/// What the two ends share. Side 0 writes to lane 0 and reads from lane 1, side 1 the other way round.
+pub(crate) struct Pipe {
+    time: Arc<Time>,
+    state: Mutex<State>,
+}
+
+pub(crate) struct State {
+    pub(crate) lanes: [Lane; 2],
+    ends: [End; 2],
+}
+
+#[derive(Default)]
+struct End {
+    stats: Stats,
+    /// Read from the lane by an `async` method that wanted more or was dropped.
+    unread: BytesMut,
+}
+
+impl Pipe {
+    /// Acts on the pipe at the present instant, then wakes whom that concerns.
+    pub(crate) fn with<T>(&self, act: impl FnOnce(&mut State, Instant, &mut Wakes) -> T) -> T {
+        let mut wakes = Wakes::default();
+        let result = act(&mut lock(&self.state), self.time.now(), &mut wakes);
+        wakes.fire();
+        result
+    }
+
+    pub(crate) fn stats(&self, side: usize) -> Stats {
+        lock(&self.state).ends[side].stats
+    }
+
+    fn poll_read(
+        &self,
+        side: usize,
+        cx: &Context<'_>,
+        buffer: &mut BytesMut,
+    ) -> Poll<io::Result<usize>> {
+        let spare = buffer.capacity() - buffer.len();
+        assert_ne!(spare, 0, "a read needs a buffer with spare capacity");
+        self.with(|state, now, wakes| {
+            let State { lanes, ends } = state;
+            let unread = &mut ends[side].unread;
+            if !unread.is_empty() {
+                let len = unread.len().min(spare);
+                buffer.extend_from_slice(&unread.split_to(len));
+                return Poll::Ready(Ok(len));
+            }
+            let polled = lanes[1 - side].poll_read(cx, now, buffer, wakes);
+            self.count_read(side, &mut ends[side].stats, &polled);
+            polled
+        })
+    }
+
+    /// Reads into `unread` all that has come.
+    fn poll_fill(&self, side: usize, cx: &Context<'_>) -> Poll<io::Result<usize>> {
+        self.with(|state, now, wakes| {
+            let State { lanes, ends } = state;
+            let End { stats, unread } = &mut ends[side];
+            let lane = &mut lanes[1 - side];
+            unread.reserve(lane.len().max(1));
+            let polled = lane.poll_read(cx, now, unread, wakes);
+            self.count_read(side, stats, &polled);
+            polled
+        })
+    }
+
+    fn poll_write(
+        &self,
+        side: usize,
+        cx: &Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        self.with(|state, now, wakes| {
+            let polled = state.lanes[side].poll_write(cx, now, slices, wakes);
+            if let Poll::Ready(Ok(len @ 1..)) = polled {
+                self.time.record([Sim::WROTE, side as u64, len as u64]);
+                let offered = slices.iter().filter(|slice| !slice.is_empty()).count();
+                let stats = &mut state.ends[side].stats;
+                stats.writes += 1;
+                stats.bytes_written += len as u64;
+                stats.largest_write = stats.largest_write.max(len);
+                stats.most_slices = stats.most_slices.max(offered);
+            }
+            polled
+        })
+    }
+
+    fn flush(&self, side: usize) -> io::Result<()> {
+        self.with(|state, now, wakes| state.lanes[side].flush(now, wakes))
+    }
+
+    fn shutdown(&self, side: usize) -> io::Result<()> {
+        self.with(|state, now, wakes| state.lanes[side].shutdown(now, wakes))
+    }
+
+    fn count_read(&self, side: usize, stats: &mut Stats, polled: &Poll<io::Result<usize>>) {
+        if let Poll::Ready(Ok(len @ 1..)) = *polled {
+            self.time.record([Sim::READ, side as u64, len as u64]);
+            stats.reads += 1;
+            stats.bytes_read += len as u64;
+        }
+    }
+}

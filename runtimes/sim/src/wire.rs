@@ -1,0 +1,102 @@
+//! A test's hand on a pipe: [`Wire`] counts what went over it and makes it fail.
+
+use std::fmt;
+use std::sync::Arc;
+
+use crate::lane::{Lane, Wakes};
+use crate::link::Link;
+use crate::pipe::Pipe;
+
+/// A pipe as seen from one of its ends, from [`SimIo::wire`](crate::SimIo::wire): for a test to keep
+/// while the end itself belongs to what is tested.
+///
+/// Whatever it does happens at once, but what is under way keeps the time at which it will arrive.
+#[derive(Clone)]
+pub struct Wire {
+    pub(crate) pipe: Arc<Pipe>,
+    pub(crate) side: usize,
+}
+
+/// One of the two ways through a pipe, as the end sees it that the [`Wire`] came from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Direction {
+    /// From the peer to this end.
+    Inbound,
+    /// From this end to the peer.
+    Outbound,
+}
+
+/// What one end of a pipe has done so far.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Stats {
+    /// The reads that gave bytes.
+    pub reads: u64,
+    /// The writes that took bytes.
+    pub writes: u64,
+    /// The bytes that were read.
+    pub bytes_read: u64,
+    /// The bytes that were written.
+    pub bytes_written: u64,
+    /// The most bytes that one write took.
+    pub largest_write: usize,
+    /// The most slices, of those that hold bytes, that one write was offered.
+    pub most_slices: usize,
+}
+
+impl Wire {
+    /// What this end has read and written so far.
+    pub fn stats(&self) -> Stats {
+        self.pipe.stats(self.side)
+    }
+
+    /// Cuts the wire: both ends get [`ConnectionReset`](std::io::ErrorKind::ConnectionReset) for
+    /// whatever they do, and what was under way is lost.
+    pub fn cut(&self) {
+        self.pipe.with(|state, _, wakes| {
+            for lane in &mut state.lanes {
+                lane.cut(wakes);
+            }
+        });
+    }
+
+    /// Ends one direction, as if its writer had shut it down: the reader gets what is under way and
+    /// then the end of the stream, the writer gets [`BrokenPipe`](std::io::ErrorKind::BrokenPipe).
+    pub fn end(&self, direction: Direction) {
+        self.pipe.with(|state, now, wakes| state.lanes[self.lane(direction)].end(now, wakes));
+    }
+
+    /// Lets nothing pass in one direction until [`resume`](Self::resume): the reader waits, and the
+    /// writer waits as soon as the link's capacity is used up.
+    pub fn stall(&self, direction: Direction) {
+        self.with_lane(direction, |lane, wakes| lane.set_stalled(true, wakes));
+    }
+
+    /// Lets pass what [`stall`](Self::stall) held up.
+    pub fn resume(&self, direction: Direction) {
+        self.with_lane(direction, |lane, wakes| lane.set_stalled(false, wakes));
+    }
+
+    /// Makes one direction behave as `link` from now on. Bytes under way are not dropped, even if they
+    /// are more than its capacity, and new ones do not overtake them.
+    pub fn set_link(&self, direction: Direction, link: Link) {
+        self.with_lane(direction, |lane, wakes| lane.set_link(link, wakes));
+    }
+
+    fn with_lane(&self, direction: Direction, act: impl FnOnce(&mut Lane, &mut Wakes)) {
+        self.pipe.with(|state, _, wakes| act(&mut state.lanes[self.lane(direction)], wakes));
+    }
+
+    fn lane(&self, direction: Direction) -> usize {
+        match direction {
+            Direction::Inbound => 1 - self.side,
+            Direction::Outbound => self.side,
+        }
+    }
+}
+
+impl fmt::Debug for Wire {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Wire").field("stats", &self.stats()).finish_non_exhaustive()
+    }
+}

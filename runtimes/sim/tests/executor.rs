@@ -1,0 +1,370 @@
+//! Tasks: who runs when, how a run ends, and what it says when it cannot.
+
+use std::cell::Cell;
+use std::future::{pending, poll_fn, ready};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Mutex};
+use std::task::Poll;
+use std::time::Duration;
+
+use sockless::Instant;
+use sockless_driver::{Runtime, Spawn, Timer};
+use sockless_sim::{Sim, poll_at_most};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+#[test]
+fn a_run_returns_what_main_returns() {
+    assert_eq!(Sim::new(1).run(async { 42 }), 42);
+}
+
+#[test]
+fn main_may_borrow_and_need_not_be_send() {
+    let counter = Cell::new(1);
+    Sim::new(1).run(async { counter.set(counter.get() + 1) });
+    assert_eq!(counter.get(), 2);
+}
+
+#[test]
+fn a_spawned_task_gives_what_it_returns_before_or_after_it_is_asked() {
+    Sim::check(0..20, |sim| async move {
+        let early = sim.spawn(ready("early"));
+        sim.settle().await;
+        let sleep = sim.sleep(SECOND);
+        let late = sim.spawn(async move {
+            sleep.await;
+            "late"
+        });
+        assert_eq!((early.await, late.await), ("early", "late"));
+    });
+}
+
+#[test]
+fn dropping_a_join_handle_does_not_stop_the_task() {
+    let sim = Sim::new(1);
+    let done = Arc::new(Mutex::new(false));
+    sim.run(async {
+        let set = Arc::clone(&done);
+        let sleep = sim.sleep(SECOND);
+        drop(sim.spawn(async move {
+            sleep.await;
+            *set.lock().unwrap() = true;
+        }));
+        sim.sleep(2 * SECOND).await;
+    });
+    assert!(*done.lock().unwrap());
+}
+
+#[test]
+fn a_dropped_wait_for_a_task_can_be_taken_up_again() {
+    let sim = Sim::new(1);
+    sim.run(async {
+        let sleep = sim.sleep(SECOND);
+        let mut task = sim.spawn(async move {
+            sleep.await;
+            7
+        });
+        assert_eq!(poll_at_most(1, &mut task).await, None);
+        assert_eq!(task.await, 7);
+    });
+}
+
+#[test]
+fn a_future_that_may_not_be_polled_does_not_begin() {
+    let sim = Sim::new(1);
+    sim.run(async {
+        assert_eq!(poll_at_most(0, async { unreachable!("it began") }).await, None::<()>);
+        assert_eq!(poll_at_most(1, ready(1)).await, Some(1));
+    });
+}
+
+#[test]
+fn ready_tasks_run_in_an_order_that_the_seed_decides() {
+    let order = |seed| {
+        let sim = Sim::new(seed);
+        let order = Arc::new(Mutex::new(Vec::new()));
+        sim.run(async {
+            for task in 0..8 {
+                let order = Arc::clone(&order);
+                sim.spawn(async move { order.lock().unwrap().push(task) });
+            }
+            sim.settle().await;
+        });
+        let order = order.lock().unwrap();
+        order.clone()
+    };
+    assert_eq!(order(7), order(7));
+    let mut orders: Vec<_> = (0..50).map(order).collect();
+    orders.sort();
+    orders.dedup();
+    assert!(orders.len() > 45, "only {} orders of 50 seeds", orders.len());
+}
+
+#[test]
+fn a_busy_task_does_not_starve_the_others() {
+    let sim = Sim::new(3);
+    sim.run(async {
+        sim.spawn(poll_fn(|cx| {
+            cx.waker().wake_by_ref();
+            Poll::<()>::Pending
+        }));
+        for _ in 0..10 {
+            sim.spawn(ready(())).await;
+        }
+    });
+}
+
+#[test]
+fn waking_a_task_many_times_polls_it_once() {
+    let sim = Sim::new(1);
+    let polls = Arc::new(Mutex::new(0));
+    let count = Arc::clone(&polls);
+    sim.run(async {
+        sim.spawn(poll_fn(move |cx| {
+            let mut polls = count.lock().unwrap();
+            *polls += 1;
+            for _ in 0..100 {
+                if *polls == 1 {
+                    cx.waker().wake_by_ref();
+                }
+            }
+            Poll::<()>::Pending
+        }));
+        sim.settle().await;
+    });
+    assert_eq!(*polls.lock().unwrap(), 2);
+}
+
+#[test]
+fn waking_a_task_that_has_ended_does_nothing() {
+    let sim = Sim::new(1);
+    sim.run(async {
+        let waker = sim.spawn(poll_fn(|cx| Poll::Ready(cx.waker().clone()))).await;
+        waker.wake();
+        sim.settle().await;
+    });
+}
+
+#[test]
+fn tasks_that_are_left_are_dropped_when_main_ends() {
+    let witness = Arc::new(());
+    let sim = Sim::new(1);
+    sim.run(async {
+        let (held, world) = (Arc::clone(&witness), sim.clone());
+        sim.spawn(async move {
+            pending::<()>().await;
+            drop((held, world));
+        });
+        sim.settle().await;
+        assert_eq!(Arc::strong_count(&witness), 2);
+    });
+    assert_eq!(Arc::strong_count(&witness), 1);
+}
+
+#[test]
+fn a_task_spawned_by_a_drop_at_the_end_is_dropped_too() {
+    struct Respawn(Sim, Arc<()>);
+    impl Drop for Respawn {
+        fn drop(&mut self) {
+            let held = Arc::clone(&self.1);
+            self.0.spawn(async move { drop(held) });
+        }
+    }
+    let witness = Arc::new(());
+    let sim = Sim::new(1);
+    sim.run(async {
+        let respawn = Respawn(sim.clone(), Arc::clone(&witness));
+        sim.spawn(async move {
+            pending::<()>().await;
+            drop(respawn);
+        });
+        sim.settle().await;
+    });
+    assert_eq!(Arc::strong_count(&witness), 1);
+}
+
+#[test]
+fn a_second_run_goes_on_where_the_first_one_ended() {
+    let sim = Sim::new(1);
+    sim.run(sim.sleep(SECOND));
+    sim.run(sim.sleep(SECOND));
+    assert_eq!(sim.now(), Instant::EPOCH + 2 * SECOND);
+}
+
+#[test]
+fn a_wake_left_by_one_run_is_not_felt_in_the_next() {
+    let sim = Sim::new(1);
+    sim.run(poll_fn(|cx| {
+        cx.waker().wake_by_ref();
+        Poll::Ready(())
+    }));
+    let mut polls = 0;
+    let mut sleep = sim.sleep(SECOND);
+    sim.run(poll_fn(|cx| {
+        polls += 1;
+        sleep.poll_expired(cx)
+    }));
+    assert_eq!(polls, 2);
+}
+
+#[test]
+fn it_is_a_runtime_for_the_driver() {
+    let sim = Sim::new(1);
+    let runtime: Arc<dyn Runtime> = Arc::new(sim.clone());
+    sim.run(async {
+        let (here, there) = sim.pipe();
+        let mut timer = runtime.timer(runtime.now() + SECOND);
+        runtime.spawn(Box::pin(async move {
+            poll_fn(|cx| timer.poll_expired(cx)).await;
+            here.write_all(b"rang").await.unwrap();
+        }));
+        assert_eq!(there.read_to_end().await.unwrap(), "rang");
+    });
+    assert_eq!(runtime.now(), Instant::EPOCH + SECOND);
+}
+
+#[test]
+fn connections_get_seeds_of_their_own_out_of_the_simulations_seed() {
+    let seeds = |seed| {
+        let sim = Sim::new(seed);
+        [Runtime::seed(&sim), Runtime::seed(&sim)]
+    };
+    assert!(seeds(1) == seeds(1));
+    assert!(seeds(1)[0] != seeds(1)[1]);
+    assert!(seeds(1) != seeds(2));
+}
+
+#[test]
+fn a_scenario_draws_from_the_seed() {
+    let draw = |seed| {
+        let sim = Sim::new(seed);
+        (0..100).map(|_| sim.draw(10..20)).collect::<Vec<_>>()
+    };
+    assert_eq!(draw(1), draw(1));
+    assert_ne!(draw(1), draw(2));
+    assert_eq!(draw(1).iter().min(), Some(&10));
+    assert_eq!(draw(1).iter().max(), Some(&19));
+}
+
+/// The message of the panic that `run` ends in.
+fn failure(run: impl FnOnce()) -> String {
+    let panic = catch_unwind(AssertUnwindSafe(run)).expect_err("a panic");
+    *panic.downcast::<String>().expect("a panic with a message")
+}
+
+#[test]
+fn a_deadlock_names_the_seed_the_time_and_the_tasks_that_wait() {
+    let sim = Sim::new(77);
+    let message = failure(|| {
+        sim.run(async {
+            sim.sleep(SECOND).await;
+            sim.spawn(ready(()));
+            sim.spawn(pending::<()>());
+            Spawn::spawn(&sim, Box::pin(pending()));
+            pending::<()>().await;
+        });
+    });
+    assert!(message.starts_with("seed 77: deadlock"), "{message}");
+    assert!(message.contains("at +1s after 5 polls"), "{message}");
+    assert!(
+        message.contains("unfinished: main, task 2 (spawned at runtimes/sim/tests/executor.rs:")
+    );
+    assert!(message.ends_with(", task 3 (spawned by the driver)"), "{message}");
+}
+
+#[test]
+fn an_accept_that_nobody_answers_is_a_deadlock() {
+    let sim = Sim::new(5);
+    let message = failure(|| drop(sim.run(async { sim.listen("server").accept().await })));
+    assert!(message.starts_with("seed 5: deadlock"), "{message}");
+}
+
+#[test]
+fn a_task_that_spins_uses_up_its_polls() {
+    let sim = Sim::new(8).max_polls(1000);
+    let message = failure(|| {
+        sim.run(poll_fn(|cx| {
+            cx.waker().wake_by_ref();
+            Poll::<()>::Pending
+        }));
+    });
+    assert!(
+        message.starts_with("seed 8: no end in sight at +0ns after 1000 polls; unfinished: main"),
+        "{message}"
+    );
+}
+
+#[test]
+fn timers_that_follow_each_other_for_ever_use_up_the_polls() {
+    let sim = Sim::new(8).max_polls(1000);
+    let message = failure(|| {
+        sim.run(async {
+            let ticking = sim.clone();
+            sim.spawn(async move {
+                loop {
+                    ticking.sleep(SECOND).await;
+                }
+            });
+            pending::<()>().await;
+        });
+    });
+    assert!(message.contains("no end in sight"), "{message}");
+}
+
+#[test]
+fn a_panic_of_main_carries_the_seed() {
+    let message = failure(|| Sim::new(9).run(async { panic!("bad {}", 1) }));
+    assert_eq!(message, "seed 9: main panicked at +0ns: bad 1");
+}
+
+#[test]
+fn a_panic_of_a_task_fails_the_run_and_carries_the_seed() {
+    let sim = Sim::new(10);
+    let message = failure(|| {
+        sim.run(async {
+            sim.sleep(SECOND).await;
+            sim.spawn(async { panic!("worse") });
+            pending::<()>().await;
+        });
+    });
+    assert!(message.starts_with("seed 10: task 1 (spawned at "), "{message}");
+    assert!(message.ends_with(" panicked at +1s: worse"), "{message}");
+}
+
+#[test]
+fn a_panic_without_a_message_is_passed_on_as_it_is() {
+    let panic = catch_unwind(|| {
+        Sim::new(1).run(async { std::panic::panic_any(7_u8) });
+    });
+    assert_eq!(panic.unwrap_err().downcast_ref::<u8>(), Some(&7));
+}
+
+#[test]
+fn a_check_names_the_seed_that_fails() {
+    let message = failure(|| {
+        Sim::check(0..100, |sim| async move {
+            assert!(sim.draw(0..10) != 3, "three");
+        });
+    });
+    let seed = (0..100).find(|&seed| Sim::new(seed).draw(0..10) == 3).unwrap();
+    assert!(message.starts_with(&format!("seed {seed}: main panicked")), "{message}");
+}
+
+#[test]
+fn a_world_can_be_used_again_after_a_failure() {
+    let sim = Sim::new(1);
+    failure(|| sim.run(pending()));
+    assert_eq!(sim.run(async { 1 }), 1);
+}
+
+#[test]
+fn a_run_within_a_run_is_refused() {
+    let sim = Sim::new(1);
+    let message = failure(|| sim.run(async { sim.run(async {}) }));
+    assert!(message.ends_with("this simulation already runs: await the future instead"));
+}
+
+#[test]
+fn another_world_may_run_within_a_run() {
+    assert_eq!(Sim::new(1).run(async { Sim::new(2).run(async { 3 }) }), 3);
+}
