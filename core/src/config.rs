@@ -2,6 +2,8 @@
 
 use core::time::Duration;
 
+use crate::raw::COPY_LEN;
+
 /// The settings of a connection: limits in bytes, deadlines in time.
 ///
 /// Start from the default and chain what differs. The fields are there to be read; lengths are in
@@ -48,8 +50,21 @@ pub struct Config {
     pub high_water: usize,
     /// A driver reads ahead while fewer bytes than this wait to be received. Default: 64 KiB.
     pub read_ahead: usize,
+    /// What a driver does with a message that is sent while `high_water` is reached. Default: wait.
+    pub send_overflow: Overflow,
+    /// What a driver does when `read_ahead` is reached. Default: wait.
+    pub recv_overflow: Overflow,
     /// The longest head of a request or response that is accepted. Default: 16 KiB.
     pub max_head_len: usize,
+}
+
+/// What a driver does when a queue is full.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Overflow {
+    /// Closes the session with 1013.
+    Close,
+    /// Waits until there is room.
+    Wait,
 }
 
 impl Default for Config {
@@ -70,6 +85,8 @@ impl Default for Config {
             fragment_len: usize::MAX,
             high_water: 64 << 10,
             read_ahead: 64 << 10,
+            send_overflow: Overflow::Wait,
+            recv_overflow: Overflow::Wait,
             max_head_len: 16 << 10,
         }
     }
@@ -184,10 +201,61 @@ impl Config {
         self
     }
 
+    /// Says what becomes of a message that is sent while [`high_water`](Self::high_water) bytes wait:
+    /// the sender waits, or the session is closed with 1013.
+    #[must_use]
+    pub fn send_overflow(mut self, overflow: Overflow) -> Self {
+        self.send_overflow = overflow;
+        self
+    }
+
+    /// Says what happens when [`read_ahead`](Self::read_ahead) bytes have not been received: the peer
+    /// waits, or the session is closed with 1013.
+    #[must_use]
+    pub fn recv_overflow(mut self, overflow: Overflow) -> Self {
+        self.recv_overflow = overflow;
+        self
+    }
+
     /// Refuses a request's or response's head longer than `len` bytes, on a server with 431.
     #[must_use]
     pub fn max_head_len(mut self, len: usize) -> Self {
         self.max_head_len = len;
         self
     }
+
+    /// The most bytes that a peer can make a [`Connection`](crate::Connection) with these settings
+    /// hold, whatever it sends and however slowly it reads.
+    ///
+    /// It counts the message that arrives, up to [`max_message_len`](Self::max_message_len) or
+    /// [`piece_len`](Self::piece_len); the read buffer, filled by reads of up to 64 KiB; the messages
+    /// of [`read_ahead`](Self::read_ahead), with the blocks that they share; what waits to be sent, up
+    /// to [`high_water`](Self::high_water); and the state itself. Buffers grow to twice what they must
+    /// hold, and while one is moved both the old and the new one count.
+    ///
+    /// It does not count what the application keeps, nor messages that it sends beyond the mark.
+    ///
+    /// ```
+    /// use sockless::Config;
+    ///
+    /// let config = Config::default().max_message_len(64 << 10);
+    /// assert!(config.memory_ceiling() < 2 << 20);
+    /// ```
+    pub fn memory_ceiling(&self) -> usize {
+        let held = usize::try_from(self.max_message_len).unwrap_or(usize::MAX).min(self.piece_len);
+        let buffer = held.saturating_add(READ_LEN);
+        // The next message may be arriving while the last one is the one across the mark.
+        let arriving = buffer.saturating_mul(3);
+        let across = buffer.saturating_mul(2);
+        // A payload that is just too long to be copied keeps the whole block that it arrived in.
+        let read_ahead = self.read_ahead.saturating_mul(READ_LEN / COPY_LEN);
+        let waiting = self.high_water.saturating_add(READ_LEN).saturating_mul(2);
+        [arriving, across, read_ahead, waiting].into_iter().fold(STATE_LEN, usize::saturating_add)
+    }
 }
+
+/// The most that one read of a driver brings.
+const READ_LEN: usize = 64 << 10;
+
+/// More than a connection's own state takes: its fields, its keys, its end.
+const STATE_LEN: usize = 4 << 10;

@@ -17,7 +17,7 @@ use crate::seed::{MaskKeys, Seed};
 ///
 /// So whoever keeps a short message keeps no more than that, and not the block of 64 KiB that it
 /// arrived in; from here on a payload is at least a sixteenth of such a block.
-const COPY_LEN: usize = 4096;
+pub(crate) const COPY_LEN: usize = 4096;
 
 /// Which end of a connection this is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

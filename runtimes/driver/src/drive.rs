@@ -8,7 +8,7 @@ use std::sync::{Arc, MutexGuard};
 use std::task::{Context, Poll};
 
 use bytes::Buf;
-use sockless::{CloseCode, CloseReason, Closed, Instant, Transport};
+use sockless::{CloseCode, CloseReason, Closed, Instant, Overflow, Transport};
 
 use crate::buffers;
 use crate::io::{Io, Timer};
@@ -119,6 +119,10 @@ where
     /// Reads once, as long as there is room for what that may bring.
     fn read(&mut self, state: &mut State, round: &mut Round, cx: &mut Context<'_>) {
         let reading = state.has_room();
+        if !reading && state.overflow(|config| config.recv_overflow) == Overflow::Close {
+            let now = state.now;
+            state.close_on_overflow(now, "messages come faster than they are received");
+        }
         state.set_paused(!reading);
         let Some(transport) = &mut self.transport else { return };
         if self.eof || !reading {
@@ -181,7 +185,7 @@ where
         state.parse_ahead();
         self.write(state, round, cx);
         self.flush(state, round, cx);
-        if state.machine.is_writable() {
+        if state.may_send() {
             round.for_handler |= state.waiters.wake(Wait::Room, cx.waker());
         }
         self.end_transport(state, round, cx);

@@ -22,10 +22,12 @@ impl Joined {
             (_, Message::Binary(part)) => *self = Self::Binary(part.into()),
             (_, Message::Text(part)) => *self = Self::Text((*part).to_owned()),
         }
-        if !piece.last {
-            return None;
-        }
-        match std::mem::take(self) {
+        if piece.last { std::mem::take(self).into_message() } else { None }
+    }
+
+    /// All that was put together so far.
+    pub(crate) fn into_message(self) -> Option<Message> {
+        match self {
             Self::Nothing => None,
             Self::Binary(joined) => Some(Message::from(joined)),
             Self::Text(joined) => Some(Message::Text(ByteString::from(joined))),

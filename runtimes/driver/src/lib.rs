@@ -23,6 +23,8 @@ mod server;
 mod service;
 mod session;
 mod shared;
+mod stream;
+mod typed;
 
 pub use call::Call;
 pub use client::{Connect, ConnectError, Connected, Dial};
@@ -32,3 +34,7 @@ pub use raw_session::{RawSendError, RawSession};
 pub use server::{Accepted, Listen, Server};
 pub use service::{Answer, BoxError, BoxFuture, Outcome, Service, Upgrade};
 pub use session::{Receiver, Sender, Session, TrySendError};
+pub use stream::{MessageReader, MessageWriter, WriteError};
+#[cfg(feature = "json")]
+pub use typed::Json;
+pub use typed::{Decode, DecodeError, Encode, EncodeError};

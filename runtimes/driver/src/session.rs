@@ -4,13 +4,13 @@ use std::fmt;
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures_core::Stream;
 use futures_sink::Sink;
-use sockless::{CloseCode, CloseReason, Closed, Config, Message, SendError};
+use sockless::{CloseCode, CloseReason, Closed, Config, Message, Overflow, SendError};
 
 use crate::call::Call;
 use crate::joined::Joined;
@@ -48,6 +48,14 @@ impl Session {
             sender: Sender::new(shared.clone(), call.clone()),
             receiver: Receiver::new(shared.clone(), call),
         }
+    }
+
+    pub(crate) fn as_sender(&self) -> &Sender {
+        &self.sender
+    }
+
+    pub(crate) fn as_receiver(&mut self) -> &mut Receiver {
+        &mut self.receiver
     }
 
     /// Receives the next message, whole; then, once all were received, how the session ended.
@@ -189,26 +197,27 @@ impl Sender {
         poll_fn(|cx| poll_send(&self.shared, &mut waiting.slot, &mut message, cx)).await
     }
 
+    pub(crate) fn shared(&self) -> &Shared {
+        &self.shared
+    }
+
     /// Sends a message if there is room for it now.
     ///
     /// # Errors
     ///
-    /// The message itself, when [`Config::high_water`] bytes or more are on their way, and when the
-    /// session is over or closing.
+    /// The message itself, when [`Config::high_water`] bytes or more are on their way or another
+    /// message is being [written](Self::writer), and when the session is over or closing.
     pub fn try_send(&self, message: impl Into<Message>) -> Result<(), TrySendError> {
         let message = message.into();
         let mut state = self.shared.lock();
-        let Machine::Messages(connection) = &mut state.machine else {
-            return Err(TrySendError::Closed(message));
-        };
-        if !connection.is_open() {
-            return Err(TrySendError::Closed(message));
-        }
-        if !connection.is_writable() {
-            return Err(TrySendError::Full(message));
-        }
-        if connection.send(message.clone()).is_err() {
-            return Err(TrySendError::Full(message));
+        let may_send = state.may_send();
+        match &mut state.machine {
+            Machine::Messages(connection) if connection.is_open() => {
+                if !may_send || connection.send(message.clone()).is_err() {
+                    return Err(TrySendError::Full(message));
+                }
+            }
+            _ => return Err(TrySendError::Closed(message)),
         }
         state.ask_driver();
         Ok(())
@@ -273,8 +282,7 @@ impl Sender {
 
     /// Changes the settings of this session, with effect at once.
     pub fn reconfigure(&self, change: impl FnOnce(Config) -> Config) {
-        let config = Arc::new(change(Config::clone(&self.config())));
-        self.shared.command(|machine, now| machine.set_config(config, now));
+        self.shared.reconfigure(change);
     }
 
     /// How long the last ping of [`Config::ping_interval`] took to come back.
@@ -340,12 +348,14 @@ pub struct Receiver {
     call: Arc<Call>,
     /// The pieces of the message that is being received.
     joined: Joined,
+    /// Nobody wants the rest of the message that is being received.
+    skipping: bool,
 }
 
 impl Receiver {
     fn new(shared: Arc<Shared>, call: Arc<Call>) -> Self {
         shared.add_handle();
-        Self { shared, call, joined: Joined::default() }
+        Self { shared, call, joined: Joined::default(), skipping: false }
     }
 
     /// Receives the next message, whole; then, once all were received, how the session ended.
@@ -367,7 +377,7 @@ impl Receiver {
     #[inline]
     fn poll_recv(&mut self, cx: &Context<'_>) -> Poll<Result<Message, Closed>> {
         loop {
-            match std::task::ready!(self.shared.poll_item(cx))? {
+            match ready!(self.poll_next_item(cx))? {
                 Item::Message(message) => return Poll::Ready(Ok(message)),
                 Item::Piece(piece) => {
                     if let Some(message) = self.joined.push(piece) {
@@ -378,6 +388,31 @@ impl Receiver {
                 Item::Frame(_) => {}
             }
         }
+    }
+
+    /// The next item, after what is left of a message that nobody wants.
+    #[inline]
+    pub(crate) fn poll_next_item(&mut self, cx: &Context<'_>) -> Poll<Result<Item, Closed>> {
+        loop {
+            match ready!(self.shared.poll_item(cx))? {
+                Item::Piece(piece) if self.skipping => self.skipping = !piece.last,
+                item => return Poll::Ready(Ok(item)),
+            }
+        }
+    }
+
+    /// What was received of a message by a `recv` that was dropped.
+    pub(crate) fn take_joined(&mut self) -> Option<Message> {
+        std::mem::take(&mut self.joined).into_message()
+    }
+
+    /// Drops the rest of the message that is being received.
+    pub(crate) fn skip_message(&mut self) {
+        self.skipping = true;
+    }
+
+    pub(crate) fn reconfigure(&self, change: impl FnOnce(Config) -> Config) {
+        self.shared.reconfigure(change);
     }
 }
 
@@ -490,19 +525,23 @@ fn poll_send(
     cx: &Context<'_>,
 ) -> Poll<Result<(), Closed>> {
     let mut state = shared.lock();
+    let may_send = state.may_send();
     if let Machine::Messages(connection) = &mut state.machine
         && connection.is_open()
     {
-        if connection.is_writable() {
+        if may_send {
             if let Some(message) = message.take() {
-                // It is open, and no message in pieces can be: a `Writer` borrows the sender.
+                // It is open, and nobody is in the middle of a message.
                 let _ = connection.send(message);
             }
             state.ask_driver();
             return Poll::Ready(Ok(()));
         }
-        state.waiters.wait(Wait::Room, slot, cx);
-        return Poll::Pending;
+        if state.overflow(|config| config.send_overflow) == Overflow::Wait {
+            state.waiters.wait(Wait::Room, slot, cx);
+            return Poll::Pending;
+        }
+        state.close_on_overflow(shared.runtime.now(), "the peer does not read what it is sent");
     }
     if let Some(closed) = &state.closed {
         return Poll::Ready(Err(closed.clone()));
@@ -516,7 +555,7 @@ fn poll_room(shared: &Shared, slot: &mut Slot, cx: &Context<'_>) -> Poll<Result<
     if let Some(closed) = &state.closed {
         return Poll::Ready(Err(closed.clone()));
     }
-    if state.machine.is_writable() {
+    if state.may_send() {
         return Poll::Ready(Ok(()));
     }
     state.waiters.wait(Wait::Room, slot, cx);

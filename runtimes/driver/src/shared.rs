@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
 use bytes::BytesMut;
-use sockless::{CloseReason, Closed, Instant};
+use sockless::{CloseCode, CloseReason, Closed, Config, Instant, Overflow};
 
 use crate::io::Runtime;
 use crate::machine::{Item, Machine, Polled};
@@ -34,6 +34,8 @@ pub(crate) struct State {
     pub(crate) asked: bool,
     /// The driver leaves the transport alone until the application has received something.
     pub(crate) paused: bool,
+    /// A message is being sent bit by bit, and others must wait.
+    pub(crate) writing: bool,
     /// Nobody will receive any more: what comes is dropped.
     pub(crate) deaf: bool,
     /// How many of the bytes that were ever queued the transport has taken and flushed.
@@ -69,6 +71,7 @@ impl Shared {
             in_turn: false,
             asked: false,
             paused: false,
+            writing: false,
             deaf: false,
             flushed: 0,
             transport_over: false,
@@ -102,6 +105,20 @@ impl Shared {
             Machine::Messages(connection) => connection.close(reason, now),
             Machine::Raw(raw) => raw.finish(now),
         });
+    }
+
+    pub(crate) fn reconfigure(&self, change: impl FnOnce(Config) -> Config) {
+        self.command(|machine, now| {
+            let config = change(Config::clone(machine.config()));
+            machine.set_config(Arc::new(config), now);
+        });
+    }
+
+    /// The message that was being sent bit by bit has ended, or will not.
+    pub(crate) fn stop_writing(&self) {
+        let mut state = self.lock();
+        state.writing = false;
+        state.waiters.wake_for(Wait::Room);
     }
 
     pub(crate) fn terminate(&self) {
@@ -140,7 +157,7 @@ impl Shared {
             }
         };
         if unused {
-            self.close(sockless::CloseCode::NORMAL.into());
+            self.close(CloseCode::NORMAL.into());
         }
     }
 
@@ -226,6 +243,25 @@ impl State {
                 waker.wake();
             }
         }
+    }
+
+    /// Whether there is room for a message, and no other one is in the middle.
+    #[inline]
+    pub(crate) fn may_send(&self) -> bool {
+        !self.writing && self.machine.is_writable()
+    }
+
+    pub(crate) fn overflow(&self, setting: impl FnOnce(&Config) -> Overflow) -> Overflow {
+        setting(self.machine.config())
+    }
+
+    /// A queue is full, and its setting says not to wait.
+    pub(crate) fn close_on_overflow(&mut self, now: Instant, why: &'static str) {
+        if let Machine::Messages(connection) = &mut self.machine {
+            connection.close((CloseCode::TRY_AGAIN_LATER, why), now);
+        }
+        self.unparsed = true;
+        self.ask_driver();
     }
 
     /// Whether more may be read ahead.
@@ -332,6 +368,11 @@ impl Waiters {
             false
         });
         is_own
+    }
+
+    /// Wakes all that wait for `wait`.
+    pub(crate) fn wake_for(&mut self, wait: Wait) {
+        self.wake(wait, Waker::noop());
     }
 
     pub(crate) fn wake_all(&mut self) {
