@@ -50,12 +50,28 @@ pub struct Config {
     pub high_water: usize,
     /// A driver reads ahead while fewer bytes than this wait to be received. Default: 64 KiB.
     pub read_ahead: usize,
+    /// Which frames are masked. Default: those of clients.
+    pub masking: Masking,
+    /// Whether frames are accepted that the peer should have masked, or should not have. Default: no.
+    pub accept_any_masking: bool,
     /// What a driver does with a message that is sent while `high_water` is reached. Default: wait.
     pub send_overflow: Overflow,
     /// What a driver does when `read_ahead` is reached. Default: wait.
     pub recv_overflow: Overflow,
     /// The longest head of a request or response that is accepted. Default: 16 KiB.
     pub max_head_len: usize,
+}
+
+/// Which of the frames that an end sends are masked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Masking {
+    /// All. The keys of a server can be predicted, which harms nobody: masking keeps what a client's
+    /// script chose from being taken for something else on the way (RFC 6455 §10.3).
+    All,
+    /// Those of clients, as RFC 6455 §5.1 has it.
+    Clients,
+    /// None.
+    None,
 }
 
 /// What a driver does when a queue is full.
@@ -85,6 +101,8 @@ impl Default for Config {
             fragment_len: usize::MAX,
             high_water: 64 << 10,
             read_ahead: 64 << 10,
+            masking: Masking::Clients,
+            accept_any_masking: false,
             send_overflow: Overflow::Wait,
             recv_overflow: Overflow::Wait,
             max_head_len: 16 << 10,
@@ -198,6 +216,22 @@ impl Config {
     #[must_use]
     pub fn read_ahead(mut self, bytes: usize) -> Self {
         self.read_ahead = bytes;
+        self
+    }
+
+    /// Says which of the frames that this end sends are masked. Anything but
+    /// [`Masking::Clients`] breaks RFC 6455 §5.1, and a peer that keeps to it fails the connection.
+    #[must_use]
+    pub fn masking(mut self, masking: Masking) -> Self {
+        self.masking = masking;
+        self
+    }
+
+    /// Accepts frames whether they are masked or not. A leniency for old peers: RFC 6455 §5.1 has the
+    /// connection closed.
+    #[must_use]
+    pub fn accept_any_masking(mut self, accept: bool) -> Self {
+        self.accept_any_masking = accept;
         self
     }
 

@@ -23,7 +23,7 @@ mod time;
 mod utf8;
 
 pub use close::{CloseCode, CloseReason};
-pub use config::{Config, Overflow};
+pub use config::{Config, Masking, Overflow};
 pub use connection::{Connection, Negotiated, Transport};
 pub use error::{ProtocolError, SendError};
 pub use event::{Cause, Closed, Event, Party, Timeout};

@@ -5,7 +5,7 @@ use alloc::sync::Arc;
 
 use bytes::{Buf, Bytes, BytesMut};
 
-use crate::config::Config;
+use crate::config::{Config, Masking};
 use crate::error::{ProtocolError, SendError};
 use crate::frame::{Frame, FrameHead, MAX_CONTROL_LEN, Opcode, Rsv};
 use crate::mask;
@@ -55,7 +55,7 @@ pub enum Role {
 pub struct RawConnection {
     role: Role,
     pub(crate) config: Arc<Config>,
-    /// The keys of an end that masks; only clients do.
+    /// The keys of an end that masks; a server that never does has none.
     keys: Option<Box<MaskKeys>>,
     pub(crate) outbound: Outbound,
     pub(crate) incoming: Option<Incoming>,
@@ -115,6 +115,31 @@ impl RawConnection {
         let head = self.incoming.as_ref()?.head;
         let payload = self.poll_whole_payload(inbound)?;
         Some(Ok(Frame { fin: head.fin, rsv: head.rsv, opcode: head.opcode, payload }))
+    }
+
+    /// Puts `frames` back in front of `inbound`, as if they had not been taken out of it: for whoever
+    /// finds out late that a [`Connection`](crate::Connection) should have had them.
+    ///
+    /// The frames are those that [`poll_frame`](Self::poll_frame) gave last, in their order.
+    pub fn unread(&mut self, frames: impl IntoIterator<Item = Frame>, inbound: &mut BytesMut) {
+        let mut before = BytesMut::new();
+        // A key of zeros masks nothing, and is as good as any: the frames will not travel.
+        let mask = (self.role == Role::Server).then_some([0; 4]);
+        for Frame { fin, rsv, opcode, payload } in frames {
+            let head = FrameHead { fin, rsv, opcode, mask, len: payload.len() as u64 };
+            put_header(&mut before, &head);
+            before.extend_from_slice(&payload);
+        }
+        if let Some(incoming) = self.incoming.take() {
+            if let Some(key) = incoming.head.mask {
+                mask::apply(&mut inbound[..incoming.unmasked], key, 0);
+            }
+            put_header(&mut before, &incoming.head);
+        }
+        if !before.is_empty() {
+            before.unsplit(core::mem::take(inbound));
+            *inbound = before;
+        }
     }
 
     /// Queues a frame, masked when this is the client's end.
@@ -192,9 +217,10 @@ impl RawConnection {
             return Err(ProtocolError::ReservedBitSet);
         }
         match (self.role, head.mask) {
+            (Role::Server, Some(_)) | (Role::Client, None) => Ok(()),
+            _ if self.config.accept_any_masking => Ok(()),
             (Role::Server, None) => Err(ProtocolError::MaskMissing),
             (Role::Client, Some(_)) => Err(ProtocolError::MaskUnexpected),
-            _ => Ok(()),
         }
     }
 
@@ -251,10 +277,19 @@ impl RawConnection {
         ended
     }
 
+    #[inline]
+    fn next_key(&mut self) -> [u8; 4] {
+        let keys = self.keys.get_or_insert_with(|| Box::new(MaskKeys::new(Seed::new([0; 32]))));
+        keys.next_key()
+    }
+
     /// Queues a frame of any kind.
     #[inline]
     pub(crate) fn push(&mut self, fin: bool, rsv: Rsv, opcode: Opcode, payload: Bytes) {
-        let mask = self.keys.as_mut().map(|keys| keys.next_key());
+        let mask = match (self.config.masking, self.role) {
+            (Masking::Clients, Role::Server) | (Masking::None, _) => None,
+            (Masking::Clients, Role::Client) | (Masking::All, _) => Some(self.next_key()),
+        };
         let head = FrameHead { fin, rsv, opcode, mask, len: payload.len() as u64 };
         self.outbound.push_frame(&head, payload);
     }
@@ -268,6 +303,12 @@ impl Incoming {
     }
 }
 
+fn put_header(bytes: &mut BytesMut, head: &FrameHead) {
+    let mut header = [0; FrameHead::MAX_LEN];
+    let len = head.encode(&mut header);
+    bytes.extend_from_slice(&header[..len]);
+}
+
 /// Takes `len` bytes from the front of `inbound`: a copy of a short payload, a part of the buffer
 /// for a long one.
 #[inline]
@@ -278,4 +319,79 @@ pub(crate) fn take(inbound: &mut BytesMut, len: usize) -> Bytes {
     let payload = Bytes::copy_from_slice(&inbound[..len]);
     inbound.advance(len);
     payload
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A text message, a ping between its fragments, and half of the last fragment.
+    fn half_a_session(client: &mut RawConnection) -> BytesMut {
+        let frames = [
+            (false, Opcode::Text, "one "),
+            (true, Opcode::Ping, "?"),
+            (true, Opcode::Continuation, "two"),
+        ];
+        for (fin, opcode, payload) in frames {
+            client.push(fin, Rsv::NONE, opcode, Bytes::from_static(payload.as_bytes()));
+        }
+        let outbound = client.outbound();
+        BytesMut::from(&outbound.copy_to_bytes(outbound.remaining())[..])
+    }
+
+    #[test]
+    fn masking_is_the_clients_unless_it_is_switched() {
+        let send = |mut end: RawConnection, masking| {
+            end.set_config(Arc::new(Config::default().masking(masking)));
+            end.push(true, Rsv::NONE, Opcode::Text, Bytes::from_static(b"x"));
+            end.outbound().chunk()[1] & 0x80 != 0
+        };
+        let config = Arc::new(Config::default());
+        let client = RawConnection::client(Seed::new([7; 32]), config.clone());
+        let server = RawConnection::server(config);
+        for (masking, by_client, by_server) in [
+            (Masking::Clients, true, false),
+            (Masking::All, true, true),
+            (Masking::None, false, false),
+        ] {
+            assert_eq!(send(client.clone(), masking), by_client, "{masking:?}");
+            assert_eq!(send(server.clone(), masking), by_server, "{masking:?}");
+        }
+    }
+
+    #[test]
+    fn any_masking_is_accepted_when_asked() {
+        for accept in [false, true] {
+            let config = Arc::new(Config::default().accept_any_masking(accept));
+            let mut server = RawConnection::server(config.clone());
+            let frame = server.poll_frame(&mut BytesMut::from(&[0x82, 1, b'x'][..])).unwrap();
+            assert_eq!(frame.is_ok(), accept);
+            let mut client = RawConnection::client(Seed::new([7; 32]), config);
+            let masked = [0x82, 0x81, 0, 0, 0, 0, b'x'];
+            let frame = client.poll_frame(&mut BytesMut::from(&masked[..])).unwrap();
+            assert_eq!(frame.is_ok(), accept);
+        }
+    }
+
+    #[test]
+    fn what_is_unread_is_received_again() {
+        let config = Arc::new(Config::default());
+        let mut client = RawConnection::client(Seed::new([7; 32]), config.clone());
+        let whole = half_a_session(&mut client);
+        for cut in 0..=whole.len() {
+            let mut server = RawConnection::server(config.clone());
+            let mut inbound = BytesMut::from(&whole[..cut]);
+            let mut taken = alloc::vec::Vec::new();
+            while let Some(frame) = server.poll_frame(&mut inbound) {
+                taken.push(frame.unwrap());
+            }
+            server.unread(taken, &mut inbound);
+            inbound.extend_from_slice(&whole[cut..]);
+            let again: alloc::vec::Vec<_> =
+                core::iter::from_fn(|| server.poll_frame(&mut inbound)).collect();
+            let payloads: alloc::vec::Vec<_> =
+                again.iter().map(|frame| frame.as_ref().unwrap().payload.clone()).collect();
+            assert_eq!(payloads, ["one ", "?", "two"], "cut at {cut}");
+        }
+    }
 }

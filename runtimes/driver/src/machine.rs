@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use bytes::{Buf, BytesMut};
+use bytestring::ByteString;
 use sockless::{
-    Cause, Closed, Config, Connection, Event, Frame, Instant, Message, Outbound, Party, Piece,
-    ProtocolError, RawConnection, Transport,
+    Cause, Closed, Config, Connection, Event, Frame, Instant, Message, Negotiated, Outbound, Party,
+    Piece, ProtocolError, RawConnection, Transport,
 };
 
 /// What an application receives.
@@ -169,6 +170,26 @@ impl RawMachine {
             ended: false,
             report: None,
         }
+    }
+
+    /// The same connection with messages on top; an end that has come to it comes to that too.
+    pub(crate) fn raise_to_messages(
+        &mut self,
+        subprotocol: Option<ByteString>,
+        now: Instant,
+    ) -> Connection {
+        let config = self.connection.config().clone();
+        let raw = std::mem::replace(&mut self.connection, RawConnection::server(config));
+        let mut negotiated = Negotiated::default();
+        negotiated.subprotocol = subprotocol;
+        let mut connection = Connection::over(raw, negotiated, now);
+        if self.eof {
+            connection.handle_eof(now);
+        }
+        if self.ended {
+            connection.abort(now);
+        }
+        connection
     }
 
     /// Says nothing more: what is queued goes out, then the writing half is shut down.

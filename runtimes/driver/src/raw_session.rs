@@ -9,7 +9,7 @@ use sockless::{Closed, Config, Frame, SendError};
 
 use crate::call::Call;
 use crate::machine::{Item, Machine};
-use crate::session::{Waiting, poll_flushed};
+use crate::session::{Session, Waiting, poll_flushed};
 use crate::shared::{Shared, Wait};
 
 /// A session of frames: masking and the rules of a frame's header, nothing automatic.
@@ -22,12 +22,14 @@ use crate::shared::{Shared, Wait};
 pub struct RawSession {
     shared: Arc<Shared>,
     call: Arc<Call>,
+    /// A [`Session`] has taken the connection over.
+    handed_over: bool,
 }
 
 impl RawSession {
     pub(crate) fn new(shared: Arc<Shared>, call: Arc<Call>) -> Self {
         shared.add_handle();
-        Self { shared, call }
+        Self { shared, call, handed_over: false }
     }
 
     /// Receives the next frame, whole and unmasked; then, once all were received, how the session
@@ -104,6 +106,19 @@ impl RawSession {
         self.shared.terminate();
     }
 
+    /// Puts a session of messages on top: from here on pings are answered, fragments joined and
+    /// closing handshakes run.
+    ///
+    /// Frames that have arrived and were not received are the session's; those that were received are
+    /// not, so take over between two messages.
+    pub fn into_session(mut self) -> Session {
+        let session = Session::new(&self.shared, self.call.clone());
+        let subprotocol = self.call.subprotocol().map(Into::into);
+        self.shared.become_messages(subprotocol);
+        self.handed_over = true;
+        session
+    }
+
     /// The request behind the session.
     pub fn call(&self) -> &Call {
         &self.call
@@ -117,7 +132,9 @@ impl RawSession {
 
 impl Drop for RawSession {
     fn drop(&mut self) {
-        self.shared.stop_receiving();
+        if !self.handed_over {
+            self.shared.stop_receiving();
+        }
         self.shared.drop_handle();
     }
 }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::future::poll_fn;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -130,6 +130,14 @@ impl Session {
     /// Drops the transport now, without a closing handshake; what was sent may be lost.
     pub fn terminate(&self) {
         self.sender.terminate();
+    }
+
+    /// Runs `task` beside the handler until it ends or the session does: background work that is tied
+    /// to the session stops with it.
+    ///
+    /// It does not keep the session open.
+    pub fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        self.sender.spawn(task);
     }
 
     /// The request behind the session.
@@ -268,6 +276,23 @@ impl Sender {
     /// Drops the transport now, without a closing handshake; what was sent may be lost.
     pub fn terminate(&self) {
         self.shared.terminate();
+    }
+
+    /// Runs `task` in a task of its own until it ends or the session does: background work that is
+    /// tied to the session stops with it.
+    ///
+    /// It does not keep the session open.
+    pub fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        let shared = self.shared.clone();
+        self.shared.runtime.spawn(Box::pin(async move {
+            let mut task = pin!(task);
+            let mut waiting = Waiting::new(&shared);
+            poll_fn(|cx| match shared.poll_closed(&mut waiting.slot, cx) {
+                Poll::Ready(_) => Poll::Ready(()),
+                Poll::Pending => task.as_mut().poll(cx),
+            })
+            .await;
+        }));
     }
 
     /// The request behind the session.

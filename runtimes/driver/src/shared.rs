@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
 use bytes::BytesMut;
+use bytestring::ByteString;
 use sockless::{CloseCode, CloseReason, Closed, Config, Instant, Overflow};
 
 use crate::io::Runtime;
@@ -129,6 +130,24 @@ impl Shared {
     pub(crate) fn kill(&self) {
         self.lock().killed = true;
         self.terminate();
+    }
+
+    /// Puts messages on top of frames; what was not received is read again.
+    pub(crate) fn become_messages(&self, subprotocol: Option<ByteString>) {
+        let now = self.runtime.now();
+        let mut state = self.lock();
+        let State { machine, inbound, queue, .. } = &mut *state;
+        let Machine::Raw(raw) = machine else { return };
+        let unread = queue.drain(..).filter_map(|item| match item {
+            Item::Frame(frame) => Some(frame),
+            Item::Message(_) | Item::Piece(_) => None,
+        });
+        raw.connection.unread(unread, inbound);
+        let connection = raw.raise_to_messages(subprotocol, now);
+        *machine = Machine::Messages(connection);
+        state.drop_queue();
+        state.unparsed = true;
+        state.ask_driver();
     }
 
     /// What comes from now on is dropped.
@@ -277,6 +296,9 @@ impl State {
     }
 
     fn set_closed(&mut self, closed: Closed) {
+        if self.closed.is_some() {
+            return;
+        }
         tracing::debug!(%closed, "the session ended");
         self.closed = Some(closed);
         self.waiters.wake_all();
