@@ -28,6 +28,8 @@ pub struct Outbound {
     len: usize,
     /// How many bytes have been taken out since the connection began.
     taken: u64,
+    /// How many were queued and dropped.
+    dropped: u64,
 }
 
 /// The room that frames are staged in, which a driver may lend to many connections in turn, so that
@@ -51,9 +53,15 @@ impl Staging {
         self.block.capacity()
     }
 
-    /// Makes room for `len` bytes again, after payloads were split off.
+    /// Makes room for `len` bytes, with an allocation if need be.
     pub fn reserve(&mut self, len: usize) {
         self.block.reserve(len);
+    }
+
+    /// Makes room for `len` bytes again in what was allocated before, if what was split off it is
+    /// gone; whether that was enough.
+    pub fn try_reclaim(&mut self, len: usize) -> bool {
+        self.block.try_reclaim(len)
     }
 }
 
@@ -73,9 +81,10 @@ impl Outbound {
     }
 
     /// How many bytes have been queued since the connection began, for waiting until
-    /// [`taken`](Self::taken) gets there.
+    /// [`taken`](Self::taken) gets there. It never does once some have been dropped, as the end of a
+    /// connection may.
     pub fn queued(&self) -> u64 {
-        self.taken + self.len as u64
+        self.taken + self.dropped + self.len as u64
     }
 
     /// How many bytes have been taken out since the connection began.
@@ -86,6 +95,7 @@ impl Outbound {
     /// Forgets everything that waits.
     pub(crate) fn clear(&mut self) {
         self.staging = Staging::default();
+        self.dropped += self.len as u64;
         self.len = 0;
     }
 

@@ -178,7 +178,7 @@ impl Connection {
         now: Instant,
     ) -> Result<Step, ProtocolError> {
         let (piece_len, max_message_len) =
-            (self.raw.config.piece_len, self.raw.config.max_message_len);
+            (self.raw.config.piece_len.max(4), self.raw.config.max_message_len);
         let remaining = self.raw.incoming.as_ref().map_or(0, |incoming| incoming.remaining());
         let Some(assembly) = &mut self.assembly else {
             return Ok(Step::Starved);

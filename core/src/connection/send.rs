@@ -53,7 +53,8 @@ impl Connection {
     #[inline]
     fn push_data(&mut self, mut opcode: Opcode, mut payload: Bytes, fin: bool) {
         self.timers.message_sent();
-        let fragment_len = self.raw.config.fragment_len;
+        // A field that was set by hand may say nothing at all, which would never end.
+        let fragment_len = self.raw.config.fragment_len.max(1);
         while payload.len() > fragment_len {
             let fragment = payload.split_to(fragment_len);
             self.raw.push(false, Rsv::NONE, opcode, fragment);
