@@ -32,16 +32,32 @@ pub(crate) fn lend_read() -> BytesMut {
     buffer
 }
 
-/// Takes a read buffer back, unless it holds the beginning of a frame too long to move.
-pub(crate) fn give_back_read(buffer: &mut BytesMut) {
-    if buffer.len() > LEFTOVER_LEN || buffer.capacity() <= LEFTOVER_LEN {
+/// Makes `buffer` ready to be read into once more: in the room that it has, where payloads that were
+/// split off it have gone, and else in the thread's own buffer.
+pub(crate) fn renew_read(buffer: &mut BytesMut) {
+    if buffer.is_empty() && buffer.try_reclaim(READ_LEN) {
         return;
     }
-    // `BytesMut` allocates nothing for an empty slice.
-    let leftover = BytesMut::from(&buffer[..]);
-    let buffer = std::mem::replace(buffer, leftover);
-    if buffer.capacity() <= KEPT_LEN {
-        READ.set(Some(buffer));
+    if buffer.capacity() <= LEFTOVER_LEN {
+        let leftover = std::mem::replace(buffer, lend_read());
+        buffer.extend_from_slice(&leftover);
+    }
+}
+
+/// Takes a read buffer back, unless it holds the beginning of a frame too long to move.
+pub(crate) fn give_back_read(buffer: &mut BytesMut) {
+    if buffer.is_empty() {
+        let mut buffer = std::mem::take(buffer);
+        // While payloads that were split off keep it, there is nothing to give.
+        if buffer.try_reclaim(READ_LEN) && buffer.capacity() <= KEPT_LEN {
+            READ.set(Some(buffer));
+        }
+    } else if buffer.len() <= LEFTOVER_LEN && buffer.capacity() > LEFTOVER_LEN {
+        let leftover = BytesMut::from(&buffer[..]);
+        let buffer = std::mem::replace(buffer, leftover);
+        if buffer.capacity() <= KEPT_LEN {
+            READ.set(Some(buffer));
+        }
     }
 }
 
@@ -52,9 +68,9 @@ pub(crate) fn lend_staging() -> Staging {
     staging
 }
 
-/// Takes a staging block back, or keeps the one that is there already.
-pub(crate) fn give_back_staging(staging: Staging) {
-    if (STAGING_LEN..=KEPT_LEN).contains(&staging.capacity()) {
+/// Takes a staging block back, if what was staged in it has gone.
+pub(crate) fn give_back_staging(mut staging: Staging) {
+    if staging.try_reclaim(STAGING_LEN) && staging.capacity() <= KEPT_LEN {
         STAGING.set(Some(staging));
     }
 }

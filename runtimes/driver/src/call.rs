@@ -1,24 +1,77 @@
 //! The request that a session or a response belongs to: [`Call`].
 
+mod authority;
+mod param;
+mod query;
+
 use std::any::Any;
-use std::net::SocketAddr;
+use std::borrow::Cow;
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+use std::str::FromStr;
 
 use bytestring::ByteString;
+use http::header::{AUTHORIZATION, COOKIE, HOST, PROXY_AUTHORIZATION};
+use http::{HeaderMap, Method, Request, Uri};
+use sockless::Instant;
+
+pub use authority::Authority;
+pub use param::ParamError;
 
 /// The request behind a session or a response, with what the router and the guards found out.
-#[derive(Debug)]
+///
+/// * The request as it came: [`method`](Self::method), [`uri`](Self::uri), [`headers`](Self::headers).
+/// * What it asks for: [`param`](Self::param) of the path, [`query_param`](Self::query_param).
+/// * Where it came from: [`peer_addr`](Self::peer_addr) and [`local_addr`](Self::local_addr) of the
+///   transport; [`client_ip`](Self::client_ip), [`authority`](Self::authority) and
+///   [`is_secure`](Self::is_secure) as the client saw it, with the word of proxies that the router
+///   trusts.
+/// * What was attached to it, by type: [`get`](Self::get) finds the application's state and the
+///   guards' findings.
 pub struct Call {
-    request: http::Request<()>,
+    request: Request<()>,
     params: Vec<(ByteString, ByteString)>,
     peer_addr: Option<SocketAddr>,
     local_addr: Option<SocketAddr>,
+    received_at: Instant,
+    forwarded: Option<Forwarded>,
     subprotocol: Option<ByteString>,
+    held: Held,
 }
+
+/// What proxies that are trusted say of the client; see [`Call::set_forwarded`].
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Forwarded {
+    /// The client's address; `None` when they do not tell.
+    pub client: Option<IpAddr>,
+    /// The host, perhaps with a port, that the client asked for.
+    pub host: Option<ByteString>,
+    /// Whether the client came over TLS.
+    pub secure: Option<bool>,
+}
+
+/// What a call [holds](Call::hold); dropping it lets go.
+pub type Held = Vec<Box<dyn Any + Send + Sync>>;
 
 impl Call {
     /// A call of this request, its addresses unknown.
-    pub fn new(request: http::Request<()>) -> Self {
-        Self { request, params: Vec::new(), peer_addr: None, local_addr: None, subprotocol: None }
+    pub fn new(mut request: Request<()>) -> Self {
+        // What is written with `{:?}` ends in logs.
+        for name in [AUTHORIZATION, COOKIE, PROXY_AUTHORIZATION] {
+            if let http::header::Entry::Occupied(mut values) = request.headers_mut().entry(name) {
+                values.iter_mut().for_each(|value| value.set_sensitive(true));
+            }
+        }
+        Self {
+            request,
+            params: Vec::new(),
+            peer_addr: None,
+            local_addr: None,
+            received_at: Instant::EPOCH,
+            forwarded: None,
+            subprotocol: None,
+            held: Held::new(),
+        }
     }
 
     /// Sets the two ends' addresses, as the transport has them.
@@ -29,14 +82,26 @@ impl Call {
         self
     }
 
+    /// Sets when the request was received, on the clock of the host's runtime.
+    #[must_use]
+    pub fn with_received_at(mut self, now: Instant) -> Self {
+        self.received_at = now;
+        self
+    }
+
     /// The request's head.
-    pub fn request(&self) -> &http::Request<()> {
+    pub fn request(&self) -> &Request<()> {
         &self.request
     }
 
     /// The request's method.
-    pub fn method(&self) -> &http::Method {
+    pub fn method(&self) -> &Method {
         self.request.method()
+    }
+
+    /// The request's target.
+    pub fn uri(&self) -> &Uri {
+        self.request.uri()
     }
 
     /// The path as it was sent, percent-encoded.
@@ -51,16 +116,33 @@ impl Call {
 
     /// The value of the header `name`, when it is there once and is readable text.
     pub fn header(&self, name: impl http::header::AsHeaderName) -> Option<&str> {
-        self.request.headers().get(name)?.to_str().ok()
+        let mut values = self.request.headers().get_all(name).iter();
+        let value = values.next()?;
+        values.next().is_none().then_some(value)?.to_str().ok()
     }
 
     /// The request's headers.
-    pub fn headers(&self) -> &http::HeaderMap {
+    pub fn headers(&self) -> &HeaderMap {
         self.request.headers()
     }
 
-    /// The path parameter `name`, percent-decoded; of several of this name, the last.
-    pub fn param(&self, name: &str) -> Option<&str> {
+    /// The path parameter `name`, percent-decoded and parsed; of several of this name, the last.
+    ///
+    /// A type that stands in the route's path has been checked: on `/user/{id:u64}`,
+    /// `call.param::<u64>("id")` has no error, since what does not parse is not found there.
+    /// Elsewhere a guard or a plain response may pass the error on as a 404:
+    /// [`ParamError::response`].
+    ///
+    /// # Errors
+    ///
+    /// When there is no such parameter, or its value is not a `T`.
+    pub fn param<T: FromStr>(&self, name: &str) -> Result<T, ParamError> {
+        let value = self.param_str(name).ok_or_else(|| ParamError::missing(name))?;
+        value.parse().map_err(|_| ParamError::invalid::<T>(name))
+    }
+
+    /// The text of the path parameter `name`, percent-decoded; of several of this name, the last.
+    pub fn param_str(&self, name: &str) -> Option<&str> {
         self.params.iter().rev().find(|(key, _)| key == name).map(|(_, value)| &**value)
     }
 
@@ -74,6 +156,22 @@ impl Call {
         self.params.push((name.into(), value.into()));
     }
 
+    /// The query parameter `name`, decoded; of several of this name, the first.
+    ///
+    /// It is apart from the path's parameters, so that a query cannot pass for a part of the path.
+    pub fn query_param(&self, name: &str) -> Option<Cow<'_, str>> {
+        self.query_params().find(|(key, _)| key == name).map(|(_, value)| value)
+    }
+
+    /// All query parameters, decoded, in the order of the query.
+    ///
+    /// They are read as a page's `URLSearchParams` reads them: `+` is a space, what has no `=` has an
+    /// empty value, a `%` without its two digits stands for itself, and what is not UTF-8 is
+    /// replaced by U+FFFD.
+    pub fn query_params(&self) -> impl Iterator<Item = (Cow<'_, str>, Cow<'_, str>)> {
+        query::pairs(self.query().unwrap_or_default())
+    }
+
     /// The address of the transport's other end, where it has one. Behind a proxy it is the proxy's.
     pub fn peer_addr(&self) -> Option<SocketAddr> {
         self.peer_addr
@@ -82,6 +180,70 @@ impl Call {
     /// The address of the transport's near end, where it has one.
     pub fn local_addr(&self) -> Option<SocketAddr> {
         self.local_addr
+    }
+
+    /// When the request was received, on the clock of the host's runtime: what rate limits go by.
+    /// [`Instant::EPOCH`] where the host does not say.
+    pub fn received_at(&self) -> Instant {
+        self.received_at
+    }
+
+    /// The client's address: the transport's other end, unless that is a proxy that the router
+    /// trusts and that tells whom it speaks for. `None` when it is not known.
+    pub fn client_ip(&self) -> Option<IpAddr> {
+        match &self.forwarded {
+            Some(forwarded) => forwarded.client,
+            None => self.peer_addr.map(|addr| addr.ip().to_canonical()),
+        }
+    }
+
+    /// The host and the port that the client asked for: what a trusted proxy says, or the request's
+    /// target, or its one `Host`. `None` when there is none of them, or it is not valid.
+    pub fn authority(&self) -> Option<Authority<'_>> {
+        if let Some(host) = self.forwarded.as_ref().and_then(|f| f.host.as_deref()) {
+            return Authority::parse(host);
+        }
+        // A target that names one overrides Host (RFC 9112 §3.2.2).
+        match self.request.uri().authority() {
+            Some(authority) => Authority::parse(authority.as_str()),
+            None => Authority::parse(self.header(HOST)?),
+        }
+    }
+
+    /// The host that the client asked for, as [`authority`](Self::authority) has it, without a port.
+    pub fn host(&self) -> Option<&str> {
+        self.authority().map(|authority| authority.host)
+    }
+
+    /// The port that the client asked for. One that it did not name is 443 for TLS, or where nothing
+    /// says whether it is TLS and the transport's own port is 443; otherwise it is 80.
+    pub fn port(&self) -> Option<u16> {
+        let is_secure =
+            || self.is_secure().unwrap_or(self.local_addr.is_some_and(|local| local.port() == 443));
+        let default = || if is_secure() { 443 } else { 80 };
+        self.authority().map(|authority| authority.port.unwrap_or_else(default))
+    }
+
+    /// Whether the client came over TLS: what a trusted proxy says, or the scheme of the request's
+    /// target. `None` when neither tells, as in most requests of HTTP/1.1.
+    pub fn is_secure(&self) -> Option<bool> {
+        if let Some(secure) = self.forwarded.as_ref().and_then(|f| f.secure) {
+            return Some(secure);
+        }
+        match self.request.uri().scheme_str()? {
+            "https" | "wss" => Some(true),
+            _ => Some(false),
+        }
+    }
+
+    /// What the proxies before the server say of the client, when the router trusts them.
+    pub fn forwarded(&self) -> Option<&Forwarded> {
+        self.forwarded.as_ref()
+    }
+
+    /// Believes what proxies say of the client; for routers that know which of them to trust.
+    pub fn set_forwarded(&mut self, forwarded: Option<Forwarded>) {
+        self.forwarded = forwarded;
     }
 
     /// The subprotocol that was agreed (RFC 6455 §1.9).
@@ -102,5 +264,123 @@ impl Call {
     /// The value of type `T`, if one was attached.
     pub fn get<T: Any + Send + Sync>(&self) -> Option<&T> {
         self.request.extensions().get()
+    }
+
+    /// Keeps `value` until the connection is over, then drops it: a permit that a guard gave out.
+    ///
+    /// It is let go of even while the handler or some [`Sender`](crate::Sender) still has the call.
+    pub fn hold(&mut self, value: impl Any + Send + Sync) {
+        self.held.push(Box::new(value));
+    }
+
+    /// Takes what the call holds; for hosts, which drop it when the connection is over.
+    pub fn take_held(&mut self) -> Held {
+        std::mem::take(&mut self.held)
+    }
+}
+
+impl fmt::Debug for Call {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Call")
+            .field("request", &self.request)
+            .field("params", &self.params)
+            .field("peer_addr", &self.peer_addr)
+            .field("local_addr", &self.local_addr)
+            .field("forwarded", &self.forwarded)
+            .field("subprotocol", &self.subprotocol)
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+
+    fn call(request: http::request::Builder) -> Call {
+        Call::new(request.body(()).unwrap())
+    }
+
+    #[test]
+    fn a_parameter_is_parsed_as_what_is_asked_for() {
+        let mut call = call(Request::get("/7"));
+        call.push_param("id", "7");
+        assert_eq!(call.param::<u64>("id"), Ok(7));
+        assert_eq!(call.param::<String>("id").as_deref(), Ok("7"));
+        assert_eq!(call.param_str("id"), Some("7"));
+
+        let invalid = call.param::<bool>("id").unwrap_err();
+        assert_eq!(invalid.to_string(), "the path parameter \"id\" is not a bool");
+        assert_eq!(invalid.response().status(), 404);
+        let missing = call.param::<u64>("no").unwrap_err();
+        assert_eq!(missing.to_string(), "there is no path parameter \"no\"");
+    }
+
+    #[test]
+    fn a_header_that_comes_twice_has_no_one_value() {
+        let call = call(Request::get("/").header("a", "1").header("b", "2").header("b", "2"));
+        assert_eq!((call.header("a"), call.header("b")), (Some("1"), None));
+        assert_eq!(call.headers().get_all("b").iter().count(), 2);
+    }
+
+    #[test]
+    fn credentials_are_not_written_to_logs() {
+        let call = call(
+            Request::get("/")
+                .header("authorization", "Bearer secret")
+                .header("cookie", "a=secret")
+                .header("cookie", "b=secret"),
+        );
+        assert!(!format!("{call:?}").contains("secret"));
+        assert_eq!(call.header("authorization"), Some("Bearer secret"));
+    }
+
+    #[test]
+    fn the_port_is_the_one_that_was_asked_for() {
+        let port = |request: http::request::Builder, local: &str| {
+            call(request).with_addrs(None, Some(local.parse().unwrap())).port()
+        };
+        let from = |host| Request::get("/").header("host", host);
+        assert_eq!(port(from("a:8080"), "127.0.0.1:1"), Some(8080));
+        assert_eq!(port(from("a"), "127.0.0.1:8080"), Some(80));
+        assert_eq!(port(from("a"), "127.0.0.1:443"), Some(443));
+        assert_eq!(port(Request::get("wss://a/"), "127.0.0.1:1"), Some(443));
+        assert_eq!(port(Request::get("http://a/"), "127.0.0.1:443"), Some(80));
+        assert_eq!(port(Request::get("/"), "127.0.0.1:443"), None);
+    }
+
+    #[test]
+    fn what_a_trusted_proxy_says_goes_before_the_transport_and_the_request() {
+        let mut call = call(Request::get("/").header("host", "inside:81"))
+            .with_addrs(Some("[::ffff:10.0.0.1]:5".parse().unwrap()), None);
+        assert_eq!(call.client_ip(), Some("10.0.0.1".parse().unwrap()));
+        assert_eq!((call.host(), call.port(), call.is_secure()), (Some("inside"), Some(81), None));
+
+        let client = Some("203.0.113.7".parse().unwrap());
+        let host = Some("example.com".into());
+        call.set_forwarded(Some(Forwarded { client, host, secure: Some(true) }));
+        assert_eq!(call.client_ip(), client);
+        assert_eq!((call.host(), call.port()), (Some("example.com"), Some(443)));
+        assert_eq!(call.peer_addr().unwrap().port(), 5);
+
+        call.set_forwarded(Some(Forwarded::default()));
+        assert_eq!((call.client_ip(), call.host()), (None, Some("inside")));
+    }
+
+    #[test]
+    fn what_is_held_is_let_go_of_by_whoever_takes_it() {
+        let permit = Arc::new(());
+        let mut call = call(Request::get("/"));
+        call.hold(permit.clone());
+        call.hold(permit.clone());
+        let held = call.take_held();
+        assert_eq!(Arc::strong_count(&permit), 3);
+        drop(held);
+        assert_eq!(Arc::strong_count(&permit), 1);
+
+        call.hold(permit.clone());
+        drop(call);
+        assert_eq!(Arc::strong_count(&permit), 1);
     }
 }

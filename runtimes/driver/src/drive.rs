@@ -118,11 +118,8 @@ where
 {
     /// Reads once, as long as there is room for what that may bring.
     fn read(&mut self, state: &mut State, round: &mut Round, cx: &mut Context<'_>) {
-        let reading = state.has_room();
-        if !reading && state.overflow(|config| config.recv_overflow) == Overflow::Close {
-            let now = state.now;
-            state.close_on_overflow(now, "messages come faster than they are received");
-        }
+        // What was read before comes first: else each message received would let in a buffer more.
+        let reading = state.has_room() && !state.unparsed;
         state.set_paused(!reading);
         let Some(transport) = &mut self.transport else { return };
         if self.eof || !reading {
@@ -135,6 +132,7 @@ where
                 self.eof = true;
                 let now = state.now;
                 state.machine.handle_eof(now);
+                state.input_over = true;
             }
             Poll::Ready(Ok(_)) => round.more = true,
             Poll::Ready(Err(error)) => {
@@ -181,8 +179,12 @@ where
     /// Does all that follows from what was read and from what the handler did.
     fn settle(&mut self, state: &mut State, round: &mut Round, cx: &mut Context<'_>) {
         state.asked = false;
-        self.fire_timers(state, cx);
         state.parse_ahead();
+        if !state.has_room() && state.overflow(|config| config.recv_overflow) == Overflow::Close {
+            state.overflow_received();
+        }
+        // After all that was parsed: what arrived may have set a deadline.
+        self.fire_timers(state, cx);
         self.write(state, round, cx);
         self.flush(state, round, cx);
         if state.may_send() {
@@ -321,6 +323,7 @@ impl State {
     fn begin_turn(&mut self, now: Instant) {
         self.now = now;
         self.in_turn = true;
+        self.parked = false;
         buffers::give_back_staging(self.machine.outbound().lend(buffers::lend_staging()));
     }
 
@@ -337,7 +340,8 @@ impl State {
         let to_write =
             !self.transport_over && !round.blocked && self.machine.outbound().has_remaining();
         let to_parse = self.unparsed && self.has_room();
-        self.asked || to_write || to_parse
+        let to_read = !self.transport_over && self.paused && self.has_room();
+        self.asked || to_write || to_parse || to_read
     }
 
     fn set_paused(&mut self, paused: bool) {
@@ -351,9 +355,8 @@ impl State {
     /// Makes room to read into: the thread's own buffer, or, while a frame is arriving that does not
     /// fit it, as much as has arrived so far and twice more, but no more than the frame lacks.
     fn make_room(&mut self) {
-        if self.inbound.is_empty() && self.inbound.capacity() < buffers::READ_LEN {
-            self.inbound = buffers::lend_read();
-        } else if self.inbound.capacity() - self.inbound.len() < MIN_READ_LEN {
+        buffers::renew_read(&mut self.inbound);
+        if self.inbound.capacity() - self.inbound.len() < MIN_READ_LEN {
             let missing = self.machine.missing(&self.inbound);
             let missing = usize::try_from(missing).unwrap_or(usize::MAX);
             let len = missing.min(self.inbound.len().saturating_mul(3));
@@ -364,6 +367,7 @@ impl State {
     fn fail(&mut self, error: &std::io::Error) {
         let now = self.now;
         self.machine.handle_transport_error(error, now);
+        self.input_over = true;
         self.unparsed = true;
     }
 
@@ -371,6 +375,7 @@ impl State {
     fn transport_ended(&mut self) {
         let now = self.now;
         self.machine.handle_eof(now);
+        self.input_over = true;
         self.transport_over = true;
         self.unparsed = true;
         self.parse_ahead();

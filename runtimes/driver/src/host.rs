@@ -13,7 +13,7 @@ use http::StatusCode;
 use sockless::handshake::{HeadError, ServerHandshake, encode_response};
 use sockless::{CloseCode, CloseReason, Instant};
 
-use crate::call::Call;
+use crate::call::{Call, Held};
 use crate::drive::Drive;
 use crate::exchange::{Exchange, Input};
 use crate::io::{Io, Runtime};
@@ -45,7 +45,7 @@ struct Connections {
     shutting_down: bool,
     killed: bool,
     /// Who waits for the number of connections to fall.
-    waiter: Option<Waker>,
+    waiters: Vec<Waker>,
 }
 
 /// How far a connection has come.
@@ -81,14 +81,16 @@ impl Host {
         transport: Box<dyn Io>,
         peer: Option<SocketAddr>,
         local: Option<SocketAddr>,
-    ) -> impl Future<Output = ()> + Send + 'static {
+    ) -> impl Future<Output = ()> + Send + use<> {
         let inner = self.inner.clone();
         let id = inner.lock().add();
         let membership = Membership { inner, id };
         async move {
             let opening = Box::pin(membership.open(transport, peer, local));
-            if let Some(drive) = membership.unless_killed(opening).await.flatten() {
+            if let Some((drive, held)) = membership.unless_killed(opening).await.flatten() {
                 drive.await;
+                // What the guards gave out counts to the connection's end, whoever has its call.
+                drop(held);
             }
         }
     }
@@ -116,15 +118,16 @@ impl Host {
     }
 
     fn begin_shutdown(&self) -> usize {
-        let sessions = {
+        // Counted before the first is closed: one may end while the next is being told.
+        let (open, sessions) = {
             let mut connections = self.inner.lock();
             connections.shutting_down = true;
-            connections.sessions()
+            (connections.open.len(), connections.sessions())
         };
         for session in &sessions {
             session.close(CloseReason::new(CloseCode::GOING_AWAY, "the server is shutting down"));
         }
-        self.connections()
+        open
     }
 
     /// Terminates what is left, and says how much that was.
@@ -147,13 +150,15 @@ impl Host {
         left
     }
 
-    /// Ready once there are fewer than `count` connections. One task may wait at a time.
+    /// Ready once there are fewer than `count` connections.
     pub(crate) fn poll_fewer_than(&self, count: usize, cx: &Context<'_>) -> Poll<()> {
         let mut connections = self.inner.lock();
         if connections.open.len() < count {
             return Poll::Ready(());
         }
-        connections.waiter = Some(cx.waker().clone());
+        if !connections.waiters.iter().any(|waiter| waiter.will_wake(cx.waker())) {
+            connections.waiters.push(cx.waker().clone());
+        }
         Poll::Pending
     }
 }
@@ -219,7 +224,7 @@ impl Membership {
         transport: Box<dyn Io>,
         peer: Option<SocketAddr>,
         local: Option<SocketAddr>,
-    ) -> Option<ServerDrive> {
+    ) -> Option<(ServerDrive, Held)> {
         let Inner { service, runtime, .. } = &*self.inner;
         let config = service.config();
         let now = runtime.now();
@@ -229,7 +234,8 @@ impl Membership {
         let answer = match read_request(&mut exchange, &mut handshake).await {
             Ok(_) if self.is_shutting_down() => Answer::Respond(unavailable()),
             Ok(request) => {
-                let call = Call::new(request).with_addrs(peer, local);
+                let call = Call::new(request);
+                let call = call.with_addrs(peer, local).with_received_at(runtime.now());
                 match answer(&**service, &mut exchange, call).await {
                     Answer::Upgrade(_) if self.is_shutting_down() => Answer::Respond(unavailable()),
                     answer => answer,
@@ -241,7 +247,10 @@ impl Membership {
             }
         };
         match answer {
-            Answer::Upgrade(upgrade) => Some(self.start(exchange, handshake, upgrade)),
+            Answer::Upgrade(mut upgrade) => {
+                let held = upgrade.call.take_held();
+                Some((self.start(exchange, handshake, upgrade), held))
+            }
             Answer::Respond(response) => {
                 let deadline = runtime.now() + config.opening_timeout;
                 if let Err(error) = respond(exchange, &response, deadline).await {
@@ -295,11 +304,12 @@ impl Membership {
 
 impl Drop for Membership {
     fn drop(&mut self) {
-        let mut connections = self.inner.lock();
-        connections.open.remove(&self.id);
-        if let Some(waker) = connections.waiter.take() {
-            waker.wake();
-        }
+        let waiters = {
+            let mut connections = self.inner.lock();
+            connections.open.remove(&self.id);
+            std::mem::take(&mut connections.waiters)
+        };
+        waiters.into_iter().for_each(Waker::wake);
     }
 }
 

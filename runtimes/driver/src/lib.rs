@@ -26,7 +26,7 @@ mod shared;
 mod stream;
 mod typed;
 
-pub use call::Call;
+pub use call::{Authority, Call, Forwarded, Held, ParamError};
 pub use client::{Connect, ConnectError, Connected, Dial};
 pub use host::{Host, ShutdownReport};
 pub use io::{Clock, Io, Runtime, Spawn, Timer};

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use bytes::{Buf, BytesMut};
 use bytestring::ByteString;
 use sockless::{
-    Cause, Closed, Config, Connection, Event, Frame, Instant, Message, Negotiated, Outbound, Party,
-    Piece, ProtocolError, RawConnection, Transport,
+    Cause, CloseReason, Closed, Config, Connection, Event, Frame, Instant, Message, Negotiated,
+    Outbound, Party, Piece, ProtocolError, RawConnection, Transport,
 };
 
 /// What an application receives.
@@ -141,6 +141,14 @@ impl Machine {
         }
     }
 
+    /// Says nothing more after `reason`; a connection of frames has none to give.
+    pub(crate) fn close(&mut self, reason: CloseReason, now: Instant) {
+        match self {
+            Self::Messages(connection) => connection.close(reason, now),
+            Self::Raw(raw) => raw.finish(now),
+        }
+    }
+
     pub(crate) fn abort(&mut self, now: Instant) {
         match self {
             Self::Messages(connection) => connection.abort(now),
@@ -190,6 +198,11 @@ impl RawMachine {
             connection.abort(now);
         }
         connection
+    }
+
+    /// Whether frames may be sent.
+    pub(crate) fn is_open(&self) -> bool {
+        !self.ended
     }
 
     /// Says nothing more: what is queued goes out, then the writing half is shut down.

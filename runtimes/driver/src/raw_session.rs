@@ -5,11 +5,11 @@ use std::future::poll_fn;
 use std::sync::Arc;
 use std::task::Poll;
 
-use sockless::{Closed, Config, Frame, SendError};
+use sockless::{Closed, Config, Frame, Overflow, SendError};
 
 use crate::call::Call;
 use crate::machine::{Item, Machine};
-use crate::session::{Session, Waiting, poll_flushed};
+use crate::session::{NOT_READ, Session, Waiting, poll_flushed};
 use crate::shared::{Shared, Wait};
 
 /// A session of frames: masking and the rules of a frame's header, nothing automatic.
@@ -67,12 +67,25 @@ impl RawSession {
             if let Some(closed) = &state.closed {
                 return Poll::Ready(Err(RawSendError::Closed(closed.clone())));
             }
-            if !state.machine.is_writable() {
+            let writable = state.machine.is_writable();
+            match &mut state.machine {
+                Machine::Raw(raw) if raw.is_open() => {
+                    if let Some(frame) = frame.take_if(|_| writable) {
+                        raw.connection.send(frame).map_err(RawSendError::Invalid)?;
+                    }
+                }
+                // Ended, and how will be known when the driver has looked.
+                _ => {
+                    state.waiters.wait(Wait::Closed, &mut waiting.slot, cx);
+                    return Poll::Pending;
+                }
+            }
+            if !writable {
+                if state.overflow(|config| config.send_overflow) == Overflow::Close {
+                    state.close_on_overflow(self.shared.runtime.now(), NOT_READ);
+                }
                 state.waiters.wait(Wait::Room, &mut waiting.slot, cx);
                 return Poll::Pending;
-            }
-            if let (Machine::Raw(raw), Some(frame)) = (&mut state.machine, frame.take()) {
-                raw.connection.send(frame).map_err(RawSendError::Invalid)?;
             }
             state.ask_driver();
             Poll::Ready(Ok(()))

@@ -75,9 +75,9 @@ impl Upgrade {
         F: FnOnce(Session) -> Fut + Send + 'static,
         Fut: Future<Output: Outcome> + Send + 'static,
     {
+        // Called inside of the future: a handler that panics at once panics where it is caught.
         let run = move |session| -> BoxFuture<'static, _> {
-            let running = handler(session);
-            Box::pin(async { running.await.into_result() })
+            Box::pin(async { handler(session).await.into_result() })
         };
         Self::new(call, request, config, Handler::Messages(Box::new(run)))
     }
@@ -89,8 +89,7 @@ impl Upgrade {
         Fut: Future<Output: Outcome> + Send + 'static,
     {
         let run = move |session| -> BoxFuture<'static, _> {
-            let running = handler(session);
-            Box::pin(async { running.await.into_result() })
+            Box::pin(async { handler(session).await.into_result() })
         };
         Self::new(call, request, config, Handler::Raw(Box::new(run)))
     }
@@ -109,6 +108,11 @@ impl Upgrade {
     /// The call that was granted.
     pub fn call(&self) -> &Call {
         &self.call
+    }
+
+    /// The settings that the session starts with.
+    pub fn config(&self) -> &Config {
+        &self.config
     }
 }
 

@@ -28,7 +28,8 @@ use crate::shared::{Shared, Slot, Wait};
 /// its handles is dropped: either way what was sent is flushed and the connection closed with 1000.
 ///
 /// ```
-/// use sockless_driver::{Closed, Session};
+/// use sockless::Closed;
+/// use sockless_driver::Session;
 ///
 /// async fn echo(mut session: Session) -> Result<(), Closed> {
 ///     loop {
@@ -183,12 +184,14 @@ pub struct Sender {
     call: Arc<Call>,
     /// Where the sink waits.
     slot: Slot,
+    /// What the sink has taken and could not send at once.
+    unsent: Option<Message>,
 }
 
 impl Sender {
     fn new(shared: Arc<Shared>, call: Arc<Call>) -> Self {
         shared.add_handle();
-        Self { shared, call, slot: Slot::default() }
+        Self { shared, call, slot: Slot::default(), unsent: None }
     }
 
     /// Sends a message, waiting while [`Config::high_water`] bytes or more are on their way.
@@ -316,6 +319,19 @@ impl Sender {
             Machine::Messages(connection) => connection.round_trip(),
             Machine::Raw(_) => None,
         }
+    }
+}
+
+impl Sender {
+    /// Sends what the sink has taken and not sent.
+    fn poll_unsent(&mut self, cx: &Context<'_>) -> Poll<Result<(), Closed>> {
+        let Self { shared, slot, unsent, .. } = self;
+        if unsent.is_none() {
+            return Poll::Ready(Ok(()));
+        }
+        let sent = ready!(poll_send(shared, slot, unsent, cx));
+        *unsent = None;
+        Poll::Ready(sent)
     }
 }
 
@@ -466,30 +482,30 @@ impl Sink<Message> for Sender {
     type Error = Closed;
 
     fn poll_ready(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Closed>> {
+        ready!(self.poll_unsent(cx))?;
         let Self { shared, slot, .. } = &mut *self;
         poll_room(shared, slot, cx)
     }
 
-    fn start_send(self: Pin<&mut Self>, message: Message) -> Result<(), Closed> {
-        let mut state = self.shared.lock();
-        if let Some(closed) = &state.closed {
-            return Err(closed.clone());
-        }
-        if let Machine::Messages(connection) = &mut state.machine {
-            // Refused only while the session is closing, which `poll_flush` reports when it is over.
-            let _ = connection.send(message);
-        }
-        state.ask_driver();
+    fn start_send(mut self: Pin<&mut Self>, message: Message) -> Result<(), Closed> {
+        // Since the sink was ready, the session may have begun to close, or another message to be
+        // written: then this one waits here until it is sent or the end is known.
+        self.unsent = match self.try_send(message) {
+            Ok(()) => None,
+            Err(error) => Some(error.into_message()),
+        };
         Ok(())
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Closed>> {
+        ready!(self.poll_unsent(cx))?;
         let Self { shared, slot, .. } = &mut *self;
         let target = shared.lock().machine.outbound().queued();
         poll_flushed(shared, slot, target, cx)
     }
 
     fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Closed>> {
+        ready!(self.poll_unsent(cx))?;
         self.close(CloseCode::NORMAL);
         let Self { shared, slot, .. } = &mut *self;
         shared.poll_closed(slot, cx).map(|_| Ok(()))
@@ -523,6 +539,9 @@ impl Sink<Message> for Session {
         Pin::new(&mut self.sender).poll_close(cx)
     }
 }
+
+/// What a peer is told that lets the outgoing queue overflow.
+pub(crate) const NOT_READ: &str = "the peer does not read what it is sent";
 
 /// A place among the waiters that is given up with the future that holds it.
 pub(crate) struct Waiting<'a> {
@@ -566,7 +585,7 @@ fn poll_send(
             state.waiters.wait(Wait::Room, slot, cx);
             return Poll::Pending;
         }
-        state.close_on_overflow(shared.runtime.now(), "the peer does not read what it is sent");
+        state.close_on_overflow(shared.runtime.now(), NOT_READ);
     }
     if let Some(closed) = &state.closed {
         return Poll::Ready(Err(closed.clone()));

@@ -39,6 +39,8 @@ pub(crate) struct State {
     pub(crate) writing: bool,
     /// Nobody will receive any more: what comes is dropped.
     pub(crate) deaf: bool,
+    /// Nothing more will be read.
+    pub(crate) input_over: bool,
     /// How many of the bytes that were ever queued the transport has taken and flushed.
     pub(crate) flushed: u64,
     /// The transport is gone.
@@ -46,8 +48,10 @@ pub(crate) struct State {
     /// The driver is to end at once, and its handler with it.
     pub(crate) killed: bool,
     pub(crate) closed: Option<Closed>,
-    /// The driver, while it is parked.
+    /// The driver's task, as it last parked.
     driver: Option<Waker>,
+    /// The driver is parked, and nobody has woken it for what was asked of it since.
+    pub(crate) parked: bool,
     receiver: Option<Waker>,
     pub(crate) waiters: Waiters,
     /// How many handles there are, where the last one to go closes the session.
@@ -74,11 +78,13 @@ impl Shared {
             paused: false,
             writing: false,
             deaf: false,
+            input_over: false,
             flushed: 0,
             transport_over: false,
             killed: false,
             closed: None,
             driver: None,
+            parked: false,
             receiver: None,
             waiters: Waiters::default(),
             handles: close_when_unused.then_some(0),
@@ -102,10 +108,7 @@ impl Shared {
     }
 
     pub(crate) fn close(&self, reason: CloseReason) {
-        self.command(|machine, now| match machine {
-            Machine::Messages(connection) => connection.close(reason, now),
-            Machine::Raw(raw) => raw.finish(now),
-        });
+        self.command(|machine, now| machine.close(reason, now));
     }
 
     pub(crate) fn reconfigure(&self, change: impl FnOnce(Config) -> Config) {
@@ -128,8 +131,12 @@ impl Shared {
 
     /// Ends the driver and drops its handler.
     pub(crate) fn kill(&self) {
-        self.lock().killed = true;
-        self.terminate();
+        let now = self.runtime.now();
+        let mut state = self.lock();
+        state.killed = true;
+        state.machine.abort(now);
+        state.unparsed = true;
+        state.ask_driver();
     }
 
     /// Puts messages on top of frames; what was not received is read again.
@@ -228,7 +235,7 @@ impl State {
             return Some(item);
         }
         // Outside of the driver's turn `now` may be long past, and the driver reads ahead anyway.
-        if (self.in_turn || self.transport_over) && self.unparsed {
+        if (self.in_turn || self.transport_over) && self.unparsed && !self.deaf {
             return self.parse();
         }
         None
@@ -251,7 +258,8 @@ impl State {
     /// Reads ahead what the handler has not taken, as far as there is room, so that pings, Close
     /// frames and the end are noticed.
     pub(crate) fn parse_ahead(&mut self) {
-        while self.unparsed && self.has_room() {
+        // Once nothing more comes, what is left is as good as held already.
+        while self.unparsed && (self.has_room() || self.input_over) {
             let Some(item) = self.parse() else { return };
             if self.deaf {
                 continue;
@@ -276,17 +284,26 @@ impl State {
 
     /// A queue is full, and its setting says not to wait.
     pub(crate) fn close_on_overflow(&mut self, now: Instant, why: &'static str) {
-        if let Machine::Messages(connection) = &mut self.machine {
-            connection.close((CloseCode::TRY_AGAIN_LATER, why), now);
-        }
+        self.machine.close((CloseCode::TRY_AGAIN_LATER, why).into(), now);
         self.unparsed = true;
         self.ask_driver();
     }
 
-    /// Whether more may be read ahead.
+    /// The queue of what was read ahead is full, and its setting says not to wait: it closes, and drops
+    /// what comes from now on, so that the handshake gets through.
+    pub(crate) fn overflow_received(&mut self) {
+        self.deaf = true;
+        let now = self.now;
+        self.close_on_overflow(now, "messages come faster than they are received");
+    }
+
+    /// Whether more may be read ahead: always, where it would not be kept.
     #[inline]
     pub(crate) fn has_room(&self) -> bool {
-        self.queue.is_empty() || self.queued < self.machine.config().read_ahead
+        self.queue.is_empty()
+            || self.queued < self.machine.config().read_ahead
+            || self.deaf
+            || self.closed.is_some()
     }
 
     /// Whether the task of `waker` waits to receive.
@@ -316,13 +333,19 @@ impl State {
     #[inline]
     pub(crate) fn ask_driver(&mut self) {
         self.asked = true;
-        if let Some(waker) = self.driver.take() {
-            waker.wake();
+        if std::mem::take(&mut self.parked)
+            && let Some(waker) = &self.driver
+        {
+            waker.wake_by_ref();
         }
     }
 
     pub(crate) fn park_driver(&mut self, waker: &Waker) {
-        self.driver = Some(waker.clone());
+        self.parked = true;
+        match &mut self.driver {
+            Some(driver) => driver.clone_from(waker),
+            driver => *driver = Some(waker.clone()),
+        }
         if self.queue.is_empty() && self.queue.capacity() > 0 {
             self.queue = VecDeque::new();
         }
