@@ -28,7 +28,7 @@
 //!     .route("/echo", websocket(echo))
 //!     .route("/chat/{room}", websocket(chat).protocol("chat.v2"))
 //!     .route("/chat/{room}", websocket(old_chat).protocol("chat.v1"))
-//!     .route("/tap", websocket_raw(tap))
+//!     .route("/tap/{id:u64}", websocket_raw(tap))
 //!     .nest("/admin", Router::new().guard(require_token).route("/log", websocket(log)))
 //!     .route("/health", respond(|_call| Response::new("ok".into())));
 //!
@@ -36,29 +36,40 @@
 //! /echo (WebSocket)
 //! /chat/{room} (WebSocket: chat.v2)
 //! /chat/{room} (WebSocket: chat.v1)
-//! /tap (raw WebSocket)
+//! /tap/{id:u64} (raw WebSocket)
 //! /admin/log (WebSocket)
 //! /health (GET, HEAD)
 //! ");
 //! ```
 //!
 //! [`Router`] says how paths match, which route takes a call, and what is answered when none does.
+//! [`Selector`] is what a route may ask of a request beside its path, [`Origins`] which pages may open
+//! a WebSocket, [`TrustedProxies`] whose word on the client is taken, and [`guards`] has credentials
+//! and limits.
 
+mod choose;
+pub mod guards;
 mod listing;
 mod origin;
+mod path;
 mod pattern;
+mod proxies;
 mod reject;
 mod route;
 mod router;
 mod scope;
+mod selector;
 mod service;
 mod table;
+mod tree;
 
 pub use listing::{RouteInfo, RouteKind};
 pub use origin::{OriginInvalid, Origins};
+pub use proxies::{ProxyInvalid, TrustedProxies};
 pub use reject::text;
 pub use route::{
     RespondRoute, Route, WebSocketRoute, respond, respond_async, websocket, websocket_raw,
 };
 pub use router::Router;
+pub use selector::Selector;
 pub use table::RouteError;

@@ -4,6 +4,8 @@ use std::fmt;
 
 use http::Method;
 
+use crate::selector::Selector;
+
 /// A route as [`Router::routes`](crate::Router::routes) lists it and a
 /// [`RouteError`](crate::RouteError) names it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -12,6 +14,7 @@ pub struct RouteInfo {
     pub(crate) kind: RouteKind,
     pub(crate) protocols: Vec<String>,
     pub(crate) methods: Vec<Method>,
+    pub(crate) selectors: Vec<Selector>,
 }
 
 impl RouteInfo {
@@ -34,6 +37,12 @@ impl RouteInfo {
     pub fn methods(&self) -> &[Method] {
         &self.methods
     }
+
+    /// What else the route needs of a request, the outermost router's selectors first; those of the
+    /// router that is asked are not among them.
+    pub fn selectors(&self) -> &[Selector] {
+        &self.selectors
+    }
 }
 
 impl fmt::Display for RouteInfo {
@@ -47,7 +56,11 @@ impl fmt::Display for RouteInfo {
         if !self.protocols.is_empty() {
             write!(f, ": {}", comma_separated(&self.protocols))?;
         }
-        f.write_str(")")
+        f.write_str(")")?;
+        for (index, selector) in self.selectors.iter().enumerate() {
+            write!(f, "{} {selector}", if index == 0 { " when" } else { " and" })?;
+        }
+        Ok(())
     }
 }
 

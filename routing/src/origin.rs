@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use http::header::{HOST, ORIGIN};
-use http::{HeaderMap, HeaderName, Request};
+use http::header::ORIGIN;
+use sockless_driver::{Authority, Call};
 use thiserror::Error;
 
 /// Which pages may open a WebSocket (RFC 6455 §10.2).
@@ -33,14 +33,13 @@ impl Origins {
         Self(Policy::Any)
     }
 
-    /// Pages from the host and port that the request itself names, in `Host` or in the authority of
-    /// its target. The default.
+    /// Pages from the host and port that the client asked for: [`Call::authority`]. The default.
     ///
     /// Hosts are compared without regard to case, and a port that is not named is 80 for `http` and
-    /// 443 for `https`. The scheme is compared when the request's target names one, as in HTTP/2;
-    /// in HTTP/1.1 it does not. Use [`list`](Self::list) behind a proxy that rewrites `Host`, and in a
-    /// private network, where a foreign page may come under a name that it made lead to this server
-    /// (DNS rebinding).
+    /// 443 for `https`. The scheme is compared where it is known: [`Call::is_secure`]. Behind a proxy
+    /// that rewrites `Host`, tell the router to [trust](crate::Router::trust) it or use
+    /// [`list`](Self::list); use that in a private network too, where a foreign page may come under a
+    /// name that it made lead to this server (DNS rebinding).
     pub fn same_origin() -> Self {
         Self(Policy::SameOrigin)
     }
@@ -74,17 +73,17 @@ impl Origins {
         Ok(Self(Policy::List(list?)))
     }
 
-    /// Whether the policy admits `request`.
-    pub(crate) fn check<B>(&self, request: &Request<B>) -> Result<(), OriginRefused> {
-        if matches!(self.0, Policy::Any) || !request.headers().contains_key(ORIGIN) {
+    /// Whether the policy admits `call`.
+    pub(crate) fn check(&self, call: &Call) -> Result<(), OriginRefused> {
+        if matches!(self.0, Policy::Any) || !call.headers().contains_key(ORIGIN) {
             return Ok(());
         }
-        let text = sole(request.headers(), ORIGIN).ok_or(OriginRefused::NotOne)?;
+        let text = call.header(ORIGIN).ok_or(OriginRefused::NotOne)?;
         let origin = Origin::parse(text).ok_or(OriginRefused::NotOne)?;
         let admitted = match &self.0 {
             Policy::Any => true,
             Policy::List(list) => list.iter().any(|listed| listed.equals(&origin)),
-            Policy::SameOrigin => origin.is_of(request),
+            Policy::SameOrigin => origin.is_of(call),
         };
         match admitted {
             true => Ok(()),
@@ -118,7 +117,7 @@ struct Origin<S> {
 impl<'a> Origin<&'a str> {
     fn parse(text: &'a str) -> Option<Self> {
         let (scheme, authority) = text.split_once("://")?;
-        let (host, port) = split_authority(authority)?;
+        let Authority { host, port } = Authority::parse(authority)?;
         let origin = Self { scheme, host, port };
         let is_letter = |b: u8| b.is_ascii_alphanumeric() || b"+-.".contains(&b);
         let is_scheme =
@@ -130,24 +129,14 @@ impl<'a> Origin<&'a str> {
         Origin { scheme: self.scheme.to_owned(), host: self.host.to_owned(), port: self.port }
     }
 
-    /// Whether a page of this origin and `request` have the same host and port.
-    fn is_of<B>(&self, request: &Request<B>) -> bool {
-        let target = request.uri();
-        let authority = match target.authority() {
-            // It overrides Host (RFC 9112 §3.2.2).
-            Some(authority) => Some(authority.as_str()),
-            None => sole(request.headers(), HOST),
-        };
-        let Some((host, port)) = authority.and_then(split_authority) else {
+    /// Whether a page of this origin and `call` have the same host and port.
+    fn is_of(&self, call: &Call) -> bool {
+        let Some((own, default)) = call.authority().zip(default_port(self.scheme)) else {
             return false;
         };
-        let Some(default) = default_port(self.scheme) else {
-            return false;
-        };
-        let is_secure = |scheme: &str| matches!(scheme, "https" | "wss");
-        self.host.eq_ignore_ascii_case(host)
-            && self.port.unwrap_or(default) == port.unwrap_or(default)
-            && target.scheme_str().is_none_or(|scheme| is_secure(scheme) == (default == 443))
+        self.host.eq_ignore_ascii_case(own.host)
+            && self.port.unwrap_or(default) == own.port.unwrap_or(default)
+            && call.is_secure().is_none_or(|is_secure| is_secure == (default == 443))
     }
 }
 
@@ -165,36 +154,4 @@ fn default_port(scheme: &str) -> Option<u16> {
         s if s.eq_ignore_ascii_case("https") => Some(443),
         _ => None,
     }
-}
-
-/// The host and the port of an authority that is nothing more: no user, no path.
-fn split_authority(authority: &str) -> Option<(&str, Option<u16>)> {
-    // The colons of an IPv6 address stand in brackets.
-    let end = authority.find(']').map_or(0, |bracket| bracket + 1);
-    let (host, port) = match authority[end..].find(':') {
-        Some(colon) => (&authority[..end + colon], &authority[end + colon + 1..]),
-        None => (authority, ""),
-    };
-    let is_host = match host.strip_prefix('[').and_then(|h| h.strip_suffix(']')) {
-        Some(address) => address.parse::<std::net::Ipv6Addr>().is_ok(),
-        None => {
-            let is_letter = |b: u8| b.is_ascii_alphanumeric() || b"-._".contains(&b);
-            !host.is_empty() && host.bytes().all(is_letter)
-        }
-    };
-    let port = match port {
-        // An empty port is the default one (RFC 3986 §3.2.3).
-        "" => None,
-        // The standard parser would take a sign.
-        digits if digits.bytes().all(|b| b.is_ascii_digit()) => Some(digits.parse().ok()?),
-        _ => return None,
-    };
-    is_host.then_some((host, port))
-}
-
-/// The value of a header that is there exactly once, as readable text.
-fn sole(headers: &HeaderMap, name: HeaderName) -> Option<&str> {
-    let mut values = headers.get_all(name).iter();
-    let value = values.next()?;
-    values.next().is_none().then_some(value)?.to_str().ok()
 }

@@ -1,37 +1,84 @@
-//! Paths of routes and paths of requests, brought into one canonical form before they are compared.
-//!
-//! In the canonical form every escape is decoded but `%2F` and `%25`. So two spellings of one path
-//! are equal (RFC 3986 §6.2.2), an encoded slash does not split a segment, and what is still
-//! encoded can be decoded later without ambiguity.
+//! Paths of routes: [`Pattern`], a sequence of [`Segment`]s.
 
-use std::borrow::Cow;
+use std::fmt;
+use std::str::FromStr;
 
 use bytestring::ByteString;
-use percent_encoding::percent_decode_str;
 use thiserror::Error;
 
-/// The path of a route.
+use crate::path::{EscapeError, canonical};
+
+/// The path of a route. An optional segment or the rest may stand at its end only, which
+/// [`check`](Self::check) finds out once nothing more is put before or behind it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Pattern {
     written: String,
-    canonical: String,
+    segments: Vec<Segment>,
+}
+
+/// One segment of a route's path. All fixed text is in canonical form.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Segment {
+    Literal(String),
+    Param {
+        prefix: String,
+        name: ByteString,
+        kind: Option<ParamType>,
+        suffix: String,
+        optional: bool,
+    },
+    /// `*`
+    Wildcard,
+    /// `{*name}` or `{*}`, which matches this segment and all that follow, or nothing.
+    Rest {
+        prefix: String,
+        name: Option<ByteString>,
+    },
+}
+
+/// A type that a parameter's value has to parse as: a name of the standard library's, and whether a
+/// text is one.
+#[derive(Clone, Copy)]
+pub(crate) struct ParamType {
+    pub(crate) name: &'static str,
+    pub(crate) fits: fn(&str) -> bool,
 }
 
 impl Pattern {
-    /// Checks `path` as far as it can be checked alone; the rest is `matchit`'s to refuse.
     pub(crate) fn parse(path: &str) -> Result<Self, PatternError> {
-        if !path.starts_with('/') {
-            return Err(PatternError::SlashMissing);
-        }
-        Ok(Self { written: path.to_owned(), canonical: canonical_pattern(path)? })
+        let written = if path.is_empty() { "/" } else { path };
+        let segments = written.strip_prefix('/').ok_or(PatternError::SlashMissing)?;
+        let segments = segments.split('/').map(Segment::parse).collect::<Result<_, _>>()?;
+        Ok(Self { written: written.to_owned(), segments })
     }
 
-    /// This path beneath `prefix`; `/` beneath a prefix is the prefix itself.
-    pub(crate) fn beneath(&self, prefix: &Self) -> Self {
-        Self {
-            written: join(&prefix.written, &self.written),
-            canonical: join(&prefix.canonical, &self.canonical),
+    /// Whether everything stands where it may.
+    pub(crate) fn check(&self) -> Result<(), PatternError> {
+        if self.segments.len() > MAX_SEGMENTS {
+            return Err(PatternError::TooLong);
         }
+        let (_, before) = self.segments.split_last().expect("a path has a segment");
+        match before.iter().find(|segment| segment.is_last()) {
+            Some(Segment::Rest { .. }) => Err(PatternError::RestNotLast),
+            Some(_) => Err(PatternError::OptionalNotLast),
+            None => Ok(()),
+        }
+    }
+
+    /// This path beneath `prefix`, and how many of its segments are the prefix's. `/` beneath a
+    /// prefix is the prefix itself.
+    pub(crate) fn beneath(&self, prefix: &Self) -> (Self, usize) {
+        if self.is_root() {
+            let own = if prefix.is_root() { 0 } else { prefix.segments.len() };
+            return (prefix.clone(), own);
+        }
+        let stem = prefix.written.strip_suffix('/').unwrap_or(&prefix.written);
+        let written = [stem, &self.written].concat();
+        let mut segments = prefix.segments.clone();
+        segments.pop_if(|last| *last == Segment::empty());
+        let own = segments.len();
+        segments.extend_from_slice(&self.segments);
+        (Self { written, segments }, own)
     }
 
     /// The path as the application wrote it.
@@ -39,41 +86,142 @@ impl Pattern {
         &self.written
     }
 
-    /// The path as `matchit` takes it.
-    pub(crate) fn canonical(&self) -> &str {
-        &self.canonical
+    pub(crate) fn segments(&self) -> &[Segment] {
+        &self.segments
+    }
+
+    /// The names of what is captured, in the order of the path.
+    pub(crate) fn names(&self) -> impl Iterator<Item = Option<&ByteString>> {
+        self.segments.iter().filter_map(|segment| match segment {
+            Segment::Param { name, .. } => Some(Some(name)),
+            Segment::Rest { name, .. } => Some(name.as_ref()),
+            Segment::Literal(_) | Segment::Wildcard => None,
+        })
+    }
+
+    fn is_root(&self) -> bool {
+        self.segments == [Segment::empty()]
     }
 }
 
-/// The canonical form of a request's path; the path itself, not copied, when nothing is escaped.
-pub(crate) fn canonical(path: &str) -> Result<Cow<'_, str>, EscapeError> {
-    if !path.contains('%') {
-        return Ok(Cow::Borrowed(path));
+/// No program has use for more, and what walks a path may go one call deeper for each segment.
+const MAX_SEGMENTS: usize = 256;
+
+impl Segment {
+    fn empty() -> Self {
+        Self::Literal(String::new())
     }
-    let mut out = Vec::with_capacity(path.len());
-    let mut bytes = path.bytes();
-    while let Some(byte) = bytes.next() {
-        if byte != b'%' {
-            out.push(byte);
-            continue;
+
+    /// Whether nothing may follow.
+    fn is_last(&self) -> bool {
+        matches!(self, Self::Rest { .. } | Self::Param { optional: true, .. })
+    }
+
+    fn parse(text: &str) -> Result<Self, PatternError> {
+        if text == "*" {
+            return Ok(Self::Wildcard);
         }
-        let mut digit = || char::from(bytes.next()?).to_digit(16);
-        let high = digit().ok_or(EscapeError::Malformed)?;
-        let low = digit().ok_or(EscapeError::Malformed)?;
-        match (high * 16 + low) as u8 {
-            b'/' => out.extend_from_slice(b"%2F"),
-            b'%' => out.extend_from_slice(b"%25"),
-            decoded => out.push(decoded),
+        let (prefix, rest) = literal(text)?;
+        let Some(rest) = rest else {
+            return Ok(Self::Literal(prefix));
+        };
+        let (inner, rest) = rest.split_once('}').ok_or(PatternError::BracesUnmatched)?;
+        let (suffix, more) = literal(rest)?;
+        if more.is_some() {
+            return Err(PatternError::TwoParams);
+        }
+        match inner.strip_prefix('*') {
+            Some(_) if !suffix.is_empty() => Err(PatternError::RestNotLast),
+            Some("") => Ok(Self::Rest { prefix, name: None }),
+            Some(name) => Ok(Self::Rest { prefix, name: Some(parse_name(name)?) }),
+            None => {
+                let (inner, optional) = match inner.strip_suffix('?') {
+                    Some(inner) => (inner, true),
+                    None => (inner, false),
+                };
+                let (name, kind) = match inner.split_once(':') {
+                    Some((name, kind)) => (name, Some(kind.parse()?)),
+                    None => (inner, None),
+                };
+                Ok(Self::Param { prefix, name: parse_name(name)?, kind, suffix, optional })
+            }
         }
     }
-    let path = String::from_utf8(out).map_err(|_| EscapeError::NotUtf8)?;
-    Ok(Cow::Owned(path))
 }
 
-/// Decodes what the canonical form left encoded in a parameter's value.
-pub(crate) fn decode_value(canonical: &str) -> ByteString {
-    // The canonical form is UTF-8 and its two escapes are ASCII, so nothing is ever replaced.
-    percent_decode_str(canonical).decode_utf8_lossy().as_ref().into()
+/// The fixed text that `text` begins with, and what follows the brace behind it.
+fn literal(text: &str) -> Result<(String, Option<&str>), PatternError> {
+    let mut out = String::new();
+    let mut rest = text;
+    loop {
+        let end = rest.find(['{', '}']).unwrap_or(rest.len());
+        let (fixed, from_brace) = rest.split_at(end);
+        if fixed.contains(['?', '#']) {
+            return Err(PatternError::NotPath);
+        }
+        if fixed.contains('*') {
+            return Err(PatternError::StarInText);
+        }
+        out.push_str(&canonical(fixed)?);
+        rest = match from_brace.as_bytes() {
+            [] => return Ok((out, None)),
+            [a, b, ..] if a == b => &from_brace[2..],
+            [b'{', ..] => return Ok((out, Some(&from_brace[1..]))),
+            _ => return Err(PatternError::BracesUnmatched),
+        };
+        out.push(char::from(from_brace.as_bytes()[0]));
+    }
+}
+
+fn parse_name(name: &str) -> Result<ByteString, PatternError> {
+    let is_valid = |c: char| c.is_alphanumeric() || c == '_' || c == '-';
+    match !name.is_empty() && name.chars().all(is_valid) {
+        true => Ok(name.into()),
+        false => Err(PatternError::NameInvalid),
+    }
+}
+
+/// The types that a path can ask for: those whose text is one segment and has one meaning.
+const TYPES: [ParamType; 13] = [
+    ParamType { name: "bool", fits: parses::<bool> },
+    ParamType { name: "i8", fits: parses::<i8> },
+    ParamType { name: "i16", fits: parses::<i16> },
+    ParamType { name: "i32", fits: parses::<i32> },
+    ParamType { name: "i64", fits: parses::<i64> },
+    ParamType { name: "i128", fits: parses::<i128> },
+    ParamType { name: "isize", fits: parses::<isize> },
+    ParamType { name: "u8", fits: parses::<u8> },
+    ParamType { name: "u16", fits: parses::<u16> },
+    ParamType { name: "u32", fits: parses::<u32> },
+    ParamType { name: "u64", fits: parses::<u64> },
+    ParamType { name: "u128", fits: parses::<u128> },
+    ParamType { name: "usize", fits: parses::<usize> },
+];
+
+fn parses<T: FromStr>(text: &str) -> bool {
+    text.parse::<T>().is_ok()
+}
+
+impl FromStr for ParamType {
+    type Err = PatternError;
+
+    fn from_str(name: &str) -> Result<Self, PatternError> {
+        TYPES.into_iter().find(|kind| kind.name == name).ok_or(PatternError::TypeUnknown)
+    }
+}
+
+impl PartialEq for ParamType {
+    fn eq(&self, other: &Self) -> bool {
+        self.name == other.name
+    }
+}
+
+impl Eq for ParamType {}
+
+impl fmt::Debug for ParamType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name)
+    }
 }
 
 /// Why a path cannot be a route's.
@@ -89,137 +237,129 @@ pub(crate) enum PatternError {
     NameInvalid,
     #[error("a query or a fragment is not part of a path")]
     NotPath,
+    #[error("{{name?}} stands at the end of a path")]
+    OptionalNotLast,
+    #[error("{{*rest}} stands at the end of a path")]
+    RestNotLast,
     #[error("a path begins with /")]
     SlashMissing,
-}
-
-/// Why a path cannot be decoded.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
-pub(crate) enum EscapeError {
-    #[error("the path has a % that two hexadecimal digits do not follow")]
-    Malformed,
-    #[error("the path is not UTF-8 when its escapes are decoded")]
-    NotUtf8,
-}
-
-fn join(prefix: &str, path: &str) -> String {
-    match path {
-        "/" => prefix.to_owned(),
-        _ => [prefix.strip_suffix('/').unwrap_or(prefix), path].concat(),
-    }
-}
-
-fn canonical_pattern(path: &str) -> Result<String, PatternError> {
-    let mut out = String::with_capacity(path.len());
-    let mut rest = path;
-    while let Some(brace) = rest.find(['{', '}']) {
-        push_literal(&mut out, &rest[..brace])?;
-        rest = &rest[brace..];
-        let taken =
-            if rest.starts_with("{{") || rest.starts_with("}}") { 2 } else { parameter_len(rest)? };
-        out.push_str(&rest[..taken]);
-        rest = &rest[taken..];
-    }
-    push_literal(&mut out, rest)?;
-    Ok(out)
-}
-
-fn push_literal(out: &mut String, literal: &str) -> Result<(), PatternError> {
-    if literal.contains(['?', '#']) {
-        return Err(PatternError::NotPath);
-    }
-    // A brace that was escaped with % stands for itself, which matchit writes doubled.
-    let literal = canonical(literal)?.replace('{', "{{").replace('}', "}}");
-    out.push_str(&literal);
-    Ok(())
-}
-
-/// The length of the parameter that `rest` begins with.
-fn parameter_len(rest: &str) -> Result<usize, PatternError> {
-    let inner = rest.strip_prefix('{').and_then(|rest| rest.split_once('}'));
-    let (inner, _) = inner.ok_or(PatternError::BracesUnmatched)?;
-    let name = inner.strip_prefix('*').unwrap_or(inner);
-    // Narrower than matchit, to leave room for types and options behind the name.
-    let is_valid = |c: char| c.is_alphanumeric() || c == '_' || c == '-';
-    if name.is_empty() || !name.chars().all(is_valid) {
-        return Err(PatternError::NameInvalid);
-    }
-    Ok(inner.len() + 2)
+    #[error("* stands alone in its segment, and is written %2A where it is meant literally")]
+    StarInText,
+    #[error("a path has at most {MAX_SEGMENTS} segments")]
+    TooLong,
+    #[error("a segment holds at most one parameter")]
+    TwoParams,
+    #[error(
+        "a parameter's type is bool or an integer of the standard library's, as in {{name:u64}}"
+    )]
+    TypeUnknown,
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    #[test]
-    fn a_path_without_escapes_is_not_copied() {
-        assert!(matches!(canonical("/a/b+c"), Ok(Cow::Borrowed("/a/b+c"))));
+    fn literal(text: &str) -> Segment {
+        Segment::Literal(text.to_owned())
     }
 
-    #[test]
-    fn spellings_of_one_path_have_one_canonical_form() {
-        assert_eq!(canonical("/%63h%61t").unwrap(), "/chat");
-        assert_eq!(canonical("/a%2fb").unwrap(), canonical("/a%2Fb").unwrap());
-        assert_eq!(canonical("/caf%C3%A9").unwrap(), "/café");
-    }
-
-    #[test]
-    fn an_encoded_percent_is_decoded_once_and_last() {
-        assert_eq!(canonical("/%252F").unwrap(), "/%252F");
-        assert_eq!(decode_value("%252F"), "%2F");
-        assert_eq!(decode_value("a%2Fb"), "a/b");
-    }
-
-    #[test]
-    fn a_malformed_escape_is_an_error_wherever_it_stands() {
-        for path in ["/%", "/%4", "/%zz", "/a%u0041", "/%+1", "/%4é"] {
-            assert_eq!(canonical(path), Err(EscapeError::Malformed), "{path}");
+    fn param(prefix: &str, name: &str, suffix: &str) -> Segment {
+        Segment::Param {
+            prefix: prefix.to_owned(),
+            name: name.into(),
+            kind: None,
+            suffix: suffix.to_owned(),
+            optional: false,
         }
-        assert_eq!(canonical("/%ff"), Err(EscapeError::NotUtf8));
+    }
+
+    #[test]
+    fn a_path_is_a_sequence_of_segments() {
+        let pattern = Pattern::parse("/a/v{id}.json/*/{n:u8?}").unwrap();
+        let optional = Segment::Param {
+            prefix: String::new(),
+            name: "n".into(),
+            kind: Some("u8".parse().unwrap()),
+            suffix: String::new(),
+            optional: true,
+        };
+        let expected = [literal("a"), param("v", "id", ".json"), Segment::Wildcard, optional];
+        assert_eq!(pattern.segments(), expected);
+        assert_eq!(pattern.names().flatten().collect::<Vec<_>>(), ["id", "n"]);
+    }
+
+    #[test]
+    fn the_rest_may_have_a_prefix_and_no_name() {
+        for (path, prefix, name) in [
+            ("/{*}", "", None),
+            ("/{*rest}", "", Some(ByteString::from("rest"))),
+            ("/pre{*rest}", "pre", Some(ByteString::from("rest"))),
+        ] {
+            let rest = Segment::Rest { prefix: prefix.to_owned(), name };
+            assert_eq!(Pattern::parse(path).unwrap().segments(), [rest]);
+        }
     }
 
     #[test]
     fn an_escaped_brace_in_a_route_is_a_literal() {
-        let pattern = Pattern::parse("/%7Bx%7D/{{y}}/{z}").unwrap();
-        assert_eq!(pattern.canonical(), "/{{x}}/{{y}}/{z}");
-        assert_eq!(pattern.written(), "/%7Bx%7D/{{y}}/{z}");
+        let pattern = Pattern::parse("/%7Bx%7D/{{y}}/{{{z}}}/%2A%3F").unwrap();
+        let expected = [literal("{x}"), literal("{y}"), param("{", "z", "}"), literal("*?")];
+        assert_eq!(pattern.segments(), expected);
+        assert_eq!(pattern.written(), "/%7Bx%7D/{{y}}/{{{z}}}/%2A%3F");
     }
 
     #[test]
     fn what_is_no_path_is_refused() {
         use PatternError::*;
+        let long = "/x".repeat(MAX_SEGMENTS + 1);
         for (path, error) in [
-            ("", SlashMissing),
             ("chat", SlashMissing),
             ("/{", BracesUnmatched),
             ("/}", BracesUnmatched),
             ("/a}b", BracesUnmatched),
+            ("/{a/b}", BracesUnmatched),
             ("/{}", NameInvalid),
-            ("/{*}", NameInvalid),
-            ("/{id:int}", NameInvalid),
-            ("/{id?}", NameInvalid),
+            ("/{?}", NameInvalid),
+            ("/{:u8}", NameInvalid),
+            ("/{* }", NameInvalid),
+            ("/{*rest?}", NameInvalid),
+            ("/{id:int}", TypeUnknown),
+            ("/{id:}", TypeUnknown),
+            ("/{a}{b}", TwoParams),
+            ("/{id?}/x", OptionalNotLast),
+            ("/{*rest}/x", RestNotLast),
+            ("/{*rest}.js", RestNotLast),
+            ("/a*", StarInText),
+            ("/**", StarInText),
             ("/a?b", NotPath),
             ("/a#b", NotPath),
+            ("/{id}?b", NotPath),
             ("/%4", Escape(EscapeError::Malformed)),
+            (&long, TooLong),
         ] {
-            assert_eq!(Pattern::parse(path), Err(error), "{path}");
+            let checked = Pattern::parse(path).and_then(|pattern| pattern.check());
+            assert_eq!(checked, Err(error), "{path}");
         }
     }
 
     #[test]
     fn a_path_is_joined_to_its_prefix_by_one_slash() {
-        for (prefix, path, joined) in [
-            ("/admin", "/log", "/admin/log"),
-            ("/admin/", "/log", "/admin/log"),
-            ("/admin", "/", "/admin"),
-            ("/admin/", "/", "/admin/"),
-            ("/", "/log", "/log"),
-            ("/", "/", "/"),
+        for (prefix, path, joined, own) in [
+            ("/admin", "/log", "/admin/log", 1),
+            ("/admin/", "/log", "/admin/log", 1),
+            ("/admin", "/", "/admin", 1),
+            ("/admin", "", "/admin", 1),
+            ("/admin/", "/", "/admin/", 2),
+            ("/", "/log", "/log", 0),
+            ("", "/log", "/log", 0),
+            ("/", "/", "/", 0),
+            ("/", "/log/", "/log/", 0),
         ] {
             let prefix = Pattern::parse(prefix).unwrap();
             let path = Pattern::parse(path).unwrap();
-            assert_eq!(path.beneath(&prefix).written(), joined);
-            assert_eq!(path.beneath(&prefix).canonical(), joined);
+            let (path, prefix_len) = path.beneath(&prefix);
+            assert_eq!((path.written(), prefix_len), (joined, own));
+            assert_eq!(path, Pattern::parse(joined).unwrap());
         }
     }
 }

@@ -7,7 +7,7 @@ use sockless::handshake::UpgradeError;
 
 use crate::listing::comma_separated;
 use crate::origin::OriginRefused;
-use crate::pattern::EscapeError;
+use crate::path::EscapeError;
 
 /// A response of plain text: what a guard refuses with, what a health check says.
 ///
@@ -34,6 +34,7 @@ pub(crate) enum Rejection {
     OriginRefused(OriginRefused),
     PathInvalid(EscapeError),
     ProtocolNotServed { offered: bool, served: Vec<String> },
+    QueryLacks { selector: String },
 }
 
 impl Rejection {
@@ -46,6 +47,9 @@ impl Rejection {
             Self::OriginRefused(error) => text(StatusCode::FORBIDDEN, format!("{error}\n")),
             Self::PathInvalid(error) => text(StatusCode::BAD_REQUEST, format!("{error}\n")),
             Self::ProtocolNotServed { offered, served } => protocol_not_served(*offered, served),
+            Self::QueryLacks { selector } => {
+                text(StatusCode::BAD_REQUEST, format!("this path needs more: {selector}\n"))
+            }
         }
     }
 }

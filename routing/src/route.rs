@@ -10,6 +10,8 @@ use sockless::handshake::UpgradeRequest;
 use sockless_driver::{BoxFuture, Call, Outcome, RawSession, Session, Upgrade};
 
 use crate::listing::RouteKind;
+use crate::scope::Scope;
+use crate::selector::Selector;
 
 /// Serves upgrade requests with `handler`, which gets a session of messages.
 ///
@@ -65,7 +67,7 @@ where
 /// let router = Router::new()
 ///     .route("/health", respond(|_call| Response::new("ok".into())))
 ///     .route("/hello/{name}", respond(|call| {
-///         let name = call.param("name").unwrap_or("nobody");
+///         let name = call.param_str("name").unwrap_or("nobody");
 ///         Response::new(format!("hello {name}").into())
 ///     }));
 /// ```
@@ -106,7 +108,7 @@ pub struct WebSocketRoute {
     kind: RouteKind,
     open: Open,
     protocols: Vec<String>,
-    config: Option<Arc<Config>>,
+    scope: Scope,
 }
 
 impl WebSocketRoute {
@@ -126,7 +128,47 @@ impl WebSocketRoute {
 
     /// Settings for this route alone, instead of its router's.
     pub fn config(mut self, config: Config) -> Self {
-        self.config = Some(Arc::new(config));
+        self.scope.config = Some(Arc::new(config));
+        self
+    }
+
+    /// Changes the settings for this route alone: what `change` leaves as it is stays the router's.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// use sockless::Config;
+    /// use sockless_driver::Session;
+    /// use sockless_routing::{Router, websocket};
+    ///
+    /// async fn chat(session: Session) {}
+    /// async fn upload(session: Session) {}
+    ///
+    /// let router = Router::new()
+    ///     .websockets(Config::default().ping_interval(Duration::from_secs(30)))
+    ///     .route("/chat", websocket(chat))
+    ///     .route("/upload", websocket(upload).configure(|config| config.max_message_len(1 << 30)));
+    /// ```
+    pub fn configure(mut self, change: impl Fn(Config) -> Config + Send + Sync + 'static) -> Self {
+        self.scope.add_change(change);
+        self
+    }
+
+    /// Serves requests that `selector` selects, and no others; see
+    /// [`Router::when`](crate::Router::when).
+    pub fn when(mut self, selector: Selector) -> Self {
+        self.scope.selectors.add(selector);
+        self
+    }
+
+    /// Asks `guard` about each call of this route, after those of its routers; see
+    /// [`Router::guard`](crate::Router::guard).
+    pub fn guard<F, Fut>(mut self, guard: F) -> Self
+    where
+        F: Fn(Call) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<Call, Response<Bytes>>> + Send + 'static,
+    {
+        self.scope.add_guard(guard);
         self
     }
 
@@ -134,7 +176,7 @@ impl WebSocketRoute {
         kind: RouteKind,
         open: impl Fn(Call, UpgradeRequest, Arc<Config>) -> Upgrade + Send + Sync + 'static,
     ) -> Self {
-        Self { kind, open: Arc::new(open), protocols: Vec::new(), config: None }
+        Self { kind, open: Arc::new(open), protocols: Vec::new(), scope: Scope::default() }
     }
 }
 
@@ -143,7 +185,7 @@ impl fmt::Debug for WebSocketRoute {
         f.debug_struct("WebSocketRoute")
             .field("kind", &self.kind)
             .field("protocols", &self.protocols)
-            .field("config", &self.config)
+            .field("scope", &self.scope)
             .finish_non_exhaustive()
     }
 }
@@ -154,6 +196,7 @@ impl fmt::Debug for WebSocketRoute {
 pub struct RespondRoute {
     responder: Responder,
     methods: Vec<Method>,
+    scope: Scope,
 }
 
 impl RespondRoute {
@@ -169,14 +212,35 @@ impl RespondRoute {
         self
     }
 
+    /// Answers requests that `selector` selects, and no others; see
+    /// [`Router::when`](crate::Router::when).
+    pub fn when(mut self, selector: Selector) -> Self {
+        self.scope.selectors.add(selector);
+        self
+    }
+
+    /// Asks `guard` about each call of this route, after those of its routers; see
+    /// [`Router::guard`](crate::Router::guard).
+    pub fn guard<F, Fut>(mut self, guard: F) -> Self
+    where
+        F: Fn(Call) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<Call, Response<Bytes>>> + Send + 'static,
+    {
+        self.scope.add_guard(guard);
+        self
+    }
+
     fn new(responder: Responder) -> Self {
-        Self { responder, methods: Vec::new() }
+        Self { responder, methods: Vec::new(), scope: Scope::default() }
     }
 }
 
 impl fmt::Debug for RespondRoute {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("RespondRoute").field("methods", &self.methods).finish_non_exhaustive()
+        f.debug_struct("RespondRoute")
+            .field("methods", &self.methods)
+            .field("scope", &self.scope)
+            .finish_non_exhaustive()
     }
 }
 
@@ -187,7 +251,7 @@ pub struct Route {
     pub(crate) kind: RouteKind,
     pub(crate) protocols: Vec<String>,
     pub(crate) methods: Vec<Method>,
-    pub(crate) config: Option<Arc<Config>>,
+    pub(crate) scope: Scope,
     pub(crate) action: Action,
 }
 
@@ -197,7 +261,7 @@ impl From<WebSocketRoute> for Route {
             kind: route.kind,
             protocols: route.protocols,
             methods: vec![Method::GET],
-            config: route.config,
+            scope: route.scope,
             action: Action::Open(route.open),
         }
     }
@@ -213,7 +277,7 @@ impl From<RespondRoute> for Route {
             kind: RouteKind::Respond,
             protocols: Vec::new(),
             methods: route.methods,
-            config: None,
+            scope: route.scope,
             action: Action::Respond(route.responder),
         }
     }

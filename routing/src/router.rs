@@ -11,8 +11,10 @@ use sockless_driver::Call;
 
 use crate::listing::RouteInfo;
 use crate::origin::Origins;
+use crate::proxies::TrustedProxies;
 use crate::route::Route;
 use crate::scope::Scope;
+use crate::selector::Selector;
 use crate::table::{Entry, RouteError, Table, parse};
 
 /// Leads each request to the handler that its path, its method and its subprotocols ask for.
@@ -20,21 +22,43 @@ use crate::table::{Entry, RouteError, Table, parse};
 /// A router is a [`Service`](sockless_driver::Service): a runtime serves it as it is. It is put
 /// together from *routes* ([`route`](Self::route), [`nest`](Self::nest)) and from what holds for all
 /// of them, wherever in the chain it stands: *settings* ([`websockets`](Self::websockets),
-/// [`origins`](Self::origins), [`prefer_server_protocols`](Self::prefer_server_protocols)), *state*
-/// ([`state`](Self::state)) and *guards* ([`guard`](Self::guard)).
+/// [`configure`](Self::configure), [`origins`](Self::origins),
+/// [`prefer_server_protocols`](Self::prefer_server_protocols),
+/// [`ignore_trailing_slash`](Self::ignore_trailing_slash)), *selectors* ([`when`](Self::when)),
+/// *state* ([`state`](Self::state)) and *guards* ([`guard`](Self::guard)).
 ///
 /// # Paths
 ///
-/// `{name}` in a path matches what is not empty and has no `/`, alone in its segment or with a
-/// literal before or behind it (`/v{version}`, `/{name}.json`); `{*rest}`, at the end, matches
-/// everything that is left, if there is something. `{{` and `}}` are braces. Where several paths
-/// match, a literal goes before a parameter; paths that no such rule tells apart, like `/{a}` and
-/// `/{b}` or `/{a}` and `/{*rest}`, conflict. Case and slashes count: `/chat` and `/chat/` are two
-/// paths.
+/// | in a path | matches | captures |
+/// |---|---|---|
+/// | `chat` | itself, case-sensitively | |
+/// | `v{version}`, `{name}.json` | a segment with this fixed text around something | that |
+/// | `{id:u64}` | a segment that parses as a `u64`; so with `bool` and every integer type | it |
+/// | `{room}` | a segment that is not empty | it |
+/// | `{room?}`, at the end | the same, or no segment, or an empty one | it, if it is there |
+/// | `*` | a segment that is not empty | |
+/// | `{*rest}`, `v{*rest}`, `{*}`, at the end | all that is left, even nothing | it, slashes and all, if it has a name |
+///
+/// `{{` and `}}` are braces, and `%2A` is a star. Case and slashes count: `/chat` and `/chat/` are
+/// two paths, unless [`ignore_trailing_slash`](Self::ignore_trailing_slash) is set, and `//` is not
+/// `/`, as whoever filters paths before this server may think otherwise.
 ///
 /// Paths are compared decoded, so `/ch%61t` is `/chat`, in requests and in routes. A `%2F` inside of
 /// a segment does not split it, and `+` is a plus. [`Call::param`] gives parameters decoded. As they
 /// come from the peer they may hold anything, slashes and dots too.
+///
+/// # Which path
+///
+/// Where several paths match, they are compared segment by segment from the left, and the first
+/// difference decides: selectors ([`when`](Self::when)) before none and more of them before fewer; a
+/// literal; a parameter, the one with more fixed text first, then the one with a type; the wildcard;
+/// the rest. At the end of the request's path, a route that ends there goes before one whose slash
+/// is ignored, then an optional segment that is missing, then an empty rest. What is still equal goes
+/// by the order of definition.
+///
+/// A better path without a route that takes the call stands in nobody's way: the next best is tried.
+/// But where a request for a WebSocket has come to a WebSocket, no page answers it, and what is wrong
+/// with its handshake or its origin is final.
 ///
 /// # Which route
 ///
@@ -47,20 +71,24 @@ use crate::table::{Entry, RouteError, Table, parse};
 ///
 /// # What is answered otherwise
 ///
-/// Each answer has one line of plain text that says what was wrong; to HEAD it goes without.
+/// Each answer has one line of plain text that says what was wrong; to HEAD it goes without. Of
+/// several the first in this list, and of two alike that of the better path:
 ///
 /// | status | when |
 /// |---|---|
-/// | 400 | the path cannot be decoded, the handshake is malformed, no offered subprotocol is served |
-/// | 403 | the page's origin is refused |
-/// | 404 | no route has this path |
-/// | 405, with `Allow` | no route at this path answers the method |
+/// | 400 | the path cannot be decoded |
+/// | 400, 403 | the handshake is malformed, or the page's origin is refused |
 /// | 426, with `Upgrade` and `Sec-WebSocket-Version` | only WebSockets are here, and the request asks for none, or for another version |
+/// | 400 | no offered subprotocol is served |
+/// | 405, with `Allow` | no route at this path answers the method |
+/// | 400 | the query lacks what each route at this path needs |
+/// | 404 | no route has this path |
 #[derive(Clone, Default)]
 #[must_use = "a router does nothing until it is served"]
 pub struct Router {
     pub(crate) table: Table,
     pub(crate) scope: Scope,
+    pub(crate) proxies: Option<TrustedProxies>,
 }
 
 impl Router {
@@ -73,8 +101,10 @@ impl Router {
     /// [`websocket_raw`](crate::websocket_raw()), [`respond`](crate::respond()) or
     /// [`respond_async`](crate::respond_async()).
     ///
-    /// Routes may share a path when no request could mean both: WebSockets of different subprotocols
-    /// and at most one without, responses to different methods.
+    /// The empty path is `/`, the place of the router itself. Routes may share a path when no request
+    /// could mean both: WebSockets of different subprotocols and at most one without, responses to
+    /// different methods, routes with different selectors. How parameters are named makes no
+    /// difference: `/{a}` and `/{b}` are one path.
     ///
     /// # Panics
     ///
@@ -99,7 +129,18 @@ impl Router {
         Ok(self)
     }
 
-    /// Adds the routes of `router`, each beneath `prefix`; its route `/` is at the prefix itself.
+    /// Adds the routes of `router`, each beneath `prefix`; its route `/`, or without a path, is at the
+    /// prefix itself.
+    ///
+    /// ```
+    /// use sockless_driver::Session;
+    /// use sockless_routing::{Router, websocket};
+    ///
+    /// async fn chat(session: Session) {}
+    ///
+    /// let router = Router::new().nest("/chat", Router::new().route("", websocket(chat)));
+    /// assert_eq!(router.to_string(), "/chat (WebSocket)\n");
+    /// ```
     ///
     /// They keep their router's settings, and get this router's where theirs has none. Requests pass
     /// this router's guards first. Several routers may be nested under one prefix, and under `/`.
@@ -136,6 +177,38 @@ impl Router {
         self
     }
 
+    /// Changes the settings of this router's WebSockets: what `change` leaves as it is stays what
+    /// [`websockets`](Self::websockets) set here or in an outer router. Changes of outer routers come
+    /// first.
+    pub fn configure(mut self, change: impl Fn(Config) -> Config + Send + Sync + 'static) -> Self {
+        self.scope.add_change(change);
+        self
+    }
+
+    /// Serves requests that `selector` selects, and no others. It stands where the router is nested,
+    /// before what the router's routes add to the path; of several, all have to select.
+    ///
+    /// With selectors of different hosts, routers make virtual servers; with
+    /// [`local_port`](Selector::local_port), an admin's door that is not open to the world.
+    pub fn when(mut self, selector: Selector) -> Self {
+        self.scope.selectors.add(selector);
+        self
+    }
+
+    /// Lets a path that differs from a route's by one slash at its end lead there too, if none
+    /// without this difference does. Default: the outer router's, and `false` without one.
+    pub fn ignore_trailing_slash(mut self, ignore: bool) -> Self {
+        self.scope.ignore_slash = Some(ignore);
+        self
+    }
+
+    /// Believes what these proxies say of the client. Only the outermost router is asked, since
+    /// selectors go by it. Default: nobody is believed.
+    pub fn trust(mut self, proxies: TrustedProxies) -> Self {
+        self.proxies = Some(proxies);
+        self
+    }
+
     /// Which pages may open this router's WebSockets. Default: the outer router's, and
     /// [`Origins::same_origin`] without one.
     pub fn origins(mut self, origins: Origins) -> Self {
@@ -165,8 +238,10 @@ impl Router {
     /// with a response of any kind.
     ///
     /// Guards run one after the other: the outer router's before the inner one's, and in the order
-    /// they were added. They see only calls that a route was chosen for. What they wait for counts
-    /// towards the outermost router's [`opening_timeout`](Config::opening_timeout()).
+    /// they were added, and a route's own last. They see only calls that a route was chosen for. What
+    /// they wait for counts towards the outermost router's
+    /// [`opening_timeout`](Config::opening_timeout()). [`guards`](crate::guards) has some that are
+    /// ready to use.
     ///
     /// ```
     /// use bytes::Bytes;
@@ -220,6 +295,7 @@ impl fmt::Debug for Router {
         f.debug_struct("Router")
             .field("routes", &self.routes().collect::<Vec<_>>())
             .field("scope", &self.scope)
+            .field("proxies", &self.proxies)
             .finish()
     }
 }

@@ -10,24 +10,30 @@ use sockless::Config;
 use sockless_driver::{BoxFuture, Call};
 
 use crate::origin::Origins;
+use crate::selector::Selectors;
 
+type Change = Arc<dyn Fn(Config) -> Config + Send + Sync>;
 type Guard = Arc<dyn Fn(Call) -> BoxFuture<'static, Result<Call, Response<Bytes>>> + Send + Sync>;
 type Attach = Arc<dyn Fn(&mut Call) + Send + Sync>;
 
-/// What holds for all routes of one router; `None` is what an outer router says.
+/// What holds for a route, or for all of one router's; `None` is what an outer router says.
 #[derive(Clone, Default)]
 pub(crate) struct Scope {
     pub(crate) config: Option<Arc<Config>>,
+    pub(crate) ignore_slash: Option<bool>,
     pub(crate) origins: Option<Origins>,
     pub(crate) server_order: Option<bool>,
+    /// They belong to a place in the path, so [`enter`](Self::enter) leaves them alone.
+    pub(crate) selectors: Selectors,
+    /// What is different from `config`, or from an outer router's settings.
+    changes: Vec<Change>,
     state: Vec<Attach>,
     guards: Vec<Guard>,
 }
 
 impl Scope {
-    /// The scope of a single route that has these settings of its own.
-    pub(crate) fn of_route(config: Option<Arc<Config>>) -> Self {
-        Self { config, ..Self::default() }
+    pub(crate) fn add_change(&mut self, change: impl Fn(Config) -> Config + Send + Sync + 'static) {
+        self.changes.push(Arc::new(change));
     }
 
     pub(crate) fn add_guard<F, Fut>(&mut self, guard: F)
@@ -51,11 +57,27 @@ impl Scope {
                 inner.clone_from(outer);
             }
         }
-        set(&mut self.config, &outer.config);
+        if self.config.is_none() {
+            self.config.clone_from(&outer.config);
+            self.changes.splice(0..0, outer.changes.iter().cloned());
+        }
+        set(&mut self.ignore_slash, &outer.ignore_slash);
         set(&mut self.origins, &outer.origins);
         set(&mut self.server_order, &outer.server_order);
         self.state.splice(0..0, outer.state.iter().cloned());
         self.guards.splice(0..0, outer.guards.iter().cloned());
+    }
+
+    /// The settings here, where those outside are `outer`.
+    pub(crate) fn settings(&self, outer: impl FnOnce() -> Arc<Config>) -> Arc<Config> {
+        let base = self.config.clone().unwrap_or_else(outer);
+        match self.changes.is_empty() {
+            true => base,
+            false => {
+                let base = Arc::unwrap_or_clone(base);
+                Arc::new(self.changes.iter().fold(base, |config, change| change(config)))
+            }
+        }
     }
 
     pub(crate) fn attach_state(&self, call: &mut Call) {
@@ -77,8 +99,11 @@ impl fmt::Debug for Scope {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Scope")
             .field("config", &self.config)
+            .field("changes", &self.changes.len())
+            .field("ignore_slash", &self.ignore_slash)
             .field("origins", &self.origins)
             .field("server_order", &self.server_order)
+            .field("selectors", &self.selectors)
             .field("state", &self.state.len())
             .field("guards", &self.guards.len())
             .finish()
@@ -90,27 +115,56 @@ mod tests {
     use super::*;
 
     fn scope(max_message_len: u64) -> Scope {
-        Scope::of_route(Some(Arc::new(Config::default().max_message_len(max_message_len))))
+        let config = Config::default().max_message_len(max_message_len);
+        Scope { config: Some(Arc::new(config)), ..Scope::default() }
     }
 
-    fn limit(scope: &Scope) -> Option<u64> {
-        scope.config.as_ref().map(|config| config.max_message_len)
+    fn limit(scope: &Scope) -> u64 {
+        scope.settings(|| Arc::new(Config::default().max_message_len(0))).max_message_len
+    }
+
+    /// A scope that takes what is outside ten times, plus `more`.
+    fn changed(more: u64) -> Scope {
+        let mut scope = Scope::default();
+        scope.add_change(move |config| {
+            let len = config.max_message_len * 10 + more;
+            config.max_message_len(len)
+        });
+        scope
     }
 
     #[test]
     fn own_settings_win_over_the_outer_ones() {
         let mut inner = scope(1);
         inner.enter(&scope(2));
-        assert_eq!(limit(&inner), Some(1));
+        inner.enter(&changed(3));
+        assert_eq!(limit(&inner), 1);
     }
 
     #[test]
     fn settings_come_from_the_nearest_scope_that_has_them() {
         let mut inner = Scope::default();
         inner.enter(&Scope::default());
-        assert_eq!(limit(&inner), None);
+        assert_eq!(limit(&inner), 0);
         inner.enter(&scope(2));
         inner.enter(&scope(3));
-        assert_eq!(limit(&inner), Some(2));
+        assert_eq!(limit(&inner), 2);
+    }
+
+    #[test]
+    fn changes_are_made_to_the_nearest_settings_from_the_outermost_to_the_innermost() {
+        let mut inner = changed(1);
+        inner.enter(&changed(2));
+        assert_eq!(limit(&inner), 21);
+        inner.enter(&scope(3));
+        inner.enter(&changed(4));
+        assert_eq!(limit(&inner), 321);
+    }
+
+    #[test]
+    fn a_scope_changes_its_own_settings_too() {
+        let mut scope = changed(1);
+        scope.config = self::scope(5).config;
+        assert_eq!(limit(&scope), 51);
     }
 }

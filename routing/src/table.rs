@@ -1,20 +1,26 @@
-//! Which routes stand at which path: [`Table`], and what it refuses, [`RouteError`].
+//! Which routes there are, and how they lie in the tree: [`Table`], and what it refuses,
+//! [`RouteError`].
 
+use std::ops::ControlFlow;
+
+use bytestring::ByteString;
 use http::Method;
-use matchit::InsertError;
 use thiserror::Error;
 
 use crate::listing::{RouteInfo, RouteKind};
-use crate::pattern::Pattern;
+use crate::path::decode_value;
+use crate::pattern::{Pattern, PatternError};
 use crate::route::{Action, Open, Responder, Route};
+use crate::router::Router;
 use crate::scope::Scope;
+use crate::selector::{Selector, Selectors};
+use crate::tree::{End, Node, Visitor};
 
 /// All routes, in the order of their definition, and the tree that finds them.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Table {
     entries: Vec<Entry>,
-    paths: Vec<Path>,
-    tree: matchit::Router<usize>,
+    tree: Node,
 }
 
 /// A route in its place.
@@ -23,14 +29,9 @@ pub(crate) struct Entry {
     pub(crate) info: RouteInfo,
     pub(crate) scope: Scope,
     pattern: Pattern,
+    /// Selectors, each with the number of segments that it stands behind.
+    conditions: Vec<(usize, Selectors)>,
     action: Action,
-}
-
-/// A path that has routes: their indices among the table's entries.
-#[derive(Clone, Debug)]
-struct Path {
-    canonical: String,
-    routes: Vec<usize>,
 }
 
 impl Table {
@@ -43,67 +44,29 @@ impl Table {
     }
 
     pub(crate) fn insert(&mut self, entry: Entry) -> Result<(), RouteError> {
-        let canonical = entry.pattern.canonical();
-        let known = self.paths.iter().position(|p| p.canonical == canonical);
-        let path = match known {
-            Some(path) => path,
-            None => self.add_path(&entry)?,
-        };
-        for &other in &self.paths[path].routes {
+        let checked = entry.pattern.check();
+        checked.map_err(|error| RouteError::path_invalid(&entry.info.path, error))?;
+        let others = self.tree.insert(&entry.pattern, &entry.conditions, self.entries.len());
+        for other in others {
             let existing = &self.entries[other].info;
             if let Some(reason) = overlap(&entry.info, existing) {
                 return Err(RouteError::conflict(&entry.info, existing, reason));
             }
         }
-        self.paths[path].routes.push(self.entries.len());
         self.entries.push(entry);
         Ok(())
     }
 
-    /// The routes at `path`, which is in canonical form, and the parameters in it.
-    pub(crate) fn find<'t, 'p>(
+    /// Shows `visitor` the routes at `path`, which is in canonical form; see [`Node::search`].
+    pub(crate) fn search<'t, V: Visitor<'t>>(
         &'t self,
-        path: &'p str,
-    ) -> Option<(Found<'t>, matchit::Params<'t, 'p>)> {
-        let found = self.tree.at(path).ok()?;
-        let routes = &self.paths[*found.value].routes;
-        let entries = &self.entries;
-        Some((Found { entries, routes }, found.params))
-    }
-
-    fn add_path(&mut self, entry: &Entry) -> Result<usize, RouteError> {
-        let canonical = entry.pattern.canonical();
-        let index = self.paths.len();
-        self.tree.insert(canonical, index).map_err(|error| self.explain(entry, &error))?;
-        self.paths.push(Path { canonical: canonical.to_owned(), routes: Vec::new() });
-        Ok(index)
-    }
-
-    fn explain(&self, entry: &Entry, error: &InsertError) -> RouteError {
-        let fault = match error {
-            InsertError::Conflict { with } => return self.conflict_between_paths(entry, with),
-            InsertError::InvalidCatchAll => "{*rest} stands at the end of a path",
-            InsertError::InvalidParamSegment => "a segment holds at most one parameter",
-            _ => "a parameter is written {name} or {*rest}",
-        };
-        RouteError::path_invalid(&entry.info.path, fault)
-    }
-
-    /// Names the route whose path is in the way of `entry`'s.
-    fn conflict_between_paths(&self, entry: &Entry, with: &str) -> RouteError {
-        // What matchit names may be cut short where several paths share a beginning, so the pair is
-        // looked for.
-        let collides = |path: &&Path| {
-            let mut pair = matchit::Router::new();
-            pair.insert(&*path.canonical, ()).is_ok()
-                && pair.insert(entry.pattern.canonical(), ()).is_err()
-        };
-        match self.paths.iter().find(collides) {
-            Some(path) => {
-                let existing = &self.entries[path.routes[0]].info;
-                RouteError::conflict(&entry.info, existing, "their paths overlap".to_owned())
-            }
-            None => RouteError::path_invalid(&entry.info.path, format!("it overlaps with {with}")),
+        path: &str,
+        lacks: Option<&'t Selector>,
+        visitor: &mut V,
+    ) -> ControlFlow<V::Found> {
+        match path.strip_prefix('/') {
+            Some(rest) => self.tree.search(rest, lacks, visitor),
+            None => ControlFlow::Continue(()),
         }
     }
 }
@@ -120,41 +83,77 @@ impl Entry {
             }
         }
         let pattern = parse(path)?;
-        Ok(Self {
+        let mut entry = Self {
             info: RouteInfo {
-                path: path.to_owned(),
+                path: pattern.written().to_owned(),
                 kind: route.kind,
                 protocols: route.protocols,
                 methods: route.methods,
+                selectors: Vec::new(),
             },
-            scope: Scope::of_route(route.config),
-            pattern,
+            conditions: Vec::new(),
+            scope: route.scope,
             action: route.action,
-        })
+            pattern,
+        };
+        let selectors = std::mem::take(&mut entry.scope.selectors);
+        entry.narrow(entry.pattern.segments().len(), selectors);
+        Ok(entry)
     }
 
     /// Moves the entry beneath `prefix` and into `scope`.
     pub(crate) fn nest(mut self, prefix: &Pattern, scope: &Scope) -> Self {
-        self.pattern = self.pattern.beneath(prefix);
+        let (pattern, prefix_len) = self.pattern.beneath(prefix);
+        self.pattern = pattern;
         self.pattern.written().clone_into(&mut self.info.path);
+        for (at, _) in &mut self.conditions {
+            *at += prefix_len;
+        }
+        self.narrow(prefix_len, scope.selectors.clone());
         self.scope.enter(scope);
         self
+    }
+
+    /// Puts `selectors` before all others.
+    fn narrow(&mut self, at: usize, selectors: Selectors) {
+        self.info.selectors.splice(0..0, selectors.iter().cloned());
+        if !selectors.is_empty() {
+            self.conditions.insert(0, (at, selectors));
+        }
+    }
+
+    /// The values of the parameters that have a name, decoded.
+    pub(crate) fn params(&self, captures: &[&str]) -> Vec<(ByteString, ByteString)> {
+        let captured = self.pattern.names().zip(captures);
+        captured.filter_map(|(name, value)| Some((name?.clone(), decode_value(value)))).collect()
     }
 }
 
 /// Parses the path of a route or the prefix of a router.
 pub(crate) fn parse(path: &str) -> Result<Pattern, RouteError> {
-    Pattern::parse(path).map_err(|error| RouteError::path_invalid(path, error.to_string()))
+    Pattern::parse(path).map_err(|error| RouteError::path_invalid(path, error))
 }
 
-/// The routes at one path, at least one.
+/// The routes that a path leads to.
 #[derive(Clone, Copy)]
 pub(crate) struct Found<'t> {
     entries: &'t [Entry],
     routes: &'t [usize],
+    /// Whether those are left out that a slash at the end makes a difference to: `Some` of what
+    /// holds for those that do not say.
+    ignore_slash: Option<bool>,
 }
 
 impl<'t> Found<'t> {
+    pub(crate) fn new(router: &'t Router, end: &End<'t, '_, '_>) -> Self {
+        let ignore_slash = router.scope.ignore_slash.unwrap_or(false);
+        Self {
+            entries: router.table.entries(),
+            routes: end.routes,
+            ignore_slash: end.slash_differs.then_some(ignore_slash),
+        }
+    }
+
     pub(crate) fn websockets(self) -> impl Iterator<Item = (&'t Entry, &'t Open)> {
         self.all().filter_map(|entry| match &entry.action {
             Action::Open(open) => Some((entry, open)),
@@ -171,19 +170,11 @@ impl<'t> Found<'t> {
         })
     }
 
-    /// The methods that some route here answers to, each once.
-    pub(crate) fn methods(self) -> Vec<Method> {
-        let mut methods = Vec::new();
-        for method in self.all().flat_map(|entry| &entry.info.methods) {
-            if !methods.contains(method) {
-                methods.push(method.clone());
-            }
-        }
-        methods
-    }
-
-    fn all(self) -> impl Iterator<Item = &'t Entry> {
-        self.routes.iter().map(|&index| &self.entries[index])
+    pub(crate) fn all(self) -> impl Iterator<Item = &'t Entry> {
+        let entries = self.routes.iter().map(|&index| &self.entries[index]);
+        entries.filter(move |entry| {
+            self.ignore_slash.is_none_or(|outer| entry.scope.ignore_slash.unwrap_or(outer))
+        })
     }
 }
 
@@ -224,12 +215,12 @@ impl RouteError {
         Self::Conflict { new: Box::new(new.clone()), existing: Box::new(existing.clone()), reason }
     }
 
-    fn path_invalid(path: &str, reason: impl Into<String>) -> Self {
-        Self::PathInvalid { path: path.to_owned(), reason: reason.into() }
+    fn path_invalid(path: &str, error: PatternError) -> Self {
+        Self::PathInvalid { path: path.to_owned(), reason: error.to_string() }
     }
 }
 
-/// What two routes on one path would both serve.
+/// What two routes in one place of the tree would both serve.
 fn overlap(new: &RouteInfo, existing: &RouteInfo) -> Option<String> {
     let is_respond = |route: &RouteInfo| route.kind == RouteKind::Respond;
     match (is_respond(new), is_respond(existing)) {

@@ -164,7 +164,7 @@ fn a_response_is_made_of_the_call() {
     let router = Router::new().route(
         "/hello/{name}",
         respond(|call| {
-            let (name, query) = (call.param("name").unwrap(), call.query().unwrap_or("-"));
+            let (name, query) = (call.param_str("name").unwrap(), call.query().unwrap_or("-"));
             Response::new(format!("{name} {query}").into())
         }),
     );

@@ -2,9 +2,9 @@
 
 mod common;
 
-use common::{granted, upgrade, ws};
+use common::{granted, offering, params, upgrade, ws};
 use http::{Method, Response};
-use sockless_routing::{RespondRoute, RouteError, Router, respond, websocket_raw};
+use sockless_routing::{RespondRoute, RouteError, Router, Selector, respond, websocket_raw};
 
 fn page() -> RespondRoute {
     respond(|_call| Response::new("page".into()))
@@ -50,13 +50,18 @@ fn two_responses_to_one_method_conflict() {
 }
 
 #[test]
-fn parameters_of_two_names_in_one_place_conflict() {
+fn parameters_of_two_names_in_one_place_are_one_path() {
     let router = Router::new().route("/a/{x}", ws().protocol("a"));
     assert_eq!(
-        message(router.try_route("/a/{y}", ws().protocol("b"))),
-        "the route /a/{y} (WebSocket: b) conflicts with /a/{x} (WebSocket: a): \
-         their paths overlap"
+        message(router.clone().try_route("/a/{y}", ws().protocol("a"))),
+        "the route /a/{y} (WebSocket: a) conflicts with /a/{x} (WebSocket: a): \
+         both serve the subprotocol a"
     );
+    let router = router.route("/a/{y}", ws().protocol("b"));
+    for (offer, name) in [("a", "x"), ("b", "y")] {
+        let upgrade = granted(&router, offering("/a/1", offer));
+        assert_eq!(params(&upgrade), [(name, "1")]);
+    }
 }
 
 #[test]
@@ -66,12 +71,18 @@ fn of_many_routes_the_one_in_the_way_is_named() {
         .route("/a/{x}/c", ws())
         .route("/a/{x}/d", ws())
         .route("/a/{x}", ws())
-        .route("/a/{x}/{{e}}/{y}", ws());
+        .route("/a/{x}/{{e}}/{y}", ws())
+        .route("/v{n:u8}/{id?}", ws())
+        .route("/*/{*}", ws())
+        .route("/q", ws().when(Selector::query("a")).when(Selector::port(1)));
     for (path, existing) in [
         ("/a/{z}", "/a/{x}"),
         ("/a/{z}/d", "/a/{x}/d"),
-        ("/a/{*z}", "/a/{x}/c"),
+        ("/a/{z?}", "/a/{x}"),
         ("/a/{z}/{{e}}/{x}", "/a/{x}/{{e}}/{y}"),
+        ("/v{m:u8}/{x}", "/v{n:u8}/{id?}"),
+        ("/v{m:u8}/{x:u8?}", "/v{n:u8}/{id?}"),
+        ("/*/{*rest}", "/*/{*}"),
     ] {
         match router.clone().try_route(path, ws()) {
             Err(RouteError::Conflict { new, existing: e, .. }) => {
@@ -80,6 +91,12 @@ fn of_many_routes_the_one_in_the_way_is_named() {
             other => panic!("{path}: {other:?}"),
         }
     }
+    let again = ws().when(Selector::port(1)).when(Selector::query("a"));
+    assert_eq!(
+        message(router.try_route("/q", again)),
+        "the route /q (WebSocket) when port 1 and query \"a\" conflicts with \
+         /q (WebSocket) when port 1 and query \"a\": both serve clients without a subprotocol"
+    );
 }
 
 #[test]
@@ -105,8 +122,17 @@ fn routes_that_no_request_could_mix_up_do_not_conflict() {
         .route("/{x}", ws())
         .route("/{x}/y", ws())
         .route("/{z}/z", ws())
-        .route("/x/y/{*rest}", ws());
-    assert_eq!(router.routes().count(), 11);
+        .route("/{id:u8}", ws())
+        .route("/{id:u16}", ws())
+        .route("/v{x}", ws())
+        .route("/*", ws())
+        .route("/{*rest}", ws())
+        .route("/x/{id?}", ws())
+        .route("/x/y/{*rest}", ws())
+        .route("/x", ws().when(Selector::query("a")))
+        .route("/x", ws().when(Selector::query_value("a", "1")))
+        .route("/x", ws().when(Selector::query("a")).when(Selector::port(1)));
+    assert_eq!(router.routes().count(), 20);
 }
 
 #[test]
@@ -136,13 +162,14 @@ fn nest_panics_on_a_conflict() {
 #[test]
 fn what_is_no_path_is_refused_with_the_rule_it_breaks() {
     for (path, rule) in [
-        ("", "begins with /"),
         ("x", "begins with /"),
         ("/a?b", "query"),
         ("/%zz", "%"),
         ("/{", "braces"),
         ("/{}", "name"),
-        ("/{id:int}", "name"),
+        ("/{id:int}", "type"),
+        ("/{id?}/x", "end of a path"),
+        ("/a*b", "alone"),
         ("/{a}{b}", "one parameter"),
         ("/{a}-{b}", "one parameter"),
         ("/{*rest}/x", "end of a path"),
@@ -156,16 +183,18 @@ fn what_is_no_path_is_refused_with_the_rule_it_breaks() {
 
 #[test]
 fn a_prefix_is_checked_even_if_nothing_is_beneath() {
-    for prefix in ["", "admin", "/{"] {
+    for prefix in ["admin", "/{"] {
         assert!(Router::new().try_nest(prefix, Router::new()).is_err(), "{prefix}");
     }
 }
 
 #[test]
 fn nothing_can_be_nested_beneath_the_rest() {
-    let inner = Router::new().route("/x", ws());
-    let message = message(Router::new().try_nest("/{*rest}", inner));
-    assert!(message.starts_with("\"/{*rest}/x\" cannot be a path"), "{message}");
+    for prefix in ["/{*rest}", "/{id?}"] {
+        let inner = Router::new().route("/x", ws());
+        let message = message(Router::new().try_nest(prefix, inner));
+        assert!(message.starts_with(&format!("\"{prefix}/x\" cannot be a path")), "{message}");
+    }
 }
 
 #[test]

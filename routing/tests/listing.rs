@@ -4,7 +4,7 @@ mod common;
 
 use common::ws;
 use http::{Method, Response};
-use sockless_routing::{RouteKind, Router, respond, websocket_raw};
+use sockless_routing::{RouteKind, Router, Selector, respond, websocket_raw};
 
 fn router() -> Router {
     let page = || respond(|_call| Response::new("page".into()));
@@ -53,6 +53,23 @@ fn a_router_is_written_a_route_to_a_line() {
 ";
     assert_eq!(router().to_string(), lines);
     assert_eq!(Router::new().to_string(), "");
+}
+
+#[test]
+fn selectors_are_listed_from_the_outermost_to_the_innermost() {
+    let inner = Router::new()
+        .when(Selector::query("q"))
+        .when(Selector::host("A.example"))
+        .route("/x", ws().protocol("p").when(Selector::query_value("v", "2")));
+    let router = Router::new().nest("/n", Router::new().when(Selector::port(1)).nest("/", inner));
+    let expected = "/n/x (WebSocket: p) when port 1 and host a.example and query \"q\" \
+                    and query \"v\" = \"2\"\n";
+    assert_eq!(router.to_string(), expected);
+    let selectors = router.routes().next().unwrap().selectors();
+    assert_eq!(selectors[0], Selector::port(1));
+    assert_eq!(selectors.len(), 4);
+    let either = Selector::local_port(1).or(Selector::custom("night", |_call| true));
+    assert_eq!(either.to_string(), "(local port 1 or \"night\")");
 }
 
 #[test]

@@ -65,7 +65,7 @@ fn of_two_parameters_of_one_name_the_inner_is_found() {
     let router = Router::new().nest("/{id}", Router::new().route("/{id}", ws()));
     let upgrade = granted(&router, upgrade("/outer/inner"));
     assert_eq!(params(&upgrade), [("id", "outer"), ("id", "inner")]);
-    assert_eq!(upgrade.call().param("id"), Some("inner"));
+    assert_eq!(upgrade.call().param_str("id"), Some("inner"));
 }
 
 #[test]
@@ -155,7 +155,7 @@ fn a_guard_sees_the_parameters_and_attaches_what_it_found() {
     #[derive(Clone, Debug, PartialEq)]
     struct User(String);
     let router = Router::new().route("/{name}", ws()).guard(async |mut call: Call| {
-        let user = User(call.param("name").unwrap().to_uppercase());
+        let user = User(call.param_str("name").unwrap().to_uppercase());
         call.insert(user);
         Ok(call)
     });

@@ -5,11 +5,16 @@ use bytes::Bytes;
 use http::request::Builder;
 use http::{Method, Request, Response, StatusCode};
 use sockless_driver::{Answer, Call, Service, Upgrade};
-use sockless_routing::{Router, WebSocketRoute, websocket};
+use sockless_routing::{RespondRoute, Router, WebSocketRoute, respond, websocket};
 
 /// A WebSocket whose handler does nothing.
 pub(crate) fn ws() -> WebSocketRoute {
     websocket(|_session| async {})
+}
+
+/// A page that says its name.
+pub(crate) fn page(name: &'static str) -> RespondRoute {
+    respond(move |_call| Response::new(name.into()))
 }
 
 pub(crate) fn get(path: &str) -> Builder {
@@ -36,8 +41,24 @@ pub(crate) fn offering(path: &str, protocols: &str) -> Builder {
 }
 
 pub(crate) fn answer(router: &Router, request: Builder) -> Answer {
-    let request = request.body(()).expect("the test's request is valid");
-    pollster::block_on(router.call(Call::new(request)))
+    answer_call(router, call(request))
+}
+
+pub(crate) fn call(request: Builder) -> Call {
+    Call::new(request.body(()).expect("the test's request is valid"))
+}
+
+pub(crate) fn answer_call(router: &Router, call: Call) -> Answer {
+    pollster::block_on(router.call(call))
+}
+
+/// The page that answers a GET, or the status when none does.
+pub(crate) fn taken(router: &Router, path: &str) -> String {
+    let response = responded(router, get(path));
+    match response.status() {
+        StatusCode::OK => String::from_utf8(response.body().to_vec()).unwrap(),
+        status => status.as_str().to_owned(),
+    }
 }
 
 #[track_caller]

@@ -1,0 +1,228 @@
+//! Who is calling: [`bearer`] and [`basic`].
+
+use std::future::{Ready, ready};
+use std::sync::Arc;
+
+use base64::Engine;
+use base64::engine::DecodePaddingMode;
+use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig};
+use bytes::Bytes;
+use http::header::{AUTHORIZATION, HeaderValue, WWW_AUTHENTICATE};
+use http::{Response, StatusCode};
+use sockless_driver::{BoxFuture, Call};
+use subtle::{Choice, ConstantTimeEq};
+
+use super::Admission;
+use crate::reject::text;
+
+/// A guard that lets calls through whose `Authorization` has one of these bearer tokens (RFC 6750),
+/// and answers others with 401 and `WWW-Authenticate`.
+///
+/// Tokens are compared as [`equals_secret`] does. A page cannot set `Authorization` for a WebSocket:
+/// see [`equals_secret`] for a guard that serves pages.
+pub fn bearer(
+    tokens: impl IntoIterator<Item: Into<String>>,
+) -> impl Fn(Call) -> Ready<Admission> + Clone + Send + Sync + 'static {
+    let tokens: Arc<[String]> = tokens.into_iter().map(Into::into).collect();
+    move |call| {
+        let known = |given: &str| {
+            let all = tokens.iter().map(|token| same(token, given));
+            bool::from(all.fold(Choice::from(0), |any, one| any | one))
+        };
+        ready(match bearer_token(&call) {
+            Some(given) if known(given) => Ok(call),
+            given => Err(no_bearer(given.is_some())),
+        })
+    }
+}
+
+/// As [`bearer`], where `check` knows what a token is worth: the value that it makes of it is
+/// attached to the call, and `None` refuses.
+///
+/// ```
+/// use sockless_driver::Session;
+/// use sockless_routing::guards::bearer_with;
+/// use sockless_routing::{Router, websocket};
+///
+/// #[derive(Clone)]
+/// struct User(String);
+///
+/// async fn look_up(token: String) -> Option<User> {
+///     Some(User(token.strip_prefix("token of ")?.to_owned()))
+/// }
+///
+/// async fn chat(session: Session) {
+///     let user = session.call().get::<User>();
+/// }
+///
+/// let router = Router::new().route("/chat", websocket(chat).guard(bearer_with(look_up)));
+/// ```
+pub fn bearer_with<F, Fut, T>(
+    check: F,
+) -> impl Fn(Call) -> BoxFuture<'static, Admission> + Clone + Send + Sync + 'static
+where
+    F: Fn(String) -> Fut + Send + Sync + 'static,
+    Fut: Future<Output = Option<T>> + Send + 'static,
+    T: Clone + Send + Sync + 'static,
+{
+    let check = Arc::new(check);
+    move |mut call| {
+        let checking = bearer_token(&call).map(|token| check(token.to_owned()));
+        Box::pin(async move {
+            let Some(checking) = checking else {
+                return Err(no_bearer(false));
+            };
+            let value = checking.await.ok_or_else(|| no_bearer(true))?;
+            call.insert(value);
+            Ok(call)
+        })
+    }
+}
+
+/// The name of the user whom [`basic`] let through, attached to the call.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BasicUser(pub String);
+
+/// A guard that lets calls through whose `Authorization` has the name and the password of one of
+/// these users (RFC 7617), attaches the name as [`BasicUser`], and answers others with 401 and
+/// `WWW-Authenticate`, for which a browser asks its user who they are in `realm`.
+///
+/// Names and passwords are compared as [`equals_secret`] does.
+///
+/// # Panics
+///
+/// When `realm` is not visible ASCII.
+#[track_caller]
+pub fn basic<N: Into<String>, P: Into<String>>(
+    realm: &str,
+    users: impl IntoIterator<Item = (N, P)>,
+) -> impl Fn(Call) -> Ready<Admission> + Clone + Send + Sync + 'static {
+    let challenge = basic_challenge(realm);
+    let users: Arc<[(String, String)]> =
+        users.into_iter().map(|(name, password)| (name.into(), password.into())).collect();
+    move |mut call| {
+        let known = |(name, password): &(String, String)| {
+            let all = users.iter().map(|user| same(&user.0, name) & same(&user.1, password));
+            bool::from(all.fold(Choice::from(0), |any, one| any | one))
+        };
+        ready(match basic_credentials(&call).filter(known) {
+            Some((name, _)) => {
+                call.insert(BasicUser(name));
+                Ok(call)
+            }
+            None => Err(unauthorized(challenge.clone(), "a user's name and password are needed\n")),
+        })
+    }
+}
+
+/// As [`basic`], where `check` knows what a name and a password are worth: the value that it makes
+/// of them is attached to the call, and `None` refuses.
+///
+/// # Panics
+///
+/// When `realm` is not visible ASCII.
+#[track_caller]
+pub fn basic_with<F, Fut, T>(
+    realm: &str,
+    check: F,
+) -> impl Fn(Call) -> BoxFuture<'static, Admission> + Clone + Send + Sync + 'static
+where
+    F: Fn(String, String) -> Fut + Send + Sync + 'static,
+    Fut: Future<Output = Option<T>> + Send + 'static,
+    T: Clone + Send + Sync + 'static,
+{
+    let challenge = basic_challenge(realm);
+    let check = Arc::new(check);
+    move |mut call| {
+        let checking = basic_credentials(&call).map(|(name, password)| check(name, password));
+        let challenge = challenge.clone();
+        Box::pin(async move {
+            let value = match checking {
+                Some(checking) => checking.await,
+                None => None,
+            };
+            let refuse = || unauthorized(challenge, "a user's name and password are needed\n");
+            call.insert(value.ok_or_else(refuse)?);
+            Ok(call)
+        })
+    }
+}
+
+/// Whether `given` is `secret`, in a time that tells how long they are and nothing else about them.
+///
+/// A page cannot set headers for a WebSocket. Where it has a token, it may send it in the query, if
+/// nobody on the way keeps it in a log:
+///
+/// ```
+/// use bytes::Bytes;
+/// use http::{Response, StatusCode};
+/// use sockless_driver::Call;
+/// use sockless_routing::guards::equals_secret;
+/// use sockless_routing::text;
+///
+/// async fn require_token(call: Call) -> Result<Call, Response<Bytes>> {
+///     match call.query_param("token") {
+///         Some(token) if equals_secret(&token, "s3cret") => Ok(call),
+///         _ => Err(text(StatusCode::UNAUTHORIZED, "a token is needed\n")),
+///     }
+/// }
+/// ```
+pub fn equals_secret(given: &str, secret: &str) -> bool {
+    same(given, secret).into()
+}
+
+fn same(a: &str, b: &str) -> Choice {
+    a.as_bytes().ct_eq(b.as_bytes())
+}
+
+fn bearer_token(call: &Call) -> Option<&str> {
+    credentials(call, "bearer")
+}
+
+fn basic_credentials(call: &Call) -> Option<(String, String)> {
+    let decoded = BASE64.decode(credentials(call, "basic")?).ok()?;
+    let decoded = String::from_utf8(decoded).ok()?;
+    // A name has no colon, and a password may (RFC 7617 §2).
+    let (name, password) = decoded.split_once(':')?;
+    Some((name.to_owned(), password.to_owned()))
+}
+
+/// Some clients leave the padding out.
+const BASE64: GeneralPurpose = GeneralPurpose::new(
+    &base64::alphabet::STANDARD,
+    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
+);
+
+/// What `Authorization` says behind the name of `scheme`, which is in lower case.
+fn credentials<'c>(call: &'c Call, scheme: &str) -> Option<&'c str> {
+    let (name, value) = call.header(AUTHORIZATION)?.split_once(' ')?;
+    name.eq_ignore_ascii_case(scheme).then(|| value.trim())
+}
+
+/// RFC 6750 §3: who gave no token is not told that it is wrong.
+fn no_bearer(was_given: bool) -> Response<Bytes> {
+    match was_given {
+        true => {
+            let challenge = HeaderValue::from_static("Bearer error=\"invalid_token\"");
+            unauthorized(challenge, "the bearer token is not valid\n")
+        }
+        false => unauthorized(HeaderValue::from_static("Bearer"), "a bearer token is needed\n"),
+    }
+}
+
+/// RFC 7617 §2.1: UTF-8 is what the credentials are read as.
+#[track_caller]
+fn basic_challenge(realm: &str) -> HeaderValue {
+    let realm = realm.replace('\\', "\\\\").replace('"', "\\\"");
+    let challenge = format!("Basic realm=\"{realm}\", charset=\"UTF-8\"");
+    match HeaderValue::try_from(challenge) {
+        Ok(challenge) if realm.is_ascii() => challenge,
+        _ => panic!("{realm:?} is not visible ASCII, so it cannot be a realm"),
+    }
+}
+
+fn unauthorized(challenge: HeaderValue, why: &'static str) -> Response<Bytes> {
+    let mut response = text(StatusCode::UNAUTHORIZED, why);
+    response.headers_mut().insert(WWW_AUTHENTICATE, challenge);
+    response
+}

@@ -1,0 +1,263 @@
+//! Whose word on the client is taken.
+
+mod common;
+
+use std::net::IpAddr;
+
+use common::{answer_call, call, granted, page, upgrade, ws};
+use http::StatusCode;
+use http::request::Builder;
+use sockless_driver::{Answer, Call, Upgrade};
+use sockless_routing::{Router, Selector, TrustedProxies};
+
+const NEAR: &str = "10.0.0.1";
+const FAR: &str = "10.0.0.2";
+const CLIENT: &str = "203.0.113.7";
+
+fn proxies() -> TrustedProxies {
+    TrustedProxies::new(["10.0.0.0/24", "fd00::/8"])
+}
+
+fn x_forwarded() -> TrustedProxies {
+    proxies().x_forwarded_for().x_forwarded_host().x_forwarded_proto()
+}
+
+fn router(proxies: TrustedProxies) -> Router {
+    Router::new().trust(proxies).route("/x", ws())
+}
+
+/// The call of `request` from the address `peer`.
+fn from(peer: &str, request: Builder) -> Call {
+    let peer: IpAddr = peer.parse().unwrap();
+    call(request).with_addrs(Some((peer, 40_000).into()), None)
+}
+
+#[track_caller]
+fn routed(router: &Router, peer: &str, request: Builder) -> Upgrade {
+    match answer_call(router, from(peer, request)) {
+        Answer::Upgrade(upgrade) => upgrade,
+        Answer::Respond(response) => panic!("refused: {response:?}"),
+    }
+}
+
+/// The client's address that the handler is told.
+#[track_caller]
+fn client(proxies: TrustedProxies, peer: &str, headers: &[(&str, &str)]) -> Option<String> {
+    let request = headers.iter().fold(upgrade("/x"), |r, (name, value)| r.header(*name, *value));
+    let upgrade = routed(&router(proxies), peer, request);
+    upgrade.call().client_ip().map(|ip| ip.to_string())
+}
+
+#[test]
+fn a_trusted_proxy_is_believed() {
+    let request = upgrade("/x")
+        .header("x-forwarded-for", CLIENT)
+        .header("x-forwarded-host", "example.org:8443")
+        .header("x-forwarded-proto", "https");
+    let upgrade = routed(&router(x_forwarded()), NEAR, request);
+    let call = upgrade.call();
+    assert_eq!(call.client_ip(), Some(CLIENT.parse().unwrap()));
+    assert_eq!((call.host(), call.port()), (Some("example.org"), Some(8443)));
+    assert_eq!(call.is_secure(), Some(true));
+    assert_eq!(call.peer_addr().unwrap().ip().to_string(), NEAR);
+}
+
+#[test]
+fn without_a_word_nobody_is_believed() {
+    let request = upgrade("/x").header("x-forwarded-for", "1.1.1.1");
+    let router = Router::new().route("/x", ws());
+    let upgrade = routed(&router, NEAR, request);
+    assert_eq!(upgrade.call().client_ip(), Some(NEAR.parse().unwrap()));
+    assert_eq!(upgrade.call().forwarded(), None);
+}
+
+#[test]
+fn a_client_that_pretends_to_be_a_proxy_is_not_believed() {
+    for peer in [CLIENT, "10.0.1.1", "::ffff:203.0.113.7", "fe80::1"] {
+        let request = upgrade("/x")
+            .header("x-forwarded-for", "1.1.1.1")
+            .header("x-forwarded-host", "evil.example")
+            .header("x-forwarded-proto", "https")
+            .header("forwarded", "for=1.1.1.1;host=evil.example;proto=https");
+        for proxies in [x_forwarded(), proxies().forwarded()] {
+            let upgrade = routed(&router(proxies), peer, request.try_clone());
+            let call = upgrade.call();
+            assert_eq!(call.client_ip(), Some(peer.parse::<IpAddr>().unwrap().to_canonical()));
+            assert_eq!((call.host(), call.is_secure()), (Some("example.com"), None));
+        }
+    }
+}
+
+#[test]
+fn what_a_client_wrote_before_the_proxys_own_word_is_not_believed() {
+    for list in [
+        "1.1.1.1, 203.0.113.7",
+        "10.0.0.9, 203.0.113.7",
+        "unknown, 203.0.113.7",
+        "\", 203.0.113.7",
+        ",,,203.0.113.7",
+        "1.1.1.1, 203.0.113.7, 10.0.0.2",
+    ] {
+        let found = client(x_forwarded(), NEAR, &[("x-forwarded-for", list)]);
+        assert_eq!(found.as_deref(), Some(CLIENT), "{list}");
+    }
+    let lines = [("x-forwarded-for", "1.1.1.1"), ("x-forwarded-for", "203.0.113.7")];
+    assert_eq!(client(x_forwarded(), NEAR, &lines).as_deref(), Some(CLIENT));
+}
+
+#[test]
+fn the_walk_goes_from_right_to_left_through_those_who_are_trusted() {
+    for (list, found) in [
+        ("203.0.113.7, 10.0.0.3, 10.0.0.2", CLIENT),
+        ("203.0.113.7:5555, fd00::1", CLIENT),
+        ("[2001:db8::7]:5555", "2001:db8::7"),
+        ("::ffff:203.0.113.7, ::ffff:10.0.0.2", CLIENT),
+        // All are trusted: the request began at the farthest.
+        ("10.0.0.3, 10.0.0.2", "10.0.0.3"),
+    ] {
+        let heard = client(x_forwarded(), NEAR, &[("x-forwarded-for", list)]);
+        assert_eq!(heard.as_deref(), Some(found), "{list}");
+    }
+    assert_eq!(client(x_forwarded(), NEAR, &[]).as_deref(), Some(NEAR));
+}
+
+#[test]
+fn a_client_that_is_hidden_is_unknown_and_not_the_one_before() {
+    for list in ["1.1.1.1, unknown", "1.1.1.1, _hidden", "1.1.1.1, 203.0.113.7.8"] {
+        assert_eq!(client(x_forwarded(), NEAR, &[("x-forwarded-for", list)]), None, "{list}");
+        let forwarded = "for=1.1.1.1, for=unknown";
+        assert_eq!(client(proxies().forwarded(), NEAR, &[("forwarded", forwarded)]), None);
+    }
+}
+
+#[test]
+fn a_header_that_is_not_named_is_not_read() {
+    let all = [
+        ("x-forwarded-for", "1.1.1.1"),
+        ("x-forwarded-host", "evil.example"),
+        ("x-forwarded-proto", "https"),
+        ("forwarded", "for=1.1.1.1;host=evil.example;proto=https"),
+    ];
+    assert_eq!(client(proxies(), NEAR, &all).as_deref(), Some(NEAR));
+    let request = all.iter().fold(upgrade("/x"), |r, (name, value)| r.header(*name, *value));
+    let upgrade = routed(&router(proxies().x_forwarded_for()), NEAR, request);
+    assert_eq!((upgrade.call().host(), upgrade.call().is_secure()), (Some("example.com"), None));
+    let forged = [("x-forwarded-for", "1.1.1.1"), ("forwarded", "for=203.0.113.7")];
+    assert_eq!(client(proxies().forwarded(), NEAR, &forged).as_deref(), Some(CLIENT));
+}
+
+#[test]
+fn host_and_scheme_are_those_that_the_farthest_trusted_proxy_saw() {
+    for (clients, hosts, protos, host, is_secure) in [
+        (CLIENT, "a.example", "https", "a.example", true),
+        (CLIENT, "evil.example, a.example", "http, https", "a.example", true),
+        ("203.0.113.7, 10.0.0.2", "a.example, inside", "https, http", "a.example", true),
+        (
+            "1.1.1.1, 203.0.113.7, 10.0.0.2",
+            "e, a.example, inside",
+            "http, wss, ws",
+            "a.example",
+            true,
+        ),
+        // The nearer proxy passed on what the farther one said, or said it anew.
+        ("203.0.113.7, 10.0.0.2", "a.example", "http", "a.example", false),
+    ] {
+        let request = upgrade("/x")
+            .header("x-forwarded-for", clients)
+            .header("x-forwarded-host", hosts)
+            .header("x-forwarded-proto", protos);
+        let upgrade = routed(&router(x_forwarded()), NEAR, request);
+        assert_eq!(upgrade.call().host(), Some(host), "{clients}");
+        assert_eq!(upgrade.call().is_secure(), Some(is_secure), "{clients}");
+    }
+}
+
+#[test]
+fn forwarded_is_read_element_by_element() {
+    for (line, found, host, is_secure) in [
+        ("for=203.0.113.7;proto=https;host=a.example", CLIENT, "a.example", Some(true)),
+        ("for=1.1.1.1;host=e, for=\"203.0.113.7:80\";host=a.example", CLIENT, "a.example", None),
+        (
+            "for=203.0.113.7;host=a.example;proto=https, for=\"[fd00::1]\";host=inside;proto=http",
+            CLIENT,
+            "a.example",
+            Some(true),
+        ),
+        // The proxy does not say which host, and what the client claims is its own.
+        ("for=1.1.1.1;host=e, for=203.0.113.7", CLIENT, "example.com", None),
+    ] {
+        let request = upgrade("/x").header("forwarded", line);
+        let upgrade = routed(&router(proxies().forwarded()), NEAR, request);
+        let call = upgrade.call();
+        assert_eq!(call.client_ip().map(|ip| ip.to_string()).as_deref(), Some(found), "{line}");
+        assert_eq!((call.host(), call.is_secure()), (Some(host), is_secure), "{line}");
+    }
+}
+
+#[test]
+fn a_quote_that_a_client_opens_does_not_swallow_the_proxys_word() {
+    for line in ["for=\", for=203.0.113.7", "for=\", for=\"203.0.113.7\"", "x, for=203.0.113.7"] {
+        let found = client(proxies().forwarded(), NEAR, &[("forwarded", line)]);
+        assert_eq!(found, None, "{line}");
+    }
+    let lines = [("forwarded", "for=\""), ("forwarded", "for=203.0.113.7")];
+    assert_eq!(client(proxies().forwarded(), NEAR, &lines).as_deref(), Some(CLIENT));
+}
+
+#[test]
+fn a_host_that_is_none_is_not_believed() {
+    for host in ["a/b", "user@a", "a b", ""] {
+        let request = upgrade("/x").header("x-forwarded-host", host);
+        let upgrade = routed(&router(x_forwarded()), NEAR, request);
+        assert_eq!(upgrade.call().host(), Some("example.com"), "{host:?}");
+    }
+}
+
+#[test]
+fn without_a_peer_address_nobody_is_believed() {
+    let request = upgrade("/x").header("x-forwarded-for", CLIENT);
+    let upgrade =
+        granted(&router(TrustedProxies::new(["0.0.0.0/0", "::/0"]).x_forwarded_for()), request);
+    assert_eq!(upgrade.call().client_ip(), None);
+}
+
+#[test]
+fn selectors_and_the_same_origin_go_by_what_a_trusted_proxy_says() {
+    let shop = Router::new().when(Selector::host("shop.example")).route("/x", ws());
+    let router = Router::new().trust(x_forwarded()).nest("/", shop);
+    let request = |origin: &str| {
+        upgrade("/x")
+            .header("x-forwarded-host", "shop.example")
+            .header("x-forwarded-proto", "https")
+            .header("origin", origin)
+    };
+    routed(&router, NEAR, request("https://shop.example"));
+    let status = |peer, origin| match answer_call(&router, from(peer, request(origin))) {
+        Answer::Respond(response) => response.status(),
+        Answer::Upgrade(upgrade) => panic!("granted: {upgrade:?}"),
+    };
+    assert_eq!(status(NEAR, "http://shop.example"), StatusCode::FORBIDDEN);
+    assert_eq!(status(NEAR, "https://example.com"), StatusCode::FORBIDDEN);
+    assert_eq!(status(CLIENT, "https://shop.example"), StatusCode::NOT_FOUND);
+}
+
+#[test]
+fn a_nested_routers_trust_is_not_heard() {
+    let inner = Router::new().trust(x_forwarded()).route("/x", ws());
+    let router = Router::new().nest("/", inner).route("/page", page("page"));
+    let upgrade = routed(&router, FAR, upgrade("/x").header("x-forwarded-for", "1.1.1.1"));
+    assert_eq!(upgrade.call().client_ip(), Some(FAR.parse().unwrap()));
+}
+
+/// The same request once more.
+trait TryClone {
+    fn try_clone(&self) -> Builder;
+}
+
+impl TryClone for Builder {
+    fn try_clone(&self) -> Builder {
+        let headers = self.headers_ref().unwrap().iter();
+        let plain = http::Request::builder().uri(self.uri_ref().unwrap().clone());
+        headers.fold(plain, |r, (name, value)| r.header(name, value))
+    }
+}
