@@ -27,7 +27,10 @@ use crate::time::Time;
 /// - Tasks and time: [`spawn`](Self::spawn), [`now`](Self::now), [`sleep`](Self::sleep),
 ///   [`sleep_until`](Self::sleep_until), [`timeout`](Self::timeout), [`settle`](Self::settle).
 /// - Transports: [`pipe`](Self::pipe), [`pipe_over`](Self::pipe_over), [`listen`](Self::listen),
-///   [`listen_over`](Self::listen_over), [`connect`](Self::connect).
+///   [`listen_over`](Self::listen_over), [`dial`](Self::dial).
+/// - WebSockets: [`serve`](Self::serve), [`bind`](Self::bind), [`bind_over`](Self::bind_over),
+///   [`serve_connection`](Self::serve_connection), [`connect`](Self::connect).
+/// - The test kit: [`host`](Self::host), [`host_over`](Self::host_over).
 /// - Chance: [`draw`](Self::draw), [`fingerprint`](Self::fingerprint).
 #[derive(Clone)]
 pub struct Sim {

@@ -6,7 +6,11 @@
 //!
 //! - [`Sim`] runs tasks in an order drawn from the seed, and moves the clock to the next timer when
 //!   no task can run. When there is none either, it says which tasks wait for ever.
-//! - [`Sim::pipe`], [`Sim::listen`] and [`Sim::connect`] make transports: [`SimIo`], over a [`Link`]
+//! - [`Sim::serve`] and [`Sim::connect`] speak WebSocket over them: the same sessions, the same
+//!   services as on any runtime.
+//! - [`Sim::host`] is the test kit: an [`App`] runs a service in memory, and a test opens
+//!   conversations with it, sends it requests, and says what it expects.
+//! - [`Sim::pipe`], [`Sim::listen`] and [`Sim::dial`] make transports: [`SimIo`], over a [`Link`]
 //!   with a capacity, a latency, and cuts where the seed wants them.
 //! - [`Wire`] counts reads and writes, and stalls, ends or cuts what it belongs to.
 //!
@@ -29,10 +33,10 @@
 //!         io::Result::Ok(())
 //!     });
 //!
-//!     let server = sim.connect("server").await.unwrap();
+//!     let server = sim.dial("server").await.unwrap();
 //!     server.write_all(b"Alice").await.unwrap();
 //!     assert_eq!(server.read_to_end().await.unwrap(), "hello Alice");
-//!     // Two round trips, the one that connects included.
+//!     // Two round trips, the one that dials included.
 //!     assert_eq!(sim.now(), Instant::EPOCH + Duration::from_secs(2));
 //! });
 //! ```
@@ -46,16 +50,19 @@
 
 mod cancel;
 mod executor;
+mod kit;
 mod lane;
 mod link;
 mod network;
 mod pipe;
 mod rng;
 mod time;
+mod websocket;
 mod wire;
 
 pub use cancel::poll_at_most;
 pub use executor::{JoinHandle, Sim};
+pub use kit::{App, Conversation, Open, RawConversation};
 pub use link::Link;
 pub use network::SimListener;
 pub use pipe::SimIo;

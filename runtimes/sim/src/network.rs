@@ -1,4 +1,4 @@
-//! A network of names: [`SimListener`], and [`Sim::connect`] to reach it.
+//! A network of names: [`SimListener`], and [`Sim::dial`] to reach it.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
@@ -38,7 +38,7 @@ impl Sim {
         SimListener { name: name.to_owned(), network: Arc::clone(self.network()) }
     }
 
-    /// Connects to whoever listens at `name`.
+    /// Opens a pipe to whoever listens at `name`.
     ///
     /// Cancel-safe: dropped on its way, it leaves the listener nothing, or a connection that ends at
     /// once.
@@ -46,13 +46,23 @@ impl Sim {
     /// # Errors
     ///
     /// `ConnectionRefused` when nobody listens.
-    pub async fn connect(&self, name: &str) -> io::Result<SimIo> {
+    pub async fn dial(&self, name: &str) -> io::Result<SimIo> {
         let link = self.network().link(name)?;
         self.sleep(link.latency).await;
         let (client, server) = self.pipe_over(&link);
         self.network().deliver(name, server)?;
         self.sleep(link.latency).await;
         Ok(client)
+    }
+
+    /// The name that a URL's host and port mean: `host:port` where something listens there, and else
+    /// `host`, which stands for port 80.
+    pub(crate) fn name_of(&self, host: &str, port: u16) -> String {
+        let full = format!("{host}:{port}");
+        if port == 80 && !lock(&self.network().listeners).contains_key(&full) {
+            return host.to_owned();
+        }
+        full
     }
 }
 
@@ -68,7 +78,11 @@ impl SimListener {
     ///
     /// Cancel-safe: a connection that was not returned is there for the next call.
     pub async fn accept(&mut self) -> SimIo {
-        poll_fn(|cx| self.network.poll_accept(&self.name, cx)).await
+        poll_fn(|cx| self.poll_next(cx)).await
+    }
+
+    pub(crate) fn poll_next(&self, cx: &Context<'_>) -> Poll<SimIo> {
+        self.network.poll_accept(&self.name, cx)
     }
 }
 

@@ -72,7 +72,7 @@ async fn echo(io: SimIo, log: Log) {
 }
 
 async fn client(sim: Sim, log: Log, name: &'static str) {
-    let io = sim.connect("echo").await.unwrap();
+    let io = sim.dial("echo").await.unwrap();
     for _ in 0..5 {
         let len = sim.draw(1..80) as usize;
         io.write_all(&vec![b'x'; len]).await.unwrap();

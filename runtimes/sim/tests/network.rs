@@ -17,7 +17,7 @@ fn who_connects_reaches_who_listens() {
             let peer = listener.accept().await;
             peer.write_all(b"welcome").await.unwrap();
         });
-        let server = sim.connect("server").await.unwrap();
+        let server = sim.dial("server").await.unwrap();
         assert_eq!(server.read_to_end().await.unwrap(), "welcome");
     });
 }
@@ -28,7 +28,7 @@ fn connections_are_accepted_in_the_order_in_which_they_arrived() {
         let mut listener = sim.listen("server");
         let mut clients = Vec::new();
         for number in 0..5 {
-            let client = sim.connect("server").await.unwrap();
+            let client = sim.dial("server").await.unwrap();
             client.write_all(&[number]).await.unwrap();
             clients.push(client);
         }
@@ -44,7 +44,7 @@ fn names_are_apart() {
     let sim = Sim::new(1);
     sim.run(async {
         let (mut one, mut two) = (sim.listen("one"), sim.listen("two"));
-        let client = sim.connect("two").await.unwrap();
+        let client = sim.dial("two").await.unwrap();
         client.write_all(b"to two").await.unwrap();
         assert!(poll_at_most(1, one.accept()).await.is_none());
         assert_eq!(two.accept().await.read_some().await.unwrap(), "to two");
@@ -55,15 +55,15 @@ fn names_are_apart() {
 fn where_nobody_listens_a_connection_is_refused() {
     let sim = Sim::new(1);
     sim.run(async {
-        let refused = || async { sim.connect("server").await.unwrap_err().kind() };
+        let refused = || async { sim.dial("server").await.unwrap_err().kind() };
         assert_eq!(refused().await, ErrorKind::ConnectionRefused);
         let listener = sim.listen("server");
-        let waiting = sim.connect("server").await.unwrap();
+        let waiting = sim.dial("server").await.unwrap();
         drop(listener);
         assert_eq!(refused().await, ErrorKind::ConnectionRefused);
         assert_eq!(waiting.read_some().await.unwrap(), "", "it was never accepted");
         let _again = sim.listen("server");
-        sim.connect("server").await.unwrap();
+        sim.dial("server").await.unwrap();
     });
 }
 
@@ -85,7 +85,7 @@ fn connecting_takes_a_round_trip() {
             let peer = listener.accept().await;
             (peer, clock.now())
         });
-        let _client = sim.connect("server").await.unwrap();
+        let _client = sim.dial("server").await.unwrap();
         assert_eq!(sim.now(), Instant::EPOCH + 20 * MS);
         assert_eq!(accepting.await.1, Instant::EPOCH + 10 * MS);
     });
@@ -97,7 +97,7 @@ fn a_listener_that_goes_while_a_client_is_on_its_way_refuses_it() {
     sim.run(async {
         let listener = sim.listen_over("server", &Link::default().latency(10 * MS));
         let client = sim.clone();
-        let connecting = sim.spawn(async move { client.connect("server").await });
+        let connecting = sim.spawn(async move { client.dial("server").await });
         sim.sleep(5 * MS).await;
         drop(listener);
         assert_eq!(connecting.await.unwrap_err().kind(), ErrorKind::ConnectionRefused);
@@ -110,7 +110,7 @@ fn a_dropped_accept_loses_no_connection() {
     sim.run(async {
         let mut listener = sim.listen("server");
         assert!(poll_at_most(1, listener.accept()).await.is_none());
-        let client = sim.connect("server").await.unwrap();
+        let client = sim.dial("server").await.unwrap();
         client.write_all(b"here").await.unwrap();
         assert_eq!(listener.accept().await.read_some().await.unwrap(), "here");
     });
@@ -122,7 +122,7 @@ fn a_connect_dropped_at_any_await_leaves_nothing_or_a_connection_that_ends() {
         let sim = Sim::new(1);
         sim.run(async {
             let mut listener = sim.listen_over("server", &Link::default().latency(10 * MS));
-            let connected = poll_at_most(polls, sim.connect("server")).await;
+            let connected = poll_at_most(polls, sim.dial("server")).await;
             assert_eq!(connected.is_some(), polls == 3);
             drop(connected);
             match sim.timeout(100 * MS, listener.accept()).await {
@@ -138,7 +138,7 @@ fn a_test_keeps_its_hand_on_a_connection_by_its_wire() {
     let sim = Sim::new(1);
     sim.run(async {
         let mut listener = sim.listen("server");
-        let client = Arc::new(sim.connect("server").await.unwrap());
+        let client = Arc::new(sim.dial("server").await.unwrap());
         let peer = listener.accept().await;
         client.wire().cut();
         assert_eq!(peer.read_some().await.unwrap_err().kind(), ErrorKind::ConnectionReset);

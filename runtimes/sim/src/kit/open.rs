@@ -1,0 +1,165 @@
+//! A WebSocket to be opened: [`Open`].
+
+use std::fmt;
+use std::sync::Arc;
+
+use bytes::{Buf, Bytes, BytesMut};
+use http::header::{HeaderName, HeaderValue, SEC_WEBSOCKET_PROTOCOL};
+use http::{Request, Response};
+use sockless::handshake::{ClientHandshake, HandshakeError};
+use sockless::{Config, Connection};
+use sockless_driver::{BoxFuture, Runtime};
+
+use super::conversation::Conversation;
+use super::raw::RawConversation;
+use super::{App, Place};
+use crate::pipe::SimIo;
+
+/// A WebSocket that a test is about to open, from [`App::open`]: await it for a [`Conversation`].
+#[must_use = "nothing is opened before it is awaited"]
+pub struct Open {
+    app: App,
+    request: Result<Request<()>, http::Error>,
+    config: Config,
+    path: String,
+    place: Place,
+}
+
+/// A connection that a service granted.
+pub(crate) struct Opened {
+    pub(crate) app: App,
+    pub(crate) path: String,
+    pub(crate) io: SimIo,
+    pub(crate) inbound: BytesMut,
+    pub(crate) connection: Connection,
+    pub(crate) response: Response<()>,
+}
+
+impl Open {
+    pub(crate) fn new(app: App, path: &str, place: Place) -> Self {
+        let url = if path.starts_with('/') { format!("ws://localhost{path}") } else { path.into() };
+        let request = Request::get(url).body(());
+        Self { app, request, config: Config::default(), path: path.to_owned(), place }
+    }
+
+    /// Adds a header to the request. Those that make the handshake are there already; to get them
+    /// wrong, use [`App::request`].
+    pub fn header<N, V>(mut self, name: N, value: V) -> Self
+    where
+        N: TryInto<HeaderName, Error: Into<http::Error>>,
+        V: TryInto<HeaderValue, Error: Into<http::Error>>,
+    {
+        self.request = self.request.and_then(|mut request| {
+            let name = name.try_into().map_err(Into::into)?;
+            let value = value.try_into().map_err(Into::into)?;
+            request.headers_mut().append(name, value);
+            Ok(request)
+        });
+        self
+    }
+
+    /// Offers a subprotocol, after those that were offered before.
+    pub fn subprotocol(self, name: &str) -> Self {
+        self.header(SEC_WEBSOCKET_PROTOCOL, name)
+    }
+
+    /// Replaces the client's settings.
+    pub fn config(mut self, config: Config) -> Self {
+        self.config = config;
+        self
+    }
+
+    /// Opens a conversation in frames and bytes, in which nothing goes by itself.
+    ///
+    /// # Panics
+    ///
+    /// When the service refuses the upgrade.
+    pub async fn raw(self) -> RawConversation {
+        RawConversation::new(self.granted().await)
+    }
+
+    /// What the service answers instead of the upgrade.
+    ///
+    /// # Panics
+    ///
+    /// When it grants the upgrade.
+    pub async fn refused(self) -> Response<Bytes> {
+        let place = self.place;
+        match self.shake_hands().await {
+            Ok(Opened { path, .. }) => {
+                panic!("{place}: {path}: expected a refusal, the upgrade was granted")
+            }
+            Err(response) => response,
+        }
+    }
+
+    async fn granted(self) -> Opened {
+        let (place, path) = (self.place, self.path.clone());
+        match self.shake_hands().await {
+            Ok(opened) => opened,
+            Err(response) => panic!(
+                "{place}: {path}: the upgrade was refused with {}: {}",
+                response.status(),
+                String::from_utf8_lossy(response.body()).trim_end()
+            ),
+        }
+    }
+
+    async fn shake_hands(self) -> Result<Opened, Response<Bytes>> {
+        let Self { app, request, config, path, place } = self;
+        let fail = |why: &dyn fmt::Display| -> ! { panic!("{place}: {path}: {why}") };
+        let request = request.unwrap_or_else(|error| fail(&error));
+        let (seed, now) = (app.sim.seed(), app.sim.now());
+        let handshake = ClientHandshake::new(request, seed, Arc::new(config), now);
+        let mut handshake = handshake.unwrap_or_else(|error| fail(&error));
+        let io = app.dial();
+        let mut inbound = BytesMut::new();
+        let outbound = handshake.outbound();
+        let request = outbound.copy_to_bytes(outbound.remaining());
+        let shaking = async {
+            // A server may answer and go before it has read it all; the answer is what counts.
+            let _ = io.write_all(&request).await;
+            loop {
+                if let Some(verdict) = handshake.poll_response(&mut inbound, app.sim.now()) {
+                    return verdict;
+                }
+                match io.read_some().await {
+                    Ok(bytes) if !bytes.is_empty() => inbound.extend_from_slice(&bytes),
+                    _ => handshake.handle_eof(),
+                }
+            }
+        };
+        let Some(verdict) = app.sim.timeout(app.patience, shaking).await else {
+            fail(&format_args!("no answer to the handshake within {:?}", app.patience));
+        };
+        match verdict {
+            Ok((connection, response)) => {
+                Ok(Opened { app, path, io, inbound, connection, response })
+            }
+            Err(HandshakeError::Rejected(response)) => {
+                // What was cut off is missed by whoever compares the body.
+                inbound.extend_from_slice(&io.read_to_end().await.unwrap_or_default());
+                Err(response.map(|()| inbound.freeze()))
+            }
+            Err(error) => fail(&error),
+        }
+    }
+}
+
+impl IntoFuture for Open {
+    type Output = Conversation;
+    type IntoFuture = BoxFuture<'static, Conversation>;
+
+    /// # Panics
+    ///
+    /// When the service refuses the upgrade.
+    fn into_future(self) -> Self::IntoFuture {
+        Box::pin(async { Conversation::new(self.granted().await) })
+    }
+}
+
+impl fmt::Debug for Open {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Open").field("request", &self.request).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,187 @@
+//! The client behind a conversation: [`Peer`], and the task that drives it.
+
+use std::collections::VecDeque;
+use std::io::IoSlice;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use bytes::{Buf, Bytes, BytesMut};
+use sockless::{Closed, Connection, Event, Instant, Message, Piece, SendError, Transport};
+use sockless_driver::{Io, Timer};
+
+use super::transcript::{Line, Transcript, show, show_bytes};
+use crate::executor::Sim;
+use crate::lock;
+use crate::pipe::SimIo;
+use crate::time::Sleep;
+
+/// What the test and the task that drives its client share.
+pub(crate) struct Peer {
+    pub(crate) connection: Connection,
+    pub(crate) messages: VecDeque<Message>,
+    pub(crate) pings: VecDeque<Bytes>,
+    pub(crate) pongs: VecDeque<Bytes>,
+    pub(crate) closed: Option<Closed>,
+    pub(crate) transcript: Transcript,
+    pub(crate) waiter: Option<Waker>,
+    driver: Option<Waker>,
+    /// A message is being sent in pieces.
+    unfinished: bool,
+}
+
+impl Peer {
+    pub(crate) fn new(connection: Connection) -> Self {
+        Self {
+            connection,
+            messages: VecDeque::new(),
+            pings: VecDeque::new(),
+            pongs: VecDeque::new(),
+            closed: None,
+            transcript: Transcript::default(),
+            waiter: None,
+            driver: None,
+            unfinished: false,
+        }
+    }
+
+    pub(crate) fn send(&mut self, piece: Piece, now: Instant) -> Result<(), SendError> {
+        let Piece { last, .. } = piece;
+        let part = if last && !self.unfinished { "" } else { " (a part)" };
+        let line = format!("{}{part}", show(&piece.data));
+        if part.is_empty() {
+            self.connection.send(piece.data)?;
+        } else {
+            self.connection.send_piece(piece)?;
+        }
+        self.unfinished = !last;
+        self.transcript.push(now, Line::Sent(line));
+        self.wake_driver();
+        Ok(())
+    }
+
+    fn handle(&mut self, event: Event, now: Instant) {
+        let line = match &event {
+            Event::Message(message) => show(message),
+            Event::Piece(piece) => format!("{} (a part)", show(&piece.data)),
+            Event::Ping(payload) => format!("Ping: {}", show_bytes(payload)),
+            Event::Pong(payload) => format!("Pong: {}", show_bytes(payload)),
+            Event::PeerClosed(reason) => format!("Close {reason}"),
+            Event::Closed(closed) => format!("the end: {closed}"),
+            event => format!("{event:?}"),
+        };
+        self.transcript.push(now, Line::Received(line));
+        match event {
+            Event::Message(message) => self.messages.push_back(message),
+            Event::Piece(piece) => self.messages.push_back(piece.data),
+            Event::Ping(payload) => self.pings.push_back(payload),
+            Event::Pong(payload) => self.pongs.push_back(payload),
+            Event::Closed(closed) => self.closed = Some(closed),
+            _ => {}
+        }
+    }
+
+    pub(crate) fn wake_driver(&mut self) {
+        if let Some(driver) = self.driver.take() {
+            driver.wake();
+        }
+    }
+}
+
+/// Drives a client until its transport is over.
+pub(crate) struct Driving {
+    sim: Sim,
+    peer: Arc<Mutex<Peer>>,
+    io: SimIo,
+    inbound: BytesMut,
+    timer: Sleep,
+    /// The transport delivers nothing more.
+    eof: bool,
+}
+
+impl Driving {
+    pub(crate) fn new(sim: &Sim, peer: Arc<Mutex<Peer>>, io: SimIo, inbound: BytesMut) -> Self {
+        let timer = sim.sleep(Duration::MAX);
+        Self { sim: sim.clone(), peer, io, inbound, timer, eof: false }
+    }
+}
+
+impl Future for Driving {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let Self { sim, peer, io, inbound, timer, eof } = &mut *self;
+        let (now, mut peer) = (sim.now(), lock(peer));
+        let peer = &mut *peer;
+        peer.connection.handle_timeout(now);
+        loop {
+            let more = !*eof && read(io, inbound, eof, &mut peer.connection, now, cx);
+            while let Some(event) = peer.connection.poll_event(inbound, now) {
+                peer.handle(event, now);
+            }
+            if !more {
+                break;
+            }
+        }
+        let drained = write(io, &mut peer.connection, now, cx);
+        // Writing may have found the transport broken.
+        while let Some(event) = peer.connection.poll_event(inbound, now) {
+            peer.handle(event, now);
+        }
+        if let Some(waiter) = peer.waiter.take() {
+            waiter.wake();
+        }
+        match peer.connection.transport() {
+            Transport::Close if drained => return Poll::Ready(()),
+            // What it fails with, reading finds too.
+            Transport::ShutdownWrite if drained => drop(io.poll_shutdown(cx)),
+            _ => {}
+        }
+        peer.driver = Some(cx.waker().clone());
+        timer.reset(peer.connection.poll_timeout().unwrap_or(Instant::from_epoch(Duration::MAX)));
+        if timer.poll_expired(cx).is_ready() {
+            cx.waker().wake_by_ref();
+        }
+        Poll::Pending
+    }
+}
+
+/// Reads once, and says whether there may be more.
+fn read(
+    io: &mut SimIo,
+    inbound: &mut BytesMut,
+    eof: &mut bool,
+    connection: &mut Connection,
+    now: Instant,
+    cx: &mut Context<'_>,
+) -> bool {
+    inbound.reserve(READ_LEN);
+    match io.poll_read(cx, inbound) {
+        Poll::Pending => return false,
+        Poll::Ready(Ok(1..)) => return true,
+        Poll::Ready(Ok(0)) => connection.handle_eof(now),
+        Poll::Ready(Err(error)) => connection.handle_transport_error(error.to_string(), now),
+    }
+    *eof = true;
+    false
+}
+
+/// Writes what is queued, and says whether that was all.
+fn write(io: &mut SimIo, connection: &mut Connection, now: Instant, cx: &mut Context<'_>) -> bool {
+    while connection.outbound().has_remaining() {
+        let outbound = connection.outbound();
+        match io.poll_write(cx, &[IoSlice::new(outbound.chunk())]) {
+            Poll::Pending => return false,
+            Poll::Ready(Ok(written)) => outbound.advance(written),
+            Poll::Ready(Err(error)) => {
+                connection.handle_transport_error(error.to_string(), now);
+                return true;
+            }
+        }
+    }
+    // What it fails with, the next write finds too.
+    io.poll_flush(cx).is_ready()
+}
+
+const READ_LEN: usize = 64 << 10;

@@ -1,0 +1,68 @@
+//! Plain HTTP: a request out, the whole response in.
+
+use bytes::Bytes;
+use http::header::{HOST, HeaderName, HeaderValue};
+use http::{Request, Response, StatusCode};
+use sockless::handshake::encode_request;
+
+use super::{App, Place};
+use crate::pipe::SimIo;
+
+impl App {
+    pub(crate) fn exchange(
+        &self,
+        request: Result<Request<()>, http::Error>,
+        place: Place,
+    ) -> impl Future<Output = Response<Bytes>> + Send + use<> {
+        let app = self.clone();
+        async move {
+            let mut request = match request {
+                Ok(request) => request,
+                Err(error) => panic!("{place}: the request cannot be made: {error}"),
+            };
+            let asked = format!("{} {}", request.method(), request.uri());
+            if !request.headers().contains_key(HOST) {
+                let host = request.uri().host().and_then(|host| host.parse().ok());
+                let host = host.unwrap_or(HeaderValue::from_static("localhost"));
+                request.headers_mut().insert(HOST, host);
+            }
+            let io = app.dial();
+            let exchanging = async {
+                io.write_all(&encode_request(&request)).await.map_err(|error| error.to_string())?;
+                read_response(&io).await
+            };
+            match app.sim.timeout(app.patience, exchanging).await {
+                Some(Ok(response)) => response,
+                Some(Err(error)) => panic!("{place}: {asked}: there is no response: {error}"),
+                None => panic!("{place}: {asked}: there is no response within {:?}", app.patience),
+            }
+        }
+    }
+}
+
+async fn read_response(io: &SimIo) -> Result<Response<Bytes>, String> {
+    let head = io.read_until(b"\r\n\r\n").await.map_err(|error| error.to_string())?;
+    let response = parse_head(&head).ok_or_else(|| format!("its head is invalid: {head:?}"))?;
+    // What follows a 101 are frames.
+    if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+        return Ok(response.map(|()| Bytes::new()));
+    }
+    let body = io.read_to_end().await.map_err(|error| error.to_string())?;
+    Ok(response.map(|()| body))
+}
+
+/// The head of a response, as a server of this workspace writes it: a line for each header.
+fn parse_head(head: &[u8]) -> Option<Response<()>> {
+    let mut lines = head.strip_suffix(b"\r\n\r\n")?.split(|&byte| byte == b'\n');
+    let mut words = lines.next()?.split(|&byte| byte == b' ');
+    let (b"HTTP/1.1", status) = (words.next()?, words.next()?) else { return None };
+    let mut response = Response::new(());
+    *response.status_mut() = StatusCode::from_bytes(status).ok()?;
+    for line in lines {
+        let colon = line.iter().position(|&byte| byte == b':')?;
+        let name = HeaderName::from_bytes(&line[..colon]).ok()?;
+        let value = HeaderValue::from_bytes(line[colon + 1..].trim_ascii()).ok()?;
+        response.headers_mut().append(name, value);
+    }
+    Some(response)
+}

@@ -1,0 +1,89 @@
+//! What was said in a conversation, for the message of a failure.
+
+use std::collections::VecDeque;
+use std::fmt::{self, Write};
+
+use sockless::{Frame, Instant, Message};
+
+/// How many of the last lines are kept, and how much of each payload.
+const LINES: usize = 20;
+const SHOWN: usize = 60;
+
+/// The last things that were said, oldest first.
+#[derive(Default)]
+pub(crate) struct Transcript {
+    lines: VecDeque<(Instant, Line)>,
+    dropped: usize,
+}
+
+/// Something that went over the wire, from or to the test.
+pub(crate) enum Line {
+    Received(String),
+    Sent(String),
+}
+
+impl Transcript {
+    pub(crate) fn push(&mut self, now: Instant, line: Line) {
+        if self.lines.len() == LINES {
+            self.lines.pop_front();
+            self.dropped += 1;
+        }
+        self.lines.push_back((now, line));
+    }
+}
+
+impl fmt::Display for Transcript {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.lines.is_empty() {
+            return f.write_str("nothing was said");
+        }
+        f.write_str("what was said (> by the test, < by the service):")?;
+        if self.dropped > 0 {
+            write!(f, "\n  ({} earlier)", self.dropped)?;
+        }
+        for (at, line) in &self.lines {
+            let (direction, text) = match line {
+                Line::Received(text) => ('<', text),
+                Line::Sent(text) => ('>', text),
+            };
+            write!(f, "\n  {at:?} {direction} {text}")?;
+        }
+        Ok(())
+    }
+}
+
+/// A message as a test writes it, cut when it is long.
+pub(crate) fn show(message: &Message) -> String {
+    match message {
+        Message::Binary(bytes) => show_bytes(bytes),
+        Message::Text(text) if text.chars().nth(SHOWN).is_none() => format!("{text:?}"),
+        Message::Text(text) => {
+            let start: String = text.chars().take(SHOWN).collect();
+            format!("{start:?}… ({} bytes of text)", text.len())
+        }
+    }
+}
+
+pub(crate) fn show_frame(frame: &Frame) -> String {
+    let Frame { fin, opcode, payload, .. } = frame;
+    let unfinished = if *fin { "" } else { ", more to come" };
+    match std::str::from_utf8(payload) {
+        Ok(text) if !payload.is_empty() => {
+            format!("{opcode:?}{unfinished}: {}", show(&text.to_owned().into()))
+        }
+        _ => format!("{opcode:?}{unfinished}: {}", show_bytes(payload)),
+    }
+}
+
+pub(crate) fn show_bytes(bytes: &[u8]) -> String {
+    let mut shown = format!("{} bytes", bytes.len());
+    for (index, byte) in bytes.iter().take(SHOWN / 3).enumerate() {
+        let separator = if index == 0 { ": " } else { " " };
+        // Writing to a string does not fail.
+        let _ = write!(shown, "{separator}{byte:02x}");
+    }
+    if bytes.len() > SHOWN / 3 {
+        shown.push('…');
+    }
+    shown
+}
