@@ -1,9 +1,17 @@
 //! What the tests share: two ends on one virtual clock, frames by hand, asserts in domain words.
 
 pub mod end;
+#[cfg(feature = "heads")]
+pub mod heads;
 pub mod laws;
 pub mod link;
 pub mod model;
+pub mod operations;
 pub mod pair;
 pub mod session;
 pub mod wire;
+
+/// The blocks of the README, compiled and run.
+#[cfg(all(doctest, feature = "runtimes"))]
+#[doc = include_str!("../../README.md")]
+pub struct Readme;

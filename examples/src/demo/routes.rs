@@ -53,7 +53,7 @@ struct Asked(CloseReason);
 
 async fn check_reason(mut call: Call) -> Result<Call, Response<Bytes>> {
     let refuse = |why: &'static str| Err(text(StatusCode::BAD_REQUEST, why));
-    let code = call.param("code").and_then(|code| code.parse().ok()).and_then(CloseCode::new);
+    let code = call.param::<u16>("code").ok().and_then(CloseCode::new);
     let Some(code) = code else {
         return refuse("the code must be one that may be sent: 1000-1003, 1007-1014, 3000-4999\n");
     };

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, ValueEnum};
 use sockless::Closed;
-use sockless_driver::Session;
+use sockless_driver::{ConnectError, Session};
 
 /// Connects to URL, echoes every message until the connection ends, and exits with 0.
 #[derive(Debug, Parser)]
@@ -19,12 +19,16 @@ struct Options {
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum RuntimeName {
+    AsyncStd,
+    Smol,
     Tokio,
 }
 
 fn main() -> ExitCode {
     let options = Options::parse();
     let ended = match options.runtime {
+        RuntimeName::AsyncStd => async_std::task::block_on(echo_on_async_std(&options.url)),
+        RuntimeName::Smol => smol::block_on(echo_on_smol(&options.url)),
         RuntimeName::Tokio => echo_on_tokio(&options.url),
     };
     match ended {
@@ -39,8 +43,16 @@ fn main() -> ExitCode {
     }
 }
 
+async fn echo_on_async_std(url: &str) -> Result<Closed, ConnectError> {
+    sockless_async_std::connect(url).run(echo).await
+}
+
+async fn echo_on_smol(url: &str) -> Result<Closed, ConnectError> {
+    sockless_smol::connect(url).run(echo).await
+}
+
 #[tokio::main(flavor = "current_thread")]
-async fn echo_on_tokio(url: &str) -> Result<Closed, sockless_driver::ConnectError> {
+async fn echo_on_tokio(url: &str) -> Result<Closed, ConnectError> {
     sockless_tokio::connect(url).run(echo).await
 }
 

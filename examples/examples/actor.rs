@@ -1,0 +1,60 @@
+//! An echo as one loop that owns its session, until the client says "bye".
+//!
+//! `cargo run -p sockless-examples --example actor`, then open `ws://127.0.0.1:8080/`.
+
+use sockless::{CloseCode, Closed};
+use sockless_driver::Session;
+use sockless_routing::{Router, websocket};
+
+#[tokio::main]
+async fn main() -> std::io::Result<()> {
+    sockless_tokio::serve("127.0.0.1:8080", router()).await
+}
+
+fn router() -> Router {
+    Router::new().route("/", websocket(echo))
+}
+
+/// The loop ends by itself: once the session has ended, `recv` and `send` say so, and `?` passes it on.
+async fn echo(mut session: Session) -> Result<(), Closed> {
+    loop {
+        let message = session.recv().await?;
+        let Some(text) = message.as_text() else { continue };
+        session.send(format!("YOU SAID: {text}")).await?;
+        if text.eq_ignore_ascii_case("bye") {
+            session.close((CloseCode::NORMAL, "Client said BYE"));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use sockless::CloseReason;
+    use sockless_sim::Sim;
+
+    use super::*;
+
+    #[test]
+    fn what_is_said_comes_back_until_bye() {
+        Sim::check(0..20, |sim| async move {
+            let mut client = sim.host(router()).open("/").await;
+            client.send("hello").await;
+            client.expect("YOU SAID: hello").await;
+            client.send(vec![1, 2, 3]).await;
+            client.send("Bye").await;
+            client.expect("YOU SAID: Bye").await;
+            let closed = client.expect_closed(1000).await;
+            assert_eq!(closed.received().map(CloseReason::text), Some("Client said BYE"));
+        });
+    }
+
+    #[test]
+    fn a_client_that_goes_ends_the_loop() {
+        Sim::check(0..20, |sim| async move {
+            let app = sim.host(router());
+            app.open("/").await.terminate();
+            sim.settle().await;
+            assert_eq!(app.connections(), 0);
+        });
+    }
+}

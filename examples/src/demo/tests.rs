@@ -1,0 +1,101 @@
+//! The demo in the simulator.
+
+use serde_json::{Value, json};
+use sockless_sim::{App, Conversation, Sim};
+
+use crate::routes::router;
+
+#[test]
+fn a_chat_has_named_users_who_hear_each_other() {
+    Sim::check(0..20, |sim| async move {
+        let app = sim.host(router());
+        let mut ada = join(&app, "Ada", "Ada", &["Ada"]).await;
+        let mut bob = join(&app, "Bob%20B.", "Bob B.", &["Ada", "Bob B."]).await;
+        hear(&mut ada, json!({ "type": "join", "name": "Bob B.", "online": ["Ada", "Bob B."] }))
+            .await;
+        ada.send("hello").await;
+        for member in [&mut ada, &mut bob] {
+            hear(member, json!({ "type": "message", "from": "Ada", "text": "hello" })).await;
+        }
+        bob.close(sockless::CloseCode::NORMAL);
+        hear(&mut ada, json!({ "type": "leave", "name": "Bob B.", "online": ["Ada"] })).await;
+    });
+}
+
+#[test]
+fn a_name_that_is_taken_gets_a_number() {
+    Sim::check(0..20, |sim| async move {
+        let app = sim.host(router());
+        let _first = join(&app, "Ada", "Ada", &["Ada"]).await;
+        let _second = join(&app, "Ada", "Ada 2", &["Ada", "Ada 2"]).await;
+        let _nameless = join(&app, "", "Somebody", &["Ada", "Ada 2", "Somebody"]).await;
+    });
+}
+
+#[test]
+fn a_member_who_crashes_has_left() {
+    Sim::check(0..20, |sim| async move {
+        let app = sim.host(router());
+        let mut ada = join(&app, "Ada", "Ada", &["Ada"]).await;
+        let bob = join(&app, "Bob", "Bob", &["Ada", "Bob"]).await;
+        ada.recv().await;
+        bob.terminate();
+        hear(&mut ada, json!({ "type": "leave", "name": "Bob", "online": ["Ada"] })).await;
+        drop(ada);
+        sim.settle().await;
+        assert_eq!(app.connections(), 0);
+    });
+}
+
+#[test]
+fn the_chat_takes_text_only() {
+    Sim::check(0..20, |sim| async move {
+        let app = sim.host(router());
+        let mut ada = join(&app, "Ada", "Ada", &["Ada"]).await;
+        ada.send(vec![1]).await;
+        ada.expect_closed(1003).await;
+    });
+}
+
+#[test]
+fn the_page_and_the_health_check_are_plain_http() {
+    Sim::check(0..5, |sim| async move {
+        let app = sim.host(router());
+        let page = app.get("/").await;
+        assert_eq!(page.status(), 200);
+        assert_eq!(page.headers()["content-type"], "text/html; charset=utf-8");
+        assert_eq!(app.get("/health").await.body(), "ok\n");
+    });
+}
+
+#[test]
+fn the_echo_speaks_its_protocols() {
+    Sim::check(0..5, |sim| async move {
+        let app = sim.host(router());
+        let mut echo = app.open("/echo").subprotocol("echo.v2").subprotocol("echo.v1").await;
+        assert_eq!(echo.subprotocol().as_deref(), Some("echo.v2"));
+        echo.send("hello").await;
+        echo.expect("hello").await;
+    });
+}
+
+#[test]
+fn a_close_is_sent_on_demand() {
+    Sim::check(0..5, |sim| async move {
+        let app = sim.host(router());
+        let closed = app.open("/close/4001?reason=on+demand").await.expect_closed(4001).await;
+        assert_eq!(closed.received().unwrap().text(), "on demand");
+        assert_eq!(app.open("/close/1006").refused().await.status(), 400);
+    });
+}
+
+/// Joins as `wanted`, and is welcomed as `name`.
+async fn join(app: &App, wanted: &str, name: &str, online: &[&str]) -> Conversation {
+    let mut member = app.open(&format!("/chat?name={wanted}")).await;
+    hear(&mut member, json!({ "type": "welcome", "you": name, "online": online })).await;
+    member
+}
+
+async fn hear(member: &mut Conversation, news: Value) {
+    member.expect(news.to_string()).await;
+}

@@ -1,0 +1,114 @@
+//! What the fuzz targets read out of their bytes, and what they hold it to.
+
+use std::time::Duration;
+
+use arbitrary::Arbitrary;
+use sockless::{Config, Role};
+use sockless_tests::heads::assert_any_chunking_of_a_head;
+use sockless_tests::laws::{assert_any_chunking, assert_layers_agree};
+use sockless_tests::link::Weather;
+use sockless_tests::operations::{Operation, assert_a_prefix_arrives};
+use sockless_tests::session::Setup;
+
+/// Eight bytes of settings, then what the peer sends; zero is the default of each setting.
+///
+/// 0: bit 0, our end has closed; bit 1, it is sending a message in pieces. 1: `piece_len`. 2: `max_message_len`. 3:
+/// `max_frame_len`. 4: `max_fragments`. 5: `high_water`. 6 and 7: the lengths of the chunks.
+pub fn session(role: Role, data: &[u8]) {
+    let Some((&[flags, settings @ ..], bytes)) = data.split_first_chunk::<8>() else {
+        return;
+    };
+    let [piece_len, message, frame, fragments, water, chunk, other_chunk] = settings;
+    let usual = Setup::default();
+    let setup = Setup {
+        piece_len: or(piece_len, usual.piece_len).max(4),
+        max_message_len: or(message, usual.max_message_len),
+        max_frame_len: or(frame, usual.max_frame_len),
+        max_fragments: or(fragments, usual.max_fragments),
+        high_water: or(water, usual.high_water),
+        closes: flags & 1 != 0,
+        sends_piece: flags & 2 != 0,
+    };
+    let chunks = [chunk.max(1).into(), other_chunk.max(1).into()];
+    assert_any_chunking(role, &setup, bytes, &chunks);
+    assert_layers_agree(role, &setup, bytes);
+}
+
+/// Two bytes of settings, then a head: 0: bit 0, it is a response; the rest, its greatest length in steps of 16 bytes, or
+/// the default. 1: the length of the chunks.
+pub fn head(data: &[u8]) {
+    let Some((&[kind, chunk], bytes)) = data.split_first_chunk() else {
+        return;
+    };
+    let role = if kind & 1 == 0 { Role::Server } else { Role::Client };
+    let steps = usize::from(kind >> 1);
+    let max = if steps == 0 { Config::default().max_head_len } else { steps * 16 };
+    assert_any_chunking_of_a_head(role, max, bytes, chunk.into());
+}
+
+/// A session of two ends.
+#[derive(Arbitrary, Debug)]
+pub struct Session {
+    seed: u64,
+    chunk: u8,
+    delay: u16,
+    cut: Option<u16>,
+    piece_len: u8,
+    fragment_len: u8,
+    operations: Vec<(bool, Step)>,
+}
+
+/// [`Operation`], which knows nothing of fuzzers.
+#[derive(Arbitrary, Debug)]
+enum Step {
+    Abort,
+    BeginMessage,
+    BreakTransport,
+    Close(u16),
+    Ping(Vec<u8>),
+    SendBinary(Vec<u8>),
+    SendPieces(Vec<Vec<u8>>),
+    SendText(String),
+    SetReading(bool),
+    Turn,
+    Wait(u16),
+}
+
+/// Whatever two ends do, they receive in order what was sent, and end.
+pub fn pair(session: Session) {
+    let config = Config::default()
+        .piece_len(or(session.piece_len, usize::MAX))
+        .fragment_len(or(session.fragment_len, usize::MAX))
+        .ping_interval(Duration::from_secs(30))
+        .idle_timeout(Duration::from_secs(100));
+    let weather = Weather {
+        chunk: usize::from(session.chunk) + 1,
+        delay: Duration::from_millis(session.delay.into()),
+        cut: session.cut.map(|cut| u64::from(cut) + 1),
+    };
+    let operations = session.operations.into_iter();
+    let operations = operations.map(|(server, step)| (usize::from(server), step.into())).collect();
+    assert_a_prefix_arrives([config.clone(), config], weather, session.seed, operations);
+}
+
+impl From<Step> for Operation {
+    fn from(step: Step) -> Self {
+        match step {
+            Step::Abort => Self::Abort,
+            Step::BeginMessage => Self::BeginMessage,
+            Step::BreakTransport => Self::BreakTransport,
+            Step::Close(code) => Self::Close(code),
+            Step::Ping(payload) => Self::Ping(payload),
+            Step::SendBinary(bytes) => Self::SendBinary(bytes),
+            Step::SendPieces(parts) => Self::SendPieces(parts),
+            Step::SendText(text) => Self::SendText(text),
+            Step::SetReading(reading) => Self::SetReading(reading),
+            Step::Turn => Self::Turn,
+            Step::Wait(millis) => Self::Wait(millis),
+        }
+    }
+}
+
+fn or<T: From<u8>>(setting: u8, usual: T) -> T {
+    if setting == 0 { usual } else { setting.into() }
+}

@@ -1,0 +1,470 @@
+//! RFC 6455 §5.5.1, §7: both closing handshakes, and what becomes of the transport.
+
+use std::time::Duration;
+
+use sockless::{
+    Cause, CloseCode, CloseReason, Closed, Config, Event, Instant, Party, Piece, ProtocolError,
+    Role, SendError, Timeout, Transport,
+};
+use sockless_tests::end::{BOTH, End};
+use sockless_tests::link::Weather;
+use sockless_tests::pair::Pair;
+use sockless_tests::wire::{CLOSE, TEXT_BEGINS, close_body};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+#[test]
+fn a_close_frame_is_answered_with_its_own_code_and_text() {
+    for role in BOTH {
+        let mut end = End::new(role, Config::default());
+        let events = end.receive(end.peer.close(3210, "so long"));
+        let reason = reason(3210, "so long");
+        let closed = clean(Party::Peer, Cause::Handshake, &reason, &reason);
+        assert_eq!(events, [Event::PeerClosed(reason), Event::Closed(closed)]);
+        let sent = end.sent();
+        assert_eq!((sent.len(), sent[0].first), (1, CLOSE));
+        assert_eq!(sent[0].payload, close_body(3210, "so long"));
+        assert_transport_ends(end);
+    }
+}
+
+#[test]
+fn a_close_frame_without_a_code_is_answered_without_one() {
+    for role in BOTH {
+        let mut end = End::new(role, Config::default());
+        let events = end.receive(end.peer.frame(CLOSE, ""));
+        let none = CloseReason::EMPTY;
+        let closed = clean(Party::Peer, Cause::Handshake, &none, &none);
+        assert_eq!(events, [Event::PeerClosed(none), Event::Closed(closed)]);
+        assert_eq!(end.sent()[0].payload, b"");
+        assert_transport_ends(end);
+    }
+}
+
+#[test]
+fn what_follows_a_close_frame_means_nothing() {
+    for role in BOTH {
+        let mut end = End::new(role, Config::default());
+        let late = [end.peer.text("late"), vec![0xFF; 20]].concat();
+        let events = end.receive([end.peer.close(1000, ""), late].concat());
+        assert_eq!(events.len(), 2);
+        end.assert_silent();
+    }
+}
+
+#[test]
+fn our_close_is_answered_by_the_peer() {
+    for role in BOTH {
+        let mut end = End::new(role, Config::default());
+        end.close((CloseCode::GOING_AWAY, "bye"));
+        assert!(!end.connection.is_open());
+        assert_eq!(end.connection.transport(), Transport::KeepOpen);
+        let sent = end.sent();
+        assert_eq!((sent.len(), &sent[0].payload), (1, &close_body(1001, "bye")));
+
+        // Until the peer's Close frame comes, its messages do; nothing is said to them.
+        let bytes = [end.peer.text("still"), end.peer.ping("?"), end.peer.pong("!")].concat();
+        let told =
+            [Event::Message("still".into()), Event::Ping("?".into()), Event::Pong("!".into())];
+        assert_eq!(end.receive(bytes), told);
+        assert_eq!(end.connection.send("late"), Err(SendError::Closing));
+        end.close((CloseCode::NORMAL, "twice"));
+        assert_eq!(end.sent(), []);
+
+        let events = end.receive(end.peer.close(4000, "ok"));
+        let (ours, theirs) = (reason(1001, "bye"), reason(4000, "ok"));
+        let closed = clean(Party::Local, Cause::Handshake, &ours, &theirs);
+        assert!(closed.is_clean());
+        end.assert_over(&events, &closed);
+        assert_transport_ends(end);
+    }
+}
+
+#[test]
+fn close_frames_that_cross_are_answers() {
+    let [config, other] = [Config::default(), Config::default()];
+    let mut pair = Pair::new([config, other], Weather::FINE, 1);
+    for (side, code) in [(0, 4001), (1, 4002)] {
+        pair.ends[side].close(reason(code, ""));
+    }
+    pair.run();
+    for (side, ours, theirs) in [(0, 4001, 4002), (1, 4002, 4001)] {
+        let (ours, theirs) = (reason(ours, ""), reason(theirs, ""));
+        let expected = clean(Party::Local, Cause::Handshake, &ours, &theirs);
+        assert_eq!(pair.closed(side), &expected);
+        assert_eq!(pair.events[side].len(), 1);
+    }
+    assert_eq!(pair.now, Instant::EPOCH, "nothing was waited for");
+}
+
+#[test]
+fn a_closing_handshake_runs_from_either_end() {
+    for side in [0, 1] {
+        let configs = [Config::default(), Config::default()];
+        let mut pair = Pair::new(configs, Weather { delay: SECOND, ..Weather::FINE }, 5);
+        assert_eq!(pair.ends[side].connection.send("last"), Ok(()));
+        pair.ends[side].close(reason(1000, "done"));
+        pair.run();
+        let reason = reason(1000, "done");
+        let of = |by| clean(by, Cause::Handshake, &reason, &reason);
+        assert_eq!(pair.closed(side), &of(Party::Local));
+        let told = [
+            Event::Message("last".into()),
+            Event::PeerClosed(reason.clone()),
+            Event::Closed(of(Party::Peer)),
+        ];
+        assert_eq!(pair.events[1 - side], told);
+        for end in &pair.ends {
+            assert_eq!(end.connection.transport(), Transport::Close);
+        }
+    }
+}
+
+#[test]
+fn codes_from_the_wire_are_taken_or_refused() {
+    for role in BOTH {
+        for code in (0..=5000).chain([u16::MAX]) {
+            let mut end = End::new(role, Config::default());
+            let events = end.receive(end.peer.close(code, ""));
+            if matches!(code, 1000..=1003 | 1007..=1014 | 3000..=4999) {
+                assert_eq!(events[0], Event::PeerClosed(reason(code, "")));
+                assert_eq!(end.sent()[0].payload, code.to_be_bytes());
+            } else {
+                let error = ProtocolError::CloseCodeInvalid(code);
+                // The whole of it for some, since it takes long.
+                if code % 500 == 5 {
+                    end.assert_fails_with(1002, error, &events);
+                }
+                let Some(Event::Closed(closed)) = events.last() else {
+                    panic!("{code} was taken");
+                };
+                assert_eq!(closed.cause(), &Cause::Protocol(error));
+                assert_eq!(closed.received(), None);
+            }
+        }
+    }
+}
+
+#[test]
+fn codes_are_sent_as_they_are() {
+    for role in BOTH {
+        for code in (0..=5000).filter_map(CloseCode::new) {
+            let mut end = End::new(role, Config::default());
+            end.close((code, "why"));
+            assert_eq!(end.sent()[0].payload, close_body(code.get(), "why"));
+        }
+    }
+}
+
+#[test]
+fn half_a_code_fails() {
+    for role in BOTH {
+        let mut end = End::new(role, Config::default());
+        let events = end.receive(end.peer.frame(CLOSE, [3]));
+        end.assert_fails_with(1002, ProtocolError::CloseTruncated, &events);
+    }
+}
+
+#[test]
+fn a_reason_that_is_not_utf8_fails() {
+    for role in BOTH {
+        for text in [&b"\xff"[..], b"cut \xe2\x82", b"\xed\xa0\x80"] {
+            let mut end = End::new(role, Config::default());
+            let body = [&1000_u16.to_be_bytes(), text].concat();
+            let events = end.receive(end.peer.frame(CLOSE, body));
+            end.assert_fails_with(1007, ProtocolError::CloseReasonInvalid, &events);
+        }
+    }
+}
+
+#[test]
+fn the_longest_reason_goes_both_ways() {
+    for role in BOTH {
+        let text = "ü".repeat(61) + "!";
+        let mut end = End::new(role, Config::default());
+        let events = end.receive(end.peer.close(1000, &text));
+        assert_eq!(events[0], Event::PeerClosed(reason(1000, &text)));
+        assert_eq!(end.sent()[0].payload.len(), 125);
+        let mut end = End::new(role, Config::default());
+        end.close((CloseCode::NORMAL, "ü".repeat(100)));
+        assert_eq!(end.sent()[0].payload, close_body(1000, &"ü".repeat(61)));
+    }
+}
+
+#[test]
+fn our_answer_waits_until_our_message_ends() {
+    for role in BOTH {
+        let mut end = End::new(role, Config::default());
+        assert_eq!(end.connection.send_piece(piece("one", false)), Ok(()));
+        let bytes = [end.peer.close(1000, "enough"), end.peer.text("late")].concat();
+        let reason = reason(1000, "enough");
+        assert_eq!(end.receive(bytes), [Event::PeerClosed(reason.clone())]);
+        assert_eq!(end.inbound.len(), 0);
+        assert_eq!(end.connection.transport(), Transport::KeepOpen);
+        assert_eq!(end.connection.send("whole"), Err(SendError::Closing));
+        assert_eq!(end.connection.ping("?"), Err(SendError::Closing));
+        let other = Piece { data: vec![1].into(), last: true };
+        assert_eq!(end.connection.send_piece(other), Err(SendError::MessageUnfinished));
+
+        assert_eq!(end.connection.send_piece(piece("two", false)), Ok(()));
+        assert_eq!(end.poll(), []);
+        assert_eq!(end.connection.send_piece(piece("three", true)), Ok(()));
+        assert_eq!(end.connection.send_piece(piece("four", true)), Err(SendError::Closing));
+        let closed = clean(Party::Peer, Cause::Handshake, &reason, &reason);
+        assert_eq!(end.poll(), [Event::Closed(closed)]);
+        let firsts: Vec<u8> = end.sent().iter().map(|frame| frame.first).collect();
+        assert_eq!(firsts, [0x01, 0x00, 0x80, 0x88]);
+        assert_transport_ends(end);
+    }
+}
+
+#[test]
+fn our_answer_does_not_wait_longer_than_the_closing_timeout() {
+    for role in BOTH {
+        let mut end = End::new(role, Config::default().closing_timeout(3 * SECOND));
+        assert_eq!(end.connection.send_piece(piece("one", false)), Ok(()));
+        assert_eq!(end.receive(end.peer.close(1000, "")).len(), 1);
+        assert_eq!(end.connection.poll_timeout(), Some(Instant::EPOCH + 3 * SECOND));
+        assert_eq!(end.wait(2 * SECOND), []);
+        let reason = reason(1000, "");
+        let closed = clean(Party::Peer, Cause::Handshake, &reason, &reason);
+        assert_eq!(end.wait(SECOND), [Event::Closed(closed)]);
+        assert_eq!(end.sent().last().map(|frame| frame.first), Some(CLOSE));
+        assert_eq!(end.connection.send_piece(piece("two", true)), Err(SendError::Closing));
+        assert_transport_ends(end);
+    }
+}
+
+#[test]
+fn the_end_of_the_transport_ends_the_wait_for_our_message() {
+    for role in BOTH {
+        for early in [false, true] {
+            let mut end = End::new(role, Config::default());
+            assert_eq!(end.connection.send_piece(piece("one", false)), Ok(()));
+            let close = end.peer.close(1000, "");
+            let mut events = Vec::new();
+            if early {
+                end.connection.handle_eof(end.now);
+            }
+            events.extend(end.receive(close));
+            if !early {
+                events.extend(end.eof());
+            }
+            let reason = reason(1000, "");
+            let closed = clean(Party::Peer, Cause::Handshake, &reason, &reason);
+            assert_eq!(events, [Event::PeerClosed(reason), Event::Closed(closed)]);
+            assert_eq!(end.connection.transport(), Transport::Close);
+            assert_eq!(end.sent().last().map(|frame| frame.first), Some(CLOSE));
+        }
+    }
+}
+
+#[test]
+fn a_message_in_pieces_cannot_go_on_after_our_close() {
+    for role in BOTH {
+        let mut end = End::new(role, Config::default());
+        assert_eq!(end.connection.send_piece(piece("one", false)), Ok(()));
+        end.close(reason(1011, "cannot go on"));
+        assert_eq!(end.connection.send_piece(piece("two", true)), Err(SendError::Closing));
+        let events = end.receive(end.peer.close(1011, ""));
+        let ours = reason(1011, "cannot go on");
+        let closed = clean(Party::Local, Cause::Handshake, &ours, &reason(1011, ""));
+        end.assert_over(&events, &closed);
+    }
+}
+
+#[test]
+fn an_end_without_a_close_frame_is_told() {
+    for role in BOTH {
+        for bytes in
+            [vec![], vec![0x81], End::new(role, Config::default()).peer.header(TEXT_BEGINS, 9)]
+        {
+            let mut end = End::new(role, Config::default());
+            assert_eq!(end.receive(bytes), []);
+            let events = end.eof();
+            end.assert_over(&events, &Closed::new(Party::Peer, Cause::Eof, None, None));
+            assert_eq!(end.connection.transport(), Transport::Close);
+        }
+    }
+}
+
+#[test]
+fn events_in_the_read_buffer_come_before_the_end() {
+    for role in BOTH {
+        let mut end = End::new(role, Config::default());
+        end.connection.handle_eof(end.now);
+        let bytes = [end.peer.text("one"), end.peer.ping(""), end.peer.header(0x82, 5)].concat();
+        let events = end.receive(bytes);
+        let closed = Closed::new(Party::Peer, Cause::Eof, None, None);
+        let told = [Event::Message("one".into()), Event::Ping("".into()), Event::Closed(closed)];
+        assert_eq!(events, told);
+    }
+}
+
+#[test]
+fn an_end_while_we_close_is_told() {
+    for role in BOTH {
+        let mut end = End::new(role, Config::default());
+        end.close(reason(1000, ""));
+        let events = end.eof();
+        let closed = Closed::new(Party::Local, Cause::Eof, Some(reason(1000, "")), None);
+        end.assert_over(&events, &closed);
+        assert_eq!(end.connection.transport(), Transport::Close);
+    }
+}
+
+#[test]
+fn an_end_that_is_known_spares_waiting_for_it() {
+    for role in BOTH {
+        let mut end = End::new(role, Config::default());
+        end.connection.handle_eof(end.now);
+        assert_eq!(end.receive(end.peer.close(1000, "")).len(), 2);
+        assert_eq!(end.connection.transport(), Transport::Close);
+        let mut end = End::new(role, Config::default());
+        end.connection.handle_eof(end.now);
+        assert_eq!(end.receive([0xFF; 2]).len(), 1);
+        assert_eq!(end.connection.transport(), Transport::Close);
+    }
+}
+
+#[test]
+fn a_peer_that_breaks_a_rule_while_we_close_is_told_nothing_more() {
+    for role in BOTH {
+        let mut end = End::new(role, Config::default());
+        end.close(reason(1000, ""));
+        let events = end.receive(end.peer.frame(0x83, ""));
+        let cause = Cause::Protocol(ProtocolError::OpcodeReserved(3));
+        let closed = Closed::new(Party::Local, cause, Some(reason(1000, "")), None);
+        end.assert_over(&events, &closed);
+        assert_eq!(end.sent().len(), 1);
+        assert_eq!(end.connection.transport(), Transport::ShutdownWrite);
+    }
+}
+
+#[test]
+fn a_failed_transport_ends_at_once() {
+    for role in BOTH {
+        let broken = || Cause::Transport("connection reset".into());
+        let mut end = End::new(role, Config::default());
+        assert_eq!(end.connection.send("lost"), Ok(()));
+        end.connection.handle_transport_error("connection reset", end.now);
+        let events = end.poll();
+        end.assert_over(&events, &Closed::new(Party::Peer, broken(), None, None));
+        assert_eq!(end.drain(), []);
+        assert_eq!(end.connection.transport(), Transport::Close);
+
+        let mut end = End::new(role, Config::default());
+        end.close(reason(1000, ""));
+        end.connection.handle_transport_error("connection reset", end.now);
+        let closed = Closed::new(Party::Local, broken(), Some(reason(1000, "")), None);
+        let events = end.poll();
+        end.assert_over(&events, &closed);
+    }
+}
+
+#[test]
+fn an_abort_ends_at_once() {
+    for role in BOTH {
+        let mut end = End::new(role, Config::default());
+        assert_eq!(end.connection.send("lost"), Ok(()));
+        end.connection.abort(end.now);
+        let events = end.poll();
+        end.assert_over(&events, &Closed::new(Party::Local, Cause::Aborted, None, None));
+        assert_eq!(end.drain(), []);
+        assert_eq!(end.connection.transport(), Transport::Close);
+        assert_eq!(end.connection.poll_timeout(), None);
+    }
+}
+
+#[test]
+fn an_abort_while_our_answer_waits_tells_what_was_received() {
+    for role in BOTH {
+        let mut end = End::new(role, Config::default());
+        assert_eq!(end.connection.send_piece(piece("one", false)), Ok(()));
+        assert_eq!(end.receive(end.peer.close(1000, "")).len(), 1);
+        end.connection.abort(end.now);
+        let received = Some(reason(1000, ""));
+        let events = end.poll();
+        end.assert_over(&events, &Closed::new(Party::Local, Cause::Aborted, None, received));
+    }
+}
+
+#[test]
+fn a_peer_that_does_not_answer_is_given_up() {
+    for role in BOTH {
+        let mut end = End::new(role, Config::default().closing_timeout(3 * SECOND));
+        end.close(reason(1000, ""));
+        // That it talks does not help.
+        assert_eq!(end.wait(2 * SECOND), []);
+        assert_eq!(end.receive(end.peer.text("not yet")).len(), 1);
+        assert_eq!(end.connection.poll_timeout(), Some(Instant::EPOCH + 3 * SECOND));
+        let cause = Cause::Timeout(Timeout::Closing);
+        let closed = Closed::new(Party::Local, cause, Some(reason(1000, "")), None);
+        let events = end.wait(SECOND);
+        end.assert_over(&events, &closed);
+        assert_eq!(end.connection.transport(), Transport::Close);
+        assert_eq!(end.drain(), [], "what the peer did not take is dropped");
+    }
+}
+
+#[test]
+fn a_transport_that_does_not_end_is_dropped() {
+    for role in BOTH {
+        // After a failure both ends linger, so that a reset does not eat what was said.
+        let mut end = End::new(role, Config::default().closing_timeout(3 * SECOND));
+        assert_eq!(end.receive([0xFF; 2]).len(), 1);
+        assert_eq!(end.wait(2 * SECOND), []);
+        assert_eq!(end.connection.transport(), Transport::ShutdownWrite);
+        assert_eq!(end.wait(SECOND), []);
+        assert_eq!(end.connection.transport(), Transport::Close);
+        assert_eq!((end.drain(), end.connection.poll_timeout()), (vec![], None));
+    }
+    let mut client = End::new(Role::Client, Config::default().closing_timeout(3 * SECOND));
+    assert_eq!(client.receive(client.peer.close(1000, "")).len(), 2);
+    assert_eq!(client.sent().len(), 1);
+    assert_eq!(client.wait(2 * SECOND), []);
+    assert_eq!(client.connection.transport(), Transport::KeepOpen);
+    assert_eq!(client.wait(SECOND), []);
+    assert_eq!(client.connection.transport(), Transport::Close);
+}
+
+#[test]
+fn a_server_drops_what_its_peer_never_reads() {
+    let mut server = End::new(Role::Server, Config::default().closing_timeout(3 * SECOND));
+    assert_eq!(server.receive(server.peer.close(1000, "")).len(), 2);
+    assert_eq!(server.connection.transport(), Transport::Close);
+    assert_eq!(server.connection.poll_timeout(), Some(Instant::EPOCH + 3 * SECOND));
+    assert_eq!(server.wait(3 * SECOND), []);
+    assert_eq!((server.drain(), server.connection.poll_timeout()), (vec![], None));
+}
+
+/// The server drops the transport, the client waits for that (RFC 6455 §7.1.1).
+fn assert_transport_ends(mut end: End) {
+    end.drain();
+    match end.connection.role() {
+        Role::Server => {
+            assert_eq!(end.connection.transport(), Transport::Close);
+            assert_eq!(end.connection.poll_timeout(), None);
+        }
+        Role::Client => {
+            assert_eq!(end.connection.transport(), Transport::KeepOpen);
+            assert!(end.connection.poll_timeout().is_some());
+            assert_eq!(end.eof(), []);
+            assert_eq!(end.connection.transport(), Transport::Close);
+            assert_eq!(end.connection.poll_timeout(), None);
+        }
+    }
+    end.assert_silent();
+}
+
+fn reason(code: u16, text: &str) -> CloseReason {
+    CloseReason::new(CloseCode::new(code).expect("it may travel"), text.to_owned())
+}
+
+fn clean(by: Party, cause: Cause, sent: &CloseReason, received: &CloseReason) -> Closed {
+    Closed::new(by, cause, Some(sent.clone()), Some(received.clone()))
+}
+
+fn piece(text: &'static str, last: bool) -> Piece {
+    Piece { data: text.into(), last }
+}

@@ -1,0 +1,70 @@
+//! What every runtime has to do alike: one set of scenarios, over real sockets on 127.0.0.1, each of
+//! them run on each runtime.
+//!
+//! Nothing sleeps: a scenario waits for what it expects, and is given up when that does not come.
+
+mod endings;
+mod messages;
+mod on;
+mod opening;
+mod raw;
+mod seam;
+mod serving;
+
+/// A test of each scenario on one runtime.
+macro_rules! scenarios {
+    ($runtime:ident: $($file:ident::$scenario:ident)+) => {
+        $(
+            #[test]
+            fn $scenario() {
+                use crate::on::{$runtime, Runtime, run};
+                run(|| $runtime::block_on(crate::$file::$scenario::<$runtime>()));
+            }
+        )+
+    };
+}
+
+macro_rules! on_runtime {
+    ($name:ident: $runtime:ident) => {
+        mod $name {
+            scenarios! {
+                $runtime:
+                endings::a_client_that_drops_its_session_says_1000
+                endings::a_close_code_comes_back
+                endings::a_handler_that_ends_says_1000
+                endings::a_handler_that_fails_says_1011
+                endings::a_handler_that_never_ends_is_terminated
+                endings::a_handler_that_panics_says_1011
+                endings::a_peer_that_answers_no_ping_is_given_up
+                endings::a_shutdown_says_1001_and_counts
+                messages::a_hundred_clients_at_once
+                messages::a_message_from_a_thread_leaves_while_the_handler_waits
+                messages::halves_on_two_tasks_do_not_wait_for_each_other
+                messages::many_tasks_and_threads_send_to_one_peer
+                messages::the_client_echoes
+                messages::the_server_echoes
+                opening::a_client_past_the_cap_waits_until_another_leaves
+                opening::a_closed_port_is_told
+                opening::a_frame_behind_the_request_is_answered
+                opening::a_listener_bound_elsewhere_is_served
+                opening::a_name_is_resolved
+                opening::a_ping_is_answered_while_the_handler_waits
+                opening::a_request_during_a_shutdown_gets_503
+                opening::a_silent_server_is_given_up
+                opening::a_stream_accepted_elsewhere_is_served
+                opening::an_address_in_use_is_told
+                opening::what_is_no_upgrade_gets_404_or_426
+                seam::a_shut_down_stream_still_reads
+                seam::a_stream_reads_into_spare_capacity_only
+                seam::a_stream_that_is_flushed_still_waits_to_write
+                seam::a_stream_writes_many_slices_at_once
+                seam::a_timer_can_be_set_again
+                seam::a_timer_wakes_who_polled_last
+            }
+        }
+    };
+}
+
+on_runtime!(async_std: AsyncStd);
+on_runtime!(smol: Smol);
+on_runtime!(tokio: Tokio);

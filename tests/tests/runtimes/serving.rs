@@ -1,0 +1,114 @@
+//! A server in a task of its own, and the handlers it serves.
+
+use std::marker::PhantomData;
+use std::net::SocketAddr;
+
+use smol::channel::{self, Receiver, Sender};
+use sockless::{Closed, Message};
+use sockless_driver::{Server, Service, Session, ShutdownReport};
+use sockless_routing::{Router, WebSocketRoute, websocket};
+
+use crate::on::{Runtime, spawn};
+
+/// A server on a port of its own, which is shut down with this value.
+pub(crate) struct Serving<R> {
+    pub(crate) addr: SocketAddr,
+    stop: Sender<()>,
+    report: Receiver<ShutdownReport>,
+    runtime: PhantomData<R>,
+}
+
+impl<R: Runtime> Serving<R> {
+    pub(crate) async fn start(service: impl Service) -> Self {
+        Self::start_with(service, |server| server).await
+    }
+
+    /// A server of one route, at `/`.
+    pub(crate) async fn one(route: WebSocketRoute) -> Self {
+        Self::start(Router::new().route("/", route)).await
+    }
+
+    pub(crate) async fn start_with(
+        service: impl Service,
+        settings: impl FnOnce(Server) -> Server,
+    ) -> Self {
+        let server = settings(R::bind("127.0.0.1:0").await.expect("a port is free"));
+        Self::run(server, service)
+    }
+
+    pub(crate) fn run(server: Server, service: impl Service) -> Self {
+        let addr = server.local_addr().expect("a TCP listener has an address");
+        let (stop, stopped) = channel::bounded::<()>(1);
+        let (reporting, report) = channel::bounded(1);
+        let serving = async move {
+            let shutdown = async {
+                // Dropped with the value, or told: either ends the server.
+                let _ = stopped.recv().await;
+            };
+            let report = server.serve_until(service, shutdown).await;
+            let _ = reporting.send(report).await;
+        };
+        drop(spawn::<R, _>(serving));
+        Self { addr, stop, report, runtime: PhantomData }
+    }
+
+    pub(crate) fn url(&self) -> String {
+        format!("ws://{}/", self.addr)
+    }
+
+    pub(crate) async fn connect(&self) -> Session {
+        R::connect(&self.url()).await.expect("the server answers")
+    }
+
+    /// Begins to shut down; the report comes when that is done.
+    pub(crate) fn stop(self) -> Receiver<ShutdownReport> {
+        drop(self.stop);
+        self.report
+    }
+}
+
+pub(crate) async fn echo(mut session: Session) -> Result<(), Closed> {
+    loop {
+        let message = session.recv().await?;
+        session.send(message).await?;
+    }
+}
+
+/// A route, and what its handler returned, each time.
+pub(crate) fn observed<F, Fut, T>(handler: F) -> (WebSocketRoute, Receiver<T>)
+where
+    F: Fn(Session) -> Fut + Send + Sync + 'static,
+    Fut: Future<Output = T> + Send + 'static,
+    T: Send + 'static,
+{
+    let (sender, receiver) = channel::unbounded();
+    let route = websocket(move |session| {
+        let (running, sender) = (handler(session), sender.clone());
+        async move {
+            let _ = sender.send(running.await).await;
+        }
+    });
+    (route, receiver)
+}
+
+/// Receives until the session ends, and says how it did.
+pub(crate) async fn until_closed(mut session: Session) -> Closed {
+    loop {
+        if let Err(closed) = session.recv().await {
+            return closed;
+        }
+    }
+}
+
+/// Sends `message`, and has it come back.
+pub(crate) async fn exchange(session: &mut Session, message: impl Into<Message>) {
+    let message = message.into();
+    session.send(message.clone()).await.expect("the session is open");
+    assert_eq!(session.recv().await.expect("the session is open"), message);
+}
+
+/// The codes of the Close frames that we sent and received.
+pub(crate) fn codes(closed: &Closed) -> (Option<u16>, Option<u16>) {
+    let code = |reason: &sockless::CloseReason| reason.code().map(sockless::CloseCode::get);
+    (closed.sent().and_then(code), closed.received().and_then(code))
+}

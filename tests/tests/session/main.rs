@@ -1,0 +1,15 @@
+//! Sessions, from the opening handshake to the end, in the simulator: no port, no waiting, and a seed in
+//! each failure.
+
+mod batches;
+mod bounds;
+mod cancel;
+mod driven;
+mod ends;
+mod handles;
+mod opening;
+mod pieces;
+mod shutdown;
+mod soak;
+mod support;
+mod volume;

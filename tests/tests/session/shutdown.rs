@@ -1,0 +1,189 @@
+//! A server that goes down: 1001 to every session, a time to drain, and an end for the rest.
+
+use std::time::Duration;
+
+use sockless::{Cause, Config, Instant};
+use sockless_driver::{Host, Session};
+use sockless_routing::{Router, websocket};
+use sockless_sim::Sim;
+
+use crate::support::{HOUR, Peer, SECOND, echo, receive_all};
+
+async fn join(sim: &Sim, host: &Host) -> Peer {
+    let (near, far) = sim.pipe();
+    sim.spawn(host.serve_connection(Box::new(near), None, None));
+    Peer::of_a_server(far).await
+}
+
+#[test]
+fn a_shutdown_tells_every_session_1001_and_waits_for_those_that_answer() {
+    Sim::check(0..20, |sim| async move {
+        let router = Router::new().route("/", websocket(async |s| drop(echo(s).await)));
+        let host = Host::new(router, sim.runtime());
+        let mut peers = Vec::new();
+        for _ in 0..10 {
+            peers.push(join(&sim, &host).await);
+        }
+        let (stopping, clock) = (host.clone(), sim.clone());
+        let shutdown = sim.spawn(async move { (stopping.shutdown(SECOND * 3).await, clock.now()) });
+        for peer in &peers {
+            peer.expect_close(1001).await;
+        }
+        // Seven answer, one of them late; three do not.
+        for peer in &peers[..6] {
+            peer.close(1001).await;
+            assert_eq!(peer.rest().await, []);
+        }
+        sim.sleep(SECOND).await;
+        peers[6].close(1001).await;
+        let (report, at) = shutdown.await;
+        assert_eq!((report.drained, report.terminated), (7, 3));
+        assert_eq!(at, Instant::EPOCH + SECOND * 3);
+        assert_eq!(host.connections(), 0);
+    });
+}
+
+#[test]
+fn a_shutdown_that_all_answer_is_over_at_once() {
+    Sim::check(0..10, |sim| async move {
+        let router = Router::new().route("/", websocket(async |s| drop(echo(s).await)));
+        let host = Host::new(router, sim.runtime());
+        let peer = join(&sim, &host).await;
+        let stopping = host.clone();
+        let shutdown = sim.spawn(async move { stopping.shutdown(HOUR).await });
+        peer.expect_close(1001).await;
+        peer.close(1001).await;
+        let report = shutdown.await;
+        assert_eq!((report.drained, report.terminated), (1, 0));
+        assert_eq!(sim.now(), Instant::EPOCH);
+    });
+}
+
+#[test]
+fn handlers_learn_of_the_shutdown_and_may_finish_their_work() {
+    Sim::check(0..10, |sim| async move {
+        let clock = sim.clone();
+        let handler = move |mut session: Session| {
+            let clock = clock.clone();
+            async move {
+                let end = receive_all(&mut session).await.1;
+                assert_eq!(end.sent().and_then(|sent| sent.code()).map(|c| c.get()), Some(1001));
+                // Such as to write something down.
+                clock.sleep(SECOND * 2).await;
+            }
+        };
+        let router = Router::new().route("/", websocket(handler));
+        let host = Host::new(router, sim.runtime());
+        let peer = join(&sim, &host).await;
+        let stopping = host.clone();
+        let shutdown = sim.spawn(async move { stopping.shutdown(HOUR).await });
+        peer.expect_close(1001).await;
+        peer.close(1001).await;
+        let report = shutdown.await;
+        assert_eq!((report.drained, report.terminated), (1, 0));
+        assert_eq!(sim.now(), Instant::EPOCH + SECOND * 2);
+    });
+}
+
+#[test]
+fn stragglers_are_terminated_with_their_handlers() {
+    Sim::check(0..10, |sim| async move {
+        let (clock, spawner) = (sim.clone(), sim.clone());
+        let ends = std::sync::Arc::new(std::sync::Mutex::new(Vec::new()));
+        let told = ends.clone();
+        let handler = move |session: Session| {
+            let (clock, told, sender) = (clock.clone(), told.clone(), session.sender());
+            spawner.spawn(async move {
+                let end = sender.closed().await;
+                told.lock().unwrap().push(end);
+            });
+            async move {
+                clock.sleep(HOUR).await;
+                drop(session);
+                unreachable!("it was dropped long before");
+            }
+        };
+        let handler = move |session| {
+            let running = handler(session);
+            async move {
+                let () = running.await;
+            }
+        };
+        // Longer to close than to drain.
+        let config = Config::default().closing_timeout(HOUR);
+        let router = Router::new().websockets(config).route("/", websocket(handler));
+        let host = Host::new(router, sim.runtime());
+        let peers = [join(&sim, &host).await, join(&sim, &host).await];
+        let report = host.shutdown(SECOND).await;
+        assert_eq!((report.drained, report.terminated), (0, 2));
+        for peer in peers {
+            peer.expect_close(1001).await;
+            assert_eq!(peer.rest().await, []);
+        }
+        sim.settle().await;
+        let ends = ends.lock().unwrap();
+        assert_eq!(ends.len(), 2);
+        assert!(ends.iter().all(|end| end.cause() == &Cause::Aborted), "{ends:?}");
+    });
+}
+
+#[test]
+fn a_server_stops_to_accept_and_ends_what_it_has() {
+    Sim::check(0..10, |sim| async move {
+        let router = Router::new().route("/", websocket(async |s| drop(echo(s).await)));
+        let server = sim.bind("server").drain_timeout(SECOND * 2);
+        let stop = sim.sleep(SECOND);
+        let clock = sim.clone();
+        let serving =
+            sim.spawn(async move { (server.serve_until(router, stop).await, clock.now()) });
+        let mut polite = sim.connect("ws://server/").await.unwrap();
+        let silent = Peer::of_a_server(sim.dial("server").await.unwrap()).await;
+        let end = polite.recv().await.unwrap_err();
+        assert_eq!(end.received().and_then(|r| r.code()).map(|code| code.get()), Some(1001));
+        assert!(sim.dial("server").await.is_err(), "nobody listens any more");
+        let (report, at) = serving.await;
+        assert_eq!((report.drained, report.terminated), (1, 1));
+        assert_eq!(at, Instant::EPOCH + SECOND * 3);
+        drop(silent);
+    });
+}
+
+#[test]
+fn two_shutdowns_at_once_both_come_to_an_end() {
+    Sim::check(0..20, |sim| async move {
+        let router = Router::new().route("/", websocket(async |s| drop(echo(s).await)));
+        let host = Host::new(router, sim.runtime());
+        let peer = join(&sim, &host).await;
+        let both: Vec<_> = (1..=2)
+            .map(|i| {
+                let host = host.clone();
+                sim.spawn(async move { host.shutdown(HOUR * i).await })
+            })
+            .collect();
+        peer.expect_close(1001).await;
+        peer.close(1001).await;
+        for shutdown in both {
+            shutdown.await;
+        }
+        assert_eq!(sim.now(), Instant::EPOCH);
+    });
+}
+
+#[test]
+fn a_cap_on_connections_lets_the_next_one_wait() {
+    Sim::check(0..10, |sim| async move {
+        let router = Router::new().route("/", websocket(async |s| drop(echo(s).await)));
+        let server = sim.bind("server").max_connections(2);
+        sim.spawn(server.serve(router));
+        let first = sim.connect("ws://server/").await.unwrap();
+        let second = sim.connect("ws://server/").await.unwrap();
+        let patience = Duration::from_millis(500);
+        let client = sim.clone();
+        let mut third = sim.spawn(async move { client.connect("ws://server/").await });
+        assert!(sim.timeout(patience, &mut third).await.is_none());
+        drop(first);
+        let third = third.await.unwrap();
+        third.send("in").await.unwrap();
+        drop((second, third));
+    });
+}

@@ -1,0 +1,352 @@
+//! Deadlines on a virtual clock: keep-alive, idleness, slow messages, old age.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Buf;
+use sockless::{Cause, CloseReason, Closed, Config, Event, Instant, Party, Timeout, Transport};
+use sockless_tests::end::{BOTH, End};
+use sockless_tests::link::Weather;
+use sockless_tests::pair::Pair;
+use sockless_tests::wire::{CLOSE, PING, TEXT_BEGINS, close_body, read_all};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+#[test]
+fn by_default_nothing_is_waited_for() {
+    for role in BOTH {
+        let mut end = End::new(role, Config::default());
+        assert_eq!(end.connection.poll_timeout(), None);
+        assert_eq!(end.wait(1_000_000 * SECOND), []);
+        assert!(end.connection.is_open());
+        assert_eq!(end.drain(), []);
+    }
+}
+
+#[test]
+fn pings_are_sent_at_their_interval() {
+    for role in BOTH {
+        let mut end = End::new(role, pinging());
+        assert_eq!(end.connection.poll_timeout(), Some(at(10)));
+        assert_eq!(end.wait(9 * SECOND), []);
+        assert_eq!(end.sent(), []);
+        for turn in 1..=3_u64 {
+            assert_eq!(end.wait(SECOND), []);
+            let sent = end.sent();
+            assert_eq!((sent.len(), sent[0].first), (1, PING));
+            assert_eq!(sent[0].payload, turn.to_be_bytes());
+            assert_eq!(end.wait(SECOND), []);
+            let pong = end.peer.pong(&sent[0].payload);
+            assert_eq!(end.receive(pong).len(), 1);
+            assert_eq!(end.connection.round_trip(), Some(SECOND));
+            assert_eq!(end.connection.poll_timeout(), Some(at(10 * (turn as u32 + 1))));
+            assert_eq!(end.wait(8 * SECOND), []);
+        }
+    }
+}
+
+#[test]
+fn a_silent_peer_is_given_up_at_the_ping_timeout() {
+    for role in BOTH {
+        let mut end = End::new(role, pinging());
+        assert_eq!(end.wait(10 * SECOND), []);
+        assert_eq!(end.sent().len(), 1);
+        assert_eq!(end.connection.poll_timeout(), Some(at(13)));
+        assert_eq!(end.wait(2 * SECOND), []);
+        let told = "no answer to a ping (ping_timeout)";
+        let events = end.wait(SECOND);
+        assert_fails_by(&mut end, Timeout::Ping, 1011, told, &events);
+    }
+}
+
+#[test]
+fn any_byte_is_a_sign_of_life() {
+    for role in BOTH {
+        let mut end = End::new(role, pinging());
+        for byte in end.peer.binary([0; 5]).into_iter().take(6) {
+            assert_eq!(end.wait(10 * SECOND), []);
+            assert_eq!(end.sent().len(), 1);
+            assert_eq!(end.receive([byte]), []);
+        }
+        assert!(end.connection.is_open());
+    }
+}
+
+#[test]
+fn a_pong_to_another_ping_tells_no_round_trip() {
+    for role in BOTH {
+        let mut end = End::new(role, pinging());
+        assert_eq!(end.wait(10 * SECOND), []);
+        assert_eq!(end.receive(end.peer.pong("unasked for")).len(), 1);
+        assert_eq!(end.connection.round_trip(), None);
+    }
+}
+
+#[test]
+fn a_write_that_moves_is_not_held_against_the_peer() {
+    for role in BOTH {
+        let mut end = End::new(role, pinging());
+        assert_eq!(end.connection.send(vec![0; 1000]), Ok(()));
+        assert_eq!(end.wait(10 * SECOND), []);
+        for _ in 0..9 {
+            end.connection.outbound().advance(100);
+            assert_eq!(end.wait(3 * SECOND), []);
+        }
+        // Now the ping leaves: from here on the peer has its time, and no more.
+        assert_eq!(read_all_but(&mut end).payload, 1_u64.to_be_bytes());
+        assert_eq!(end.wait(3 * SECOND), []);
+        assert_eq!(end.wait(3 * SECOND).len(), 1);
+    }
+}
+
+#[test]
+fn a_write_that_does_not_move_is_a_sign_of_death() {
+    for role in BOTH {
+        let mut end = End::new(role, pinging());
+        assert_eq!(end.connection.send(vec![0; 1000]), Ok(()));
+        assert_eq!(end.wait(12 * SECOND), []);
+        let [Event::Closed(closed)] = &end.wait(SECOND)[..] else {
+            panic!("the peer was not given up");
+        };
+        assert_eq!(closed.cause(), &Cause::Timeout(Timeout::Ping));
+    }
+}
+
+#[test]
+fn while_we_do_not_read_silence_is_ours() {
+    for role in BOTH {
+        let config = pinging().idle_timeout(20 * SECOND).message_timeout(15 * SECOND);
+        let mut end = End::new(role, config);
+        assert_eq!(end.receive(end.peer.frame(TEXT_BEGINS, "begun")), []);
+        end.connection.set_reading(false, end.now);
+        assert_eq!(end.wait(1000 * SECOND), []);
+        assert!(end.connection.is_open());
+        assert_eq!(end.sent().len(), 1, "one ping is enough to wait for");
+
+        // Then the peer has the whole of its time again, whenever we looked last.
+        end.now = end.now + 2 * SECOND;
+        end.connection.set_reading(true, end.now);
+        assert_eq!(end.connection.poll_timeout(), Some(end.now + 3 * SECOND));
+        assert_eq!(end.wait(2 * SECOND), []);
+        assert_eq!(end.wait(SECOND).len(), 1);
+    }
+}
+
+#[test]
+fn an_idle_connection_is_closed() {
+    for role in BOTH {
+        let mut end = End::new(role, Config::default().idle_timeout(20 * SECOND));
+        assert_eq!(end.connection.poll_timeout(), Some(at(20)));
+        assert_eq!(end.wait(20 * SECOND), []);
+        let told = "no message for too long (idle_timeout)";
+        let sent = end.sent();
+        assert_eq!((sent.len(), &sent[0].payload), (1, &close_body(1001, told)));
+        let events = end.receive(end.peer.close(1001, ""));
+        let (sent, received) = (reason(1001, told), reason(1001, ""));
+        let cause = Cause::Timeout(Timeout::Idle);
+        let closed = Closed::new(Party::Local, cause, Some(sent), Some(received));
+        end.assert_over(&events, &closed);
+    }
+}
+
+#[test]
+fn an_idle_peer_that_does_not_answer_is_given_up() {
+    for role in BOTH {
+        let config = Config::default().idle_timeout(20 * SECOND).closing_timeout(SECOND);
+        let mut end = End::new(role, config);
+        let events = end.wait(21 * SECOND);
+        let sent = reason(1001, "no message for too long (idle_timeout)");
+        let cause = Cause::Timeout(Timeout::Idle);
+        end.assert_over(&events, &Closed::new(Party::Local, cause, Some(sent), None));
+    }
+}
+
+#[test]
+fn messages_either_way_keep_a_connection_from_being_idle_and_pings_do_not() {
+    for role in BOTH {
+        let mut end = End::new(role, Config::default().idle_timeout(20 * SECOND));
+        assert_eq!(end.wait(19 * SECOND), []);
+        assert_eq!(end.receive(end.peer.text("received")).len(), 1);
+        assert_eq!(end.wait(19 * SECOND), []);
+        assert_eq!(end.connection.send("sent"), Ok(()));
+        // `send` is not told the time: the next call that is makes it good.
+        assert_eq!(end.poll(), []);
+        assert_eq!(end.wait(19 * SECOND), []);
+        assert!(end.connection.is_open());
+        assert_eq!(end.receive(end.peer.ping("?")).len(), 1);
+        assert_eq!(end.connection.ping("?"), Ok(()));
+        assert_eq!(end.wait(SECOND), []);
+        assert!(!end.connection.is_open());
+    }
+}
+
+#[test]
+fn a_message_that_takes_too_long_fails() {
+    for role in BOTH {
+        for first in [0x81, 0x82, TEXT_BEGINS] {
+            let mut end = End::new(role, Config::default().message_timeout(10 * SECOND));
+            assert_eq!(end.wait(5 * SECOND), []);
+            assert_eq!(end.connection.poll_timeout(), None);
+            assert_eq!(end.receive(end.peer.header(first, 100)), []);
+            assert_eq!(end.connection.poll_timeout(), Some(at(15)));
+            for _ in 0..9 {
+                assert_eq!(end.wait(SECOND), []);
+                assert_eq!(end.receive([0x37]), []);
+                assert_eq!(end.inbound.is_empty(), first != 0x82);
+                // Alternating keys make other characters of it.
+                assert_eq!(end.connection.poll_timeout(), Some(at(15)));
+                if end.peer.masks {
+                    break;
+                }
+            }
+            let told = "a message took too long (message_timeout)";
+            let events = end.wait(at(15).saturating_since(end.now));
+            assert_fails_by(&mut end, Timeout::Message, 1008, told, &events);
+        }
+    }
+}
+
+#[test]
+fn messages_that_end_in_time_are_not_failed() {
+    for role in BOTH {
+        let mut end = End::new(role, Config::default().message_timeout(10 * SECOND));
+        for _ in 0..5 {
+            assert_eq!(end.receive(end.peer.frame(TEXT_BEGINS, "be")), []);
+            assert_eq!(end.wait(9 * SECOND), []);
+            assert_eq!(end.receive(end.peer.frame(0x80, "gun")).len(), 1);
+            assert_eq!(end.connection.poll_timeout(), None);
+        }
+    }
+}
+
+#[test]
+fn an_old_connection_is_closed_however_busy() {
+    for role in BOTH {
+        let mut end = End::new(role, Config::default().max_age(60 * SECOND));
+        for _ in 0..59 {
+            assert_eq!(end.wait(SECOND), []);
+            assert_eq!(end.receive(end.peer.text("busy")).len(), 1);
+        }
+        assert_eq!(end.wait(SECOND), []);
+        let told = "the connection is too old (max_age)";
+        assert_eq!(end.sent()[0].payload, close_body(1001, told));
+        let events = end.receive(end.peer.close(1001, ""));
+        let cause = Cause::Timeout(Timeout::MaxAge);
+        let (sent, received) = (Some(reason(1001, told)), Some(reason(1001, "")));
+        end.assert_over(&events, &Closed::new(Party::Local, cause, sent, received));
+    }
+}
+
+#[test]
+fn a_spurious_call_does_no_harm() {
+    for role in BOTH {
+        let config = pinging().idle_timeout(SECOND * 20).max_age(SECOND * 60);
+        let mut end = End::new(role, config);
+        for _ in 0..100 {
+            end.connection.handle_timeout(end.now);
+        }
+        assert_eq!((end.drain(), end.connection.poll_timeout()), (vec![], Some(at(10))));
+        assert_eq!(end.wait(10 * SECOND), []);
+        for _ in 0..100 {
+            end.connection.handle_timeout(end.now);
+        }
+        assert_eq!(end.sent().len(), 1);
+        end.close(CloseReason::EMPTY);
+        for _ in 0..100 {
+            end.connection.handle_timeout(end.now);
+        }
+        assert_eq!(end.sent().len(), 1);
+        assert_eq!(end.connection.poll_timeout(), Some(at(15)));
+    }
+}
+
+#[test]
+fn settings_change_on_a_live_connection() {
+    for role in BOTH {
+        let mut end = End::new(role, Config::default());
+        assert_eq!(end.wait(100 * SECOND), []);
+        end.connection.set_config(Arc::new(pinging()), end.now);
+        assert_eq!(end.connection.poll_timeout(), Some(at(110)));
+        assert_eq!(end.wait(10 * SECOND), []);
+        assert_eq!(end.sent().len(), 1);
+        end.connection.set_config(Arc::new(Config::default()), end.now);
+        assert_eq!(end.connection.poll_timeout(), None);
+        assert_eq!(end.wait(100 * SECOND), []);
+        let config = Config::default().idle_timeout(5 * SECOND).max_age(1000 * SECOND);
+        end.connection.set_config(Arc::new(config), end.now);
+        assert_eq!(end.connection.poll_timeout(), Some(at(5)), "it has been idle for long");
+        let config = Config::default().ping_interval(Duration::ZERO);
+        assert_eq!(config.ping_interval, None);
+    }
+}
+
+#[test]
+fn never_is_never_due() {
+    for role in BOTH {
+        let config = Config::default()
+            .ping_interval(Duration::MAX)
+            .idle_timeout(Duration::MAX)
+            .max_age(Duration::MAX)
+            .message_timeout(Duration::MAX)
+            .closing_timeout(Duration::MAX);
+        let mut end = End::new(role, config);
+        assert_eq!(end.wait(1_000_000_000 * SECOND), []);
+        assert!(end.connection.is_open());
+        end.close(CloseReason::EMPTY);
+        assert_eq!(end.wait(1_000_000_000 * SECOND), []);
+    }
+}
+
+#[test]
+fn two_ends_that_ping_keep_each_other_alive() {
+    let weather = Weather { delay: SECOND, chunk: 3, cut: None };
+    let mut pair = Pair::new([pinging(), pinging()], weather, 7);
+    while pair.now < at(1000) {
+        pair.turn();
+        assert!(pair.leap());
+    }
+    for end in &pair.ends {
+        assert!(end.connection.is_open());
+        assert!(end.connection.round_trip().is_some_and(|time| time <= 3 * SECOND));
+    }
+}
+
+/// A connection that ends because the peer was too slow is failed: told why, and not waited for.
+#[track_caller]
+fn assert_fails_by(
+    end: &mut End,
+    timeout: Timeout,
+    code: u16,
+    told: &'static str,
+    events: &[Event],
+) {
+    let sent = end.sent();
+    let last = sent.last().expect("the peer is told");
+    assert_eq!((last.first, &last.payload), (CLOSE, &close_body(code, told)));
+    let closed = Closed::new(Party::Local, Cause::Timeout(timeout), Some(reason(code, told)), None);
+    assert_eq!(events.first(), Some(&Event::Closed(closed)));
+    assert_eq!(events.len(), 1);
+    end.assert_silent();
+    let lingers = end.connection.transport();
+    assert!(matches!(lingers, Transport::ShutdownWrite | Transport::Close));
+}
+
+/// The last frame of what waits, whose first frame has begun to leave.
+fn read_all_but(end: &mut End) -> sockless_tests::wire::Read {
+    let bytes = end.drain();
+    let len = if end.peer.masks { 10 } else { 14 };
+    let ping = read_all(&bytes[bytes.len() - len..]);
+    ping.into_iter().next().expect("the ping")
+}
+
+fn pinging() -> Config {
+    Config::default().ping_interval(10 * SECOND).ping_timeout(3 * SECOND)
+}
+
+fn at(seconds: u32) -> Instant {
+    Instant::EPOCH + seconds * SECOND
+}
+
+fn reason(code: u16, text: &'static str) -> CloseReason {
+    CloseReason::new(sockless::CloseCode::new(code).expect("it may travel"), text)
+}
