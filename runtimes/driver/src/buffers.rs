@@ -1,9 +1,12 @@
 //! Buffers that a thread lends to the connections it serves, so that an idle one holds none.
 
 use std::cell::Cell;
+use std::collections::VecDeque;
 
 use bytes::BytesMut;
 use sockless::Staging;
+
+use crate::machine::Item;
 
 /// How much a thread's read buffer holds: the most that one read brings, and enough that a batch of
 /// small messages takes one.
@@ -15,10 +18,15 @@ const STAGING_LEN: usize = 64 << 10;
 /// Leftovers up to this length move to a block of their own, and the thread keeps its buffer.
 const LEFTOVER_LEN: usize = 4 << 10;
 
-/// A returned buffer that has grown past this is given back to the allocator.
-const KEPT_LEN: usize = 256 << 10;
+/// A returned buffer that has grown past this is given back to the allocator: it is a thread's, not a
+/// connection's, and to fetch a long one anew for each message costs page faults.
+const KEPT_LEN: usize = 1 << 20;
+
+/// A returned queue with room for more items than this is given back to the allocator.
+const KEPT_ITEMS: usize = 1024;
 
 thread_local! {
+    static QUEUE: Cell<VecDeque<Item>> = const { Cell::new(VecDeque::new()) };
     static READ: Cell<Option<BytesMut>> = const { Cell::new(None) };
     static STAGING: Cell<Option<Staging>> = const { Cell::new(None) };
 }
@@ -47,17 +55,19 @@ pub(crate) fn renew_read(buffer: &mut BytesMut) {
 /// Takes a read buffer back, unless it holds the beginning of a frame too long to move.
 pub(crate) fn give_back_read(buffer: &mut BytesMut) {
     if buffer.is_empty() {
-        let mut buffer = std::mem::take(buffer);
-        // While payloads that were split off keep it, there is nothing to give.
-        if buffer.try_reclaim(READ_LEN) && buffer.capacity() <= KEPT_LEN {
-            READ.set(Some(buffer));
-        }
+        keep_read(std::mem::take(buffer));
     } else if buffer.len() <= LEFTOVER_LEN && buffer.capacity() > LEFTOVER_LEN {
         let leftover = BytesMut::from(&buffer[..]);
-        let buffer = std::mem::replace(buffer, leftover);
-        if buffer.capacity() <= KEPT_LEN {
-            READ.set(Some(buffer));
-        }
+        keep_read(std::mem::replace(buffer, leftover));
+    }
+}
+
+/// Keeps a buffer for the next connection, unless payloads that were split off still lie in it.
+fn keep_read(mut buffer: BytesMut) {
+    buffer.clear();
+    // Its capacity tells only what lies behind the bytes that were taken out of it.
+    if !buffer.try_reclaim(KEPT_LEN + 1) && buffer.try_reclaim(READ_LEN) {
+        READ.set(Some(buffer));
     }
 }
 
@@ -70,7 +80,19 @@ pub(crate) fn lend_staging() -> Staging {
 
 /// Takes a staging block back, if what was staged in it has gone.
 pub(crate) fn give_back_staging(mut staging: Staging) {
-    if staging.try_reclaim(STAGING_LEN) && staging.capacity() <= KEPT_LEN {
+    if !staging.try_reclaim(KEPT_LEN + 1) && staging.try_reclaim(STAGING_LEN) {
         STAGING.set(Some(staging));
+    }
+}
+
+/// Lends this thread's queue of items, empty.
+pub(crate) fn lend_queue() -> VecDeque<Item> {
+    QUEUE.take()
+}
+
+/// Takes a queue back that is empty.
+pub(crate) fn give_back_queue(queue: VecDeque<Item>) {
+    if queue.is_empty() && queue.capacity() <= KEPT_ITEMS {
+        QUEUE.set(queue);
     }
 }

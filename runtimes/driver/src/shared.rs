@@ -8,6 +8,7 @@ use bytes::BytesMut;
 use bytestring::ByteString;
 use sockless::{CloseCode, CloseReason, Closed, Config, Instant, Overflow};
 
+use crate::buffers;
 use crate::io::Runtime;
 use crate::machine::{Item, Machine, Polled};
 
@@ -265,6 +266,9 @@ impl State {
                 continue;
             }
             self.queued += item.cost();
+            if self.queue.capacity() == 0 {
+                self.queue = buffers::lend_queue();
+            }
             self.queue.push_back(item);
             if let Some(waker) = self.receiver.take() {
                 waker.wake();
@@ -347,7 +351,7 @@ impl State {
             driver => *driver = Some(waker.clone()),
         }
         if self.queue.is_empty() && self.queue.capacity() > 0 {
-            self.queue = VecDeque::new();
+            buffers::give_back_queue(std::mem::take(&mut self.queue));
         }
     }
 }
@@ -369,6 +373,9 @@ impl Slot {
         self.0.is_some()
     }
 }
+
+/// Room for this many waiters is kept: a sender that waits once is likely to wait again.
+const KEPT_WAITERS: usize = 4;
 
 /// Tasks that wait, in the order in which they came.
 #[derive(Default)]
@@ -393,7 +400,7 @@ impl Waiters {
 
     fn remove(&mut self, slot: &Slot) {
         self.waiting.retain(|(id, ..)| Some(*id) != slot.0);
-        if self.waiting.is_empty() {
+        if self.waiting.is_empty() && self.waiting.capacity() > KEPT_WAITERS {
             self.waiting = Vec::new();
         }
     }
