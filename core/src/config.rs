@@ -1,7 +1,9 @@
 //! Every setting of a connection, with its default and its reason: [`Config`].
 
+use alloc::sync::Arc;
 use core::time::Duration;
 
+use crate::extension::{Extension, Extensions};
 use crate::raw::COPY_LEN;
 
 /// The settings of a connection: limits in bytes, deadlines in time.
@@ -60,6 +62,8 @@ pub struct Config {
     pub recv_overflow: Overflow,
     /// The longest head of a request or response that is accepted. Default: 16 KiB.
     pub max_head_len: usize,
+    /// The extensions that are offered or answered, in order of preference. Default: none.
+    pub extensions: Extensions,
 }
 
 /// Which of the frames that an end sends are masked.
@@ -106,6 +110,7 @@ impl Default for Config {
             send_overflow: Overflow::Wait,
             recv_overflow: Overflow::Wait,
             max_head_len: 16 << 10,
+            extensions: Extensions::default(),
         }
     }
 }
@@ -258,13 +263,35 @@ impl Config {
         self
     }
 
+    /// Adds an extension after those that were added before, in place of one of the same name.
+    ///
+    /// Extensions are agreed on when a connection opens: what a
+    /// [`set_config`](crate::Connection::set_config) brings later changes nothing about that.
+    ///
+    /// # Panics
+    ///
+    /// When it claims a reserved bit that another one has claimed: a bit has one owner.
+    #[must_use]
+    pub fn extension(mut self, extension: impl Extension + 'static) -> Self {
+        self.extensions.push(Arc::new(extension));
+        self
+    }
+
+    /// Does without the extensions that were added before: for a route that wants none of its
+    /// router's.
+    #[must_use]
+    pub fn no_extensions(mut self) -> Self {
+        self.extensions = Extensions::default();
+        self
+    }
+
     /// The most bytes that a peer can make a [`Connection`](crate::Connection) with these settings
     /// hold, whatever it sends and however slowly it reads.
     ///
     /// It counts the message that arrives, up to [`max_message_len`](Self::max_message_len) or
     /// [`piece_len`](Self::piece_len); the read buffer, filled by reads of up to 64 KiB; the messages
     /// of [`read_ahead`](Self::read_ahead), with the blocks that they share; what waits to be sent, up
-    /// to [`high_water`](Self::high_water); and the state itself. Buffers grow to twice what they must
+    /// to [`high_water`](Self::high_water); what the extensions hold; and the state itself. Buffers grow to twice what they must
     /// hold, and while one is moved both the old and the new one count.
     ///
     /// It does not count what the application keeps, nor messages that it sends beyond the mark.
@@ -284,7 +311,9 @@ impl Config {
         // A payload that is just too long to be copied keeps the whole block that it arrived in.
         let read_ahead = self.read_ahead.saturating_mul(READ_LEN / COPY_LEN);
         let waiting = self.high_water.saturating_add(READ_LEN).saturating_mul(2);
-        [arriving, across, read_ahead, waiting].into_iter().fold(STATE_LEN, usize::saturating_add)
+        let codecs = self.extensions.iter().map(|extension| extension.memory_ceiling());
+        let rest = [arriving, across, read_ahead, waiting];
+        rest.into_iter().chain(codecs).fold(STATE_LEN, usize::saturating_add)
     }
 }
 

@@ -6,6 +6,7 @@ mod send;
 mod timers;
 
 use alloc::sync::Arc;
+use alloc::vec::Vec;
 use core::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -15,8 +16,10 @@ use crate::close::CloseReason;
 use crate::config::Config;
 use crate::error::SendError;
 use crate::event::{Cause, Event, Party};
-use crate::message::{Message, Piece};
+use crate::extension::{Agreed, Codecs, Params};
+use crate::message::Piece;
 use crate::outbound::Outbound;
+use crate::outgoing::Outgoing;
 use crate::raw::{RawConnection, Role};
 use crate::seed::Seed;
 use crate::time::Instant;
@@ -27,11 +30,13 @@ use send::Kind;
 use timers::Timers;
 
 /// What an opening handshake settled.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Debug, Default)]
 #[non_exhaustive]
 pub struct Negotiated {
     /// The subprotocol, if one was agreed (RFC 6455 §1.9).
     pub subprotocol: Option<ByteString>,
+    /// The extensions that were agreed on, in the order of the server's answer (RFC 6455 §9.1).
+    pub extensions: Vec<Agreed>,
 }
 
 /// What to do with the transport once [`Connection::outbound`] is drained.
@@ -69,7 +74,7 @@ pub enum Transport {
 ///
 /// ```
 /// use bytes::{Buf, BytesMut};
-/// use sockless::{Connection, Config, Event, Instant, Message, Negotiated, Seed};
+/// use sockless::{Config, Connection, Event, Instant, Message, Negotiated, Seed};
 ///
 /// let (config, now) = (std::sync::Arc::new(Config::default()), Instant::EPOCH);
 /// let mut client =
@@ -85,9 +90,10 @@ pub enum Transport {
 /// assert_eq!(server.poll_event(&mut inbound, now), None);
 /// # Ok::<(), sockless::SendError>(())
 /// ```
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Connection {
     pub(crate) raw: RawConnection,
+    codecs: Codecs,
     subprotocol: Option<ByteString>,
     /// The message that is arriving, unless it is still whole in the read buffer.
     assembly: Option<Assembly>,
@@ -117,10 +123,13 @@ impl Connection {
     }
 
     /// Puts messages on top of frames. The raw connection must be between two messages.
-    pub fn over(raw: RawConnection, negotiated: Negotiated, now: Instant) -> Self {
+    pub fn over(mut raw: RawConnection, negotiated: Negotiated, now: Instant) -> Self {
+        let codecs = Codecs::new(negotiated.extensions);
+        raw.accept_rsv(codecs.rsv());
         Self {
             timers: Timers::new(&raw.config, now),
             raw,
+            codecs,
             subprotocol: negotiated.subprotocol,
             assembly: None,
             sending: None,
@@ -164,15 +173,17 @@ impl Connection {
         self.fire_timers(now);
     }
 
-    /// Queues a whole message. It is never refused for lack of room: ask
+    /// Queues a whole message, or what says how to send one: [`Message::uncompressed`](crate::Message::uncompressed), a
+    /// [`Broadcast`](crate::Broadcast). It is never refused for lack of room: ask
     /// [`is_writable`](Self::is_writable) first.
     ///
     /// # Errors
     ///
     /// [`SendError::Closing`] once either side has begun to close;
-    /// [`SendError::MessageUnfinished`] while a message is being sent in pieces.
+    /// [`SendError::MessageUnfinished`] while a message is being sent in pieces;
+    /// [`SendError::CodecFailed`] when an extension gives up, which closes the connection with 1011.
     #[inline]
-    pub fn send(&mut self, message: impl Into<Message>) -> Result<(), SendError> {
+    pub fn send(&mut self, message: impl Into<Outgoing>) -> Result<(), SendError> {
         self.send_message(message.into())
     }
 
@@ -183,7 +194,8 @@ impl Connection {
     ///
     /// [`SendError::Closing`] once either side has begun to close, except that a message begun
     /// before the peer closed may be ended; [`SendError::MessageUnfinished`] when the piece is of
-    /// the other kind than the one before it.
+    /// the other kind than the one before it; [`SendError::CodecFailed`] when an extension gives up,
+    /// which closes the connection with 1011.
     pub fn send_piece(&mut self, piece: Piece) -> Result<(), SendError> {
         self.send_part(piece)
     }
@@ -274,6 +286,28 @@ impl Connection {
     /// The subprotocol that was agreed.
     pub fn subprotocol(&self) -> Option<&str> {
         self.subprotocol.as_deref()
+    }
+
+    /// The extensions that were agreed on, in the order in which what is sent passes them.
+    pub fn extensions(&self) -> impl Iterator<Item = &Params> {
+        self.codecs.params()
+    }
+
+    /// A copy that goes on by itself, to try out what would become of a connection; `None` when an
+    /// extension's codec cannot be copied.
+    pub fn try_clone(&self) -> Option<Self> {
+        Some(Self {
+            raw: self.raw.clone(),
+            codecs: self.codecs.try_clone()?,
+            subprotocol: self.subprotocol.clone(),
+            assembly: self.assembly.clone(),
+            sending: self.sending,
+            pong: self.pong.clone(),
+            timers: self.timers.clone(),
+            ending: self.ending.clone(),
+            eof: self.eof,
+            seen: self.seen,
+        })
     }
 
     /// How long the last ping of [`Config::ping_interval`](crate::Config::ping_interval) took to

@@ -3,6 +3,7 @@
 use thiserror::Error;
 
 use crate::close::{CloseCode, CloseReason};
+use crate::extension::CodecError;
 
 /// The peer broke the protocol, or a limit that was set for it.
 ///
@@ -21,6 +22,14 @@ pub enum ProtocolError {
     /// A Close frame's reason is not UTF-8 (RFC 6455 §5.5.1).
     #[error("the reason in a Close frame is not UTF-8")]
     CloseReasonInvalid,
+    /// An extension cannot make sense of what the peer sent, or found a limit of its own broken.
+    #[error("{name}: {what}", what = error.what)]
+    CodecFailed {
+        /// The extension's name.
+        name: &'static str,
+        /// What it said.
+        error: CodecError,
+    },
     /// A continuation frame came with no message to continue (RFC 6455 §5.4).
     #[error("a continuation frame came with no message to continue")]
     ContinuationUnexpected,
@@ -85,6 +94,7 @@ impl ProtocolError {
     /// The code that the connection is closed with.
     pub const fn close_code(&self) -> CloseCode {
         match self {
+            Self::CodecFailed { error, .. } => error.code,
             Self::CloseReasonInvalid | Self::TextInvalid => CloseCode::INVALID_PAYLOAD,
             Self::FrameTooLong { .. } | Self::MessageTooLong { .. } => CloseCode::MESSAGE_TOO_BIG,
             Self::TooManyFragments { .. } => CloseCode::POLICY_VIOLATION,
@@ -105,6 +115,7 @@ impl ProtocolError {
             Self::CloseTruncated | Self::CloseReasonInvalid => "5.5.1",
             Self::CloseCodeInvalid(_) => "7.4",
             Self::TextInvalid => "8.1",
+            Self::CodecFailed { .. } => "9",
             Self::FrameTooLong { .. }
             | Self::MessageTooLong { .. }
             | Self::TooManyFragments { .. } => "10.4",
@@ -129,6 +140,14 @@ pub enum SendError {
     ControlTooLong {
         /// The payload's length in bytes.
         len: usize,
+    },
+    /// An extension could not encode the message; the connection is closed with 1011.
+    #[error("{name} cannot encode the message: {what}", what = error.what)]
+    CodecFailed {
+        /// The extension's name.
+        name: &'static str,
+        /// What it said.
+        error: CodecError,
     },
     /// A whole message, or a piece of the other kind, while a message that is sent in pieces has
     /// not ended (RFC 6455 §5.4).

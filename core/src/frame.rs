@@ -75,6 +75,17 @@ impl Rsv {
         self.0 & other.0 == other.0
     }
 
+    /// Whether the two sets have a bit in common.
+    pub const fn intersects(self, other: Self) -> bool {
+        self.0 & other.0 != 0
+    }
+
+    /// The bits that both sets have.
+    #[must_use]
+    pub const fn intersection(self, other: Self) -> Self {
+        Self(self.0 & other.0)
+    }
+
     /// The bits of both sets.
     #[must_use]
     pub const fn union(self, other: Self) -> Self {

@@ -48,16 +48,18 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
-use alloc::string::String;
+use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytestring::ByteString;
 use http::HeaderMap;
-use http::header::{HeaderName, SEC_WEBSOCKET_PROTOCOL};
+use http::header::{HeaderName, HeaderValue, SEC_WEBSOCKET_EXTENSIONS, SEC_WEBSOCKET_PROTOCOL};
 use http::uri::Authority;
 use sha1::{Digest, Sha1};
+
+use crate::extension::{Params, is_token_byte};
 
 mod client;
 mod encode;
@@ -104,13 +106,6 @@ fn lists(headers: &HeaderMap, name: &HeaderName, token: &str) -> bool {
     list(headers, name).any(|element| element.eq_ignore_ascii_case(token.as_bytes()))
 }
 
-/// Whether `byte` may be part of a token (RFC 9110 §5.6.2).
-const fn is_token_byte(byte: u8) -> bool {
-    matches!(byte,
-        b'!' | b'#' | b'$' | b'%' | b'&' | b'\'' | b'*' | b'+' | b'-' | b'.' | b'^' | b'_' | b'`'
-        | b'|' | b'~' | b'0'..=b'9' | b'A'..=b'Z' | b'a'..=b'z')
-}
-
 /// The host and the port of an authority, or `None` when it could not be dialled: RFC 3986 §3.2
 /// without the user's name, which RFC 6455 §3 and RFC 9110 §4.2.4 do not allow here.
 fn host_and_port(authority: &Authority) -> Option<(&str, Option<u16>)> {
@@ -128,6 +123,24 @@ fn host_and_port(authority: &Authority) -> Option<(&str, Option<u16>)> {
 /// Digits only: `parse` by itself would take a sign.
 fn port_number(digits: &str) -> Option<u16> {
     digits.bytes().all(|byte| byte.is_ascii_digit()).then(|| digits.parse().ok())?
+}
+
+/// What `Sec-WebSocket-Extensions` lists, over all its lines; `None` when it does not conform to the
+/// grammar, at which RFC 6455 §9.1 has the connection fail.
+fn extensions(headers: &HeaderMap) -> Option<Vec<Params>> {
+    let lines = headers.get_all(SEC_WEBSOCKET_EXTENSIONS);
+    let listed = Params::parse_list(lines.iter().map(HeaderValue::as_bytes))?;
+    // It lists one at least, where it comes.
+    (!listed.is_empty() || !headers.contains_key(SEC_WEBSOCKET_EXTENSIONS)).then_some(listed)
+}
+
+/// The value of `Sec-WebSocket-Extensions` that lists `params`; `None` when there are none.
+fn header_of<P: core::borrow::Borrow<Params>>(
+    params: impl Iterator<Item = P>,
+) -> Option<HeaderValue> {
+    let listed: Vec<String> = params.map(|params| params.borrow().to_string()).collect();
+    // Tokens, and what stands between them, are a header's value.
+    (!listed.is_empty()).then(|| listed.join(", ").try_into().ok())?
 }
 
 /// What a client offers in `Sec-WebSocket-Protocol`, in its order of preference.

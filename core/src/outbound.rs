@@ -121,6 +121,13 @@ impl Outbound {
         self.staging.sealed.push_back(payload);
     }
 
+    /// Queues whole frames by reference.
+    pub(crate) fn push_frames(&mut self, frames: Bytes) {
+        self.len += frames.len();
+        self.seal();
+        self.staging.sealed.push_back(frames);
+    }
+
     /// Queues a frame and copies its payload.
     #[inline]
     pub(crate) fn push_frame_copied(&mut self, head: &FrameHead, payload: &[u8]) {

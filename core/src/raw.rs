@@ -59,6 +59,8 @@ pub struct RawConnection {
     keys: Option<Box<MaskKeys>>,
     pub(crate) outbound: Outbound,
     pub(crate) incoming: Option<Incoming>,
+    /// The reserved bits that extensions own.
+    rsv: Rsv,
     failed: bool,
 }
 
@@ -84,7 +86,8 @@ impl RawConnection {
     }
 
     fn new(role: Role, keys: Option<Box<MaskKeys>>, config: Arc<Config>) -> Self {
-        Self { role, config, keys, outbound: Outbound::default(), incoming: None, failed: false }
+        let outbound = Outbound::default();
+        Self { role, config, keys, outbound, incoming: None, rsv: Rsv::NONE, failed: false }
     }
 
     /// Which end this is.
@@ -166,6 +169,17 @@ impl RawConnection {
         self.config = config;
     }
 
+    /// Accepts the reserved bits `rsv` on the first frame of a message, for whoever works on such
+    /// messages himself: what an extension would make of their payload is not done here.
+    pub fn accept_rsv(&mut self, rsv: Rsv) {
+        self.rsv = rsv;
+    }
+
+    /// The reserved bits that are accepted.
+    pub fn rsv(&self) -> Rsv {
+        self.rsv
+    }
+
     /// The settings in force.
     pub fn config(&self) -> &Arc<Config> {
         &self.config
@@ -214,7 +228,12 @@ impl RawConnection {
     #[inline]
     fn check(&self, head: &FrameHead) -> Result<(), ProtocolError> {
         if head.rsv != Rsv::NONE {
-            return Err(ProtocolError::ReservedBitSet);
+            // A bit is its message's, and stands on the first frame (RFC 7692 §6.1): no control frame
+            // and no continuation has one.
+            let begins = matches!(head.opcode, Opcode::Text | Opcode::Binary);
+            if !begins || !self.rsv.contains(head.rsv) {
+                return Err(ProtocolError::ReservedBitSet);
+            }
         }
         match (self.role, head.mask) {
             (Role::Server, Some(_)) | (Role::Client, None) => Ok(()),
@@ -262,19 +281,27 @@ impl RawConnection {
         available
     }
 
-    /// Says that `len` clear bytes have been taken from the front of `inbound`; whether that was the
-    /// end of the frame.
-    pub(crate) fn taken(&mut self, len: usize) -> bool {
+    /// Says that `len` clear bytes have been taken from the front of `inbound`, and that the frame has
+    /// ended with them if there are no more and `may_end`; whether it has.
+    pub(crate) fn taken(&mut self, len: usize, may_end: bool) -> bool {
         let Some(incoming) = &mut self.incoming else {
             return true;
         };
         incoming.taken += len as u64;
         incoming.unmasked = incoming.unmasked.saturating_sub(len);
-        let ended = incoming.remaining() == 0;
+        let ended = may_end && incoming.remaining() == 0;
         if ended {
             self.incoming = None;
         }
         ended
+    }
+
+    /// Whether frames go out as they are, so that one of them can go to many peers.
+    pub(crate) fn is_unmasked(&self) -> bool {
+        matches!(
+            (self.config.masking, self.role),
+            (Masking::Clients, Role::Server) | (Masking::None, _)
+        )
     }
 
     #[inline]
@@ -286,10 +313,7 @@ impl RawConnection {
     /// Queues a frame of any kind.
     #[inline]
     pub(crate) fn push(&mut self, fin: bool, rsv: Rsv, opcode: Opcode, payload: Bytes) {
-        let mask = match (self.config.masking, self.role) {
-            (Masking::Clients, Role::Server) | (Masking::None, _) => None,
-            (Masking::Clients, Role::Client) | (Masking::All, _) => Some(self.next_key()),
-        };
+        let mask = if self.is_unmasked() { None } else { Some(self.next_key()) };
         let head = FrameHead { fin, rsv, opcode, mask, len: payload.len() as u64 };
         self.outbound.push_frame(&head, payload);
     }
@@ -303,7 +327,7 @@ impl Incoming {
     }
 }
 
-fn put_header(bytes: &mut BytesMut, head: &FrameHead) {
+pub(crate) fn put_header(bytes: &mut BytesMut, head: &FrameHead) {
     let mut header = [0; FrameHead::MAX_LEN];
     let len = head.encode(&mut header);
     bytes.extend_from_slice(&header[..len]);

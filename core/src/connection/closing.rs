@@ -15,6 +15,7 @@ use super::{Connection, Transport};
 use crate::close::CloseReason;
 use crate::error::ProtocolError;
 use crate::event::{Cause, Closed, Event, Party, Timeout};
+use crate::extension::Codecs;
 use crate::raw::Role;
 use crate::time::Instant;
 
@@ -233,6 +234,7 @@ impl Connection {
         self.assembly = None;
         self.sending = None;
         self.raw.incoming = None;
+        self.codecs = Codecs::default();
         let was_over = matches!(&self.ending, Some(ending) if ending.told);
         let ending = self.ending_from(by, Phase::Over(exit), now);
         if was_over {

@@ -1,5 +1,6 @@
 //! Frames become events: their sequence, joining, pieces and limits.
 
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use bytes::{Buf, Bytes, BytesMut};
@@ -9,7 +10,8 @@ use super::Connection;
 use crate::close::{CloseCode, CloseReason};
 use crate::error::ProtocolError;
 use crate::event::Event;
-use crate::frame::{FrameHead, Opcode};
+use crate::extension::{Decoding, Direction};
+use crate::frame::{FrameHead, Opcode, Rsv};
 use crate::message::{Message, Piece};
 use crate::raw;
 use crate::time::Instant;
@@ -23,6 +25,12 @@ pub(super) struct Assembly {
     /// frame that is arriving.
     len: u64,
     frames: u32,
+    /// What extensions make of its bytes, if it has one of their bits.
+    decoding: Option<Box<Decoding>>,
+    /// How many bytes they have made.
+    decoded: u64,
+    /// Whether they may have more to give without more bytes.
+    owed: bool,
     /// Whether a piece has left, so that the rest must leave as pieces too.
     in_pieces: bool,
 }
@@ -90,6 +98,9 @@ impl Connection {
     /// it is waited for.
     #[inline]
     fn begin_frame(&mut self, head: &FrameHead, now: Instant) -> Result<(), ProtocolError> {
+        if !self.codecs.is_empty() {
+            self.codecs.observe(Direction::Incoming, head);
+        }
         let max = self.raw.config.max_frame_len;
         if head.len > max {
             return Err(ProtocolError::FrameTooLong { len: head.len, max });
@@ -130,7 +141,8 @@ impl Connection {
     ) -> Result<Step, ProtocolError> {
         let available = self.raw.unmask(inbound);
         if self.assembly.is_none() {
-            if head.fin && head.len <= self.raw.config.piece_len as u64 {
+            let plain = head.rsv == Rsv::NONE;
+            if plain && head.fin && head.len <= self.raw.config.piece_len as u64 {
                 if available as u64 == head.len {
                     return self.take_whole(head.opcode, available, inbound, now);
                 }
@@ -139,9 +151,15 @@ impl Connection {
                     return Ok(Step::Starved);
                 }
             }
-            self.assembly = Some(Assembly::new(head));
+            let decoding = (!plain).then(|| Box::new(self.codecs.begin(head.rsv, head.len)));
+            self.assembly = Some(Assembly::new(head, decoding));
         }
-        self.assemble(head.fin, available, inbound, now)
+        match &self.assembly {
+            Some(Assembly { decoding: Some(_), .. }) => {
+                self.decode(head.fin, available, inbound, now)
+            }
+            _ => self.assemble(head.fin, available, inbound, now),
+        }
     }
 
     /// Takes a message that is one frame and has arrived whole.
@@ -199,13 +217,70 @@ impl Connection {
         assembly.held.make_room(len, useful, most);
         assembly.held.push(&inbound[..len])?;
         inbound.advance(len);
-        if !(self.raw.taken(len) && fin) {
+        if !(self.raw.taken(len, true) && fin) {
             return Ok(Step::Again);
         }
-        let event = assembly.finish()?;
-        self.assembly = None;
+        self.end_message(now)
+    }
+
+    /// Has the extensions decode what has arrived, and moves what they make of it into the message that
+    /// is being put together.
+    fn decode(
+        &mut self,
+        fin: bool,
+        available: usize,
+        inbound: &mut BytesMut,
+        now: Instant,
+    ) -> Result<Step, ProtocolError> {
+        let (piece_len, max) = (self.raw.config.piece_len.max(4), self.raw.config.max_message_len);
+        let remaining = self.raw.incoming.as_ref().map_or(0, |incoming| incoming.remaining());
+        let Some(assembly) = &mut self.assembly else {
+            return Ok(Step::Starved);
+        };
+        let Assembly { held, decoding: Some(decoding), decoded, owed, in_pieces, .. } = assembly
+        else {
+            return Ok(Step::Starved);
+        };
+        if available == 0 && remaining > 0 && !*owed {
+            return Ok(Step::Starved);
+        }
+        let last = fin && available as u64 == remaining;
+        // One byte more than may be held tells that the message is longer than a piece, or too long.
+        let room = piece_len.saturating_sub(held.len()).max(1);
+        let allowed = usize::try_from((max - *decoded).saturating_add(1)).unwrap_or(usize::MAX);
+        let step =
+            decoding.step(&mut self.codecs, &inbound[..available], last, room.min(allowed))?;
+        *decoded += step.output.len() as u64;
+        if *decoded > max {
+            return Err(ProtocolError::MessageTooLong { len: *decoded, max });
+        }
+        let mut piece = None;
+        if !step.output.is_empty() {
+            if held.len() >= piece_len {
+                *in_pieces = true;
+                piece = Some(Piece { data: held.take(), last: false });
+            }
+            held.make_room(step.output.len(), u64::MAX, max.min(piece_len as u64));
+            held.push(step.output)?;
+        }
+        *owed = !step.done;
+        inbound.advance(step.read);
+        // A piece leaves first, and the end of its message with the next look.
+        let ended = self.raw.taken(step.read, step.done && piece.is_none());
+        match piece {
+            Some(piece) => Ok(Step::Event(Event::Piece(piece))),
+            None if ended && fin => self.end_message(now),
+            None => Ok(Step::Again),
+        }
+    }
+
+    /// The message has ended: what is held is all or the last of it.
+    fn end_message(&mut self, now: Instant) -> Result<Step, ProtocolError> {
+        let Some(mut assembly) = self.assembly.take() else {
+            return Ok(Step::Again);
+        };
         self.timers.message_ended(now);
-        Ok(Step::Event(event))
+        Ok(Step::Event(assembly.finish()?))
     }
 
     fn receive_control(
@@ -238,26 +313,22 @@ impl Connection {
 }
 
 impl Assembly {
-    fn new(head: &FrameHead) -> Self {
+    fn new(head: &FrameHead, decoding: Option<Box<Decoding>>) -> Self {
         let held = if head.opcode == Opcode::Text {
             Held::Text(Text::default())
         } else {
             Held::Binary(Vec::new())
         };
-        Self { held, len: head.len, frames: 1, in_pieces: false }
+        Self { held, len: head.len, frames: 1, decoding, decoded: 0, owed: false, in_pieces: false }
     }
 
     /// What is held leaves as a piece.
     fn piece(&mut self) -> Piece {
         self.in_pieces = true;
-        let data = match &mut self.held {
-            Held::Binary(bytes) => Message::Binary(core::mem::take(bytes).into()),
-            Held::Text(text) => Message::Text(text.take().into()),
-        };
-        Piece { data, last: false }
+        Piece { data: self.held.take(), last: false }
     }
 
-    /// The message has ended, and what is held is all or the last of it.
+    /// What is held, which is all or the last of the message.
     fn finish(&mut self) -> Result<Event, ProtocolError> {
         let data = match &mut self.held {
             Held::Binary(bytes) => Message::Binary(core::mem::take(bytes).into()),
@@ -276,6 +347,14 @@ impl Held {
         match self {
             Self::Binary(bytes) => bytes.len(),
             Self::Text(text) => text.len(),
+        }
+    }
+
+    /// Takes out what is held; a character that is cut stays.
+    fn take(&mut self) -> Message {
+        match self {
+            Self::Binary(bytes) => Message::Binary(core::mem::take(bytes).into()),
+            Self::Text(text) => Message::Text(text.take().into()),
         }
     }
 

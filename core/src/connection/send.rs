@@ -2,13 +2,17 @@
 
 use alloc::vec::Vec;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 
 use super::Connection;
-use crate::close::CloseReason;
+use crate::close::{CloseCode, CloseReason};
+use crate::config::Config;
 use crate::error::SendError;
-use crate::frame::{MAX_CONTROL_LEN, Opcode, Rsv};
+use crate::extension::{Direction, Encoded, Part};
+use crate::frame::{Frame, FrameHead, MAX_CONTROL_LEN, Opcode, Rsv};
 use crate::message::{Message, Piece};
+use crate::outgoing::{Broadcast, Encoding, Outgoing};
+use crate::raw::put_header;
 
 /// The kind of a message that is being sent in pieces.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,16 +23,19 @@ pub(super) enum Kind {
 
 impl Connection {
     #[inline]
-    pub(super) fn send_message(&mut self, message: Message) -> Result<(), SendError> {
+    pub(super) fn send_message(&mut self, outgoing: Outgoing) -> Result<(), SendError> {
         if !self.is_open() {
             return Err(SendError::Closing);
         }
         if self.sending.is_some() {
             return Err(SendError::MessageUnfinished);
         }
-        let opcode = opcode_of(&message);
-        self.push_data(opcode, message.into_bytes(), true);
-        Ok(())
+        let Outgoing { message, compress, broadcast } = outgoing;
+        let part = Part { is_text: message.is_text(), first: true, last: true, compress };
+        match broadcast {
+            Some(broadcast) if self.raw.is_unmasked() => self.push_broadcast(&broadcast, part),
+            _ => self.push_data(opcode_of(&message), message.into_bytes(), part),
+        }
     }
 
     pub(super) fn send_part(&mut self, piece: Piece) -> Result<(), SendError> {
@@ -41,8 +48,10 @@ impl Connection {
             Some(sending) if sending == kind => Opcode::Continuation,
             Some(_) => return Err(SendError::MessageUnfinished),
         };
+        let first = self.sending.is_none();
         self.sending = (!piece.last).then_some(kind);
-        self.push_data(opcode, piece.data.into_bytes(), piece.last);
+        let part = Part { is_text: kind == Kind::Text, first, last: piece.last, compress: true };
+        self.push_data(opcode, piece.data.into_bytes(), part)?;
         if piece.last {
             self.answer_close_that_waits();
         }
@@ -51,16 +60,74 @@ impl Connection {
 
     /// Queues the frames of a message or of a piece of one.
     #[inline]
-    fn push_data(&mut self, mut opcode: Opcode, mut payload: Bytes, fin: bool) {
+    fn push_data(&mut self, opcode: Opcode, payload: Bytes, part: Part) -> Result<(), SendError> {
         self.timers.message_sent();
-        // A field that was set by hand may say nothing at all, which would never end.
-        let fragment_len = self.raw.config.fragment_len.max(1);
-        while payload.len() > fragment_len {
-            let fragment = payload.split_to(fragment_len);
-            self.raw.push(false, Rsv::NONE, opcode, fragment);
-            opcode = Opcode::Continuation;
+        let Encoded { rsv, payload } = self.encode(part, payload)?;
+        let observed = !self.codecs.is_empty();
+        for Frame { fin, rsv, opcode, payload } in
+            fragments(opcode, rsv, payload, part, &self.raw.config)
+        {
+            if observed {
+                self.observe_outgoing(fin, rsv, opcode, payload.len());
+            }
+            self.raw.push(fin, rsv, opcode, payload);
         }
-        self.raw.push(fin, Rsv::NONE, opcode, payload);
+        Ok(())
+    }
+
+    /// Queues a message in frames that other connections may share.
+    fn push_broadcast(&mut self, broadcast: &Broadcast, part: Part) -> Result<(), SendError> {
+        let message = broadcast.message();
+        let (opcode, payload) = (opcode_of(message), message.clone().into_bytes());
+        let Some(codecs) = self.codecs.fingerprint() else {
+            return self.push_data(opcode, payload, part);
+        };
+        self.timers.message_sent();
+        let fragment_len = self.raw.config.fragment_len;
+        let frames = broadcast.frames(Encoding { codecs, fragment_len }, || {
+            let Encoded { rsv, payload } = self.encode(part, payload)?;
+            let mut frames = BytesMut::with_capacity(payload.len() + FrameHead::MAX_LEN);
+            for Frame { fin, rsv, opcode, payload } in
+                fragments(opcode, rsv, payload, part, &self.raw.config)
+            {
+                let len = payload.len() as u64;
+                put_header(&mut frames, &FrameHead { fin, rsv, opcode, mask: None, len });
+                frames.extend_from_slice(&payload);
+            }
+            Ok(frames.freeze())
+        })?;
+        if !self.codecs.is_empty() {
+            self.observe_frames(&frames);
+        }
+        self.raw.outbound.push_frames(frames);
+        Ok(())
+    }
+
+    /// Has the extensions encode a part of a message; when one gives up, the connection ends.
+    #[inline]
+    fn encode(&mut self, part: Part, payload: Bytes) -> Result<Encoded, SendError> {
+        if self.codecs.is_empty() {
+            return Ok(Encoded { rsv: Rsv::NONE, payload });
+        }
+        self.codecs.encode(part, payload).map_err(|(name, error)| {
+            // The message is half out, or not at all: there is no going on after it.
+            self.sending = None;
+            let now = self.timers.now();
+            self.start_closing(CloseCode::INTERNAL_ERROR.into(), None, now);
+            SendError::CodecFailed { name, error }
+        })
+    }
+
+    fn observe_frames(&mut self, mut frames: &[u8]) {
+        while let Ok(Some((head, header_len))) = FrameHead::decode(frames) {
+            self.codecs.observe(Direction::Outgoing, &head);
+            frames = &frames[header_len + head.len as usize..];
+        }
+    }
+
+    fn observe_outgoing(&mut self, fin: bool, rsv: Rsv, opcode: Opcode, len: usize) {
+        let head = FrameHead { fin, rsv, opcode, mask: None, len: len as u64 };
+        self.codecs.observe(Direction::Outgoing, &head);
     }
 
     pub(super) fn send_ping(&mut self, payload: Bytes) -> Result<(), SendError> {
@@ -111,8 +178,31 @@ impl Connection {
     }
 
     fn push_control(&mut self, opcode: Opcode, payload: Bytes) {
+        self.observe_outgoing(true, Rsv::NONE, opcode, payload.len());
         self.raw.push(true, Rsv::NONE, opcode, payload);
     }
+}
+
+/// The frames of a message or of a piece of one (RFC 6455 §5.4).
+fn fragments(
+    opcode: Opcode,
+    rsv: Rsv,
+    payload: Bytes,
+    part: Part,
+    config: &Config,
+) -> impl Iterator<Item = Frame> + use<> {
+    // A field that was set by hand may say nothing at all, which would never end.
+    let fragment_len = config.fragment_len.max(1);
+    let mut rest = Some((opcode, rsv, payload));
+    core::iter::from_fn(move || {
+        let (opcode, rsv, mut payload) = rest.take()?;
+        if payload.len() <= fragment_len {
+            return Some(Frame { fin: part.last, rsv, opcode, payload });
+        }
+        let fragment = payload.split_to(fragment_len);
+        rest = Some((Opcode::Continuation, Rsv::NONE, payload));
+        Some(Frame { fin: false, rsv, opcode, payload: fragment })
+    })
 }
 
 fn opcode_of(message: &Message) -> Opcode {

@@ -14,6 +14,8 @@ use crate::time::Instant;
 #[derive(Clone, Debug)]
 pub(super) struct Timers {
     opened: Instant,
+    /// The time, as last told.
+    now: Instant,
     pinger: Pinger,
     /// When a message last went either way.
     last_message: Instant,
@@ -32,6 +34,7 @@ impl Timers {
     pub(super) fn new(config: &Config, now: Instant) -> Self {
         Self {
             opened: now,
+            now,
             pinger: Pinger::new(config, now),
             last_message: now,
             message_sent: false,
@@ -56,10 +59,16 @@ impl Timers {
     /// Takes note of the time.
     #[inline]
     pub(super) fn tick(&mut self, now: Instant) {
+        self.now = now;
         if self.message_sent {
             self.message_sent = false;
             self.last_message = now;
         }
+    }
+
+    /// The time, as last told: commands that are not told it have no other.
+    pub(super) fn now(&self) -> Instant {
+        self.now
     }
 
     #[inline]

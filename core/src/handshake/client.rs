@@ -1,6 +1,6 @@
 //! The client's half: [`ClientHandshake`].
 
-use alloc::string::String;
+use alloc::string::{String, ToString};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;
@@ -20,9 +20,10 @@ use http::{Method, Request, Response, StatusCode, Uri, Version};
 use super::error::{HandshakeError, HeadError, RequestError};
 use super::head::parse_response;
 use super::scan::{HeadReader, Kind};
-use super::{Subprotocols, accept_key, encode, host_and_port, list, lists};
+use super::{Subprotocols, accept_key, encode, extensions, header_of, host_and_port, list, lists};
 use crate::config::Config;
 use crate::connection::{Connection, Negotiated};
+use crate::extension::{Extensions, Params};
 use crate::outbound::Outbound;
 use crate::seed::{MaskKeys, Seed};
 use crate::time::Instant;
@@ -101,7 +102,7 @@ impl ClientHandshake {
         let (nonce, seed) = nonce_and_seed(seed);
         let key = STANDARD.encode(nonce);
         let mut outbound = Outbound::default();
-        outbound.push_head(&request_head(&request, &host, &key));
+        outbound.push_head(&request_head(&request, &host, &key, &config.extensions));
         let reader = HeadReader::new(Kind::Response, &config, now);
         let accept = accept_key(key.as_bytes());
         Ok(Self { reader, config, seed, accept, offered, outbound, failed: None })
@@ -184,10 +185,17 @@ impl ClientHandshake {
         if *accept != *self.accept || accepts.next().is_some() {
             return Err(HandshakeError::AcceptMismatch);
         }
-        if let Some(extensions) = list(headers, &SEC_WEBSOCKET_EXTENSIONS).next() {
-            return Err(HandshakeError::ExtensionUnoffered(shown(extensions)));
-        }
-        Ok(Negotiated { subprotocol: self.subprotocol(headers)?, ..Negotiated::default() })
+        self.negotiated(headers)
+    }
+
+    /// What the server chose of what was offered.
+    fn negotiated(&self, headers: &HeaderMap) -> Result<Negotiated, HandshakeError> {
+        let answers = extensions(headers).ok_or(HandshakeError::ExtensionsInvalid)?;
+        let unoffered = |params: Params| params.to_string().into();
+        let agreed = self.config.extensions.confirm(answers);
+        let extensions =
+            agreed.map_err(|params| HandshakeError::ExtensionUnoffered(unoffered(params)))?;
+        Ok(Negotiated { subprotocol: self.subprotocol(headers)?, extensions })
     }
 
     /// One of those offered, or none: which of a server's silence and its wrong choice is an error
@@ -275,7 +283,7 @@ fn nonce_and_seed(seed: Seed) -> ([u8; 16], Seed) {
     (nonce, Seed::new(derived))
 }
 
-fn request_head(request: &Parts, host: &str, key: &str) -> Vec<u8> {
+fn request_head(request: &Parts, host: &str, key: &str, extensions: &Extensions) -> Vec<u8> {
     let mut out = Vec::with_capacity(512);
     encode::request_line(&mut out, &request.method, &request.uri);
     for (name, value) in [
@@ -286,6 +294,9 @@ fn request_head(request: &Parts, host: &str, key: &str) -> Vec<u8> {
         (SEC_WEBSOCKET_VERSION, "13"),
     ] {
         encode::write_header(&mut out, &name, value.as_bytes());
+    }
+    if let Some(offers) = header_of(extensions.offers()) {
+        encode::write_header(&mut out, &SEC_WEBSOCKET_EXTENSIONS, offers.as_bytes());
     }
     encode::write_headers(&mut out, &request.headers, |_| true);
     out.extend_from_slice(b"\r\n");

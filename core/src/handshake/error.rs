@@ -155,6 +155,9 @@ pub enum UpgradeError {
          between may speak HTTP/1.0 where it could speak HTTP/1.1"
     )]
     HttpVersion,
+    /// `Sec-WebSocket-Extensions` does not conform to its grammar. Status 400.
+    #[error("Sec-WebSocket-Extensions must list at least one extension (RFC 6455 9.1)")]
+    ExtensionsInvalid,
     /// `Sec-WebSocket-Key` is not 16 bytes of base64, or came twice. Status 400.
     #[error("Sec-WebSocket-Key must be 16 bytes in base64, once (RFC 6455 4.2.1)")]
     KeyInvalid,
@@ -223,9 +226,14 @@ pub enum HandshakeError {
     /// The transport ended before the server had answered.
     #[error("the transport ended before the server had answered")]
     Eof,
-    /// The 101 has extensions that were not offered (RFC 6455 §4.1).
-    #[error("the server chose the extensions \"{0}\", which were not offered (RFC 6455 4.1)")]
+    /// The 101 has an extension that was not offered, or not with these parameters (RFC 6455 §4.1).
+    #[error(
+        "the server chose the extension \"{0}\", which was not offered like this (RFC 6455 4.1)"
+    )]
     ExtensionUnoffered(ByteString),
+    /// The 101's `Sec-WebSocket-Extensions` does not conform to its grammar.
+    #[error("the server's Sec-WebSocket-Extensions does not conform to its grammar (RFC 6455 9.1)")]
+    ExtensionsInvalid,
     /// The answer is not an HTTP/1.1 head.
     #[error("the server's answer is invalid: {0}")]
     Head(#[source] HeadError),
@@ -321,6 +329,7 @@ mod tests {
         for (error, status) in [
             (E::BodyUnexpected, 400),
             (E::ConnectionMissing, 426),
+            (E::ExtensionsInvalid, 400),
             (E::HostInvalid, 400),
             (E::HttpVersion, 400),
             (E::KeyInvalid, 400),

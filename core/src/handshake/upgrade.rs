@@ -1,20 +1,23 @@
 //! The negotiation: [`UpgradeRequest`], for hosts that parsed the head themselves as for ours.
 
 use alloc::string::String;
+use alloc::vec::Vec;
 
 use base64::Engine;
 use base64::alphabet;
 use base64::engine::general_purpose::{GeneralPurpose, PAD};
 use bytestring::ByteString;
 use http::header::{
-    CONNECTION, CONTENT_LENGTH, HeaderMap, HeaderValue, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY,
-    SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, TRANSFER_ENCODING, UPGRADE,
+    CONNECTION, CONTENT_LENGTH, HeaderMap, HeaderValue, SEC_WEBSOCKET_ACCEPT,
+    SEC_WEBSOCKET_EXTENSIONS, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION,
+    TRANSFER_ENCODING, UPGRADE,
 };
 use http::{Method, Request, Response, StatusCode, Version};
 
 use super::error::UpgradeError;
-use super::{Subprotocols, accept_key, head, lists};
+use super::{Subprotocols, accept_key, extensions, head, header_of, lists};
 use crate::connection::Negotiated;
+use crate::extension::{Agreed, Extensions, Params};
 
 /// A valid upgrade request (RFC 6455 §4.2.1): to hold one is to know that it was checked.
 ///
@@ -43,12 +46,14 @@ use crate::connection::Negotiated;
 /// assert_eq!(error.response().status(), 426);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct UpgradeRequest {
     /// None over HTTP/2, which has no use for it.
     key: Option<Key>,
     offered: Subprotocols,
     selected: Option<ByteString>,
+    offers: Vec<Params>,
+    agreed: Vec<Agreed>,
 }
 
 impl UpgradeRequest {
@@ -102,7 +107,8 @@ impl UpgradeRequest {
 
     fn with_key(key: Option<Key>, headers: &HeaderMap) -> Result<Self, UpgradeError> {
         let offered = Subprotocols::offered(headers).ok_or(UpgradeError::SubprotocolInvalid)?;
-        Ok(Self { key, offered, selected: None })
+        let offers = extensions(headers).ok_or(UpgradeError::ExtensionsInvalid)?;
+        Ok(Self { key, offered, selected: None, offers, agreed: Vec::new() })
     }
 
     /// The subprotocols that the client offers, in its order of preference; no two are the same.
@@ -143,8 +149,20 @@ impl UpgradeRequest {
         self.selected.as_deref()
     }
 
-    /// Accepts: the response to send, a 101 with `Sec-WebSocket-Accept` and the selected
-    /// subprotocol, and what was settled.
+    /// The extensions that the client offers, in its order of preference; one may be offered several
+    /// times, with other parameters.
+    pub fn extensions(&self) -> &[Params] {
+        &self.offers
+    }
+
+    /// Agrees to the extensions that both want, and remembers them: of each of ours the first offer
+    /// that it answers. What none of ours answers is declined, which fails nothing.
+    pub fn select_extensions(&mut self, ours: &Extensions) {
+        self.agreed = ours.answer(&self.offers);
+    }
+
+    /// Accepts: the response to send, a 101 with `Sec-WebSocket-Accept`, the selected
+    /// subprotocol and the selected extensions, and what was settled.
     ///
     /// Headers may be added to the response, such as cookies.
     pub fn accept(self) -> (Response<()>, Negotiated) {
@@ -160,8 +178,10 @@ impl UpgradeRequest {
             let selected = value(String::from(&**selected));
             response.headers_mut().insert(SEC_WEBSOCKET_PROTOCOL, selected);
         }
-        let negotiated = Negotiated { subprotocol: self.selected, ..Negotiated::default() };
-        (response, negotiated)
+        if let Some(agreed) = header_of(self.agreed.iter().map(Agreed::params)) {
+            response.headers_mut().insert(SEC_WEBSOCKET_EXTENSIONS, agreed);
+        }
+        (response, Negotiated { subprotocol: self.selected, extensions: self.agreed })
     }
 }
 

@@ -14,6 +14,7 @@ use bytestring::ByteString;
 use http::header::{AUTHORIZATION, COOKIE, HOST, PROXY_AUTHORIZATION};
 use http::{HeaderMap, Method, Request, Uri};
 use sockless::Instant;
+use sockless::extension::Params;
 
 pub use authority::Authority;
 pub use param::ParamError;
@@ -36,6 +37,7 @@ pub struct Call {
     received_at: Instant,
     forwarded: Option<Forwarded>,
     subprotocol: Option<ByteString>,
+    extensions: Vec<Params>,
     held: Held,
 }
 
@@ -70,6 +72,7 @@ impl Call {
             received_at: Instant::EPOCH,
             forwarded: None,
             subprotocol: None,
+            extensions: Vec::new(),
             held: Held::new(),
         }
     }
@@ -251,8 +254,18 @@ impl Call {
         self.subprotocol.as_deref()
     }
 
+    /// The extensions that were agreed on, with their parameters, in the order in which what is sent
+    /// passes them (RFC 6455 §9.1).
+    pub fn extensions(&self) -> &[Params] {
+        &self.extensions
+    }
+
     pub(crate) fn set_subprotocol(&mut self, subprotocol: Option<ByteString>) {
         self.subprotocol = subprotocol;
+    }
+
+    pub(crate) fn set_extensions<'a>(&mut self, extensions: impl Iterator<Item = &'a Params>) {
+        self.extensions = extensions.cloned().collect();
     }
 
     /// Attaches a value, of which there is one for each type: the application's state, a guard's
@@ -288,6 +301,7 @@ impl fmt::Debug for Call {
             .field("local_addr", &self.local_addr)
             .field("forwarded", &self.forwarded)
             .field("subprotocol", &self.subprotocol)
+            .field("extensions", &self.extensions)
             .finish_non_exhaustive()
     }
 }

@@ -200,6 +200,7 @@ impl Connected {
     fn start(self, close_when_unused: bool) -> (Arc<Shared>, Session, Box<dyn Io>) {
         let Self { connection, exchange, mut call, .. } = self;
         call.set_subprotocol(connection.subprotocol().map(Into::into));
+        call.set_extensions(connection.extensions());
         let machine = Machine::Messages(connection);
         let shared = Shared::new(machine, exchange.inbound, exchange.runtime, close_when_unused);
         let session = Session::new(&shared, Arc::new(call));

@@ -286,7 +286,7 @@ impl Membership {
             Handler::Raw(handler) => {
                 let mut connection = handshake.accept_raw(&response);
                 connection.set_config(config);
-                let shared = start(Machine::Raw(RawMachine::new(connection)));
+                let shared = start(Machine::Raw(RawMachine::new(connection, negotiated)));
                 (shared.clone(), handler(RawSession::new(shared, call)))
             }
         };

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use bytes::{Buf, BytesMut};
-use bytestring::ByteString;
 use sockless::{
     Cause, CloseReason, Closed, Config, Connection, Event, Frame, Instant, Message, Negotiated,
     Outbound, Party, Piece, ProtocolError, RawConnection, Transport,
@@ -166,10 +165,15 @@ pub(crate) struct RawMachine {
     deadline: Option<Instant>,
     ended: bool,
     report: Option<Closed>,
+    /// What the handshake settled, for messages on top.
+    negotiated: Negotiated,
 }
 
 impl RawMachine {
-    pub(crate) fn new(connection: RawConnection) -> Self {
+    pub(crate) fn new(mut connection: RawConnection, negotiated: Negotiated) -> Self {
+        for agreed in &negotiated.extensions {
+            connection.accept_rsv(connection.rsv().union(agreed.rsv()));
+        }
         Self {
             connection,
             eof: false,
@@ -177,19 +181,15 @@ impl RawMachine {
             deadline: None,
             ended: false,
             report: None,
+            negotiated,
         }
     }
 
     /// The same connection with messages on top; an end that has come to it comes to that too.
-    pub(crate) fn raise_to_messages(
-        &mut self,
-        subprotocol: Option<ByteString>,
-        now: Instant,
-    ) -> Connection {
+    pub(crate) fn raise_to_messages(&mut self, now: Instant) -> Connection {
         let config = self.connection.config().clone();
         let raw = std::mem::replace(&mut self.connection, RawConnection::server(config));
-        let mut negotiated = Negotiated::default();
-        negotiated.subprotocol = subprotocol;
+        let negotiated = std::mem::take(&mut self.negotiated);
         let mut connection = Connection::over(raw, negotiated, now);
         if self.eof {
             connection.handle_eof(now);

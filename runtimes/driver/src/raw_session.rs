@@ -123,11 +123,10 @@ impl RawSession {
     /// closing handshakes run.
     ///
     /// Frames that have arrived and were not received are the session's; those that were received are
-    /// not, so take over between two messages.
+    /// not, so take over between two messages. Extensions that were agreed on work from here on.
     pub fn into_session(mut self) -> Session {
         let session = Session::new(&self.shared, self.call.clone());
-        let subprotocol = self.call.subprotocol().map(Into::into);
-        self.shared.become_messages(subprotocol);
+        self.shared.become_messages();
         self.handed_over = true;
         session
     }

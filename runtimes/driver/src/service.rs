@@ -6,6 +6,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use sockless::extension::Agreed;
 use sockless::handshake::UpgradeRequest;
 use sockless::{Config, Negotiated};
 
@@ -64,10 +65,11 @@ pub(crate) enum Handler {
 }
 
 impl Upgrade {
-    /// Grants `request`, made by `call`, a session that `handler` serves.
+    /// Grants `request`, made by `call`, a session that `handler` serves, with those of the extensions
+    /// in `config` that the client wants.
     pub fn websocket<F, Fut>(
         call: Call,
-        request: UpgradeRequest,
+        mut request: UpgradeRequest,
         config: Arc<Config>,
         handler: F,
     ) -> Self
@@ -75,6 +77,7 @@ impl Upgrade {
         F: FnOnce(Session) -> Fut + Send + 'static,
         Fut: Future<Output: Outcome> + Send + 'static,
     {
+        request.select_extensions(&config.extensions);
         // Called inside of the future: a handler that panics at once panics where it is caught.
         let run = move |session| -> BoxFuture<'static, _> {
             Box::pin(async { handler(session).await.into_result() })
@@ -83,6 +86,10 @@ impl Upgrade {
     }
 
     /// Grants `request`, made by `call`, a session of frames that `handler` serves.
+    ///
+    /// It has the extensions that were
+    /// [selected](UpgradeRequest::select_extensions) before, by default none. They are agreed on and
+    /// not worked: frames with their bits arrive as they are.
     pub fn raw<F, Fut>(call: Call, request: UpgradeRequest, config: Arc<Config>, handler: F) -> Self
     where
         F: FnOnce(RawSession) -> Fut + Send + 'static,
@@ -97,6 +104,7 @@ impl Upgrade {
     fn new(mut call: Call, request: UpgradeRequest, config: Arc<Config>, handler: Handler) -> Self {
         let (response, negotiated) = request.accept();
         call.set_subprotocol(negotiated.subprotocol.clone());
+        call.set_extensions(negotiated.extensions.iter().map(Agreed::params));
         Self { call, response, negotiated, config, handler }
     }
 

@@ -10,7 +10,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_core::Stream;
 use futures_sink::Sink;
-use sockless::{CloseCode, CloseReason, Closed, Config, Message, Overflow, SendError};
+use sockless::{CloseCode, CloseReason, Closed, Config, Message, Outgoing, Overflow, SendError};
 
 use crate::call::Call;
 use crate::joined::Joined;
@@ -70,7 +70,9 @@ impl Session {
         self.receiver.recv().await
     }
 
-    /// Sends a message, waiting while [`Config::high_water`] bytes or more are on their way.
+    /// Sends a message, waiting while [`Config::high_water`] bytes or more are on their way. It may be
+    /// one that is [not to be compressed](Message::uncompressed), or a
+    /// [`Broadcast`](sockless::Broadcast).
     ///
     /// It leaves soon: all that is sent while a handler is polled goes out in one write.
     ///
@@ -80,7 +82,7 @@ impl Session {
     ///
     /// How the session ended; once either side has begun to close, this is known only when the
     /// closing handshake is through, and is waited for.
-    pub async fn send(&self, message: impl Into<Message>) -> Result<(), Closed> {
+    pub async fn send(&self, message: impl Into<Outgoing>) -> Result<(), Closed> {
         self.sender.send(message).await
     }
 
@@ -185,7 +187,7 @@ pub struct Sender {
     /// Where the sink waits.
     slot: Slot,
     /// What the sink has taken and could not send at once.
-    unsent: Option<Message>,
+    unsent: Option<Outgoing>,
 }
 
 impl Sender {
@@ -202,7 +204,7 @@ impl Sender {
     ///
     /// How the session ended; once either side has begun to close, this is known only when the
     /// closing handshake is through, and is waited for.
-    pub async fn send(&self, message: impl Into<Message>) -> Result<(), Closed> {
+    pub async fn send(&self, message: impl Into<Outgoing>) -> Result<(), Closed> {
         let mut message = Some(message.into());
         let mut waiting = Waiting::new(&self.shared);
         poll_fn(|cx| poll_send(&self.shared, &mut waiting.slot, &mut message, cx)).await
@@ -218,7 +220,7 @@ impl Sender {
     ///
     /// The message itself, when [`Config::high_water`] bytes or more are on their way or another
     /// message is being [written](Self::writer), and when the session is over or closing.
-    pub fn try_send(&self, message: impl Into<Message>) -> Result<(), TrySendError> {
+    pub fn try_send(&self, message: impl Into<Outgoing>) -> Result<(), TrySendError> {
         let message = message.into();
         let mut state = self.shared.lock();
         let may_send = state.may_send();
@@ -358,16 +360,16 @@ impl fmt::Debug for Sender {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum TrySendError {
     /// The session is over, or closing.
-    Closed(Message),
+    Closed(Outgoing),
     /// [`Config::high_water`] bytes or more are on their way.
-    Full(Message),
+    Full(Outgoing),
 }
 
 impl TrySendError {
     /// The message that was not sent.
     pub fn into_message(self) -> Message {
         match self {
-            Self::Closed(message) | Self::Full(message) => message,
+            Self::Closed(message) | Self::Full(message) => message.into_message(),
         }
     }
 }
@@ -492,7 +494,7 @@ impl Sink<Message> for Sender {
         // written: then this one waits here until it is sent or the end is known.
         self.unsent = match self.try_send(message) {
             Ok(()) => None,
-            Err(error) => Some(error.into_message()),
+            Err(error) => Some(error.into_message().into()),
         };
         Ok(())
     }
@@ -565,7 +567,7 @@ impl Drop for Waiting<'_> {
 fn poll_send(
     shared: &Shared,
     slot: &mut Slot,
-    message: &mut Option<Message>,
+    message: &mut Option<Outgoing>,
     cx: &Context<'_>,
 ) -> Poll<Result<(), Closed>> {
     let mut state = shared.lock();
@@ -574,18 +576,19 @@ fn poll_send(
         && connection.is_open()
     {
         if may_send {
-            if let Some(message) = message.take() {
-                // It is open, and nobody is in the middle of a message.
-                let _ = connection.send(message);
-            }
+            // It is open, and nobody is in the middle of a message: only an extension can fail.
+            let sent = message.take().map_or(Ok(()), |message| connection.send(message));
+            state.unparsed |= sent.is_err();
             state.ask_driver();
-            return Poll::Ready(Ok(()));
-        }
-        if state.overflow(|config| config.send_overflow) == Overflow::Wait {
+            if sent.is_ok() {
+                return Poll::Ready(Ok(()));
+            }
+        } else if state.overflow(|config| config.send_overflow) == Overflow::Wait {
             state.waiters.wait(Wait::Room, slot, cx);
             return Poll::Pending;
+        } else {
+            state.close_on_overflow(shared.runtime.now(), NOT_READ);
         }
-        state.close_on_overflow(shared.runtime.now(), NOT_READ);
     }
     if let Some(closed) = &state.closed {
         return Poll::Ready(Err(closed.clone()));

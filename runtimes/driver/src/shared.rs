@@ -5,7 +5,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
 use bytes::BytesMut;
-use bytestring::ByteString;
 use sockless::{CloseCode, CloseReason, Closed, Config, Instant, Overflow};
 
 use crate::buffers;
@@ -141,7 +140,7 @@ impl Shared {
     }
 
     /// Puts messages on top of frames; what was not received is read again.
-    pub(crate) fn become_messages(&self, subprotocol: Option<ByteString>) {
+    pub(crate) fn become_messages(&self) {
         let now = self.runtime.now();
         let mut state = self.lock();
         let State { machine, inbound, queue, .. } = &mut *state;
@@ -151,7 +150,7 @@ impl Shared {
             Item::Message(_) | Item::Piece(_) => None,
         });
         raw.connection.unread(unread, inbound);
-        let connection = raw.raise_to_messages(subprotocol, now);
+        let connection = raw.raise_to_messages(now);
         *machine = Machine::Messages(connection);
         state.drop_queue();
         state.unparsed = true;

@@ -388,7 +388,7 @@ fn a_slow_member_does_not_hold_up_a_broadcast() {
             members.lock().unwrap().retain(|member| match member.try_send(news.clone()) {
                 Ok(()) => true,
                 Err(error) => {
-                    assert_eq!(error, TrySendError::Full(news.clone()));
+                    assert_eq!(error, TrySendError::Full(news.clone().into()));
                     member.close((CloseCode::TRY_AGAIN_LATER, "you have fallen behind"));
                     false
                 }

@@ -4,8 +4,7 @@
 use std::sync::{Arc, Mutex};
 
 use sockless::{
-    Cause, CloseCode, Closed, Config, Instant, Message, Party, ProtocolError, Role, SendError,
-    Timeout,
+    Cause, CloseCode, Closed, Config, Instant, Party, ProtocolError, Role, SendError, Timeout,
 };
 use sockless_driver::{BoxError, Session, TrySendError};
 use sockless_sim::{Link, Sim};
@@ -292,7 +291,7 @@ async fn check(sim: Sim, role: Role, row: &Row) {
     assert_eq!(closed.received().map(code), row.received);
     assert_eq!(at, Instant::EPOCH + SECOND * row.after as u32);
     assert_eq!(send, Err(closed.clone()));
-    assert_eq!(try_send, Err(TrySendError::Closed(Message::from("too late"))));
+    assert_eq!(try_send, Err(TrySendError::Closed("too late".into())));
     assert_eq!(flush, if row.flushes { Ok(()) } else { Err(closed.clone()) });
     assert_eq!(ping, Err(SendError::Closing));
     drop(tested.peer);

@@ -185,8 +185,13 @@ fn each_wrong_answer_has_its_error() {
         ),
         (
             "\r\n\r\n",
+            "\r\nSec-WebSocket-Extensions: permessage-deflate; a\r\n\r\n",
+            E::ExtensionUnoffered("permessage-deflate; a".into()),
+        ),
+        (
+            "\r\n\r\n",
             "\r\nSec-WebSocket-Extensions: permessage-deflate; a=\"\r\n\r\n",
-            E::ExtensionUnoffered("permessage-deflate; a=\\\"".into()),
+            E::ExtensionsInvalid,
         ),
         ("HTTP/1.1 101", "HTTP/1.0 101", E::Head(HeadError::VersionUnsupported)),
     ] {

@@ -257,7 +257,7 @@ fn both_kinds_of_connection_begin_with_the_101() {
     upgrade.select(&["chat"]);
     let (mut response, negotiated) = upgrade.accept();
     // Neither a length nor another status could stand before frames.
-    response.headers_mut().insert("Content-Length", http::HeaderValue::from_static("5"));
+    response.headers_mut().insert("Content-Length", HeaderValue::from_static("5"));
     *response.status_mut() = http::StatusCode::OK;
 
     let mut connection = server().accept(&response, negotiated, Instant::EPOCH);

@@ -191,7 +191,12 @@ fn either_side_s_preference_may_decide() {
     let mut upgrade = UpgradeRequest::from_request(&request).expect("an upgrade");
     assert_eq!(upgrade.select(&["c", "b"]), Some("b"));
     assert_eq!(upgrade.select_server_preference(&["x", "c", "b"]), Some("c"));
-    assert_eq!(upgrade.clone().accept().1.subprotocol.as_deref(), Some("c"));
+    let accepted = UpgradeRequest::from_request(&request).map(|mut upgrade| {
+        upgrade.select(&["b"]);
+        upgrade.select_server_preference(&["x", "c", "b"]);
+        upgrade.accept().1.subprotocol
+    });
+    assert_eq!(accepted, Ok(Some("c".into())));
     // The last selection counts, and may be none.
     assert_eq!(upgrade.select(&["A", "x", ""]), None);
     let (response, negotiated) = upgrade.accept();
@@ -216,11 +221,18 @@ fn long_lists_cost_their_length() {
 /// Offers are passed over as long as there is nothing to answer them with.
 #[test]
 fn odd_extension_offers_do_no_harm() {
-    for offer in ["permessage-deflate", "constructor", "a; b=\"", "a; b=\"\\", ",;=", "\u{e4}", ""]
-    {
+    for offer in ["permessage-deflate", "constructor; __proto__", "a,,b;c=\"d\""] {
         let request = with("sec-websocket-extensions", Some(offer));
         let (response, _) = UpgradeRequest::from_request(&request).expect("an upgrade").accept();
         assert!(!response.headers().contains_key("sec-websocket-extensions"), "{offer:?}");
+    }
+}
+
+#[test]
+fn extensions_that_do_not_conform_fail_the_handshake() {
+    for offer in ["", ",", "a; b=\"", "a; b=\"\\", ",;=", "\u{e4}", "a b"] {
+        let request = with("sec-websocket-extensions", Some(offer));
+        assert_eq!(error(&request), UpgradeError::ExtensionsInvalid, "{offer:?}");
     }
 }
 

@@ -1,0 +1,191 @@
+//! The codecs of one connection, one behind the other.
+
+use alloc::vec::Vec;
+
+use bytes::Bytes;
+
+use super::{Agreed, CodecError, Decoded, Direction, Encoded, Params, Part};
+use crate::close::CloseCode;
+use crate::error::ProtocolError;
+use crate::frame::{FrameHead, Rsv};
+
+/// How much is decoded at a time.
+const CHUNK_LEN: usize = 16 << 10;
+
+/// The codecs of a connection, in the order in which what is sent passes them.
+#[derive(Debug, Default)]
+pub(crate) struct Codecs(Vec<Agreed>);
+
+impl Codecs {
+    pub(crate) fn new(mut agreed: Vec<Agreed>) -> Self {
+        agreed.shrink_to_fit();
+        Self(agreed)
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// What was agreed on.
+    pub(crate) fn params(&self) -> impl Iterator<Item = &Params> {
+        self.0.iter().map(Agreed::params)
+    }
+
+    /// All reserved bits that are owned.
+    pub(crate) fn rsv(&self) -> Rsv {
+        self.0.iter().fold(Rsv::NONE, |all, agreed| all.union(agreed.rsv))
+    }
+
+    pub(crate) fn observe(&mut self, direction: Direction, head: &FrameHead) {
+        self.0.iter_mut().for_each(|agreed| agreed.codec.observe(direction, head));
+    }
+
+    /// Encodes a part of a message; when a codec fails, it is named.
+    pub(crate) fn encode(
+        &mut self,
+        part: Part,
+        payload: Bytes,
+    ) -> Result<Encoded, (&'static str, CodecError)> {
+        let mut encoded = Encoded { rsv: Rsv::NONE, payload };
+        for agreed in &mut self.0 {
+            let coded = agreed.codec.encode(part, encoded.payload);
+            let Encoded { rsv, payload } = coded.map_err(|error| (agreed.name, error))?;
+            encoded = Encoded { rsv: encoded.rsv.union(rsv.intersection(agreed.rsv)), payload };
+        }
+        Ok(encoded)
+    }
+
+    /// What an encoding depends on, besides the message; `None` when what was sent before counts.
+    pub(crate) fn fingerprint(&self) -> Option<Vec<(&'static str, u64)>> {
+        self.0.iter().map(|agreed| Some((agreed.name, agreed.codec.fingerprint()?))).collect()
+    }
+
+    /// Decodes a message with the bits `rsv`, of which each has its owner.
+    pub(crate) fn begin(&self, rsv: Rsv, len: u64) -> Decoding {
+        let owners = self.0.iter().enumerate().rev();
+        let active = owners.filter(|(_, agreed)| agreed.rsv.intersects(rsv));
+        let stages =
+            active.map(|(codec, _)| Stage { codec, pending: Vec::new(), done: true, ended: false });
+        let stages = stages.collect::<Vec<_>>();
+        // Most compress to a quarter or less; what is longer takes its turns.
+        let chunk_len = usize::try_from(len.saturating_mul(4)).unwrap_or(CHUNK_LEN);
+        Decoding { stages, chunk: alloc::vec![0; chunk_len.clamp(256, CHUNK_LEN)] }
+    }
+
+    pub(crate) fn try_clone(&self) -> Option<Self> {
+        let clone = |agreed: &Agreed| {
+            let codec = agreed.codec.try_clone()?;
+            Some(Agreed { params: agreed.params.clone(), codec, ..*agreed })
+        };
+        self.0.iter().map(clone).collect::<Option<_>>().map(Self)
+    }
+}
+
+/// A message that is being decoded.
+#[derive(Clone, Debug)]
+pub(crate) struct Decoding {
+    /// The codecs that work on it, in the order in which what is received passes them.
+    stages: Vec<Stage>,
+    /// What the last one writes to.
+    chunk: Vec<u8>,
+}
+
+/// A codec at work on a message.
+#[derive(Clone, Debug)]
+struct Stage {
+    /// Which one it is.
+    codec: usize,
+    /// What the codec before it has written and it has not read. The first one reads the transport's.
+    pending: Vec<u8>,
+    /// Whether all that it was given has come out.
+    done: bool,
+    /// Whether that was the last of the message.
+    ended: bool,
+}
+
+/// What one step gave.
+pub(crate) struct Step<'a> {
+    /// How much of the input was taken.
+    pub(crate) read: usize,
+    /// What came out of it.
+    pub(crate) output: &'a [u8],
+    /// Whether the whole input was taken, and all of it has come out.
+    pub(crate) done: bool,
+}
+
+/// The bytes that a message has at the moment.
+struct Input<'a> {
+    bytes: &'a [u8],
+    last: bool,
+}
+
+impl Decoding {
+    /// Decodes on from the front of `bytes`, to at most `room` bytes, of which there must be one.
+    pub(crate) fn step(
+        &mut self,
+        codecs: &mut Codecs,
+        bytes: &[u8],
+        last: bool,
+        room: usize,
+    ) -> Result<Step<'_>, ProtocolError> {
+        let Self { stages, chunk } = self;
+        let room = room.min(chunk.len());
+        let mut input = Input { bytes, last };
+        let (written, done) = pull(codecs, stages, &mut input, &mut chunk[..room])?;
+        Ok(Step { read: bytes.len() - input.bytes.len(), output: &chunk[..written], done })
+    }
+}
+
+/// Has the last of `stages` write to `output`; how much it wrote, and whether nothing more comes of
+/// the input.
+fn pull(
+    codecs: &mut Codecs,
+    stages: &mut [Stage],
+    input: &mut Input<'_>,
+    output: &mut [u8],
+) -> Result<(usize, bool), ProtocolError> {
+    let Some((stage, before)) = stages.split_last_mut() else {
+        return Ok((0, true));
+    };
+    loop {
+        if stage.ended {
+            return Ok((0, true));
+        }
+        let is_first = before.is_empty();
+        let mut drained = is_first;
+        if !is_first && stage.pending.is_empty() {
+            let mut passed = core::mem::take(&mut stage.pending);
+            passed.resize(CHUNK_LEN, 0);
+            let (len, all) = pull(codecs, before, input, &mut passed)?;
+            passed.truncate(len);
+            stage.pending = passed;
+            drained = all;
+        }
+        let source = if is_first { input.bytes } else { &stage.pending[..] };
+        let last = input.last && drained;
+        if source.is_empty() && stage.done && !last {
+            return Ok((0, drained));
+        }
+        let Agreed { name, codec, .. } = &mut codecs.0[stage.codec];
+        let failed = |error| ProtocolError::CodecFailed { name, error };
+        let Decoded { read, written, done } = codec.decode(source, last, output).map_err(failed)?;
+        if read == 0 && written == 0 && !done {
+            return Err(failed(STUCK));
+        }
+        stage.done = done;
+        stage.ended = done && last;
+        if is_first {
+            input.bytes = &input.bytes[read..];
+        } else {
+            stage.pending.drain(..read);
+        }
+        let all = done && drained;
+        if written > 0 || all || is_first {
+            return Ok((written, all));
+        }
+    }
+}
+
+/// A codec that neither takes nor gives would be asked for ever.
+const STUCK: CodecError =
+    CodecError { code: CloseCode::INTERNAL_ERROR, what: "decoding makes no progress" };

@@ -1,0 +1,161 @@
+//! What is sent: [`Outgoing`] is a message with how to send it, [`Broadcast`] one for many peers.
+
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+#[cfg(feature = "std")]
+use std::sync::{Mutex, PoisonError};
+
+use bytes::Bytes;
+
+use crate::message::Message;
+
+/// A message with how to send it. Whatever becomes a [`Message`] becomes one; so do
+/// [`Message::uncompressed`] and a [`Broadcast`].
+#[derive(Clone, Debug)]
+pub struct Outgoing {
+    pub(crate) message: Message,
+    /// Whether an extension may compress it.
+    pub(crate) compress: bool,
+    pub(crate) broadcast: Option<Broadcast>,
+}
+
+impl Outgoing {
+    /// The message.
+    pub fn message(&self) -> &Message {
+        &self.message
+    }
+
+    /// The message alone.
+    pub fn into_message(self) -> Message {
+        self.message
+    }
+}
+
+/// Two are equal when the same message is sent in the same way, to however many.
+impl PartialEq for Outgoing {
+    fn eq(&self, other: &Self) -> bool {
+        (&self.message, self.compress) == (&other.message, other.compress)
+    }
+}
+
+impl Eq for Outgoing {}
+
+impl<M: Into<Message>> From<M> for Outgoing {
+    fn from(message: M) -> Self {
+        Self { message: message.into(), compress: true, broadcast: None }
+    }
+}
+
+impl Message {
+    /// The message, to be sent as it is by connections that compress: for payloads that are compressed
+    /// already, and for secrets that must not share a compression context with what a stranger chose
+    /// (RFC 7692 §8).
+    ///
+    /// ```
+    /// use sockless::{Config, Connection, Instant, Message, Negotiated};
+    ///
+    /// # let mut connection = Connection::server(Negotiated::default(), Default::default(), Instant::EPOCH);
+    /// let photo = Message::from(vec![0xFF, 0xD8, 0xFF]);
+    /// connection.send(photo.uncompressed())?;
+    /// # Ok::<(), sockless::SendError>(())
+    /// ```
+    pub fn uncompressed(self) -> Outgoing {
+        Outgoing { message: self, compress: false, broadcast: None }
+    }
+}
+
+/// One message for many peers: it is encoded once for all that share their extensions' parameters, and
+/// what goes out to them is one block of memory.
+///
+/// That takes connections of servers, whose frames are not masked, and extensions for which what was
+/// sent before does not count, as permessage-deflate without context takeover. For any other
+/// connection the message is encoded by itself.
+///
+/// ```
+/// use sockless::{Broadcast, Connection, Instant, Negotiated};
+///
+/// # let mut peers: Vec<Connection> = Vec::new();
+/// let news = Broadcast::new("the round begins");
+/// for peer in &mut peers {
+///     peer.send(&news)?;
+/// }
+/// # Ok::<(), sockless::SendError>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Broadcast(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    message: Message,
+    compress: bool,
+    /// Its frames, for each way in which connections encode it.
+    #[cfg(feature = "std")]
+    encodings: Mutex<Vec<(Encoding, Bytes)>>,
+}
+
+/// What the bytes on the wire depend on, besides the message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Encoding {
+    pub(crate) codecs: Vec<(&'static str, u64)>,
+    pub(crate) fragment_len: usize,
+}
+
+impl Broadcast {
+    /// A message for many peers.
+    pub fn new(message: impl Into<Outgoing>) -> Self {
+        let Outgoing { message, compress, broadcast } = message.into();
+        broadcast.unwrap_or_else(|| {
+            Self(Arc::new(Shared {
+                message,
+                compress,
+                #[cfg(feature = "std")]
+                encodings: Mutex::default(),
+            }))
+        })
+    }
+
+    /// The message.
+    pub fn message(&self) -> &Message {
+        &self.0.message
+    }
+
+    /// The frames in the given encoding, made by `encode` unless they have been made before.
+    #[cfg(feature = "std")]
+    pub(crate) fn frames<E>(
+        &self,
+        encoding: Encoding,
+        encode: impl FnOnce() -> Result<Bytes, E>,
+    ) -> Result<Bytes, E> {
+        // Nothing panics under the lock but what `encode` may; the list is whole all the same.
+        let mut encodings = self.0.encodings.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, frames)) = encodings.iter().find(|(known, _)| *known == encoding) {
+            return Ok(frames.clone());
+        }
+        let frames = encode()?;
+        encodings.push((encoding, frames.clone()));
+        Ok(frames)
+    }
+
+    /// The frames, made by `encode`: without the standard library there is no lock to share them by.
+    #[cfg(not(feature = "std"))]
+    pub(crate) fn frames<E>(
+        &self,
+        _encoding: Encoding,
+        encode: impl FnOnce() -> Result<Bytes, E>,
+    ) -> Result<Bytes, E> {
+        encode()
+    }
+}
+
+impl From<Broadcast> for Outgoing {
+    fn from(broadcast: Broadcast) -> Self {
+        let Shared { message, compress, .. } = &*broadcast.0;
+        Self { message: message.clone(), compress: *compress, broadcast: Some(broadcast) }
+    }
+}
+
+impl From<&Broadcast> for Outgoing {
+    fn from(broadcast: &Broadcast) -> Self {
+        broadcast.clone().into()
+    }
+}
