@@ -8,6 +8,8 @@ extern crate std;
 mod close;
 mod config;
 mod connection;
+#[cfg(feature = "deflate")]
+mod deflate;
 mod error;
 mod event;
 pub mod extension;
@@ -27,6 +29,8 @@ mod utf8;
 pub use close::{CloseCode, CloseReason};
 pub use config::{Config, Masking, Overflow};
 pub use connection::{Connection, Negotiated, Transport};
+#[cfg(feature = "deflate")]
+pub use deflate::Deflate;
 pub use error::{ProtocolError, SendError};
 pub use event::{Cause, Closed, Event, Party, Timeout};
 pub use frame::{Frame, FrameHead, Opcode, Rsv};

@@ -1,0 +1,297 @@
+//! permessage-deflate at work on one connection (RFC 7692 §7.2).
+
+use alloc::boxed::Box;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::fmt;
+
+use bytes::Bytes;
+use flate2::{Compress, Decompress, FlushCompress, FlushDecompress, Status};
+
+use super::Settings;
+use super::pool::{self, Kind};
+use crate::close::CloseCode;
+use crate::extension::{Codec, CodecError, Decoded, Encoded, Part};
+use crate::frame::Rsv;
+
+/// What a sync flush ends with, which does not travel (RFC 7692 §7.2.1).
+const TAIL: [u8; 4] = [0, 0, 0xFF, 0xFF];
+
+/// What stands at the end of a message in place of nothing at all: with the tail it is an empty block
+/// (RFC 7692 §7.2.3.6).
+const NOTHING: u8 = 0;
+
+/// An empty block, and one that is the last of its stream: what a stream takes without giving anything
+/// if it is between two blocks.
+const EMPTY_BLOCK: [u8; 5] = [0, 0, 0, 0xFF, 0xFF];
+const FINAL_BLOCK: [u8; 5] = [1, 0, 0, 0xFF, 0xFF];
+
+/// A message may inflate to this much at any ratio.
+const RATIO_ALLOWANCE: u64 = 4096;
+
+/// How one direction compresses.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Context {
+    /// The size of the window, as a power of two.
+    pub(super) bits: u8,
+    /// Whether a message may refer to those before it.
+    pub(super) takeover: bool,
+}
+
+pub(super) struct DeflateCodec {
+    settings: Arc<Settings>,
+    encoder: Encoder,
+    decoder: Decoder,
+}
+
+#[derive(Debug)]
+struct Encoder {
+    context: Context,
+    /// Made for the first message that needs it, and kept while it has something to remember.
+    compressor: Option<Compress>,
+    /// The message that is being sent in pieces is compressed.
+    compressing: bool,
+}
+
+#[derive(Debug)]
+struct Decoder {
+    context: Context,
+    /// Made for the first message that needs it, and kept while it has something to remember.
+    inflater: Option<Decompress>,
+    /// How many bytes of the message were read and written.
+    read: u64,
+    written: u64,
+    /// The bytes of the message ended with the end of a stream.
+    at_end: bool,
+}
+
+impl DeflateCodec {
+    pub(super) fn new(settings: Arc<Settings>, outgoing: Context, incoming: Context) -> Self {
+        Self {
+            settings,
+            encoder: Encoder { context: outgoing, compressor: None, compressing: false },
+            decoder: Decoder {
+                context: incoming,
+                inflater: None,
+                read: 0,
+                written: 0,
+                at_end: false,
+            },
+        }
+    }
+}
+
+impl fmt::Debug for DeflateCodec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("DeflateCodec")
+            .field("encoder", &self.encoder)
+            .field("decoder", &self.decoder)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Codec for DeflateCodec {
+    fn encode(&mut self, part: Part, payload: Bytes) -> Result<Encoded, CodecError> {
+        if part.first {
+            self.encoder.compressing = self.settings.compresses(part, &payload);
+        }
+        if !self.encoder.compressing {
+            return Ok(Encoded { rsv: Rsv::NONE, payload });
+        }
+        let kind = Kind { level: self.settings.level, bits: self.encoder.context.bits };
+        self.encoder.encode(kind, part, payload)
+    }
+
+    fn decode(
+        &mut self,
+        input: &[u8],
+        last: bool,
+        output: &mut [u8],
+    ) -> Result<Decoded, CodecError> {
+        let decoded = self.decoder.decode(input, last, output)?;
+        let Decoder { read, written, .. } = self.decoder;
+        if let Some(ratio) = self.settings.max_ratio
+            && written > read.saturating_mul(u64::from(ratio)).saturating_add(RATIO_ALLOWANCE)
+        {
+            return Err(RATIO_EXCEEDED);
+        }
+        if decoded.done && last {
+            self.decoder.finish()?;
+        }
+        Ok(decoded)
+    }
+
+    fn fingerprint(&self) -> Option<u64> {
+        let Context { bits, takeover } = self.encoder.context;
+        // The same settings, by their place in memory, compress alike.
+        let settings = Arc::as_ptr(&self.settings) as usize as u64;
+        (!takeover).then(|| settings.rotate_left(8) ^ u64::from(bits))
+    }
+
+    fn try_clone(&self) -> Option<Box<dyn Codec>> {
+        let is_fresh = self.encoder.compressor.is_none() && self.decoder.inflater.is_none();
+        let (outgoing, incoming) = (self.encoder.context, self.decoder.context);
+        is_fresh.then(|| Box::new(Self::new(self.settings.clone(), outgoing, incoming)) as _)
+    }
+}
+
+impl Encoder {
+    fn encode(&mut self, kind: Kind, part: Part, payload: Bytes) -> Result<Encoded, CodecError> {
+        let mut compressor = self.compressor.take().unwrap_or_else(|| pool::lend_compressor(kind));
+        let is_whole = part.first && part.last;
+        // What gets no shorter goes out as it is; that is settled before the first byte of it leaves.
+        let limit = if is_whole { payload.len() + TAIL.len() } else { usize::MAX };
+        let mut out = Vec::with_capacity((payload.len() / 2 + 64).min(limit));
+        let fits = compress(&mut compressor, &payload, &mut out, limit)?;
+        if !fits {
+            // The peer's inflater does not learn of what it never gets.
+            compressor.reset();
+        }
+        if part.last && !self.context.takeover {
+            pool::give_back_compressor(kind, compressor);
+        } else {
+            self.compressor = Some(compressor);
+        }
+        if !fits {
+            return Ok(Encoded { rsv: Rsv::NONE, payload });
+        }
+        if part.last {
+            out.truncate(out.len().saturating_sub(TAIL.len()));
+            if out.is_empty() {
+                out.push(NOTHING);
+            }
+        }
+        Ok(Encoded { rsv: Rsv::RSV1, payload: out.into() })
+    }
+}
+
+/// Compresses all of `input` and flushes, so that whoever inflates the bytes has all of it; false when
+/// that takes `limit` bytes or more.
+fn compress(
+    compressor: &mut Compress,
+    mut input: &[u8],
+    out: &mut Vec<u8>,
+    limit: usize,
+) -> Result<bool, CodecError> {
+    loop {
+        if out.len() == out.capacity() {
+            out.reserve_exact(out.len().clamp(64, limit.saturating_sub(out.len()).max(64)));
+        }
+        let before = compressor.total_in();
+        compressor
+            .compress_vec(input, out, FlushCompress::Sync)
+            .map_err(|_| CodecError { code: CloseCode::INTERNAL_ERROR, what: "zlib failed" })?;
+        input = &input[(compressor.total_in() - before) as usize..];
+        if out.len() >= limit {
+            return Ok(false);
+        }
+        if input.is_empty() && out.len() < out.capacity() {
+            return Ok(true);
+        }
+    }
+}
+
+impl Decoder {
+    fn decode(
+        &mut self,
+        input: &[u8],
+        last: bool,
+        output: &mut [u8],
+    ) -> Result<Decoded, CodecError> {
+        let (mut read, mut written) = (0, 0);
+        loop {
+            let step = self.inflate(&input[read..], &mut output[written..])?;
+            read += step.read;
+            written += step.written;
+            self.read += step.read as u64;
+            self.written += step.written as u64;
+            let stuck = step.read == 0 && step.written == 0;
+            if written == output.len() {
+                // There may be more, which the next call finds out.
+                return Ok(Decoded { read, written, done: false });
+            }
+            if read == input.len() {
+                break;
+            }
+            if stuck {
+                return Err(CORRUPT);
+            }
+        }
+        if last {
+            self.inflate_tail()?;
+        }
+        Ok(Decoded { read, written, done: true })
+    }
+
+    fn inflate(&mut self, input: &[u8], output: &mut [u8]) -> Result<Decoded, CodecError> {
+        let inflater = self.inflater.get_or_insert_with(pool::lend_inflater);
+        let (in_before, out_before) = (inflater.total_in(), inflater.total_out());
+        let status =
+            inflater.decompress(input, output, FlushDecompress::Sync).map_err(|_| CORRUPT)?;
+        let read = (inflater.total_in() - in_before) as usize;
+        let written = (inflater.total_out() - out_before) as usize;
+        if read > 0 || written > 0 {
+            self.at_end = status == Status::StreamEnd;
+        }
+        if status == Status::StreamEnd {
+            // A block may be marked as the last; another stream may follow (RFC 7692 §7.2.3.5).
+            inflater.reset(false);
+        }
+        Ok(Decoded { read, written, done: false })
+    }
+
+    /// Puts back the tail that did not travel (RFC 7692 §7.2.2), and checks that the message ends
+    /// between two blocks: one that is cut off takes what follows for a part of its own.
+    ///
+    /// Where context is taken over, a cut inside of the tables of a block may be found only with the
+    /// next message, which is refused then.
+    fn inflate_tail(&mut self) -> Result<(), CodecError> {
+        if core::mem::take(&mut self.at_end) {
+            return Ok(());
+        }
+        self.inflate_nothing(&TAIL)?;
+        let Some(inflater) = &mut self.inflater else { return Ok(()) };
+        if self.context.takeover {
+            return self.inflate_nothing(&EMPTY_BLOCK);
+        }
+        let written = inflater.total_out();
+        let status = inflater.decompress(&FINAL_BLOCK, &mut [0; 8], FlushDecompress::Sync);
+        match status {
+            Ok(Status::StreamEnd) if inflater.total_out() == written => Ok(()),
+            _ => Err(TRUNCATED),
+        }
+    }
+
+    /// Inflates what must come to nothing.
+    fn inflate_nothing(&mut self, mut input: &[u8]) -> Result<(), CodecError> {
+        while !input.is_empty() {
+            let step = self.inflate(input, &mut [0; 8]).map_err(|_| TRUNCATED)?;
+            if step.written > 0 || step.read == 0 {
+                return Err(TRUNCATED);
+            }
+            input = &input[step.read..];
+        }
+        self.at_end = false;
+        Ok(())
+    }
+
+    /// The message has ended.
+    fn finish(&mut self) -> Result<(), CodecError> {
+        (self.read, self.written) = (0, 0);
+        if !self.context.takeover
+            && let Some(inflater) = self.inflater.take()
+        {
+            pool::give_back_inflater(inflater);
+        }
+        Ok(())
+    }
+}
+
+const CORRUPT: CodecError =
+    CodecError { code: CloseCode::INVALID_PAYLOAD, what: "a message cannot be inflated" };
+const TRUNCATED: CodecError =
+    CodecError { code: CloseCode::INVALID_PAYLOAD, what: "a compressed message is cut off" };
+const RATIO_EXCEEDED: CodecError = CodecError {
+    code: CloseCode::MESSAGE_TOO_BIG,
+    what: "a message inflates to more than max_ratio times its length",
+};

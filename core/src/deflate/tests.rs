@@ -1,0 +1,141 @@
+use alloc::format;
+use alloc::string::{String, ToString};
+use alloc::vec;
+use alloc::vec::Vec;
+
+use super::*;
+
+/// The answer of a server with these settings to one offer, or nothing.
+fn answer(server: &Deflate, offer: &str) -> Option<String> {
+    let offers = Params::parse_list([format!("{NAME}{offer}").as_bytes()]).expect("an offer");
+    Some(server.answer(&offers[0])?.0.to_string()[NAME.len()..].to_string())
+}
+
+/// A server that asks for nothing by itself.
+fn open() -> Deflate {
+    Deflate::default().server_no_context_takeover(false).client_no_context_takeover(false)
+}
+
+#[test]
+fn a_server_answers_what_is_offered_and_what_it_wants() {
+    let forgets = Deflate::default();
+    let small = open().server_max_window_bits(10).client_max_window_bits(9);
+    for (server, offer, expected) in [
+        (&open(), "", ""),
+        (&open(), "; client_max_window_bits", ""),
+        (&open(), "; client_max_window_bits=15", "; client_max_window_bits=15"),
+        (&open(), "; client_max_window_bits=10", "; client_max_window_bits=10"),
+        (&open(), "; server_max_window_bits=\"8\"", "; server_max_window_bits=8"),
+        (&open(), "; server_max_window_bits=15", "; server_max_window_bits=15"),
+        (&open(), "; server_no_context_takeover", "; server_no_context_takeover"),
+        (&open(), "; client_no_context_takeover", "; client_no_context_takeover"),
+        (&forgets, "", "; server_no_context_takeover; client_no_context_takeover"),
+        (&small, "", "; server_max_window_bits=10"),
+        (&small, "; server_max_window_bits=9", "; server_max_window_bits=9"),
+        (&small, "; server_max_window_bits=12", "; server_max_window_bits=10"),
+        (
+            &small,
+            "; client_max_window_bits",
+            "; server_max_window_bits=10; client_max_window_bits=9",
+        ),
+        (
+            &small,
+            "; client_max_window_bits=8",
+            "; server_max_window_bits=10; client_max_window_bits=8",
+        ),
+    ] {
+        assert_eq!(answer(server, offer).as_deref(), Some(expected), "{offer:?}");
+    }
+}
+
+#[test]
+fn an_offer_that_makes_no_sense_is_declined() {
+    for offer in [
+        "; unknown",
+        "; server_no_context_takeover=1",
+        "; client_no_context_takeover=true",
+        "; server_max_window_bits",
+        "; server_max_window_bits=7",
+        "; server_max_window_bits=16",
+        "; server_max_window_bits=08",
+        "; server_max_window_bits=+9",
+        "; server_max_window_bits=x",
+        "; client_max_window_bits=7",
+        "; client_max_window_bits=99999999999999999999",
+        "; server_no_context_takeover; server_no_context_takeover",
+        "; client_max_window_bits; client_max_window_bits=9",
+        "; server_max_window_bits=9; server_max_window_bits=9",
+    ] {
+        assert_eq!(answer(&open(), offer), None, "{offer:?}");
+    }
+}
+
+/// Whether a client with these settings takes an answer.
+fn takes(client: &Deflate, answer: &str) -> bool {
+    let answers = Params::parse_list([format!("{NAME}{answer}").as_bytes()]).expect("an answer");
+    client.confirm(&answers[0]).is_some()
+}
+
+#[test]
+fn a_client_takes_what_it_offered_and_nothing_else() {
+    let asking = open().server_max_window_bits(10).client_max_window_bits(10);
+    let forgets = Deflate::default();
+    for (client, answer, expected) in [
+        (&open(), "", true),
+        (&open(), "; server_no_context_takeover; client_no_context_takeover", true),
+        // A server may limit itself, asked or not (RFC 7692 §7.1.2.1).
+        (&open(), "; server_max_window_bits=8", true),
+        (&open(), "; client_max_window_bits=8", true),
+        (&open(), "; client_max_window_bits", false),
+        (&open(), "; server_max_window_bits", false),
+        (&open(), "; unknown", false),
+        (&open(), "; server_max_window_bits=7", false),
+        (&asking, "", false),
+        (&asking, "; server_max_window_bits=11", false),
+        (&asking, "; server_max_window_bits=10", true),
+        (&asking, "; server_max_window_bits=9; client_max_window_bits=10", true),
+        (&asking, "; server_max_window_bits=9; client_max_window_bits=11", false),
+        (&forgets, "", false),
+        (&forgets, "; server_no_context_takeover", true),
+    ] {
+        assert_eq!(takes(client, answer), expected, "{answer:?}");
+    }
+}
+
+#[test]
+fn what_may_not_be_asked_for_was_not_offered() {
+    let plain = open().edit_offers(|offers| *offers = vec![Params::new(NAME)]);
+    assert!(takes(&plain, ""));
+    assert!(!takes(&plain, "; client_max_window_bits=12"));
+}
+
+#[test]
+fn offers_say_what_is_set_and_edits_run_in_order() {
+    let shown =
+        |deflate: Deflate| deflate.offers().iter().map(Params::to_string).collect::<Vec<_>>();
+    assert_eq!(
+        shown(Deflate::default()),
+        ["permessage-deflate; server_no_context_takeover; client_no_context_takeover; \
+          client_max_window_bits"]
+    );
+    let small = open().server_max_window_bits(9).client_max_window_bits(12);
+    assert_eq!(
+        shown(small.clone()),
+        ["permessage-deflate; server_max_window_bits=9; client_max_window_bits=12"]
+    );
+    let edited = small
+        .edit_offers(|offers| offers.push(Params::new(NAME)))
+        .edit_offers(|offers| offers.push(Params::new(NAME).flag(format!("x{}", offers.len()))));
+    assert_eq!(shown(edited)[1..], ["permessage-deflate", "permessage-deflate; x2"]);
+}
+
+#[test]
+fn both_ends_of_an_agreement_are_made_for_each_other() {
+    for server in [Deflate::default(), open(), open().server_max_window_bits(9)] {
+        for client in [Deflate::default(), open(), open().client_max_window_bits(8)] {
+            let offers = client.offers();
+            let (answer, _) = server.answer(&offers[0]).expect("an answer");
+            assert!(client.confirm(&answer).is_some(), "{answer}");
+        }
+    }
+}
