@@ -203,7 +203,8 @@ impl Deflate {
 impl Settings {
     /// Whether a message that is sent, or that begins with this piece, is compressed.
     fn compresses(&self, part: Part, payload: &[u8]) -> bool {
-        let is_long = payload.len() >= self.min_len || !part.last;
+        // An empty message gets no shorter.
+        let is_long = payload.len() >= self.min_len.max(1) || !part.last;
         part.compress && is_long && self.conditions.iter().all(|holds| holds(part, payload))
     }
 }

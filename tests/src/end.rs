@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Buf, BytesMut};
+use sockless::extension::Agreed;
 use sockless::{
     Cause, CloseReason, Closed, Config, Connection, Event, Instant, Negotiated, Party,
     ProtocolError, Role, Seed, Transport,
@@ -149,18 +150,34 @@ impl End {
         over.connection.handle_transport_error("late", over.now);
         over.connection.abort(over.now);
         assert_eq!(over.eof(), []);
-        assert_eq!(over.drain(), []);
+        assert!(over.drain().is_empty());
         assert_eq!(over.connection.transport(), Transport::Close);
         assert_eq!(over.connection.poll_timeout(), None);
     }
 }
 
-/// A connection of this role.
+/// A connection of this role, to a peer with the same settings.
 pub fn connection(role: Role, config: Arc<Config>, now: Instant) -> Connection {
+    let negotiated = negotiated(role, &config);
     match role {
-        Role::Client => Connection::client(Negotiated::default(), Seed::new([7; 32]), config, now),
-        Role::Server => Connection::server(Negotiated::default(), config, now),
+        Role::Client => Connection::client(negotiated, Seed::new([7; 32]), config, now),
+        Role::Server => Connection::server(negotiated, config, now),
     }
+}
+
+/// What two ends with the same settings agree on, as this role sees it.
+fn negotiated(role: Role, config: &Config) -> Negotiated {
+    let mut negotiated = Negotiated::default();
+    for extension in config.extensions.iter() {
+        let offers = extension.offers();
+        let (answer, codec) = extension.answer(&offers[0]).expect("an answer to oneself");
+        let codec = match role {
+            Role::Client => extension.confirm(&answer).expect("one's own answer"),
+            Role::Server => codec,
+        };
+        negotiated.extensions.push(Agreed::new(&**extension, answer, codec));
+    }
+    negotiated
 }
 
 /// Writes frames as the peer of this role must.

@@ -8,6 +8,8 @@ pub mod link;
 pub mod model;
 pub mod operations;
 pub mod pair;
+#[cfg(feature = "runtimes")]
+pub mod served;
 pub mod session;
 pub mod wire;
 

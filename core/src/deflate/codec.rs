@@ -6,7 +6,8 @@ use alloc::vec::Vec;
 use core::fmt;
 
 use bytes::Bytes;
-use flate2::{Compress, Decompress, FlushCompress, FlushDecompress, Status};
+use flate2::{Compress, FlushCompress};
+use zlib_rs::{Inflate, InflateFlush, Status};
 
 use super::Settings;
 use super::pool::{self, Kind};
@@ -21,10 +22,8 @@ const TAIL: [u8; 4] = [0, 0, 0xFF, 0xFF];
 /// (RFC 7692 §7.2.3.6).
 const NOTHING: u8 = 0;
 
-/// An empty block, and one that is the last of its stream: what a stream takes without giving anything
-/// if it is between two blocks.
-const EMPTY_BLOCK: [u8; 5] = [0, 0, 0, 0xFF, 0xFF];
-const FINAL_BLOCK: [u8; 5] = [1, 0, 0, 0xFF, 0xFF];
+/// Two empty blocks: a stream that is between two blocks, and no other, stops after the first.
+const EMPTY_BLOCKS: [u8; 10] = [0, 0, 0, 0xFF, 0xFF, 0, 0, 0, 0xFF, 0xFF];
 
 /// A message may inflate to this much at any ratio.
 const RATIO_ALLOWANCE: u64 = 4096;
@@ -44,20 +43,18 @@ pub(super) struct DeflateCodec {
     decoder: Decoder,
 }
 
-#[derive(Debug)]
 struct Encoder {
     context: Context,
     /// Made for the first message that needs it, and kept while it has something to remember.
-    compressor: Option<Compress>,
+    compressor: Option<Box<Compress>>,
     /// The message that is being sent in pieces is compressed.
     compressing: bool,
 }
 
-#[derive(Debug)]
 struct Decoder {
     context: Context,
     /// Made for the first message that needs it, and kept while it has something to remember.
-    inflater: Option<Decompress>,
+    inflater: Option<Box<Inflate>>,
     /// How many bytes of the message were read and written.
     read: u64,
     written: u64,
@@ -84,8 +81,8 @@ impl DeflateCodec {
 impl fmt::Debug for DeflateCodec {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("DeflateCodec")
-            .field("encoder", &self.encoder)
-            .field("decoder", &self.decoder)
+            .field("outgoing", &self.encoder.context)
+            .field("incoming", &self.decoder.context)
             .finish_non_exhaustive()
     }
 }
@@ -116,7 +113,7 @@ impl Codec for DeflateCodec {
             return Err(RATIO_EXCEEDED);
         }
         if decoded.done && last {
-            self.decoder.finish()?;
+            self.decoder.finish();
         }
         Ok(decoded)
     }
@@ -200,7 +197,8 @@ impl Decoder {
     ) -> Result<Decoded, CodecError> {
         let (mut read, mut written) = (0, 0);
         loop {
-            let step = self.inflate(&input[read..], &mut output[written..])?;
+            let flush = InflateFlush::NoFlush;
+            let step = self.inflate(&input[read..], &mut output[written..], flush)?;
             read += step.read;
             written += step.written;
             self.read += step.read as u64;
@@ -223,11 +221,15 @@ impl Decoder {
         Ok(Decoded { read, written, done: true })
     }
 
-    fn inflate(&mut self, input: &[u8], output: &mut [u8]) -> Result<Decoded, CodecError> {
+    fn inflate(
+        &mut self,
+        input: &[u8],
+        output: &mut [u8],
+        flush: InflateFlush,
+    ) -> Result<Decoded, CodecError> {
         let inflater = self.inflater.get_or_insert_with(pool::lend_inflater);
         let (in_before, out_before) = (inflater.total_in(), inflater.total_out());
-        let status =
-            inflater.decompress(input, output, FlushDecompress::Sync).map_err(|_| CORRUPT)?;
+        let status = inflater.decompress(input, output, flush).map_err(|_| CORRUPT)?;
         let read = (inflater.total_in() - in_before) as usize;
         let written = (inflater.total_out() - out_before) as usize;
         if read > 0 || written > 0 {
@@ -242,48 +244,28 @@ impl Decoder {
 
     /// Puts back the tail that did not travel (RFC 7692 §7.2.2), and checks that the message ends
     /// between two blocks: one that is cut off takes what follows for a part of its own.
-    ///
-    /// Where context is taken over, a cut inside of the tables of a block may be found only with the
-    /// next message, which is refused then.
     fn inflate_tail(&mut self) -> Result<(), CodecError> {
         if core::mem::take(&mut self.at_end) {
             return Ok(());
         }
-        self.inflate_nothing(&TAIL)?;
-        let Some(inflater) = &mut self.inflater else { return Ok(()) };
-        if self.context.takeover {
-            return self.inflate_nothing(&EMPTY_BLOCK);
-        }
-        let written = inflater.total_out();
-        let status = inflater.decompress(&FINAL_BLOCK, &mut [0; 8], FlushDecompress::Sync);
-        match status {
-            Ok(Status::StreamEnd) if inflater.total_out() == written => Ok(()),
-            _ => Err(TRUNCATED),
-        }
-    }
-
-    /// Inflates what must come to nothing.
-    fn inflate_nothing(&mut self, mut input: &[u8]) -> Result<(), CodecError> {
-        while !input.is_empty() {
-            let step = self.inflate(input, &mut [0; 8]).map_err(|_| TRUNCATED)?;
-            if step.written > 0 || step.read == 0 {
+        for (input, len) in [(&TAIL[..], TAIL.len()), (&EMPTY_BLOCKS, EMPTY_BLOCKS.len() / 2)] {
+            let step = self.inflate(input, &mut [0; 16], InflateFlush::Block);
+            let step = step.map_err(|_| TRUNCATED)?;
+            if step.read != len || step.written > 0 || self.at_end {
                 return Err(TRUNCATED);
             }
-            input = &input[step.read..];
         }
-        self.at_end = false;
         Ok(())
     }
 
     /// The message has ended.
-    fn finish(&mut self) -> Result<(), CodecError> {
+    fn finish(&mut self) {
         (self.read, self.written) = (0, 0);
         if !self.context.takeover
             && let Some(inflater) = self.inflater.take()
         {
             pool::give_back_inflater(inflater);
         }
-        Ok(())
     }
 }
 

@@ -50,7 +50,9 @@ impl Codecs {
         for agreed in &mut self.0 {
             let coded = agreed.codec.encode(part, encoded.payload);
             let Encoded { rsv, payload } = coded.map_err(|error| (agreed.name, error))?;
-            encoded = Encoded { rsv: encoded.rsv.union(rsv.intersection(agreed.rsv)), payload };
+            // A bit stands on the first frame of a message only.
+            let rsv = if part.first { rsv.intersection(agreed.rsv) } else { Rsv::NONE };
+            encoded = Encoded { rsv: encoded.rsv.union(rsv), payload };
         }
         Ok(encoded)
     }

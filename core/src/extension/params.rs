@@ -1,5 +1,6 @@
 //! One element of `Sec-WebSocket-Extensions`, and the grammar of the header (RFC 6455 §9.1).
 
+use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
@@ -18,11 +19,12 @@ use bytestring::ByteString;
 /// );
 /// assert_eq!(Params::parse_list([params.to_string().as_bytes()]), Some(vec![params]));
 /// ```
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Params {
-    name: ByteString,
-    params: Vec<(ByteString, Option<ByteString>)>,
-}
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct Params(
+    /// As it is written: tokens with `; ` and `=` between them, and so in one block of memory, which
+    /// idle connections keep.
+    ByteString,
+);
 
 impl Params {
     /// The extension `name`, without parameters.
@@ -31,7 +33,7 @@ impl Params {
     ///
     /// When `name` is no token (RFC 9110 §5.6.2).
     pub fn new(name: impl Into<ByteString>) -> Self {
-        Self { name: token(name), params: Vec::new() }
+        Self(token(name))
     }
 
     /// Adds a parameter without a value.
@@ -40,9 +42,8 @@ impl Params {
     ///
     /// When `name` is no token.
     #[must_use]
-    pub fn flag(mut self, name: impl Into<ByteString>) -> Self {
-        self.params.push((token(name), None));
-        self
+    pub fn flag(self, name: impl Into<ByteString>) -> Self {
+        Self(format!("{self}; {}", token(name)).into())
     }
 
     /// Adds a parameter with a value.
@@ -52,19 +53,21 @@ impl Params {
     /// When `name` or `value` is no token, which a value must be even where it is quoted
     /// (RFC 6455 §9.1).
     #[must_use]
-    pub fn with(mut self, name: impl Into<ByteString>, value: impl Into<ByteString>) -> Self {
-        self.params.push((token(name), Some(token(value))));
-        self
+    pub fn with(self, name: impl Into<ByteString>, value: impl Into<ByteString>) -> Self {
+        Self(format!("{self}; {}={}", token(name), token(value)).into())
     }
 
     /// The extension's name. Case matters (RFC 6455 §9.1).
     pub fn name(&self) -> &str {
-        &self.name
+        self.0.split_once("; ").map_or(&*self.0, |(name, _)| name)
     }
 
     /// The parameters in order, with their values, quotes taken off.
     pub fn iter(&self) -> impl Iterator<Item = (&str, Option<&str>)> {
-        self.params.iter().map(|(name, value)| (&**name, value.as_deref()))
+        self.0.split("; ").skip(1).map(|param| match param.split_once('=') {
+            Some((name, value)) => (name, Some(value)),
+            None => (param, None),
+        })
     }
 
     /// Whether a parameter of this name is there, with or without a value.
@@ -85,11 +88,13 @@ impl Params {
 
 impl fmt::Display for Params {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.name)?;
-        self.iter().try_for_each(|(name, value)| match value {
-            None => write!(f, "; {name}"),
-            Some(value) => write!(f, "; {name}={value}"),
-        })
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for Params {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Params({self})")
     }
 }
 
@@ -130,39 +135,43 @@ impl Reader<'_> {
     }
 
     fn read_element(&mut self) -> Option<Params> {
-        let mut element = Params { name: self.read_token()?, params: Vec::new() };
+        let mut element = String::new();
+        self.read_token(&mut element)?;
         self.skip_spaces();
         while self.take(b';') {
             self.skip_spaces();
-            let name = self.read_token()?;
+            element.push_str("; ");
+            self.read_token(&mut element)?;
             self.skip_spaces();
-            let value = if self.take(b'=') {
+            if self.take(b'=') {
                 self.skip_spaces();
-                Some(if self.take(b'"') { self.read_quoted()? } else { self.read_token()? })
-            } else {
-                None
-            };
-            element.params.push((name, value));
+                element.push('=');
+                match self.take(b'"') {
+                    true => self.read_quoted(&mut element)?,
+                    false => self.read_token(&mut element)?,
+                }
+            }
             self.skip_spaces();
         }
-        Some(element)
+        Some(Params(element.into()))
     }
 
-    fn read_token(&mut self) -> Option<ByteString> {
+    fn read_token(&mut self, element: &mut String) -> Option<()> {
         let len = self.0.iter().take_while(|&&byte| is_token_byte(byte)).count();
         let (token, rest) = self.0.split_at(len);
         self.0 = rest;
-        (len > 0).then(|| str::from_utf8(token).ok().map(ByteString::from))?
+        element.push_str(str::from_utf8(token).ok()?);
+        (len > 0).then_some(())
     }
 
     /// The rest of a quoted string, which unquoted must be a token (RFC 6455 §9.1).
-    fn read_quoted(&mut self) -> Option<ByteString> {
-        let mut value = String::new();
+    fn read_quoted(&mut self, element: &mut String) -> Option<()> {
+        let before = element.len();
         loop {
             let (&byte, rest) = self.0.split_first()?;
             self.0 = rest;
             let byte = match byte {
-                b'"' => return (!value.is_empty()).then(|| value.into()),
+                b'"' => return (element.len() > before).then_some(()),
                 b'\\' => {
                     let (&escaped, rest) = self.0.split_first()?;
                     self.0 = rest;
@@ -173,7 +182,7 @@ impl Reader<'_> {
             if !is_token_byte(byte) {
                 return None;
             }
-            value.push(char::from(byte));
+            element.push(char::from(byte));
         }
     }
 

@@ -1,0 +1,219 @@
+//! A served session whose peer costs nothing, for tests that count: it is polled by hand, and its peer is
+//! a buffer of bytes that were written beforehand.
+
+use std::fmt;
+use std::io;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
+
+use bytes::BytesMut;
+use sockless::{Config, Instant, Seed};
+use sockless_driver::{BoxFuture, Clock, Host, Io, Runtime, Session, Spawn, Timer};
+use sockless_routing::{Router, websocket};
+
+/// A request that asks for no extension.
+pub const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nHost: server\r\nConnection: Upgrade\r\n\
+    Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
+    Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+
+/// A served session, polled by hand.
+pub struct Served {
+    peer: Peer,
+    serving: BoxFuture<'static, ()>,
+}
+
+impl fmt::Debug for Served {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Served").field("peer", &self.peer).finish_non_exhaustive()
+    }
+}
+
+impl Served {
+    /// A session that was opened by [`REQUEST`].
+    pub fn new<F, Fut>(config: Config, handler: F) -> Self
+    where
+        F: Fn(Session) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output: sockless_driver::Outcome> + Send + 'static,
+    {
+        Self::opened_by(REQUEST, config, handler)
+    }
+
+    /// A session that was opened by this request.
+    pub fn opened_by<F, Fut>(request: &[u8], config: Config, handler: F) -> Self
+    where
+        F: Fn(Session) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output: sockless_driver::Outcome> + Send + 'static,
+    {
+        let peer = Peer::default();
+        let router = Router::new().websockets(config).route("/", websocket(handler));
+        let host = Host::new(router, Arc::new(Frozen));
+        let serving = host.serve_connection(Box::new(peer.clone()), None, None);
+        let mut served = Self { peer, serving: Box::pin(serving) };
+        served.peer.lock().say(request, 1);
+        served.poll();
+        assert!(served.peer.lock().written > 100, "the 101");
+        served
+    }
+
+    /// The peer's end.
+    pub fn peer(&self) -> MutexGuard<'_, State> {
+        self.peer.lock()
+    }
+
+    /// Has the server do all that it can.
+    ///
+    /// # Panics
+    ///
+    /// When it has ended.
+    pub fn poll(&mut self) {
+        let polled = self.serving.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+        assert!(polled.is_pending());
+    }
+
+    /// Has the server echo `depth` messages at a time, `batches` times.
+    ///
+    /// # Panics
+    ///
+    /// When it sends more than that.
+    pub fn exchange(&mut self, message: &[u8], depth: usize, batches: usize, len: usize) {
+        let header = match len {
+            0..=125 => 2,
+            126..=0xFFFF => 4,
+            _ => 10,
+        };
+        for _ in 0..batches {
+            let target = {
+                let mut peer = self.peer.lock();
+                peer.say(message, depth);
+                peer.written + (depth * (header + len)) as u64
+            };
+            while self.peer.lock().written < target {
+                self.poll();
+            }
+            assert_eq!(self.peer.lock().written, target);
+        }
+    }
+}
+
+/// A peer whose bytes were written beforehand, and that counts what it gets.
+#[derive(Clone, Debug, Default)]
+struct Peer(Arc<Mutex<State>>);
+
+/// What the peer says and has got.
+#[derive(Debug)]
+pub struct State {
+    wire: Vec<u8>,
+    at: usize,
+    /// How often the wire is still to be said.
+    pub left: usize,
+    /// How many bytes the server has written.
+    pub written: u64,
+    /// Whether the peer reads.
+    pub reads: bool,
+}
+
+impl Default for State {
+    fn default() -> Self {
+        Self { wire: Vec::new(), at: 0, left: 0, written: 0, reads: true }
+    }
+}
+
+impl State {
+    /// Says `wire` over and over.
+    ///
+    /// # Panics
+    ///
+    /// When not all has been said that was to be.
+    pub fn say(&mut self, wire: &[u8], times: usize) {
+        assert_eq!(self.left, 0, "all was said");
+        if self.wire != wire {
+            self.wire = wire.to_vec();
+        }
+        self.left = times;
+    }
+}
+
+impl Peer {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Io for Peer {
+    fn poll_read(
+        &mut self,
+        _cx: &mut Context<'_>,
+        buffer: &mut BytesMut,
+    ) -> Poll<io::Result<usize>> {
+        let mut state = self.lock();
+        let mut len = 0;
+        while state.left > 0 && buffer.len() < buffer.capacity() {
+            let part = (state.wire.len() - state.at).min(buffer.capacity() - buffer.len());
+            buffer.extend_from_slice(&state.wire[state.at..state.at + part]);
+            len += part;
+            state.at += part;
+            if state.at == state.wire.len() {
+                state.at = 0;
+                state.left -= 1;
+            }
+        }
+        if len == 0 { Poll::Pending } else { Poll::Ready(Ok(len)) }
+    }
+
+    fn poll_write(
+        &mut self,
+        _cx: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let mut state = self.lock();
+        if !state.reads {
+            return Poll::Pending;
+        }
+        let len = slices.iter().map(|slice| slice.len()).sum();
+        state.written += len as u64;
+        Poll::Ready(Ok(len))
+    }
+
+    fn poll_flush(&mut self, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(&mut self, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}
+
+/// A runtime in which no time passes.
+struct Frozen;
+
+struct Never;
+
+impl Clock for Frozen {
+    fn now(&self) -> Instant {
+        Instant::EPOCH
+    }
+
+    fn timer(&self, _deadline: Instant) -> Box<dyn Timer> {
+        Box::new(Never)
+    }
+}
+
+impl Timer for Never {
+    fn reset(&mut self, _deadline: Instant) {}
+
+    fn poll_expired(&mut self, _cx: &mut Context<'_>) -> Poll<()> {
+        Poll::Pending
+    }
+}
+
+impl Spawn for Frozen {
+    fn spawn(&self, _task: BoxFuture<'static, ()>) {
+        unreachable!("a host spawns nothing");
+    }
+}
+
+impl Runtime for Frozen {
+    fn seed(&self) -> Seed {
+        Seed::new([7; 32])
+    }
+}

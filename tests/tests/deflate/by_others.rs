@@ -1,0 +1,157 @@
+//! Both ends against each other, and each against a zlib that is not ours.
+
+use std::time::Duration;
+
+use proptest::collection::vec;
+use proptest::prelude::*;
+use sockless::{Event, Message};
+use sockless_tests::end::{BOTH, End};
+use sockless_tests::link::Weather;
+use sockless_tests::operations::{Operation, assert_all_arrives};
+use sockless_tests::wire::{BINARY, ENDS, GOES_ON, PING, TEXT};
+
+use crate::support::{Compressor, Inflater, RSV1, TAKEOVERS, noise, prose, taking_over, with};
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, cases: 128, ..Default::default() })]
+
+    #[test]
+    fn what_is_sent_arrives_in_order(
+        seed: u64,
+        takeover in 0..4_usize,
+        bits in (8..=15_u8, 8..=15_u8),
+        level in 0..=9_u8,
+        operations in vec((0..2_usize, operation()), 0..24),
+        chunk in 1..5000_usize,
+        piece_len in 4..3000_usize,
+        fragment_len in 1..3000_usize,
+    ) {
+        let deflate = taking_over(TAKEOVERS[takeover])
+            .level(level)
+            .server_max_window_bits(bits.0)
+            .client_max_window_bits(bits.1);
+        let config = with(deflate).piece_len(piece_len).fragment_len(fragment_len);
+        let weather = Weather { chunk, delay: Duration::from_millis(5), cut: None };
+        assert_all_arrives([config.clone(), config], weather, seed, operations);
+    }
+
+    #[test]
+    fn what_others_compress_is_received(
+        takeover in 0..4_usize,
+        messages in vec(payload(), 1..6),
+        cuts in vec(1..2000_usize, 1..5),
+        chunk in 1..3000_usize,
+        piece_len in prop_oneof![4..3000_usize, Just(usize::MAX)],
+    ) {
+        for role in BOTH {
+            let config = with(taking_over(TAKEOVERS[takeover])).piece_len(piece_len);
+            let mut end = End::new(role, config);
+            let mut compressor = Compressor::new();
+            let (mut events, mut expected) = (Vec::new(), Vec::new());
+            for message in &messages {
+                if TAKEOVERS[takeover] != (true, true) {
+                    compressor = Compressor::new();
+                }
+                let wire = fragmented(&end, message, &compressor.message(message.as_bytes()), &cuts);
+                for bytes in wire.chunks(chunk) {
+                    events.extend(end.receive(bytes));
+                }
+                expected.push(message.clone());
+            }
+            prop_assert_eq!(joined(events, piece_len), expected);
+        }
+    }
+
+    #[test]
+    fn what_is_compressed_others_receive(
+        takeover in 0..4_usize,
+        level in 1..=9_u8,
+        messages in vec(payload(), 1..6),
+        fragment_len in prop_oneof![1..3000_usize, Just(usize::MAX)],
+    ) {
+        for role in BOTH {
+            let deflate = taking_over(TAKEOVERS[takeover]).level(level);
+            let mut end = End::new(role, with(deflate).fragment_len(fragment_len));
+            let mut inflater = Inflater::new();
+            for message in &messages {
+                end.connection.send(message.clone()).unwrap();
+                let frames = end.sent();
+                let payload: Vec<u8> =
+                    frames.iter().flat_map(|frame| frame.payload.clone()).collect();
+                let is_compressed = frames[0].first & RSV1 != 0;
+                // The bit stands on the first frame only (RFC 7692 §6.1).
+                prop_assert!(frames[1..].iter().all(|frame| frame.first & 0x70 == 0));
+                let received = if is_compressed { inflater.message(&payload) } else { payload };
+                prop_assert_eq!(&received, message.as_bytes());
+            }
+        }
+    }
+}
+
+/// A compressed message in fragments, with a ping between each two.
+fn fragmented(end: &End, message: &Message, payload: &[u8], cuts: &[usize]) -> Vec<u8> {
+    let mut first = RSV1 | if message.is_text() { TEXT } else { BINARY } & !ENDS;
+    let (mut wire, mut rest) = (Vec::new(), payload);
+    for &cut in cuts {
+        let (part, left) = rest.split_at(cut.min(rest.len()));
+        wire.extend(end.peer.frame(first, part));
+        wire.extend(end.peer.frame(PING, "?"));
+        (first, rest) = (GOES_ON, left);
+    }
+    wire.extend(end.peer.frame(first | ENDS, rest));
+    wire
+}
+
+/// The messages among these events, pieces joined; each piece but the last is as long as it may be.
+fn joined(events: Vec<Event>, piece_len: usize) -> Vec<Message> {
+    let (mut messages, mut pieces) = (Vec::new(), Vec::new());
+    for event in events {
+        match event {
+            Event::Message(message) => {
+                assert!(message.len() <= piece_len);
+                messages.push(message);
+            }
+            Event::Piece(piece) => {
+                let len = piece.data.len();
+                // A piece of text does not split a character.
+                let least = if piece.data.is_text() { piece_len - 3 } else { piece_len };
+                assert!(len <= piece_len && (piece.last || len >= least), "{len} of {piece_len}");
+                pieces.extend_from_slice(piece.data.as_bytes());
+                if piece.last {
+                    assert!(pieces.len() > piece_len);
+                    let whole = std::mem::take(&mut pieces);
+                    messages.push(if piece.data.is_text() {
+                        String::from_utf8(whole).unwrap().into()
+                    } else {
+                        whole.into()
+                    });
+                }
+            }
+            Event::Ping(_) => {}
+            event => panic!("{event:?}"),
+        }
+    }
+    messages
+}
+
+fn payload() -> impl Strategy<Value = Message> {
+    let len = || prop_oneof![Just(0), 0..200_usize, 0..20_000_usize];
+    prop_oneof![
+        (len(), any::<u64>()).prop_map(|(len, seed)| Message::from(prose(len, seed))),
+        (len(), any::<u64>()).prop_map(|(len, seed)| Message::from(noise(len, seed))),
+        (len(), any::<u8>()).prop_map(|(len, byte)| Message::from(vec![byte; len])),
+    ]
+}
+
+fn operation() -> impl Strategy<Value = Operation> {
+    prop_oneof![
+        4 => payload().prop_map(|message| match message {
+            Message::Text(text) => Operation::SendText(text.to_string()),
+            Message::Binary(bytes) => Operation::SendBinary(bytes.to_vec()),
+        }),
+        2 => vec(payload().prop_map(|part| part.into_bytes().to_vec()), 1..5)
+            .prop_map(Operation::SendPieces),
+        1 => vec(any::<u8>(), 0..125).prop_map(Operation::Ping),
+        2 => Just(Operation::Turn),
+    ]
+}

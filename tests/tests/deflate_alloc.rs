@@ -1,0 +1,244 @@
+//! permessage-deflate and memory, counted: what compressors take, what an idle session holds, bombs.
+//!
+//! The counts are of the whole process, so that the cases run one after the other, without libtest.
+
+use std::alloc::System;
+
+use bytes::{Buf, BytesMut};
+use peakmem_alloc::{PeakMemAlloc, PeakMemAllocTrait};
+use sockless::{Config, Connection, Deflate, Event, Instant, Message};
+use sockless_driver::Session;
+use sockless_tests::end::connection;
+use sockless_tests::served::{Served, State};
+use sockless_tests::wire::{BINARY, BINARY_BEGINS, ENDS, GOES_ON, Writer};
+use stats_alloc::StatsAlloc;
+
+static COUNTS: StatsAlloc<System> = StatsAlloc::system();
+
+#[global_allocator]
+static PEAK: PeakMemAlloc<&StatsAlloc<System>> = PeakMemAlloc::new(&COUNTS);
+
+const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nHost: server\r\nConnection: Upgrade\r\n\
+    Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
+    Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
+    Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits\r\n\r\n";
+
+const PEER: Writer = Writer { masks: true };
+const RSV1: u8 = 0x40;
+
+fn main() {
+    compressors_take_what_is_written();
+    an_idle_session_holds_neither_compressor_nor_inflater();
+    a_bomb_stops_at_the_limit();
+}
+
+/// The numbers in the documentation of `Deflate`, and what `memory_ceiling` counts.
+fn compressors_take_what_is_written() {
+    let forgetful = Config::default().memory_ceiling();
+    let ceiling = Config::default().extension(Deflate::default()).memory_ceiling() - forgetful;
+    for (bits, most) in [(9, 252_000), (12, 266_000), (15, 381_000)] {
+        let deflate = Deflate::default()
+            .server_no_context_takeover(false)
+            .client_no_context_takeover(false)
+            .server_max_window_bits(bits);
+        let config = std::sync::Arc::new(Config::default().extension(deflate));
+        let mut server = connection(sockless::Role::Server, config, Instant::EPOCH);
+        let before = held();
+        send(&mut server);
+        let compressor = held() - before;
+        receive(&mut server);
+        let inflater = held() - before - compressor;
+        println!("{bits} bits: a compressor takes {compressor} B, an inflater {inflater} B");
+        assert!(compressor < most && compressor > most - 4_000, "{compressor}");
+        assert!(inflater < 49_000, "{inflater}");
+        assert!(compressor + inflater < ceiling);
+    }
+}
+
+fn send(server: &mut Connection) {
+    server.send("x".repeat(1000)).unwrap();
+    let outbound = server.outbound();
+    outbound.advance(outbound.remaining());
+    // The room that its frames were staged in is not the compressor's.
+    drop(outbound.reclaim());
+}
+
+fn receive(server: &mut Connection) {
+    let mut inbound = BytesMut::from(&PEER.frame(BINARY | RSV1, [0x4A, 4, 0])[..]);
+    let event = server.poll_event(&mut inbound, Instant::EPOCH);
+    assert!(event.is_some());
+}
+
+fn an_idle_session_holds_neither_compressor_nor_inflater() {
+    let text = "x".repeat(1024);
+    let message = PEER.text(&text);
+    let mut each = [false, true].map(|deflated| {
+        let config = match deflated {
+            true => Config::default().extension(Deflate::default()),
+            false => Config::default(),
+        };
+        let open = || {
+            let mut server = Served::opened_by(REQUEST, config.clone(), echo);
+            let before = server.peer().written;
+            server.peer().say(&message, 1);
+            server.poll();
+            let written = server.peer().written - before;
+            assert_eq!(written < 200, deflated, "{written}");
+            // The peer's own bytes are not the session's.
+            *server.peer() = State::default();
+            server
+        };
+        let warm = open();
+        let before = held();
+        let others: Vec<_> = (0..100).map(|_| open()).collect();
+        let each = (held() - before) / others.len();
+        drop((warm, others));
+        each
+    });
+    println!("an idle session holds {} B, with permessage-deflate {} B", each[0], each[1]);
+    each[0] += 512;
+    assert!(each[1] <= each[0]);
+}
+
+fn a_bomb_stops_at_the_limit() {
+    let payload = bomb();
+    assert_eq!(
+        inflated_len(&payload[payload.len() - 1000..]),
+        None,
+        "it makes sense from its beginning only"
+    );
+    assert!(inflated_len(&payload).is_some_and(|len| len > 1 << 30));
+    println!("the bomb has {} B", payload.len());
+    for max in [64 << 10, 1 << 20, 16 << 20] {
+        for ratio in [None, Some(100)] {
+            for piece_len in [usize::MAX, 10_000] {
+                for wire in [whole(&payload), fragmented(&payload)] {
+                    let deflate = Deflate::default().max_ratio(ratio);
+                    let config = Config::default()
+                        .extension(deflate)
+                        .max_message_len(max)
+                        .piece_len(piece_len);
+                    explode(config, &wire);
+                }
+            }
+        }
+    }
+}
+
+/// How long a message is, in pieces that are dropped as they come.
+fn inflated_len(payload: &[u8]) -> Option<u64> {
+    let config = Config::default()
+        .extension(Deflate::default())
+        .max_message_len(u64::MAX)
+        .piece_len(1 << 20);
+    let mut server = connection(sockless::Role::Server, config.into(), Instant::EPOCH);
+    let mut inbound = BytesMut::from(&whole(payload)[..]);
+    let mut len = 0;
+    loop {
+        match server.poll_event(&mut inbound, Instant::EPOCH)? {
+            Event::Piece(piece) => {
+                len += piece.data.len() as u64;
+                if piece.last {
+                    return Some(len);
+                }
+            }
+            _ => return None,
+        }
+    }
+}
+
+/// Nobody receives anything: what the bomb makes must not be held before it is known to be one.
+fn explode(config: Config, wire: &[u8]) {
+    let ceiling = config.memory_ceiling();
+    let (max, piece_len) = (config.max_message_len, config.piece_len);
+    let waits = async |session: Session| {
+        session.closed().await;
+    };
+    let mut server = Served::opened_by(REQUEST, config, waits);
+    let before = server.peer().written;
+    server.peer().say(wire, 1);
+    PEAK.reset_peak_memory();
+    for _ in 0..2_000 {
+        server.poll();
+    }
+    let peak = PEAK.get_peak_memory();
+    println!("a bomb at {max} B in pieces of {piece_len} holds {peak} of {ceiling} B");
+    assert!(peak <= ceiling);
+    // In pieces it may wait for the handler, and holds no more than is read ahead.
+    if piece_len == usize::MAX {
+        assert!(server.peer().written > before, "it was not answered by a Close frame");
+    }
+}
+
+fn whole(payload: &[u8]) -> Vec<u8> {
+    PEER.frame(BINARY | RSV1, payload)
+}
+
+fn fragmented(payload: &[u8]) -> Vec<u8> {
+    let chunks: Vec<_> = payload.chunks(1000).collect();
+    let mut wire = Vec::new();
+    for (i, chunk) in chunks.iter().enumerate() {
+        let opcode = if i == 0 { BINARY_BEGINS | RSV1 } else { GOES_ON };
+        let fin = if i + 1 == chunks.len() { ENDS } else { 0 };
+        wire.extend(PEER.frame(opcode | fin, chunk));
+    }
+    wire
+}
+
+/// A MiB that inflates to a GiB: a block whose tables (RFC 1951 §3.2.7) give a match of 258 bytes one bit,
+/// and its distance another.
+fn bomb() -> Vec<u8> {
+    let mut bits = Bits::default();
+    // Not the last block; with tables of its own.
+    bits.push(&[0, 0, 1]);
+    // 286 codes for literals and lengths, 1 for distances, 18 for the lengths of these codes: of them 18
+    // takes one bit, 2 and 1 take two.
+    bits.push(&[1, 0, 1, 1, 1, 0, 0, 0, 0, 0, 0, 1, 1, 1]);
+    for len in [0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2, 0, 2] {
+        bits.push(&[len & 1, len >> 1, 0]);
+    }
+    // Literal 0 takes two bits; 138 and 117 others do not come.
+    bits.push(&[1, 1, 0, 1, 1, 1, 1, 1, 1, 1, 0, 0, 1, 0, 1, 0, 1, 1]);
+    // The end of the block takes two bits, 28 lengths do not come, 258 takes one; distance 1 takes one.
+    bits.push(&[1, 1, 0, 1, 0, 0, 0, 1, 0, 0, 1, 0, 1, 0]);
+    // Literal 0; then a match in each two zeros.
+    bits.push(&[1, 0]);
+    while bits.bytes.len() < (1 << 20) - 16 {
+        bits.push(&[0, 0]);
+    }
+    // The end of the block, and the beginning of the empty one that ends the message.
+    bits.push(&[1, 1, 0, 0, 0]);
+    bits.bytes
+}
+
+/// Bits in the order of RFC 1951 §3.1.1.
+#[derive(Default)]
+struct Bits {
+    bytes: Vec<u8>,
+    used: u32,
+}
+
+impl Bits {
+    fn push(&mut self, bits: &[u8]) {
+        for bit in bits {
+            if self.used % 8 == 0 {
+                self.bytes.push(0);
+            }
+            *self.bytes.last_mut().unwrap() |= bit << (self.used % 8);
+            self.used = (self.used + 1) % 8;
+        }
+    }
+}
+
+async fn echo(mut session: Session) -> Result<(), sockless::Closed> {
+    loop {
+        let message: Message = session.recv().await?;
+        session.send(message).await?;
+    }
+}
+
+/// How many bytes the process holds.
+fn held() -> usize {
+    let stats = COUNTS.stats();
+    stats.bytes_allocated - stats.bytes_deallocated
+}
