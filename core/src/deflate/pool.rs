@@ -12,9 +12,13 @@ use zlib_rs::Inflate;
 /// leave in pieces are under way.
 const KEPT: usize = 4;
 
+// In boxes, since that is how they are lent: a connection that has none keeps a pointer's room for it.
+#[allow(clippy::vec_box)]
+type Inflaters = Vec<Box<Inflate>>;
+
 std::thread_local! {
     static COMPRESSORS: RefCell<Vec<(Kind, Box<Compress>)>> = const { RefCell::new(Vec::new()) };
-    static INFLATERS: RefCell<Vec<Box<Inflate>>> = const { RefCell::new(Vec::new()) };
+    static INFLATERS: RefCell<Inflaters> = const { RefCell::new(Vec::new()) };
 }
 
 /// What compressors differ in.
