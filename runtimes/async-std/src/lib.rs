@@ -41,6 +41,8 @@ use async_std::net::{TcpListener, TcpStream, ToSocketAddrs};
 
 pub use runtime::AsyncStdRuntime;
 pub use sockless::{CloseCode, CloseReason, Closed, Config, Message};
+#[cfg(feature = "rustls")]
+pub use sockless_driver::tls;
 pub use sockless_driver::{
     Call, Connect, ConnectError, Host, RawSession, Receiver, Sender, Server, Service, Session,
     ShutdownReport,

@@ -16,6 +16,8 @@ use http::{HeaderMap, Method, Request, Uri};
 use sockless::Instant;
 use sockless::extension::Params;
 
+use crate::io::TlsInfo;
+
 pub use authority::Authority;
 pub use param::ParamError;
 
@@ -34,6 +36,7 @@ pub struct Call {
     params: Vec<(ByteString, ByteString)>,
     peer_addr: Option<SocketAddr>,
     local_addr: Option<SocketAddr>,
+    tls: Option<TlsInfo>,
     received_at: Instant,
     forwarded: Option<Forwarded>,
     subprotocol: Option<ByteString>,
@@ -69,6 +72,7 @@ impl Call {
             params: Vec::new(),
             peer_addr: None,
             local_addr: None,
+            tls: None,
             received_at: Instant::EPOCH,
             forwarded: None,
             subprotocol: None,
@@ -82,6 +86,13 @@ impl Call {
     pub fn with_addrs(mut self, peer: Option<SocketAddr>, local: Option<SocketAddr>) -> Self {
         self.peer_addr = peer;
         self.local_addr = local;
+        self
+    }
+
+    /// Sets what the transport has agreed on, when it is one of TLS.
+    #[must_use]
+    pub fn with_tls(mut self, tls: Option<TlsInfo>) -> Self {
+        self.tls = tls;
         self
     }
 
@@ -185,6 +196,11 @@ impl Call {
         self.local_addr
     }
 
+    /// What the transport has agreed on, when it is one of TLS. Behind a proxy it is the proxy's.
+    pub fn tls(&self) -> Option<&TlsInfo> {
+        self.tls.as_ref()
+    }
+
     /// When the request was received, on the clock of the host's runtime: what rate limits go by.
     /// [`Instant::EPOCH`] where the host does not say.
     pub fn received_at(&self) -> Instant {
@@ -227,11 +243,15 @@ impl Call {
         self.authority().map(|authority| authority.port.unwrap_or_else(default))
     }
 
-    /// Whether the client came over TLS: what a trusted proxy says, or the scheme of the request's
-    /// target. `None` when neither tells, as in most requests of HTTP/1.1.
+    /// Whether the client came over TLS: what a trusted proxy says; without one, whether the transport
+    /// is of TLS; else the scheme of the request's target. `None` when none of them tells, as in most
+    /// requests of HTTP/1.1 that came without TLS: somebody may have taken it off on the way.
     pub fn is_secure(&self) -> Option<bool> {
         if let Some(secure) = self.forwarded.as_ref().and_then(|f| f.secure) {
             return Some(secure);
+        }
+        if self.tls.is_some() && self.forwarded.is_none() {
+            return Some(true);
         }
         match self.request.uri().scheme_str()? {
             "https" | "wss" => Some(true),
@@ -299,6 +319,7 @@ impl fmt::Debug for Call {
             .field("params", &self.params)
             .field("peer_addr", &self.peer_addr)
             .field("local_addr", &self.local_addr)
+            .field("tls", &self.tls)
             .field("forwarded", &self.forwarded)
             .field("subprotocol", &self.subprotocol)
             .field("extensions", &self.extensions)

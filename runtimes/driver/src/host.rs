@@ -82,11 +82,43 @@ impl Host {
         peer: Option<SocketAddr>,
         local: Option<SocketAddr>,
     ) -> impl Future<Output = ()> + Send + use<> {
+        self.serve(move |_| std::future::ready(Some(transport)), peer, local)
+    }
+
+    /// Serves one transport of a client that comes by TLS: the TLS handshake with `acceptor`, then as
+    /// [`serve_connection`](Self::serve_connection) does, all of the opening within one
+    /// [`Config::opening_timeout`](sockless::Config::opening_timeout).
+    ///
+    /// It never fails: a handshake that does is logged at debug level.
+    #[cfg(feature = "rustls")]
+    pub fn serve_tls_connection(
+        &self,
+        acceptor: &crate::tls::TlsAcceptor,
+        transport: Box<dyn Io>,
+        peer: Option<SocketAddr>,
+        local: Option<SocketAddr>,
+    ) -> impl Future<Output = ()> + Send + use<> {
+        let (acceptor, runtime) = (acceptor.clone(), self.inner.runtime.clone());
+        let secure = move |deadline| acceptor.accept_by(deadline, transport, runtime, peer);
+        self.serve(secure, peer, local)
+    }
+
+    /// Serves the transport that `prepare` makes by the deadline that it is given, if it does.
+    fn serve<F, Fut>(
+        &self,
+        prepare: F,
+        peer: Option<SocketAddr>,
+        local: Option<SocketAddr>,
+    ) -> impl Future<Output = ()> + Send + use<F, Fut>
+    where
+        F: FnOnce(Instant) -> Fut + Send,
+        Fut: Future<Output = Option<Box<dyn Io>>> + Send,
+    {
         let inner = self.inner.clone();
         let id = inner.lock().add();
         let membership = Membership { inner, id };
         async move {
-            let opening = Box::pin(membership.open(transport, peer, local));
+            let opening = Box::pin(membership.open(prepare, peer, local));
             if let Some((drive, held)) = membership.unless_killed(opening).await.flatten() {
                 drive.await;
                 // What the guards gave out counts to the connection's end, whoever has its call.
@@ -219,22 +251,24 @@ impl Membership {
     }
 
     /// The opening handshake; a session to drive, or none when the connection ended otherwise.
-    async fn open(
+    async fn open<Fut: Future<Output = Option<Box<dyn Io>>>>(
         &self,
-        transport: Box<dyn Io>,
+        prepare: impl FnOnce(Instant) -> Fut,
         peer: Option<SocketAddr>,
         local: Option<SocketAddr>,
     ) -> Option<(ServerDrive, Held)> {
         let Inner { service, runtime, .. } = &*self.inner;
         let config = service.config();
+        let deadline = runtime.now() + config.opening_timeout;
+        let transport = prepare(deadline).await?;
+        let tls = transport.tls();
         let now = runtime.now();
-        let deadline = now + config.opening_timeout;
         let mut exchange = Exchange::new(transport, runtime.clone(), deadline);
         let mut handshake = ServerHandshake::new(config.clone(), now);
         let answer = match read_request(&mut exchange, &mut handshake).await {
             Ok(_) if self.is_shutting_down() => Answer::Respond(unavailable()),
             Ok(request) => {
-                let call = Call::new(request);
+                let call = Call::new(request).with_tls(tls);
                 let call = call.with_addrs(peer, local).with_received_at(runtime.now());
                 match answer(&**service, &mut exchange, call).await {
                     Answer::Upgrade(_) if self.is_shutting_down() => Answer::Respond(unavailable()),

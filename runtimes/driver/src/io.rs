@@ -3,7 +3,8 @@
 use std::io;
 use std::task::{Context, Poll};
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
+use bytestring::ByteString;
 use sockless::{Instant, Seed};
 
 use crate::service::BoxFuture;
@@ -49,6 +50,25 @@ pub trait Io: Send + 'static {
     ///
     /// What the transport reports. The transport is dropped afterwards.
     fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
+
+    /// What was agreed on, when this is a transport of TLS; `None`, the default, when it is not.
+    fn tls(&self) -> Option<TlsInfo> {
+        None
+    }
+}
+
+/// What the two ends of a TLS transport have agreed on.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct TlsInfo {
+    /// The protocol that is spoken within (RFC 7301), such as `http/1.1` or `h2`; `None` when they did
+    /// not settle that.
+    pub alpn: Option<Bytes>,
+    /// The name that the client asked for (RFC 6066 §3), in lower case; `None` on the client's side,
+    /// and when it asked for none.
+    pub server_name: Option<ByteString>,
+    /// Whether the client resumed an earlier connection.
+    pub is_resumed: bool,
 }
 
 /// Time as a runtime tells it.

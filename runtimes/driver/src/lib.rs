@@ -8,6 +8,16 @@
 //!   work with; [`Call`] is the request behind them.
 //! * [`Service`] is what answers requests; a router is one. [`Server`] and [`Host`] serve it.
 //! * [`Connect`] dials.
+//!
+//! # Features
+//!
+//! All are off by default.
+//!
+//! * `tls`: TLS by rustls, ready for use: `ring` and `platform-verifier`.
+//! * `rustls`: TLS with a provider and trust that the program brings; the following add to it.
+//! * `ring`, `aws-lc-rs`: the cryptography; with both, aws-lc-rs.
+//! * `platform-verifier`, `webpki-roots`: clients trust whom the operating system does, or Mozilla.
+//! * `json`: values as JSON, through serde.
 
 mod buffers;
 mod call;
@@ -24,12 +34,14 @@ mod service;
 mod session;
 mod shared;
 mod stream;
+#[cfg(feature = "rustls")]
+pub mod tls;
 mod typed;
 
 pub use call::{Authority, Call, Forwarded, Held, ParamError};
 pub use client::{Connect, ConnectError, Connected, Dial};
 pub use host::{Host, ShutdownReport};
-pub use io::{Clock, Io, Runtime, Spawn, Timer};
+pub use io::{Clock, Io, Runtime, Spawn, Timer, TlsInfo};
 pub use raw_session::{RawSendError, RawSession};
 pub use server::{Accepted, Listen, Server};
 pub use service::{Answer, BoxError, BoxFuture, Outcome, Service, Upgrade};

@@ -11,7 +11,9 @@ use std::time::Duration;
 
 use crate::host::{Host, ShutdownReport};
 use crate::io::{Io, Runtime, Timer};
-use crate::service::Service;
+use crate::service::{BoxFuture, Service};
+#[cfg(feature = "rustls")]
+use crate::tls::TlsAcceptor;
 
 /// Something that accepts connections, which a runtime fills in.
 pub trait Listen: Send + 'static {
@@ -42,6 +44,8 @@ pub struct Server {
     runtime: Arc<dyn Runtime>,
     max_connections: usize,
     drain_timeout: Duration,
+    #[cfg(feature = "rustls")]
+    tls: Option<TlsAcceptor>,
 }
 
 impl Server {
@@ -52,6 +56,8 @@ impl Server {
             runtime,
             max_connections: usize::MAX,
             drain_timeout: Duration::from_secs(10),
+            #[cfg(feature = "rustls")]
+            tls: None,
         }
     }
 
@@ -72,6 +78,18 @@ impl Server {
     #[must_use]
     pub fn drain_timeout(mut self, timeout: Duration) -> Self {
         self.drain_timeout = timeout;
+        self
+    }
+
+    /// Takes connections by TLS, and no others.
+    ///
+    /// The TLS handshake is part of the opening handshake: in the connection's own task, within
+    /// [`Config::opening_timeout`](sockless::Config::opening_timeout). A client that fails it is
+    /// dropped, and logged at debug level. Keep a clone of `acceptor` to replace its certificate.
+    #[cfg(feature = "rustls")]
+    #[must_use]
+    pub fn tls(mut self, acceptor: TlsAcceptor) -> Self {
+        self.tls = Some(acceptor);
         self
     }
 
@@ -115,10 +133,7 @@ impl Server {
         }
         std::task::ready!(host.poll_fewer_than(self.max_connections, cx));
         match std::task::ready!(self.listener.poll_accept(cx)) {
-            Ok(Accepted { transport, peer_addr, local_addr }) => {
-                let serving = host.serve_connection(transport, peer_addr, local_addr);
-                self.runtime.spawn(Box::pin(serving));
-            }
+            Ok(accepted) => self.runtime.spawn(self.serve_accepted(host, accepted)),
             Err(error) if is_the_peers(&error) => {
                 tracing::debug!(%error, "a connection ended before it was accepted");
             }
@@ -129,6 +144,15 @@ impl Server {
             }
         }
         Poll::Ready(())
+    }
+
+    fn serve_accepted(&self, host: &Host, accepted: Accepted) -> BoxFuture<'static, ()> {
+        let Accepted { transport, peer_addr, local_addr } = accepted;
+        #[cfg(feature = "rustls")]
+        if let Some(tls) = &self.tls {
+            return Box::pin(host.serve_tls_connection(tls, transport, peer_addr, local_addr));
+        }
+        Box::pin(host.serve_connection(transport, peer_addr, local_addr))
     }
 }
 

@@ -41,6 +41,8 @@ use smol::net::{AsyncToSocketAddrs, TcpListener, resolve};
 
 pub use runtime::SmolRuntime;
 pub use sockless::{CloseCode, CloseReason, Closed, Config, Message};
+#[cfg(feature = "rustls")]
+pub use sockless_driver::tls;
 pub use sockless_driver::{
     Call, Connect, ConnectError, Host, RawSession, Receiver, Sender, Server, Service, Session,
     ShutdownReport,

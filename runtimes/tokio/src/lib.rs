@@ -37,6 +37,8 @@ use tokio::net::{TcpListener, TcpStream, ToSocketAddrs};
 
 pub use runtime::TokioRuntime;
 pub use sockless::{CloseCode, CloseReason, Closed, Config, Message};
+#[cfg(feature = "rustls")]
+pub use sockless_driver::tls;
 pub use sockless_driver::{
     Call, Connect, ConnectError, Host, RawSession, Receiver, Sender, Server, Service, Session,
     ShutdownReport,

@@ -1,0 +1,107 @@
+//! Why there is no TLS: [`TlsError`].
+
+use std::fmt;
+use std::io;
+use std::path::PathBuf;
+
+use rustls::{AlertDescription, CertificateError, InvalidMessage};
+
+/// Why there is no TLS connection, or no settings for one: what failed, and whose fault it is.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum TlsError {
+    /// The peer's certificate is not accepted: not valid for the name, not trusted, expired.
+    Certificate(CertificateError),
+    /// The settings contradict themselves: a key that is not the certificate's, for example.
+    Config(rustls::Error),
+    /// The peer ended the connection before the TLS handshake was through.
+    Cut,
+    /// A file with a certificate or a key cannot be read.
+    File {
+        /// Which file.
+        path: PathBuf,
+        /// Why not.
+        error: io::Error,
+    },
+    /// The host is neither a domain name nor an address, so that no certificate can be for it.
+    NameInvalid {
+        /// The host that was asked for.
+        host: String,
+    },
+    /// The peer speaks something other than TLS, such as plain HTTP.
+    NotTls,
+    /// A text that should hold certificates or a key in PEM (RFC 7468) does not.
+    Pem {
+        /// What it should have held.
+        what: &'static str,
+        /// What is wrong with it.
+        error: rustls::pki_types::pem::Error,
+    },
+    /// The peer broke the rules of TLS, or has no version or cipher in common with us.
+    Protocol(rustls::Error),
+    /// No cryptography: neither the feature `ring` nor `aws-lc-rs` is on, and the program has installed
+    /// none with rustls.
+    ProviderMissing,
+    /// The peer refused, and said why in an alert (RFC 8446 §6.2): it does not accept our certificate,
+    /// or none of our protocols, for example.
+    Refused(AlertDescription),
+    /// The transport failed before the TLS handshake was through.
+    Transport(io::Error),
+}
+
+impl TlsError {
+    /// What an error of rustls during the handshake means.
+    pub(super) fn of_handshake(error: rustls::Error) -> Self {
+        match error {
+            rustls::Error::InvalidCertificate(error) => Self::Certificate(error),
+            rustls::Error::AlertReceived(alert) => Self::Refused(alert),
+            rustls::Error::InvalidMessage(InvalidMessage::InvalidContentType) => Self::NotTls,
+            error => Self::Protocol(error),
+        }
+    }
+}
+
+impl fmt::Display for TlsError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Certificate(error) => {
+                write!(f, "the peer's certificate is not accepted: {error}")
+            }
+            Self::Config(error) => write!(f, "the TLS settings are not sound: {error}"),
+            Self::Cut => f.write_str("the peer ended the connection during the TLS handshake"),
+            Self::File { path, error } => write!(f, "cannot read {}: {error}", path.display()),
+            Self::NameInvalid { host } => {
+                write!(f, "no certificate can be for the host {host:?}: it is no name or address")
+            }
+            Self::NotTls => f.write_str("the peer does not speak TLS"),
+            Self::Pem { what, error } => write!(f, "there is no {what} in the PEM: {error}"),
+            Self::Protocol(error) => write!(f, "the TLS handshake failed: {error}"),
+            Self::ProviderMissing => f.write_str(
+                "there is no cryptography for TLS: switch on the feature `ring` or `aws-lc-rs`, or \
+                 install a provider of rustls",
+            ),
+            Self::Refused(alert) => {
+                write!(f, "the peer refused the TLS handshake, with the alert {alert:?}")
+            }
+            Self::Transport(error) => {
+                write!(f, "the transport failed during the TLS handshake: {error}")
+            }
+        }
+    }
+}
+
+impl std::error::Error for TlsError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Config(error) | Self::Protocol(error) => Some(error),
+            Self::File { error, .. } | Self::Transport(error) => Some(error),
+            Self::Pem { error, .. } => Some(error),
+            Self::Certificate(_)
+            | Self::Cut
+            | Self::NameInvalid { .. }
+            | Self::NotTls
+            | Self::ProviderMissing
+            | Self::Refused(_) => None,
+        }
+    }
+}

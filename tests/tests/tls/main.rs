@@ -1,0 +1,8 @@
+//! TLS over the simulated network: what it carries, whom it trusts, and what becomes of a peer that
+//! fails it.
+
+#[path = "../certificates/mod.rs"]
+mod certificates;
+mod stream;
+mod support;
+mod trust;
