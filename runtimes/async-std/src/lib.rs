@@ -44,8 +44,8 @@ pub use sockless::{CloseCode, CloseReason, Closed, Config, Message};
 #[cfg(feature = "rustls")]
 pub use sockless_driver::tls;
 pub use sockless_driver::{
-    Call, Connect, ConnectError, Host, RawSession, Receiver, Sender, Server, Service, Session,
-    ShutdownReport,
+    Call, Connect, ConnectError, Host, Proxy, ProxyRules, RawSession, Receiver, Sender, Server,
+    Service, Session, ShutdownReport,
 };
 pub use stream::Stream;
 
@@ -100,6 +100,16 @@ pub fn connect(url: &str) -> Connect {
     Connect::new(url, Arc::new(Tcp), Arc::new(AsyncStdRuntime))
 }
 
+/// Connects over a stream of the caller's own, such as a Unix socket or one end of a tunnel, for which
+/// nobody is dialled. `url` says whom the request is for. The stream is taken as it is, for `wss:` too:
+/// see [`Connect::over`].
+pub fn connect_over<S>(stream: S, url: &str) -> Connect
+where
+    S: Read + Write + Send + Unpin + 'static,
+{
+    connect(url).over(Box::new(Stream::new(stream)))
+}
+
 struct Listener {
     /// The next connection; async-std has no listener that can be polled.
     accepting: BoxFuture<'static, (TcpListener, io::Result<(TcpStream, SocketAddr)>)>,
@@ -130,9 +140,13 @@ async fn accept(listener: TcpListener) -> (TcpListener, io::Result<(TcpStream, S
 struct Tcp;
 
 impl Dial for Tcp {
-    fn dial(&self, host: &str, port: u16) -> BoxFuture<'static, io::Result<Box<dyn Io>>> {
+    fn resolve(&self, host: &str, port: u16) -> BoxFuture<'static, io::Result<Vec<SocketAddr>>> {
         let host = host.to_owned();
-        Box::pin(async move { Ok(tcp(TcpStream::connect((&*host, port)).await?)) })
+        Box::pin(async move { Ok((&*host, port).to_socket_addrs().await?.collect()) })
+    }
+
+    fn connect(&self, addr: SocketAddr) -> BoxFuture<'static, io::Result<Box<dyn Io>>> {
+        Box::pin(async move { Ok(tcp(TcpStream::connect(addr).await?)) })
     }
 }
 

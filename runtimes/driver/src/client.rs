@@ -1,45 +1,112 @@
-//! Dialling: [`Connect`] describes a connection to be, [`Connected`] is one that nobody drives yet.
+//! Dialling: [`Connect`] describes a connection to be, and opens it step by step.
+
+mod body;
+mod connected;
+mod dial;
+mod error;
+mod eyeballs;
+mod proxy;
+mod redirect;
+mod target;
 
 use std::fmt;
-use std::io;
 use std::sync::Arc;
 
-use http::header::{HeaderName, HeaderValue, SEC_WEBSOCKET_PROTOCOL};
-use sockless::handshake::{ClientHandshake, HandshakeError, RequestError};
-use sockless::{Config, Connection};
+use http::HeaderMap;
+use http::header::{
+    AUTHORIZATION, COOKIE, Entry, HeaderName, HeaderValue, PROXY_AUTHORIZATION,
+    SEC_WEBSOCKET_PROTOCOL,
+};
+use sockless::Config;
 
-use crate::call::Call;
-use crate::drive::{Detached, Drive};
+pub use connected::Connected;
+pub use dial::Dial;
+pub use error::{Attempt, ConnectError, Peer, Step, UrlError};
+pub use proxy::{Proxy, ProxyError, ProxyRules, ProxyUrlError};
+pub use redirect::RedirectError;
+
 use crate::exchange::{Exchange, Input};
 use crate::io::{Io, Runtime};
-use crate::machine::Machine;
 use crate::service::BoxFuture;
 use crate::session::Session;
-use crate::shared::Shared;
-
-/// Opens transports to servers, which a runtime fills in.
-pub trait Dial: Send + Sync + 'static {
-    /// Opens a transport to `host`, a name or an address without brackets, at `port`.
-    fn dial(&self, host: &str, port: u16) -> BoxFuture<'static, io::Result<Box<dyn Io>>>;
-}
+use connected::{Answered, ask};
+use dial::Dialler;
+use redirect::{Redirects, without_secrets};
+use target::Target;
 
 /// A connection to be: where to, and with what.
 ///
-/// Await it for a [`Session`] that is driven in a task of its own, or [`run`](Self::run) a block that
-/// is driven where it stands.
+/// A runtime's own `connect` makes one. Await it for a [`Session`] that is driven in a task of its
+/// own, or [`run`](Self::run) a block that is driven where it stands.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use sockless::Config;
+/// use sockless_driver::{Connect, ConnectError, Proxy};
+///
+/// # fn example(connect: impl Fn(&str) -> Connect) -> impl Future {
+/// # async move {
+/// let connecting = connect("wss://ada:secret@example.com/chat?room=1")
+///     .config(Config::default().opening_timeout(Duration::from_secs(5)))
+///     .header("Origin", "https://example.com")
+///     .subprotocol("chat.v2")
+///     .subprotocol("chat.v1")
+///     .proxy(Proxy::new("socks5h://localhost:9050").expect("the URL of a proxy"))
+///     .redirects(3);
+/// match connecting.await {
+///     Ok(session) => session.send("hello").await?,
+///     // Which step failed, with whom, and why, in a line for the log.
+///     Err(error @ ConnectError::Timeout { .. }) => eprintln!("{error}"),
+///     // What the server had to say instead.
+///     Err(ConnectError::Rejected { response, .. }) => {
+///         eprintln!("{}: {}", response.status(), String::from_utf8_lossy(response.body()));
+///     }
+///     Err(error) => return Err(error.into()),
+/// }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// # }
+/// # }
+/// ```
+///
+/// # The steps
+///
+/// The name is looked up; its addresses are tried as happy eyeballs do (RFC 8305): families take
+/// turns, the next address begins when the last one has failed or has not answered for 250 ms, and the
+/// first to answer is taken. Through a [`proxy`](Self::proxy) that holds for the proxy's name. Then
+/// the request goes out, and the answer comes back. All of it, redirects included, shares the one
+/// deadline of [`Config::opening_timeout`].
+///
+/// # The request
+///
+/// `Host` and the handshake's own headers come first, then those that were given, in their order; the
+/// lines of one name stand together. Credentials in the URL go out as `Authorization: Basic`
+/// (RFC 7617), unless such a header is given. A fragment stays here (RFC 6455 §3).
 #[must_use = "nothing is dialled before it is awaited or run"]
 pub struct Connect {
-    request: Result<http::Request<()>, http::Error>,
+    target: Result<Target, UrlError>,
+    headers: Result<HeaderMap, http::Error>,
     config: Arc<Config>,
     dial: Arc<dyn Dial>,
     runtime: Arc<dyn Runtime>,
+    proxies: Result<ProxyRules, ProxyUrlError>,
+    redirects: u32,
+    transport: Option<Box<dyn Io>>,
 }
 
 impl Connect {
     /// A connection to `url`, such as `ws://example.com/chat`; a runtime's own `connect` makes one.
     pub fn new(url: &str, dial: Arc<dyn Dial>, runtime: Arc<dyn Runtime>) -> Self {
-        let request = http::Request::get(url).body(());
-        Self { request, config: Arc::default(), dial, runtime }
+        Self {
+            target: Target::parse(url),
+            headers: Ok(HeaderMap::new()),
+            config: Arc::default(),
+            dial,
+            runtime,
+            proxies: Ok(ProxyRules::default()),
+            redirects: 0,
+            transport: None,
+        }
     }
 
     /// Replaces the settings.
@@ -48,48 +115,114 @@ impl Connect {
         self
     }
 
-    /// Adds a header to the request.
+    /// Adds a header to the request, after those that were added before.
     pub fn header<N, V>(mut self, name: N, value: V) -> Self
     where
         N: TryInto<HeaderName, Error: Into<http::Error>>,
         V: TryInto<HeaderValue, Error: Into<http::Error>>,
     {
-        self.request = self.request.and_then(|mut request| {
+        self.headers = self.headers.and_then(|mut headers| {
             let name = name.try_into().map_err(Into::into)?;
-            let value = value.try_into().map_err(Into::into)?;
-            request.headers_mut().append(name, value);
-            Ok(request)
+            let mut value = value.try_into().map_err(Into::into)?;
+            // What is written with `{:?}` ends in logs.
+            let is_secret = [AUTHORIZATION, COOKIE, PROXY_AUTHORIZATION].contains(&name);
+            value.set_sensitive(value.is_sensitive() || is_secret);
+            headers.try_append(name, value)?;
+            Ok(headers)
         });
         self
     }
 
-    /// Offers a subprotocol, after those that were offered before.
-    pub fn subprotocol(self, name: &str) -> Self {
-        self.header(SEC_WEBSOCKET_PROTOCOL, name)
+    /// Offers a subprotocol, after those that were offered before; all stand in one line.
+    pub fn subprotocol(mut self, name: &str) -> Self {
+        self.headers = self.headers.and_then(|mut headers| {
+            let value = HeaderValue::try_from(name)?;
+            match headers.entry(SEC_WEBSOCKET_PROTOCOL) {
+                Entry::Vacant(entry) => {
+                    entry.insert(value);
+                }
+                Entry::Occupied(mut entry) => {
+                    let list = [entry.get().as_bytes(), b", ", name.as_bytes()].concat();
+                    *entry.get_mut() = HeaderValue::try_from(list)?;
+                }
+            }
+            Ok(headers)
+        });
+        self
     }
 
-    /// Dials and shakes hands, within [`Config::opening_timeout`] in all.
+    /// Goes through a proxy: one [`Proxy`] for all servers, or by [`ProxyRules`]. Default: none, and
+    /// the environment is not asked unless [`proxy_from_env`](Self::proxy_from_env) says so: it is the
+    /// program's to decide who sees its traffic.
+    pub fn proxy(mut self, rules: impl Into<ProxyRules>) -> Self {
+        self.proxies = Ok(rules.into());
+        self
+    }
+
+    /// Goes through the proxies that the environment states: see [`ProxyRules`]. It is read at once.
+    pub fn proxy_from_env(mut self) -> Self {
+        self.proxies = ProxyRules::from_env();
+        self
+    }
+
+    /// Follows up to `max` redirects: 301, 302, 303, 307 and 308 with a `Location`, which may be
+    /// relative, and be `http:` for `ws:` and `https:` for `wss:`. Default: 0, as browsers do it for
+    /// WebSockets, and a redirect is a [`ConnectError::Rejected`] as any other answer.
+    ///
+    /// None is followed from `wss:` to `ws:`, nor to where another one came from. One that leads to
+    /// another origin (scheme, host or port) loses the URL's credentials and the headers
+    /// `Authorization`, `Cookie` and `Proxy-Authorization`; others go along. Credentials in a
+    /// `Location` are never used.
+    pub fn redirects(mut self, max: u32) -> Self {
+        self.redirects = max;
+        self
+    }
+
+    /// Speaks over `transport` and dials nobody: the URL says whom the request is for. The transport
+    /// is taken as it is, for `wss:` too: what is to be encrypted has to be encrypted already. What a
+    /// redirect leads to is dialled.
+    pub fn over(mut self, transport: Box<dyn Io>) -> Self {
+        self.transport = Some(transport);
+        self
+    }
+
+    /// Takes all steps to an open connection, within [`Config::opening_timeout`] altogether.
     ///
     /// Cancel-safe: dropping the future drops the transport.
     ///
     /// # Errors
     ///
-    /// [`ConnectError`] says which step failed.
+    /// [`ConnectError`] says which step failed, with whom, and why.
     pub async fn open(self) -> Result<Connected, ConnectError> {
-        let request = self.request.map_err(ConnectError::Request)?;
-        let (host, port) = address_of(request.uri())?;
-        let deadline = self.runtime.now() + self.config.opening_timeout;
-        let mut timer = self.runtime.timer(deadline);
-        let mut dialling = self.dial.dial(&host, port);
-        let transport = std::future::poll_fn(|cx| match dialling.as_mut().poll(cx) {
-            std::task::Poll::Ready(dialled) => std::task::Poll::Ready(Some(dialled)),
-            std::task::Poll::Pending => timer.poll_expired(cx).map(|()| None),
-        })
-        .await
-        .ok_or(ConnectError::Timeout { step: "dialling" })?
-        .map_err(|error| ConnectError::Dial { host, port, error })?;
-        let exchange = Exchange::new(transport, self.runtime, deadline);
-        shake_hands(exchange, request, self.config).await
+        let mut target = self.target.map_err(ConnectError::UrlInvalid)?;
+        let mut headers = self.headers.map_err(ConnectError::Request)?;
+        let proxies = self.proxies.map_err(ConnectError::ProxyUrl)?;
+        let timeout = self.config.opening_timeout;
+        let deadline = self.runtime.now() + timeout;
+        let dialler = Dialler { dial: self.dial, runtime: self.runtime, deadline, timeout };
+        let mut redirects = Redirects::new(self.redirects);
+        let mut own = self.transport;
+        loop {
+            let (transport, peer) = match own.take() {
+                Some(transport) => (transport, Peer::new(&target, None)),
+                None => reach(&dialler, &target, &proxies).await?,
+            };
+            let exchange = Exchange::new(transport, dialler.runtime.clone(), deadline);
+            let request = request(&target, &headers);
+            let refusal = match ask(exchange, request, self.config.clone(), peer).await? {
+                Answered::Open(connected) => return Ok(connected),
+                Answered::Otherwise(refusal) => refusal,
+            };
+            let next = match redirects.next(&target, &refusal.response) {
+                Ok(Some(next)) => next,
+                Ok(None) => return Err(refusal.read().await),
+                Err(error) => return Err(ConnectError::Redirect { peer: refusal.peer, error }),
+            };
+            if !next.is_same_origin(&target) {
+                headers = without_secrets(&headers);
+            }
+            target = next;
+        }
     }
 
     /// Connects and runs `block` with the session, both driven by the task that awaits this; when the
@@ -122,191 +255,100 @@ impl IntoFuture for Connect {
     }
 }
 
+/// Without credentials.
 impl fmt::Debug for Connect {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Connect").field("request", &self.request).finish_non_exhaustive()
+        let mut shown = f.debug_struct("Connect");
+        shown.field("target", &self.target.as_ref().map(Target::shown));
+        shown.field("headers", &self.headers).field("proxies", &self.proxies);
+        shown.finish_non_exhaustive()
     }
 }
 
-/// A connection that is open and that nobody drives yet.
-#[must_use = "nobody drives it before it is spawned or run"]
-pub struct Connected {
-    connection: Connection,
-    exchange: Exchange,
-    call: Call,
-    response: http::Response<()>,
-}
-
-impl Connected {
-    /// Shakes hands over `transport`, within [`Config::opening_timeout`].
-    ///
-    /// # Errors
-    ///
-    /// [`ConnectError`], except for those of dialling.
-    pub async fn over(
-        transport: Box<dyn Io>,
-        request: http::Request<()>,
-        config: Arc<Config>,
-        runtime: Arc<dyn Runtime>,
-    ) -> Result<Self, ConnectError> {
-        let deadline = runtime.now() + config.opening_timeout;
-        shake_hands(Exchange::new(transport, runtime, deadline), request, config).await
+/// Opens a transport to `target`, through a proxy where the rules want one.
+async fn reach(
+    dialler: &Dialler,
+    target: &Target,
+    proxies: &ProxyRules,
+) -> Result<(Box<dyn Io>, Peer), ConnectError> {
+    let proxy = proxies.choose(target.secure, &target.host, target.port);
+    let mut peer = Peer::new(target, proxy.map(ToString::to_string));
+    if target.secure {
+        return Err(ConnectError::TlsUnavailable { peer });
     }
-
-    /// The server's 101 response.
-    pub fn response(&self) -> &http::Response<()> {
-        &self.response
-    }
-
-    /// Drives the session in a task of its own. It is closed with 1000 when the last handle is
-    /// dropped.
-    pub fn spawn(self) -> Session {
-        let runtime = self.exchange.runtime.clone();
-        let (shared, session, transport) = self.start(true);
-        let drive = Detached::new(shared, transport, None);
-        runtime.spawn(Box::pin(async {
-            drive.await;
-        }));
-        session
-    }
-
-    /// Runs `block` with the session, both driven by the task that awaits this; when the block
-    /// returns, what was sent is flushed and the connection closed with 1000.
-    ///
-    /// Cancel-safe: dropping the future drops the block and the transport.
-    ///
-    /// # Panics
-    ///
-    /// When the block panics, after the connection was closed with 1011.
-    pub async fn run<F, Fut>(self, block: F) -> Fut::Output
-    where
-        F: FnOnce(Session) -> Fut,
-        Fut: Future,
-    {
-        let (shared, session, transport) = self.start(false);
-        let running = block(session);
-        let mut output = None;
-        let handler = Box::pin(async {
-            output = Some(running.await);
-            Ok(())
-        });
-        if let Some(panic) = Drive::new(shared, transport, Some(handler)).await {
-            std::panic::resume_unwind(panic);
+    let transport = match proxy {
+        Some(proxy) => reach_through(dialler, target, proxy, &mut peer).await?,
+        None => {
+            let addrs = dialler.resolve(&target.host, target.port, &peer).await?;
+            dialler.connect(addrs, &mut peer).await?
         }
-        // The driver ends after its handler, which has set the output or panicked.
-        output.expect("the driver has run the block to its end")
-    }
-
-    fn start(self, close_when_unused: bool) -> (Arc<Shared>, Session, Box<dyn Io>) {
-        let Self { connection, exchange, mut call, .. } = self;
-        call.set_subprotocol(connection.subprotocol().map(Into::into));
-        call.set_extensions(connection.extensions());
-        let machine = Machine::Messages(connection);
-        let shared = Shared::new(machine, exchange.inbound, exchange.runtime, close_when_unused);
-        let session = Session::new(&shared, Arc::new(call));
-        (shared, session, exchange.transport)
-    }
+    };
+    Ok((transport, peer))
 }
 
-impl fmt::Debug for Connected {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Connected").field("response", &self.response).finish_non_exhaustive()
-    }
-}
-
-async fn shake_hands(
-    mut exchange: Exchange,
-    request: http::Request<()>,
-    config: Arc<Config>,
-) -> Result<Connected, ConnectError> {
-    let runtime = exchange.runtime.clone();
-    let call = Call::new(request.clone());
-    let mut handshake = ClientHandshake::new(request, runtime.seed(), config, runtime.now())
-        .map_err(ConnectError::RequestInvalid)?;
-    if !exchange.write(handshake.outbound()).await.map_err(ConnectError::Transport)? {
-        return Err(ConnectError::Timeout { step: "sending the request" });
+/// Opens a way to `target` through `proxy`. Where the proxy wants an address and there are several,
+/// the next one is tried when the proxy cannot reach the last one.
+async fn reach_through(
+    dialler: &Dialler,
+    target: &Target,
+    proxy: &Proxy,
+    peer: &mut Peer,
+) -> Result<Box<dyn Io>, ConnectError> {
+    let mut addrs = Vec::new();
+    if proxy.wants_address() {
+        addrs = dialler.resolve(&target.host, target.port, peer).await?;
+        addrs.reverse();
     }
     loop {
-        if let Some(result) = handshake.poll_response(&mut exchange.inbound, runtime.now()) {
-            let (connection, response) = result.map_err(ConnectError::Handshake)?;
-            return Ok(Connected { connection, exchange, call, response });
+        let addr = addrs.pop();
+        let mut tunnel = proxy
+            .tunnel(target, addr)
+            .map_err(|error| ConnectError::Proxy { peer: peer.clone(), error })?;
+        let proxy_addrs = dialler.resolve(&proxy.host, proxy.port, peer).await?;
+        let transport = dialler.connect(proxy_addrs, peer).await?;
+        let mut exchange = Exchange::new(transport, dialler.runtime.clone(), dialler.deadline);
+        match dig(dialler, &mut exchange, &mut tunnel, peer).await? {
+            Ok(()) => return Ok(exchange.transport),
+            Err(error) if error.is_of_the_address() && !addrs.is_empty() => {}
+            Err(error) => return Err(ConnectError::Proxy { peer: peer.clone(), error }),
         }
-        match exchange.read().await.map_err(ConnectError::Transport)? {
+    }
+}
+
+/// Has the conversation with a proxy; its verdict, unless the transport or the time is over before.
+async fn dig(
+    dialler: &Dialler,
+    exchange: &mut Exchange,
+    tunnel: &mut proxy::Tunnel,
+    peer: &Peer,
+) -> Result<Result<(), ProxyError>, ConnectError> {
+    let step = Step::Proxy;
+    let failed = |error| ConnectError::Transport { peer: peer.clone(), step, error };
+    let timed_out = || dialler.timed_out(peer, step, Vec::new());
+    loop {
+        if !exchange.write(tunnel.outbound()).await.map_err(failed)? {
+            return Err(timed_out());
+        }
+        match exchange.read().await.map_err(failed)? {
             Input::Bytes => {}
-            Input::Eof => handshake.handle_eof(),
-            Input::Timeout => {
-                return Err(ConnectError::Timeout { step: "waiting for the response" });
-            }
+            Input::Eof => return Ok(Err(ProxyError::Eof)),
+            Input::Timeout => return Err(timed_out()),
+        }
+        if let Some(verdict) = tunnel.poll(&mut exchange.inbound) {
+            return Ok(verdict);
         }
     }
 }
 
-/// The name or address to dial, and the port.
-fn address_of(uri: &http::Uri) -> Result<(String, u16), ConnectError> {
-    let default_port = match uri.scheme_str() {
-        Some("ws") => 80,
-        _ => return Err(ConnectError::UrlInvalid("the scheme is not ws")),
-    };
-    let host = uri.host().ok_or(ConnectError::UrlInvalid("there is no host"))?;
-    // A literal IPv6 address stands in brackets in a URL (RFC 3986 §3.2.2), and nowhere else.
-    let host = host.trim_start_matches('[').trim_end_matches(']');
-    Ok((host.to_owned(), uri.port_u16().unwrap_or(default_port)))
-}
-
-/// Why there is no connection: which step failed, and of whom.
-#[derive(Debug)]
-#[non_exhaustive]
-pub enum ConnectError {
-    /// Nobody could be reached.
-    Dial {
-        /// The name or address that was dialled.
-        host: String,
-        /// The port that was dialled.
-        port: u16,
-        /// What dialling failed with.
-        error: io::Error,
-    },
-    /// The server's answer is no handshake.
-    Handshake(HandshakeError),
-    /// The URL, a header or a subprotocol cannot stand in a request.
-    Request(http::Error),
-    /// The request is none for a WebSocket.
-    RequestInvalid(RequestError),
-    /// [`Config::opening_timeout`] passed.
-    Timeout {
-        /// What was being done then.
-        step: &'static str,
-    },
-    /// The transport failed before the handshake was through.
-    Transport(io::Error),
-    /// The URL is none for a WebSocket.
-    UrlInvalid(&'static str),
-}
-
-impl fmt::Display for ConnectError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Dial { host, port, error } => write!(f, "cannot reach {host}:{port}: {error}"),
-            Self::Handshake(error) => write!(f, "the opening handshake failed: {error}"),
-            Self::Request(error) => write!(f, "the request cannot be made: {error}"),
-            Self::RequestInvalid(error) => write!(f, "the request cannot be made: {error}"),
-            Self::Timeout { step } => write!(f, "opening_timeout passed while {step}"),
-            Self::Transport(error) => {
-                write!(f, "the transport failed during the opening handshake: {error}")
-            }
-            Self::UrlInvalid(what) => write!(f, "the URL is none for a WebSocket: {what}"),
-        }
+/// The request of the handshake to come.
+fn request(target: &Target, headers: &HeaderMap) -> http::Request<()> {
+    let mut request = http::Request::new(());
+    *request.uri_mut() = target.uri.clone();
+    *request.headers_mut() = headers.clone();
+    if let (Some(credentials), Entry::Vacant(entry)) =
+        (&target.credentials, request.headers_mut().entry(AUTHORIZATION))
+    {
+        entry.insert(credentials.basic());
     }
-}
-
-impl std::error::Error for ConnectError {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match self {
-            Self::Dial { error, .. } | Self::Transport(error) => Some(error),
-            Self::Handshake(error) => Some(error),
-            Self::Request(error) => Some(error),
-            Self::RequestInvalid(error) => Some(error),
-            Self::Timeout { .. } | Self::UrlInvalid(_) => None,
-        }
-    }
+    request
 }

@@ -39,7 +39,10 @@ pub mod tls;
 mod typed;
 
 pub use call::{Authority, Call, Forwarded, Held, ParamError};
-pub use client::{Connect, ConnectError, Connected, Dial};
+pub use client::{
+    Attempt, Connect, ConnectError, Connected, Dial, Peer, Proxy, ProxyError, ProxyRules,
+    ProxyUrlError, RedirectError, Step, UrlError,
+};
 pub use host::{Host, ShutdownReport};
 pub use io::{Clock, Io, Runtime, Spawn, Timer, TlsInfo};
 pub use raw_session::{RawSendError, RawSession};

@@ -29,7 +29,9 @@ use crate::time::Time;
 /// - Transports: [`pipe`](Self::pipe), [`pipe_over`](Self::pipe_over), [`listen`](Self::listen),
 ///   [`listen_over`](Self::listen_over), [`dial`](Self::dial).
 /// - WebSockets: [`serve`](Self::serve), [`bind`](Self::bind), [`bind_over`](Self::bind_over),
-///   [`serve_connection`](Self::serve_connection), [`connect`](Self::connect).
+///   [`serve_connection`](Self::serve_connection), [`connect`](Self::connect),
+///   [`connect_over`](Self::connect_over).
+/// - Names and addresses: [`set_lookup`](Self::set_lookup), [`set_route`](Self::set_route).
 /// - The test kit: [`host`](Self::host), [`host_over`](Self::host_over).
 /// - Chance: [`draw`](Self::draw), [`fingerprint`](Self::fingerprint).
 #[derive(Clone)]

@@ -12,6 +12,7 @@
 //!   conversations with it, sends it requests, and says what it expects.
 //! - [`Sim::pipe`], [`Sim::listen`] and [`Sim::dial`] make transports: [`SimIo`], over a [`Link`]
 //!   with a capacity, a latency, and cuts where the seed wants them.
+//! - [`Sim::set_lookup`] and [`Sim::set_route`] spoil names and addresses.
 //! - [`Wire`] counts reads and writes, and stalls, ends or cuts what it belongs to.
 //!
 //! ```
@@ -53,6 +54,7 @@ mod executor;
 mod kit;
 mod lane;
 mod link;
+mod names;
 mod network;
 mod pipe;
 mod rng;
@@ -64,6 +66,7 @@ pub use cancel::poll_at_most;
 pub use executor::{JoinHandle, Sim};
 pub use kit::{App, Conversation, Open, RawConversation};
 pub use link::Link;
+pub use names::{Lookup, Route};
 pub use network::SimListener;
 pub use pipe::SimIo;
 pub use time::Sleep;

@@ -10,6 +10,7 @@ use std::task::{Context, Poll, Waker};
 use crate::executor::Sim;
 use crate::link::Link;
 use crate::lock;
+use crate::names::{Names, host_of};
 use crate::pipe::SimIo;
 
 impl Sim {
@@ -35,6 +36,7 @@ impl Sim {
         let mut listeners = lock(&self.network().listeners);
         assert!(!listeners.contains_key(name), "something listens at {name:?} already");
         listeners.insert(name.to_owned(), listening);
+        lock(&self.network().names).give_address(host_of(name));
         SimListener { name: name.to_owned(), network: Arc::clone(self.network()) }
     }
 
@@ -104,6 +106,7 @@ impl fmt::Debug for SimListener {
 #[derive(Default)]
 pub(crate) struct Network {
     listeners: Mutex<BTreeMap<String, Listening>>,
+    pub(crate) names: Mutex<Names>,
 }
 
 struct Listening {

@@ -6,9 +6,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use sockless_driver::{
-    Accepted, BoxFuture, Connect, Dial, Host, Io, Listen, Runtime, Server, Service,
-};
+use sockless_driver::{Accepted, Connect, Host, Listen, Runtime, Server, Service};
 
 use crate::executor::Sim;
 use crate::link::Link;
@@ -91,6 +89,11 @@ impl Sim {
         Connect::new(url, Arc::new(self.clone()), self.runtime())
     }
 
+    /// Connects over one end of a pipe, for which nobody is dialled; see [`Connect::over`].
+    pub fn connect_over(&self, io: SimIo, url: &str) -> Connect {
+        self.connect(url).over(Box::new(io))
+    }
+
     /// This world as the driver wants it.
     pub fn runtime(&self) -> Arc<dyn Runtime> {
         Arc::new(self.clone())
@@ -106,15 +109,5 @@ impl Listen for SimListener {
     /// A simulated listener has a name and no address.
     fn local_addr(&self) -> Option<SocketAddr> {
         None
-    }
-}
-
-impl Dial for Sim {
-    fn dial(&self, host: &str, port: u16) -> BoxFuture<'static, io::Result<Box<dyn Io>>> {
-        let (sim, name) = (self.clone(), self.name_of(host, port));
-        Box::pin(async move {
-            let io: Box<dyn Io> = Box::new(Self::dial(&sim, &name).await?);
-            Ok(io)
-        })
     }
 }

@@ -44,8 +44,8 @@ pub use sockless::{CloseCode, CloseReason, Closed, Config, Message};
 #[cfg(feature = "rustls")]
 pub use sockless_driver::tls;
 pub use sockless_driver::{
-    Call, Connect, ConnectError, Host, RawSession, Receiver, Sender, Server, Service, Session,
-    ShutdownReport,
+    Call, Connect, ConnectError, Host, Proxy, ProxyRules, RawSession, Receiver, Sender, Server,
+    Service, Session, ShutdownReport,
 };
 pub use stream::Stream;
 
@@ -103,6 +103,16 @@ pub fn connect(url: &str) -> Connect {
     Connect::new(url, Arc::new(Tcp), Arc::new(SmolRuntime))
 }
 
+/// Connects over a stream of the caller's own, such as a Unix socket or one end of a tunnel, for which
+/// nobody is dialled. `url` says whom the request is for. The stream is taken as it is, for `wss:` too:
+/// see [`Connect::over`].
+pub fn connect_over<S>(stream: S, url: &str) -> Connect
+where
+    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
+    connect(url).over(Box::new(Stream::new(stream)))
+}
+
 struct Listener {
     listener: Arc<Async<std::net::TcpListener>>,
     local_addr: SocketAddr,
@@ -132,18 +142,13 @@ fn accept((stream, peer): (std::net::TcpStream, SocketAddr)) -> io::Result<Accep
 struct Tcp;
 
 impl Dial for Tcp {
-    fn dial(&self, host: &str, port: u16) -> BoxFuture<'static, io::Result<Box<dyn Io>>> {
+    fn resolve(&self, host: &str, port: u16) -> BoxFuture<'static, io::Result<Vec<SocketAddr>>> {
         let host = host.to_owned();
-        Box::pin(async move {
-            let mut failure = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
-            for addr in resolve((host, port)).await? {
-                match TcpStream::connect(addr).await {
-                    Ok(stream) => return Ok(tcp(stream)),
-                    Err(error) => failure = error,
-                }
-            }
-            Err(failure)
-        })
+        Box::pin(async move { resolve((host, port)).await })
+    }
+
+    fn connect(&self, addr: SocketAddr) -> BoxFuture<'static, io::Result<Box<dyn Io>>> {
+        Box::pin(async move { Ok(tcp(TcpStream::connect(addr).await?)) })
     }
 }
 

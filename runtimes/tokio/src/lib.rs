@@ -33,15 +33,15 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpListener, TcpStream, ToSocketAddrs};
+use tokio::net::{TcpListener, TcpStream, ToSocketAddrs, lookup_host};
 
 pub use runtime::TokioRuntime;
 pub use sockless::{CloseCode, CloseReason, Closed, Config, Message};
 #[cfg(feature = "rustls")]
 pub use sockless_driver::tls;
 pub use sockless_driver::{
-    Call, Connect, ConnectError, Host, RawSession, Receiver, Sender, Server, Service, Session,
-    ShutdownReport,
+    Call, Connect, ConnectError, Host, Proxy, ProxyRules, RawSession, Receiver, Sender, Server,
+    Service, Session, ShutdownReport,
 };
 pub use stream::Stream;
 
@@ -95,6 +95,16 @@ pub fn connect(url: &str) -> Connect {
     Connect::new(url, Arc::new(Tcp), Arc::new(TokioRuntime))
 }
 
+/// Connects over a stream of the caller's own, such as a Unix socket or one end of a tunnel, for which
+/// nobody is dialled. `url` says whom the request is for. The stream is taken as it is, for `wss:` too:
+/// see [`Connect::over`].
+pub fn connect_over<S>(stream: S, url: &str) -> Connect
+where
+    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
+    connect(url).over(Box::new(Stream::new(stream)))
+}
+
 struct Listener {
     listener: TcpListener,
     local_addr: SocketAddr,
@@ -117,9 +127,13 @@ impl Listen for Listener {
 struct Tcp;
 
 impl Dial for Tcp {
-    fn dial(&self, host: &str, port: u16) -> BoxFuture<'static, io::Result<Box<dyn Io>>> {
+    fn resolve(&self, host: &str, port: u16) -> BoxFuture<'static, io::Result<Vec<SocketAddr>>> {
         let host = host.to_owned();
-        Box::pin(async move { Ok(tcp(TcpStream::connect((host, port)).await?)) })
+        Box::pin(async move { Ok(lookup_host((host, port)).await?.collect()) })
+    }
+
+    fn connect(&self, addr: SocketAddr) -> BoxFuture<'static, io::Result<Box<dyn Io>>> {
+        Box::pin(async move { Ok(tcp(TcpStream::connect(addr).await?)) })
     }
 }
 

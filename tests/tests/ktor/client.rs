@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use http::StatusCode;
-use sockless::handshake::HandshakeError;
 use sockless::{Cause, CloseCode, Closed, Config, Instant, Opcode, Overflow, ProtocolError};
 use sockless_driver::{ConnectError, Session};
 use sockless_routing::{Router, guards, respond, websocket};
@@ -167,7 +166,7 @@ fn authentication() {
 
         let invalid = sim.connect("ws://server/").header("authorization", "Bearer guessed");
         match invalid.await {
-            Err(ConnectError::Handshake(HandshakeError::Rejected(response))) => {
+            Err(ConnectError::Rejected { response, .. }) => {
                 assert_eq!(response.status(), StatusCode::UNAUTHORIZED);
                 assert!(response.headers().contains_key("www-authenticate"));
             }
@@ -273,7 +272,7 @@ fn a_refusal_is_told_with_its_status() {
         sim.spawn(sim.serve("server", Router::new().route("/", page)));
         for (path, status) in [("/", StatusCode::OK), ("/nowhere", StatusCode::NOT_FOUND)] {
             match sim.connect(&format!("ws://server{path}")).await {
-                Err(ConnectError::Handshake(HandshakeError::Rejected(response))) => {
+                Err(ConnectError::Rejected { response, .. }) => {
                     assert_eq!(response.status(), status);
                 }
                 other => panic!("{other:?}"),

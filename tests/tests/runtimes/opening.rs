@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use smol::channel;
 use sockless::{CloseCode, Config};
-use sockless_driver::{ConnectError, Server, Session, ShutdownReport};
+use sockless_driver::{ConnectError, Server, Session, ShutdownReport, Step};
 use sockless_routing::{Router, websocket};
 use sockless_tests::wire::{self, Writer};
 
@@ -54,9 +54,10 @@ pub(crate) async fn a_closed_port_is_told<R: Runtime>() {
     let addr = listener.local_addr().unwrap();
     drop(listener);
     match R::connect(&format!("ws://{addr}/")).await {
-        Err(ConnectError::Dial { host, port, error }) => {
-            assert_eq!((host.as_str(), port), ("127.0.0.1", addr.port()));
-            assert_eq!(error.kind(), std::io::ErrorKind::ConnectionRefused);
+        Err(ConnectError::Dial { peer, attempts }) => {
+            assert_eq!((peer.host(), peer.port()), ("127.0.0.1", addr.port()));
+            assert_eq!((attempts.len(), attempts[0].addr), (1, addr));
+            assert_eq!(attempts[0].error.kind(), std::io::ErrorKind::ConnectionRefused);
         }
         other => panic!("nobody listens, but: {other:?}"),
     }
@@ -67,10 +68,10 @@ pub(crate) async fn a_silent_server_is_given_up<R: Runtime>() {
     let url = format!("ws://{}/", listener.local_addr().unwrap());
     let config = Config::default().opening_timeout(Duration::from_millis(50));
     let result = R::connect(&url).config(config).await;
-    let Err(ConnectError::Timeout { step }) = result else {
+    let Err(ConnectError::Timeout { step, .. }) = result else {
         panic!("nobody answers, but: {result:?}");
     };
-    assert_eq!(step, "waiting for the response");
+    assert_eq!(step, Step::Response);
 }
 
 pub(crate) async fn a_name_is_resolved<R: Runtime>() {
@@ -78,7 +79,7 @@ pub(crate) async fn a_name_is_resolved<R: Runtime>() {
     let url = format!("ws://localhost:{}/", server.addr.port());
     exchange(&mut R::connect(&url).await.expect("the server answers"), "hello").await;
     let nowhere = R::connect("ws://nowhere.invalid/").await;
-    assert!(matches!(nowhere, Err(ConnectError::Dial { .. })), "{nowhere:?}");
+    assert!(matches!(nowhere, Err(ConnectError::Resolve { .. })), "{nowhere:?}");
 }
 
 pub(crate) async fn an_address_in_use_is_told<R: Runtime>() {

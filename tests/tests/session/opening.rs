@@ -7,7 +7,9 @@ use bytes::Bytes;
 use http::{Response, StatusCode};
 use sockless::handshake::HandshakeError;
 use sockless::{Config, Instant};
-use sockless_driver::{Answer, BoxFuture, Call, ConnectError, Connected, Host, Service, Session};
+use sockless_driver::{
+    Answer, BoxFuture, Call, ConnectError, Connected, Host, Service, Session, Step,
+};
 use sockless_routing::{Router, respond, websocket};
 use sockless_sim::{Link, Sim, SimIo};
 use sockless_tests::wire::Writer;
@@ -293,8 +295,8 @@ async fn connect_to(sim: &Sim, answer: &'static str, ends: bool) -> Result<Sessi
 fn a_server_that_says_nothing_is_given_up_at_the_deadline() {
     Sim::check(0..10, |sim| async move {
         let error = connect_to(&sim, "HTTP/1.1 101 Switch", false).await.unwrap_err();
-        let step = "waiting for the response";
-        assert!(matches!(&error, ConnectError::Timeout { step: at } if *at == step), "{error}");
+        let step = Step::Response;
+        assert!(matches!(&error, ConnectError::Timeout { step: at, .. } if *at == step), "{error}");
         assert_eq!(sim.now(), Instant::EPOCH + SECOND * 10);
     });
 }
@@ -307,8 +309,8 @@ fn a_server_that_does_not_read_is_given_up_at_the_deadline() {
         let connecting =
             Connected::over(Box::new(near), request, Arc::default(), sim.runtime()).await;
         let error = connecting.unwrap_err();
-        let step = "sending the request";
-        assert!(matches!(&error, ConnectError::Timeout { step: at } if *at == step), "{error}");
+        let step = Step::Request;
+        assert!(matches!(&error, ConnectError::Timeout { step: at, .. } if *at == step), "{error}");
         assert_eq!(sim.now(), Instant::EPOCH + SECOND * 10);
         drop(far);
     });
@@ -320,8 +322,8 @@ fn a_server_too_far_away_is_given_up_while_dialling() {
         let _listener = sim.listen_over("server", &Link::default().latency(HOUR));
         let config = Config::default().opening_timeout(Duration::from_millis(1500));
         let error = sim.connect("ws://server/").config(config).await.unwrap_err();
-        let step = "dialling";
-        assert!(matches!(&error, ConnectError::Timeout { step: at } if *at == step), "{error}");
+        let step = Step::Connect;
+        assert!(matches!(&error, ConnectError::Timeout { step: at, .. } if *at == step), "{error}");
         assert_eq!(sim.now(), Instant::EPOCH + Duration::from_millis(1500));
     });
 }
@@ -333,7 +335,7 @@ fn answers_that_are_no_handshake_are_errors_that_tell() {
     const NOT_FOUND: &str = "HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n";
     Sim::check(0..10, |sim| async move {
         let error = connect_to(&sim, WRONG_ACCEPT, false).await.unwrap_err();
-        assert!(matches!(error, ConnectError::Handshake(_)), "{error}");
+        assert!(matches!(error, ConnectError::Handshake { .. }), "{error}");
     });
     Sim::check(0..10, |sim| async move {
         let error = connect_to(&sim, NOT_FOUND, false).await.unwrap_err();
@@ -342,13 +344,16 @@ fn answers_that_are_no_handshake_are_errors_that_tell() {
     for eof in ["", "HTTP/1.1 101 Switch"] {
         Sim::check(0..10, |sim| async move {
             let error = connect_to(&sim, eof, true).await.unwrap_err();
-            assert!(matches!(error, ConnectError::Handshake(_)), "{error}");
+            assert!(matches!(error, ConnectError::Handshake { .. }), "{error}");
             assert!(sim.now() < Instant::EPOCH + SECOND * 10);
         });
     }
     Sim::check(0..10, |sim| async move {
         let error = connect_to(&sim, "\x16\x03\x01 no HTTP at all\r\n\r\n", false).await;
-        assert!(matches!(error, Err(ConnectError::Handshake(HandshakeError::Head(_)))));
+        assert!(matches!(
+            error,
+            Err(ConnectError::Handshake { error: HandshakeError::Head(_), .. })
+        ));
     });
 }
 

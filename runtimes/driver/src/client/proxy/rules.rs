@@ -1,0 +1,264 @@
+//! Which proxy a connection goes through: [`ProxyRules`], as the environment states them.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use super::{Proxy, ProxyUrlError};
+
+/// Which connections go through which proxy.
+///
+/// Made of one [`Proxy`], it sends all of them there. Made of the usual variables, in lower case or
+/// else in upper case:
+///
+/// | variable | what it holds |
+/// |---|---|
+/// | `http_proxy` | the proxy for `ws:` URLs |
+/// | `https_proxy` | the proxy for `wss:` URLs |
+/// | `all_proxy` | the proxy for those that have no other |
+/// | `no_proxy` | the servers that are reached without one: see [`except`](Self::except) |
+///
+/// `HTTP_PROXY` in upper case does not count where `REQUEST_METHOD` is set: in a CGI program it is a
+/// header of the request (CVE-2016-5385).
+///
+/// ```
+/// use std::collections::BTreeMap;
+/// use sockless_driver::ProxyRules;
+///
+/// let vars = [("https_proxy", "http://proxy:3128"), ("no_proxy", "localhost,.internal")];
+/// let vars = BTreeMap::from(vars.map(|(name, value)| (name.to_owned(), value.to_owned())));
+/// let rules = ProxyRules::from_vars(&vars)?;
+/// assert!(rules.choose(true, "example.com", 443).is_some());
+/// assert!(rules.choose(true, "db.internal", 443).is_none());
+/// assert!(rules.choose(false, "example.com", 80).is_none());
+/// # Ok::<(), sockless_driver::ProxyUrlError>(())
+/// ```
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ProxyRules {
+    ws: Option<Proxy>,
+    wss: Option<Proxy>,
+    exceptions: Vec<Exception>,
+}
+
+impl ProxyRules {
+    /// The rules that these variables state.
+    ///
+    /// # Errors
+    ///
+    /// When a variable holds no proxy's URL; the error names it.
+    pub fn from_vars(vars: &BTreeMap<String, String>) -> Result<Self, ProxyUrlError> {
+        let in_cgi = vars.contains_key("REQUEST_METHOD");
+        let get = |name: &str| {
+            let upper = name.to_ascii_uppercase();
+            let names = [Some(name.to_owned()), (!in_cgi || name != "http_proxy").then_some(upper)];
+            names.into_iter().flatten().find_map(|name| {
+                let value = vars.get(&name).filter(|value| !value.trim().is_empty())?;
+                Some((name, value.trim()))
+            })
+        };
+        let proxy = |name| match get(name) {
+            Some((name, url)) => {
+                Proxy::new(url).map(Some).map_err(|error| error.in_variable(&name))
+            }
+            None => Ok(None),
+        };
+        let all = proxy("all_proxy")?;
+        let (ws, wss) = (proxy("http_proxy")?, proxy("https_proxy")?);
+        let rules = Self { ws: ws.or_else(|| all.clone()), wss: wss.or(all), exceptions: vec![] };
+        Ok(rules.except(get("no_proxy").map_or("", |(_, list)| list)))
+    }
+
+    /// The rules that the environment of this process states.
+    ///
+    /// # Errors
+    ///
+    /// When a variable holds no proxy's URL; the error names it.
+    pub fn from_env() -> Result<Self, ProxyUrlError> {
+        let text = |(name, value): (std::ffi::OsString, std::ffi::OsString)| {
+            Some((name.into_string().ok()?, value.into_string().ok()?))
+        };
+        Self::from_vars(&std::env::vars_os().filter_map(text).collect())
+    }
+
+    /// Adds servers that are reached without a proxy, separated by commas: a name such as
+    /// `example.com` or `.example.com`, with all names below it; an address such as `10.1.2.3`, a
+    /// network such as `10.0.0.0/8`; each with a port behind a colon if only that one is meant; or
+    /// `*`, all. A name is not looked up to compare its address. Other entries mean nothing.
+    #[must_use]
+    pub fn except(mut self, servers: &str) -> Self {
+        self.exceptions.extend(servers.split(',').filter_map(Exception::parse));
+        self
+    }
+
+    /// The proxy on the way to a server, `host` without brackets; `None` when it is reached without.
+    pub fn choose(&self, secure: bool, host: &str, port: u16) -> Option<&Proxy> {
+        let proxy = if secure { self.wss.as_ref() } else { self.ws.as_ref() };
+        proxy.filter(|_| !self.exceptions.iter().any(|exception| exception.matches(host, port)))
+    }
+}
+
+/// All connections go through one proxy.
+impl From<Proxy> for ProxyRules {
+    fn from(proxy: Proxy) -> Self {
+        Self { ws: Some(proxy.clone()), wss: Some(proxy), exceptions: Vec::new() }
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Exception {
+    servers: Servers,
+    port: Option<u16>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Servers {
+    All,
+    /// This name and those below it.
+    Domain(String),
+    /// The addresses that have as many bits in common with this one.
+    Network(IpAddr, u32),
+}
+
+impl Exception {
+    fn parse(entry: &str) -> Option<Self> {
+        let entry = entry.trim().to_ascii_lowercase();
+        if let Some(network) = network(&entry) {
+            return Some(Self { servers: network, port: None });
+        }
+        let (host, port) = match entry.rsplit_once(':') {
+            Some((host, port)) => (host, Some(port.parse().ok()?)),
+            None => (entry.as_str(), None),
+        };
+        let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+        let servers = match network(bare) {
+            Some(network) => network,
+            None if host == "*" => Servers::All,
+            None => {
+                let domain = host.strip_prefix('*').unwrap_or(host);
+                let domain = domain.trim_matches('.');
+                Servers::Domain((!domain.is_empty()).then(|| domain.to_owned())?)
+            }
+        };
+        Some(Self { servers, port })
+    }
+
+    fn matches(&self, host: &str, port: u16) -> bool {
+        if self.port.is_some_and(|only| only != port) {
+            return false;
+        }
+        match &self.servers {
+            Servers::All => true,
+            Servers::Domain(domain) => {
+                let host = host.trim_end_matches('.').to_ascii_lowercase();
+                let below = host.strip_suffix(domain.as_str());
+                below.is_some_and(|below| below.is_empty() || below.ends_with('.'))
+            }
+            Servers::Network(network, bits) => host
+                .parse::<IpAddr>()
+                .is_ok_and(|ip| common_bits(ip.to_canonical(), *network) >= Some(*bits)),
+        }
+    }
+}
+
+/// An address, or a network in the notation of RFC 4632.
+fn network(entry: &str) -> Option<Servers> {
+    let (ip, bits) = match entry.split_once('/') {
+        Some((ip, bits)) => (ip, Some(bits.parse().ok()?)),
+        None => (entry, None),
+    };
+    let ip: IpAddr = ip.parse().ok()?;
+    let all = if ip.is_ipv4() { 32 } else { 128 };
+    let bits = bits.unwrap_or(all);
+    (bits <= all).then_some(Servers::Network(ip, bits))
+}
+
+/// How many bits two addresses have in common at their beginning; `None` for two of different families.
+fn common_bits(one: IpAddr, other: IpAddr) -> Option<u32> {
+    match (one, other) {
+        (IpAddr::V4(one), IpAddr::V4(other)) => {
+            Some((one.to_bits() ^ other.to_bits()).leading_zeros())
+        }
+        (IpAddr::V6(one), IpAddr::V6(other)) => {
+            Some((one.to_bits() ^ other.to_bits()).leading_zeros())
+        }
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rules(vars: &[(&str, &str)]) -> Result<ProxyRules, ProxyUrlError> {
+        let vars = vars.iter().map(|(name, value)| (name.to_string(), value.to_string()));
+        ProxyRules::from_vars(&vars.collect())
+    }
+
+    fn chosen(vars: &[(&str, &str)], secure: bool) -> Option<String> {
+        let rules = rules(vars).unwrap();
+        rules.choose(secure, "example.com", 80).map(ToString::to_string)
+    }
+
+    #[test]
+    fn each_scheme_has_its_variable() {
+        let vars = [("HTTP_PROXY", "one:1"), ("https_proxy", "two:2"), ("ALL_PROXY", "three:3")];
+        assert_eq!(chosen(&vars, false).unwrap(), "http://one:1");
+        assert_eq!(chosen(&vars, true).unwrap(), "http://two:2");
+        assert_eq!(chosen(&vars[1..], false).unwrap(), "http://three:3");
+        assert_eq!(chosen(&vars[..1], true), None);
+        let both = [("http_proxy", "lower:1"), ("HTTP_PROXY", "upper:2")];
+        assert_eq!(chosen(&both, false).unwrap(), "http://lower:1");
+        let empty = [("http_proxy", " "), ("HTTP_PROXY", "upper:2")];
+        assert_eq!(chosen(&empty, false).unwrap(), "http://upper:2");
+    }
+
+    #[test]
+    fn a_header_of_a_cgi_request_is_no_setting() {
+        let cgi = ("REQUEST_METHOD", "GET");
+        assert_eq!(chosen(&[cgi, ("HTTP_PROXY", "evil:1")], false), None);
+        assert!(chosen(&[cgi, ("http_proxy", "ours:1")], false).is_some());
+        assert!(chosen(&[cgi, ("HTTPS_PROXY", "ours:1")], true).is_some());
+    }
+
+    #[test]
+    fn a_variable_that_holds_no_url_is_named() {
+        let error = rules(&[("ALL_PROXY", "ftp://user:secret@x")]).unwrap_err();
+        assert_eq!(error.variable(), Some("ALL_PROXY"));
+        assert!(!format!("{error} {error:?}").contains("secret"), "{error}");
+    }
+
+    #[test]
+    fn exceptions_are_names_addresses_and_networks() {
+        for (list, host, port, excepted) in [
+            ("example.com", "example.com", 80, true),
+            ("example.com", "EXAMPLE.com.", 80, true),
+            ("example.com", "a.b.example.com", 80, true),
+            ("example.com", "notexample.com", 80, false),
+            (".example.com", "example.com", 80, true),
+            ("*.example.com", "a.example.com", 80, true),
+            ("other, example.com:8080", "example.com", 8080, true),
+            ("example.com:8080", "example.com", 80, false),
+            ("*", "anything", 1, true),
+            ("10.0.0.0/8", "10.255.0.1", 80, true),
+            ("10.0.0.0/8", "11.0.0.1", 80, false),
+            ("0.0.0.0/0", "11.0.0.1", 80, true),
+            ("0.0.0.0/0", "::1", 80, false),
+            ("10.1.2.3", "10.1.2.3", 80, true),
+            ("10.1.2.3:81", "10.1.2.3", 80, false),
+            ("::1", "::1", 80, true),
+            ("[::1]:81", "::1", 81, true),
+            ("[::1]:81", "::1", 80, false),
+            ("2001:db8::/32", "2001:db8:1::2", 80, true),
+            ("127.0.0.1", "::ffff:127.0.0.1", 80, true),
+            ("10.0.0.0/33", "10.0.0.0", 80, false),
+            ("", "example.com", 80, false),
+            (",,.,example.com:x", "example.com", 80, false),
+        ] {
+            let rules = ProxyRules::from(Proxy::new("proxy").unwrap()).except(list);
+            assert_eq!(
+                rules.choose(false, host, port).is_none(),
+                excepted,
+                "{list}: {host}:{port}"
+            );
+        }
+    }
+}

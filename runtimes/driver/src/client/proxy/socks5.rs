@@ -1,0 +1,277 @@
+//! SOCKS 5 (RFC 1928), with a user's name and password (RFC 1929): [`Socks5`].
+//!
+//! What a proxy may say is bounded by the protocol: no answer is longer than 262 bytes.
+
+use std::net::IpAddr;
+
+use bytes::{Buf, BufMut, BytesMut};
+
+use super::ProxyError;
+use crate::client::target::Credentials;
+
+const VERSION: u8 = 5;
+const NO_AUTHENTICATION: u8 = 0;
+const USER_AND_PASSWORD: u8 = 2;
+const NO_ACCEPTABLE_METHOD: u8 = 0xFF;
+const CONNECT: u8 = 1;
+const IPV4: u8 = 1;
+const NAME: u8 = 3;
+const IPV6: u8 = 4;
+
+/// Where a proxy is asked to connect to.
+pub(super) enum Address {
+    Ip(IpAddr),
+    /// Of 1 to 255 bytes.
+    Name(String),
+}
+
+impl Address {
+    pub(super) fn name(name: &str) -> Result<Self, ProxyError> {
+        match name.len() {
+            1..=255 => Ok(Self::Name(name.to_owned())),
+            _ => Err(ProxyError::HostTooLong),
+        }
+    }
+}
+
+/// A request to a proxy for a way to a server, and its answers.
+pub(crate) struct Socks5 {
+    pub(super) outbound: BytesMut,
+    awaited: Awaited,
+    /// The message of RFC 1929 §2, where there are credentials.
+    authentication: Option<BytesMut>,
+    /// The message of RFC 1928 §4.
+    request: BytesMut,
+}
+
+enum Awaited {
+    Method,
+    Authentication,
+    Reply,
+}
+
+impl Socks5 {
+    pub(super) fn new(address: &Address, port: u16, credentials: Option<&Credentials>) -> Self {
+        let mut outbound = BytesMut::new();
+        match credentials {
+            None => outbound.put_slice(&[VERSION, 1, NO_AUTHENTICATION]),
+            Some(_) => outbound.put_slice(&[VERSION, 2, NO_AUTHENTICATION, USER_AND_PASSWORD]),
+        }
+        let mut request = BytesMut::from(&[VERSION, CONNECT, 0][..]);
+        match address {
+            Address::Ip(IpAddr::V4(ip)) => {
+                request.put_u8(IPV4);
+                request.put_slice(&ip.octets());
+            }
+            Address::Ip(IpAddr::V6(ip)) => {
+                request.put_u8(IPV6);
+                request.put_slice(&ip.octets());
+            }
+            Address::Name(name) => {
+                request.put_u8(NAME);
+                put_short(&mut request, name.as_bytes());
+            }
+        }
+        request.put_u16(port);
+        let authentication = credentials.map(|Credentials { user, password }| {
+            let mut message = BytesMut::from(&[1][..]);
+            put_short(&mut message, user);
+            put_short(&mut message, password);
+            message
+        });
+        Self { outbound, awaited: Awaited::Method, authentication, request }
+    }
+
+    pub(super) fn poll(&mut self, inbound: &mut BytesMut) -> Option<Result<(), ProxyError>> {
+        loop {
+            let step = match self.awaited {
+                Awaited::Method => self.method(inbound)?,
+                Awaited::Authentication => self.authenticated(inbound)?,
+                Awaited::Reply => return reply(inbound),
+            };
+            if let Err(error) = step {
+                return Some(Err(error));
+            }
+        }
+    }
+
+    /// RFC 1928 §3: which of our methods the proxy chose.
+    fn method(&mut self, inbound: &mut BytesMut) -> Option<Result<(), ProxyError>> {
+        if let Err(error) = check_version(inbound, VERSION, "it does not speak SOCKS 5") {
+            return Some(Err(error));
+        }
+        let [_, method] = take(inbound)?;
+        Some(match (method, self.authentication.take()) {
+            (NO_AUTHENTICATION, _) => {
+                self.ask();
+                Ok(())
+            }
+            (USER_AND_PASSWORD, Some(message)) => {
+                self.outbound.unsplit(message);
+                self.awaited = Awaited::Authentication;
+                Ok(())
+            }
+            (NO_ACCEPTABLE_METHOD, None) => Err(ProxyError::AuthenticationRequired),
+            (NO_ACCEPTABLE_METHOD, Some(_)) => Err(ProxyError::CredentialsRefused),
+            _ => Err(ProxyError::Invalid("it chose a method that was not offered (RFC 1928 3)")),
+        })
+    }
+
+    /// RFC 1929 §2: whether the proxy takes the credentials.
+    fn authenticated(&mut self, inbound: &mut BytesMut) -> Option<Result<(), ProxyError>> {
+        let why = "its answer to the name and the password has another version (RFC 1929 2)";
+        if let Err(error) = check_version(inbound, 1, why) {
+            return Some(Err(error));
+        }
+        let [_, status] = take(inbound)?;
+        Some(match status {
+            0 => {
+                self.ask();
+                Ok(())
+            }
+            _ => Err(ProxyError::CredentialsRefused),
+        })
+    }
+
+    fn ask(&mut self) {
+        let request = self.request.split();
+        self.outbound.unsplit(request);
+        self.awaited = Awaited::Reply;
+    }
+}
+
+/// RFC 1928 §6: whether the way is open. The address from which the proxy goes on is of no use.
+fn reply(inbound: &mut BytesMut) -> Option<Result<(), ProxyError>> {
+    if let Err(error) = check_version(inbound, VERSION, "its reply has another version") {
+        return Some(Err(error));
+    }
+    let code = *inbound.get(1)?;
+    if code != 0 {
+        return Some(Err(ProxyError::SocksRefused(code)));
+    }
+    let address_len = match *inbound.get(3)? {
+        IPV4 => 4,
+        IPV6 => 16,
+        NAME => 1 + usize::from(*inbound.get(4)?),
+        _ => return Some(Err(ProxyError::Invalid("its reply has an unknown kind of address"))),
+    };
+    let len = 4 + address_len + 2;
+    (inbound.len() >= len).then(|| {
+        inbound.advance(len);
+        Ok(())
+    })
+}
+
+/// Judges the first byte as soon as it is there.
+fn check_version(inbound: &[u8], version: u8, why: &'static str) -> Result<(), ProxyError> {
+    match inbound.first() {
+        Some(first) if *first != version => Err(ProxyError::Invalid(why)),
+        _ => Ok(()),
+    }
+}
+
+fn take(inbound: &mut BytesMut) -> Option<[u8; 2]> {
+    if inbound.len() < 2 {
+        return None;
+    }
+    Some([inbound.get_u8(), inbound.get_u8()])
+}
+
+/// Writes up to 255 bytes with their number before them, which whoever calls has seen to.
+fn put_short(message: &mut BytesMut, bytes: &[u8]) {
+    message.put_u8(bytes.len() as u8);
+    message.put_slice(bytes);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Plays a proxy that says `bytes` one by one, and gives what it heard and what became of it.
+    fn play(
+        address: Address,
+        user: Option<&str>,
+        bytes: &[u8],
+    ) -> (Vec<u8>, Option<Result<(), ProxyError>>) {
+        let credentials = user.map(|user| Credentials::parse(user).unwrap());
+        let mut socks = Socks5::new(&address, 443, credentials.as_ref());
+        let mut inbound = BytesMut::new();
+        let mut heard = socks.outbound.split().to_vec();
+        assert!(socks.poll(&mut inbound).is_none());
+        for (at, &byte) in bytes.iter().enumerate() {
+            inbound.put_u8(byte);
+            let verdict = socks.poll(&mut inbound);
+            heard.extend_from_slice(&socks.outbound.split());
+            if verdict.is_some() {
+                assert_eq!(at + 1, bytes.len(), "the verdict comes with the byte that settles it");
+                return (heard, verdict);
+            }
+        }
+        (heard, None)
+    }
+
+    fn name() -> Address {
+        Address::name("example.com").unwrap()
+    }
+
+    #[test]
+    fn the_way_is_opened_by_name_and_by_address() {
+        let reply = [5, 0, 5, 0, 0, 1, 192, 0, 2, 1, 1, 187];
+        let (heard, verdict) = play(name(), None, &reply);
+        assert_eq!(heard, [&[5, 1, 0, 5, 1, 0, 3, 11][..], b"example.com", &[1, 187]].concat());
+        assert_eq!(verdict, Some(Ok(())));
+
+        let v4 = Address::Ip([192, 0, 2, 7].into());
+        assert_eq!(play(v4, None, &reply).0, [5, 1, 0, 5, 1, 0, 1, 192, 0, 2, 7, 1, 187]);
+        let ip: std::net::Ipv6Addr = "2001:db8::1".parse().unwrap();
+        let (heard, _) = play(Address::Ip(ip.into()), None, &reply);
+        assert_eq!(heard, [&[5, 1, 0, 5, 1, 0, 4][..], &ip.octets(), &[1, 187]].concat());
+
+        let v6_reply = [&[5, 0, 5, 0, 0, 4][..], &[0; 18]].concat();
+        assert_eq!(play(name(), None, &v6_reply).1, Some(Ok(())));
+        let name_reply = [&[5, 0, 5, 0, 0, 3, 255][..], &[b'x'; 255], &[0, 0]].concat();
+        assert_eq!(play(name(), None, &name_reply).1, Some(Ok(())));
+        assert_eq!(play(name(), None, &name_reply[..200]).1, None);
+    }
+
+    #[test]
+    fn credentials_are_sent_only_when_they_are_asked_for() {
+        let reply = [5, 2, 1, 0, 5, 0, 0, 1, 0, 0, 0, 0, 0, 0];
+        let (heard, verdict) = play(name(), Some("ada:p%40w"), &reply);
+        let greeting = [5, 2, 0, 2];
+        let message = [&[1, 3][..], b"ada", &[3], b"p@w"].concat();
+        assert!(heard.starts_with(&[&greeting[..], &message].concat()), "{heard:?}");
+        assert_eq!(verdict, Some(Ok(())));
+
+        let (heard, verdict) = play(name(), Some("ada:p"), &[5, 0, 5, 0, 0, 1, 0, 0, 0, 0, 0, 0]);
+        assert!(!heard.windows(3).any(|window| window == b"ada"));
+        assert_eq!(verdict, Some(Ok(())));
+    }
+
+    #[test]
+    fn each_bad_answer_has_its_error() {
+        let with = Some("ada:p");
+        for (user, bytes, error) in [
+            (None, &[5, 0xFF][..], ProxyError::AuthenticationRequired),
+            (with, &[5, 0xFF], ProxyError::CredentialsRefused),
+            (with, &[5, 2, 1, 1], ProxyError::CredentialsRefused),
+            (None, &[5, 0, 5, 5], ProxyError::SocksRefused(5)),
+            (None, &[5, 0, 5, 99], ProxyError::SocksRefused(99)),
+        ] {
+            assert_eq!(play(name(), user, bytes).1, Some(Err(error)), "{bytes:?}");
+        }
+        for (user, bytes) in [
+            (None, &[4][..]),
+            (None, b"H"),
+            (None, &[5, 2]),
+            (None, &[5, 1]),
+            (with, &[5, 2, 5]),
+            (None, &[5, 0, 4]),
+            (None, &[5, 0, 5, 0, 0, 2]),
+        ] {
+            let verdict = play(name(), user, bytes).1;
+            assert!(matches!(verdict, Some(Err(ProxyError::Invalid(_)))), "{bytes:?}: {verdict:?}");
+        }
+        assert!(matches!(Address::name(&"x".repeat(256)), Err(ProxyError::HostTooLong)));
+    }
+}
