@@ -18,6 +18,11 @@ impl Seed {
     pub const fn new(bytes: [u8; 32]) -> Self {
         Self(bytes)
     }
+
+    /// The bytes, for who draws something else than a connection's keys from them.
+    pub const fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
 }
 
 /// Never shows the bytes: who knows them can predict every masking key.

@@ -6,6 +6,7 @@ mod dial;
 mod error;
 mod eyeballs;
 mod proxy;
+mod reconnect;
 mod redirect;
 mod target;
 
@@ -23,12 +24,15 @@ pub use connected::Connected;
 pub use dial::Dial;
 pub use error::{Attempt, ConnectError, Peer, Step, UrlError};
 pub use proxy::{Proxy, ProxyError, ProxyRules, ProxyUrlError};
+pub use reconnect::{AttemptEnd, GaveUp, Reconnect, ReconnectState, ReconnectWatch};
 pub use redirect::RedirectError;
 
 use crate::exchange::{Exchange, Input};
 use crate::io::{Io, Runtime};
 use crate::service::BoxFuture;
 use crate::session::Session;
+#[cfg(feature = "rustls")]
+use crate::tls::TlsConnector;
 use connected::{Answered, ask};
 use dial::Dialler;
 use redirect::{Redirects, without_secrets};
@@ -73,8 +77,9 @@ use target::Target;
 ///
 /// The name is looked up; its addresses are tried as happy eyeballs do (RFC 8305): families take
 /// turns, the next address begins when the last one has failed or has not answered for 250 ms, and the
-/// first to answer is taken. Through a [`proxy`](Self::proxy) that holds for the proxy's name. Then
-/// the request goes out, and the answer comes back. All of it, redirects included, shares the one
+/// first to answer is taken. With a [`proxy`](Self::proxy) that holds for the proxy's name, and the
+/// proxy is asked for a way to the server. For `wss:` the TLS handshake follows, which needs the feature
+/// `tls`. Then the request goes out, and the answer comes back. All of it, redirects included, shares the one
 /// deadline of [`Config::opening_timeout`].
 ///
 /// # The request
@@ -92,6 +97,8 @@ pub struct Connect {
     proxies: Result<ProxyRules, ProxyUrlError>,
     redirects: u32,
     transport: Option<Box<dyn Io>>,
+    #[cfg(feature = "rustls")]
+    tls: Tls,
 }
 
 impl Connect {
@@ -106,6 +113,8 @@ impl Connect {
             proxies: Ok(ProxyRules::default()),
             redirects: 0,
             transport: None,
+            #[cfg(feature = "rustls")]
+            tls: Tls::default(),
         }
     }
 
@@ -186,6 +195,16 @@ impl Connect {
         self
     }
 
+    /// Makes the TLS connection that a `wss:` URL wants by `connector`. Default: one that trusts whom
+    /// the operating system trusts, with the feature `platform-verifier`, or else whom Mozilla trusts,
+    /// with `webpki-roots`; with neither, `wss:` fails as
+    /// [`TlsUnavailable`](ConnectError::TlsUnavailable).
+    #[cfg(feature = "rustls")]
+    pub fn tls(mut self, connector: TlsConnector) -> Self {
+        self.tls = Tls(Some(connector));
+        self
+    }
+
     /// Takes all steps to an open connection, within [`Config::opening_timeout`] altogether.
     ///
     /// Cancel-safe: dropping the future drops the transport.
@@ -205,7 +224,13 @@ impl Connect {
         loop {
             let (transport, peer) = match own.take() {
                 Some(transport) => (transport, Peer::new(&target, None)),
-                None => reach(&dialler, &target, &proxies).await?,
+                None => {
+                    #[cfg(feature = "rustls")]
+                    let reached = reach(&dialler, &target, &proxies, &self.tls);
+                    #[cfg(not(feature = "rustls"))]
+                    let reached = reach(&dialler, &target, &proxies);
+                    reached.await?
+                }
             };
             let exchange = Exchange::new(transport, dialler.runtime.clone(), deadline);
             let request = request(&target, &headers);
@@ -270,9 +295,13 @@ async fn reach(
     dialler: &Dialler,
     target: &Target,
     proxies: &ProxyRules,
+    #[cfg(feature = "rustls")] tls: &Tls,
 ) -> Result<(Box<dyn Io>, Peer), ConnectError> {
     let proxy = proxies.choose(target.secure, &target.host, target.port);
     let mut peer = Peer::new(target, proxy.map(ToString::to_string));
+    #[cfg(feature = "rustls")]
+    let tls = if target.secure { Some(tls.get(&peer)?) } else { None };
+    #[cfg(not(feature = "rustls"))]
     if target.secure {
         return Err(ConnectError::TlsUnavailable { peer });
     }
@@ -283,7 +312,39 @@ async fn reach(
             dialler.connect(addrs, &mut peer).await?
         }
     };
+    #[cfg(feature = "rustls")]
+    let transport = match tls {
+        None => transport,
+        Some(tls) => match dialler.within(tls.connect(&target.host, transport)).await {
+            Some(Ok(transport)) => transport,
+            Some(Err(error)) => return Err(ConnectError::Tls { peer, error }),
+            None => return Err(dialler.timed_out(&peer, Step::Tls, Vec::new())),
+        },
+    };
     Ok((transport, peer))
+}
+
+/// The TLS of a connection to be.
+#[cfg(feature = "rustls")]
+#[derive(Default)]
+struct Tls(Option<TlsConnector>);
+
+#[cfg(feature = "rustls")]
+impl Tls {
+    /// The connector that was given, or else one that trusts as the features of this build have it.
+    fn get(&self, peer: &Peer) -> Result<TlsConnector, ConnectError> {
+        if let Some(connector) = &self.0 {
+            return Ok(connector.clone());
+        }
+        #[cfg(feature = "platform-verifier")]
+        let made = TlsConnector::platform();
+        #[cfg(all(feature = "webpki-roots", not(feature = "platform-verifier")))]
+        let made = TlsConnector::webpki_roots();
+        #[cfg(any(feature = "platform-verifier", feature = "webpki-roots"))]
+        return made.map_err(|error| ConnectError::Tls { peer: peer.clone(), error });
+        #[cfg(not(any(feature = "platform-verifier", feature = "webpki-roots")))]
+        Err(ConnectError::TlsUnavailable { peer: peer.clone() })
+    }
 }
 
 /// Opens a way to `target` through `proxy`. Where the proxy wants an address and there are several,

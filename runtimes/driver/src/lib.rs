@@ -7,7 +7,7 @@
 //! * [`Session`], with its halves [`Sender`] and [`Receiver`], and [`RawSession`] are what handlers
 //!   work with; [`Call`] is the request behind them.
 //! * [`Service`] is what answers requests; a router is one. [`Server`] and [`Host`] serve it.
-//! * [`Connect`] dials.
+//! * [`Connect`] dials, and [`Reconnect`] dials again.
 //!
 //! # Features
 //!
@@ -40,8 +40,9 @@ mod typed;
 
 pub use call::{Authority, Call, Forwarded, Held, ParamError};
 pub use client::{
-    Attempt, Connect, ConnectError, Connected, Dial, Peer, Proxy, ProxyError, ProxyRules,
-    ProxyUrlError, RedirectError, Step, UrlError,
+    Attempt, AttemptEnd, Connect, ConnectError, Connected, Dial, GaveUp, Peer, Proxy, ProxyError,
+    ProxyRules, ProxyUrlError, Reconnect, ReconnectState, ReconnectWatch, RedirectError, Step,
+    UrlError,
 };
 pub use host::{Host, ShutdownReport};
 pub use io::{Clock, Io, Runtime, Spawn, Timer, TlsInfo};

@@ -15,6 +15,7 @@ use sockless::{CloseCode, CloseReason, Closed, Config, Message, Outgoing, Overfl
 use crate::call::Call;
 use crate::joined::Joined;
 use crate::machine::{Item, Machine};
+use crate::service::BoxFuture;
 use crate::shared::{Shared, Slot, Wait};
 
 /// A WebSocket session: whole messages in both directions.
@@ -276,6 +277,15 @@ impl Sender {
     pub async fn closed(&self) -> Closed {
         let mut waiting = Waiting::new(&self.shared);
         poll_fn(|cx| self.shared.poll_closed(&mut waiting.slot, cx)).await
+    }
+
+    /// How the session ends, for somebody who does not keep it open.
+    pub(crate) fn end(&self) -> BoxFuture<'static, Closed> {
+        let shared = self.shared.clone();
+        Box::pin(async move {
+            let mut waiting = Waiting::new(&shared);
+            poll_fn(|cx| shared.poll_closed(&mut waiting.slot, cx)).await
+        })
     }
 
     /// Drops the transport now, without a closing handshake; what was sent may be lost.

@@ -40,8 +40,8 @@ pub use sockless::{CloseCode, CloseReason, Closed, Config, Message};
 #[cfg(feature = "rustls")]
 pub use sockless_driver::tls;
 pub use sockless_driver::{
-    Call, Connect, ConnectError, Host, Proxy, ProxyRules, RawSession, Receiver, Sender, Server,
-    Service, Session, ShutdownReport,
+    Call, Connect, ConnectError, Host, Proxy, ProxyRules, RawSession, Receiver, Reconnect, Sender,
+    Server, Service, Session, ShutdownReport,
 };
 pub use stream::Stream;
 

@@ -12,6 +12,8 @@ use sockless::handshake::{HandshakeError, RequestError};
 use super::proxy::{ProxyError, ProxyUrlError};
 use super::redirect::RedirectError;
 use super::target::{Target, host_and_port};
+#[cfg(feature = "rustls")]
+use crate::tls::TlsError;
 
 /// Why there is no connection: which step failed, with whom, and why.
 ///
@@ -83,7 +85,16 @@ pub enum ConnectError {
         /// The addresses that had been tried without success by then.
         attempts: Vec<Attempt>,
     },
-    /// The URL is `wss:`, and there is no TLS in this build: the feature `tls` is off.
+    /// There is no TLS connection with the server.
+    #[cfg(feature = "rustls")]
+    Tls {
+        /// Who was to be reached.
+        peer: Peer,
+        /// Why there is none.
+        error: TlsError,
+    },
+    /// The URL is `wss:`, and this build has no TLS, the feature `tls` being off, or TLS that trusts
+    /// nobody, the features `platform-verifier` and `webpki-roots` being off and no connector given.
     TlsUnavailable {
         /// Who was to be reached.
         peer: Peer,
@@ -116,6 +127,8 @@ impl ConnectError {
             }
             Self::Proxy { error, .. } => error.is_transient(),
             Self::Rejected { response, .. } => is_transient(response.status()),
+            #[cfg(feature = "rustls")]
+            Self::Tls { error, .. } => matches!(error, TlsError::Cut | TlsError::Transport(_)),
             Self::ProxyUrl(_)
             | Self::Redirect { .. }
             | Self::Request(_)
@@ -137,6 +150,8 @@ impl ConnectError {
             | Self::Timeout { peer, .. }
             | Self::TlsUnavailable { peer }
             | Self::Transport { peer, .. } => Some(peer),
+            #[cfg(feature = "rustls")]
+            Self::Tls { peer, .. } => Some(peer),
             Self::ProxyUrl(_)
             | Self::Request(_)
             | Self::RequestInvalid(_)
@@ -175,8 +190,15 @@ impl fmt::Display for ConnectError {
                 write!(f, "opening_timeout = {timeout:?} passed while {step} {peer}")?;
                 write_attempts(f, attempts)
             }
+            #[cfg(feature = "rustls")]
+            Self::Tls { peer, error } => write!(f, "no TLS with {peer}: {error}"),
             Self::TlsUnavailable { peer } => {
-                write!(f, "{peer} wants wss, for which the feature `tls` must be on")
+                let missing = if cfg!(feature = "rustls") {
+                    "Connect::tls, or the feature `platform-verifier` or `webpki-roots`"
+                } else {
+                    "the feature `tls`"
+                };
+                write!(f, "no TLS with {peer}: wss needs {missing}")
             }
             Self::Transport { peer, step, error } => {
                 write!(f, "the transport failed while {step} {peer}: {error}")
@@ -209,6 +231,8 @@ impl std::error::Error for ConnectError {
             Self::Request(error) => Some(error),
             Self::RequestInvalid(error) => Some(error),
             Self::UrlInvalid(error) => Some(error),
+            #[cfg(feature = "rustls")]
+            Self::Tls { error, .. } => Some(error),
             Self::Rejected { .. } | Self::Timeout { .. } | Self::TlsUnavailable { .. } => None,
         }
     }
