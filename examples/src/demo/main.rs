@@ -1,4 +1,5 @@
-//! The demo server: a page that chats and echoes, at http://127.0.0.1:8080.
+//! The demo server: a page that chats and echoes, at http://127.0.0.1:8080 or, with a certificate,
+//! at https.
 
 mod chat;
 mod routes;
@@ -6,11 +7,13 @@ mod routes;
 mod tests;
 
 use std::io::{self, Write};
+use std::path::{Path, PathBuf};
 
 use async_signal::{Signal, Signals};
 use clap::{Parser, ValueEnum};
 use smol::stream::StreamExt;
 use sockless_driver::Server;
+use sockless_driver::tls::{TlsAcceptor, TlsError};
 
 /// A server that chats and echoes over WebSockets.
 #[derive(Debug, Parser)]
@@ -23,6 +26,14 @@ struct Options {
     /// The runtime to serve on.
     #[arg(long, value_enum, default_value_t = RuntimeName::Tokio)]
     runtime: RuntimeName,
+
+    /// Serves https and wss, with the certificate chain in FILE (PEM); `kill -HUP` reads it again.
+    #[arg(long, value_name = "FILE", requires = "tls_key")]
+    tls_cert: Option<PathBuf>,
+
+    /// The private key of the certificate, in FILE (PEM).
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    tls_key: Option<PathBuf>,
 
     /// Logs what peers do wrong, and how sessions end.
     #[arg(long, short)]
@@ -41,29 +52,38 @@ fn main() -> io::Result<()> {
     let level = if options.verbose { tracing::Level::DEBUG } else { tracing::Level::WARN };
     tracing_subscriber::fmt().with_max_level(level).with_writer(io::stderr).init();
     match options.runtime {
-        RuntimeName::AsyncStd => async_std::task::block_on(serve_on_async_std(&options.listen)),
-        RuntimeName::Smol => smol::block_on(serve_on_smol(&options.listen)),
-        RuntimeName::Tokio => serve_on_tokio(&options.listen),
+        RuntimeName::AsyncStd => async_std::task::block_on(serve_on_async_std(&options)),
+        RuntimeName::Smol => smol::block_on(serve_on_smol(&options)),
+        RuntimeName::Tokio => serve_on_tokio(&options),
     }
 }
 
-async fn serve_on_async_std(listen: &str) -> io::Result<()> {
-    serve(sockless_async_std::bind(listen).await?, next_interrupt()).await
+async fn serve_on_async_std(options: &Options) -> io::Result<()> {
+    serve(sockless_async_std::bind(&options.listen).await?, options, next_interrupt()).await
 }
 
-async fn serve_on_smol(listen: &str) -> io::Result<()> {
-    serve(sockless_smol::bind(listen).await?, next_interrupt()).await
+async fn serve_on_smol(options: &Options) -> io::Result<()> {
+    serve(sockless_smol::bind(&options.listen).await?, options, next_interrupt()).await
 }
 
 #[tokio::main]
-async fn serve_on_tokio(listen: &str) -> io::Result<()> {
-    serve(sockless_tokio::bind(listen).await?, tokio::signal::ctrl_c()).await
+async fn serve_on_tokio(options: &Options) -> io::Result<()> {
+    serve(sockless_tokio::bind(&options.listen).await?, options, tokio::signal::ctrl_c()).await
 }
 
 /// Serves until Ctrl-C.
-async fn serve(server: Server, ctrl_c: impl Future<Output = io::Result<()>>) -> io::Result<()> {
+async fn serve(
+    mut server: Server,
+    options: &Options,
+    ctrl_c: impl Future<Output = io::Result<()>>,
+) -> io::Result<()> {
+    let certificate = options.certificate().map_err(io::Error::other)?;
+    let scheme = if certificate.is_some() { "https" } else { "http" };
+    if let Some(certificate) = &certificate {
+        server = server.tls(certificate.acceptor.clone());
+    }
     if let Some(addr) = server.local_addr() {
-        announce(&format!("listening on http://{addr}"))?;
+        announce(&format!("listening on {scheme}://{addr}"))?;
     }
     let shutdown = async {
         if let Err(error) = ctrl_c.await {
@@ -71,11 +91,56 @@ async fn serve(server: Server, ctrl_c: impl Future<Output = io::Result<()>>) -> 
             std::future::pending::<()>().await;
         }
     };
+    let reloading = async {
+        if let Some(certificate) = certificate {
+            certificate.reload_on_hangup().await;
+        }
+        std::future::pending::<()>().await;
+    };
+    let shutdown = smol::future::or(shutdown, reloading);
     let report = server.serve_until(routes::router(), shutdown).await;
     announce(&format!(
         "shut down: {} connections ended, {} were terminated",
         report.drained, report.terminated
     ))
+}
+
+/// What the server shows to those who come by TLS, and where it was read.
+struct Certificate<'a> {
+    acceptor: TlsAcceptor,
+    chain: &'a Path,
+    key: &'a Path,
+}
+
+impl Options {
+    fn certificate(&self) -> Result<Option<Certificate<'_>>, TlsError> {
+        let (Some(chain), Some(key)) = (&self.tls_cert, &self.tls_key) else { return Ok(None) };
+        let acceptor = TlsAcceptor::from_pem_files(chain, key)?;
+        Ok(Some(Certificate { acceptor, chain, key }))
+    }
+}
+
+impl Certificate<'_> {
+    /// Reads the files again each time that the program is told to by SIGHUP: connections that are
+    /// there keep their certificate, new ones get the new.
+    #[cfg(unix)]
+    async fn reload_on_hangup(&self) {
+        let mut hangups = match Signals::new([Signal::Hup]) {
+            Ok(hangups) => hangups,
+            Err(error) => return tracing::error!(%error, "SIGHUP cannot be waited for"),
+        };
+        while let Some(Ok(_)) = hangups.next().await {
+            match self.acceptor.reload_pem_files(self.chain, self.key) {
+                Ok(()) => tracing::warn!("the certificate was read again"),
+                Err(error) => tracing::error!(%error, "the certificate stays the old one"),
+            }
+        }
+    }
+
+    #[cfg(not(unix))]
+    async fn reload_on_hangup(&self) {
+        let Self { chain: _, key: _, .. } = self;
+    }
 }
 
 /// Ctrl-C for runtimes that have no signals of their own.
