@@ -1,13 +1,19 @@
 //! What is over leaves nothing behind: no task, no memory. One test, since it counts for the whole
 //! process.
 
+#[path = "certificates/mod.rs"]
+mod certificates;
+
 use std::alloc::System;
 
 use sockless::Closed;
-use sockless_driver::Session;
+use sockless_driver::tls::{TlsAcceptor, TlsConnector};
+use sockless_driver::{Host, Session};
 use sockless_routing::{Router, websocket};
 use sockless_sim::{App, Sim};
 use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
+
+use certificates::{Authority, Identity};
 
 #[global_allocator]
 static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
@@ -19,18 +25,58 @@ fn ten_thousand_upgrades_leave_no_task_and_no_memory() {
     sim.run(async {
         let app = sim.host(Router::new().route("/echo", websocket(echo)));
         // What is allocated once, such as the buffers that the thread lends, is there by then.
+        let secured = Secured::new(&sim);
         refused(&app, 100).await;
         served(&app, 100).await;
+        secured.failed(&sim, 300).await;
         sim.settle().await;
         let before = held();
         refused(&app, 10_000).await;
         served(&app, 1000).await;
+        secured.failed(&sim, 1000).await;
         sim.settle().await;
         let grown = held().saturating_sub(before);
-        assert_eq!(app.connections(), 0);
+        assert_eq!((app.connections(), secured.host.connections()), (0, 0));
         // Two bytes for each would be 20,000; a task is hundreds.
         assert!(grown < 10_000, "{grown} bytes more are held than before");
     });
+}
+
+/// A host by TLS, and a client that does not trust it.
+struct Secured {
+    host: Host,
+    acceptor: TlsAcceptor,
+    stranger: TlsConnector,
+}
+
+impl Secured {
+    fn new(sim: &Sim) -> Self {
+        let Identity { chain, key } = Authority::new().issue("localhost");
+        Self {
+            host: Host::new(Router::new(), sim.runtime()),
+            acceptor: TlsAcceptor::from_pem(chain.as_bytes(), key.as_bytes()).unwrap(),
+            stranger: TlsConnector::trusting_pem(Authority::new().pem().as_bytes()).unwrap(),
+        }
+    }
+
+    /// Handshakes that fail: by a client that refuses, one that speaks no TLS, one that goes away.
+    async fn failed(&self, sim: &Sim, count: usize) {
+        for turn in 0..count {
+            let (client, server) = sim.pipe();
+            sim.spawn(self.host.serve_tls_connection(&self.acceptor, Box::new(server), None, None));
+            match turn % 3 {
+                0 => {
+                    let connected = self.stranger.connect("localhost", Box::new(client)).await;
+                    assert!(connected.is_err());
+                }
+                1 => {
+                    client.write_all(b"GET / HTTP/1.1\r\n\r\n").await.unwrap();
+                    let _ = client.read_to_end().await;
+                }
+                _ => drop(client),
+            }
+        }
+    }
 }
 
 async fn refused(app: &App, count: usize) {

@@ -36,6 +36,8 @@ pub(crate) struct Drive<H> {
     unflushed: bool,
     /// The writing half has been shut down.
     shut_down: bool,
+    /// When the end of the writing half is no longer waited for, once the transport is to be dropped.
+    farewell: Option<Instant>,
     /// The transport delivers nothing more.
     eof: bool,
     panic: Option<Panic>,
@@ -67,6 +69,7 @@ impl<H> Drive<H> {
             timer: None,
             unflushed: false,
             shut_down: false,
+            farewell: None,
             eof: false,
             panic: None,
         }
@@ -243,11 +246,14 @@ where
     /// Sets the alarm to the next deadline, and fires what is due. The alarm is left alone when the
     /// deadline moves away: a spurious call does no harm, and messages move it each time.
     fn fire_timers(&mut self, state: &mut State, cx: &mut Context<'_>) {
-        while let Some(deadline) = state.machine.poll_timeout() {
+        while let Some(deadline) = self.next_deadline(state) {
             if deadline <= state.now {
                 let now = state.now;
                 state.machine.handle_timeout(now);
                 state.unparsed = true;
+                if self.farewell.is_some_and(|farewell| farewell <= now) {
+                    self.drop_transport(state);
+                }
                 continue;
             }
             let (timer, armed) =
@@ -264,6 +270,11 @@ where
         }
     }
 
+    fn next_deadline(&self, state: &State) -> Option<Instant> {
+        let deadlines = [state.machine.poll_timeout(), self.farewell];
+        deadlines.into_iter().flatten().min()
+    }
+
     /// Does with the transport what the protocol wants once everything has been written.
     fn end_transport(&mut self, state: &mut State, round: &mut Round, cx: &mut Context<'_>) {
         let Some(transport) = &mut self.transport else { return };
@@ -273,9 +284,10 @@ where
         }
         if !self.shut_down {
             match transport.poll_shutdown(cx) {
+                Poll::Pending if wanted == Transport::Close && state.terminated => {}
                 Poll::Pending => {
                     round.blocked = true;
-                    return;
+                    return self.limit_farewell(wanted, state, cx);
                 }
                 Poll::Ready(Ok(())) => self.shut_down = true,
                 Poll::Ready(Err(error)) => {
@@ -289,9 +301,19 @@ where
         }
     }
 
+    /// Gives a transport that is to be dropped the time of a closing handshake to send what it still
+    /// holds, as TLS may: the protocol has nothing to wait for by then.
+    fn limit_farewell(&mut self, wanted: Transport, state: &mut State, cx: &mut Context<'_>) {
+        if wanted == Transport::Close && self.farewell.is_none() {
+            self.farewell = Some(state.now + state.machine.config().closing_timeout);
+            self.fire_timers(state, cx);
+        }
+    }
+
     fn drop_transport(&mut self, state: &mut State) {
         self.transport = None;
         self.timer = None;
+        self.farewell = None;
         state.transport_ended();
     }
 

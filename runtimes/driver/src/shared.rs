@@ -45,6 +45,8 @@ pub(crate) struct State {
     pub(crate) flushed: u64,
     /// The transport is gone.
     pub(crate) transport_over: bool,
+    /// The transport is to end at once, whatever it still holds.
+    pub(crate) terminated: bool,
     /// The driver is to end at once, and its handler with it.
     pub(crate) killed: bool,
     pub(crate) closed: Option<Closed>,
@@ -81,6 +83,7 @@ impl Shared {
             input_over: false,
             flushed: 0,
             transport_over: false,
+            terminated: false,
             killed: false,
             closed: None,
             driver: None,
@@ -126,7 +129,12 @@ impl Shared {
     }
 
     pub(crate) fn terminate(&self) {
-        self.command(|machine, now| machine.abort(now));
+        let now = self.runtime.now();
+        let mut state = self.lock();
+        state.terminated = true;
+        state.machine.abort(now);
+        state.unparsed = true;
+        state.ask_driver();
     }
 
     /// Ends the driver and drops its handler.

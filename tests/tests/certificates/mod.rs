@@ -1,4 +1,5 @@
 //! Certificates that are made in the test that needs them.
+#![allow(dead_code, reason = "each test uses a part of it")]
 
 use std::sync::atomic::{AtomicU32, Ordering};
 

@@ -3,6 +3,8 @@
 //!
 //! Nothing sleeps: a scenario waits for what it expects, and is given up when that does not come.
 
+#[path = "../certificates/mod.rs"]
+mod certificates;
 mod endings;
 mod messages;
 mod on;
@@ -10,6 +12,7 @@ mod opening;
 mod raw;
 mod seam;
 mod serving;
+mod tls;
 
 /// A test of each scenario on one runtime.
 macro_rules! scenarios {
@@ -60,6 +63,16 @@ macro_rules! on_runtime {
                 seam::a_stream_writes_many_slices_at_once
                 seam::a_timer_can_be_set_again
                 seam::a_timer_wakes_who_polled_last
+                tls::a_call_knows_that_it_came_by_tls
+                tls::a_certificate_is_replaced_while_the_server_runs
+                tls::a_certificate_that_is_not_accepted_is_told
+                tls::a_client_that_stalls_counts_towards_the_cap
+                tls::a_client_that_stalls_is_given_up
+                tls::a_cut_without_a_word_is_told_from_a_close
+                tls::a_server_that_fails_the_handshake_is_told
+                tls::clients_that_fail_the_handshake_are_dropped
+                tls::the_client_echoes_over_tls
+                tls::the_server_echoes_over_tls_and_says_1001
             }
         }
     };

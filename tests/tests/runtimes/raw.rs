@@ -1,7 +1,7 @@
 //! A client of bytes, on a blocking socket: the server has threads of its own.
 
 use std::io::{ErrorKind, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::time::Duration;
 
 pub(crate) struct RawClient(TcpStream);
@@ -41,6 +41,24 @@ impl RawClient {
         let mut bytes = Vec::new();
         self.0.read_to_end(&mut bytes).expect("the server ends the connection");
         bytes
+    }
+
+    /// All that comes until the server ends the connection, be it by a reset, as when it has not read
+    /// all that was sent.
+    pub(crate) fn read_to_reset(&mut self) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        match self.0.read_to_end(&mut bytes) {
+            Err(error) if error.kind() == ErrorKind::ConnectionReset => {}
+            result => {
+                result.expect("the server ends the connection");
+            }
+        }
+        bytes
+    }
+
+    /// Says that nothing more comes.
+    pub(crate) fn shutdown_write(&mut self) {
+        self.0.shutdown(Shutdown::Write).expect("the stream is sound");
     }
 
     /// A whole response, whose connection ends with it.

@@ -3,6 +3,8 @@
 
 #[path = "../certificates/mod.rs"]
 mod certificates;
+mod faults;
+mod sessions;
 mod stream;
 mod support;
 mod trust;

@@ -1,0 +1,94 @@
+//! A handshake that fails leaves no socket open. One test, since it counts for the whole process, and
+//! only where the system tells.
+#![cfg(target_os = "linux")]
+
+#[path = "certificates/mod.rs"]
+mod certificates;
+
+use std::io::{ErrorKind, Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::sync::Arc;
+
+use certificates::{Authority, Identity};
+use sockless_driver::tls::{TlsAcceptor, TlsConnector};
+use sockless_driver::{Io, Runtime, Server};
+use sockless_routing::Router;
+
+#[test]
+fn handshakes_that_fail_leave_no_descriptor() {
+    let identity = Authority::new().issue("localhost");
+    smol::block_on(async {
+        let server = sockless_smol::bind("127.0.0.1:0").await.unwrap();
+        let connect = |stream: TcpStream| {
+            let stream = smol::net::TcpStream::try_from(stream).unwrap();
+            Box::new(sockless_smol::Stream::new(stream)) as Box<dyn Io>
+        };
+        fail(&identity, server, connect, Arc::new(sockless_smol::SmolRuntime)).await;
+    });
+    async_std::task::block_on(async {
+        let server = sockless_async_std::bind("127.0.0.1:0").await.unwrap();
+        let connect = |stream: TcpStream| {
+            let stream = async_std::net::TcpStream::from(stream);
+            Box::new(sockless_async_std::Stream::new(stream)) as Box<dyn Io>
+        };
+        fail(&identity, server, connect, Arc::new(sockless_async_std::AsyncStdRuntime)).await;
+    });
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let server = sockless_tokio::bind("127.0.0.1:0").await.unwrap();
+        let connect = |stream: TcpStream| {
+            stream.set_nonblocking(true).unwrap();
+            let stream = tokio::net::TcpStream::from_std(stream).unwrap();
+            Box::new(sockless_tokio::Stream::new(stream)) as Box<dyn Io>
+        };
+        fail(&identity, server, connect, Arc::new(sockless_tokio::TokioRuntime)).await;
+    });
+}
+
+async fn fail(
+    identity: &Identity,
+    server: Server,
+    connect: impl Fn(TcpStream) -> Box<dyn Io>,
+    runtime: Arc<dyn Runtime>,
+) {
+    let Identity { chain, key } = identity;
+    let acceptor = TlsAcceptor::from_pem(chain.as_bytes(), key.as_bytes()).unwrap();
+    let stranger = TlsConnector::trusting_pem(Authority::new().pem().as_bytes()).unwrap();
+    let addr = server.local_addr().unwrap();
+    runtime.spawn(Box::pin(server.tls(acceptor).serve(Router::new())));
+    let all = async |count| {
+        for _ in 0..count {
+            let stream = TcpStream::connect(addr).unwrap();
+            let watched = stream.try_clone().unwrap();
+            assert!(stranger.connect("localhost", connect(stream)).await.is_err());
+            ended(watched);
+            speak(addr, b"GET / HTTP/1.1\r\n\r\n");
+            speak(addr, b"");
+        }
+    };
+    // What is opened once, such as the runtime's own, is there by then.
+    all(5).await;
+    let before = descriptors();
+    all(30).await;
+    assert_eq!(descriptors(), before);
+}
+
+fn speak(addr: SocketAddr, bytes: &[u8]) {
+    let mut stream = TcpStream::connect(addr).unwrap();
+    stream.write_all(bytes).unwrap();
+    stream.shutdown(Shutdown::Write).unwrap();
+    ended(stream);
+}
+
+/// Waits until the server has closed its end: only that ends what it sends.
+fn ended(mut stream: TcpStream) {
+    stream.set_nonblocking(false).unwrap();
+    match stream.read_to_end(&mut Vec::new()) {
+        Err(error) if error.kind() == ErrorKind::ConnectionReset => {}
+        result => drop(result.unwrap()),
+    }
+}
+
+fn descriptors() -> usize {
+    std::fs::read_dir("/proc/self/fd").unwrap().count()
+}

@@ -1,0 +1,206 @@
+//! Sessions over TLS, as over any transport.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use sockless::{Cause, CloseCode, Closed, Config, Instant, Message, Party};
+use sockless_driver::tls::{TlsAcceptor, TlsConnector};
+use sockless_driver::{Connected, Host, Service, Session};
+use sockless_routing::{Router, websocket};
+use sockless_sim::{Direction, Link, Sim, SimIo};
+
+use crate::support::{NAME, trusting};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+/// A host that takes clients by TLS.
+struct Secured {
+    host: Host,
+    acceptor: TlsAcceptor,
+    connector: TlsConnector,
+}
+
+impl Secured {
+    fn new(sim: &Sim, service: impl Service) -> Self {
+        let (acceptor, connector) = trusting();
+        Self { host: Host::new(service, sim.runtime()), acceptor, connector }
+    }
+
+    /// A client's end of a connection that is being served.
+    fn dial(&self, sim: &Sim, link: &Link) -> SimIo {
+        let (client, server) = sim.pipe_over(link);
+        let server = Box::new(server);
+        sim.spawn(self.host.serve_tls_connection(&self.acceptor, server, None, None));
+        client
+    }
+
+    async fn open(&self, sim: &Sim, link: &Link) -> Session {
+        self.open_over(sim, self.dial(sim, link)).await
+    }
+
+    async fn open_over(&self, sim: &Sim, io: SimIo) -> Session {
+        let connected = self.connector.connect(NAME, Box::new(io)).await;
+        let transport = connected.expect("the server is trusted");
+        let request = http::Request::get(format!("wss://{NAME}/")).body(()).unwrap();
+        let opening = Connected::over(transport, request, Arc::default(), sim.runtime());
+        opening.await.expect("the server upgrades").spawn()
+    }
+}
+
+fn one<H, Fut, O>(handler: H) -> Router
+where
+    H: Fn(Session) -> Fut + Send + Sync + 'static,
+    Fut: Future<Output = O> + Send + 'static,
+    O: sockless_driver::Outcome + 'static,
+{
+    Router::new().route("/", websocket(handler))
+}
+
+async fn echo(mut session: Session) -> Result<(), Closed> {
+    loop {
+        let message = session.recv().await?;
+        session.send(message).await?;
+    }
+}
+
+fn bytes(len: usize) -> Message {
+    Message::from((0..len).map(|i| (i / 3) as u8).collect::<Vec<_>>())
+}
+
+async fn until_closed(mut session: Session) -> Closed {
+    loop {
+        if let Err(closed) = session.recv().await {
+            return closed;
+        }
+    }
+}
+
+#[test]
+fn messages_and_closes_pass_over_any_network() {
+    Sim::check(0..4, |sim| async move {
+        let base = Link::default;
+        for link in [
+            base(),
+            base().short_reads(1).short_writes(1),
+            base().capacity(64),
+            base().held_until_flush(true),
+            base().latency(SECOND / 20).jitter(SECOND / 50).short_reads(1000),
+        ] {
+            let server = Secured::new(&sim, one(echo));
+            let mut session = server.open(&sim, &link).await;
+            for message in [Message::from("hello"), Message::from(""), bytes(20_000)] {
+                session.send(message.clone()).await.unwrap();
+                assert!(session.recv().await.unwrap() == message);
+            }
+            session.close((CloseCode::new(4321).unwrap(), "so long"));
+            let closed = until_closed(session).await;
+            assert_eq!((closed.by(), closed.cause()), (Party::Local, &Cause::Handshake));
+            assert_eq!(closed.received().unwrap().text(), "so long");
+            sim.settle().await;
+            assert_eq!(server.host.connections(), 0);
+        }
+    });
+}
+
+/// What TLS still holds then is not waited for without end.
+#[test]
+fn a_peer_that_never_reads_cannot_keep_its_connection() {
+    Sim::check(0..5, |sim| async move {
+        let server =
+            Secured::new(&sim, one(async |session: Session| session.send(bytes(60_000)).await));
+        let client = server.dial(&sim, &Link::default().capacity(4000));
+        let wire = client.wire();
+        let _session = server.open_over(&sim, client).await;
+        wire.stall(Direction::Inbound);
+        sim.settle().await;
+        assert_eq!(server.host.connections(), 1, "it waits for the peer to read");
+        let timeout = Config::default().closing_timeout;
+        // To close, to give that up, and to give up what the transport holds.
+        sim.sleep(timeout * 2 + SECOND).await;
+        assert_eq!(server.host.connections(), 0);
+    });
+}
+
+#[test]
+fn to_terminate_waits_for_nothing() {
+    Sim::check(0..5, |sim| async move {
+        let (tell, told) = smol::channel::unbounded();
+        let handler = move |session: Session| {
+            let tell = tell.clone();
+            async move {
+                let _ = tell.send(session.closed().await).await;
+            }
+        };
+        let server = Secured::new(&sim, one(handler));
+        let client = server.dial(&sim, &Link::default().capacity(4000));
+        let wire = client.wire();
+        let session = server.open_over(&sim, client).await;
+        wire.stall(Direction::Outbound);
+        session.send(bytes(50_000)).await.unwrap();
+        sim.settle().await;
+        let before = sim.now();
+        session.terminate();
+        let closed = session.closed().await;
+        assert_eq!(closed.cause(), &Cause::Aborted);
+        // What was under way arrives; what TLS still held was dropped.
+        wire.resume(Direction::Outbound);
+        match told.recv().await.unwrap().cause() {
+            Cause::Transport(error) => assert!(error.contains("close_notify"), "{error}"),
+            cause => panic!("the transport was dropped, but: {cause:?}"),
+        }
+        sim.settle().await;
+        assert_eq!(sim.now(), before);
+        assert_eq!(server.host.connections(), 0);
+    });
+}
+
+/// The Close frames have said all there is to say: a transport that ends without TLS's own farewell
+/// after them has cut nothing short.
+#[test]
+fn a_close_counts_also_when_tls_is_not_ended_after_it() {
+    Sim::check(0..20, |sim| async move {
+        let server = Secured::new(&sim, one(echo));
+        let client = server.dial(&sim, &Link::default());
+        let wire = client.wire();
+        let session = server.open_over(&sim, client).await;
+        session.close(CloseCode::NORMAL);
+        let closed = session.closed().await;
+        wire.end(Direction::Inbound);
+        sim.settle().await;
+        assert_eq!((closed.by(), closed.cause()), (Party::Local, &Cause::Handshake));
+        assert_eq!(session.closed().await, closed);
+        assert_eq!(server.host.connections(), 0);
+    });
+}
+
+#[test]
+fn an_end_in_the_midst_is_reported_as_what_it_is() {
+    Sim::check(0..5, |sim| async move {
+        let server = Secured::new(&sim, one(echo));
+        let client = server.dial(&sim, &Link::default());
+        let wire = client.wire();
+        let session = server.open_over(&sim, client).await;
+        wire.end(Direction::Inbound);
+        let closed = session.closed().await;
+        match closed.cause() {
+            Cause::Transport(error) => assert!(error.contains("close_notify"), "{error}"),
+            cause => panic!("TLS was cut, but: {cause:?}"),
+        }
+        sim.settle().await;
+        assert_eq!(server.host.connections(), 0);
+    });
+}
+
+#[test]
+fn a_shutdown_reaches_those_who_have_not_shaken_hands() {
+    Sim::check(0..5, |sim| async move {
+        let server = Secured::new(&sim, one(echo));
+        let silent = server.dial(&sim, &Link::default());
+        let session = server.open(&sim, &Link::default()).await;
+        let report = server.host.shutdown(SECOND).await;
+        assert_eq!((report.drained, report.terminated), (1, 1));
+        assert_eq!(sim.now(), Instant::EPOCH + SECOND);
+        assert_eq!(silent.read_to_end().await.unwrap(), "");
+        assert_eq!(session.closed().await.received().unwrap().code(), Some(CloseCode::GOING_AWAY));
+    });
+}
