@@ -26,18 +26,35 @@
 //! async-std is [discontinued](https://github.com/async-rs/async-std#readme), and its authors point to
 //! smol: so this crate is for programs that are built on async-std already, and does no more than
 //! they need. A new one does better with `sockless-smol` or `sockless-tokio`.
+//!
+//! With the feature `tls`, servers take connections by TLS, and clients connect to `wss:`:
+//!
+//! ```no_run
+//! # #[cfg(feature = "tls")]
+//! # async fn example(
+//! #     service: impl sockless_async_std::Service,
+//! # ) -> Result<(), Box<dyn std::error::Error>> {
+//! use sockless_async_std::tls::TlsAcceptor;
+//!
+//! let acceptor = TlsAcceptor::from_pem_files("chain.pem", "key.pem")?;
+//! sockless_async_std::bind("0.0.0.0:443").await?.tls(acceptor).serve(service).await;
+//! # Ok(())
+//! # }
+//! ```
 
 mod runtime;
 mod stream;
 
 use std::io;
 use std::net::SocketAddr;
+#[cfg(unix)]
+use std::path::Path;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
-use std::time::Duration;
 
 use async_std::io::{Read, Write};
-use async_std::net::{TcpListener, TcpStream, ToSocketAddrs};
+use async_std::net::{TcpListener, ToSocketAddrs};
+#[cfg(unix)]
+use async_std::os::unix::net::UnixListener;
 
 pub use runtime::AsyncStdRuntime;
 pub use sockless::{CloseCode, CloseReason, Closed, Config, Message};
@@ -47,12 +64,10 @@ pub use sockless_driver::{
     Call, Connect, ConnectError, Host, Proxy, ProxyRules, RawSession, Receiver, Reconnect, Sender,
     Server, Service, Session, ShutdownReport,
 };
-pub use stream::Stream;
+pub use stream::{AsyncStdSockets, Stream};
 
-use sockless_driver::{Accepted, BoxFuture, Dial, Io, Listen};
-
-/// How long a TCP connection may be silent before the kernel asks whether the peer is there.
-const KEEPALIVE: Duration = Duration::from_secs(60);
+use sockless_driver::async_io::{self, Async};
+use sockless_driver::{BoxFuture, Dial, Io};
 
 /// Listens on `addr` and serves for ever. With port 0 the system picks one; [`bind`] tells which.
 ///
@@ -79,9 +94,39 @@ pub async fn bind(addr: impl ToSocketAddrs) -> io::Result<Server> {
 ///
 /// When the listener has no address.
 pub fn listen_on(listener: TcpListener) -> io::Result<Server> {
-    let local_addr = listener.local_addr()?;
-    let listener = Listener { accepting: Box::pin(accept(listener)), local_addr };
-    Ok(Server::new(listener, Arc::new(AsyncStdRuntime)))
+    // async-std has no listener that can be polled.
+    let listener = Async::new(std::net::TcpListener::try_from(listener)?)?;
+    Ok(Server::new(async_io::listen_on(listener.into())?, Arc::new(AsyncStdRuntime)))
+}
+
+/// Listens on a Unix socket at `path`, for a server with settings of its own. Nothing may be there yet,
+/// and the file stays when the server has ended: to remove it is the caller's.
+///
+/// ```no_run
+/// # async fn example(service: impl sockless_async_std::Service) -> std::io::Result<()> {
+/// sockless_async_std::bind_unix("/run/chat.sock")?.serve(service).await;
+/// # Ok(())
+/// # }
+/// ```
+///
+/// # Errors
+///
+/// When `path` cannot be listened on.
+#[cfg(unix)]
+pub fn bind_unix(path: impl AsRef<Path>) -> io::Result<Server> {
+    let listener = std::os::unix::net::UnixListener::bind(path)?;
+    listen_on_unix(listener.into())
+}
+
+/// A server on a Unix socket that is bound already.
+///
+/// # Errors
+///
+/// When the listener cannot be polled.
+#[cfg(unix)]
+pub fn listen_on_unix(listener: UnixListener) -> io::Result<Server> {
+    let listener = Async::new(std::os::unix::net::UnixListener::try_from(listener)?)?;
+    Ok(Server::new(async_io::listen_on_unix(listener.into()), Arc::new(AsyncStdRuntime)))
 }
 
 /// Serves one stream that somebody else accepted, until it ends. For many with one service, and a
@@ -110,31 +155,25 @@ where
     connect(url).over(Box::new(Stream::new(stream)))
 }
 
-struct Listener {
-    /// The next connection; async-std has no listener that can be polled.
-    accepting: BoxFuture<'static, (TcpListener, io::Result<(TcpStream, SocketAddr)>)>,
-    local_addr: SocketAddr,
-}
-
-impl Listen for Listener {
-    fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Accepted>> {
-        let (listener, accepted) = ready!(self.accepting.as_mut().poll(cx));
-        self.accepting = Box::pin(accept(listener));
-        Poll::Ready(accepted.map(|(stream, peer)| Accepted {
-            local_addr: stream.local_addr().ok(),
-            peer_addr: Some(peer),
-            transport: tcp(stream),
-        }))
-    }
-
-    fn local_addr(&self) -> Option<SocketAddr> {
-        Some(self.local_addr)
-    }
-}
-
-async fn accept(listener: TcpListener) -> (TcpListener, io::Result<(TcpStream, SocketAddr)>) {
-    let accepted = listener.accept().await;
-    (listener, accepted)
+/// Connects to the Unix socket at `path`; `url` says whom the request is for. It is dialled here, and
+/// taken as it is, for `wss:` too: see [`Connect::over`].
+///
+/// Cancel-safe: dropping the future drops the socket.
+///
+/// ```no_run
+/// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+/// let connecting = sockless_async_std::connect_unix("/run/chat.sock", "ws://localhost/chat").await?;
+/// let session = connecting.await?;
+/// # Ok(())
+/// # }
+/// ```
+///
+/// # Errors
+///
+/// When nobody listens at `path`.
+#[cfg(unix)]
+pub async fn connect_unix(path: impl AsRef<Path>, url: &str) -> io::Result<Connect> {
+    Ok(connect(url).over(async_io::connect_unix(path.as_ref()).await?))
 }
 
 struct Tcp;
@@ -146,16 +185,6 @@ impl Dial for Tcp {
     }
 
     fn connect(&self, addr: SocketAddr) -> BoxFuture<'static, io::Result<Box<dyn Io>>> {
-        Box::pin(async move { Ok(tcp(TcpStream::connect(addr).await?)) })
+        Box::pin(async_io::connect(addr))
     }
-}
-
-/// A TCP stream as a transport: without delay, since what is written together is written at once, and
-/// with keep-alive, so that the kernel notices a peer that is gone.
-fn tcp(stream: TcpStream) -> Box<dyn Io> {
-    // A stream that refuses a setting still works; one that is broken says so when it is read.
-    let _ = stream.set_nodelay(true);
-    let keepalive = socket2::TcpKeepalive::new().with_time(KEEPALIVE);
-    let _ = socket2::SockRef::from(&stream).set_tcp_keepalive(&keepalive);
-    Box::new(Stream::new(stream))
 }

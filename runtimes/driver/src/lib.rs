@@ -18,12 +18,18 @@
 //! * `ring`, `aws-lc-rs`: the cryptography; with both, aws-lc-rs.
 //! * `platform-verifier`, `webpki-roots`: clients trust whom the operating system does, or Mozilla.
 //! * `json`: values as JSON, through serde.
+//! * `futures-io`, `async-io`, `sockets`: for runtimes' own crates, what several of them share: any
+//!   stream of the futures family, what is built on async-io, and what the system's sockets want.
 
+#[cfg(feature = "async-io")]
+pub mod async_io;
 mod buffers;
 mod call;
 mod client;
 mod drive;
 mod exchange;
+#[cfg(feature = "futures-io")]
+pub mod futures_io;
 mod host;
 mod io;
 mod joined;
@@ -33,6 +39,8 @@ mod server;
 mod service;
 mod session;
 mod shared;
+#[cfg(feature = "sockets")]
+pub mod sockets;
 mod stream;
 #[cfg(feature = "rustls")]
 pub mod tls;

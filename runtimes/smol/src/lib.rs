@@ -25,18 +25,34 @@
 //!
 //! Connections are served on the global executor of [`smol::spawn`], which has one thread unless the
 //! environment variable `SMOL_THREADS` asks for more.
+//!
+//! With the feature `tls`, servers take connections by TLS, and clients connect to `wss:`:
+//!
+//! ```no_run
+//! # #[cfg(feature = "tls")]
+//! # async fn example(
+//! #     service: impl sockless_smol::Service,
+//! # ) -> Result<(), Box<dyn std::error::Error>> {
+//! use sockless_smol::tls::TlsAcceptor;
+//!
+//! let acceptor = TlsAcceptor::from_pem_files("chain.pem", "key.pem")?;
+//! sockless_smol::bind("0.0.0.0:443").await?.tls(acceptor).serve(service).await;
+//! # Ok(())
+//! # }
+//! ```
 
 mod runtime;
 mod stream;
 
 use std::io;
 use std::net::SocketAddr;
+#[cfg(unix)]
+use std::path::Path;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
-use std::time::Duration;
 
-use smol::Async;
 use smol::io::{AsyncRead, AsyncWrite};
+#[cfg(unix)]
+use smol::net::unix::UnixListener;
 use smol::net::{AsyncToSocketAddrs, TcpListener, resolve};
 
 pub use runtime::SmolRuntime;
@@ -47,15 +63,9 @@ pub use sockless_driver::{
     Call, Connect, ConnectError, Host, Proxy, ProxyRules, RawSession, Receiver, Reconnect, Sender,
     Server, Service, Session, ShutdownReport,
 };
-pub use stream::Stream;
+pub use stream::{SmolSockets, Stream};
 
-use sockless_driver::{Accepted, BoxFuture, Dial, Io, Listen};
-
-/// How long a TCP connection may be silent before the kernel asks whether the peer is there.
-const KEEPALIVE: Duration = Duration::from_secs(60);
-
-/// A socket itself rather than smol's `TcpStream`, which makes a future for each wait.
-type TcpStream = Async<std::net::TcpStream>;
+use sockless_driver::{BoxFuture, Dial, Io, async_io};
 
 /// Listens on `addr` and serves for ever. With port 0 the system picks one; [`bind`] tells which.
 ///
@@ -82,9 +92,35 @@ pub async fn bind(addr: impl AsyncToSocketAddrs) -> io::Result<Server> {
 ///
 /// When the listener has no address.
 pub fn listen_on(listener: TcpListener) -> io::Result<Server> {
-    let local_addr = listener.local_addr()?;
-    let listener = Listener { listener: listener.into(), local_addr };
-    Ok(Server::new(listener, Arc::new(SmolRuntime)))
+    Ok(Server::new(async_io::listen_on(listener.into())?, Arc::new(SmolRuntime)))
+}
+
+/// Listens on a Unix socket at `path`, for a server with settings of its own. Nothing may be there yet,
+/// and the file stays when the server has ended: to remove it is the caller's.
+///
+/// ```no_run
+/// # async fn example(service: impl sockless_smol::Service) -> std::io::Result<()> {
+/// sockless_smol::bind_unix("/run/chat.sock")?.serve(service).await;
+/// # Ok(())
+/// # }
+/// ```
+///
+/// # Errors
+///
+/// When `path` cannot be listened on.
+#[cfg(unix)]
+pub fn bind_unix(path: impl AsRef<Path>) -> io::Result<Server> {
+    listen_on_unix(UnixListener::bind(path)?)
+}
+
+/// A server on a Unix socket that is bound already.
+///
+/// # Errors
+///
+/// None so far: it is as [`listen_on`] is.
+#[cfg(unix)]
+pub fn listen_on_unix(listener: UnixListener) -> io::Result<Server> {
+    Ok(Server::new(async_io::listen_on_unix(listener.into()), Arc::new(SmolRuntime)))
 }
 
 /// Serves one stream that somebody else accepted, until it ends. For many with one service, and a
@@ -113,30 +149,25 @@ where
     connect(url).over(Box::new(Stream::new(stream)))
 }
 
-struct Listener {
-    listener: Arc<Async<std::net::TcpListener>>,
-    local_addr: SocketAddr,
-}
-
-impl Listen for Listener {
-    fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Accepted>> {
-        loop {
-            match self.listener.get_ref().accept() {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                accepted => return Poll::Ready(accepted.and_then(accept)),
-            }
-            ready!(self.listener.poll_readable(cx))?;
-        }
-    }
-
-    fn local_addr(&self) -> Option<SocketAddr> {
-        Some(self.local_addr)
-    }
-}
-
-fn accept((stream, peer): (std::net::TcpStream, SocketAddr)) -> io::Result<Accepted> {
-    let local_addr = stream.local_addr().ok();
-    Ok(Accepted { local_addr, peer_addr: Some(peer), transport: tcp(Async::new(stream)?) })
+/// Connects to the Unix socket at `path`; `url` says whom the request is for. It is dialled here, and
+/// taken as it is, for `wss:` too: see [`Connect::over`].
+///
+/// Cancel-safe: dropping the future drops the socket.
+///
+/// ```no_run
+/// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+/// let connecting = sockless_smol::connect_unix("/run/chat.sock", "ws://localhost/chat").await?;
+/// let session = connecting.await?;
+/// # Ok(())
+/// # }
+/// ```
+///
+/// # Errors
+///
+/// When nobody listens at `path`.
+#[cfg(unix)]
+pub async fn connect_unix(path: impl AsRef<Path>, url: &str) -> io::Result<Connect> {
+    Ok(connect(url).over(async_io::connect_unix(path.as_ref()).await?))
 }
 
 struct Tcp;
@@ -148,16 +179,6 @@ impl Dial for Tcp {
     }
 
     fn connect(&self, addr: SocketAddr) -> BoxFuture<'static, io::Result<Box<dyn Io>>> {
-        Box::pin(async move { Ok(tcp(TcpStream::connect(addr).await?)) })
+        Box::pin(async_io::connect(addr))
     }
-}
-
-/// A TCP stream as a transport: without delay, since what is written together is written at once, and
-/// with keep-alive, so that the kernel notices a peer that is gone.
-fn tcp(stream: TcpStream) -> Box<dyn Io> {
-    // A stream that refuses a setting still works; one that is broken says so when it is read.
-    let _ = stream.get_ref().set_nodelay(true);
-    let keepalive = socket2::TcpKeepalive::new().with_time(KEEPALIVE);
-    let _ = socket2::SockRef::from(stream.get_ref()).set_tcp_keepalive(&keepalive);
-    Box::new(Stream::new(stream))
 }

@@ -22,18 +22,36 @@
 //! sockless_tokio::serve("127.0.0.1:8080", service).await
 //! # }
 //! ```
+//!
+//! With the feature `tls`, servers take connections by TLS, and clients connect to `wss:`:
+//!
+//! ```no_run
+//! # #[cfg(feature = "tls")]
+//! # async fn example(
+//! #     service: impl sockless_tokio::Service,
+//! # ) -> Result<(), Box<dyn std::error::Error>> {
+//! use sockless_tokio::tls::TlsAcceptor;
+//!
+//! let acceptor = TlsAcceptor::from_pem_files("chain.pem", "key.pem")?;
+//! sockless_tokio::bind("0.0.0.0:443").await?.tls(acceptor).serve(service).await;
+//! # Ok(())
+//! # }
+//! ```
 
 mod runtime;
 mod stream;
 
 use std::io;
 use std::net::SocketAddr;
+#[cfg(unix)]
+use std::path::Path;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream, ToSocketAddrs, lookup_host};
+#[cfg(unix)]
+use tokio::net::{UnixListener, UnixStream};
 
 pub use runtime::TokioRuntime;
 pub use sockless::{CloseCode, CloseReason, Closed, Config, Message};
@@ -45,10 +63,7 @@ pub use sockless_driver::{
 };
 pub use stream::Stream;
 
-use sockless_driver::{Accepted, BoxFuture, Dial, Io, Listen};
-
-/// How long a TCP connection may be silent before the kernel asks whether the peer is there.
-const KEEPALIVE: Duration = Duration::from_secs(60);
+use sockless_driver::{Accepted, BoxFuture, Dial, Io, Listen, sockets};
 
 /// Listens on `addr` and serves for ever. With port 0 the system picks one; [`bind`] tells which.
 ///
@@ -79,6 +94,38 @@ pub fn listen_on(listener: TcpListener) -> io::Result<Server> {
     Ok(Server::new(Listener { listener, local_addr }, Arc::new(TokioRuntime)))
 }
 
+/// Listens on a Unix socket at `path`, for a server with settings of its own. Nothing may be there yet,
+/// and the file stays when the server has ended: to remove it is the caller's.
+///
+/// ```no_run
+/// # async fn example(service: impl sockless_tokio::Service) -> std::io::Result<()> {
+/// sockless_tokio::bind_unix("/run/chat.sock")?.serve(service).await;
+/// # Ok(())
+/// # }
+/// ```
+///
+/// # Errors
+///
+/// When `path` cannot be listened on.
+///
+/// # Panics
+///
+/// Outside of a tokio runtime.
+#[cfg(unix)]
+pub fn bind_unix(path: impl AsRef<Path>) -> io::Result<Server> {
+    listen_on_unix(UnixListener::bind(path)?)
+}
+
+/// A server on a Unix socket that is bound already.
+///
+/// # Errors
+///
+/// None so far: it is as [`listen_on`] is.
+#[cfg(unix)]
+pub fn listen_on_unix(listener: UnixListener) -> io::Result<Server> {
+    Ok(Server::new(UnixAcceptor(listener), Arc::new(TokioRuntime)))
+}
+
 /// Serves one stream that somebody else accepted, until it ends. For many with one service, and a
 /// shutdown of them all, see [`Host`].
 pub async fn serve_connection<S>(stream: S, service: impl Service)
@@ -105,6 +152,30 @@ where
     connect(url).over(Box::new(Stream::new(stream)))
 }
 
+/// Connects to the Unix socket at `path`; `url` says whom the request is for. It is dialled here, and
+/// taken as it is, for `wss:` too: see [`Connect::over`].
+///
+/// Cancel-safe: dropping the future drops the socket.
+///
+/// ```no_run
+/// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+/// let connecting = sockless_tokio::connect_unix("/run/chat.sock", "ws://localhost/chat").await?;
+/// let session = connecting.await?;
+/// # Ok(())
+/// # }
+/// ```
+///
+/// # Errors
+///
+/// When nobody listens at `path`.
+#[cfg(unix)]
+pub async fn connect_unix(path: impl AsRef<Path>, url: &str) -> io::Result<Connect> {
+    let path = path.as_ref();
+    let connected = UnixStream::connect(path).await;
+    let stream = connected.map_err(|error| sockets::at_path(path, &error))?;
+    Ok(connect_over(stream, url))
+}
+
 struct Listener {
     listener: TcpListener,
     local_addr: SocketAddr,
@@ -124,6 +195,24 @@ impl Listen for Listener {
     }
 }
 
+#[cfg(unix)]
+struct UnixAcceptor(UnixListener);
+
+#[cfg(unix)]
+impl Listen for UnixAcceptor {
+    fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Accepted>> {
+        self.0.poll_accept(cx).map_ok(|(stream, _)| Accepted {
+            local_addr: None,
+            peer_addr: None,
+            transport: Box::new(Stream::new(stream)),
+        })
+    }
+
+    fn local_addr(&self) -> Option<SocketAddr> {
+        None
+    }
+}
+
 struct Tcp;
 
 impl Dial for Tcp {
@@ -137,12 +226,7 @@ impl Dial for Tcp {
     }
 }
 
-/// A TCP stream as a transport: without delay, since what is written together is written at once, and
-/// with keep-alive, so that the kernel notices a peer that is gone.
 fn tcp(stream: TcpStream) -> Box<dyn Io> {
-    // A stream that refuses a setting still works; one that is broken says so when it is read.
-    let _ = stream.set_nodelay(true);
-    let keepalive = socket2::TcpKeepalive::new().with_time(KEEPALIVE);
-    let _ = socket2::SockRef::from(&stream).set_tcp_keepalive(&keepalive);
+    sockets::prepare_tcp(&(&stream).into());
     Box::new(Stream::new(stream))
 }

@@ -13,6 +13,8 @@ mod raw;
 mod seam;
 mod serving;
 mod tls;
+#[cfg(unix)]
+mod unix;
 
 /// A test of each scenario on one runtime.
 macro_rules! scenarios {
@@ -70,6 +72,7 @@ macro_rules! on_runtime {
                 tls::a_client_that_stalls_is_given_up
                 tls::a_cut_without_a_word_is_told_from_a_close
                 tls::a_server_that_fails_the_handshake_is_told
+                tls::a_url_of_wss_is_dialled
                 tls::clients_that_fail_the_handshake_are_dropped
                 tls::the_client_echoes_over_tls
                 tls::the_server_echoes_over_tls_and_says_1001
@@ -81,3 +84,20 @@ macro_rules! on_runtime {
 on_runtime!(async_std: AsyncStd);
 on_runtime!(smol: Smol);
 on_runtime!(tokio: Tokio);
+
+macro_rules! on_unix {
+    ($name:ident: $runtime:ident) => {
+        #[cfg(unix)]
+        mod $name {
+            scenarios! {
+                $runtime:
+                unix::a_path_in_use_and_one_where_nobody_is_are_told
+                unix::a_unix_socket_carries_both_roles
+            }
+        }
+    };
+}
+
+on_unix!(unix_async_std: AsyncStd);
+on_unix!(unix_smol: Smol);
+on_unix!(unix_tokio: Tokio);

@@ -4,6 +4,8 @@ use std::io;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 #[cfg(unix)]
 use std::os::unix::net::UnixStream;
+#[cfg(unix)]
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::Duration;
@@ -22,7 +24,11 @@ pub(crate) trait Runtime: 'static {
     fn unix_transport(stream: UnixStream) -> Box<dyn Io>;
 
     fn bind(addr: &str) -> impl Future<Output = io::Result<Server>> + Send;
+    #[cfg(unix)]
+    fn bind_unix(path: &Path) -> io::Result<Server>;
     fn connect(url: &str) -> Connect;
+    #[cfg(unix)]
+    fn connect_unix(path: &Path, url: &str) -> impl Future<Output = io::Result<Connect>>;
     fn listen_on(listener: TcpListener) -> io::Result<Server>;
     fn serve(addr: SocketAddr, service: impl Service) -> impl Future<Output = io::Result<()>>;
     fn serve_connection(
@@ -87,8 +93,18 @@ impl Runtime for AsyncStd {
         sockless_async_std::bind(addr).await
     }
 
+    #[cfg(unix)]
+    fn bind_unix(path: &Path) -> io::Result<Server> {
+        sockless_async_std::bind_unix(path)
+    }
+
     fn connect(url: &str) -> Connect {
         sockless_async_std::connect(url)
+    }
+
+    #[cfg(unix)]
+    async fn connect_unix(path: &Path, url: &str) -> io::Result<Connect> {
+        sockless_async_std::connect_unix(path, url).await
     }
 
     fn listen_on(listener: TcpListener) -> io::Result<Server> {
@@ -131,8 +147,18 @@ impl Runtime for Smol {
         sockless_smol::bind(addr).await
     }
 
+    #[cfg(unix)]
+    fn bind_unix(path: &Path) -> io::Result<Server> {
+        sockless_smol::bind_unix(path)
+    }
+
     fn connect(url: &str) -> Connect {
         sockless_smol::connect(url)
+    }
+
+    #[cfg(unix)]
+    async fn connect_unix(path: &Path, url: &str) -> io::Result<Connect> {
+        sockless_smol::connect_unix(path, url).await
     }
 
     fn listen_on(listener: TcpListener) -> io::Result<Server> {
@@ -176,8 +202,18 @@ impl Runtime for Tokio {
         sockless_tokio::bind(addr).await
     }
 
+    #[cfg(unix)]
+    fn bind_unix(path: &Path) -> io::Result<Server> {
+        sockless_tokio::bind_unix(path)
+    }
+
     fn connect(url: &str) -> Connect {
         sockless_tokio::connect(url)
+    }
+
+    #[cfg(unix)]
+    async fn connect_unix(path: &Path, url: &str) -> io::Result<Connect> {
+        sockless_tokio::connect_unix(path, url).await
     }
 
     fn listen_on(listener: TcpListener) -> io::Result<Server> {

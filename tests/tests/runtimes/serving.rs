@@ -38,6 +38,11 @@ impl<R: Runtime> Serving<R> {
 
     pub(crate) fn run(server: Server, service: impl Service) -> Self {
         let addr = server.local_addr().expect("a TCP listener has an address");
+        Self::run_at(addr, server, service)
+    }
+
+    /// A server on something that has no such address: `addr` stands for it.
+    pub(crate) fn run_at(addr: SocketAddr, server: Server, service: impl Service) -> Self {
         let (stop, stopped) = channel::bounded::<()>(1);
         let (reporting, report) = channel::bounded(1);
         let serving = async move {
