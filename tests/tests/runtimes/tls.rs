@@ -8,7 +8,7 @@ use std::time::Duration;
 use smol::channel;
 use sockless::{Cause, CloseCode, Config, Message, Party};
 use sockless_driver::tls::{TlsAcceptor, TlsConnector, TlsError, rustls};
-use sockless_driver::{Connected, Session, TlsInfo};
+use sockless_driver::{ConnectError, Connected, Session, TlsInfo};
 use sockless_routing::{Router, websocket};
 
 use crate::certificates::{Authority, Identity};
@@ -62,6 +62,21 @@ pub(crate) async fn the_server_echoes_over_tls_and_says_1001<R: Runtime>() {
     assert_eq!((closed.by(), closed.cause()), (Party::Peer, &Cause::Handshake));
     assert_eq!(codes(&closed), (Some(1001), Some(1001)));
     assert_eq!(report.recv().await.unwrap().drained, 1);
+}
+
+pub(crate) async fn a_url_of_wss_is_dialled<R: Runtime>() {
+    let authority = Authority::new();
+    let server = serve::<R>(acceptor(&authority.issue(NAME))).await;
+    let url = format!("wss://{NAME}:{}/", server.addr.port());
+    let mut session = R::connect(&url).tls(connector(&authority)).await.unwrap();
+    exchange(&mut session, "hello").await;
+
+    match R::connect(&url).tls(connector(&Authority::new())).await {
+        Err(ConnectError::Tls { error: TlsError::Certificate(error), .. }) => {
+            assert_eq!(error, rustls::CertificateError::UnknownIssuer);
+        }
+        other => panic!("nobody trusts it, but: {other:?}"),
+    }
 }
 
 pub(crate) async fn the_client_echoes_over_tls<R: Runtime>() {
