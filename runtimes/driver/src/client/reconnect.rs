@@ -132,9 +132,9 @@ impl Reconnect {
         self
     }
 
-    /// Says which ends are worth another attempt; it is told how it ended, and the number of the
-    /// attempt, from 1. When it says no, [`next`](Self::next) gives up. Default:
-    /// [`AttemptEnd::is_transient`].
+    /// Says which ends are worth another attempt; it is told how it ended, and how many attempts there
+    /// have been since a connection last proved stable: 0 when that is the one that ended. When it says
+    /// no, [`next`](Self::next) gives up. Default: [`AttemptEnd::is_transient`].
     #[must_use]
     pub fn retry_if(
         mut self,
@@ -329,7 +329,7 @@ impl GaveUp {
         &self.end
     }
 
-    /// The number of the attempt that ended so, from 1.
+    /// How many attempts there had been since a connection last proved stable.
     pub fn attempt(&self) -> u32 {
         self.attempt
     }
@@ -337,7 +337,11 @@ impl GaveUp {
 
 impl fmt::Display for GaveUp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "gave up after attempt {}: {}", self.attempt, self.end)
+        match self.attempt {
+            0 => write!(f, "gave up: {}", self.end),
+            1 => write!(f, "gave up after 1 attempt: {}", self.end),
+            attempts => write!(f, "gave up after {attempts} attempts: {}", self.end),
+        }
     }
 }
 

@@ -23,7 +23,7 @@ pub enum ReconnectState {
     Open,
     /// It waits before the next attempt.
     Waiting {
-        /// The number of the attempt that failed, or whose connection ended.
+        /// How many attempts there have been since a connection last proved stable.
         attempt: u32,
         /// When the next one begins, on the runtime's clock.
         until: Instant,

@@ -1,0 +1,214 @@
+//! From a name to a transport: lookups, the race of the addresses (RFC 8305), and the deadline.
+
+use std::io::ErrorKind;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use sockless::{Config, Instant};
+use sockless_driver::{ConnectError, Step};
+use sockless_sim::{Link, Lookup, Route, Sim};
+
+use crate::support::{DEADLINE, MS, SECOND, assert_echoes, error, serve_echo};
+
+fn ip(text: &str) -> IpAddr {
+    text.parse().unwrap()
+}
+
+const V6: &str = "2001:db8::1";
+const V4: &str = "192.0.2.1";
+
+/// A name that is looked up to both addresses, the newer family first.
+fn both(sim: &Sim) {
+    sim.set_lookup("server", Lookup::Addrs(vec![ip(V6), ip(V4)]));
+}
+
+#[test]
+fn a_lookup_that_fails_is_told_with_the_name() {
+    Sim::check(0..5, |sim| async move {
+        sim.set_lookup("lost", Lookup::Fails(ErrorKind::Other));
+        sim.set_lookup("empty", Lookup::Addrs(vec![]));
+        for host in ["lost", "empty", "nobody"] {
+            let error = error(&sim, &format!("ws://{host}:81/")).await;
+            let told = matches!(&error, ConnectError::Resolve { name, .. } if name == host);
+            assert!(told && error.is_transient(), "{error}");
+            assert!(error.to_string().contains(&format!("{host}:81")), "{error}");
+        }
+        assert_eq!(sim.now(), Instant::EPOCH);
+    });
+}
+
+#[test]
+fn a_lookup_that_hangs_ends_at_the_deadline() {
+    Sim::check(0..5, |sim| async move {
+        sim.set_lookup("server", Lookup::Hangs);
+        let error = error(&sim, "ws://server/").await;
+        let told = matches!(error, ConnectError::Timeout { step: Step::Resolve, .. });
+        assert!(told, "{error}");
+        let text = "opening_timeout = 10s passed while resolving server:80";
+        assert_eq!((error.to_string().as_str(), sim.now()), (text, DEADLINE));
+    });
+}
+
+#[test]
+fn a_dead_route_costs_the_delay_of_an_attempt() {
+    Sim::check(0..10, |sim| async move {
+        both(&sim);
+        sim.set_route(ip(V6), Route::Lost);
+        serve_echo(&sim, "server");
+        let connected = sim.connect("ws://server/").open().await.unwrap();
+        assert_eq!(sim.now(), Instant::EPOCH + 250 * MS);
+        assert_eq!(connected.peer().addr(), Some((ip(V4), 80).into()));
+        assert_eq!(connected.peer().to_string(), "server:80 (192.0.2.1:80)");
+        assert_echoes(&mut connected.spawn()).await;
+    });
+}
+
+#[test]
+fn a_route_that_fails_costs_nothing() {
+    Sim::check(0..10, |sim| async move {
+        both(&sim);
+        sim.set_route(ip(V6), Route::Fails(ErrorKind::NetworkUnreachable));
+        serve_echo(&sim, "server");
+        assert_echoes(&mut sim.connect("ws://server/").await.unwrap()).await;
+        assert_eq!(sim.now(), Instant::EPOCH);
+    });
+}
+
+/// A slow first address wins over a second one that is begun later and slower still.
+#[test]
+fn no_attempt_is_given_up_for_a_later_one() {
+    Sim::check(0..10, |sim| async move {
+        both(&sim);
+        // 300 ms there and 300 ms back.
+        let slow = Link::default().latency(300 * MS);
+        let mut listener = sim.listen_over("server", &slow);
+        let counted = sim.spawn(async move { (listener.accept().await, listener.accept().await) });
+        let connecting =
+            sim.connect("ws://server/").config(Config::default().opening_timeout(601 * MS));
+        let error = connecting.await.unwrap_err();
+        let Some(peer) = error.peer() else { panic!("{error}") };
+        assert_eq!(peer.addr(), Some((ip(V6), 80).into()), "{error}");
+        // The attempt that lost was dropped, and its pipe with it.
+        let (_first, second) = counted.await;
+        assert_eq!(second.read_to_end().await.unwrap(), "");
+    });
+}
+
+#[test]
+fn every_address_is_named_with_its_error() {
+    Sim::check(0..10, |sim| async move {
+        both(&sim);
+        sim.set_route(ip(V6), Route::Fails(ErrorKind::HostUnreachable));
+        let error = error(&sim, "ws://server:8080/").await;
+        let ConnectError::Dial { attempts, .. } = &error else { panic!("{error}") };
+        let kinds: Vec<_> = attempts.iter().map(|it| (it.addr.ip(), it.error.kind())).collect();
+        let refused = ErrorKind::ConnectionRefused;
+        assert_eq!(kinds, [(ip(V6), ErrorKind::HostUnreachable), (ip(V4), refused)]);
+        let text = error.to_string();
+        let told = ["cannot reach server:8080: [2001:db8::1]:8080: ", "; 192.0.2.1:8080: "];
+        assert!(told.iter().all(|part| text.contains(part)), "{text}");
+    });
+}
+
+#[test]
+fn dead_routes_end_at_the_deadline() {
+    Sim::check(0..10, |sim| async move {
+        both(&sim);
+        sim.set_route(ip(V6), Route::Lost);
+        sim.set_route(ip(V4), Route::Lost);
+        let error = error(&sim, "ws://server/").await;
+        let ConnectError::Timeout { step: Step::Connect, attempts, timeout, .. } = &error else {
+            panic!("{error}");
+        };
+        assert_eq!((attempts.len(), *timeout, sim.now()), (2, 10 * SECOND, DEADLINE));
+    });
+}
+
+#[test]
+fn an_address_is_not_looked_up() {
+    Sim::check(0..5, |sim| async move {
+        sim.set_lookup("server", Lookup::Addrs(vec![ip(V6), ip(V4)]));
+        sim.set_lookup(V4, Lookup::Hangs);
+        serve_echo(&sim, "server");
+        assert_echoes(&mut sim.connect("ws://192.0.2.1/").await.unwrap()).await;
+        assert_echoes(&mut sim.connect("ws://[2001:db8::1]/").await.unwrap()).await;
+        assert_eq!(sim.now(), Instant::EPOCH);
+    });
+}
+
+/// All steps share one deadline: what the lookup and the connection took is missing to the answer.
+#[test]
+fn the_deadline_is_one_for_all_steps() {
+    Sim::check(0..5, |sim| async move {
+        sim.set_lookup("server", Lookup::Addrs(vec![ip(V6), ip(V4)]));
+        sim.set_route(ip(V6), Route::Lost);
+        let _listener = sim.listen_over("server", &Link::default().latency(Duration::from_secs(2)));
+        let error = error(&sim, "ws://server/").await;
+        let told = matches!(error, ConnectError::Timeout { step: Step::Response, .. });
+        assert!(told, "{error}");
+        assert_eq!(sim.now(), DEADLINE);
+    });
+}
+
+/// A stream of the caller's own: nobody is looked up, and `wss:` is only a name for who is asked.
+#[test]
+fn a_stream_of_ones_own_is_taken_as_it_is() {
+    Sim::check(0..5, |sim| async move {
+        let (near, far) = sim.pipe();
+        let asked = sim.spawn(async move {
+            let head = far.read_until(b"\r\n\r\n").await.unwrap();
+            (head, far)
+        });
+        let connecting = sim.connect_over(near, "wss://nobody:444/path");
+        let connecting = sim.spawn(connecting.into_future());
+        let (head, far) = asked.await;
+        assert!(head.starts_with(b"GET /path HTTP/1.1\r\nHost: nobody:444\r\n"), "{head:?}");
+        drop(far);
+        let error = connecting.await.unwrap_err();
+        assert!(matches!(error, ConnectError::Handshake { .. }), "{error}");
+
+        let (near, far) = sim.pipe();
+        let router = sockless_routing::Router::new();
+        let router = router.route("/", sockless_routing::websocket(crate::support::echo));
+        sim.spawn(sim.serve_connection(far, router));
+        assert_echoes(&mut sim.connect_over(near, "wss://nobody/").await.unwrap()).await;
+    });
+}
+
+/// Whoever stops waiting, at whatever step, leaves no transport and no task behind.
+#[test]
+fn a_connection_to_be_is_dropped_with_all_it_has() {
+    Sim::check(0..20, |sim| async move {
+        both(&sim);
+        let mut listener = sim.listen_over("server", &Link::default().latency(100 * MS));
+        let accepted = Arc::new(std::sync::Mutex::new(Vec::new()));
+        let kept = Arc::clone(&accepted);
+        sim.spawn(async move {
+            loop {
+                let io = listener.accept().await;
+                kept.lock().unwrap().push(io);
+            }
+        });
+        let patience = Duration::from_millis(sim.draw(0..500));
+        assert!(sim.timeout(patience, sim.connect("ws://server/").into_future()).await.is_none());
+        sim.sleep(SECOND).await;
+        let accepted = std::mem::take(&mut *accepted.lock().unwrap());
+        for io in accepted {
+            // It ends, with or without a request before.
+            io.read_to_end().await.unwrap();
+        }
+    });
+}
+
+/// Without the feature `tls`, or trust, that is what the error says.
+#[test]
+fn wss_without_tls_names_the_feature() {
+    Sim::check(0..3, |sim| async move {
+        let _listener = sim.listen("server:443");
+        let error = error(&sim, "wss://server/").await;
+        if let ConnectError::TlsUnavailable { .. } = error {
+            assert!(error.to_string().contains("the feature `"), "{error}");
+        }
+    });
+}

@@ -1,0 +1,225 @@
+//! Clients that come back: delays, the hook, the judge, and what others see.
+
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
+
+use sockless::{CloseCode, Instant, Seed};
+use sockless_driver::{AttemptEnd, Connect, Reconnect, ReconnectState, Session};
+use sockless_routing::{Router, websocket};
+use sockless_sim::{Sim, poll_at_most};
+
+use crate::support::{MS, SECOND, answer, assert_echoes, echo, serve_echo};
+
+fn reconnect(sim: &Sim) -> Reconnect {
+    let sim = sim.clone();
+    Reconnect::new(move || sim.connect("ws://server/"))
+}
+
+/// Serves an echo at `server` for so long, then shuts down.
+async fn serve_for(sim: &Sim, duration: std::time::Duration) {
+    let server = sim.bind("server");
+    let (sim, router) = (sim.clone(), Router::new().route("/", websocket(echo)));
+    let stopping = sim.clone();
+    let serving = server.serve_until(router, async move { stopping.sleep(duration).await });
+    let _ = sim.timeout(duration + SECOND, serving).await;
+}
+
+#[test]
+fn a_server_that_dies_and_comes_back_is_found_again() {
+    Sim::check(0..20, |sim| async move {
+        let keeper = sim.clone();
+        sim.spawn(async move {
+            loop {
+                serve_for(&keeper, 20 * SECOND).await;
+                keeper.sleep(7 * SECOND).await;
+            }
+        });
+        sim.settle().await;
+        let subscribed = Arc::new(AtomicU32::new(0));
+        let counter = Arc::clone(&subscribed);
+        let mut feed =
+            reconnect(&sim).max_delay(2 * SECOND).on_open(move |session: &mut Session| {
+                let counter = Arc::clone(&counter);
+                Box::pin(async move {
+                    session.send("subscribe").await?;
+                    assert_eq!(session.recv().await?.as_text(), Some("subscribe"));
+                    counter.fetch_add(1, Ordering::Relaxed);
+                    Ok(())
+                })
+            });
+        for round in 1..=4 {
+            let mut session = feed.next().await.unwrap();
+            assert_eq!(subscribed.load(Ordering::Relaxed), round);
+            assert_echoes(&mut session).await;
+            session.closed().await;
+        }
+        // At most 27 s a round, and 2 s more to notice.
+        assert!(sim.now() < Instant::EPOCH + 4 * 29 * SECOND, "{:?}", sim.now());
+    });
+}
+
+/// What others see, from nothing to the end, and when.
+#[test]
+fn every_state_can_be_watched() {
+    Sim::check(0..10, |sim| async move {
+        let mut feed = reconnect(&sim).retry_if(|end, attempt| end.is_transient() && attempt < 4);
+        let mut watch = feed.watch();
+        assert_eq!(watch.state(), ReconnectState::Idle);
+        let seen = sim.spawn(async move {
+            let mut seen = Vec::new();
+            while let Some(state) = watch.changed().await {
+                seen.push(state);
+            }
+            seen
+        });
+        let gave_up = feed.next().await.unwrap_err();
+        assert_eq!(gave_up.attempt(), 4);
+        assert!(matches!(gave_up.end(), AttemptEnd::Connect(_)), "{gave_up}");
+        let again = feed.next().await.unwrap_err();
+        assert_eq!(again.to_string(), gave_up.to_string());
+        sim.settle().await;
+        drop(feed);
+        let seen = seen.await;
+        assert_eq!(seen.last(), Some(&ReconnectState::GaveUp));
+        let mut longest = 500 * MS;
+        let waits = seen.iter().filter_map(|state| match state {
+            ReconnectState::Waiting { attempt, until } => Some((*attempt, *until)),
+            _ => None,
+        });
+        let waits: Vec<_> = waits.collect();
+        let mut before = Instant::EPOCH;
+        for (due, (attempt, until)) in waits.iter().enumerate() {
+            assert_eq!(*attempt, due as u32 + 1);
+            assert!(until.saturating_since(before) <= longest, "{waits:?}");
+            (before, longest) = (*until, longest * 2);
+        }
+        assert_eq!(waits.len(), 3, "{seen:?}");
+        assert_eq!(sim.now(), before);
+    });
+}
+
+#[test]
+fn what_stays_wrong_is_given_up_at_once() {
+    let answers = ["HTTP/1.1 404 Not Found\r\n", "HTTP/1.1 401 Unauthorized\r\n"];
+    for text in answers {
+        Sim::check(0..3, |sim| async move {
+            answer(&sim, "server", format!("{text}Content-Length: 0\r\n\r\n"), false);
+            let gave_up = reconnect(&sim).next().await.unwrap_err();
+            assert_eq!((gave_up.attempt(), sim.now()), (1, Instant::EPOCH));
+        });
+    }
+    Sim::check(0..3, |sim| async move {
+        let policy = async |session: Session| session.close(CloseCode::POLICY_VIOLATION);
+        sim.spawn(sim.serve("server", Router::new().route("/", websocket(policy))));
+        let mut feed = reconnect(&sim);
+        let session = feed.next().await.unwrap();
+        let gave_up = feed.next().await.unwrap_err();
+        assert!(matches!(gave_up.end(), AttemptEnd::Closed(_)), "{gave_up}");
+        drop(session);
+    });
+}
+
+#[test]
+fn a_hook_that_fails_is_a_failed_attempt() {
+    Sim::check(0..5, |sim| async move {
+        serve_echo(&sim, "server");
+        let mut calls = 0;
+        let mut feed = reconnect(&sim)
+            .retry_if(|end, _| matches!(end, AttemptEnd::Hook(_)))
+            .on_open(move |_session| {
+                calls += 1;
+                Box::pin(async move { if calls < 3 { Err("not yet".into()) } else { Ok(()) } })
+            });
+        assert_echoes(&mut feed.next().await.unwrap()).await;
+        let ReconnectState::Open = feed.watch().state() else { panic!("{feed:?}") };
+    });
+}
+
+/// A connection that lasts makes the delays begin anew, and a short one does not.
+#[test]
+fn only_a_stable_connection_resets_the_delays() {
+    for (lasts, resets) in [(SECOND, false), (6 * SECOND, true)] {
+        Sim::check(0..5, |sim| async move {
+            let clock = sim.clone();
+            let brief = move |session: Session| {
+                let clock = clock.clone();
+                async move {
+                    clock.sleep(lasts).await;
+                    session.close(CloseCode::GOING_AWAY);
+                }
+            };
+            sim.spawn(sim.serve("server", Router::new().route("/", websocket(brief))));
+            let attempts = Arc::new(Mutex::new(Vec::new()));
+            let noted = Arc::clone(&attempts);
+            let mut feed = reconnect(&sim).retry_if(move |_, attempt| {
+                noted.lock().unwrap().push(attempt);
+                true
+            });
+            for _ in 0..4 {
+                feed.next().await.unwrap().closed().await;
+            }
+            let due = if resets { vec![0; 3] } else { vec![1, 2, 3] };
+            assert_eq!(*attempts.lock().unwrap(), due);
+        });
+    }
+}
+
+/// Nothing is lost by dropping `next` at any await: it goes on where it was.
+#[test]
+fn next_can_be_dropped_at_any_await() {
+    Sim::check(0..10, |sim| async move {
+        serve_echo(&sim, "server");
+        let connections = Arc::new(AtomicU32::new(0));
+        let (counter, client) = (Arc::clone(&connections), sim.clone());
+        let factory = move || -> Connect {
+            counter.fetch_add(1, Ordering::Relaxed);
+            client.connect("ws://server/")
+        };
+        let mut feed = Reconnect::new(factory).on_open(|session| {
+            Box::pin(async move {
+                session.send("x").await?;
+                session.recv().await?;
+                Ok(())
+            })
+        });
+        let mut session = loop {
+            if let Some(session) = poll_at_most(1, feed.next()).await {
+                break session.unwrap();
+            }
+            sim.settle().await;
+        };
+        assert_eq!(connections.load(Ordering::Relaxed), 1);
+        assert_echoes(&mut session).await;
+    });
+}
+
+#[test]
+fn the_seed_decides_the_delays() {
+    let ended_at = |seed| {
+        let sim = Sim::new(1);
+        sim.run(async {
+            let judge = |_: &AttemptEnd, attempt| attempt < 6;
+            let mut feed = reconnect(&sim).seed(Seed::new([seed; 32])).retry_if(judge);
+            feed.next().await.unwrap_err();
+            sim.now()
+        })
+    };
+    assert_eq!(ended_at(1), ended_at(1));
+    assert_ne!(ended_at(1), ended_at(2));
+}
+
+/// Dropped in the middle of an attempt, it takes the attempt along.
+#[test]
+fn dropping_it_leaves_nothing_behind() {
+    Sim::check(0..5, |sim| async move {
+        let mut listener = sim.listen("server");
+        let mut feed = reconnect(&sim);
+        let mut watch = feed.watch();
+        assert!(sim.timeout(SECOND, feed.next()).await.is_none());
+        let io = listener.accept().await;
+        drop(feed);
+        io.read_until(b"\r\n\r\n").await.unwrap();
+        assert_eq!(io.read_to_end().await.unwrap(), "");
+        assert!(watch.changed().await.is_some() && watch.changed().await.is_none());
+    });
+}

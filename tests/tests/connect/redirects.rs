@@ -1,0 +1,160 @@
+//! Redirects: which are followed, with what, and which are not.
+
+use std::sync::{Arc, Mutex};
+
+use http::StatusCode;
+use sockless_driver::{ConnectError, RedirectError};
+use sockless_sim::Sim;
+
+use crate::support::{answer, assert_echoes, error, script, serve_echo};
+
+fn redirect(status: u16, location: &str) -> String {
+    format!("HTTP/1.1 {status} Elsewhere\r\nLocation: {location}\r\nContent-Length: 0\r\n\r\n")
+}
+
+#[test]
+fn by_default_a_redirect_is_an_answer_as_any_other() {
+    Sim::check(0..3, |sim| async move {
+        answer(&sim, "server", redirect(302, "ws://other/"), false);
+        let error = error(&sim, "ws://server/").await;
+        let ConnectError::Rejected { response, .. } = error else { panic!("{error}") };
+        assert_eq!(response.status(), StatusCode::FOUND);
+        assert_eq!(response.headers()["location"], "ws://other/");
+    });
+}
+
+#[test]
+fn each_kind_of_redirect_is_followed_wherever_it_leads() {
+    for status in [301, 302, 303, 307, 308] {
+        Sim::check(0..3, |sim| async move {
+            serve_echo(&sim, "server:81");
+            for (index, location) in
+                ["ws://server:81/echo", "http://server:81/echo#f", "//server:81/echo"]
+                    .iter()
+                    .enumerate()
+            {
+                let name = format!("from{index}");
+                answer(&sim, &name, redirect(status, location), false);
+                let connecting = sim.connect(&format!("ws://{name}/")).redirects(1);
+                let connected = connecting.open().await.unwrap();
+                assert_eq!((connected.peer().host(), connected.peer().port()), ("server", 81));
+                let mut session = connected.spawn();
+                assert_eq!(session.call().uri().path(), "/echo");
+                assert_echoes(&mut session).await;
+            }
+        });
+    }
+}
+
+/// Connects with credentials and secrets, over a relative redirect, then to another origin.
+#[test]
+fn secrets_stay_with_their_origin() {
+    Sim::check(0..3, |sim| async move {
+        let heads = Arc::new(Mutex::new(Vec::new()));
+        for (name, location) in [("one", "/b?c"), ("two", "../x"), ("three", "")] {
+            let (heads, host) = (Arc::clone(&heads), name);
+            script(&sim, name, move |io| {
+                let heads = Arc::clone(&heads);
+                async move {
+                    let head = io.read_until(b"\r\n\r\n").await.unwrap();
+                    let head = String::from_utf8(head.to_vec()).unwrap();
+                    let first = !head.contains("GET /b");
+                    let location = match host {
+                        "one" if !first => "http://eve:x@two/a/b",
+                        "two" if first => location,
+                        "two" => "ws://three/",
+                        _ => location,
+                    };
+                    heads.lock().unwrap().push(head);
+                    let refusal = "HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n".to_owned();
+                    let text = if host == "three" { refusal } else { redirect(307, location) };
+                    io.write_all(text.as_bytes()).await.unwrap();
+                    io
+                }
+            });
+        }
+        // one/a → one/b?c (the same origin) → two/a/b → two/x → ...
+        let connecting = sim
+            .connect("ws://ada:pw@one/a")
+            .header("Cookie", "k=v")
+            .header("X-Kept", "yes")
+            .header("Authorization-Like", "kept")
+            .redirects(3);
+        let error = connecting.await.unwrap_err();
+        assert!(
+            matches!(error, ConnectError::Redirect { .. } | ConnectError::Rejected { .. }),
+            "{error}"
+        );
+        let heads = heads.lock().unwrap();
+        assert!(heads.len() >= 3, "{heads:?}");
+        for (index, head) in heads.iter().enumerate() {
+            let own = head.contains("Host: one\r\n");
+            assert_eq!(own, index < 2, "{head}");
+            assert_eq!(head.contains("Authorization: Basic YWRhOnB3\r\n"), own, "{head}");
+            assert_eq!(head.contains("Cookie: k=v\r\n"), own, "{head}");
+            let kept = head.find("X-Kept: yes\r\nAuthorization-Like: kept\r\n");
+            assert!(kept.is_some(), "{head}");
+            assert!(!head.contains("ZXZl"), "credentials of a Location are not used: {head}");
+        }
+        assert!(heads[1].starts_with("GET /b?c "), "{}", heads[1]);
+    });
+}
+
+#[test]
+fn loops_and_long_ways_end_with_their_error() {
+    Sim::check(0..3, |sim| async move {
+        answer(&sim, "self", redirect(302, "/"), false);
+        answer(&sim, "one", redirect(302, "ws://two/?token=secret"), false);
+        answer(&sim, "two", redirect(302, "ws://one/"), false);
+        for host in ["self", "one"] {
+            let error = sim.connect(&format!("ws://{host}/")).redirects(9).await.unwrap_err();
+            let told =
+                matches!(error, ConnectError::Redirect { error: RedirectError::Loop { .. }, .. });
+            assert!(told && !error.is_transient(), "{error}");
+        }
+        let error = sim.connect("ws://two/").redirects(1).await.unwrap_err();
+        let ConnectError::Redirect { peer, error: reason } = &error else { panic!("{error}") };
+        let to = "ws://two:80/".to_owned();
+        assert_eq!((peer.host(), reason), ("one", &RedirectError::TooMany { max: 1, to }));
+        assert!(!error.to_string().contains("secret"), "{error}");
+    });
+}
+
+#[test]
+fn what_is_no_way_to_a_websocket_is_not_followed() {
+    Sim::check(0..3, |sim| async move {
+        for (index, location) in
+            ["ftp://other/", "ws://", "/a b", "mailto:x", "ws://\u{e4}/"].iter().enumerate()
+        {
+            let name = format!("server{index}");
+            answer(&sim, &name, redirect(301, location), false);
+            let error = sim.connect(&format!("ws://{name}/")).redirects(5).await.unwrap_err();
+            let told = matches!(
+                error,
+                ConnectError::Redirect { error: RedirectError::LocationInvalid(_), .. }
+            );
+            assert!(told, "{location}: {error}");
+        }
+        for (name, text) in [
+            ("none", "HTTP/1.1 302 Found\r\nContent-Length: 0\r\n\r\n".to_owned()),
+            ("choices", redirect(300, "/x")),
+            ("same", redirect(304, "/x")),
+        ] {
+            answer(&sim, name, text, false);
+            let error = sim.connect(&format!("ws://{name}/")).redirects(5).await.unwrap_err();
+            assert!(matches!(error, ConnectError::Rejected { .. }), "{error}");
+        }
+    });
+}
+
+/// All redirects share the deadline.
+#[test]
+fn a_redirect_to_a_server_that_says_nothing_ends_at_the_deadline() {
+    Sim::check(0..3, |sim| async move {
+        answer(&sim, "server", redirect(302, "ws://silent/"), false);
+        script(&sim, "silent", async |io| io);
+        let error = sim.connect("ws://server/").redirects(1).await.unwrap_err();
+        let ConnectError::Timeout { peer, .. } = &error else { panic!("{error}") };
+        assert_eq!((peer.host(), sim.now()), ("silent", crate::support::DEADLINE));
+    });
+}

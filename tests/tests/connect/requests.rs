@@ -1,0 +1,98 @@
+//! What is asked: the request as it stands on the wire.
+
+use sockless_driver::{Connect, ConnectError, UrlError};
+use sockless_sim::Sim;
+
+/// The request that `connect` makes of a connection to `url`, and what its error and `Debug` show.
+fn request(url: &str, connect: impl Fn(Connect) -> Connect) -> (String, String) {
+    let sim = Sim::new(1);
+    sim.run(async {
+        let (near, far) = sim.pipe();
+        let connecting = connect(sim.connect_over(near, url));
+        let mut shown = format!("{connecting:?}");
+        let connecting = sim.spawn(connecting.into_future());
+        let head = far.read_until(b"\r\n\r\n").await.unwrap();
+        drop(far);
+        let error = connecting.await.unwrap_err();
+        shown += &format!("{error} {error:?}");
+        (String::from_utf8(head.to_vec()).unwrap(), shown)
+    })
+}
+
+#[test]
+fn the_host_has_a_port_unless_it_is_the_schemes_own() {
+    for (url, line, host) in [
+        ("ws://example.com/", "GET / ", "example.com"),
+        ("ws://example.com:80/x?y=z#f", "GET /x?y=z ", "example.com"),
+        ("ws://example.com:443", "GET / ", "example.com:443"),
+        ("wss://example.com:443?q", "GET /?q ", "example.com"),
+        ("wss://example.com:80/", "GET / ", "example.com:80"),
+        ("ws://[2001:db8::1]/", "GET / ", "[2001:db8::1]"),
+        ("wss://[2001:db8::1]:9000/#f", "GET / ", "[2001:db8::1]:9000"),
+        ("ws://ada:secret@example.com:81/", "GET / ", "example.com:81"),
+    ] {
+        let (head, _) = request(url, |connect| connect);
+        assert!(head.starts_with(&format!("{line}HTTP/1.1\r\nHost: {host}\r\n")), "{head}");
+        assert!(!head.contains('#') && !head.contains('@'), "{head}");
+    }
+}
+
+#[test]
+fn headers_come_in_the_order_in_which_they_were_given() {
+    let (head, _) = request("ws://server/", |connect| {
+        connect
+            .header("X-Zebra", "1")
+            .header("Origin", "https://example.com")
+            .subprotocol("chat.v2")
+            .header("Cookie", "a=b")
+            .subprotocol("chat.v1")
+            .header("Accept", "x")
+    });
+    let given: Vec<&str> = head.lines().skip(6).take_while(|line| !line.is_empty()).collect();
+    let due = [
+        "X-Zebra: 1",
+        "Origin: https://example.com",
+        "Sec-WebSocket-Protocol: chat.v2, chat.v1",
+        "Cookie: a=b",
+        "Accept: x",
+    ];
+    assert_eq!(given, due);
+}
+
+#[test]
+fn credentials_of_the_url_are_sent_and_never_shown() {
+    let (head, shown) = request("ws://ad%61:s%65cret%21@server/", |connect| connect);
+    assert!(head.contains("\r\nAuthorization: Basic YWRhOnNlY3JldCE=\r\n"), "{head}");
+    for secret in ["secret", "s%65cret", "YWRh", "ada"] {
+        assert!(!shown.contains(secret), "{shown}");
+    }
+    let (head, shown) = request("ws://ada:secret@server/", |connect| {
+        connect.header("Authorization", "Bearer ours").header("Cookie", "ours")
+    });
+    assert_eq!(head.matches("Authorization").count(), 1, "{head}");
+    assert!(head.contains("\r\nAuthorization: Bearer ours\r\n"), "{head}");
+    assert!(!shown.contains("ours"), "{shown}");
+}
+
+#[test]
+fn what_cannot_be_asked_is_told_before_anything_is_dialled() {
+    Sim::check(0..2, |sim| async move {
+        let _listener = sim.listen("server");
+        for (url, error) in [
+            ("http://server/", UrlError::SchemeUnsupported),
+            ("server", UrlError::SchemeUnsupported),
+            ("ws://ser ver/", UrlError::Syntax),
+            ("ws://server:65536/", UrlError::PortInvalid),
+            ("ws://u:%@server/", UrlError::CredentialsInvalid),
+        ] {
+            let told = sim.connect(url).await.unwrap_err();
+            assert!(matches!(told, ConnectError::UrlInvalid(it) if it == error), "{url}: {told}");
+        }
+        let told = sim.connect("ws://server/").header("Bad Name", "x").await.unwrap_err();
+        assert!(matches!(told, ConnectError::Request(_)), "{told}");
+        let told = sim.connect("ws://server/").header("Host", "other").await.unwrap_err();
+        assert!(matches!(told, ConnectError::RequestInvalid(_)), "{told}");
+        let told = sim.connect("ws://server/").subprotocol("a b").await.unwrap_err();
+        assert!(matches!(told, ConnectError::RequestInvalid(_)), "{told}");
+    });
+}
