@@ -1,4 +1,4 @@
-//! A handshake that fails leaves no socket open. One test, since it counts for the whole process, and
+//! A connection that fails, at whatever step, leaves no socket open. One test, since it counts for the whole process, and
 //! only where the system tells.
 #![cfg(target_os = "linux")]
 
@@ -6,16 +6,19 @@
 mod certificates;
 
 use std::io::{ErrorKind, Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
 
 use certificates::{Authority, Identity};
+use sockless::Config;
 use sockless_driver::tls::{TlsAcceptor, TlsConnector};
-use sockless_driver::{Io, Runtime, Server};
+use sockless_driver::{Connect, Io, Proxy, Runtime, Server};
 use sockless_routing::Router;
 
 #[test]
-fn handshakes_that_fail_leave_no_descriptor() {
+fn what_fails_leaves_no_descriptor() {
     let identity = Authority::new().issue("localhost");
     smol::block_on(async {
         let server = sockless_smol::bind("127.0.0.1:0").await.unwrap();
@@ -24,6 +27,7 @@ fn handshakes_that_fail_leave_no_descriptor() {
             Box::new(sockless_smol::Stream::new(stream)) as Box<dyn Io>
         };
         fail(&identity, server, connect, Arc::new(sockless_smol::SmolRuntime)).await;
+        fail_to_connect(sockless_smol::connect).await;
     });
     async_std::task::block_on(async {
         let server = sockless_async_std::bind("127.0.0.1:0").await.unwrap();
@@ -32,6 +36,7 @@ fn handshakes_that_fail_leave_no_descriptor() {
             Box::new(sockless_async_std::Stream::new(stream)) as Box<dyn Io>
         };
         fail(&identity, server, connect, Arc::new(sockless_async_std::AsyncStdRuntime)).await;
+        fail_to_connect(sockless_async_std::connect).await;
     });
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
     runtime.block_on(async {
@@ -42,6 +47,7 @@ fn handshakes_that_fail_leave_no_descriptor() {
             Box::new(sockless_tokio::Stream::new(stream)) as Box<dyn Io>
         };
         fail(&identity, server, connect, Arc::new(sockless_tokio::TokioRuntime)).await;
+        fail_to_connect(sockless_tokio::connect).await;
     });
 }
 
@@ -71,6 +77,50 @@ async fn fail(
     let before = descriptors();
     all(30).await;
     assert_eq!(descriptors(), before);
+}
+
+/// Each way in which connecting fails, over and over.
+async fn fail_to_connect(connect: impl Fn(&str) -> Connect) {
+    let hasty = || Config::default().opening_timeout(Duration::from_millis(20));
+    let redirect = "HTTP/1.1 302 Found\r\nLocation: /\r\n\r\n";
+    let rejected = "HTTP/1.1 403 Forbidden\r\nContent-Length: 100\r\n\r\nhalf of it";
+    let all = async |count| {
+        for _ in 0..count {
+            let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+            connect(&format!("ws://{closed}/")).await.expect_err("nobody listens");
+            for text in ["", "HTTP/1.1 101 X", redirect, rejected, "no HTTP"] {
+                let (addr, served) = answer(text);
+                let connecting = connect(&format!("ws://{addr}/")).config(hasty()).redirects(3);
+                connecting.await.expect_err("that is no handshake");
+                served.join().unwrap();
+            }
+            let (addr, served) = answer("HTTP/1.1 403 Forbidden\r\n\r\n");
+            let proxy = Proxy::new(&format!("http://{addr}")).unwrap();
+            connect("ws://nowhere.invalid/").proxy(proxy).await.expect_err("it refuses");
+            served.join().unwrap();
+            let (addr, served) = answer("");
+            connect(&format!("wss://{addr}/")).config(hasty()).await.expect_err("it says nothing");
+            served.join().unwrap();
+        }
+    };
+    all(3).await;
+    let before = descriptors();
+    all(10).await;
+    assert_eq!(descriptors(), before);
+}
+
+/// Answers the first bytes of one client with `text`, and waits until the client has gone.
+fn answer(text: &'static str) -> (SocketAddr, JoinHandle<()>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let addr = listener.local_addr().unwrap();
+    let served = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let _ = stream.read(&mut [0; 1000]).unwrap();
+        let _ = stream.write_all(text.as_bytes());
+        // An end is an end, orderly or not.
+        let _ = stream.read_to_end(&mut Vec::new());
+    });
+    (addr, served)
 }
 
 fn speak(addr: SocketAddr, bytes: &[u8]) {

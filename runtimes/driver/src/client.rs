@@ -404,12 +404,7 @@ async fn dig(
 /// The request of the handshake to come.
 fn request(target: &Target, headers: &HeaderMap) -> http::Request<()> {
     let mut request = http::Request::new(());
-    *request.uri_mut() = target.uri.clone();
     *request.headers_mut() = headers.clone();
-    if let (Some(credentials), Entry::Vacant(entry)) =
-        (&target.credentials, request.headers_mut().entry(AUTHORIZATION))
-    {
-        entry.insert(credentials.basic());
-    }
+    target.put_into(&mut request);
     request
 }

@@ -200,15 +200,3 @@ fn a_connection_to_be_is_dropped_with_all_it_has() {
         }
     });
 }
-
-/// Without the feature `tls`, or trust, that is what the error says.
-#[test]
-fn wss_without_tls_names_the_feature() {
-    Sim::check(0..3, |sim| async move {
-        let _listener = sim.listen("server:443");
-        let error = error(&sim, "wss://server/").await;
-        if let ConnectError::TlsUnavailable { .. } = error {
-            assert!(error.to_string().contains("the feature `"), "{error}");
-        }
-    });
-}

@@ -3,8 +3,11 @@
 
 mod addresses;
 mod answers;
+#[path = "../certificates/mod.rs"]
+mod certificates;
 mod proxies;
 mod reconnecting;
 mod redirects;
 mod requests;
+mod secure;
 mod support;

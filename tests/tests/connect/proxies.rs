@@ -28,7 +28,7 @@ fn splice(sim: &Sim, one: SimIo, other: SimIo) {
 }
 
 /// An HTTP proxy at `proxy:3128` that wants `ada` and `secret`.
-fn serve_http_proxy(sim: &Sim) {
+pub(crate) fn serve_http_proxy(sim: &Sim) {
     let (sim, mut listener) = (sim.clone(), sim.listen("proxy:3128"));
     sim.clone().spawn(async move {
         loop {

@@ -1,6 +1,8 @@
 //! What is asked: the request as it stands on the wire.
 
-use sockless_driver::{Connect, ConnectError, UrlError};
+use std::sync::Arc;
+
+use sockless_driver::{Connect, ConnectError, Connected, UrlError};
 use sockless_sim::Sim;
 
 /// The request that `connect` makes of a connection to `url`, and what its error and `Debug` show.
@@ -72,6 +74,25 @@ fn credentials_of_the_url_are_sent_and_never_shown() {
     assert_eq!(head.matches("Authorization").count(), 1, "{head}");
     assert!(head.contains("\r\nAuthorization: Bearer ours\r\n"), "{head}");
     assert!(!shown.contains("ours"), "{shown}");
+}
+
+/// A whole request of the caller's own is treated alike.
+#[test]
+fn credentials_of_a_request_are_sent_and_never_shown() {
+    let sim = Sim::new(1);
+    sim.run(async {
+        let (near, far) = sim.pipe();
+        let request = http::Request::get("ws://ada:secret@server/x").body(()).unwrap();
+        let connecting = Connected::over(Box::new(near), request, Arc::default(), sim.runtime());
+        let connecting = sim.spawn(connecting);
+        let head = far.read_until(b"\r\n\r\n").await.unwrap();
+        let head = String::from_utf8(head.to_vec()).unwrap();
+        assert!(head.starts_with("GET /x HTTP/1.1\r\nHost: server\r\n"), "{head}");
+        assert!(head.contains("\r\nAuthorization: Basic YWRhOnNlY3JldA==\r\n"), "{head}");
+        drop(far);
+        let error = connecting.await.unwrap_err();
+        assert!(!format!("{error} {error:?}").contains("secret"), "{error:?}");
+    });
 }
 
 #[test]

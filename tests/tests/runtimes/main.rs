@@ -5,6 +5,7 @@
 
 #[path = "../certificates/mod.rs"]
 mod certificates;
+mod connecting;
 mod endings;
 mod messages;
 mod on;
@@ -34,6 +35,14 @@ macro_rules! on_runtime {
         mod $name {
             scenarios! {
                 $runtime:
+                connecting::a_proxy_that_refuses_is_told
+                connecting::a_redirect_is_followed_to_another_port
+                connecting::a_refusal_comes_with_its_body
+                connecting::a_second_address_is_tried_when_the_first_refuses
+                connecting::a_stream_of_ones_own_is_spoken_over
+                connecting::a_url_of_wss_is_spoken_over_tls
+                connecting::a_way_through_socks_is_taken
+                connecting::half_an_answer_is_given_up
                 endings::a_client_that_drops_its_session_says_1000
                 endings::a_close_code_comes_back
                 endings::a_handler_that_ends_says_1000

@@ -29,6 +29,7 @@ pub(crate) trait Runtime: 'static {
     fn connect(url: &str) -> Connect;
     #[cfg(unix)]
     fn connect_unix(path: &Path, url: &str) -> impl Future<Output = io::Result<Connect>>;
+    fn connect_over(stream: TcpStream, url: &str) -> Connect;
     fn listen_on(listener: TcpListener) -> io::Result<Server>;
     fn serve(addr: SocketAddr, service: impl Service) -> impl Future<Output = io::Result<()>>;
     fn serve_connection(
@@ -107,6 +108,11 @@ impl Runtime for AsyncStd {
         sockless_async_std::connect_unix(path, url).await
     }
 
+    fn connect_over(stream: TcpStream, url: &str) -> Connect {
+        let stream = async_std::net::TcpStream::from(stream);
+        sockless_async_std::connect_over(stream, url)
+    }
+
     fn listen_on(listener: TcpListener) -> io::Result<Server> {
         sockless_async_std::listen_on(listener.into())
     }
@@ -161,6 +167,11 @@ impl Runtime for Smol {
         sockless_smol::connect_unix(path, url).await
     }
 
+    fn connect_over(stream: TcpStream, url: &str) -> Connect {
+        let stream = smol::net::TcpStream::try_from(stream).expect("the stream is sound");
+        sockless_smol::connect_over(stream, url)
+    }
+
     fn listen_on(listener: TcpListener) -> io::Result<Server> {
         sockless_smol::listen_on(listener.try_into()?)
     }
@@ -193,9 +204,7 @@ impl Runtime for Tokio {
 
     #[cfg(unix)]
     fn unix_transport(stream: UnixStream) -> Box<dyn Io> {
-        stream.set_nonblocking(true).expect("the stream is sound");
-        let stream = tokio::net::UnixStream::from_std(stream).expect("the stream is sound");
-        Box::new(sockless_tokio::Stream::new(stream))
+        Box::new(sockless_tokio::Stream::new(tokio_unix_stream(stream)))
     }
 
     async fn bind(addr: &str) -> io::Result<Server> {
@@ -216,6 +225,11 @@ impl Runtime for Tokio {
         sockless_tokio::connect_unix(path, url).await
     }
 
+    fn connect_over(stream: TcpStream, url: &str) -> Connect {
+        let stream = tokio_stream(stream);
+        sockless_tokio::connect_over(stream, url)
+    }
+
     fn listen_on(listener: TcpListener) -> io::Result<Server> {
         listener.set_nonblocking(true)?;
         sockless_tokio::listen_on(tokio::net::TcpListener::from_std(listener)?)
@@ -233,4 +247,10 @@ impl Runtime for Tokio {
 fn tokio_stream(stream: TcpStream) -> tokio::net::TcpStream {
     stream.set_nonblocking(true).expect("the stream is sound");
     tokio::net::TcpStream::from_std(stream).expect("the stream is sound")
+}
+
+#[cfg(unix)]
+fn tokio_unix_stream(stream: UnixStream) -> tokio::net::UnixStream {
+    stream.set_nonblocking(true).expect("the stream is sound");
+    tokio::net::UnixStream::from_std(stream).expect("the stream is sound")
 }

@@ -31,7 +31,8 @@ pub struct Connected {
 
 impl Connected {
     /// Shakes hands over `transport`, within [`Config::opening_timeout`]. The request's URI says whom
-    /// it is for; the transport is taken as it is, for `wss:` too.
+    /// it is for, and credentials in it are sent as [`Connect`](super::Connect) sends them; the
+    /// transport is taken as it is, for `wss:` too.
     ///
     /// Cancel-safe: dropping the future drops the transport.
     ///
@@ -40,11 +41,12 @@ impl Connected {
     /// [`ConnectError`], except for those of dialling.
     pub async fn over(
         transport: Box<dyn Io>,
-        request: Request<()>,
+        mut request: Request<()>,
         config: Arc<Config>,
         runtime: Arc<dyn Runtime>,
     ) -> Result<Self, ConnectError> {
         let target = Target::parse(&request.uri().to_string()).map_err(ConnectError::UrlInvalid)?;
+        target.put_into(&mut request);
         let deadline = runtime.now() + config.opening_timeout;
         let exchange = Exchange::new(transport, runtime, deadline);
         match ask(exchange, request, config.clone(), Peer::new(&target, None)).await? {

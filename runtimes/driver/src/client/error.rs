@@ -359,3 +359,18 @@ impl fmt::Display for UrlError {
 }
 
 impl std::error::Error for UrlError {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tls_that_is_missing_is_told_with_the_feature() {
+        let target = Target::parse("wss://example.com/").unwrap();
+        let error = ConnectError::TlsUnavailable { peer: Peer::new(&target, None) };
+        let text = error.to_string();
+        assert!(text.starts_with("no TLS with example.com:443: wss needs "), "{text}");
+        let feature = if cfg!(feature = "rustls") { "`platform-verifier`" } else { "`tls`" };
+        assert!(text.contains(feature) && !error.is_transient(), "{text}");
+    }
+}

@@ -4,8 +4,8 @@ use std::fmt;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use http::Uri;
-use http::header::HeaderValue;
+use http::header::{AUTHORIZATION, Entry, HeaderValue};
+use http::{Request, Uri};
 
 use super::error::UrlError;
 
@@ -40,6 +40,16 @@ impl Target {
         let bare = bare.authority(host_and_port.trim_end_matches(':')).path_and_query(path);
         let uri = bare.build().map_err(|_| UrlError::Syntax)?;
         Ok(Self { uri, secure, host, port: port.unwrap_or(default_port), credentials })
+    }
+
+    /// Makes `request` one for this target, with its credentials unless there are others.
+    pub(crate) fn put_into(&self, request: &mut Request<()>) {
+        *request.uri_mut() = self.uri.clone();
+        if let (Some(credentials), Entry::Vacant(entry)) =
+            (&self.credentials, request.headers_mut().entry(AUTHORIZATION))
+        {
+            entry.insert(credentials.basic());
+        }
     }
 
     /// What a `Location` of this target's answer leads to (RFC 3986 §5.2). `http:` and `https:` stand
