@@ -9,6 +9,8 @@ mod proxy;
 mod reconnect;
 mod redirect;
 mod target;
+#[cfg(test)]
+mod tests;
 
 use std::fmt;
 use std::sync::Arc;
@@ -86,7 +88,8 @@ use target::Target;
 ///
 /// `Host` and the handshake's own headers come first, then those that were given, in their order; the
 /// lines of one name stand together. Credentials in the URL go out as `Authorization: Basic`
-/// (RFC 7617), unless such a header is given. A fragment stays here (RFC 6455 §3).
+/// (RFC 7617), unless such a header is given. A fragment stays here (RFC 6455 §3). A name beyond ASCII
+/// has to be in its form for the DNS already, such as `xn--bcher-kva.example` (RFC 5890).
 #[must_use = "nothing is dialled before it is awaited or run"]
 pub struct Connect {
     target: Result<Target, UrlError>,
