@@ -67,6 +67,9 @@ pub struct TlsInfo {
     /// The name that the client asked for (RFC 6066 §3), in lower case; `None` on the client's side,
     /// and when it asked for none.
     pub server_name: Option<ByteString>,
+    /// The certificates that the peer showed, its own first, as DER (RFC 5280 §4.1). Clients show none
+    /// unless the server's settings ask for it.
+    pub peer_certificates: Vec<Bytes>,
     /// Whether the client resumed an earlier connection.
     pub is_resumed: bool,
 }

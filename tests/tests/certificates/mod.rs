@@ -48,6 +48,13 @@ impl Authority {
         })
     }
 
+    /// A certificate by which a client shows that it is `name`.
+    pub(crate) fn issue_to_client(&self, name: &str) -> Identity {
+        self.sign(name, |params| {
+            params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+        })
+    }
+
     fn sign(&self, name: &str, change: impl FnOnce(&mut CertificateParams)) -> Identity {
         let mut params = CertificateParams::new([name.to_owned()]).expect("the name is sound");
         params.distinguished_name.push(DnType::CommonName, name);

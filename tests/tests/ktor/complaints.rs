@@ -12,8 +12,9 @@ use sockless::{
 use sockless_driver::{Sender, Session, TrySendError};
 use sockless_routing::{Router, respond, websocket};
 use sockless_sim::{Direction, Sim};
-use tracing::{Level, Metadata, Subscriber, span};
+use tracing::Level;
 
+use crate::logs::Loudest;
 use crate::support::{SECOND, Told, at_root, close, echo};
 
 /// 1.
@@ -225,13 +226,12 @@ fn the_end_is_told_once_and_last_with_who_why_and_what() {
 /// 12.
 #[test]
 fn an_ordinary_disconnect_is_no_error() {
-    let loudest = Loudest::default();
     let handler = async |mut session: Session| -> Result<(), Closed> {
         loop {
             session.recv().await?;
         }
     };
-    tracing::subscriber::with_default(loudest.clone(), || {
+    let loudest = Loudest::of(|| {
         Sim::check(0..5, |sim| async move {
             let app = sim.host(at_root(websocket(handler)));
             app.open("/").await.close(CloseCode::GOING_AWAY);
@@ -241,23 +241,21 @@ fn an_ordinary_disconnect_is_no_error() {
             sim.sleep(100 * SECOND).await;
         });
     });
-    let loudest = *loudest.0.lock().unwrap();
     assert_eq!(loudest, Some(Level::DEBUG), "nothing, or something louder, was logged");
 }
 
 /// 12.
 #[test]
 fn a_handler_that_fails_is_an_error_in_the_log_and_1011_on_the_wire() {
-    let loudest = Loudest::default();
     let fails = async |_session: Session| Err::<(), _>("the database's password is wrong");
-    tracing::subscriber::with_default(loudest.clone(), || {
+    let loudest = Loudest::of(|| {
         Sim::check(0..5, |sim| async move {
             let mut client = sim.host(at_root(websocket(fails))).open("/").await;
             let closed = client.expect_closed(1011).await;
             assert_eq!(closed.received().map(CloseReason::text), Some(""));
         });
     });
-    assert_eq!(*loudest.0.lock().unwrap(), Some(Level::ERROR));
+    assert_eq!(loudest, Some(Level::ERROR));
 }
 
 /// 13.
@@ -427,30 +425,4 @@ fn asleep(
             drop(session);
         })
     }
-}
-
-/// The loudest level at which something was logged.
-#[derive(Clone, Default)]
-struct Loudest(Arc<Mutex<Option<Level>>>);
-
-impl Subscriber for Loudest {
-    fn enabled(&self, _: &Metadata<'_>) -> bool {
-        true
-    }
-
-    fn event(&self, event: &tracing::Event<'_>) {
-        let level = *event.metadata().level();
-        let mut loudest = self.0.lock().unwrap();
-        // A louder level is a lesser one.
-        *loudest = Some(loudest.map_or(level, |loudest| loudest.min(level)));
-    }
-
-    fn new_span(&self, _: &span::Attributes<'_>) -> span::Id {
-        span::Id::from_u64(1)
-    }
-
-    fn record(&self, _: &span::Id, _: &span::Record<'_>) {}
-    fn record_follows_from(&self, _: &span::Id, _: &span::Id) {}
-    fn enter(&self, _: &span::Id) {}
-    fn exit(&self, _: &span::Id) {}
 }

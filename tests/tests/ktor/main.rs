@@ -8,6 +8,8 @@ mod client;
 mod complaints;
 mod default_session;
 mod engine;
+#[path = "../logs/mod.rs"]
+mod logs;
 mod raw_session;
 mod settings;
 mod support;

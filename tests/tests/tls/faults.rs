@@ -8,7 +8,9 @@ use sockless_driver::tls::TlsError;
 use sockless_driver::{Host, Session};
 use sockless_routing::{Router, websocket};
 use sockless_sim::{Direction, Link, Sim, SimIo};
+use tracing::Level;
 
+use crate::logs::Loudest;
 use crate::support::{NAME, shake_hands, trusting};
 
 const MS: Duration = Duration::from_millis(1);
@@ -94,6 +96,26 @@ fn noise_does_no_harm() {
         sim.settle().await;
         assert_eq!(host.connections(), 0);
     });
+}
+
+/// Whoever can reach a port can fail its handshake: nobody is to be woken for it.
+#[test]
+fn what_a_peer_does_wrong_is_logged_quietly() {
+    let loudest = Loudest::of(|| {
+        Sim::check(0..5, |sim| async move {
+            let (_, stranger) = trusting();
+            let (_host, client) = dial(&sim);
+            assert!(stranger.connect(NAME, Box::new(client)).await.is_err());
+            let (_host, plain) = dial(&sim);
+            plain.write_all(b"GET / HTTP/1.1\r\n\r\n").await.unwrap();
+            let (_host, cut) = dial(&sim);
+            cut.wire().cut();
+            let (_host, silent) = dial(&sim);
+            sim.sleep(2 * TIMEOUT).await;
+            drop((plain, cut, silent));
+        });
+    });
+    assert_eq!(loudest, Some(Level::DEBUG), "nothing, or something louder, was logged");
 }
 
 /// Whenever the wire is cut, both sides say so, or had their handshake by then.

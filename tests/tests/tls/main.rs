@@ -4,7 +4,10 @@
 #[path = "../certificates/mod.rs"]
 mod certificates;
 mod faults;
+#[path = "../logs/mod.rs"]
+mod logs;
 mod sessions;
 mod stream;
 mod support;
 mod trust;
+mod versions;

@@ -6,7 +6,7 @@ use std::io::{self, BufRead, IoSlice, Write};
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, Bytes, BytesMut};
-use rustls::{Connection, Error, HandshakeKind};
+use rustls::{Connection, Error, HandshakeKind, ProtocolVersion};
 
 use super::TlsError;
 use crate::io::{Io, TlsInfo};
@@ -67,9 +67,12 @@ impl TlsStream {
         loop {
             let flushed = self.poll_flush(cx).map_err(cut_or_transport)?;
             let is_done = !self.connection.is_handshaking();
-            // A server's last words are tickets: those that the transport does not take yet go with
-            // the next read or write, since a client that writes before it reads would wait in vain.
-            if is_done && matches!(self.connection, Connection::Server(_)) {
+            // A server's last words are tickets (RFC 8446 §4.6.1): those that the transport does not
+            // take yet go with the next read or write, since a client that writes before it reads
+            // would wait in vain. In the older version its last words are what a client waits for.
+            let sends_tickets = matches!(self.connection, Connection::Server(_))
+                && self.connection.protocol_version() == Some(ProtocolVersion::TLSv1_3);
+            if is_done && sends_tickets {
                 return Poll::Ready(Ok(()));
             }
             // What answers the peer's last message goes out before its next one is waited for.
@@ -263,8 +266,11 @@ impl Io for TlsStream {
             Connection::Server(connection) => connection.server_name().map(Into::into),
         };
         let alpn = self.connection.alpn_protocol().map(Bytes::copy_from_slice);
+        let certificates = self.connection.peer_certificates().unwrap_or_default();
+        let peer_certificates =
+            certificates.iter().map(|der| Bytes::copy_from_slice(der)).collect();
         let is_resumed = self.connection.handshake_kind() == Some(HandshakeKind::Resumed);
-        Some(TlsInfo { alpn, server_name, is_resumed })
+        Some(TlsInfo { alpn, server_name, peer_certificates, is_resumed })
     }
 }
 
