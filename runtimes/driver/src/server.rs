@@ -86,6 +86,20 @@ impl Server {
     /// The TLS handshake is part of the opening handshake: in the connection's own task, within
     /// [`Config::opening_timeout`](sockless::Config::opening_timeout). A client that fails it is
     /// dropped, and logged at debug level. Keep a clone of `acceptor` to replace its certificate.
+    ///
+    /// ```no_run
+    /// # use sockless_driver::{Server, Service};
+    /// # async fn example(
+    /// #     server: Server,
+    /// #     service: impl Service,
+    /// # ) -> Result<(), sockless_driver::tls::TlsError> {
+    /// use sockless_driver::tls::TlsAcceptor;
+    ///
+    /// let acceptor = TlsAcceptor::from_pem_files("chain.pem", "key.pem")?;
+    /// server.tls(acceptor).serve(service).await;
+    /// # Ok(())
+    /// # }
+    /// ```
     #[cfg(feature = "rustls")]
     #[must_use]
     pub fn tls(mut self, acceptor: TlsAcceptor) -> Self {

@@ -157,6 +157,8 @@ fn settings_that_are_not_sound_say_what_is_wrong() {
         TlsError::Pem { what, error: pem::Error::NoItemsFound } => what,
         error => panic!("there is nothing, but: {error}"),
     };
+    let both = [&ours.key[..], &ours.chain].concat();
+    TlsAcceptor::from_pem(both.as_bytes(), both.as_bytes()).expect("one text may hold both");
     assert_eq!(pem(from("", &ours.key)), "certificate");
     assert_eq!(pem(from(&ours.key, &ours.key)), "certificate");
     assert_eq!(pem(from(&ours.chain, &ours.chain)), "private key");

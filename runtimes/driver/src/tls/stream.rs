@@ -29,7 +29,8 @@ thread_local! {
 /// A transport of TLS, over another transport.
 ///
 /// It holds at most [`HELD_LEN`] bytes that the transport does not take yet, [`READ_LEN`] bytes that
-/// the reader has no room for, and what rustls needs to put one record together.
+/// the reader has no room for, and what rustls needs to put one record together, or, in a handshake,
+/// one message of up to 64 KiB.
 pub(super) struct TlsStream {
     connection: Connection,
     transport: Box<dyn Io>,
@@ -84,7 +85,8 @@ impl TlsStream {
             let received = self.poll_decrypt(cx, |connection| connection.is_handshaking());
             let ended = ready!(received).map_err(cut_or_transport)?;
             if let Some(error) = self.broken.take() {
-                self.send_alert(cx);
+                // The peer is told, if the transport takes that at once: nobody waits for it.
+                let _ = self.poll_flush(cx);
                 return Poll::Ready(Err(TlsError::of_handshake(error)));
             }
             if ended {
@@ -153,15 +155,9 @@ impl TlsStream {
         Poll::Ready(Ok(()))
     }
 
-    /// Tells the peer what it did wrong, if the transport takes that at once: nobody waits for it.
-    fn send_alert(&mut self, cx: &mut Context<'_>) {
-        let _ = self.poll_flush(cx);
-    }
-
     /// One read of the transport's, or of what is left of one: some of its plaintext in `buffer`.
     fn poll_fill(&mut self, cx: &mut Context<'_>, buffer: &mut BytesMut) -> Poll<io::Result<()>> {
         if let Some(error) = self.broken.clone() {
-            self.send_alert(cx);
             return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, Broken(error))));
         }
         let ended = ready!(self.poll_decrypt(cx, |connection| {
@@ -218,9 +214,10 @@ impl Io for TlsStream {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 Err(error) => return Poll::Ready(Err(io::Error::new(error.kind(), Truncated))),
             }
-            // To answer an update of the peer's keys (RFC 8446 §4.6.3), for example: what the
-            // transport does not take now goes with the next read or write.
-            let _ = self.poll_flush(cx)?;
+            // To tell the peer what it did wrong, for example, or to answer an update of its keys (RFC
+            // 8446 §4.6.3). What the transport does not take now goes with the next read or write; and
+            // if it fails, what the peer had said before is still to be read.
+            let _ = self.poll_flush(cx);
             ready!(self.poll_fill(cx, buffer))?;
         }
         if buffer.len() > before {
