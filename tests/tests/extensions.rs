@@ -198,7 +198,7 @@ fn an_observer_sees_every_frame_and_changes_none() {
         let mut end = End::new(role, Config::default().extension(log.clone()));
         let wire = [end.peer.text("hello"), end.peer.ping("?")].concat();
         end.receive(wire);
-        end.connection.send(&Broadcast::new("to all")).unwrap();
+        end.connection.send(Broadcast::new("to all")).unwrap();
         end.close(CloseCode::NORMAL);
         let sent: Vec<u8> = end.sent().iter().map(|frame| frame.first).collect();
         assert_eq!(sent, [0x8A, TEXT, CLOSE]);

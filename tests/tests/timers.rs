@@ -19,7 +19,7 @@ fn by_default_nothing_is_waited_for() {
         assert_eq!(end.connection.poll_timeout(), None);
         assert_eq!(end.wait(1_000_000 * SECOND), []);
         assert!(end.connection.is_open());
-        assert_eq!(end.drain(), []);
+        assert!(end.drain().is_empty());
     }
 }
 
