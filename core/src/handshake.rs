@@ -6,6 +6,7 @@
 //! | a server's transport | [`ServerHandshake`], then [`UpgradeRequest`] |
 //! | a request that a host parsed (hyper, an HTTP/2 stack, a simulator) | [`UpgradeRequest`] |
 //! | a client's transport | [`ClientHandshake`] |
+//! | a client's HTTP/2 stack | [`ExtendedConnect`] |
 //!
 //! Both halves read at most [`Config::max_head_len`](crate::Config::max_head_len) bytes and
 //! [`MAX_HEADERS`] header lines, have until
@@ -64,6 +65,7 @@ use crate::extension::{Params, is_token_byte};
 mod client;
 mod encode;
 mod error;
+mod extended;
 mod head;
 mod scan;
 mod server;
@@ -74,6 +76,7 @@ mod upgrade;
 pub use client::ClientHandshake;
 pub use encode::{encode_request, encode_response};
 pub use error::{HandshakeError, HeadError, HeadRule, RequestError, UpgradeError};
+pub use extended::ExtendedConnect;
 pub use server::ServerHandshake;
 pub use upgrade::UpgradeRequest;
 

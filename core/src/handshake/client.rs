@@ -1,6 +1,6 @@
 //! The client's half: [`ClientHandshake`].
 
-use alloc::string::{String, ToString};
+use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;
@@ -10,20 +10,20 @@ use base64::engine::general_purpose::STANDARD;
 use bytes::{Buf, BytesMut};
 use bytestring::ByteString;
 use http::header::{
-    CONNECTION, CONTENT_LENGTH, HOST, HeaderMap, HeaderName, SEC_WEBSOCKET_ACCEPT,
-    SEC_WEBSOCKET_EXTENSIONS, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION,
-    TRANSFER_ENCODING, UPGRADE,
+    CONNECTION, CONTENT_LENGTH, HOST, HeaderName, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_EXTENSIONS,
+    SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION, TRANSFER_ENCODING, UPGRADE,
 };
 use http::request::Parts;
 use http::{Method, Request, Response, StatusCode, Uri, Version};
 
 use super::error::{HandshakeError, HeadError, RequestError};
+use super::extended::negotiated;
 use super::head::parse_response;
 use super::scan::{HeadReader, Kind};
-use super::{Subprotocols, accept_key, encode, extensions, header_of, host_and_port, list, lists};
+use super::{Subprotocols, accept_key, encode, header_of, host_and_port, list, lists};
 use crate::config::Config;
 use crate::connection::{Connection, Negotiated};
-use crate::extension::{Extensions, Params};
+use crate::extension::Extensions;
 use crate::outbound::Outbound;
 use crate::seed::{MaskKeys, Seed};
 use crate::time::Instant;
@@ -185,33 +185,7 @@ impl ClientHandshake {
         if *accept != *self.accept || accepts.next().is_some() {
             return Err(HandshakeError::AcceptMismatch);
         }
-        self.negotiated(headers)
-    }
-
-    /// What the server chose of what was offered.
-    fn negotiated(&self, headers: &HeaderMap) -> Result<Negotiated, HandshakeError> {
-        let answers = extensions(headers).ok_or(HandshakeError::ExtensionsInvalid)?;
-        let unoffered = |params: Params| params.to_string().into();
-        let agreed = self.config.extensions.confirm(answers);
-        let extensions =
-            agreed.map_err(|params| HandshakeError::ExtensionUnoffered(unoffered(params)))?;
-        Ok(Negotiated { subprotocol: self.subprotocol(headers)?, extensions })
-    }
-
-    /// One of those offered, or none: which of a server's silence and its wrong choice is an error
-    /// is settled by RFC 6455 §4.1.
-    fn subprotocol(&self, headers: &HeaderMap) -> Result<Option<ByteString>, HandshakeError> {
-        // §11.3.4: it comes once, and is a token and no list.
-        let mut chosen = headers.get_all(SEC_WEBSOCKET_PROTOCOL).iter();
-        let (Some(first), second) = (chosen.next(), chosen.next()) else {
-            return Ok(None);
-        };
-        match self.offered.iter().find(|offered| first == offered) {
-            Some(offered) if second.is_none() => Ok(Some(ByteString::from(offered))),
-            _ => {
-                Err(HandshakeError::SubprotocolUnoffered(shown(second.unwrap_or(first).as_bytes())))
-            }
-        }
+        negotiated(&self.offered, &self.config.extensions, headers)
     }
 
     fn open(&mut self, negotiated: Negotiated, now: Instant) -> Connection {
@@ -238,7 +212,7 @@ impl fmt::Debug for ClientHandshake {
 }
 
 /// The value of `Host`: the port only where it is not the scheme's own (RFC 6455 §4.1).
-fn host_header(uri: &Uri) -> Result<String, RequestError> {
+pub(super) fn host_header(uri: &Uri) -> Result<String, RequestError> {
     let scheme = uri.scheme_str().unwrap_or_default();
     let default_port = match () {
         () if scheme.eq_ignore_ascii_case("ws") => 80,
@@ -255,7 +229,7 @@ fn host_header(uri: &Uri) -> Result<String, RequestError> {
 
 /// What the handshake sets itself, what it does not offer, and what a GET of RFC 6455 cannot have: a
 /// body.
-fn is_reserved(name: &HeaderName) -> bool {
+pub(super) fn is_reserved(name: &HeaderName) -> bool {
     [
         CONNECTION,
         CONTENT_LENGTH,
@@ -308,7 +282,7 @@ fn is_interim(status: StatusCode) -> bool {
 }
 
 /// A value as an error shows it: no byte of a terminal's escape among it.
-fn shown(value: &[u8]) -> ByteString {
+pub(super) fn shown(value: &[u8]) -> ByteString {
     alloc::format!("{}", value.escape_ascii()).into()
 }
 

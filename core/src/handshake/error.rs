@@ -237,9 +237,9 @@ pub enum HandshakeError {
     /// The answer is not an HTTP/1.1 head.
     #[error("the server's answer is invalid: {0}")]
     Head(#[source] HeadError),
-    /// The server answered something else than 101. The body of its answer stays in the inbound
+    /// The server answered something else than 101, or over HTTP/2 than a success. The body of its answer stays in the inbound
     /// buffer, as far as it has come.
-    #[error("the server answered {}, not 101 Switching Protocols", .0.status())]
+    #[error("the server answered {}, not {}", .0.status(), success(.0))]
     Rejected(Box<Response<()>>),
     /// The 101 has a subprotocol that was not offered (RFC 6455 §4.1).
     #[error("the server chose the subprotocol \"{0}\", which was not offered (RFC 6455 4.1)")]
@@ -251,6 +251,14 @@ pub enum HandshakeError {
     /// The 101 has no `Upgrade: websocket`, or upgrades to something else too (RFC 6455 §4.1).
     #[error("the server's 101 has no `Upgrade: websocket` (RFC 6455 4.1)")]
     UpgradeMissing,
+}
+
+/// What the server should have answered in this version of HTTP.
+fn success(response: &Response<()>) -> &'static str {
+    match response.version() < http::Version::HTTP_2 {
+        true => "101 Switching Protocols",
+        false => "200 OK",
+    }
 }
 
 impl From<HeadError> for HandshakeError {

@@ -16,6 +16,7 @@ use crate::time::Instant;
 mod chunking;
 mod client;
 mod encode;
+mod extended;
 mod server;
 mod upgrade;
 
