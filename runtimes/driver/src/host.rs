@@ -11,7 +11,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::StatusCode;
 use sockless::handshake::{HeadError, ServerHandshake, encode_response};
-use sockless::{CloseCode, CloseReason, Instant};
+use sockless::{CloseCode, CloseReason, Instant, RawConnection};
 
 use crate::call::{Call, Held};
 use crate::drive::Drive;
@@ -29,12 +29,12 @@ use crate::shared::Shared;
 /// own. Clones share the service and the count.
 #[derive(Clone)]
 pub struct Host {
-    inner: Arc<Inner>,
+    pub(crate) inner: Arc<Inner>,
 }
 
-struct Inner {
-    service: Box<dyn Service>,
-    runtime: Arc<dyn Runtime>,
+pub(crate) struct Inner {
+    pub(crate) service: Box<dyn Service>,
+    pub(crate) runtime: Arc<dyn Runtime>,
     connections: Mutex<Connections>,
 }
 
@@ -225,16 +225,24 @@ impl Connections {
 }
 
 /// One connection's place in the count, given up when dropped.
-struct Membership {
-    inner: Arc<Inner>,
+pub(crate) struct Membership {
+    pub(crate) inner: Arc<Inner>,
     id: u64,
 }
 
-type ServerDrive = Drive<BoxFuture<'static, Result<(), BoxError>>>;
+pub(crate) type ServerDrive = Drive<BoxFuture<'static, Result<(), BoxError>>>;
 
 impl Membership {
+    pub(crate) fn new(inner: &Arc<Inner>) -> Self {
+        let id = inner.lock().add();
+        Self { inner: inner.clone(), id }
+    }
+
     /// Waits for `future`, unless the host is killed meanwhile.
-    async fn unless_killed<F: Future + Unpin>(&self, mut future: F) -> Option<F::Output> {
+    pub(crate) async fn unless_killed<F: Future + Unpin>(
+        &self,
+        mut future: F,
+    ) -> Option<F::Output> {
         std::future::poll_fn(|cx| {
             {
                 let mut connections = self.inner.lock();
@@ -270,7 +278,8 @@ impl Membership {
             Ok(request) => {
                 let call = Call::new(request).with_tls(tls);
                 let call = call.with_addrs(peer, local).with_received_at(runtime.now());
-                match answer(&**service, &mut exchange, call).await {
+                let answering = exchange.wait_for(ask(&**service, call)).await;
+                match answering.unwrap_or_else(|| Answer::Respond(undecided())) {
                     Answer::Upgrade(_) if self.is_shutting_down() => Answer::Respond(unavailable()),
                     answer => answer,
                 }
@@ -283,7 +292,7 @@ impl Membership {
         match answer {
             Answer::Upgrade(mut upgrade) => {
                 let held = upgrade.call.take_held();
-                Some((self.start(exchange, handshake, upgrade), held))
+                Some((self.start(exchange, Some(handshake), upgrade), held))
             }
             Answer::Respond(response) => {
                 let deadline = runtime.now() + config.opening_timeout;
@@ -295,15 +304,15 @@ impl Membership {
         }
     }
 
-    fn is_shutting_down(&self) -> bool {
+    pub(crate) fn is_shutting_down(&self) -> bool {
         self.inner.lock().shutting_down
     }
 
-    /// Starts the session that was granted.
-    fn start(
+    /// Starts the session that was granted; without a `handshake`, somebody else sends the response.
+    pub(crate) fn start(
         &self,
         exchange: Exchange,
-        handshake: ServerHandshake,
+        handshake: Option<ServerHandshake>,
         upgrade: Upgrade,
     ) -> ServerDrive {
         let Upgrade { call, response, negotiated, config, handler } = upgrade;
@@ -312,13 +321,19 @@ impl Membership {
         let start = |machine| Shared::new(machine, exchange.inbound, exchange.runtime, false);
         let (shared, handler) = match handler {
             Handler::Messages(handler) => {
-                let mut connection = handshake.accept(&response, negotiated, now);
+                let mut connection = match handshake {
+                    Some(handshake) => handshake.accept(&response, negotiated, now),
+                    None => sockless::Connection::server(negotiated, config.clone(), now),
+                };
                 connection.set_config(config, now);
                 let shared = start(Machine::Messages(connection));
                 (shared.clone(), handler(Session::new(&shared, call)))
             }
             Handler::Raw(handler) => {
-                let mut connection = handshake.accept_raw(&response);
+                let mut connection = match handshake {
+                    Some(handshake) => handshake.accept_raw(&response),
+                    None => RawConnection::server(config.clone()),
+                };
                 connection.set_config(config);
                 let shared = start(Machine::Raw(RawMachine::new(connection, negotiated)));
                 (shared.clone(), handler(RawSession::new(shared, call)))
@@ -366,23 +381,17 @@ async fn read_request(
     }
 }
 
-/// Asks the service, in the time that the opening handshake has; a panic is answered with 500.
-async fn answer(service: &dyn Service, exchange: &mut Exchange, call: Call) -> Answer {
+/// Asks the service; a panic is answered with 500.
+pub(crate) async fn ask(service: &dyn Service, call: Call) -> Answer {
     let mut answering = match std::panic::catch_unwind(AssertUnwindSafe(|| service.call(call))) {
         Ok(answering) => answering,
         Err(_) => return Answer::Respond(internal_error()),
     };
-    let guarded = std::future::poll_fn(move |cx| {
+    std::future::poll_fn(move |cx| {
         std::panic::catch_unwind(AssertUnwindSafe(|| answering.as_mut().poll(cx)))
             .unwrap_or_else(|_| Poll::Ready(Answer::Respond(internal_error())))
-    });
-    match exchange.wait_for(guarded).await {
-        Some(answer) => answer,
-        None => Answer::Respond(refusal(
-            StatusCode::SERVICE_UNAVAILABLE,
-            "the request was not decided within opening_timeout\n",
-        )),
-    }
+    })
+    .await
 }
 
 async fn respond(
@@ -398,7 +407,12 @@ async fn respond(
     Ok(())
 }
 
-fn unavailable() -> http::Response<Bytes> {
+/// The service took longer to decide than the opening handshake may.
+pub(crate) fn undecided() -> http::Response<Bytes> {
+    refusal(StatusCode::SERVICE_UNAVAILABLE, "the request was not decided within opening_timeout\n")
+}
+
+pub(crate) fn unavailable() -> http::Response<Bytes> {
     refusal(StatusCode::SERVICE_UNAVAILABLE, "the server is shutting down\n")
 }
 

@@ -6,7 +6,8 @@
 //!
 //! * [`Session`], with its halves [`Sender`] and [`Receiver`], and [`RawSession`] are what handlers
 //!   work with; [`Call`] is the request behind them.
-//! * [`Service`] is what answers requests; a router is one. [`Server`] and [`Host`] serve it.
+//! * [`Service`] is what answers requests; a router is one. [`Server`] and [`Host`] serve it, the
+//!   latter also behind somebody else's HTTP server: [`Host::answer`].
 //! * [`Connect`] dials, and [`Reconnect`] dials again.
 //!
 //! # Features
@@ -34,6 +35,7 @@ mod host;
 mod io;
 mod joined;
 mod machine;
+mod mounted;
 mod raw_session;
 mod server;
 mod service;
@@ -54,6 +56,7 @@ pub use client::{
 };
 pub use host::{Host, ShutdownReport};
 pub use io::{Clock, Io, Runtime, Spawn, Timer, TlsInfo};
+pub use mounted::{Granted, Reply};
 pub use raw_session::{RawSendError, RawSession};
 pub use server::{Accepted, Listen, Server};
 pub use service::{Answer, BoxError, BoxFuture, Outcome, Service, Upgrade};

@@ -55,7 +55,23 @@ impl Connected {
         }
     }
 
-    /// The server's 101 response.
+    /// A connection whose opening handshake somebody else did, such as an HTTP/2 stack: `request` is
+    /// what was asked, `response` what came back, `connection` what both settled, and `transport`
+    /// carries its frames.
+    pub fn upgraded(
+        transport: Box<dyn Io>,
+        connection: Connection,
+        request: Request<()>,
+        response: Response<()>,
+        runtime: Arc<dyn Runtime>,
+    ) -> Self {
+        let deadline = runtime.now();
+        let exchange = Exchange::new(transport, runtime, deadline);
+        let peer = Peer::named_by(request.uri());
+        Self { connection, exchange, call: Call::new(request), response, peer }
+    }
+
+    /// The server's response: a 101, or over HTTP/2 a 200.
     pub fn response(&self) -> &Response<()> {
         &self.response
     }

@@ -252,6 +252,17 @@ impl Peer {
         Self { host: target.host.clone(), port: target.port, addr: None, proxy }
     }
 
+    /// The peer that a URI names, where somebody else found the way to it.
+    pub(crate) fn named_by(uri: &http::Uri) -> Self {
+        let host = uri.host().unwrap_or_default();
+        let default_port = match uri.scheme_str() {
+            Some("https" | "wss") => 443,
+            _ => 80,
+        };
+        let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
+        Self { host, port: uri.port_u16().unwrap_or(default_port), addr: None, proxy: None }
+    }
+
     /// The server's name or address, without brackets.
     pub fn host(&self) -> &str {
         &self.host
