@@ -1,0 +1,158 @@
+//! Our client over HTTP/2, and servers that are not ours.
+
+use std::convert::Infallible;
+use std::future::pending;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Request, Response, StatusCode};
+use http_body_util::{Empty, Full};
+use hyper::body::Incoming;
+use hyper::client::conn::http2::SendRequest;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use sockless::handshake::{HandshakeError, RequestError};
+use sockless::{CloseCode, Config};
+use sockless_driver::Session;
+use sockless_hyper::{Connect, ConnectError};
+use sockless_routing::{Router, websocket};
+use tokio::io::duplex;
+use tokio::sync::oneshot;
+
+use crate::on::{Http, Http2, runtime};
+use crate::serving::{App, Served, codes, observed, until_closed};
+
+fn connect(sender: &SendRequest<Empty<Bytes>>) -> Connect {
+    sockless_hyper::connect(sender, "ws://server.test/", runtime())
+}
+
+/// A server that answers every request with `answer`.
+async fn answering(answer: http::response::Builder, body: &'static [u8]) -> Http2 {
+    let response = answer.body(()).unwrap();
+    Http2::serve(App::new(service_fn(move |_request: Request<Incoming>| {
+        let response = response.clone().map(|()| Full::new(Bytes::from_static(body)));
+        async { Ok::<_, Infallible>(response) }
+    })))
+    .await
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_refuses_is_returned_whole() {
+    let refusal = Response::builder().status(403).header("x-why", "full moon");
+    let http = answering(refusal, b"come back tomorrow\n").await;
+    let error = connect(&http.sender).await.unwrap_err();
+    assert_eq!(error.to_string(), "the server answered 403 Forbidden, not 200 OK");
+    let ConnectError::Rejected(response) = error else { panic!("{error}") };
+    assert_eq!(response.status(), StatusCode::FORBIDDEN);
+    assert_eq!(response.headers()["x-why"], "full moon");
+    assert_eq!(response.body(), "come back tomorrow\n");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_long_refusal_is_cut() {
+    static LONG: [u8; 100_000] = [b'x'; 100_000];
+    let http = answering(Response::builder().status(503), &LONG).await;
+    let error = connect(&http.sender).await.unwrap_err();
+    let ConnectError::Rejected(response) = error else { panic!("{error}") };
+    assert_eq!(response.body().len(), 64 << 10);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_not_offered_may_not_be_chosen() {
+    let http = answering(Response::builder().header("sec-websocket-protocol", "b"), b"").await;
+    let error = connect(&http.sender).subprotocol("a").await.unwrap_err();
+    assert!(matches!(
+        error,
+        ConnectError::Handshake(HandshakeError::SubprotocolUnoffered(name)) if name == "b"
+    ));
+    let extension = Response::builder().header("sec-websocket-extensions", "x-mystery");
+    let error = connect(&answering(extension, b"").await.sender).await.unwrap_err();
+    assert!(matches!(
+        error,
+        ConnectError::Handshake(HandshakeError::ExtensionUnoffered(name)) if name == "x-mystery"
+    ));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_says_nothing_is_given_up_and_its_stream_reset() {
+    let (telling, told) = oneshot::channel::<()>();
+    let telling = Arc::new(std::sync::Mutex::new(Some(telling)));
+    let http = Http2::serve(App::new(service_fn(move |_request: Request<Incoming>| {
+        let dropped_with_the_stream = telling.lock().unwrap().take();
+        async move {
+            let _dropped_with_the_stream = dropped_with_the_stream;
+            pending::<Result<Response<Full<Bytes>>, Infallible>>().await
+        }
+    })))
+    .await;
+    let before = tokio::time::Instant::now();
+    let config = Config::default().opening_timeout(Duration::from_secs(7));
+    let error = connect(&http.sender).config(config).await.unwrap_err();
+    assert!(matches!(error, ConnectError::Timeout), "{error}");
+    assert_eq!(before.elapsed().as_secs(), 7);
+    assert!(told.await.is_err(), "it is dropped, since the stream was reset");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_knows_no_extended_connect_fails_one_stream() {
+    let (near, far) = duplex(1 << 10);
+    let service = service_fn(async |_request: Request<Incoming>| {
+        Ok::<_, Infallible>(Response::new(Full::new(Bytes::from_static(b"a page"))))
+    });
+    let server = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
+    tokio::spawn(server.serve_connection(TokioIo::new(far), service));
+    let client = hyper::client::conn::http2::Builder::new(TokioExecutor::new());
+    let (sender, connection) = client.handshake(TokioIo::new(near)).await.unwrap();
+    tokio::spawn(connection);
+    let error = connect(&sender).await.unwrap_err();
+    assert!(matches!(error, ConnectError::Http(_)), "{error}");
+    let page = Http2 { sender }.send(Http2::plain(http::Method::GET, "/")).await;
+    assert_eq!(page.body(), "a page");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_that_is_none_for_a_websocket_is_not_sent() {
+    let http = answering(Response::builder(), b"").await;
+    let url = |url| sockless_hyper::connect(&http.sender, url, runtime());
+    let error = url("https://server.test/").await.unwrap_err();
+    assert!(matches!(error, ConnectError::RequestInvalid(RequestError::SchemeUnsupported)));
+    let error = url("ws://a b/").await.unwrap_err();
+    assert!(matches!(error, ConnectError::Request(_)));
+    let error = url("ws://server.test/").header("upgrade", "x").await.unwrap_err();
+    assert!(matches!(error, ConnectError::RequestInvalid(RequestError::HeaderReserved(_))));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_block_is_driven_where_it_stands() {
+    let (route, mut ends) = observed(until_closed);
+    let router = Router::new().route("/", route).route("/count", websocket(count));
+    let server = Served::<Http2>::start(router).await;
+    let url = "ws://server.test/count";
+    let total = sockless_hyper::connect(&server.http.sender, url, runtime())
+        .run(async |mut session: Session| {
+            for _ in 0..10 {
+                session.send("one").await.unwrap();
+            }
+            session.send("").await.unwrap();
+            session.recv().await.unwrap().as_text().map(String::from)
+        })
+        .await
+        .unwrap();
+    assert_eq!(total.as_deref(), Some("10"));
+
+    connect(&server.http.sender).run(async |session: Session| drop(session)).await.unwrap();
+    let closed = ends.recv().await.unwrap();
+    assert_eq!(codes(&closed), (Some(1000), Some(1000)));
+    assert_eq!(closed.received().unwrap().code(), Some(CloseCode::NORMAL));
+}
+
+async fn count(mut session: Session) {
+    let mut count = 0;
+    while let Ok(message) = session.recv().await {
+        match message.as_text() {
+            Some("") => session.send(count.to_string()).await.unwrap(),
+            _ => count += 1,
+        }
+    }
+}

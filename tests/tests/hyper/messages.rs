@@ -1,0 +1,117 @@
+//! Messages, both ways, in any number and of any length.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use sockless::{Config, Message};
+use sockless_driver::{RawSession, Session, TrySendError};
+use sockless_routing::{websocket, websocket_raw};
+use tokio::sync::mpsc;
+
+use crate::on::{Http, WINDOW};
+use crate::serving::{Served, echo};
+
+pub(crate) async fn a_message_of_every_kind_comes_back<H: Http>() {
+    let server = Served::<H>::one(websocket(echo)).await;
+    let mut session = server.connect().await;
+    for message in [
+        Message::from("grüße"),
+        Message::from(""),
+        Message::from(Bytes::from_static(&[0, 255, 128])),
+        Message::from(Bytes::new()),
+        Message::from("x".repeat(126)),
+    ] {
+        session.send(message.clone()).await.unwrap();
+        assert_eq!(session.recv().await.unwrap(), message);
+    }
+}
+
+/// With a window of 64 KiB and a pipe of 16 KiB, neither way gets through without the other end's
+/// credit.
+pub(crate) async fn a_mebibyte_passes_through_small_windows_both_ways<H: Http>() {
+    let server = Served::<H>::one(websocket(echo)).await;
+    let mut session = server.connect().await;
+    let long: Bytes = (0..1_u32 << 20).map(|i| (i % 251) as u8).collect();
+    for _ in 0..2 {
+        session.send(long.clone()).await.unwrap();
+        assert!(session.recv().await.unwrap() == Message::from(long.clone()));
+    }
+    // Both ways at once.
+    let (sender, mut receiver) = session.split();
+    let copy = long.clone();
+    let sending = tokio::spawn(async move {
+        for _ in 0..3 {
+            sender.send(copy.clone()).await.unwrap();
+        }
+    });
+    for _ in 0..3 {
+        assert!(receiver.recv().await.unwrap() == Message::from(long.clone()));
+    }
+    sending.await.unwrap();
+}
+
+pub(crate) async fn a_hundred_sessions_at_once<H: Http>() {
+    let server = Served::<H>::one(websocket(echo)).await;
+    let mut sessions = Vec::new();
+    for _ in 0..100 {
+        sessions.push(server.connect().await);
+    }
+    assert_eq!(server.host.connections(), 100);
+    for (i, session) in sessions.iter().enumerate() {
+        session.send(format!("this is {i}")).await.unwrap();
+    }
+    for (i, session) in sessions.iter_mut().enumerate().rev() {
+        assert_eq!(session.recv().await.unwrap().as_text(), Some(&*format!("this is {i}")));
+    }
+}
+
+/// What waits to be sent stays near the high-water mark, whatever the stack below would take.
+pub(crate) async fn a_peer_that_does_not_read_is_not_sent_more<H: Http>() {
+    let (telling, mut told) = mpsc::unbounded_channel();
+    let server = Served::<H>::one(websocket(move |session: Session| {
+        let telling = telling.clone();
+        async move {
+            let mut queued = 0;
+            let block = Bytes::from(vec![0; 1000]);
+            let patience = Duration::from_secs(1);
+            loop {
+                match session.sender().try_send(block.clone()) {
+                    Ok(()) => queued += block.len(),
+                    Err(TrySendError::Full(_)) => {
+                        // The clock moves only when nobody has anything left to do.
+                        let sending = session.send(block.clone());
+                        if tokio::time::timeout(patience, sending).await.is_err() {
+                            break;
+                        }
+                        queued += block.len();
+                    }
+                    Err(TrySendError::Closed(_)) => break,
+                }
+            }
+            let _ = telling.send(queued);
+        }
+    }))
+    .await;
+    let idle = Config::default().read_ahead(1000);
+    let request = http::Request::get("ws://server.test/");
+    let session = server.http.open_with(request, idle).await.spawn();
+    let queued = told.recv().await.unwrap();
+    let on_its_way = 2 * WINDOW as usize + (64 << 10);
+    assert!(queued >= 64 << 10, "{queued}");
+    assert!(queued <= (64 << 10) + on_its_way, "{queued}");
+    drop(session);
+}
+
+pub(crate) async fn a_raw_session_speaks_in_frames<H: Http>() {
+    let echo = async |mut session: RawSession| {
+        while let Ok(frame) = session.recv().await {
+            if session.send(frame).await.is_err() {
+                break;
+            }
+        }
+    };
+    let server = Served::<H>::one(websocket_raw(echo)).await;
+    let mut session = server.connect().await;
+    session.send("frames").await.unwrap();
+    assert_eq!(session.recv().await.unwrap().as_text(), Some("frames"));
+}

@@ -1,0 +1,110 @@
+//! What is served, and what is seen of it: [`Served`].
+
+use std::convert::Infallible;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body_util::BodyExt;
+use http_body_util::combinators::UnsyncBoxBody;
+use hyper::body::Incoming;
+use sockless::{CloseCode, CloseReason, Closed};
+use sockless_driver::{BoxFuture, Host, Session};
+use sockless_hyper::Mount;
+use sockless_routing::{Router, WebSocketRoute, websocket};
+use tokio::sync::mpsc;
+
+use crate::on::{Http, runtime};
+
+/// Any service that hyper can serve, as one type.
+#[derive(Clone)]
+pub(crate) struct App(Arc<dyn Fn(Request<Incoming>) -> Answering + Send + Sync>);
+
+type Answering = BoxFuture<'static, Result<Response<UnsyncBoxBody<Bytes, Infallible>>, Infallible>>;
+
+impl App {
+    pub(crate) fn new<S, B>(service: S) -> Self
+    where
+        S: hyper::service::Service<Request<Incoming>, Response = Response<B>, Error = Infallible>,
+        S: Send + Sync + 'static,
+        S::Future: Send + 'static,
+        B: http_body::Body<Data = Bytes, Error: std::fmt::Debug> + Send + 'static,
+    {
+        Self(Arc::new(move |request| {
+            let answering = service.call(request);
+            Box::pin(async {
+                let Ok(response) = answering.await;
+                Ok(response.map(|body| {
+                    body.map_err(|error| panic!("the body fails: {error:?}")).boxed_unsync()
+                }))
+            })
+        }))
+    }
+
+    pub(crate) fn answer(&self, request: Request<Incoming>) -> Answering {
+        (self.0)(request)
+    }
+}
+
+/// A server of a router, over one version of HTTP.
+pub(crate) struct Served<H> {
+    pub(crate) http: H,
+    pub(crate) host: Host,
+}
+
+impl<H: Http> Served<H> {
+    pub(crate) async fn start(router: Router) -> Self {
+        let mount = Mount::new(router, runtime());
+        let host = mount.host().clone();
+        Self { http: H::serve(App::new(mount)).await, host }
+    }
+
+    /// A server of one route, at `/`.
+    pub(crate) async fn one(route: WebSocketRoute) -> Self {
+        Self::start(Router::new().route("/", route)).await
+    }
+
+    /// A session of it.
+    pub(crate) async fn connect(&self) -> Session {
+        self.http.open("/").await.spawn()
+    }
+}
+
+pub(crate) async fn echo(mut session: Session) -> Result<(), Closed> {
+    loop {
+        let message = session.recv().await?;
+        session.send(message).await?;
+    }
+}
+
+/// A route, and what its handler returned, each time.
+pub(crate) fn observed<F, Fut, T>(handler: F) -> (WebSocketRoute, mpsc::UnboundedReceiver<T>)
+where
+    F: Fn(Session) -> Fut + Send + Sync + 'static,
+    Fut: Future<Output = T> + Send + 'static,
+    T: Send + 'static,
+{
+    let (sender, receiver) = mpsc::unbounded_channel();
+    let route = websocket(move |session| {
+        let (running, sender) = (handler(session), sender.clone());
+        async move {
+            let _ = sender.send(running.await);
+        }
+    });
+    (route, receiver)
+}
+
+/// Receives until the session ends, and says how it did.
+pub(crate) async fn until_closed(mut session: Session) -> Closed {
+    loop {
+        if let Err(closed) = session.recv().await {
+            return closed;
+        }
+    }
+}
+
+/// The codes of the Close frames that we sent and received.
+pub(crate) fn codes(closed: &Closed) -> (Option<u16>, Option<u16>) {
+    let code = |reason: &CloseReason| reason.code().map(CloseCode::get);
+    (closed.sent().and_then(code), closed.received().and_then(code))
+}
