@@ -83,7 +83,7 @@ async fn accept(listener: &TcpListener, acceptor: &TlsAcceptor, mount: &Mount) {
             }
             // Out of descriptors, perhaps: to try again at once would only spin.
             Err(error) => {
-                eprintln!("accepting failed: {error}");
+                tracing::warn!(%error, "accepting failed");
                 tokio::time::sleep(Duration::from_millis(100)).await;
             }
         }
@@ -98,8 +98,8 @@ async fn serve(stream: TcpStream, peer: SocketAddr, acceptor: TlsAcceptor, mount
     let _ = stream.set_nodelay(true);
     let stream = match timeout(PATIENCE, acceptor.accept(stream)).await {
         Ok(Ok(stream)) => stream,
-        Ok(Err(error)) => return eprintln!("{peer}: TLS failed: {error}"),
-        Err(_) => return eprintln!("{peer}: TLS took too long"),
+        Ok(Err(error)) => return tracing::debug!(%peer, %error, "TLS failed"),
+        Err(_) => return tracing::debug!(%peer, "TLS took too long"),
     };
     let mut builder = auto::Builder::new(TokioExecutor::new());
     builder.http1().timer(TokioTimer::new()).header_read_timeout(PATIENCE);
@@ -107,7 +107,7 @@ async fn serve(stream: TcpStream, peer: SocketAddr, acceptor: TlsAcceptor, mount
     builder.http2().timer(TokioTimer::new()).enable_connect_protocol();
     let io = TokioIo::new(stream);
     if let Err(error) = builder.serve_connection_with_upgrades(io, mount).await {
-        eprintln!("{peer}: {error}");
+        tracing::debug!(%peer, %error, "the connection failed");
     }
 }
 
@@ -141,10 +141,13 @@ fn page() -> http::Response<bytes::Bytes> {
 
 const PAGE: &str = r#"<!doctype html>
 <title>sockless over HTTP/2</title>
-<p>This WebSocket came over <output id="version">?</output>.</p>
+<p>A WebSocket came over <output id="version">?</output>, and was closed with
+<output id="ended">?</output>.</p>
 <p><input id="text" placeholder="say something"> <output id="echo"></output></p>
 <script>
-  new WebSocket("/version").onmessage = (event) => { version.value = event.data; };
+  const short = new WebSocket("/version");
+  short.onmessage = (event) => { version.value = event.data; };
+  short.onclose = (event) => { ended.value = `${event.code}${event.wasClean ? "" : " (not clean)"}`; };
   const socket = new WebSocket("/echo");
   text.onchange = () => socket.send(text.value);
   socket.onmessage = (event) => { echo.value = event.data; };

@@ -7,6 +7,7 @@ mod cancel;
 mod driven;
 mod ends;
 mod handles;
+mod mounted;
 mod opening;
 mod pieces;
 mod shutdown;
