@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::future::poll_fn;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::task::Poll;
 
@@ -15,7 +16,7 @@ use hyper::client::conn::http2::SendRequest;
 use hyper::ext::Protocol;
 use sockless::handshake::{ExtendedConnect, HandshakeError, RequestError};
 use sockless::{Config, Connection, Negotiated};
-use sockless_driver::{BoxFuture, Connected, Io, Runtime, Session};
+use sockless_driver::{BoxFuture, Connected, Io, Runtime, Session, Timer};
 use thiserror::Error;
 
 use crate::io::Transport;
@@ -117,12 +118,8 @@ impl Connect {
         outgoing.extensions_mut().insert(protocol);
 
         let mut timer = runtime.timer(runtime.now() + config.opening_timeout);
-        let mut opening = Box::pin(shake_hands(send(outgoing), &asked));
-        let (transport, negotiated, response) = poll_fn(|cx| match opening.as_mut().poll(cx) {
-            Poll::Ready(opened) => Poll::Ready(opened),
-            Poll::Pending => timer.poll_expired(cx).map(|()| Err(ConnectError::Timeout)),
-        })
-        .await?;
+        let opening = shake_hands(send(outgoing), &asked, &mut *timer);
+        let (transport, negotiated, response) = opening.await?;
         let connection = Connection::client(negotiated, runtime.seed(), config, runtime.now());
         Ok(Connected::upgraded(transport, connection, request, response, runtime))
     }
@@ -165,33 +162,45 @@ impl fmt::Debug for Connect {
 }
 
 async fn shake_hands(
-    sending: impl Future<Output = SendResult>,
+    sending: BoxFuture<'static, SendResult>,
     asked: &ExtendedConnect,
+    timer: &mut dyn Timer,
 ) -> Result<(Box<dyn Io>, Negotiated, Response<()>), ConnectError> {
-    let mut response = sending.await.map_err(ConnectError::Http)?;
+    let sent = within(timer, sending).await.ok_or(ConnectError::Timeout)?;
+    let mut response = sent.map_err(ConnectError::Http)?;
     let negotiated = match asked.check(&response) {
         Ok(negotiated) => negotiated,
         Err(HandshakeError::Rejected(_)) => {
-            return Err(ConnectError::Rejected(whole(response).await.into()));
+            return Err(ConnectError::Rejected(whole(response, timer).await.into()));
         }
         Err(error) => return Err(ConnectError::Handshake(error)),
     };
-    let upgraded = hyper::upgrade::on(&mut response).await.map_err(ConnectError::Http)?;
+    let upgrading = within(timer, hyper::upgrade::on(&mut response)).await;
+    let upgraded = upgrading.ok_or(ConnectError::Timeout)?.map_err(ConnectError::Http)?;
     let transport = Box::new(Transport::new(upgraded, Version::HTTP_2));
     Ok((transport, negotiated, response.map(|_body| ())))
 }
 
-/// A response with the beginning of its body, as far as that comes.
-async fn whole(response: Response<Incoming>) -> Response<Bytes> {
+/// A response with the beginning of its body, as far as that comes in time.
+async fn whole(response: Response<Incoming>, timer: &mut dyn Timer) -> Response<Bytes> {
     let (head, mut body) = response.into_parts();
     let mut bytes = BytesMut::new();
     while bytes.len() < REJECTION_LEN {
-        let Some(Ok(frame)) = body.frame().await else { break };
+        let Some(Some(Ok(frame))) = within(timer, body.frame()).await else { break };
         if let Some(data) = frame.data_ref() {
             bytes.extend_from_slice(&data[..data.len().min(REJECTION_LEN - bytes.len())]);
         }
     }
     Response::from_parts(head, bytes.freeze())
+}
+
+/// Waits for `future`; `None` when the alarm goes off before.
+async fn within<F: Future + Unpin>(timer: &mut dyn Timer, mut future: F) -> Option<F::Output> {
+    poll_fn(|cx| match Pin::new(&mut future).poll(cx) {
+        Poll::Ready(output) => Poll::Ready(Some(output)),
+        Poll::Pending => timer.poll_expired(cx).map(|()| None),
+    })
+    .await
 }
 
 /// Why there is no session.
@@ -205,7 +214,7 @@ pub enum ConnectError {
     #[error("the request did not get through: {0}")]
     Http(#[source] hyper::Error),
     /// The server answered something else than a success: its response, of which the body is cut
-    /// after 64 KiB.
+    /// after 64 KiB, and where it does not come in time.
     #[error("the server answered {}, not 200 OK", .0.status())]
     Rejected(Box<Response<Bytes>>),
     /// The URL, a header or a subprotocol cannot stand in a request.

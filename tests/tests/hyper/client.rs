@@ -6,8 +6,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::stream::{self, StreamExt};
 use http::{Request, Response, StatusCode};
-use http_body_util::{Empty, Full};
+use http_body::Frame;
+use http_body_util::{Empty, Full, StreamBody};
 use hyper::body::Incoming;
 use hyper::client::conn::http2::SendRequest;
 use hyper::service::service_fn;
@@ -50,12 +52,21 @@ async fn an_answer_that_refuses_is_returned_whole() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_long_refusal_is_cut() {
-    static LONG: [u8; 100_000] = [b'x'; 100_000];
-    let http = answering(Response::builder().status(503), &LONG).await;
-    let error = connect(&http.sender).await.unwrap_err();
-    let ConnectError::Rejected(response) = error else { panic!("{error}") };
-    assert_eq!(response.body().len(), 64 << 10);
+async fn a_refusal_that_never_ends_is_cut() {
+    const BLOCK: Bytes = Bytes::from_static(&[b'x'; 10_000]);
+    // As fast as it is read, or with a pause that is longer than anybody waits.
+    for (blocks, kept) in [(usize::MAX, 64 << 10), (2, 20_000)] {
+        let http =
+            Http2::serve(App::new(service_fn(move |_request: Request<Incoming>| async move {
+                let frames = stream::repeat_with(|| Ok::<_, Infallible>(Frame::data(BLOCK)));
+                let body = StreamBody::new(frames.take(blocks).chain(stream::pending()));
+                Ok::<_, Infallible>(Response::builder().status(503).body(body).unwrap())
+            })))
+            .await;
+        let error = connect(&http.sender).await.unwrap_err();
+        let ConnectError::Rejected(response) = error else { panic!("{error}") };
+        assert_eq!((response.status().as_u16(), response.body().len()), (503, kept));
+    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -131,6 +142,7 @@ async fn a_block_is_driven_where_it_stands() {
     let url = "ws://server.test/count";
     let total = sockless_hyper::connect(&server.http.sender, url, runtime())
         .run(async |mut session: Session| {
+            assert_eq!(session.call().uri(), url, "what was asked for");
             for _ in 0..10 {
                 session.send("one").await.unwrap();
             }

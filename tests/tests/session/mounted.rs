@@ -5,10 +5,10 @@ use std::future::{pending, ready};
 use std::io;
 use std::sync::{Arc, Mutex};
 
-use http::Request;
+use http::{Request, StatusCode};
 use sockless::{Config, Instant};
 use sockless_driver::{Call, Granted, Host, Io, Reply, Session};
-use sockless_routing::{Router, websocket};
+use sockless_routing::{Router, respond, text, websocket};
 use sockless_sim::Sim;
 use sockless_tests::wire::Writer;
 
@@ -24,7 +24,9 @@ fn asking() -> http::request::Builder {
 }
 
 fn host(sim: &Sim) -> Host {
-    let router = Router::new().route("/", websocket(async |s| drop(echo(s).await)));
+    let health = respond(|_call| text(StatusCode::OK, "ok\n"));
+    let router = Router::new().route("/health", health);
+    let router = router.route("/", websocket(async |s| drop(echo(s).await)));
     Host::new(router, sim.runtime())
 }
 
@@ -118,8 +120,10 @@ fn a_shutdown_tells_sessions_refuses_requests_and_ends_what_waits() {
             assert_eq!((head[0], &head[2..]), (0x88, &1001_u16.to_be_bytes()[..]));
             far.write_all(&CLIENT.close(1001, "")).await.unwrap();
         }
-        let text = "the server is shutting down\n".to_owned();
-        assert_eq!(refused(&host, asking()).await, (503, text));
+        for request in [asking(), Request::get("/health")] {
+            let text = "the server is shutting down\n".to_owned();
+            assert_eq!(refused(&host, request).await, (503, text));
+        }
         let report = shutdown.await;
         assert_eq!((report.drained, report.terminated), (2, 1));
         assert_eq!(sim.now(), Instant::EPOCH + SECOND * 3);
@@ -144,6 +148,29 @@ fn a_service_that_takes_long_ends_with_the_shutdown() {
         assert_eq!(host.connections(), 1);
         let report = host.shutdown(SECOND).await;
         assert_eq!((report.drained, report.terminated), (0, 1));
+        assert_eq!(answer.await, 503);
+    });
+}
+
+#[test]
+fn what_is_decided_during_a_shutdown_is_refused() {
+    Sim::check(0..5, |sim| async move {
+        let clock = sim.clone();
+        let router = Router::new()
+            .guard(move |call: Call| {
+                let thinking = clock.sleep(SECOND * 2);
+                async {
+                    thinking.await;
+                    Ok(call)
+                }
+            })
+            .route("/", websocket(async |_: Session| {}));
+        let host = Host::new(router, sim.runtime());
+        let asked = host.clone();
+        let answer = sim.spawn(async move { refused(&asked, asking()).await.0 });
+        sim.sleep(SECOND).await;
+        let report = host.shutdown(HOUR).await;
+        assert_eq!((report.drained, report.terminated), (1, 0));
         assert_eq!(answer.await, 503);
     });
 }
@@ -179,12 +206,21 @@ fn what_a_guard_holds_is_let_go_of_with_the_transport_or_without() {
     Sim::check(0..5, |sim| async move {
         let permits = Arc::new(Mutex::new(()));
         let permit = permits.clone();
+        let senders = Arc::new(Mutex::new(Vec::new()));
+        let kept = senders.clone();
         let router = Router::new()
             .guard(move |mut call: Call| {
                 call.hold(permit.clone());
                 async { Ok(call) }
             })
-            .route("/", websocket(async |s| drop(echo(s).await)));
+            .route(
+                "/",
+                websocket(move |session: Session| {
+                    // Somebody still has a handle, and with it the call.
+                    kept.lock().unwrap().push(session.sender());
+                    async { drop(echo(session).await) }
+                }),
+            );
         let idle = Arc::strong_count(&permits);
         let host = Host::new(router, sim.runtime());
         drop(granted(&host).await);
@@ -196,5 +232,6 @@ fn what_a_guard_holds_is_let_go_of_with_the_transport_or_without() {
         drop(far);
         sim.settle().await;
         assert_eq!(Arc::strong_count(&permits), idle);
+        assert_eq!(senders.lock().unwrap().len(), 1);
     });
 }
