@@ -48,6 +48,7 @@ macro_rules! over {
                 messages::a_message_of_every_kind_comes_back
                 messages::a_peer_that_does_not_read_is_not_sent_more
                 messages::a_raw_session_speaks_in_frames
+                messages::extensions_are_agreed_on
                 refusals::a_guard_that_panics_is_500
                 refusals::a_guard_that_takes_too_long_is_503
                 refusals::a_request_in_a_shutdown_is_503

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use sockless::{Config, Message};
+use sockless::{Config, Deflate, Message};
 use sockless_driver::{RawSession, Session};
 use sockless_routing::{websocket, websocket_raw};
 
@@ -93,6 +93,22 @@ async fn queue_until_stuck(session: Session, len: usize) -> usize {
             Ok(Ok(())) => queued += len,
             Ok(Err(_)) | Err(_) => return queued,
         }
+    }
+}
+
+pub(crate) async fn extensions_are_agreed_on<H: Http>() {
+    let deflating = || Config::default().extension(Deflate::default());
+    let server = Served::<H>::one(websocket(echo).config(deflating())).await;
+    let asking = || http::Request::get("ws://server.test/");
+    for (config, agreed) in [(deflating(), true), (Config::default(), false)] {
+        let connected = server.http.open_with(asking(), config).await;
+        let named = connected.response().headers().get("sec-websocket-extensions");
+        let named = named.map(|value| value.to_str().unwrap().split(';').next().unwrap());
+        assert_eq!(named, agreed.then_some("permessage-deflate"));
+        let mut session = connected.spawn();
+        let long = "again and ".repeat(20_000);
+        session.send(long.clone()).await.unwrap();
+        assert_eq!(session.recv().await.unwrap().as_text(), Some(&*long));
     }
 }
 
