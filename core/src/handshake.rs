@@ -169,6 +169,15 @@ impl Subprotocols {
         (distinct && tokens && meant).then_some(offered)
     }
 
+    /// The list as one header, if it came in several: they mean the same (RFC 9110 §5.3), but there
+    /// are servers that look at the first only.
+    fn in_one_line(&self) -> Option<HeaderValue> {
+        if self.0.len() < 2 {
+            return None;
+        }
+        HeaderValue::from_str(&self.iter().collect::<Vec<_>>().join(", ")).ok()
+    }
+
     fn iter(&self) -> impl Iterator<Item = &str> {
         self.0
             .iter()

@@ -85,7 +85,7 @@ impl ClientHandshake {
         config: Arc<Config>,
         now: Instant,
     ) -> Result<Self, RequestError> {
-        let (request, ()) = request.into_parts();
+        let (mut request, ()) = request.into_parts();
         if request.version != Version::HTTP_11 {
             return Err(RequestError::HttpVersion);
         }
@@ -98,6 +98,9 @@ impl ClientHandshake {
         }
         let offered = Subprotocols::offered(&request.headers);
         let offered = offered.ok_or(RequestError::SubprotocolInvalid)?;
+        if let Some(line) = offered.in_one_line() {
+            request.headers.insert(SEC_WEBSOCKET_PROTOCOL, line);
+        }
 
         let (nonce, seed) = nonce_and_seed(seed);
         let key = STANDARD.encode(nonce);

@@ -54,6 +54,18 @@ fn the_request_is_that_of_the_rfc() {
     assert_eq!(asked, expected.replace("KEY", key));
 }
 
+/// Servers that look at the first line of a header only see all that is offered.
+#[test]
+fn subprotocols_are_offered_in_one_line() {
+    let request = get("ws://a/")
+        .header("Sec-WebSocket-Protocol", "chat.v3")
+        .header("Cookie", "a=b")
+        .header("Sec-WebSocket-Protocol", "chat.v2,chat.v1");
+    let asked = asked(request).expect("a request");
+    assert_eq!(asked.matches("Sec-WebSocket-Protocol").count(), 1, "{asked}");
+    assert!(asked.contains("Sec-WebSocket-Protocol: chat.v3, chat.v2, chat.v1\r\n"), "{asked}");
+}
+
 #[test]
 fn host_and_target_come_from_the_uri() {
     for (uri, target, host) in [
