@@ -23,6 +23,7 @@ pub(crate) fn router() -> Router {
         .route("/echo", websocket(echo))
         .route("/echo", websocket(echo).protocol("echo.v1"))
         .route("/echo", websocket(echo).protocol("echo.v2"))
+        .route("/echo/in-fragments", websocket(echo).configure(in_fragments))
         .route("/chat", websocket(move |session| room.clone().serve(session)))
         .nest("/close", close_by_us)
         .route("/health", respond(|_call| text(StatusCode::OK, "ok\n")))
@@ -45,6 +46,12 @@ async fn echo(mut session: Session) -> Result<(), Closed> {
         let message = session.recv().await?;
         session.send(message).await?;
     }
+}
+
+/// Whatever a client has to put up with, for tests of clients: messages in small frames, and pings in
+/// between.
+fn in_fragments(config: Config) -> Config {
+    config.fragment_len(1000).ping_interval(Duration::from_millis(20))
 }
 
 /// The code and reason that `/close/{code}?reason=...` asks for.

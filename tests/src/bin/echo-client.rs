@@ -3,13 +3,14 @@
 use std::error::Error;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{Parser, ValueEnum};
-use sockless::Closed;
+use sockless::{CloseCode, CloseReason, Closed, Config};
 use sockless_driver::tls::TlsConnector;
 use sockless_driver::{Connect, Session};
 
-/// Connects to URL, echoes every message until the connection ends, and exits with 0.
+/// Connects to URL, echoes every message until the connection ends, says how it did, and exits with 0.
 #[derive(Debug, Parser)]
 struct Options {
     /// The runtime to run on.
@@ -19,6 +20,30 @@ struct Options {
     /// Trusts the authorities in FILE (PEM), and nobody else, when URL is wss.
     #[arg(long, value_name = "FILE")]
     ca: Option<PathBuf>,
+
+    /// Offers a subprotocol, after those that were offered before.
+    #[arg(long, value_name = "NAME")]
+    subprotocol: Vec<String>,
+
+    /// Sends longer messages in frames of this length.
+    #[arg(long, value_name = "BYTES")]
+    fragment_len: Option<usize>,
+
+    /// Pings so often, and says in the end how long the last ping took to come back.
+    #[arg(long, value_name = "MILLISECONDS")]
+    ping_interval: Option<u64>,
+
+    /// Echoes nothing, but closes at once with this code.
+    #[arg(long, value_name = "CODE", value_parser = close_code)]
+    close: Option<CloseCode>,
+
+    /// What to say with the code of --close.
+    #[arg(long, value_name = "TEXT", default_value = "", requires = "close")]
+    reason: String,
+
+    /// Echoes one message, and then drops the transport without a closing handshake.
+    #[arg(long)]
+    terminate: bool,
 
     /// Where to connect to, such as ws://127.0.0.1:9001/runCase?case=1&agent=sockless.
     url: String,
@@ -53,33 +78,65 @@ fn main() -> ExitCode {
 type Ended = Result<Closed, Box<dyn Error>>;
 
 async fn echo_on_async_std(options: &Options) -> Ended {
-    echo_over(sockless_async_std::connect(&options.url), options).await
+    options.echo_over(sockless_async_std::connect(&options.url)).await
 }
 
 async fn echo_on_smol(options: &Options) -> Ended {
-    echo_over(sockless_smol::connect(&options.url), options).await
+    options.echo_over(sockless_smol::connect(&options.url)).await
 }
 
 #[tokio::main(flavor = "current_thread")]
 async fn echo_on_tokio(options: &Options) -> Ended {
-    echo_over(sockless_tokio::connect(&options.url), options).await
+    options.echo_over(sockless_tokio::connect(&options.url)).await
 }
 
-async fn echo_over(mut connecting: Connect, options: &Options) -> Ended {
-    if let Some(file) = &options.ca {
-        connecting = connecting.tls(TlsConnector::trusting_pem(&std::fs::read(file)?)?);
+impl Options {
+    async fn echo_over(&self, connect: Connect) -> Ended {
+        let offered = self.subprotocol.iter();
+        let connect = offered.fold(connect, |connect, name| connect.subprotocol(name));
+        let mut connect = connect.config(self.config());
+        if let Some(file) = &self.ca {
+            connect = connect.tls(TlsConnector::trusting_pem(&std::fs::read(file)?)?);
+        }
+        Ok(connect.run(async |session| self.echo(session).await).await?)
     }
-    Ok(connecting.run(echo).await?)
-}
 
-async fn echo(mut session: Session) -> Closed {
-    loop {
-        let echoed = async {
-            let message = session.recv().await?;
-            session.send(message).await
-        };
-        if let Err(closed) = echoed.await {
-            return closed;
+    fn config(&self) -> Config {
+        let interval = self.ping_interval.map(Duration::from_millis);
+        Config::default()
+            .ping_interval(interval)
+            .fragment_len(self.fragment_len.unwrap_or(usize::MAX))
+    }
+
+    /// Echoes until the session ends, or ends it as it was told to.
+    async fn echo(&self, mut session: Session) -> Closed {
+        if let Some(subprotocol) = session.call().subprotocol() {
+            println!("subprotocol: {subprotocol}");
+        }
+        if let Some(code) = self.close {
+            session.close(CloseReason::new(code, self.reason.as_str()));
+        }
+        loop {
+            if let Err(closed) = echo_one(&mut session).await {
+                if let Some(time) = session.round_trip() {
+                    println!("round trip: {time:?}");
+                }
+                return closed;
+            }
+            if self.terminate {
+                session.terminate();
+            }
         }
     }
+}
+
+async fn echo_one(session: &mut Session) -> Result<(), Closed> {
+    let message = session.recv().await?;
+    session.send(message).await?;
+    session.flush().await
+}
+
+fn close_code(text: &str) -> Result<CloseCode, String> {
+    let code = text.parse().ok().and_then(CloseCode::new);
+    code.ok_or_else(|| "a code that may be sent: 1000-1003, 1007-1014, 3000-4999".to_owned())
 }
