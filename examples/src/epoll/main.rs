@@ -1,0 +1,33 @@
+//! An echo server for many connections on one thread: `mio` tells which sockets are ready, the core does
+//! the rest.
+//!
+//! Run it, and point any client at ws://127.0.0.1:9002, or name another address.
+
+mod lent;
+mod peer;
+mod server;
+
+use std::io::Result;
+use std::time::Duration;
+
+use sockless::{Config, Connection, Event};
+
+use crate::server::Server;
+
+fn main() -> Result<()> {
+    let addr = std::env::args().nth(1).unwrap_or("127.0.0.1:9002".into());
+    let config = Config::default()
+        // Who is gone without a word, and who stays without one, is given up.
+        .ping_interval(Duration::from_secs(30))
+        .idle_timeout(Duration::from_secs(3600));
+    let mut server = Server::bind(addr.parse().map_err(std::io::Error::other)?, config, echo)?;
+    println!("listening on ws://{}", server.local_addr()?);
+    server.run()
+}
+
+fn echo(connection: &mut Connection, event: Event) {
+    if let Event::Message(message) = event {
+        // Refused only while the connection is closing, which needs no answer.
+        let _ = connection.send(message);
+    }
+}
