@@ -1,4 +1,5 @@
-//! The loops of our own, each as a program, and clients of ours that talk to it.
+//! The loops of our own, each as a program, and clients of ours that talk to it; the one over a serial line
+//! has its client in it.
 
 use std::io::{BufRead, BufReader, ErrorKind, Read, Result, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
@@ -10,6 +11,7 @@ use sockless_driver::Session;
 
 const BLOCKING: &str = env!("CARGO_BIN_EXE_blocking-echo");
 const EPOLL: &str = env!("CARGO_BIN_EXE_epoll-echo");
+const UART: &str = env!("CARGO_BIN_EXE_uart-chat");
 
 /// Long enough for a busy machine; who waits longer hangs.
 const LIMIT: Duration = Duration::from_secs(60);
@@ -210,4 +212,18 @@ fn who_vanishes_leaves_nothing_behind() {
     streams.push(server.connect().expect("it listens"));
     drop(streams);
     server.until_descriptors(count);
+}
+
+#[test]
+fn a_device_and_its_host_talk_over_a_serial_line() {
+    let ran = Command::new(UART).output().expect("it was built");
+    assert!(ran.status.success(), "{ran:?}");
+    assert_eq!(
+        String::from_utf8_lossy(&ran.stdout),
+        "device: how warm is it?\n\
+         1008 bytes\n\
+         device: that was no text\n\
+         closed by us: the closing handshake is complete; the peer said 1000 thank you; \
+         we said 1000 thank you\n"
+    );
 }

@@ -1,0 +1,83 @@
+//! The port, whole: a [`Connection`] driven over the two halves of a serial line.
+
+use core::future::pending;
+use core::time::Duration;
+
+use bytes::{Buf, BytesMut};
+use embassy_futures::select::{Either3, select3};
+use embassy_time::Timer;
+use embedded_io_async::{Read, Write};
+use sockless::{Connection, Event, Instant};
+
+/// The time as the core wants it: since the board has started.
+pub(crate) fn now() -> Instant {
+    Instant::from_epoch(Duration::from_micros(embassy_time::Instant::now().as_micros()))
+}
+
+/// Runs a connection to its end, and gives each event to `react`, [`Event::Closed`] last.
+///
+/// Reading and writing go on side by side, or two ends that both write more than the line holds would
+/// wait for each other. Whichever is not done when the other is, is dropped and begun anew; the halves
+/// of embassy's buffered UARTs lose nothing by that.
+///
+/// # Errors
+///
+/// What the line fails with.
+pub(crate) async fn drive<R, W>(
+    mut connection: Connection,
+    mut from: R,
+    mut to: W,
+    mut react: impl FnMut(&mut Connection, Event),
+) -> Result<(), R::Error>
+where
+    R: Read,
+    W: Write<Error = R::Error>,
+{
+    let mut inbound = BytesMut::new();
+    let mut over = false;
+    loop {
+        while has_room(&connection)
+            && let Some(event) = connection.poll_event(&mut inbound, now())
+        {
+            over |= matches!(event, Event::Closed(_));
+            react(&mut connection, event);
+        }
+        // A line is neither shut down nor closed, so there is no use in asking `Connection::transport`:
+        // the end is when the last byte has left.
+        if over && !connection.outbound().has_remaining() {
+            return Ok(());
+        }
+        let mut bytes = [0; 64];
+        let (reads, deadline) = (has_room(&connection), connection.poll_timeout());
+        let reading = async { if reads { from.read(&mut bytes).await } else { pending().await } };
+        let outbound = connection.outbound();
+        let writing = async {
+            if outbound.has_remaining() {
+                to.write(outbound.chunk()).await
+            } else {
+                pending().await
+            }
+        };
+        match select3(reading, writing, expire(deadline)).await {
+            Either3::First(Ok(0)) => connection.handle_eof(now()),
+            Either3::First(read) => inbound.extend_from_slice(&bytes[..read?]),
+            Either3::Second(written) => connection.outbound().advance(written?),
+            Either3::Third(()) => connection.handle_timeout(now()),
+        }
+    }
+}
+
+/// Whether there is room for the answers to what is read. One that closes gives no more answers, and has
+/// to hear of its end.
+fn has_room(connection: &Connection) -> bool {
+    connection.is_writable() || !connection.is_open()
+}
+
+async fn expire(deadline: Option<Instant>) {
+    let micros = deadline.map(|deadline| deadline.since_epoch().as_micros().try_into());
+    match micros {
+        Some(Ok(micros)) => Timer::at(embassy_time::Instant::from_micros(micros)).await,
+        // Never, or in half a million years.
+        _ => pending().await,
+    }
+}
