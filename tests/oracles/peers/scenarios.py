@@ -25,7 +25,7 @@ PEERS = {
 }
 ROLES = ["client", "server"]  # the peer's
 RUNTIMES = ["tokio", "smol", "async-std"]
-SCHEMES = ["ws"]
+SCHEMES = ["ws", "wss"]
 
 # permessage-deflate: each entry is a configuration of RFC 7692 that the peer offers or accepts and that our side must agree to,
 # None is without. An entry is {"name": .., "peer": {PARAMETER: VALUE..}, "demo": [ARGUMENT..], "echo-client": [ARGUMENT..]}
