@@ -17,3 +17,8 @@ pub mod wire;
 #[cfg(all(doctest, feature = "runtimes"))]
 #[doc = include_str!("../../README.md")]
 pub struct Readme;
+
+/// The blocks of the guide to porting, compiled and run.
+#[cfg(all(doctest, feature = "runtimes"))]
+#[doc = include_str!("../../docs/porting.md")]
+pub struct Porting;
