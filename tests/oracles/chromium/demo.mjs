@@ -1,178 +1,24 @@
-// Tests the demo server from end to end in headless Chromium: node demo.mjs DEMO MODULES OUT (see run).
-// DEMO is the server's binary, MODULES the directory with node_modules, OUT where screenshots and the log go.
+// Tests the demo server from end to end in headless Chromium: node demo.mjs DEMO MODULES OUT [CERTIFICATES] (see run).
+// DEMO is the server's binary, MODULES the directory with node_modules, OUT where screenshots and the log go. With CERTIFICATES,
+// which ../certificates makes, all of it is over TLS.
 
 import assert from 'node:assert/strict';
-import { spawn } from 'node:child_process';
-import { createWriteStream } from 'node:fs';
-import { mkdir, mkdtemp, readFile, rm } from 'node:fs/promises';
-import { createRequire } from 'node:module';
+import { mkdir, readFile } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
-import { createInterface } from 'node:readline';
-import { stripVTControlCharacters } from 'node:util';
 
-const [demoBinary, modules, out] = process.argv.slice(2).map((path) => resolve(path));
-const { chromium } = createRequire(join(modules, 'package.json'))('playwright-core');
-const screenshots = join(out, 'screenshots');
-const demoLog = join(out, 'chromium-demo.log');
+import { check, run, startServer, story } from '../harness.mjs';
+import { echoes, launch, LIMIT } from './browser.mjs';
 
-const LIMIT = 10_000; // milliseconds that one condition may take
+const [demoBinary, modules, out, certificates] = process.argv.slice(2).map((path) => resolve(path));
+const scheme = certificates ? 'https' : 'http';
+const screenshots = join(out, 'screenshots', scheme);
+const demoLog = join(out, `chromium-${scheme}-demo.log`);
+
 const WHOLE_LIMIT = 300_000; // milliseconds that everything may take
 
-let passed = 0;
-let failed = 0;
-let stopped = false; // by a signal: what fails from then on says nothing
+// ---- raw WebSockets ----
 
-async function check(name, test) {
-  try {
-    await test();
-    passed += 1;
-    console.log(`ok    ${name}`);
-    return true;
-  } catch (error) {
-    if (stopped) return false;
-    failed += 1;
-    console.log(`FAIL  ${name}: ${stripVTControlCharacters(error.message).trim().replaceAll('\n', '\n      ')}`);
-    return false;
-  }
-}
-
-// Steps that build on each other: after a failure the rest cannot be judged, and counts as failed.
-async function story(steps) {
-  let broken = null;
-  for (const [name, test] of Object.entries(steps)) {
-    const earlier = broken;
-    const ok = await check(name, async () => {
-      if (earlier !== null) throw new Error(`not reached, because of '${earlier}'`);
-      await test();
-    });
-    if (!ok) broken ??= name;
-  }
-}
-
-// ---- in the page: raw WebSockets ----
-
-// Runs in every page before its own scripts and leaves `oracle` there.
-function installOracle(limit) {
-  const encoder = new TextEncoder();
-
-  function bytes(length) {
-    const block = new Uint8Array(length);
-    let state = 12345;
-    for (let index = 0; index < length; index += 1) {
-      state = (Math.imul(state, 1103515245) + 12345) >>> 0;
-      block[index] = state >>> 16;
-    }
-    return block.buffer;
-  }
-
-  const mebibyte = 1 << 20;
-  const payloads = {
-    text: () => 'Hello, sockets',
-    emoji: () => '🦀 👩‍👩‍👧‍👦 é 漢字',
-    'empty text': () => '',
-    'empty binary': () => new ArrayBuffer(0),
-    '1 MiB of binary': () => bytes(mebibyte),
-    // Characters of one to four bytes, so that frame and buffer borders fall within them.
-    '1 MiB of text': () => 'aé€🦀'.repeat(104857) + 'sixsix',
-  };
-
-  function same(sent, got) {
-    if (typeof sent === 'string' || typeof got === 'string') return sent === got;
-    const [left, right] = [new Uint8Array(sent), new Uint8Array(got)];
-    return left.length === right.length && left.every((byte, index) => byte === right[index]);
-  }
-
-  function describe(payload) {
-    return typeof payload === 'string' ? `text of ${encoder.encode(payload).length} bytes` : `binary of ${payload.byteLength} bytes`;
-  }
-
-  class Socket {
-    constructor(path, protocols) {
-      this.socket = new WebSocket(location.origin.replace(/^http/, 'ws') + path, protocols);
-      this.socket.binaryType = 'arraybuffer';
-      this.received = [];
-      this.waiting = () => {};
-      this.opened = false;
-      this.closed = null;
-      this.socket.onopen = () => { this.opened = true; this.waiting(); };
-      this.socket.onmessage = ({ data }) => { this.received.push(data); this.waiting(); };
-      this.socket.onclose = ({ code, reason, wasClean }) => { this.closed = { code, reason, wasClean }; this.waiting(); };
-    }
-
-    until(what, condition) {
-      return new Promise((done, failed) => {
-        const timer = setTimeout(() => failed(new Error(`waited ${limit} ms for ${what}`)), limit);
-        this.waiting = () => {
-          if (condition()) {
-            clearTimeout(timer);
-            done();
-          } else if (this.closed) {
-            clearTimeout(timer);
-            failed(new Error(`waited for ${what}, but it closed: ${JSON.stringify(this.closed)}`));
-          }
-        };
-        this.waiting();
-      });
-    }
-
-    open() { return this.until('open', () => this.opened); }
-    end() { return this.until('close', () => this.closed); }
-    outcome() { return { opened: this.opened, protocol: this.socket.protocol, ...this.closed }; }
-  }
-
-  globalThis.oracle = {
-    payloads: Object.keys(payloads),
-
-    // Sends one of the payloads and says what is wrong with its echo, if anything.
-    async echo(name) {
-      const talk = new Socket('/echo');
-      await talk.open();
-      const sent = payloads[name]();
-      talk.socket.send(sent);
-      await talk.until('the echo', () => talk.received.length > 0);
-      talk.socket.close();
-      await talk.end();
-      if (talk.received.length !== 1) return `${talk.received.length} messages came back`;
-      if (!same(sent, talk.received[0])) return `sent ${describe(sent)}, received ${describe(talk.received[0])} that differs`;
-      return null;
-    },
-
-    async echoMany(count) {
-      const talk = new Socket('/echo');
-      await talk.open();
-      for (let index = 0; index < count; index += 1) talk.socket.send(`message ${index}`);
-      await talk.until(`${count} echoes`, () => talk.received.length === count);
-      talk.socket.close();
-      await talk.end();
-      return talk.received.every((message, index) => message === `message ${index}`);
-    },
-
-    // Connects, and closes at once with these arguments.
-    async close(path, protocols, closing) {
-      const talk = new Socket(path, protocols);
-      await talk.open();
-      talk.socket.close(...closing);
-      await talk.end();
-      return talk.outcome();
-    },
-
-    // Connects, and waits for the end to come from the other side.
-    async watch(path, protocols) {
-      const talk = new Socket(path, protocols);
-      await talk.end();
-      return talk.outcome();
-    },
-  };
-}
-
-async function rawSockets(page) {
-  for (const name of await page.evaluate(() => oracle.payloads)) {
-    await check(`echo: ${name}`, async () => assert.equal(await page.evaluate((it) => oracle.echo(it), name), null));
-  }
-  await check('echo: 1000 messages sent in a row come back in order', async () => {
-    assert.equal(await page.evaluate(() => oracle.echoMany(1000)), true);
-  });
-
+async function subprotocolsAndCloses(page) {
   for (const [offered, chosen] of [
     [[], ''],
     [['echo.v1'], 'echo.v1'],
@@ -330,88 +176,14 @@ async function echoPanel(context, url) {
   await page.close();
 }
 
-// ---- the server and the browser ----
-
-async function within(limit, what, promise) {
-  let timer;
-  const late = new Promise((_, failed) => {
-    timer = setTimeout(() => failed(new Error(`waited ${limit} ms for ${what}`)), limit);
-  });
-  return Promise.race([promise, late]).finally(() => clearTimeout(timer));
-}
-
-const cleanups = []; // ended in reverse order
-
-// Starts the demo and says where it listens.
-async function startDemo() {
-  const log = createWriteStream(demoLog);
-  const extra = (process.env.DEMO_ARGS ?? '').split(/\s+/).filter(Boolean);
-  const child = spawn(demoBinary, ['--listen', '127.0.0.1:0', ...extra], { stdio: ['ignore', 'pipe', 'pipe'] });
-  const exit = new Promise((done) => {
-    child.once('error', (error) => done(`could not be started: ${error.message}`));
-    child.once('exit', (code, signal) => done(`ended with ${signal ?? `status ${code}`}`));
-  });
-  child.stderr.pipe(log);
-  const lines = createInterface({ input: child.stdout });
-  const firstLine = new Promise((done) => lines.once('line', done));
-  lines.on('line', (line) => log.write(`${line}\n`));
-
-  cleanups.push(async () => {
-    child.kill('SIGTERM');
-    await within(LIMIT, 'the demo to end after SIGTERM', exit).catch(async (error) => {
-      child.kill('SIGKILL');
-      await exit;
-      throw error;
-    });
-  });
-  const line = await within(LIMIT, 'the demo to listen', Promise.race([
-    firstLine,
-    exit.then((how) => { throw new Error(`the demo ${how}; its log: ${demoLog}`); }),
-  ]));
-  const [, url] = line.match(/^listening on (http:\/\/127\.0\.0\.1:\d+)$/) ?? [];
-  assert.ok(url, `the demo's first line should say where it listens; it is '${line}'`);
-  return { url, running: () => child.exitCode === null && child.signalCode === null };
-}
-
-let cleaning = null;
-// Ends, in reverse order, what was started; once, whoever asks first.
-function cleanUp() {
-  cleaning ??= (async () => {
-    for (const end of cleanups.reverse()) {
-      await end().catch((error) => {
-        failed += 1;
-        console.log(`FAIL  clean-up: ${error.message}`);
-      });
-    }
-  })();
-  return cleaning;
-}
-async function stop(code) {
-  stopped = true;
-  await cleanUp();
-  console.log('chromium: stopped');
-  process.exit(code);
-}
+// ---- all of it ----
 
 async function main() {
   await mkdir(screenshots, { recursive: true });
-  const demo = await startDemo();
-  const userData = await mkdtemp(join(out, 'chromium-user-data-'));
-  cleanups.push(() => rm(userData, { recursive: true, force: true, maxRetries: 5 }));
-  const context = await chromium.launchPersistentContext(userData, {
-    executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium',
-    headless: true,
-    handleSIGINT: false,
-    handleSIGTERM: false,
-    viewport: { width: 1280, height: 800 },
-    args: ['--headless', '--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking',
-      '--disable-component-update', '--disable-sync'],
-  });
-  cleanups.push(() => within(LIMIT, 'Chromium to close', context.close()));
-  context.setDefaultTimeout(LIMIT);
-  const pageErrors = [];
-  context.on('weberror', (event) => pageErrors.push(event.error().message));
-  await context.addInitScript(installOracle, LIMIT);
+  const tls = certificates ? ['--tls-cert', join(certificates, 'cert.pem'), '--tls-key', join(certificates, 'key.pem')] : [];
+  const extra = (process.env.DEMO_ARGS ?? '').split(/\s+/).filter(Boolean);
+  const demo = await startServer(demoBinary, ['--listen', '127.0.0.1:0', ...tls, ...extra], demoLog, LIMIT);
+  const { context, pageErrors } = await launch(modules, out, certificates ? join(certificates, 'cert.pem') : null);
   console.log(`Chromium ${context.browser()?.version() ?? ''} against ${demo.url}`);
 
   const page = context.pages()[0] ?? await context.newPage();
@@ -419,7 +191,8 @@ async function main() {
     const response = await page.goto(`${demo.url}/`);
     assert.equal(response.status(), 200);
   });
-  await rawSockets(page);
+  await echoes(page);
+  await subprotocolsAndCloses(page);
   await chat(context, `${demo.url}/`);
   await echoPanel(context, `${demo.url}/`);
   await check('no uncaught error in any page', () => assert.deepEqual(pageErrors, []));
@@ -430,15 +203,4 @@ async function main() {
   console.log(`screenshots: ${screenshots}`);
 }
 
-process.once('SIGTERM', () => stop(143));
-process.once('SIGINT', () => stop(130));
-try {
-  await within(WHOLE_LIMIT, 'everything', main());
-} catch (error) {
-  await check('the run goes through to its end', () => { throw error; });
-}
-await cleanUp();
-if (!stopped) {
-  console.log(`chromium: ${passed} passed, ${failed} failed`);
-  process.exit(failed === 0 ? 0 : 1);
-}
+await run(`chromium (${scheme})`, WHOLE_LIMIT, main);

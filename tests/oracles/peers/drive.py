@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Has our programs and the peers' talk to each other: drive.py DEMO ECHO_CLIENT MODULES OUT (see run).
+"""Has our programs and the peers' talk to each other: drive.py DEMO ECHO_CLIENT MODULES CERTIFICATES
+OUT (see run).
 
 What they do together is the table in scenarios.py. Each combination of a runtime, a scheme and a deflate configuration has one
 demo; each peer has one process for a combination and a role.
@@ -18,7 +19,6 @@ import threading
 import time
 
 sys.dont_write_bytecode = True  # nothing generated belongs beside this file
-import certificates
 from scenarios import DEFLATE, LACKS, PEERS, ROLES, RUNTIMES, SCENARIOS, SCHEMES
 
 HERE = pathlib.Path(__file__).resolve().parent
@@ -101,7 +101,7 @@ class Combination:
 
     def run(self):
         """Returns what went wrong with each scenario, or None."""
-        tls = ["--tls-cert", self.setup.tls.cert, "--tls-key", self.setup.tls.key] if self.scheme == "wss" else []
+        tls = ["--tls-cert", self.setup.tls["cert"], "--tls-key", self.setup.tls["key"]] if self.scheme == "wss" else []
         demo_arguments = [self.setup.demo, "--listen", "127.0.0.1:0", "--runtime", self.runtime, *tls, *self.deflate["demo"]]
         with Program(demo_arguments, self.directory / "demo.log") as demo:
             said = demo.line()
@@ -144,10 +144,9 @@ class Combination:
         program = HERE / PEERS[peer]["program"]
         start = ["node", program, self.setup.modules] if program.suffix == ".mjs" else [sys.executable, "-B", program]
         process = Program(start, self.directory / f"{peer}-{role}.log")
-        tls = self.setup.tls if self.scheme == "wss" else None
+        tls = self.setup.tls if self.scheme == "wss" else dict.fromkeys(self.setup.tls)
         task = {"role": role, "deflate": self.deflate["peer"], "scenarios": scenarios}
-        task |= {"ca": str(tls.ca), "cert": str(tls.cert), "key": str(tls.key)} if tls else dict.fromkeys(["ca", "cert", "key"])
-        process.tell(json.dumps(task | more))
+        process.tell(json.dumps(task | tls | more))
         return process
 
     def peer_as_client(self, peer, url):
@@ -172,7 +171,7 @@ class Combination:
         scenario = SCENARIOS[name]
         arguments = [self.setup.echo_client, "--runtime", self.runtime, *scenario.get("arguments", [])]
         arguments += [argument for offered in scenario.get("offered", []) for argument in ("--subprotocol", offered)]
-        arguments += ["--ca", self.setup.tls.ca] if self.scheme == "wss" else []
+        arguments += ["--ca", self.setup.tls["ca"]] if self.scheme == "wss" else []
         arguments += self.deflate["echo-client"]
         try:
             ran = subprocess.run([str(argument) for argument in [*arguments, url]], capture_output=True, text=True, timeout=LIMIT)
@@ -205,10 +204,9 @@ def leaked(demo, before):
 
 
 class Setup:
-    def __init__(self, demo, echo_client, modules, out):
-        self.demo, self.echo_client, self.modules = (pathlib.Path(path).absolute() for path in (demo, echo_client, modules))
-        self.out = pathlib.Path(out).absolute()
-        self.tls = certificates.make(self.out / "certificates") if "wss" in SCHEMES else None
+    def __init__(self, *paths):
+        self.demo, self.echo_client, self.modules, certificates, self.out = (pathlib.Path(path).absolute() for path in paths)
+        self.tls = {name: str(certificates / f"{name}.pem") for name in ("ca", "cert", "key")}
 
 
 def main():
