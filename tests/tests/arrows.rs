@@ -1,5 +1,6 @@
 //! What may import what: the arrows between the crates point down only.
 
+use std::path::Path;
 use std::process::Command;
 
 /// Each crate, and the crates of this workspace that it may depend on, tests apart.
@@ -43,4 +44,50 @@ fn arrows_point_down_only() {
         let brings = tree.lines().any(|line| line.starts_with("mio v"));
         assert_eq!(brings, *name == "sockless-tokio", "{name} and tokio's sockets");
     }
+}
+
+/// Crates that nobody has who does not run on the runtime: its own, and its reactor's where that is not
+/// shared with another.
+const RUNTIMES: &[(&str, &[&str])] = &[
+    ("tokio", &["tokio", "tokio-util", "tokio-rustls", "mio"]),
+    ("smol", &["smol"]),
+    ("async-std", &["async-std", "async-global-executor"]),
+];
+
+/// A program outside of this workspace, with a router, TLS and the adapter of one runtime.
+#[test]
+fn a_program_with_one_adapter_has_one_runtime() {
+    for (runtime, own) in RUNTIMES {
+        let tree = tree_of_a_program_on(runtime);
+        let has = |name: &&&str| tree.lines().any(|line| line.starts_with(&format!("{name} v")));
+        assert!(has(&&own[0]), "a program on {runtime} has {runtime}:\n{tree}");
+        let others = RUNTIMES.iter().filter(|(other, _)| other != runtime);
+        let foreign: Vec<_> = others.flat_map(|(_, crates)| *crates).filter(has).collect();
+        assert!(foreign.is_empty(), "a program on {runtime} also has {foreign:?}:\n{tree}");
+    }
+}
+
+fn tree_of_a_program_on(runtime: &str) -> String {
+    let root = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.."));
+    let program = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("on-{runtime}"));
+    std::fs::create_dir_all(program.join("src")).unwrap();
+    std::fs::write(program.join("src/main.rs"), "fn main() {}").unwrap();
+    // Our versions, so that nothing has to be looked up.
+    std::fs::copy(root.join("Cargo.lock"), program.join("Cargo.lock")).unwrap();
+    let root = root.canonicalize().unwrap();
+    let manifest = format!(
+        "[package]\nname = \"program\"\nedition = \"2024\"\n[workspace]\n[dependencies]\n\
+         sockless-routing = {{ path = {routing:?} }}\n\
+         sockless-{runtime} = {{ path = {adapter:?}, features = [\"tls\"] }}\n",
+        routing = root.join("routing"),
+        adapter = root.join("runtimes").join(runtime),
+    );
+    std::fs::write(program.join("Cargo.toml"), manifest).unwrap();
+    let output = Command::new(env!("CARGO"))
+        .args(["tree", "--offline", "--prefix", "none", "--edges", "normal,build"])
+        .current_dir(&program)
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
 }
