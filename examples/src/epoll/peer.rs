@@ -137,6 +137,8 @@ impl Peer {
         match &mut self.state {
             State::Opening(handshake) => handshake.handle_timeout(now),
             State::Open(connection) => connection.handle_timeout(now),
+            // Who does not take the answer by then does without.
+            State::Refused { answer, until } if now >= *until => answer.clear(),
             State::Refused { .. } => {}
         }
     }
