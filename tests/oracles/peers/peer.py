@@ -10,7 +10,7 @@ import json
 import ssl
 import sys
 
-STEP_LIMIT = 20  # seconds
+STEP_LIMIT = 15  # seconds
 SCENARIO_LIMIT = 60
 
 

@@ -11,7 +11,7 @@ import { createInterface } from 'node:readline';
 
 const WebSocket = createRequire(join(resolve(process.argv[2]), 'package.json'))('ws');
 
-const STEP_LIMIT = 20_000; // milliseconds
+const STEP_LIMIT = 15_000; // milliseconds
 
 const say = (what) => console.log(JSON.stringify(what));
 
