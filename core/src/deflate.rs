@@ -5,6 +5,9 @@ use alloc::string::ToString;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;
+use core::str::FromStr;
+
+use thiserror::Error;
 
 use crate::extension::{Codec, Extension, Params, Part};
 use crate::frame::Rsv;
@@ -284,6 +287,37 @@ impl Extension for Deflate {
         COMPRESSOR_LEN + INFLATER_LEN + DECODING_LEN
     }
 }
+
+/// Settings that ask for what the parameters of the header say, such as
+/// `permessage-deflate; server_no_context_takeover; client_max_window_bits=10`; context takeover that is
+/// not excluded is allowed.
+///
+/// ```
+/// # use sockless::Deflate;
+/// let remembers: Deflate = "permessage-deflate; server_max_window_bits=12".parse()?;
+/// # let _ = remembers;
+/// # Ok::<(), sockless::ParseDeflateError>(())
+/// ```
+impl FromStr for Deflate {
+    type Err = ParseDeflateError;
+
+    fn from_str(text: &str) -> Result<Self, ParseDeflateError> {
+        let listed = Params::parse_list([text.as_bytes()]).ok_or(ParseDeflateError)?;
+        let [params] = &listed[..] else { return Err(ParseDeflateError) };
+        let terms = Terms::parse(params).filter(|_| params.name() == NAME);
+        let terms = terms.ok_or(ParseDeflateError)?;
+        Ok(Self::default()
+            .server_no_context_takeover(terms.server_no_context_takeover)
+            .client_no_context_takeover(terms.client_no_context_takeover)
+            .server_max_window_bits(terms.server_bits.unwrap_or(MAX_BITS))
+            .client_max_window_bits(terms.client_bits.unwrap_or(MAX_BITS)))
+    }
+}
+
+/// The text is not `permessage-deflate` with parameters of RFC 7692 §7.1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[error("not permessage-deflate with parameters of RFC 7692 7.1, each once")]
+pub struct ParseDeflateError;
 
 impl fmt::Debug for Deflate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -30,7 +30,7 @@ pub use close::{CloseCode, CloseReason};
 pub use config::{Config, Masking, Overflow};
 pub use connection::{Connection, Negotiated, Transport};
 #[cfg(feature = "deflate")]
-pub use deflate::Deflate;
+pub use deflate::{Deflate, ParseDeflateError};
 pub use error::{ProtocolError, SendError};
 pub use event::{Cause, Closed, Event, Party, Timeout};
 pub use frame::{Frame, FrameHead, Opcode, Rsv};

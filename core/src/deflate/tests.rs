@@ -139,3 +139,18 @@ fn both_ends_of_an_agreement_are_made_for_each_other() {
         }
     }
 }
+
+#[test]
+fn settings_are_read_as_the_header_is_written() {
+    for text in [
+        "permessage-deflate; server_no_context_takeover; client_no_context_takeover; \
+         server_max_window_bits=9; client_max_window_bits=12",
+        "permessage-deflate; client_max_window_bits",
+    ] {
+        let deflate: Deflate = text.parse().expect("settings");
+        assert_eq!(deflate.offers()[0].to_string(), text);
+    }
+    for text in ["", "deflate", "permessage-deflate; x", "permessage-deflate, permessage-deflate"] {
+        assert!(text.parse::<Deflate>().is_err(), "{text:?}");
+    }
+}

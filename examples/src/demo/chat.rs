@@ -4,10 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde_json::{Value, json};
-use sockless::{CloseCode, Closed, Message};
+use sockless::{Broadcast, CloseCode, Closed};
 use sockless_driver::{Sender, Session};
-
-use crate::routes::query_param;
 
 /// The longest name and the longest line, in characters.
 const MAX_NAME: usize = 32;
@@ -22,7 +20,7 @@ pub(crate) struct Room {
 impl Room {
     /// Lets a session into the room until it ends.
     pub(crate) async fn serve(self: Arc<Self>, mut session: Session) -> Result<(), Closed> {
-        let wanted = query_param(session.call(), "name").unwrap_or_default();
+        let wanted = session.call().query_param("name").unwrap_or_default().into_owned();
         let membership = self.join(&wanted, session.sender());
         loop {
             let message = session.recv().await?;
@@ -68,7 +66,6 @@ impl Room {
     }
 
     fn tell(&self, news: &Value) {
-        // Encoded once; each member's clone shares the bytes.
         let news = encode(news);
         for sender in self.lock().values() {
             send_to(sender, &news);
@@ -93,14 +90,15 @@ impl Drop for Membership {
 }
 
 /// Nobody waits for a slow reader: one that has fallen behind is sent away, and may come back.
-fn send_to(sender: &Sender, news: &Message) {
-    if sender.try_send(news.clone()).is_err() {
+fn send_to(sender: &Sender, news: &Broadcast) {
+    if sender.try_send(news).is_err() {
         sender.close((CloseCode::TRY_AGAIN_LATER, "you have fallen behind"));
     }
 }
 
-fn encode(news: &Value) -> Message {
-    news.to_string().into()
+/// Made into frames, and compressed, once for all; the members share the bytes.
+fn encode(news: &Value) -> Broadcast {
+    Broadcast::new(news.to_string())
 }
 
 fn online(members: &BTreeMap<String, Sender>) -> Vec<&String> {

@@ -8,10 +8,12 @@ mod tests;
 
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use async_signal::{Signal, Signals};
 use clap::{Parser, ValueEnum};
 use smol::stream::StreamExt;
+use sockless::{Config, Deflate};
 use sockless_driver::Server;
 use sockless_driver::tls::{TlsAcceptor, TlsError};
 
@@ -35,10 +37,17 @@ struct Options {
     #[arg(long, value_name = "FILE", requires = "tls_cert")]
     tls_key: Option<PathBuf>,
 
+    /// Compresses messages for clients that offer it, by an agreement like EXTENSION; `off` does not.
+    #[arg(long, value_name = "EXTENSION", default_value = DEFLATE)]
+    deflate: String,
+
     /// Logs what peers do wrong, and how sessions end.
     #[arg(long, short)]
     verbose: bool,
 }
+
+/// Nothing is remembered from one message to the next, so that idle connections hold nothing.
+const DEFLATE: &str = "permessage-deflate; server_no_context_takeover; client_no_context_takeover";
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum RuntimeName {
@@ -98,7 +107,8 @@ async fn serve(
         std::future::pending::<()>().await;
     };
     let shutdown = smol::future::or(shutdown, reloading);
-    let report = server.serve_until(routes::router(), shutdown).await;
+    let router = routes::router(options.config()?);
+    let report = server.serve_until(router, shutdown).await;
     announce(&format!(
         "shut down: {} connections ended, {} were terminated",
         report.drained, report.terminated
@@ -113,6 +123,16 @@ struct Certificate<'a> {
 }
 
 impl Options {
+    /// What holds for every route.
+    fn config(&self) -> io::Result<Config> {
+        let config = Config::default().ping_interval(Duration::from_secs(30));
+        if self.deflate == "off" {
+            return Ok(config);
+        }
+        let deflate: Deflate = self.deflate.parse().map_err(io::Error::other)?;
+        Ok(config.extension(deflate))
+    }
+
     fn certificate(&self) -> Result<Option<Certificate<'_>>, TlsError> {
         let (Some(chain), Some(key)) = (&self.tls_cert, &self.tls_key) else { return Ok(None) };
         let acceptor = TlsAcceptor::from_pem_files(chain, key)?;

@@ -6,7 +6,6 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::header::{CONTENT_SECURITY_POLICY, CONTENT_TYPE};
 use http::{Response, StatusCode};
-use percent_encoding::percent_decode_str;
 use sockless::{CloseCode, CloseReason, Closed, Config};
 use sockless_driver::{Call, Session};
 use sockless_routing::{Router, respond, text, websocket};
@@ -14,11 +13,11 @@ use sockless_routing::{Router, respond, text, websocket};
 use crate::chat::Room;
 
 /// Everything that the demo serves.
-pub(crate) fn router() -> Router {
+pub(crate) fn router(config: Config) -> Router {
     let room = Arc::new(Room::default());
     let close_by_us = Router::new().guard(check_reason).route("/{code}", websocket(close_by_us));
     Router::new()
-        .websockets(Config::default().ping_interval(Duration::from_secs(30)))
+        .websockets(config)
         .route("/", respond(|_call| page()))
         .route("/echo", websocket(echo))
         .route("/echo", websocket(echo).protocol("echo.v1"))
@@ -64,7 +63,7 @@ async fn check_reason(mut call: Call) -> Result<Call, Response<Bytes>> {
     let Some(code) = code else {
         return refuse("the code must be one that may be sent: 1000-1003, 1007-1014, 3000-4999\n");
     };
-    let reason = query_param(&call, "reason").unwrap_or_default();
+    let reason = call.query_param("reason").unwrap_or_default().into_owned();
     if reason.len() > CloseReason::MAX_TEXT_LEN {
         return refuse("the reason must not be longer than 123 bytes\n");
     }
@@ -77,12 +76,4 @@ async fn close_by_us(session: Session) {
         session.close(reason.clone());
     }
     session.closed().await;
-}
-
-/// The value of the query parameter `name`, decoded.
-pub(crate) fn query_param(call: &Call, name: &str) -> Option<String> {
-    let pairs = call.query()?.split('&').filter_map(|pair| pair.split_once('='));
-    let (_, value) = pairs.into_iter().find(|(key, _)| *key == name)?;
-    let value = value.replace('+', " ");
-    Some(percent_decode_str(&value).decode_utf8_lossy().into_owned())
 }

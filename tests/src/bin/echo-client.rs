@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Parser, ValueEnum};
-use sockless::{CloseCode, CloseReason, Closed, Config};
+use sockless::{CloseCode, CloseReason, Closed, Config, Deflate};
 use sockless_driver::tls::TlsConnector;
 use sockless_driver::{Connect, Session};
 
@@ -32,6 +32,10 @@ struct Options {
     /// Pings so often, and says in the end how long the last ping took to come back.
     #[arg(long, value_name = "MILLISECONDS")]
     ping_interval: Option<u64>,
+
+    /// Offers to compress messages, by an agreement like EXTENSION.
+    #[arg(long, value_name = "EXTENSION")]
+    deflate: Option<Deflate>,
 
     /// Echoes nothing, but closes at once with this code.
     #[arg(long, value_name = "CODE", value_parser = close_code)]
@@ -103,15 +107,19 @@ impl Options {
 
     fn config(&self) -> Config {
         let interval = self.ping_interval.map(Duration::from_millis);
-        Config::default()
+        let config = Config::default()
             .ping_interval(interval)
-            .fragment_len(self.fragment_len.unwrap_or(usize::MAX))
+            .fragment_len(self.fragment_len.unwrap_or(usize::MAX));
+        self.deflate.iter().cloned().fold(config, Config::extension)
     }
 
     /// Echoes until the session ends, or ends it as it was told to.
     async fn echo(&self, mut session: Session) -> Closed {
         if let Some(subprotocol) = session.call().subprotocol() {
             println!("subprotocol: {subprotocol}");
+        }
+        for extension in session.call().extensions() {
+            println!("extension: {extension}");
         }
         if let Some(code) = self.close {
             session.close(CloseReason::new(code, self.reason.as_str()));
