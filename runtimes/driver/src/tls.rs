@@ -37,3 +37,16 @@ fn protocol_list<P: AsRef<[u8]>>(protocols: impl IntoIterator<Item = P>) -> Vec<
 /// What is asked for unless the program says otherwise: the protocol that a WebSocket begins with, so
 /// that a server of something else on the same certificate cannot be mistaken for one (RFC 7301 §1).
 const HTTP_1_1: &str = "http/1.1";
+
+/// Only without the features: `cargo test -p sockless-driver --features webpki-roots`.
+#[cfg(all(test, feature = "webpki-roots", not(any(feature = "ring", feature = "aws-lc-rs"))))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn without_cryptography_there_is_an_error_that_says_what_to_do() {
+        let error = TlsConnector::webpki_roots().unwrap_err();
+        assert!(matches!(error, TlsError::ProviderMissing));
+        assert!(error.to_string().contains("the feature `ring` or `aws-lc-rs`"), "{error}");
+    }
+}
