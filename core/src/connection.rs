@@ -5,6 +5,7 @@ mod receive;
 mod send;
 mod timers;
 
+use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::time::Duration;
@@ -94,16 +95,16 @@ pub enum Transport {
 pub struct Connection {
     pub(crate) raw: RawConnection,
     codecs: Codecs,
-    subprotocol: Option<ByteString>,
+    subprotocol: Option<Box<str>>,
     /// The message that is arriving, unless it is still whole in the read buffer.
     assembly: Option<Assembly>,
     /// The kind of the message that is being sent in pieces.
     sending: Option<Kind>,
     /// The one pong that waits for room (RFC 6455 §5.5.3 allows to answer the newest ping only).
-    pong: Option<Bytes>,
+    pong: Option<Box<[u8]>>,
     timers: Timers,
     /// Set once either side has begun to close.
-    ending: Option<alloc::boxed::Box<Ending>>,
+    ending: Option<Box<Ending>>,
     /// The transport delivers nothing more.
     eof: bool,
     /// How many bytes the last poll left in the read buffer.
@@ -130,7 +131,7 @@ impl Connection {
             timers: Timers::new(&raw.config, now),
             raw,
             codecs,
-            subprotocol: negotiated.subprotocol,
+            subprotocol: negotiated.subprotocol.as_deref().map(Box::from),
             assembly: None,
             sending: None,
             pong: None,

@@ -27,10 +27,6 @@ pub(super) struct Assembly {
     frames: u32,
     /// What extensions make of its bytes, if it has one of their bits.
     decoding: Option<Box<Decoding>>,
-    /// How many bytes they have made.
-    decoded: u64,
-    /// Whether they may have more to give without more bytes.
-    owed: bool,
     /// Whether a piece has left, so that the rest must leave as pieces too.
     in_pieces: bool,
 }
@@ -237,22 +233,20 @@ impl Connection {
         let Some(assembly) = &mut self.assembly else {
             return Ok(Step::Starved);
         };
-        let Assembly { held, decoding: Some(decoding), decoded, owed, in_pieces, .. } = assembly
-        else {
+        let Assembly { held, decoding: Some(decoding), in_pieces, .. } = assembly else {
             return Ok(Step::Starved);
         };
-        if available == 0 && remaining > 0 && !*owed {
+        if available == 0 && remaining > 0 && decoding.is_done() {
             return Ok(Step::Starved);
         }
         let last = fin && available as u64 == remaining;
         // One byte more than may be held tells that the message is longer than a piece, or too long.
         let room = piece_len.saturating_sub(held.len()).max(1);
-        let allowed = usize::try_from((max - *decoded).saturating_add(1)).unwrap_or(usize::MAX);
-        let step =
-            decoding.step(&mut self.codecs, &inbound[..available], last, room.min(allowed))?;
-        *decoded += step.output.len() as u64;
-        if *decoded > max {
-            return Err(ProtocolError::MessageTooLong { len: *decoded, max });
+        let allowed = (max - decoding.len()).saturating_add(1);
+        let room = room.min(usize::try_from(allowed).unwrap_or(usize::MAX));
+        let step = decoding.step(&mut self.codecs, &inbound[..available], last, room)?;
+        if step.len > max {
+            return Err(ProtocolError::MessageTooLong { len: step.len, max });
         }
         let mut piece = None;
         if !step.output.is_empty() {
@@ -263,7 +257,6 @@ impl Connection {
             held.make_room(step.output.len(), u64::MAX, max.min(piece_len as u64));
             held.push(step.output)?;
         }
-        *owed = !step.done;
         inbound.advance(step.read);
         // A piece leaves first, and the end of its message with the next look.
         let ended = self.raw.taken(step.read, step.done && piece.is_none());
@@ -294,7 +287,7 @@ impl Connection {
         };
         Ok(match opcode {
             Opcode::Ping => {
-                self.answer_ping(payload.clone());
+                self.answer_ping(&payload);
                 Step::Event(Event::Ping(payload))
             }
             Opcode::Pong => {
@@ -319,7 +312,7 @@ impl Assembly {
         } else {
             Held::Binary(Vec::new())
         };
-        Self { held, len: head.len, frames: 1, decoding, decoded: 0, owed: false, in_pieces: false }
+        Self { held, len: head.len, frames: 1, decoding, in_pieces: false }
     }
 
     /// What is held leaves as a piece.

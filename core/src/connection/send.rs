@@ -1,5 +1,6 @@
 //! Messages become frames: fragments, pieces, pings and the one pong that waits.
 
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use bytes::{Bytes, BytesMut};
@@ -144,12 +145,16 @@ impl Connection {
     /// Answers a ping at once, or, when more than enough waits to be sent, remembers it in place of
     /// the one before: RFC 6455 §5.5.3 lets us answer the newest only. So a flood of pings from a
     /// peer that does not read costs one payload.
-    pub(super) fn answer_ping(&mut self, payload: Bytes) {
+    pub(super) fn answer_ping(&mut self, payload: &Bytes) {
         if self.ending.as_ref().is_some_and(|ending| ending.sent_close()) {
             return;
         }
-        self.pong = Some(payload);
-        self.flush_pong();
+        self.pong = None;
+        if self.is_writable() {
+            self.push_control(Opcode::Pong, payload.clone());
+        } else {
+            self.pong = Some(Box::from(&payload[..]));
+        }
     }
 
     #[inline]
@@ -162,7 +167,7 @@ impl Connection {
     #[cold]
     fn push_pong(&mut self) {
         if let Some(payload) = self.pong.take() {
-            self.push_control(Opcode::Pong, payload);
+            self.push_control(Opcode::Pong, payload.into());
         }
     }
 

@@ -1,5 +1,6 @@
 //! The codecs of one connection, one behind the other.
 
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use bytes::Bytes;
@@ -14,30 +15,41 @@ const CHUNK_LEN: usize = 16 << 10;
 
 /// The codecs of a connection, in the order in which what is sent passes them.
 #[derive(Debug, Default)]
-pub(crate) struct Codecs(Vec<Agreed>);
+pub(crate) struct Codecs(
+    /// None for most connections, which keep no more than a pointer's room for them.
+    Option<Box<Vec<Agreed>>>,
+);
 
 impl Codecs {
     pub(crate) fn new(mut agreed: Vec<Agreed>) -> Self {
         agreed.shrink_to_fit();
-        Self(agreed)
+        Self((!agreed.is_empty()).then(|| Box::new(agreed)))
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.0.is_none()
+    }
+
+    fn all(&self) -> &[Agreed] {
+        self.0.as_ref().map_or(&[], |agreed| agreed)
+    }
+
+    fn all_mut(&mut self) -> &mut [Agreed] {
+        self.0.as_mut().map_or(&mut [], |agreed| agreed)
     }
 
     /// What was agreed on.
     pub(crate) fn params(&self) -> impl Iterator<Item = &Params> {
-        self.0.iter().map(Agreed::params)
+        self.all().iter().map(Agreed::params)
     }
 
     /// All reserved bits that are owned.
     pub(crate) fn rsv(&self) -> Rsv {
-        self.0.iter().fold(Rsv::NONE, |all, agreed| all.union(agreed.rsv))
+        self.all().iter().fold(Rsv::NONE, |all, agreed| all.union(agreed.rsv))
     }
 
     pub(crate) fn observe(&mut self, direction: Direction, head: &FrameHead) {
-        self.0.iter_mut().for_each(|agreed| agreed.codec.observe(direction, head));
+        self.all_mut().iter_mut().for_each(|agreed| agreed.codec.observe(direction, head));
     }
 
     /// Encodes a part of a message; when a codec fails, it is named.
@@ -47,7 +59,7 @@ impl Codecs {
         payload: Bytes,
     ) -> Result<Encoded, (&'static str, CodecError)> {
         let mut encoded = Encoded { rsv: Rsv::NONE, payload };
-        for agreed in &mut self.0 {
+        for agreed in self.all_mut() {
             let coded = agreed.codec.encode(part, encoded.payload);
             let Encoded { rsv, payload } = coded.map_err(|error| (agreed.name, error))?;
             // A bit stands on the first frame of a message only.
@@ -59,19 +71,20 @@ impl Codecs {
 
     /// What an encoding depends on, besides the message; `None` when what was sent before counts.
     pub(crate) fn fingerprint(&self) -> Option<Vec<(&'static str, u64)>> {
-        self.0.iter().map(|agreed| Some((agreed.name, agreed.codec.fingerprint()?))).collect()
+        self.all().iter().map(|agreed| Some((agreed.name, agreed.codec.fingerprint()?))).collect()
     }
 
     /// Decodes a message with the bits `rsv`, of which each has its owner.
     pub(crate) fn begin(&self, rsv: Rsv, len: u64) -> Decoding {
-        let owners = self.0.iter().enumerate().rev();
+        let owners = self.all().iter().enumerate().rev();
         let active = owners.filter(|(_, agreed)| agreed.rsv.intersects(rsv));
         let stages =
             active.map(|(codec, _)| Stage { codec, pending: Vec::new(), done: true, ended: false });
         let stages = stages.collect::<Vec<_>>();
         // Most compress to a quarter or less; what is longer takes its turns.
         let chunk_len = usize::try_from(len.saturating_mul(4)).unwrap_or(CHUNK_LEN);
-        Decoding { stages, chunk: alloc::vec![0; chunk_len.clamp(256, CHUNK_LEN)] }
+        let chunk = alloc::vec![0; chunk_len.clamp(256, CHUNK_LEN)];
+        Decoding { stages, chunk, len: 0, done: true }
     }
 
     pub(crate) fn try_clone(&self) -> Option<Self> {
@@ -79,7 +92,7 @@ impl Codecs {
             let codec = agreed.codec.try_clone()?;
             Some(Agreed { params: agreed.params.clone(), codec, ..*agreed })
         };
-        self.0.iter().map(clone).collect::<Option<_>>().map(Self)
+        self.all().iter().map(clone).collect::<Option<_>>().map(Self::new)
     }
 }
 
@@ -90,6 +103,10 @@ pub(crate) struct Decoding {
     stages: Vec<Stage>,
     /// What the last one writes to.
     chunk: Vec<u8>,
+    /// How many bytes have come out.
+    len: u64,
+    /// Whether all that was given has come out.
+    done: bool,
 }
 
 /// A codec at work on a message.
@@ -111,6 +128,8 @@ pub(crate) struct Step<'a> {
     pub(crate) read: usize,
     /// What came out of it.
     pub(crate) output: &'a [u8],
+    /// How much has come out of the message.
+    pub(crate) len: u64,
     /// Whether the whole input was taken, and all of it has come out.
     pub(crate) done: bool,
 }
@@ -130,11 +149,24 @@ impl Decoding {
         last: bool,
         room: usize,
     ) -> Result<Step<'_>, ProtocolError> {
-        let Self { stages, chunk } = self;
+        let Self { stages, chunk, len: decoded, done: all } = self;
         let room = room.min(chunk.len());
         let mut input = Input { bytes, last };
         let (written, done) = pull(codecs, stages, &mut input, &mut chunk[..room])?;
-        Ok(Step { read: bytes.len() - input.bytes.len(), output: &chunk[..written], done })
+        *decoded += written as u64;
+        *all = done;
+        let read = bytes.len() - input.bytes.len();
+        Ok(Step { read, output: &chunk[..written], len: *decoded, done })
+    }
+
+    /// How many bytes have come out.
+    pub(crate) fn len(&self) -> u64 {
+        self.len
+    }
+
+    /// Whether nothing more comes without more bytes.
+    pub(crate) fn is_done(&self) -> bool {
+        self.done
     }
 }
 
@@ -168,7 +200,7 @@ fn pull(
         if source.is_empty() && stage.done && !last {
             return Ok((0, drained));
         }
-        let Agreed { name, codec, .. } = &mut codecs.0[stage.codec];
+        let Agreed { name, codec, .. } = &mut codecs.all_mut()[stage.codec];
         let failed = |error| ProtocolError::CodecFailed { name, error };
         let Decoded { read, written, done } = codec.decode(source, last, output).map_err(failed)?;
         if read == 0 && written == 0 && !done {
