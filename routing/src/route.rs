@@ -42,7 +42,8 @@ where
 }
 
 /// As [`websocket`], with a session of frames: no pings answered, no fragments joined, no closing
-/// handshake but the handler's own.
+/// handshake but the handler's own, and no extension, unless they are
+/// [negotiated](WebSocketRoute::negotiate_extensions).
 pub fn websocket_raw<F, Fut>(handler: F) -> WebSocketRoute
 where
     F: Fn(RawSession) -> Fut + Send + Sync + 'static,
@@ -112,6 +113,20 @@ pub struct WebSocketRoute {
 }
 
 impl WebSocketRoute {
+    /// Has a raw route agree to the extensions of its settings, as other routes do by themselves.
+    ///
+    /// They are agreed on and not worked: the handler gets the frames with their reserved bits, and
+    /// what is behind them is its own affair, until it takes a
+    /// [`Session`](RawSession::into_session), which works them.
+    pub fn negotiate_extensions(mut self) -> Self {
+        let open = self.open;
+        self.open = Arc::new(move |call, mut request, config| {
+            request.select_extensions(&config.extensions);
+            open(call, request, config)
+        });
+        self
+    }
+
     /// Serves clients that offer the subprotocol `name`, compared to the letter, and tells them so in
     /// the 101 (RFC 6455 §1.9). Call it again to serve several; which one it became is in
     /// [`Call::subprotocol`].

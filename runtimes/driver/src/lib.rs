@@ -41,6 +41,7 @@ mod server;
 mod service;
 mod session;
 mod shared;
+mod sleep;
 #[cfg(feature = "sockets")]
 pub mod sockets;
 mod stream;
@@ -61,6 +62,7 @@ pub use raw_session::{RawSendError, RawSession};
 pub use server::{Accepted, Listen, Server};
 pub use service::{Answer, BoxError, BoxFuture, Outcome, Service, Upgrade};
 pub use session::{Receiver, Sender, Session, TrySendError};
+pub use sleep::Sleep;
 pub use stream::{MessageReader, MessageWriter, WriteError};
 #[cfg(feature = "json")]
 pub use typed::Json;

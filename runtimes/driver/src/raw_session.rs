@@ -4,13 +4,15 @@ use std::fmt;
 use std::future::poll_fn;
 use std::sync::Arc;
 use std::task::Poll;
+use std::time::Duration;
 
-use sockless::{Closed, Config, Frame, Overflow, SendError};
+use sockless::{Closed, Config, Frame, Instant, Overflow, SendError};
 
 use crate::call::Call;
 use crate::machine::{Item, Machine};
 use crate::session::{NOT_READ, Session, Waiting, poll_flushed};
 use crate::shared::{Shared, Wait};
+use crate::sleep::Sleep;
 
 /// A session of frames: masking and the rules of a frame's header, nothing automatic.
 ///
@@ -129,6 +131,17 @@ impl RawSession {
         self.shared.become_messages();
         self.handed_over = true;
         session
+    }
+
+    /// The time on the clock of the session's runtime, which a simulation owns.
+    pub fn now(&self) -> Instant {
+        self.shared.runtime.now()
+    }
+
+    /// Waits for `duration` on that clock, so that a handler that keeps time runs unchanged on every
+    /// runtime.
+    pub fn sleep(&self, duration: Duration) -> Sleep {
+        self.shared.sleep(duration)
     }
 
     /// The request behind the session.

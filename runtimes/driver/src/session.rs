@@ -10,13 +10,16 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_core::Stream;
 use futures_sink::Sink;
-use sockless::{CloseCode, CloseReason, Closed, Config, Message, Outgoing, Overflow, SendError};
+use sockless::{
+    CloseCode, CloseReason, Closed, Config, Instant, Message, Outgoing, Overflow, SendError,
+};
 
 use crate::call::Call;
 use crate::joined::Joined;
 use crate::machine::{Item, Machine};
 use crate::service::BoxFuture;
 use crate::shared::{Shared, Slot, Wait};
+use crate::sleep::Sleep;
 
 /// A WebSocket session: whole messages in both directions.
 ///
@@ -142,6 +145,29 @@ impl Session {
     /// It does not keep the session open.
     pub fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
         self.sender.spawn(task);
+    }
+
+    /// The time on the clock of the session's runtime, which a simulation owns.
+    pub fn now(&self) -> Instant {
+        self.sender.now()
+    }
+
+    /// Waits for `duration` on that clock, so that a handler that keeps time runs unchanged on every
+    /// runtime.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use sockless::Closed;
+    /// # use sockless_driver::Session;
+    /// async fn tick(session: Session) -> Result<(), Closed> {
+    ///     loop {
+    ///         session.send("tick").await?;
+    ///         session.sleep(Duration::from_secs(1)).await;
+    ///     }
+    /// }
+    /// ```
+    pub fn sleep(&self, duration: Duration) -> Sleep {
+        self.sender.sleep(duration)
     }
 
     /// The request behind the session.
@@ -308,6 +334,17 @@ impl Sender {
             })
             .await;
         }));
+    }
+
+    /// The time on the clock of the session's runtime, which a simulation owns.
+    pub fn now(&self) -> Instant {
+        self.shared.runtime.now()
+    }
+
+    /// Waits for `duration` on that clock, so that a handler that keeps time runs unchanged on every
+    /// runtime.
+    pub fn sleep(&self, duration: Duration) -> Sleep {
+        self.shared.sleep(duration)
     }
 
     /// The request behind the session.

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 use bytes::BytesMut;
 use sockless::{CloseCode, CloseReason, Closed, Config, Instant, Overflow};
@@ -10,6 +11,7 @@ use sockless::{CloseCode, CloseReason, Closed, Config, Instant, Overflow};
 use crate::buffers;
 use crate::io::Runtime;
 use crate::machine::{Item, Machine, Polled};
+use crate::sleep::Sleep;
 
 /// One connection. The lock is never held across an await, nor while the handler is polled.
 pub(crate) struct Shared {
@@ -135,6 +137,10 @@ impl Shared {
         state.machine.abort(now);
         state.unparsed = true;
         state.ask_driver();
+    }
+
+    pub(crate) fn sleep(&self, duration: Duration) -> Sleep {
+        Sleep::until(&*self.runtime, self.runtime.now() + duration)
     }
 
     /// Ends the driver and drops its handler.

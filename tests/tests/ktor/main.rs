@@ -7,6 +7,7 @@ mod backpressure;
 mod client;
 mod complaints;
 mod default_session;
+mod deflate;
 mod engine;
 #[path = "../logs/mod.rs"]
 mod logs;
