@@ -22,6 +22,16 @@ pub struct Served {
     serving: BoxFuture<'static, ()>,
 }
 
+/// A host that serves every session with `handler`.
+pub fn host<F, Fut>(config: Config, handler: F) -> Host
+where
+    F: Fn(Session) -> Fut + Send + Sync + 'static,
+    Fut: Future<Output: sockless_driver::Outcome> + Send + 'static,
+{
+    let router = Router::new().websockets(config).route("/", websocket(handler));
+    Host::new(router, Arc::new(Frozen))
+}
+
 impl fmt::Debug for Served {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Served").field("peer", &self.peer).finish_non_exhaustive()
@@ -35,18 +45,16 @@ impl Served {
         F: Fn(Session) -> Fut + Send + Sync + 'static,
         Fut: Future<Output: sockless_driver::Outcome> + Send + 'static,
     {
-        Self::opened_by(REQUEST, config, handler)
+        Self::opened_by(REQUEST, &host(config, handler))
     }
 
-    /// A session that was opened by this request.
-    pub fn opened_by<F, Fut>(request: &[u8], config: Config, handler: F) -> Self
-    where
-        F: Fn(Session) -> Fut + Send + Sync + 'static,
-        Fut: Future<Output: sockless_driver::Outcome> + Send + 'static,
-    {
+    /// A session of `host` that was opened by this request.
+    ///
+    /// # Panics
+    ///
+    /// When the host refuses it.
+    pub fn opened_by(request: &[u8], host: &Host) -> Self {
         let peer = Peer::default();
-        let router = Router::new().websockets(config).route("/", websocket(handler));
-        let host = Host::new(router, Arc::new(Frozen));
         let serving = host.serve_connection(Box::new(peer.clone()), None, None);
         let mut served = Self { peer, serving: Box::pin(serving) };
         served.peer.lock().say(request, 1);

@@ -9,7 +9,7 @@ use peakmem_alloc::{PeakMemAlloc, PeakMemAllocTrait};
 use sockless::{Config, Connection, Deflate, Event, Instant, Message};
 use sockless_driver::Session;
 use sockless_tests::end::connection;
-use sockless_tests::served::{Served, State};
+use sockless_tests::served::{Served, State, host};
 use sockless_tests::wire::{BINARY, BINARY_BEGINS, ENDS, GOES_ON, Writer};
 use stats_alloc::StatsAlloc;
 
@@ -77,8 +77,9 @@ fn an_idle_session_holds_neither_compressor_nor_inflater() {
             true => Config::default().extension(Deflate::default()),
             false => Config::default(),
         };
+        let host = host(config, echo);
         let open = || {
-            let mut server = Served::opened_by(REQUEST, config.clone(), echo);
+            let mut server = Served::opened_by(REQUEST, &host);
             let before = server.peer().written;
             server.peer().say(&message, 1);
             server.poll();
@@ -154,7 +155,7 @@ fn explode(config: Config, wire: &[u8]) {
     let waits = async |session: Session| {
         session.closed().await;
     };
-    let mut server = Served::opened_by(REQUEST, config, waits);
+    let mut server = Served::opened_by(REQUEST, &host(config, waits));
     let before = server.peer().written;
     server.peer().say(wire, 1);
     PEAK.reset_peak_memory();
