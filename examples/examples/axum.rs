@@ -12,7 +12,7 @@ use axum::routing::get;
 use sockless::Closed;
 use sockless_driver::Session;
 use sockless_hyper::Mount;
-use sockless_routing::{Router, websocket};
+use sockless_routing::{Origins, Router, websocket};
 use sockless_tokio::TokioRuntime;
 use tokio::net::TcpListener;
 
@@ -39,7 +39,10 @@ async fn main() -> std::io::Result<()> {
 /// The pages are axum's; what is none of them goes to the router, which refuses what it does not know.
 fn app() -> (axum::Router, Mount) {
     let echoes = Echoes::default();
-    let router = Router::new().state(echoes.clone()).route("/echo", websocket(echo));
+    let router = Router::new()
+        .origins(Origins::same_origin())
+        .state(echoes.clone())
+        .route("/echo", websocket(echo));
     let websockets = Mount::new(router, Arc::new(TokioRuntime));
     let pages = axum::Router::new()
         .route("/", get(async || Html(PAGE)))

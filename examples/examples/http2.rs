@@ -17,7 +17,7 @@ use hyper_util::server::conn::auto;
 use sockless::{Closed, Config};
 use sockless_driver::Session;
 use sockless_hyper::Mount;
-use sockless_routing::{Router, respond, text, websocket};
+use sockless_routing::{Origins, Router, respond, text, websocket};
 use sockless_tokio::TokioRuntime;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
@@ -113,6 +113,7 @@ async fn serve(stream: TcpStream, peer: SocketAddr, acceptor: TlsAcceptor, mount
 
 fn router() -> Router {
     Router::new()
+        .origins(Origins::same_origin())
         .websockets(Config::default().ping_interval(Duration::from_secs(30)))
         .route("/", respond(|_call| page()))
         .route("/echo", websocket(echo))

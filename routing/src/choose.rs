@@ -140,10 +140,7 @@ impl<'r> Candidates<'r, '_> {
         let mut upgrade = upgrade.map_err(Rejection::HandshakeInvalid)?;
         let (entry, open) = self.choose_protocol(found, &mut upgrade)?;
         let origins = entry.scope.origins.as_ref().or(self.router.scope.origins.as_ref());
-        origins
-            .unwrap_or(&Origins::same_origin())
-            .check(self.call)
-            .map_err(Rejection::OriginRefused)?;
+        Origins::check(origins, self.call).map_err(Rejection::OriginRefused)?;
         Ok((entry, Chose::Open(open, upgrade)))
     }
 

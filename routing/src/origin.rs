@@ -10,20 +10,20 @@ use thiserror::Error;
 ///
 /// A browser lets any page open a WebSocket to any host, sends the host's cookies along, and says in
 /// `Origin` which page it was. A server that does not look can be used by every page that its user
-/// visits. So a router refuses with 403, before its guards run, what its policy does not admit; the
-/// default is [`same_origin`](Self::same_origin).
+/// visits. So a router refuses with 403, before its guards run, what its policy does not admit. There
+/// is no default: until one is chosen, with [`Router::origins`](crate::Router::origins), no page is
+/// admitted at all.
 ///
 /// A request without `Origin` does not come from a page, and passes under every policy: what is not
 /// a browser could send any `Origin` it likes. Authenticate it with a guard. `Origin: null`, which
 /// sandboxed frames and local files send, passes under [`any`](Self::any) alone.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Origins(Policy);
 
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 enum Policy {
     Any,
     List(Arc<[Origin<String>]>),
-    #[default]
     SameOrigin,
 }
 
@@ -33,7 +33,8 @@ impl Origins {
         Self(Policy::Any)
     }
 
-    /// Pages from the host and port that the client asked for: [`Call::authority`]. The default.
+    /// Pages from the host and port that the client asked for: [`Call::authority`]. For most servers that
+    /// serve their pages themselves.
     ///
     /// Hosts are compared without regard to case, and a port that is not named is 80 for `http` and
     /// 443 for `https`. The scheme is compared where it is known: [`Call::is_secure`]. Behind a proxy
@@ -73,14 +74,18 @@ impl Origins {
         Ok(Self(Policy::List(list?)))
     }
 
-    /// Whether the policy admits `call`.
-    pub(crate) fn check(&self, call: &Call) -> Result<(), OriginRefused> {
-        if matches!(self.0, Policy::Any) || !call.headers().contains_key(ORIGIN) {
+    /// Whether the policy that was chosen admits `call`.
+    pub(crate) fn check(chosen: Option<&Self>, call: &Call) -> Result<(), OriginRefused> {
+        if !call.headers().contains_key(ORIGIN) {
+            return Ok(());
+        }
+        let Self(policy) = chosen.ok_or(OriginRefused::Unchosen)?;
+        if matches!(policy, Policy::Any) {
             return Ok(());
         }
         let text = call.header(ORIGIN).ok_or(OriginRefused::NotOne)?;
         let origin = Origin::parse(text).ok_or(OriginRefused::NotOne)?;
-        let admitted = match &self.0 {
+        let admitted = match policy {
             Policy::Any => true,
             Policy::List(list) => list.iter().any(|listed| listed.equals(&origin)),
             Policy::SameOrigin => origin.is_of(call),
@@ -104,6 +109,10 @@ pub(crate) enum OriginRefused {
     Foreign(String),
     #[error("the request's Origin does not name the one page it comes from")]
     NotOne,
+    #[error(
+        "no page may open this WebSocket: its server has chosen no policy with Router::origins"
+    )]
+    Unchosen,
 }
 
 /// A scheme, a host and a port (RFC 6454 §4).

@@ -209,8 +209,8 @@ impl Router {
         self
     }
 
-    /// Which pages may open this router's WebSockets. Default: the outer router's, and
-    /// [`Origins::same_origin`] without one.
+    /// Which pages may open this router's WebSockets. Default: the outer router's policy. Without any
+    /// no page may, and is told so with 403: whom to admit is for you to choose.
     pub fn origins(mut self, origins: Origins) -> Self {
         self.scope.origins = Some(origins);
         self

@@ -6,11 +6,12 @@ use bytes::Bytes;
 use common::{get, granted, line, request, responded, status, upgrade, ws};
 use http::{Method, Request, Response, StatusCode, Version};
 use sockless_driver::Call;
-use sockless_routing::{Router, respond, respond_async, text};
+use sockless_routing::{Origins, Router, respond, respond_async, text};
 
 fn router() -> Router {
     let post = respond(|_call| text(StatusCode::CREATED, "made")).method(Method::POST);
     Router::new()
+        .origins(Origins::same_origin())
         .route("/socket", ws())
         .route("/both", ws())
         .route("/both", respond(|_call| text(StatusCode::OK, "page")))

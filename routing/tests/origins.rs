@@ -19,11 +19,16 @@ fn page(host: &str, origin: &str) -> request::Builder {
 }
 
 #[test]
-fn without_a_word_pages_of_the_same_origin_are_admitted_alone() {
+fn a_policy_has_to_be_chosen_before_any_page_is_admitted() {
     let router = Router::new().route("/x", ws());
-    granted(&router, page("example.com", "https://example.com"));
-    let foreign = page("example.com", "https://evil.example");
-    assert_eq!(status(&router, foreign), StatusCode::FORBIDDEN);
+    let response = responded(&router, page("example.com", "https://example.com"));
+    assert_eq!(response.status(), StatusCode::FORBIDDEN);
+    let line = str::from_utf8(response.body()).unwrap();
+    assert!(line.contains("Router::origins"), "{line}");
+    granted(&router, upgrade("/x"));
+    // An outer router may have chosen for it.
+    let outer = Router::new().origins(Origins::same_origin()).nest("/", router);
+    granted(&outer, page("example.com", "https://example.com"));
 }
 
 #[test]

@@ -15,15 +15,18 @@ const CHUNK_LEN: usize = 16 << 10;
 
 /// The codecs of a connection, in the order in which what is sent passes them.
 #[derive(Debug, Default)]
-pub(crate) struct Codecs(
-    /// None for most connections, which keep no more than a pointer's room for them.
-    Option<Box<Vec<Agreed>>>,
-);
+pub(crate) struct Codecs(Option<Box<List>>);
+
+/// What few connections have: most keep no more than a pointer's room for it.
+#[derive(Debug)]
+struct List {
+    agreed: Vec<Agreed>,
+}
 
 impl Codecs {
     pub(crate) fn new(mut agreed: Vec<Agreed>) -> Self {
         agreed.shrink_to_fit();
-        Self((!agreed.is_empty()).then(|| Box::new(agreed)))
+        Self((!agreed.is_empty()).then(|| Box::new(List { agreed })))
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -31,11 +34,11 @@ impl Codecs {
     }
 
     fn all(&self) -> &[Agreed] {
-        self.0.as_ref().map_or(&[], |agreed| agreed)
+        self.0.as_ref().map_or(&[], |list| &list.agreed)
     }
 
     fn all_mut(&mut self) -> &mut [Agreed] {
-        self.0.as_mut().map_or(&mut [], |agreed| agreed)
+        self.0.as_mut().map_or(&mut [], |list| &mut list.agreed)
     }
 
     /// What was agreed on.

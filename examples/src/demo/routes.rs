@@ -8,7 +8,7 @@ use http::header::{CONTENT_SECURITY_POLICY, CONTENT_TYPE};
 use http::{Response, StatusCode};
 use sockless::{CloseCode, CloseReason, Closed, Config};
 use sockless_driver::{Call, Session};
-use sockless_routing::{Router, respond, text, websocket};
+use sockless_routing::{Origins, Router, respond, text, websocket};
 
 use crate::chat::Room;
 
@@ -18,6 +18,7 @@ pub(crate) fn router(config: Config) -> Router {
     let close_by_us = Router::new().guard(check_reason).route("/{code}", websocket(close_by_us));
     Router::new()
         .websockets(config)
+        .origins(Origins::same_origin())
         .route("/", respond(|_call| page()))
         .route("/echo", websocket(echo))
         .route("/echo", websocket(echo).protocol("echo.v1"))

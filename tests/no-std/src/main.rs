@@ -38,10 +38,10 @@ extern "C" fn _Unwind_Resume() -> ! {
 
 fn talk() -> Option<()> {
     let config = Arc::new(Config::default().ping_interval(Duration::from_secs(1)));
-    let (negotiated, now) = (Negotiated::default(), Instant::EPOCH);
+    let now = Instant::EPOCH;
     let mut client =
-        Connection::client(negotiated.clone(), Seed::new([7; 32]), config.clone(), now);
-    let mut server = Connection::server(negotiated, config, now);
+        Connection::client(Negotiated::default(), Seed::new([7; 32]), config.clone(), now);
+    let mut server = Connection::server(Negotiated::default(), config, now);
 
     client.send("grüß dich").ok()?;
     let mut wire = wire(&mut client);

@@ -11,7 +11,7 @@ use hyper::body::Incoming;
 use hyper::service::{Service, service_fn};
 use sockless::{Cause, Closed, Party};
 use sockless_hyper::Mount;
-use sockless_routing::{Router, WebSocketRoute, websocket};
+use sockless_routing::{Origins, Router, WebSocketRoute, websocket};
 use sockless_tests::wire::{self, Writer};
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::task::JoinHandle;
@@ -30,7 +30,10 @@ struct Client {
 
 impl Client {
     async fn of(route: WebSocketRoute) -> Self {
-        let router = Router::new().route("/echo", websocket(echo)).route("/", route);
+        let router = Router::new()
+            .origins(Origins::same_origin())
+            .route("/echo", websocket(echo))
+            .route("/", route);
         let app = App::new(Mount::new(router, runtime()));
         let (sender, connection) = h2::client::handshake(Http2::connect(app)).await.unwrap();
         let connection = tokio::spawn(connection);

@@ -6,7 +6,7 @@ use std::time::Duration;
 use http::{Method, StatusCode, Version};
 use sockless::Config;
 use sockless_driver::{Call, Session};
-use sockless_routing::{Router, respond, text, websocket};
+use sockless_routing::{Origins, Router, respond, text, websocket};
 
 use crate::on::Http;
 use crate::serving::{Served, echo};
@@ -21,6 +21,7 @@ fn router() -> Router {
     });
     Router::new()
         .websockets(Config::default().max_head_len(MAX_HEAD_LEN))
+        .origins(Origins::same_origin())
         .route("/echo", websocket(echo))
         .route("/chat", websocket(echo).protocol("chat.v1"))
         .route("/health", respond(|_call| text(StatusCode::OK, "ok\n")))

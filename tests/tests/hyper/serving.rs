@@ -11,7 +11,7 @@ use hyper::body::Incoming;
 use sockless::{CloseCode, CloseReason, Closed};
 use sockless_driver::{BoxFuture, Host, Session};
 use sockless_hyper::Mount;
-use sockless_routing::{Router, WebSocketRoute, websocket};
+use sockless_routing::{Origins, Router, WebSocketRoute, websocket};
 use tokio::sync::mpsc;
 
 use crate::on::{Http, runtime};
@@ -61,7 +61,7 @@ impl<H: Http> Served<H> {
 
     /// A server of one route, at `/`.
     pub(crate) async fn one(route: WebSocketRoute) -> Self {
-        Self::start(Router::new().route("/", route)).await
+        Self::start(Router::new().origins(Origins::same_origin()).route("/", route)).await
     }
 
     /// A session of it.
