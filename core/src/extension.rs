@@ -65,6 +65,7 @@ mod params;
 
 pub(crate) use codecs::{Codecs, Decoding};
 pub use params::Params;
+#[cfg(feature = "handshake")]
 pub(crate) use params::is_token_byte;
 
 /// An extension as it is configured: it negotiates, and makes one [`Codec`] per connection.
