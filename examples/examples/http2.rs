@@ -14,7 +14,7 @@ use clap::Parser;
 use http::StatusCode;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
-use sockless::{Closed, Config};
+use sockless::{Closed, Config, Deflate};
 use sockless_driver::Session;
 use sockless_hyper::Mount;
 use sockless_routing::{Origins, Router, respond, text, websocket};
@@ -112,9 +112,10 @@ async fn serve(stream: TcpStream, peer: SocketAddr, acceptor: TlsAcceptor, mount
 }
 
 fn router() -> Router {
+    let config = Config::default().ping_interval(Duration::from_secs(30));
     Router::new()
         .origins(Origins::same_origin())
-        .websockets(Config::default().ping_interval(Duration::from_secs(30)))
+        .websockets(config.extension(Deflate::default()))
         .route("/", respond(|_call| page()))
         .route("/echo", websocket(echo))
         .route("/version", websocket(version))

@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use sockless::{Config, Deflate, Role};
+use sockless_tests::end::End;
 use sockless_tests::wire::{BINARY_BEGINS, CLOSE, ENDS, GOES_ON, TEXT, TEXT_BEGINS, Writer};
 
 /// Default settings, in chunks of 3 and 5 bytes.
@@ -15,6 +17,9 @@ fn main() -> std::io::Result<()> {
     }
     for (name, kind, head) in HEADS {
         write("heads", name, &[&[kind, 7], head.as_bytes()].concat())?;
+    }
+    for (name, bytes) in compressed() {
+        write("deflate", name, &bytes)?;
     }
     // Operations have no format to write down: bytes of every kind will do.
     for seed in 1..=8_u8 {
@@ -76,6 +81,56 @@ fn sessions(peer: Writer) -> Vec<(&'static str, [u8; 8], Vec<u8>)> {
         ("limit-fragments", limits, peer.fragments(TEXT_BEGINS, &["a", "b", "c", "d"])),
         ("limit-water", limits, [peer.ping([7; 30]).repeat(5), peer.text("x")].concat()),
     ]
+}
+
+/// Settings, then frames of compressed messages, or messages between two ends.
+fn compressed() -> Vec<(&'static str, Vec<u8>)> {
+    let forgets = Deflate::default().min_len(0);
+    let remembers = forgets.clone().server_no_context_takeover(false);
+    let small = remembers.clone().server_max_window_bits(9);
+    let (prose, zeros) = ("a tide comes in, ".repeat(20), "\0".repeat(3000));
+    let both: [&str; 3] = [&prose, &zeros, "short"];
+    // What a client receives, and what a server does, which forgets.
+    let incoming = |settings: [u8; 6], deflate: &Deflate, messages: &[&str]| {
+        [&settings[..], &frames(deflate, messages)].concat()
+    };
+    vec![
+        ("client", incoming([1, 0, 0, 0, 3, 5], &forgets, &both)),
+        ("client-remembers", incoming([3, 0, 0, 0, 3, 5], &remembers, &[&prose, &prose, &zeros])),
+        ("client-small", incoming([3 | 6 << 3, 0, 0, 0, 3, 5], &small, &[&prose, &prose])),
+        ("client-pieces", incoming([3, 0, 9, 0, 3, 5], &remembers, &both)),
+        ("server", incoming([0, 0, 0, 0, 3, 5], &forgets, &both)),
+        ("server-limit", incoming([0, 0, 0, 20, 3, 5], &forgets, &[&zeros])),
+        ("server-ratio", incoming([0, 10 << 3, 9, 0, 3, 5], &forgets, &[&zeros.repeat(4)])),
+        ("server-corrupt", [&[0, 0, 0, 0, 3, 5, 0, 9][..], &[7; 9]].concat()),
+        // A block in each of two frames with a ping between them, stored; then one that goes on forever.
+        ("server-stored", [&[0, 0, 0, 0, 3, 5][..], STORED].concat()),
+        ("pair", [&[0x80, 0, 0, 0, 3, 5][..], MESSAGES].concat()),
+        ("pair-remembers", [&[0x86, 0, 9, 0, 3, 5][..], MESSAGES].concat()),
+        ("pair-small", [&[0x86 | 6 << 3, 6, 0, 0, 60, 5][..], MESSAGES].concat()),
+    ]
+}
+
+const STORED: &[u8] = b"\x01\x08\0\x03\0\xFC\xFFabc\x08\x08\0\x03\0\xFC\xFFdef\0\x02\0\xFF";
+
+const MESSAGES: &[u8] = b"\x08\x05\x20hello\x01\x05\x20hello\x0E\x03\0abc\x03\x04\xFFpart\x04\x01\0?\x02\x07\x09letters\x00\0\0";
+
+/// What `sockless_fuzz::frames` reads: the messages as a server sends them, cut into two frames each.
+fn frames(deflate: &Deflate, messages: &[&str]) -> Vec<u8> {
+    let mut server = End::new(Role::Server, Config::default().extension(deflate.clone()));
+    let mut bytes = Vec::new();
+    for &message in messages {
+        server.connection.send(message).expect("it is open");
+        for frame in server.sent() {
+            let plain = if frame.first & 0x40 == 0 { 2 } else { 0 };
+            let (first, last) = frame.payload.split_at(frame.payload.len() / 2);
+            for (goes_on, part) in [(1, first), (0, last)] {
+                bytes.extend([4 | plain | goes_on, u8::try_from(part.len()).expect("it is short")]);
+                bytes.extend(part);
+            }
+        }
+    }
+    bytes
 }
 
 const HEADS: [(&str, u8, &str); 12] = [

@@ -10,6 +10,10 @@ use sockless_tests::link::Weather;
 use sockless_tests::operations::{Operation, assert_a_prefix_arrives};
 use sockless_tests::session::Setup;
 
+mod deflate;
+
+pub use deflate::{deflate, frames};
+
 /// Eight bytes of settings, then what the peer sends; zero is the default of each setting.
 ///
 /// 0: bit 0, our end has closed; bit 1, it is sending a message in pieces. 1: `piece_len`. 2: `max_message_len`. 3:

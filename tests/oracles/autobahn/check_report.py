@@ -42,6 +42,42 @@ def explain(case, result, directory):
     print(f"    {detail.with_suffix('.html').resolve().as_uri()}")
 
 
+# What our end has to agree to in each group of 13.*, beside what it asks for by itself. In 13.7 the first offer of three will do.
+AGREED = {
+    "13.2": ["no_context_takeover"],
+    "13.3": ["max_window_bits=9"],
+    "13.4": ["max_window_bits=15"],
+    "13.5": ["no_context_takeover", "max_window_bits=9"],
+    "13.6": ["no_context_takeover", "max_window_bits=15"],
+    "13.7": ["no_context_takeover", "max_window_bits=9"],
+}
+
+
+def deflate_problems(results, directory):
+    """Finds what an echo that is right may hide: that another agreement was reached, or that we compress nothing."""
+    received = collections.Counter()
+    for case in in_order(case for case in results if case.startswith(("12.", "13."))):
+        group = case.rpartition(".")[0]
+        try:
+            told = json.loads((directory / results[case]["reportfile"]).read_text())
+        except (OSError, ValueError) as error:
+            yield f"{case}: no details: {error}"
+            continue
+        # It is the testsuite that says whether it is the server.
+        ours = "client" if told["isServer"] else "server"
+        answer = next(iter(re.findall(r"(?im)^sec-websocket-extensions: *(.*?) *$", told["httpResponse"])), "none")
+        agreed = re.split(r" *; *", answer)
+        wanted = ["permessage-deflate", *(f"{ours}_{parameter}" for parameter in AGREED.get(group, []))]
+        if not set(wanted) <= set(agreed):
+            yield f"{case}: should agree to '{'; '.join(wanted)}', agreed to '{answer}'"
+        traffic = told["trafficStats"] or collections.Counter()
+        received[group, "messages"] += traffic["incomingOctetsAppLevel"]
+        received[group, "frames"] += traffic["incomingOctetsWebSocketLevel"]
+    for group in dict.fromkeys(group for group, _ in received):
+        if received[group, "frames"] >= received[group, "messages"]:
+            yield f"{group}.*: we sent {received[group, 'frames']} bytes for {received[group, 'messages']} that were compressible"
+
+
 def check(index, announced, title, problems=()):
     """Prints what the report says and returns whether all of it is well; `problems` are the caller's own findings."""
     index = pathlib.Path(index)
@@ -64,6 +100,8 @@ def check(index, announced, title, problems=()):
     strangers = in_order(set(results) - set(announced))
     if strangers:
         problems.append(f"reported but never announced: {' '.join(strangers)}")
+
+    problems += deflate_problems(results, index.parent)
 
     cases = collections.Counter(result["behavior"] for result in results.values())
     closes = collections.Counter(result["behaviorClose"] for result in results.values())

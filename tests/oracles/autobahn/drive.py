@@ -26,14 +26,20 @@ AGENT = "sockless"
 START_LIMIT = 30  # seconds until a server must have said where it listens
 STATUS_LIMIT = 30  # seconds until the fuzzing server must have noticed that the client is gone
 
-# The groups of cases; 12 and 13 are permessage-deflate, with 18 message sizes in each subgroup. All sizes take half an hour,
-# the first seven of each some three minutes.
+# The groups of cases; 12 and 13 are permessage-deflate, with 18 message sizes in each subgroup.
 BASIC = ["1.*", "2.*", "3.*", "4.*", "5.*", "6.*", "7.*", "9.*", "10.*"]
 DEFLATE_GROUPS = [f"12.{n}" for n in range(1, 6)] + [f"13.{n}" for n in range(1, 8)]
 DEFLATE = {
     "none": [],
     "short": [f"{group}.{size}" for group in DEFLATE_GROUPS for size in range(1, 8)],
     "full": ["12.*", "13.*"],
+}
+# What our programs are told of permessage-deflate, if nothing else: all that the cases of 13.* ask for is agreed on then. The
+# server compresses as each client asks, and remembers where none does. The testsuite asks a client to forget, or to use a small
+# window, only where the client offers it.
+DEFLATE_ARGUMENTS = {
+    "server": ["--deflate", "permessage-deflate"],
+    "client": ["--deflate", "permessage-deflate; client_no_context_takeover"],
 }
 # Seconds without a case ending after which somebody hangs: the testsuite itself gives a case up to 100, with deflate 480.
 CASE_LIMIT = {"none": 150, "short": 150, "full": 600}
@@ -183,7 +189,7 @@ def main():
     os.environ.pop("PYTHONPATH", None)  # Python 3's, no business of wstest's
     binary = pathlib.Path(binary).absolute()
     arguments = shlex.split(os.environ.get({"server": "DEMO_ARGS", "client": "ECHO_CLIENT_ARGS"}[role], ""))
-    deflate = os.environ.get("AUTOBAHN_DEFLATE", "none")
+    deflate = os.environ.get("AUTOBAHN_DEFLATE", "short")
     if deflate not in DEFLATE:
         sys.exit(f"AUTOBAHN_DEFLATE is '{deflate}'; it can be {', '.join(DEFLATE)}")
     title = f"autobahn {role}" + (f" ({' '.join(arguments)})" if arguments else "")
@@ -192,11 +198,16 @@ def main():
     shutil.rmtree(directory, ignore_errors=True)  # an old report must not pass for a new one
     directory.mkdir(parents=True)
 
+    if DEFLATE[deflate] and "--deflate" not in arguments:
+        arguments += DEFLATE_ARGUMENTS[role]
     test = {"server": test_server, "client": test_client}[role]
     try:
         announced, problems = test(binary, arguments, python2, directory, BASIC + DEFLATE[deflate], CASE_LIMIT[deflate])
     except (Broken, OSError) as error:
         sys.exit(f"{title}: FAILED: {error}")
+    if DEFLATE[deflate]:
+        missing = (group for group in DEFLATE_GROUPS if not any(case.startswith(f"{group}.") for case in announced))
+        problems += [f"no case of {group} was announced" for group in missing]
     announced_file = directory / "announced.json"
     announced_file.write_text(json.dumps(announced))
     print(f"report: {(directory / 'index.html').as_uri()}")

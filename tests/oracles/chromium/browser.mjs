@@ -39,13 +39,22 @@ async function keyHash(certificate) {
   return createHash('sha256').update(key).digest('base64');
 }
 
-// Echoes of all kinds, by the page's own WebSocket.
-export async function echoes(page) {
+// What the demo agrees to unless it is told otherwise.
+export const FORGETTING = 'permessage-deflate; server_no_context_takeover; client_no_context_takeover';
+
+// Echoes of all kinds, by the page's own WebSocket, which has to agree on `extensions`.
+export async function echoes(page, extensions) {
+  await check(`extensions: '${extensions}'`, async () => {
+    assert.equal(await page.evaluate(() => oracle.extensions('/echo')), extensions);
+  });
   for (const name of await page.evaluate(() => oracle.payloads)) {
     await check(`echo: ${name}`, async () => assert.equal(await page.evaluate((it) => oracle.echo(it), name), null));
   }
   await check('echo: 1000 messages sent in a row come back in order', async () => {
     assert.equal(await page.evaluate(() => oracle.echoMany(1000)), true);
+  });
+  await check('echo: all of these on one connection, twice', async () => {
+    assert.deepEqual(await page.evaluate(() => oracle.echoAll(2)), []);
   });
 }
 
@@ -74,6 +83,8 @@ function installOracle(limit) {
     '1 MiB of binary': () => bytes(mebibyte),
     // Characters of one to four bytes, so that frame and buffer borders fall within them.
     '1 MiB of text': () => 'aé€🦀'.repeat(104857) + 'sixsix',
+    '100 KB of text that compresses': () => Array.from({ length: 2000 }, (_, index) => `the tide of line ${index} comes in again at ${index % 24} h\n`).join(''),
+    '100 KB of zeros': () => new ArrayBuffer(100_000),
   };
 
   function same(sent, got) {
@@ -135,6 +146,28 @@ function installOracle(limit) {
       if (talk.received.length !== 1) return `${talk.received.length} messages came back`;
       if (!same(sent, talk.received[0])) return `sent ${describe(sent)}, received ${describe(talk.received[0])} that differs`;
       return null;
+    },
+
+    // What the two ends agreed on, as the browser tells it.
+    async extensions(path) {
+      const talk = new Socket(path);
+      await talk.open();
+      const { extensions } = talk.socket;
+      talk.socket.close();
+      await talk.end();
+      return extensions;
+    },
+
+    // Sends all payloads on one connection, so many times over, and names those whose echo is wrong.
+    async echoAll(times) {
+      const talk = new Socket('/echo');
+      await talk.open();
+      const sent = Array.from({ length: times }, () => Object.entries(payloads)).flat().map(([name, make]) => [name, make()]);
+      for (const [, payload] of sent) talk.socket.send(payload);
+      await talk.until('all echoes', () => talk.received.length === sent.length);
+      talk.socket.close();
+      await talk.end();
+      return sent.filter(([, payload], index) => !same(payload, talk.received[index])).map(([name]) => name);
     },
 
     async echoMany(count) {

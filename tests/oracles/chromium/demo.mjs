@@ -7,7 +7,7 @@ import { mkdir, readFile } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 
 import { check, run, startServer, story } from '../harness.mjs';
-import { echoes, launch, LIMIT } from './browser.mjs';
+import { echoes, FORGETTING, launch, LIMIT } from './browser.mjs';
 
 const [demoBinary, modules, out, certificates] = process.argv.slice(2).map((path) => resolve(path));
 const scheme = certificates ? 'https' : 'http';
@@ -134,6 +134,9 @@ async function echoPanel(context, url) {
       await page.click('#echo-connect');
       await shows(page, '#echo-status', open);
     },
+    'echo panel: says what was agreed on': async () => {
+      await shows(page, '#echo-extensions', FORGETTING);
+    },
     'echo panel: text comes back, with its round-trip time': async () => {
       await page.fill('#echo-input', 'ping or pong?');
       await page.click('#echo-send-text');
@@ -178,11 +181,29 @@ async function echoPanel(context, url) {
 
 // ---- all of it ----
 
+// Chromium offers `permessage-deflate; client_max_window_bits`: whatever the demo is told, they agree on it.
+const OTHER_DEMOS = [
+  { deflate: 'permessage-deflate', agreed: 'permessage-deflate' },
+  {
+    deflate: 'permessage-deflate; server_max_window_bits=9; client_max_window_bits=9',
+    agreed: 'permessage-deflate; server_max_window_bits=9; client_max_window_bits=9',
+  },
+  { deflate: 'off', agreed: '' },
+].map((other, index) => ({ ...other, log: join(out, `chromium-${scheme}-demo-${index + 2}.log`) }));
+
+function sound(who, demo, log) {
+  return check(`${who} is still running and nothing in it panicked`, async () => {
+    assert.ok(demo.running(), `it ended; its log: ${log}`);
+    assert.doesNotMatch(await readFile(log, 'utf8'), /panicked at/);
+  });
+}
+
 async function main() {
   await mkdir(screenshots, { recursive: true });
   const tls = certificates ? ['--tls-cert', join(certificates, 'cert.pem'), '--tls-key', join(certificates, 'key.pem')] : [];
   const extra = (process.env.DEMO_ARGS ?? '').split(/\s+/).filter(Boolean);
-  const demo = await startServer(demoBinary, ['--listen', '127.0.0.1:0', ...tls, ...extra], demoLog, LIMIT);
+  const start = (log, ...more) => startServer(demoBinary, ['--listen', '127.0.0.1:0', ...tls, ...extra, ...more], log, LIMIT);
+  const demo = await start(demoLog);
   const { context, pageErrors } = await launch(modules, out, certificates ? join(certificates, 'cert.pem') : null);
   console.log(`Chromium ${context.browser()?.version() ?? ''} against ${demo.url}`);
 
@@ -191,15 +212,18 @@ async function main() {
     const response = await page.goto(`${demo.url}/`);
     assert.equal(response.status(), 200);
   });
-  await echoes(page);
+  await echoes(page, FORGETTING);
   await subprotocolsAndCloses(page);
   await chat(context, `${demo.url}/`);
   await echoPanel(context, `${demo.url}/`);
+  for (const { deflate, agreed, log } of OTHER_DEMOS) {
+    const other = await start(log, '--deflate', deflate);
+    await check(`the page of a demo with --deflate '${deflate}' loads`, () => page.goto(`${other.url}/`));
+    await echoes(page, agreed);
+    await sound(`the demo with --deflate '${deflate}'`, other, log);
+  }
   await check('no uncaught error in any page', () => assert.deepEqual(pageErrors, []));
-  await check('the demo is still running and nothing in it panicked', async () => {
-    assert.ok(demo.running(), `it ended; its log: ${demoLog}`);
-    assert.doesNotMatch(await readFile(demoLog, 'utf8'), /panicked at/);
-  });
+  await sound('the demo', demo, demoLog);
   console.log(`screenshots: ${screenshots}`);
 }
 

@@ -6,7 +6,7 @@ import { mkdir, readFile } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 
 import { check, run, startServer } from '../harness.mjs';
-import { echoes, launch, LIMIT } from './browser.mjs';
+import { echoes, FORGETTING, launch, LIMIT } from './browser.mjs';
 
 const [server, modules, out, certificates] = process.argv.slice(2).map((path) => resolve(path));
 const log = join(out, 'chromium-http2-server.log');
@@ -37,7 +37,7 @@ async function main() {
     await page.press('#text', 'Enter');
     await page.locator('#echo', { hasText: 'Is anybody there? 🧦' }).waitFor();
   });
-  await echoes(page);
+  await echoes(page, FORGETTING);
   for (const [code, reason] of [[1000, 'done'], [3000, 'registered é'], [4999, 'private 🦀']]) {
     await check(`close by the client: ${code} '${reason}'`, async () => {
       const outcome = await page.evaluate((closing) => oracle.close('/echo', [], closing), [code, reason]);

@@ -12,11 +12,14 @@ SETTINGS = {"autoping": False, "max_msg_size": 0}
 
 
 class Socket:
-    def __init__(self, socket, subprotocol, transport):
+    incoming = None  # it does not tell
+
+    def __init__(self, socket, subprotocol, transport, headers):
         self.socket = socket
         self.subprotocol = subprotocol
         self.deflates = bool(socket.compress)
         self.transport = transport
+        self.extension = headers.get("Sec-WebSocket-Extensions")
 
     async def send(self, message):
         await (self.socket.send_str(message) if isinstance(message, str) else self.socket.send_bytes(message))
@@ -64,7 +67,7 @@ async def connect(task, scenario):
             **SETTINGS,
         ) as socket,
     ):
-        yield Socket(socket, socket.protocol, socket._conn.transport)
+        yield Socket(socket, socket.protocol, socket._conn.transport, socket._response.headers)
 
 
 @contextlib.asynccontextmanager
@@ -72,7 +75,7 @@ async def listen(task, served_at, serve):
     async def handle(request):
         socket = web.WebSocketResponse(protocols=served_at(request.path), compress=task["deflate"] is not None, **SETTINGS)
         await socket.prepare(request)
-        await serve(request.path, Socket(socket, socket.ws_protocol, request.transport))
+        await serve(request.path, Socket(socket, socket.ws_protocol, request.transport, socket.headers))
         return socket
 
     app = web.Application()

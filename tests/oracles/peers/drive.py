@@ -19,7 +19,7 @@ import threading
 import time
 
 sys.dont_write_bytecode = True  # nothing generated belongs beside this file
-from scenarios import DEFLATE, LACKS, PEERS, ROLES, RUNTIMES, SCENARIOS, SCHEMES
+from scenarios import BOTH_FORGET, CONFIGURATIONS, LACKS, PEERS, ROLES, SCENARIOS
 
 HERE = pathlib.Path(__file__).resolve().parent
 LIMIT = 60  # seconds that a scenario may take, or a program to start
@@ -91,7 +91,8 @@ class Combination:
         self.setup = setup
         self.runtime = runtime
         self.scheme = scheme
-        self.deflate = deflate or {"peer": None, "demo": [], "echo-client": []}
+        self.deflate = deflate
+        self.deflate_arguments = deflate["arguments"] if deflate else []
         self.name = " ".join([runtime, scheme] + ([deflate["name"]] if deflate else []))
         self.directory = setup.out / self.name.replace(" ", "-")
         self.directory.mkdir(parents=True, exist_ok=True)
@@ -103,7 +104,7 @@ class Combination:
     def run(self):
         """Returns what went wrong with each scenario, or None."""
         tls = ["--tls-cert", self.setup.tls["cert"], "--tls-key", self.setup.tls["key"]] if self.scheme == "wss" else []
-        demo_arguments = [self.setup.demo, "--listen", "127.0.0.1:0", "--runtime", self.runtime, *tls, *self.deflate["demo"]]
+        demo_arguments = [self.setup.demo, "--listen", "127.0.0.1:0", "--runtime", self.runtime, *tls, *self.deflate_arguments]
         with Program(demo_arguments, self.directory / "demo.log") as demo:
             said = demo.line()
             found = re.fullmatch(r"listening on https?://(127\.0\.0\.1:\d+)", said)
@@ -138,15 +139,23 @@ class Combination:
                 "steps": scenario["steps"],
             }
             for name, scenario in SCENARIOS.items()
-            if role in scenario.get("roles", ROLES) and (peer, name) not in LACKS
+            if role in scenario.get("roles", ROLES) and (peer, name) not in LACKS and self.includes(scenario)
         ]
+
+    def includes(self, scenario):
+        """One agreement about deflate goes with everything, and the others with messages."""
+        if self.deflate is None:
+            return not scenario.get("deflate")
+        return self.deflate is BOTH_FORGET or scenario.get("deflate") or scenario.get("messages")
 
     def start(self, peer, role, scenarios, **more):
         program = HERE / PEERS[peer]["program"]
         start = ["node", program, self.setup.modules] if program.suffix == ".mjs" else [sys.executable, "-B", program]
         process = Program(start, self.directory / f"{peer}-{role}.log")
         tls = self.setup.tls if self.scheme == "wss" else dict.fromkeys(self.setup.tls)
-        task = {"role": role, "deflate": self.deflate["peer"], "scenarios": scenarios}
+        deflate = self.deflate and self.deflate["parameters"]
+        agreed = self.deflate and self.deflate["agreed"][peer, role]
+        task = {"role": role, "deflate": deflate, "agreed": agreed, "scenarios": scenarios}
         process.tell(json.dumps(task | tls | more))
         return process
 
@@ -169,20 +178,20 @@ class Combination:
             port = json.loads(server.line())["listening"]
 
             def outcome_of(number, name):
-                ours = self.our_client(name, f"{self.scheme}://127.0.0.1:{port}/{number}")
+                ours = self.our_client(peer, name, f"{self.scheme}://127.0.0.1:{port}/{number}")
                 # A client that did not get through to the server leaves it with nothing to say.
                 theirs = None if ours and ours.startswith("no handshake") else outcome(server, name)
                 return "; ".join(filter(None, [theirs, ours])) or None
 
             self.go_through(peer, "server", scenarios, outcome_of)
 
-    def our_client(self, name, url):
+    def our_client(self, peer, name, url):
         """Runs our client and says what was wrong with it."""
         scenario = SCENARIOS[name]
         arguments = [self.setup.echo_client, "--runtime", self.runtime, *scenario.get("arguments", [])]
         arguments += [argument for offered in scenario.get("offered", []) for argument in ("--subprotocol", offered)]
         arguments += ["--ca", self.setup.tls["ca"]] if self.scheme == "wss" else []
-        arguments += self.deflate["echo-client"]
+        arguments += self.deflate_arguments
         try:
             ran = subprocess.run([str(argument) for argument in [*arguments, url]], capture_output=True, text=True, timeout=LIMIT)
         except subprocess.TimeoutExpired:
@@ -192,7 +201,17 @@ class Combination:
         says = scenario.get("says") or "closed by .*"
         if not any(re.fullmatch(says, line) for line in ran.stdout.splitlines()):
             return f"our client should say '{says}', and says: {ran.stdout.strip()}"
+        extensions = [line.removeprefix("extension: ") for line in ran.stdout.splitlines() if line.startswith("extension: ")]
+        if [parameters(extension) for extension in extensions] != ([self.deflate["agreed"][peer, "server"]] if self.deflate else []):
+            return f"our client agreed to other extensions: {extensions}"
         return None
+
+
+def parameters(extension):
+    """The parameters of permessage-deflate, from a header."""
+    name, *listed = extension.split("; ")
+    pairs = (parameter.partition("=") for parameter in listed)
+    return {name: int(value) if equals else True for name, equals, value in pairs} if name == "permessage-deflate" else None
 
 
 def outcome(peer, name):
@@ -222,7 +241,10 @@ class Setup:
 def main():
     setup = Setup(*sys.argv[1:])
     combinations = [
-        Combination(setup, runtime, scheme, deflate) for deflate in DEFLATE for scheme in SCHEMES for runtime in RUNTIMES
+        Combination(setup, runtime, scheme, deflate)
+        for deflate, runtimes, schemes in CONFIGURATIONS
+        for scheme in schemes
+        for runtime in runtimes
     ]
     passed, failed = 0, 0
     with concurrent.futures.ThreadPoolExecutor(AT_ONCE) as pool:

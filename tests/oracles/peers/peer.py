@@ -1,5 +1,8 @@
 """What the Python peers share: they read what to do as JSON on stdin, and say how it went as lines of JSON on stdout.
 
+A socket has `extension`, the header of the server's answer, and `incoming`, what the last message that came was on the wire: its
+length, and whether it was compressed; or None where the library does not tell. `plainly(message)` sends one as it is.
+
 A peer module has two async context managers: `connect(task, scenario)` gives a socket with the methods that the steps call,
 `listen(task, served_at, serve)` a port, where `serve(path, socket)` is to be awaited for each connection and `served_at(path)`
 are the subprotocols to choose from.
@@ -26,7 +29,13 @@ class Ended(Exception):
 def payload(description):
     if "text" in description:
         return description["text"] * description["times"]
-    return bytes(index * 7919 >> 3 & 0xFF for index in range(description["bytes"]))
+    if "bytes" in description:
+        return bytes(index * 7919 >> 3 & 0xFF for index in range(description["bytes"]))
+    noise, state = bytearray(), 12345
+    for _ in range(description["noise"]):
+        state = state * 1103515245 + 12345 & 0xFFFFFFFF
+        noise.append(state >> 16 & 0xFF)
+    return bytes(noise)
 
 
 def expect(what, actual, expected):
@@ -45,7 +54,7 @@ async def take(socket, steps):
     for step, *details in steps:
         try:
             async with asyncio.timeout(STEP_LIMIT):
-                await STEPS[step](socket, *details)
+                await STEPS[step.replace(" ", "_")](socket, *details)
         except TimeoutError:
             raise AssertionError(f"{step}: waited {STEP_LIMIT} s for it") from None
         except Ended as ended:
@@ -57,6 +66,41 @@ async def echo(socket, _kind, description):
     message = payload(description)
     await socket.send(message)
     expect("echo", await receive(socket), message)
+
+
+async def deflated(socket, kind, description):
+    await echo(socket, kind, description)
+    if socket.incoming:
+        length, compressed = socket.incoming
+        expect("whether it came compressed", compressed, True)
+        message = payload(description)
+        size = len(message.encode() if isinstance(message, str) else message)
+        if length * 2 > size:
+            raise AssertionError(f"{size} bytes came in {length}")
+
+
+async def undeflated(socket, kind, description):
+    await echo(socket, kind, description)
+    if socket.incoming:
+        expect("length on the wire and whether it came compressed", socket.incoming, (len(payload(description)), False))
+
+
+async def as_it_is(socket, _kind, description):
+    message = payload(description)
+    await socket.plainly(message)
+    expect("echo", await receive(socket), message)
+
+
+async def remembered(socket, text):
+    lengths = []
+    for _ in range(2):
+        await echo(socket, "text", {"text": text, "times": 1})
+        if not socket.incoming:
+            return
+        expect("whether it came compressed", socket.incoming[1], True)
+        lengths.append(socket.incoming[0])
+    if (lengths[1] * 3 < lengths[0]) != socket.remembers or not socket.remembers and lengths[0] != lengths[1]:
+        raise AssertionError(f"it came in {lengths[0]} bytes, and then in {lengths[1]}")
 
 
 async def many(socket, count):
@@ -108,14 +152,32 @@ async def dropped(socket):
     await closed(socket, None, "")
 
 
-STEPS = {function.__name__: function for function in (echo, many, fragments, ping, hold, close, closed, drop, dropped)}
+STEPS = {
+    function.__name__: function
+    for function in (
+        echo, deflated, undeflated, as_it_is, remembered, many, fragments, ping, hold, close, closed, drop, dropped
+    )
+}
 
 
 async def converse(task, scenario, socket):
     expect("subprotocol", socket.subprotocol, scenario["chosen"])
     expect("permessage-deflate", socket.deflates, task["deflate"] is not None)
+    expect("extensions", parameters(socket.extension), task["agreed"])
+    ours = {"client": "server", "server": "client"}[task["role"]]
+    socket.remembers = f"{ours}_no_context_takeover" not in (task["deflate"] or {})
     if not await take(socket, scenario["steps"]):
         await take(socket, [["close", 1000, "done"]])
+
+
+def parameters(extension):
+    """The parameters of permessage-deflate, from a header."""
+    if not extension:
+        return None
+    name, *listed = (part.strip() for part in extension.split(";"))
+    expect("extension", name, "permessage-deflate")
+    pairs = (parameter.partition("=") for parameter in listed)
+    return {name: int(value) if equals else True for name, equals, value in pairs}
 
 
 def say(**what):

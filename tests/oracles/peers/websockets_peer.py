@@ -7,7 +7,9 @@ import peer
 from websockets.asyncio.client import connect as websockets_connect
 from websockets.asyncio.server import serve as websockets_serve
 from websockets.exceptions import ConnectionClosed
+from websockets.extensions import Extension
 from websockets.extensions.permessage_deflate import ClientPerMessageDeflateFactory, ServerPerMessageDeflateFactory
+from websockets.frames import Opcode
 
 # No limit that is not ours, and no ping that no step asked for.
 SETTINGS = {
@@ -19,11 +21,46 @@ SETTINGS = {
 }
 
 
+class Watched(Extension):
+    """Another extension, of which one can tell what it was given, and whose work can be left out."""
+
+    def __init__(self, extension):
+        self.extension = extension
+        self.name = extension.name
+        self.plainly = False
+        self.incoming = None
+
+    def decode(self, frame, *, max_size=None):
+        if frame.opcode in (Opcode.TEXT, Opcode.BINARY):
+            self.incoming = (len(frame.data), frame.rsv1)
+        elif frame.opcode is Opcode.CONT:
+            self.incoming = (self.incoming[0] + len(frame.data), self.incoming[1])
+        return self.extension.decode(frame, max_size=max_size)
+
+    def encode(self, frame):
+        return frame if self.plainly else self.extension.encode(frame)
+
+
 class Socket:
     def __init__(self, connection):
         self.connection = connection
         self.subprotocol = connection.subprotocol
         self.deflates = bool(connection.protocol.extensions)
+        self.extension = connection.response.headers.get("Sec-WebSocket-Extensions")
+        self.watched = [Watched(extension) for extension in connection.protocol.extensions]
+        # In place: what reads frames has the list already.
+        connection.protocol.extensions[:] = self.watched
+
+    @property
+    def incoming(self):
+        return self.watched[0].incoming
+
+    async def plainly(self, message):
+        self.watched[0].plainly = True
+        try:
+            await self.connection.send(message)
+        finally:
+            self.watched[0].plainly = False
 
     async def send(self, message):
         await self.connection.send(message)

@@ -15,8 +15,14 @@ const STEP_LIMIT = 15_000; // milliseconds
 
 const say = (what) => console.log(JSON.stringify(what));
 
-function payload({ text, times, bytes }) {
-  return text === undefined ? Buffer.from(Array.from({ length: bytes }, (_, index) => ((index * 7919) >> 3) & 0xff)) : text.repeat(times);
+function payload({ text, times, bytes, noise }) {
+  if (text !== undefined) return text.repeat(times);
+  if (bytes !== undefined) return Buffer.from(Array.from({ length: bytes }, (_, index) => ((index * 7919) >> 3) & 0xff));
+  let state = 12345;
+  return Buffer.from(Array.from({ length: noise }, () => {
+    state = (Math.imul(state, 1103515245) + 12345) >>> 0;
+    return (state >>> 16) & 0xff;
+  }));
 }
 
 function shown(value) {
@@ -35,11 +41,31 @@ class Socket {
     this.socket = socket;
     this.happened = [];
     this.waiting = () => {};
+    this.inflated = null; // how many bytes of the last message were inflated, if it was
+    this.watch(socket._extensions['permessage-deflate']);
     const happens = (event) => { this.happened.push(event); this.waiting(); };
     socket.on('message', (data, isBinary) => happens({ message: isBinary ? data : data.toString() }));
     socket.on('pong', (data) => happens({ pong: data.toString() }));
     socket.on('close', (code, reason) => happens({ closed: { code, reason: reason.toString() } }));
     socket.on('error', (error) => happens({ error }));
+  }
+
+  // Has what is compressed counted.
+  watch(deflate) {
+    if (deflate === undefined) return;
+    const decompress = deflate.decompress.bind(deflate);
+    deflate.decompress = (data, fin, done) => {
+      this.inflated = (this.inflated ?? 0) + data.length;
+      decompress(data, fin, done);
+    };
+  }
+
+  // That number, for the message that comes next.
+  async echoed(sending, message) {
+    this.inflated = null;
+    sending();
+    expect('echo', await this.next('message'), message);
+    return this.inflated;
   }
 
   async next(kind) {
@@ -56,6 +82,29 @@ const steps = {
     const message = payload(description);
     socket.send(message);
     expect('echo', await next('message'), message);
+  },
+  async deflated({ socket, echoed }, _kind, description) {
+    const message = payload(description);
+    const [inflated, length] = [await echoed(() => socket.send(message), message), Buffer.byteLength(message)];
+    assert.ok(inflated !== null, 'it did not come compressed');
+    assert.ok(inflated * 2 < length, `${length} bytes came in ${inflated}`);
+  },
+  async undeflated({ socket, echoed }, _kind, description) {
+    const message = payload(description);
+    assert.equal(await echoed(() => socket.send(message), message), null, 'it came compressed');
+  },
+  async 'as it is'({ socket, next }, _kind, description) {
+    const message = payload(description);
+    socket.send(message, { compress: false });
+    expect('echo', await next('message'), message);
+  },
+  async remembered({ socket, echoed }, text) {
+    const first = await echoed(() => socket.send(text), text);
+    const second = await echoed(() => socket.send(text), text);
+    assert.ok(first !== null && second !== null, 'it did not come compressed');
+    const ours = task.role === 'client' ? 'server' : 'client';
+    const remembers = !(`${ours}_no_context_takeover` in task.deflate);
+    assert.ok(remembers ? second * 3 < first : second === first, `it came in ${first} bytes, and then in ${second}`);
   },
   async many({ socket, next }, count) {
     for (let number = 0; number < count; number += 1) socket.send(`message ${number}`);
@@ -107,7 +156,7 @@ async function within(limit, what, promise) {
 }
 
 async function take(socket, list) {
-  const tools = { socket: socket.socket, happened: socket.happened, next: (kind) => socket.next(kind) };
+  const tools = { socket: socket.socket, happened: socket.happened, next: (kind) => socket.next(kind), echoed: (...details) => socket.echoed(...details) };
   for (const [step, ...details] of list) await within(STEP_LIMIT, step, steps[step](tools, ...details));
   return ['close', 'closed', 'drop', 'dropped'].includes(list.at(-1)[0]);
 }
@@ -115,6 +164,8 @@ async function take(socket, list) {
 async function converse(scenario, socket) {
   expect('subprotocol', socket.socket.protocol || null, scenario.chosen);
   expect('permessage-deflate', socket.socket.extensions.includes('permessage-deflate'), task.deflate !== null);
+  const agreed = socket.socket._extensions['permessage-deflate']?.params;
+  assert.deepEqual(agreed && { ...agreed }, task.agreed ?? undefined, 'extensions');
   if (!await take(socket, scenario.steps)) await take(socket, [['close', 1000, 'done']]);
 }
 
