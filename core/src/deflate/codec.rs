@@ -142,7 +142,7 @@ impl Encoder {
         let fits = compress(&mut compressor, &payload, &mut out, limit)?;
         if !fits {
             // The peer's inflater does not learn of what it never gets.
-            compressor.reset();
+            forget(&mut compressor)?;
         }
         if part.last && !self.context.takeover {
             pool::give_back_compressor(kind, compressor);
@@ -162,6 +162,23 @@ impl Encoder {
     }
 }
 
+/// Has a compressor begin anew that was left before all its output was taken.
+///
+/// zlib-rs 0.6.8 keeps the place of what it has not given out yet: with each stream that is left so, there
+/// is less room in its buffer, until it panics. So all of it is taken.
+fn forget(compressor: &mut Compress) -> Result<(), CodecError> {
+    let mut rest = [0; 1024];
+    loop {
+        let before = compressor.total_out();
+        compressor.compress(&[], &mut rest, FlushCompress::Sync).map_err(|_| ZLIB_FAILED)?;
+        if compressor.total_out() - before < rest.len() as u64 {
+            break;
+        }
+    }
+    compressor.reset();
+    Ok(())
+}
+
 /// Compresses all of `input` and flushes, so that whoever inflates the bytes has all of it; false when
 /// that takes `limit` bytes or more.
 fn compress(
@@ -175,9 +192,7 @@ fn compress(
             out.reserve_exact(out.len().clamp(64, limit.saturating_sub(out.len()).max(64)));
         }
         let before = compressor.total_in();
-        compressor
-            .compress_vec(input, out, FlushCompress::Sync)
-            .map_err(|_| CodecError { code: CloseCode::INTERNAL_ERROR, what: "zlib failed" })?;
+        compressor.compress_vec(input, out, FlushCompress::Sync).map_err(|_| ZLIB_FAILED)?;
         input = &input[(compressor.total_in() - before) as usize..];
         if out.len() >= limit {
             return Ok(false);
@@ -269,6 +284,7 @@ impl Decoder {
     }
 }
 
+const ZLIB_FAILED: CodecError = CodecError { code: CloseCode::INTERNAL_ERROR, what: "zlib failed" };
 const CORRUPT: CodecError =
     CodecError { code: CloseCode::INVALID_PAYLOAD, what: "a message cannot be inflated" };
 const TRUNCATED: CodecError =

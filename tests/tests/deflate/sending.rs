@@ -7,7 +7,7 @@ use sockless::{Deflate, Message, Piece, Role};
 use sockless_tests::end::{BOTH, End};
 use sockless_tests::wire::{BINARY, TEXT};
 
-use crate::support::{Inflater, RSV1, TAIL, eager, noise, prose, taking_over, with};
+use crate::support::{Inflater, RSV1, TAIL, TAKEOVERS, eager, noise, prose, taking_over, with};
 
 /// The first bytes of what is sent for each message.
 fn firsts(end: &mut End, messages: impl IntoIterator<Item = Message>) -> Vec<u8> {
@@ -134,4 +134,26 @@ fn conditions_are_asked_once_a_message() {
         end.connection.send_piece(Piece { data: "aaaa".into(), last }).unwrap();
     }
     assert_eq!(asked.load(Ordering::Relaxed), 1);
+}
+
+#[test]
+fn noise_goes_out_as_it_is_as_often_as_it_comes() {
+    for takeover in TAKEOVERS {
+        for level in [1, 6] {
+            let mut server = End::new(Role::Server, with(taking_over(takeover).level(level)));
+            // What was left over of each would fill the compressor in the end.
+            for seed in 0..60 {
+                let noise = noise(20_000, seed);
+                server.connection.send(noise.clone()).unwrap();
+                let frames = server.sent();
+                assert_eq!((frames.len(), frames[0].first), (1, BINARY), "level {level}, {seed}");
+                assert!(frames[0].payload == noise, "level {level}, {seed}");
+            }
+            let prose = prose(3000, 4);
+            server.connection.send(prose.clone()).unwrap();
+            let sent = server.sent();
+            assert_eq!(sent[0].first, TEXT | RSV1, "level {level}");
+            assert_eq!(Inflater::new().message(&sent[0].payload), prose.as_bytes());
+        }
+    }
 }
