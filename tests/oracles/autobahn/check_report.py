@@ -65,7 +65,7 @@ def deflate_problems(results, directory):
             continue
         # It is the testsuite that says whether it is the server.
         ours = "client" if told["isServer"] else "server"
-        answer = next(iter(re.findall(r"(?im)^sec-websocket-extensions: *(.*?) *$", told["httpResponse"])), "none")
+        answer = next(iter(re.findall(r"(?im)^sec-websocket-extensions: *(.*?)\s*$", told["httpResponse"])), "none")
         agreed = re.split(r" *; *", answer)
         wanted = ["permessage-deflate", *(f"{ours}_{parameter}" for parameter in AGREED.get(group, []))]
         if not set(wanted) <= set(agreed):
