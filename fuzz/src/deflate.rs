@@ -122,7 +122,9 @@ fn round_trip(config: Config, chunk: usize, mut rest: &[u8]) {
         let payload = part.repeat(usize::from(times) + 1);
         let operation = match flags >> 1 & 3 {
             0 => Operation::SendText(String::from_utf8_lossy(&payload).into_owned()),
-            1 => Operation::SendPieces(payload.chunks(part.len() * 2 + 1).map(<[u8]>::to_vec).collect()),
+            1 => Operation::SendPieces(
+                payload.chunks(part.len() * 2 + 1).map(<[u8]>::to_vec).collect(),
+            ),
             2 => Operation::Ping(payload),
             _ => Operation::SendBinary(payload),
         };
