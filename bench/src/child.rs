@@ -1,0 +1,70 @@
+//! Servers as child processes: started, found, and ended by their own pid.
+
+use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
+use std::process::{Child, Command, Stdio};
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::Result;
+use crate::servers::Server;
+
+/// A server that listens. It is ended when this is dropped.
+pub struct Running {
+    child: Child,
+    /// Where it listens.
+    pub addr: SocketAddr,
+    /// The server itself, which under a tool is not the child.
+    pub pid: Pid,
+}
+
+impl Running {
+    /// Starts a server on a CPU of its own, if one is named.
+    pub fn start(server: Server, cpu: Option<usize>) -> Result<Self> {
+        Self::start_under(&[], server, cpu)
+    }
+
+    /// Starts a server under a tool that takes a command as its last arguments.
+    pub fn start_under(tool: &[String], server: Server, cpu: Option<usize>) -> Result<Self> {
+        let mut words = tool.to_vec();
+        words.push(std::env::current_exe()?.to_string_lossy().into_owned());
+        words.extend(["serve".to_owned(), server.name()]);
+        words.extend(cpu.map(|cpu| format!("--cpu={cpu}")));
+        let mut command = Command::new(&words[0]);
+        command.args(&words[1..]).stdin(Stdio::null()).stdout(Stdio::piped());
+        if !tool.is_empty() {
+            command.stderr(Stdio::null());
+        }
+        let mut child = command.spawn().map_err(|error| format!("{}: {error}", words[0]))?;
+        let stdout = child.stdout.take().ok_or("no stdout")?;
+        let mut line = String::new();
+        BufReader::new(stdout).read_line(&mut line)?;
+        let said: Vec<&str> = line.split_whitespace().collect();
+        let &[_, addr, pid] = said.as_slice() else {
+            let ended = child.wait()?;
+            return Err(format!("{} did not start: {ended}", words.join(" ")).into());
+        };
+        let pid = Pid::from_raw(pid.parse()?).ok_or("a server without pid")?;
+        Ok(Self { child, addr: addr.parse()?, pid })
+    }
+
+    /// Ends it, and waits until whatever watched it has written its report.
+    pub fn stop(mut self) -> Result<()> {
+        self.end()
+    }
+
+    fn end(&mut self) -> Result<()> {
+        if self.child.try_wait()?.is_none() {
+            kill_process(self.pid, Signal::TERM)?;
+            self.child.wait()?;
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // Nobody is left to be told.
+        let _ = self.end();
+    }
+}

@@ -1,0 +1,49 @@
+//! What Linux knows about a process: where it runs, how long it has run, how much memory it has.
+
+use std::fs;
+use std::time::Duration;
+
+use rustix::process::{Pid, Resource, Rlimit, getrlimit, setrlimit};
+use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
+
+use crate::Result;
+
+/// Keeps the calling thread, and those that it starts from now on, on one CPU. With only one to run on
+/// it stays where it is.
+pub fn pin(cpu: usize) -> Result<()> {
+    let allowed = sched_getaffinity(None)?;
+    if !allowed.is_set(cpu) {
+        return Err(format!("CPU {cpu} is not among those that this process may use").into());
+    }
+    let mut only = CpuSet::new();
+    only.set(cpu);
+    sched_setaffinity(None, &only)?;
+    Ok(())
+}
+
+/// How long the threads of a process have run, in user space and in the kernel.
+pub fn time(pid: Pid) -> Result<Duration> {
+    let mut nanos = 0;
+    for task in fs::read_dir(format!("/proc/{pid}/task"))? {
+        // The first figure is the time on a CPU, in nanoseconds.
+        let stat = fs::read_to_string(task?.path().join("schedstat"))?;
+        let first = stat.split(' ').next().ok_or("an empty schedstat")?;
+        nanos += first.parse::<u64>()?;
+    }
+    Ok(Duration::from_nanos(nanos))
+}
+
+/// A line of `/proc/PID/status` that counts KiB, such as `VmRSS` or `VmHWM`; in bytes.
+pub fn memory(pid: Pid, name: &str) -> Result<u64> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
+    let line = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+    let kib = line.and_then(|line| line.split_whitespace().next()).ok_or(format!("no {name}"))?;
+    Ok(kib.parse::<u64>()? * 1024)
+}
+
+/// Raises the limit of open files as far as it goes, and says what it is now. Children inherit it.
+pub fn raise_open_files() -> Result<u64> {
+    let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
+    setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum })?;
+    Ok(maximum.unwrap_or(u64::MAX))
+}

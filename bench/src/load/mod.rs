@@ -1,0 +1,95 @@
+//! The load generator: bare sockets, frames that were made beforehand, one thread.
+
+mod connection;
+mod driver;
+mod frames;
+mod replies;
+
+use std::fmt;
+use std::time::Duration;
+
+use clap::Args;
+
+use crate::{Result, cpu};
+
+pub use connection::Target;
+pub use driver::{Driver, Until};
+#[cfg(test)]
+pub use frames::masked_frame;
+
+/// What each connection sends.
+#[derive(Args, Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Shape {
+    /// Connections.
+    #[arg(long, default_value_t = 100)]
+    pub connections: usize,
+    /// Messages in flight on each connection: a reply releases the next one.
+    #[arg(long, default_value_t = 1)]
+    pub depth: usize,
+    /// Bytes of a message.
+    #[arg(long, default_value_t = 1024)]
+    pub size: usize,
+    /// Text of mixed scripts rather than binary.
+    #[arg(long)]
+    pub text: bool,
+    /// Frames of a message.
+    #[arg(long, default_value_t = 1)]
+    pub fragments: usize,
+}
+
+impl fmt::Display for Shape {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { connections, depth, size, text, fragments } = *self;
+        let size = match size {
+            size if size >= 1 << 20 && size % (1 << 20) == 0 => format!("{} MiB", size >> 20),
+            size if size >= 1 << 10 && size % (1 << 10) == 0 => format!("{} KiB", size >> 10),
+            size => format!("{size} B"),
+        };
+        let text = if text { " text" } else { "" };
+        let fragments = if fragments > 1 { format!(" in {fragments}") } else { String::new() };
+        write!(f, "{size}{text}{fragments} ({connections},{depth})")
+    }
+}
+
+/// `load`
+#[derive(Args)]
+pub struct Options {
+    /// Where the server is, such as ws://127.0.0.1:8080/echo. It must echo each message once.
+    #[arg(long)]
+    url: Target,
+    #[command(flatten)]
+    shape: Shape,
+    /// How long to measure, in seconds.
+    #[arg(long, default_value_t = 5.0)]
+    seconds: f64,
+    /// How long to run before that, in seconds.
+    #[arg(long, default_value_t = 1.0)]
+    warm_up: f64,
+    /// Send so many messages a second in all, whatever comes back: latencies then count from when a message
+    /// was due, and --depth means nothing.
+    #[arg(long)]
+    rate: Option<f64>,
+    /// Stay on this CPU.
+    #[arg(long)]
+    cpu: Option<usize>,
+}
+
+/// Loads one server.
+pub fn main(options: &Options) -> Result<()> {
+    if let Some(cpu) = options.cpu {
+        cpu::pin(cpu)?;
+    }
+    cpu::raise_open_files()?;
+    let mut driver = Driver::open(&options.url, options.shape)?;
+    driver.set_rate(options.rate);
+    driver.run(Until::Elapsed(Duration::try_from_secs_f64(options.warm_up)?))?;
+    let report = driver.run(Until::Elapsed(Duration::try_from_secs_f64(options.seconds)?))?;
+    let quantile = |share| report.latencies.quantile(share);
+    println!("{}", options.shape);
+    println!("messages/s {:>12.0}", report.rate());
+    println!("MB/s       {:>12.1}", report.rate() * options.shape.size as f64 / 1e6);
+    for (name, share) in [("p50", 0.5), ("p99", 0.99), ("p99.9", 0.999)] {
+        println!("{name:<10} {:>12.1} us", quantile(share).as_secs_f64() * 1e6);
+    }
+    Ok(())
+}

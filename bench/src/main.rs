@@ -1,0 +1,37 @@
+//! Servers, ours and the peers', under one load: messages, CPU, latency, memory, system calls and instructions.
+//!
+//! `bench/README.md` says how to run it and how to read what it prints.
+
+mod child;
+mod cpu;
+mod histogram;
+mod load;
+mod servers;
+
+use clap::{Parser, Subcommand};
+
+/// What goes wrong is told and ends the program.
+type Result<T, E = Box<dyn std::error::Error>> = std::result::Result<T, E>;
+
+/// Measures WebSocket servers: ours and the peers' side by side, or one of your own.
+#[derive(Parser)]
+#[command(name = "bench")]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Runs one server until it is killed. It prints its name, address and pid once it listens.
+    Serve(servers::Options),
+    /// Loads the echo server at a URL, and prints what it did.
+    Load(load::Options),
+}
+
+fn main() -> Result<()> {
+    match Cli::parse().command {
+        Command::Serve(options) => servers::serve(&options),
+        Command::Load(options) => load::main(&options),
+    }
+}

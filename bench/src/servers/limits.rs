@@ -1,0 +1,157 @@
+//! What no server can be faster than: tokio's own echo, and the least WebSocket echo on top of it.
+
+use std::cell::RefCell;
+use std::io;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt, Interest};
+use tokio::net::TcpStream;
+use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
+
+/// The read buffer: of a connection, or of the thread.
+const BUFFER_LEN: usize = 64 * 1024;
+const SHARED_LEN: usize = 256 * 1024;
+/// A client's header with a 64-bit length.
+const MAX_HEADER_LEN: usize = 14;
+
+/// Writes back what it reads.
+pub async fn raw(mut stream: TcpStream) -> io::Result<()> {
+    upgrade(&mut stream).await?;
+    let mut buffer = vec![0; BUFFER_LEN];
+    loop {
+        match stream.read(&mut buffer).await? {
+            0 => return Ok(()),
+            len => stream.write_all(&buffer[..len]).await?,
+        }
+    }
+}
+
+thread_local! {
+    static SHARED: RefCell<Vec<u8>> = RefCell::new(vec![0; SHARED_LEN]);
+}
+
+/// Writes back what it reads, and owns no buffer: what the socket does not take waits in a copy.
+pub async fn raw_shared(mut stream: TcpStream) -> io::Result<()> {
+    upgrade(&mut stream).await?;
+    loop {
+        stream.ready(Interest::READABLE).await?;
+        let rest: io::Result<Vec<u8>> = SHARED.with_borrow_mut(|buffer| {
+            let len = stream.try_read(buffer)?;
+            if len == 0 {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+            let written = match stream.try_write(&buffer[..len]) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => 0,
+                written => written?,
+            };
+            Ok(buffer[written..len].to_vec())
+        });
+        match rest {
+            Ok(rest) if rest.is_empty() => {}
+            Ok(rest) => stream.write_all(&rest).await?,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// Echoes whole frames: unmasks each where it lies, moves it down over its mask, writes what one read gave.
+///
+/// It trusts its peer: a fragment is echoed as one, nothing is checked, and a Close is echoed like all else.
+pub async fn limit(mut stream: TcpStream) -> io::Result<()> {
+    upgrade(&mut stream).await?;
+    let mut buffer = vec![0; BUFFER_LEN];
+    let mut filled = 0;
+    loop {
+        match stream.read(&mut buffer[filled..]).await? {
+            0 => return Ok(()),
+            len => filled += len,
+        }
+        let Echo { replies, taken, wanted } = echo(&mut buffer[..filled]);
+        if replies > 0 {
+            stream.write_all(&buffer[..replies]).await?;
+        }
+        buffer.copy_within(taken..filled, 0);
+        filled -= taken;
+        if wanted > buffer.len() {
+            buffer.resize(wanted, 0);
+        }
+    }
+}
+
+/// What [`echo`] made of a buffer.
+struct Echo {
+    /// So many bytes at its front are to be written.
+    replies: usize,
+    /// So many have been used up.
+    taken: usize,
+    /// So long is the frame that is not whole.
+    wanted: usize,
+}
+
+fn echo(buffer: &mut [u8]) -> Echo {
+    let (mut replies, mut taken) = (0, 0);
+    while let Some((header_len, len)) = header(&buffer[taken..]) {
+        let end = taken + header_len + len;
+        if end > buffer.len() {
+            return Echo { replies, taken, wanted: header_len + len };
+        }
+        let payload = taken + header_len;
+        let mut key = [0; 4];
+        key.copy_from_slice(&buffer[payload - 4..payload]);
+        unmask(&mut buffer[payload..end], key);
+        // The same header, but for the mask; it is shorter, so nothing is overwritten that is still to come.
+        buffer.copy_within(taken..payload - 4, replies);
+        buffer[replies + 1] &= 0x7F;
+        replies += header_len - 4;
+        buffer.copy_within(payload..end, replies);
+        replies += len;
+        taken = end;
+    }
+    Echo { replies, taken, wanted: MAX_HEADER_LEN }
+}
+
+/// The length of a masked header, and of the payload that it announces.
+fn header(bytes: &[u8]) -> Option<(usize, usize)> {
+    let short = usize::from(*bytes.get(1)? & 0x7F);
+    let (header_len, len) = match short {
+        126 => (8, usize::from(u16::from_be_bytes(*bytes.get(2..)?.first_chunk()?))),
+        127 => (14, u64::from_be_bytes(*bytes.get(2..)?.first_chunk()?) as usize),
+        _ => (6, short),
+    };
+    (bytes.len() >= header_len).then_some((header_len, len))
+}
+
+/// Eight bytes at a time, which compilers turn into vectors of the machine's width.
+pub fn unmask(payload: &mut [u8], key: [u8; 4]) {
+    let word = u64::from_ne_bytes([key[0], key[1], key[2], key[3], key[0], key[1], key[2], key[3]]);
+    let mut words = payload.chunks_exact_mut(8);
+    for bytes in &mut words {
+        let mut eight = [0; 8];
+        eight.copy_from_slice(bytes);
+        bytes.copy_from_slice(&(u64::from_ne_bytes(eight) ^ word).to_ne_bytes());
+    }
+    for (byte, key) in words.into_remainder().iter_mut().zip(key.iter().cycle()) {
+        *byte ^= key;
+    }
+}
+
+/// The least opening handshake: the client sends nothing more before it is answered.
+pub async fn upgrade(stream: &mut TcpStream) -> io::Result<()> {
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        if stream.read_buf(&mut head).await? == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+    }
+    let head = String::from_utf8_lossy(&head);
+    let key = head.lines().find_map(|line| {
+        let (name, value) = line.split_once(':')?;
+        name.eq_ignore_ascii_case("sec-websocket-key").then(|| value.trim())
+    });
+    let accept = derive_accept_key(key.unwrap_or_default().as_bytes());
+    let answer = format!(
+        "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+         Sec-WebSocket-Accept: {accept}\r\n\r\n"
+    );
+    stream.write_all(answer.as_bytes()).await
+}
