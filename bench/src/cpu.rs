@@ -4,20 +4,15 @@ use std::fs;
 use std::time::Duration;
 
 use rustix::process::{Pid, Resource, Rlimit, getrlimit, setrlimit};
-use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
+use rustix::thread::{CpuSet, sched_setaffinity};
 
 use crate::Result;
 
-/// Keeps the calling thread, and those that it starts from now on, on one CPU. With only one to run on
-/// it stays where it is.
+/// Keeps the calling thread, and all that it starts from now on, on one CPU.
 pub fn pin(cpu: usize) -> Result<()> {
-    let allowed = sched_getaffinity(None)?;
-    if !allowed.is_set(cpu) {
-        return Err(format!("CPU {cpu} is not among those that this process may use").into());
-    }
     let mut only = CpuSet::new();
     only.set(cpu);
-    sched_setaffinity(None, &only)?;
+    sched_setaffinity(None, &only).map_err(|error| format!("cannot stay on CPU {cpu}: {error}"))?;
     Ok(())
 }
 

@@ -3,10 +3,16 @@
 //! `bench/README.md` says how to run it and how to read what it prints.
 
 mod child;
+mod codec;
+mod count;
 mod cpu;
 mod histogram;
+mod idle;
 mod load;
+mod plot;
+mod run;
 mod servers;
+mod table;
 
 use clap::{Parser, Subcommand};
 
@@ -27,11 +33,23 @@ enum Command {
     Serve(servers::Options),
     /// Loads the echo server at a URL, and prints what it did.
     Load(load::Options),
+    /// Starts the servers one after another, in interleaved rounds, and compares them.
+    Run(run::Options),
+    /// Opens many connections, sends one message on each, and tells what each then costs in memory.
+    Idle(idle::Options),
+    /// Parses, unmasks and encodes without I/O: nanoseconds, or instructions under callgrind.
+    Codec(codec::Options),
+    /// Counts system calls (strace) and user-space instructions (callgrind) for each message.
+    Count(count::Options),
 }
 
 fn main() -> Result<()> {
     match Cli::parse().command {
         Command::Serve(options) => servers::serve(&options),
         Command::Load(options) => load::main(&options),
+        Command::Run(options) => run::main(&options),
+        Command::Idle(options) => idle::main(&options),
+        Command::Codec(options) => codec::main(&options),
+        Command::Count(options) => count::main(&options),
     }
 }

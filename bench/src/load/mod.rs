@@ -14,7 +14,6 @@ use crate::{Result, cpu};
 
 pub use connection::Target;
 pub use driver::{Driver, Until};
-#[cfg(test)]
 pub use frames::masked_frame;
 
 /// What each connection sends.

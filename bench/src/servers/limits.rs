@@ -79,16 +79,17 @@ pub async fn limit(mut stream: TcpStream) -> io::Result<()> {
 }
 
 /// What [`echo`] made of a buffer.
-struct Echo {
+pub struct Echo {
     /// So many bytes at its front are to be written.
-    replies: usize,
+    pub replies: usize,
     /// So many have been used up.
-    taken: usize,
+    pub taken: usize,
     /// So long is the frame that is not whole.
     wanted: usize,
 }
 
-fn echo(buffer: &mut [u8]) -> Echo {
+/// Echoes the whole frames in `buffer`, in place.
+pub fn echo(buffer: &mut [u8]) -> Echo {
     let (mut replies, mut taken) = (0, 0);
     while let Some((header_len, len)) = header(&buffer[taken..]) {
         let end = taken + header_len + len;
@@ -122,7 +123,7 @@ fn header(bytes: &[u8]) -> Option<(usize, usize)> {
 }
 
 /// Eight bytes at a time, which compilers turn into vectors of the machine's width.
-pub fn unmask(payload: &mut [u8], key: [u8; 4]) {
+fn unmask(payload: &mut [u8], key: [u8; 4]) {
     let word = u64::from_ne_bytes([key[0], key[1], key[2], key[3], key[0], key[1], key[2], key[3]]);
     let mut words = payload.chunks_exact_mut(8);
     for bytes in &mut words {

@@ -1,6 +1,6 @@
 //! The echo servers: what each is called, and how one of them is run.
 
-mod limits;
+pub mod limits;
 mod ours;
 mod peers;
 
@@ -65,11 +65,6 @@ impl Server {
     /// Whether it is somebody else's: neither a limit nor ours.
     pub fn is_peer(self) -> bool {
         !matches!(self, Self::Raw | Self::RawShared | Self::Limit | Self::Sockless)
-    }
-
-    /// Whether it reads WebSocket frames, so that its echo has a header of its own and no mask.
-    pub fn speaks_websocket(self) -> bool {
-        !matches!(self, Self::Raw | Self::RawShared)
     }
 }
 

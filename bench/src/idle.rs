@@ -1,0 +1,73 @@
+//! What an open connection costs in memory once it has nothing to do.
+
+use std::thread;
+use std::time::Duration;
+
+use clap::Args;
+
+use crate::child::Running;
+use crate::load::{Driver, Shape, Target, Until};
+use crate::servers::Server;
+use crate::{Result, cpu};
+
+/// Open files that are not connections.
+const OTHER_FILES: u64 = 64;
+
+/// `idle`
+#[derive(Args)]
+pub struct Options {
+    /// Which servers; all if none is named.
+    #[arg(long = "server", value_delimiter = ',')]
+    servers: Vec<Server>,
+    /// Connections; fewer if the limit of open files does not allow so many.
+    #[arg(long, default_value_t = 10_000)]
+    connections: usize,
+    /// Bytes of the one message that each connection echoes before it falls silent.
+    #[arg(long, value_delimiter = ',', default_values_t = [1024, 65_536])]
+    size: Vec<usize>,
+    /// How long to leave it alone before its memory is read, in seconds.
+    #[arg(long, default_value_t = 1.0)]
+    settle: f64,
+}
+
+/// Opens the connections to one server after another.
+pub fn main(options: &Options) -> Result<()> {
+    let files = cpu::raise_open_files()?;
+    let most = usize::try_from(files.saturating_sub(OTHER_FILES))?;
+    let connections = options.connections.min(most);
+    println!("{connections} connections ({files} open files are allowed)");
+    println!("bytes of RSS for each, after one message of\n");
+    print!("{:<24}", "");
+    for size in &options.size {
+        print!(" {size:>10} B");
+    }
+    println!();
+    let servers = if options.servers.is_empty() { Server::ALL } else { &options.servers };
+    for &server in servers {
+        print!("{:<24}", server.name());
+        for &size in &options.size {
+            print!(" {:>12}", measure(options, server, connections, size)?);
+        }
+        println!();
+    }
+    Ok(())
+}
+
+/// What the connections add to a server that has served some already: its code is paged in, its buffers
+/// of the thread are there.
+fn measure(options: &Options, server: Server, connections: usize, size: usize) -> Result<u64> {
+    let running = Running::start(server, None)?;
+    let target = Target::from(running.addr);
+    let shape = Shape { connections, depth: 1, size, text: false, fragments: 1 };
+    let first = Driver::open(&target, Shape { connections: 10, ..shape })?;
+    let settle = Duration::try_from_secs_f64(options.settle)?;
+    thread::sleep(settle);
+    let before = cpu::memory(running.pid, "VmRSS")?;
+    let mut driver = Driver::open(&target, shape)?;
+    driver.run(Until::Messages(connections as u64))?;
+    thread::sleep(settle);
+    let after = cpu::memory(running.pid, "VmRSS")?;
+    drop(first);
+    running.stop()?;
+    Ok(after.saturating_sub(before) / connections as u64)
+}

@@ -1,0 +1,139 @@
+//! What a run found, as a table: for each load, each server beside `limit` and the best peer.
+
+use std::time::Duration;
+
+use crate::servers::Server;
+
+/// What one server did under one load: in one round, or the median of them.
+#[derive(Clone, Debug)]
+pub struct Figures {
+    pub server: Server,
+    /// Messages a second.
+    pub rate: f64,
+    /// Time of the server's threads on a CPU for each message, in nanoseconds.
+    pub cpu: f64,
+    pub p50: Duration,
+    pub p99: Duration,
+    pub p999: Duration,
+    /// The most that the server has held, in bytes.
+    pub peak_memory: f64,
+}
+
+/// A row, with its ratios to what ran in the same rounds.
+#[derive(Clone, Debug)]
+pub struct Row {
+    pub figures: Figures,
+    /// CPU as a multiple of `limit`'s: the median of each round's own ratio.
+    pub to_limit: Option<f64>,
+    /// CPU as a multiple of the best peer's, likewise.
+    pub to_best_peer: Option<f64>,
+}
+
+/// Joins the rounds; each round has the servers in the same order.
+pub fn rows(rounds: &[Vec<Figures>]) -> Vec<Row> {
+    let Some(first) = rounds.first() else { return Vec::new() };
+    let mut rows: Vec<Row> = (0..first.len()).map(|index| row(rounds, index)).collect();
+    let best = rows
+        .iter()
+        .enumerate()
+        .filter(|(_, row)| row.figures.server.is_peer())
+        .min_by(|a, b| a.1.figures.cpu.total_cmp(&b.1.figures.cpu))
+        .map(|(index, _)| index);
+    let limit = first.iter().position(|figures| figures.server == Server::Limit);
+    for (index, row) in rows.iter_mut().enumerate() {
+        row.to_limit = limit.map(|limit| ratio(rounds, index, limit));
+        row.to_best_peer = best.map(|best| ratio(rounds, index, best));
+    }
+    rows
+}
+
+fn row(rounds: &[Vec<Figures>], index: usize) -> Row {
+    let of = |figure: fn(&Figures) -> f64| {
+        median(rounds.iter().map(|round| figure(&round[index])).collect())
+    };
+    let figures = Figures {
+        server: rounds[0][index].server,
+        rate: of(|figures| figures.rate),
+        cpu: of(|figures| figures.cpu),
+        p50: Duration::from_secs_f64(of(|figures| figures.p50.as_secs_f64())),
+        p99: Duration::from_secs_f64(of(|figures| figures.p99.as_secs_f64())),
+        p999: Duration::from_secs_f64(of(|figures| figures.p999.as_secs_f64())),
+        peak_memory: of(|figures| figures.peak_memory),
+    };
+    Row { figures, to_limit: None, to_best_peer: None }
+}
+
+/// Within a round, so that what disturbed the machine meanwhile cancels.
+fn ratio(rounds: &[Vec<Figures>], of: usize, to: usize) -> f64 {
+    median(rounds.iter().map(|round| round[of].cpu / round[to].cpu).collect())
+}
+
+/// The middle one, or the mean of the two in the middle.
+pub fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    let middle = values.len() / 2;
+    match values.len() {
+        0 => f64::NAN,
+        len if len % 2 == 0 => f64::midpoint(values[middle - 1], values[middle]),
+        _ => values[middle],
+    }
+}
+
+/// Prints one load's rows.
+pub fn print(title: &str, rows: &[Row]) {
+    println!("\n### {title}\n");
+    println!(
+        "| server | CPU ns/msg | x limit | x best peer | msg/s | p50 us | p99 us | p99.9 us | peak MiB |"
+    );
+    println!("|---|---:|---:|---:|---:|---:|---:|---:|---:|");
+    for Row { figures, to_limit, to_best_peer } in rows {
+        let ratio = |ratio: &Option<f64>| ratio.map_or("-".into(), |ratio| format!("{ratio:.2}"));
+        let micros = |duration: Duration| duration.as_secs_f64() * 1e6;
+        println!(
+            "| {} | {:.0} | {} | {} | {:.0} | {:.0} | {:.0} | {:.0} | {:.1} |",
+            figures.server.name(),
+            figures.cpu,
+            ratio(to_limit),
+            ratio(to_best_peer),
+            figures.rate,
+            micros(figures.p50),
+            micros(figures.p99),
+            micros(figures.p999),
+            figures.peak_memory / f64::from(1 << 20),
+        );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn figures(server: Server, cpu: f64) -> Figures {
+        let [p50, p99, p999] = [Duration::ZERO; 3];
+        Figures { server, rate: 1.0, cpu, p50, p99, p999, peak_memory: 0.0 }
+    }
+
+    #[test]
+    fn a_round_that_was_disturbed_does_not_change_the_ratios() {
+        let round = |noise: f64| {
+            let servers = [Server::Limit, Server::Sockless, Server::Axum, Server::Soketto];
+            servers
+                .into_iter()
+                .zip([100.0, 150.0, 600.0, 300.0])
+                .map(|(server, cpu)| figures(server, cpu * noise))
+                .collect()
+        };
+        let rows = rows(&[round(1.0), round(9.0), round(2.5)]);
+        let ratios = rows.iter().map(|row| (row.to_limit, row.to_best_peer));
+        let expected = [(1.0, 1.0 / 3.0), (1.5, 0.5), (6.0, 2.0), (3.0, 1.0)];
+        assert!(ratios.eq(expected.map(|(limit, peer)| (Some(limit), Some(peer)))));
+        assert_eq!(rows[0].figures.cpu, 250.0);
+    }
+
+    #[test]
+    fn the_median_is_in_the_middle() {
+        assert_eq!(median(vec![3.0, 1.0, 2.0]), 2.0);
+        assert_eq!(median(vec![4.0, 1.0, 2.0, 3.0]), 2.5);
+        assert!(median(Vec::new()).is_nan());
+    }
+}
