@@ -44,7 +44,7 @@ pub struct Options {
 
 /// What is done with each frame.
 #[derive(Clone, Copy, Debug, ValueEnum)]
-enum Work {
+pub enum Work {
     /// Take masked frames out of a buffer that was just filled.
     Parse,
     /// Put frames into a buffer.
@@ -55,7 +55,7 @@ enum Work {
 
 /// Whose code does it.
 #[derive(Clone, Copy, Debug, ValueEnum)]
-enum By {
+pub enum By {
     /// Only the copy that stands for the read, or for the write.
     Memcpy,
     /// The least: unmasks in place. It cannot encode by itself.
@@ -136,7 +136,7 @@ fn nanoseconds(work: Work, by: By, size: usize) -> Result<f64> {
 }
 
 /// The difference between two runs of this program, so that its start falls out.
-fn instructions(work: Work, by: By, size: usize) -> Result<f64> {
+pub fn instructions(work: Work, by: By, size: usize) -> Result<f64> {
     let (few, many) = (20, 60);
     let more = callgrind(work, by, size, many)? - callgrind(work, by, size, few)?;
     Ok(more / ((many - few) * Burst::new(size).frames) as f64)

@@ -22,7 +22,7 @@ pub struct Options {
     servers: Vec<Server>,
     #[command(flatten)]
     shape: Shape,
-    /// Messages to count; the same server is run twice, with none and with so many, and the difference shared.
+    /// Messages to count; each server is run twice, and this is the difference.
     #[arg(long, default_value_t = 20_000)]
     messages: u64,
     /// So many lines of what takes most.
@@ -30,8 +30,9 @@ pub struct Options {
     top: usize,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum What {
+/// What can be counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum What {
     /// User-space instructions of the whole process, by function: needs valgrind.
     Instructions,
     /// System calls: needs strace.
@@ -47,7 +48,7 @@ pub fn main(options: &Options) -> Result<()> {
     println!("{}, {} messages", options.shape, options.messages);
     let servers = if options.servers.is_empty() { Server::ALL } else { &options.servers };
     for &server in servers {
-        let per_message = count(options, server)?;
+        let per_message = per_message(options.what, server, options.shape, options.messages)?;
         let total: f64 = per_message.values().sum();
         println!("\n{:<24} {total:>10.3} a message", server.name());
         let mut most: Vec<_> = per_message.iter().filter(|(_, count)| **count > 0.0005).collect();
@@ -59,21 +60,26 @@ pub fn main(options: &Options) -> Result<()> {
     Ok(())
 }
 
-/// The difference between a run with messages and one without: what starting, opening and ending cost
+/// The difference between a run with messages and one with fewer: what starting, opening and ending cost
 /// falls out.
-fn count(options: &Options, server: Server) -> Result<BTreeMap<String, f64>> {
-    let warm_up = options.messages / 4;
-    let without = run(options, server, warm_up)?;
-    let with = run(options, server, warm_up + options.messages)?;
+pub fn per_message(
+    what: What,
+    server: Server,
+    shape: Shape,
+    messages: u64,
+) -> Result<BTreeMap<String, f64>> {
+    let warm_up = messages / 4;
+    let fewer = run(what, server, shape, warm_up)?;
+    let more = run(what, server, shape, warm_up + messages)?;
     let share = |name: &String, count: u64| {
-        (count as f64 - without.get(name).copied().unwrap_or(0) as f64) / options.messages as f64
+        (count as f64 - fewer.get(name).copied().unwrap_or(0) as f64) / messages as f64
     };
-    Ok(with.iter().map(|(name, count)| (name.clone(), share(name, *count))).collect())
+    Ok(more.iter().map(|(name, count)| (name.clone(), share(name, *count))).collect())
 }
 
-fn run(options: &Options, server: Server, messages: u64) -> Result<Counts> {
+fn run(what: What, server: Server, shape: Shape, messages: u64) -> Result<Counts> {
     let file = Scratch::new(&server.name());
-    let tool = match options.what {
+    let tool = match what {
         What::Instructions => vec![
             "valgrind".into(),
             "--tool=callgrind".into(),
@@ -90,10 +96,10 @@ fn run(options: &Options, server: Server, messages: u64) -> Result<Counts> {
         }
     };
     let running = Running::start_under(&tool, server, None)?;
-    let mut driver = Driver::open(&Target::from(running.addr), options.shape)?;
+    let mut driver = Driver::open(&Target::from(running.addr), shape)?;
     driver.run(Until::Messages(messages))?;
     running.stop()?;
-    match options.what {
+    match what {
         What::Instructions => instructions(&file.0),
         What::Syscalls => syscalls(&fs::read_to_string(&file.0)?),
     }

@@ -2,6 +2,7 @@
 //!
 //! `bench/README.md` says how to run it and how to read what it prints.
 
+mod check;
 mod child;
 mod codec;
 mod count;
@@ -41,6 +42,8 @@ enum Command {
     Codec(codec::Options),
     /// Counts system calls (strace) and user-space instructions (callgrind) for each message.
     Count(count::Options),
+    /// Counts system calls and instructions of ours, and compares them with those of a file.
+    Check(check::Options),
 }
 
 fn main() -> Result<()> {
@@ -50,6 +53,7 @@ fn main() -> Result<()> {
         Command::Run(options) => run::main(&options),
         Command::Idle(options) => idle::main(&options),
         Command::Codec(options) => codec::main(&options),
+        Command::Check(options) => check::main(&options),
         Command::Count(options) => count::main(&options),
     }
 }

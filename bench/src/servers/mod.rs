@@ -37,6 +37,10 @@ pub enum Server {
     TokioWebsocketsBatch,
     /// soketto, a flush for each message.
     Soketto,
+    /// yawc, `send` for each message.
+    Yawc,
+    /// yawc with the settings of its own benchmark: at most 32 ready messages are taken, answered and flushed.
+    YawcBatch,
     /// axum's `ws`, `send` for each message.
     Axum,
 }
@@ -54,6 +58,8 @@ impl Server {
         Self::TokioWebsockets,
         Self::TokioWebsocketsBatch,
         Self::Soketto,
+        Self::Yawc,
+        Self::YawcBatch,
         Self::Axum,
     ];
 
@@ -117,6 +123,8 @@ async fn run(server: Server, listener: TcpListener) -> Result<()> {
         Server::TokioWebsockets => accept(listener, peers::tokio_websockets).await,
         Server::TokioWebsocketsBatch => accept(listener, peers::tokio_websockets_batch).await,
         Server::Soketto => accept(listener, peers::soketto).await,
+        Server::Yawc => accept(listener, peers::yawc).await,
+        Server::YawcBatch => accept(listener, peers::yawc_batch).await,
         Server::Axum => peers::axum(listener).await,
     }
 }

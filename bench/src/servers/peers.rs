@@ -6,6 +6,7 @@ use ::axum::routing::any;
 use ::fastwebsockets::{FragmentCollector, OpCode, Role, WebSocket};
 use ::soketto::handshake::{Server, server::Response};
 use ::tokio_websockets::{Config as TokioWebsocketsConfig, Limits, ServerBuilder};
+use ::yawc::OpCode as YawcOpCode;
 use futures_util::{FutureExt, SinkExt, StreamExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
@@ -17,6 +18,7 @@ use crate::Result;
 
 /// How many messages a batching echo takes before it answers.
 const BATCH: usize = 64;
+const YAWC_BATCH: usize = 32;
 /// So that a message of 1 MiB does not meet a limit.
 const MAX_MESSAGE_LEN: usize = 64 << 20;
 
@@ -121,6 +123,71 @@ pub async fn soketto(stream: TcpStream) -> Result<()> {
         }
         sender.flush().await?;
     }
+}
+
+pub async fn yawc(stream: TcpStream) -> Result<()> {
+    let options = ::yawc::Options::default().without_compression();
+    let mut socket = upgrade_yawc(stream, options).await?;
+    while let Some(frame) = socket.next().await {
+        if matches!(frame.opcode(), YawcOpCode::Text | YawcOpCode::Binary) {
+            socket.send(frame).await?;
+        }
+    }
+    Ok(())
+}
+
+/// What its own benchmark does: reading flushes, so that messages are collected before they are answered.
+pub async fn yawc_batch(stream: TcpStream) -> Result<()> {
+    let options = ::yawc::Options::default()
+        .without_compression()
+        .with_read_buffer_capacity(128 * 1024)
+        .with_backpressure_boundary(64 * 1024);
+    let mut socket = upgrade_yawc(stream, options).await?;
+    let mut batch = Vec::with_capacity(YAWC_BATCH);
+    while let Some(frame) = socket.next().await {
+        batch.push(frame);
+        while batch.len() < YAWC_BATCH {
+            match socket.next().now_or_never() {
+                Some(Some(frame)) => batch.push(frame),
+                _ => break,
+            }
+        }
+        for frame in batch.drain(..) {
+            if matches!(frame.opcode(), YawcOpCode::Text | YawcOpCode::Binary) {
+                socket.feed(frame).await?;
+            }
+        }
+        socket.flush().await?;
+    }
+    Ok(())
+}
+
+type YawcSocket = ::yawc::WebSocket<::yawc::HttpStream>;
+
+/// hyper answers, and lets go of the stream.
+async fn upgrade_yawc(stream: TcpStream, options: ::yawc::Options) -> Result<YawcSocket> {
+    let options =
+        options.with_max_payload_read(MAX_MESSAGE_LEN).with_max_read_buffer(2 * MAX_MESSAGE_LEN);
+    let (sender, upgraded) = tokio::sync::oneshot::channel();
+    let sender = std::cell::RefCell::new(Some(sender));
+    let service =
+        hyper::service::service_fn(move |mut request: hyper::Request<hyper::body::Incoming>| {
+            let upgraded = ::yawc::WebSocket::upgrade_with_options(&mut request, options.clone());
+            let answer = upgraded.map(|(response, upgrading)| {
+                if let Some(sender) = sender.take() {
+                    // The receiver waits below.
+                    let _ = sender.send(upgrading);
+                }
+                response
+            });
+            std::future::ready(answer)
+        });
+    let io = hyper_util::rt::TokioIo::new(stream);
+    hyper::server::conn::http1::Builder::new()
+        .serve_connection(io, service)
+        .with_upgrades()
+        .await?;
+    Ok(upgraded.await?.await?)
 }
 
 pub async fn axum(listener: TcpListener) -> Result<()> {
