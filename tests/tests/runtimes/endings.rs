@@ -7,11 +7,11 @@ use sockless::{Cause, CloseCode, Config, Party, Timeout};
 use sockless_driver::{ConnectError, Session, ShutdownReport};
 use sockless_routing::{Router, websocket};
 
-use crate::on::Runtime;
+use crate::on::{Runtime, World};
 use crate::raw::RawClient;
 use crate::serving::{Serving, codes, echo, exchange, observed, until_closed};
 
-pub(crate) async fn a_handler_that_ends_says_1000<R: Runtime>() {
+pub(crate) async fn a_handler_that_ends_says_1000<R: World>() {
     let route = websocket(async |session: Session| session.send("last words").await);
     let server = Serving::<R>::one(route).await;
     let mut session = server.connect().await;
@@ -21,7 +21,7 @@ pub(crate) async fn a_handler_that_ends_says_1000<R: Runtime>() {
     assert_eq!(codes(&closed), (Some(1000), Some(1000)));
 }
 
-pub(crate) async fn a_handler_that_fails_says_1011<R: Runtime>() {
+pub(crate) async fn a_handler_that_fails_says_1011<R: World>() {
     let route = websocket(async |_session: Session| Err::<(), _>("our secret"));
     let server = Serving::<R>::one(route).await;
     let closed = until_closed(server.connect().await).await;
@@ -29,7 +29,7 @@ pub(crate) async fn a_handler_that_fails_says_1011<R: Runtime>() {
     assert_eq!(closed.received().unwrap().text(), "");
 }
 
-pub(crate) async fn a_handler_that_panics_says_1011<R: Runtime>() {
+pub(crate) async fn a_handler_that_panics_says_1011<R: World>() {
     let route = websocket(async |session: Session| {
         assert_eq!(session.call().query(), None, "this panic belongs to the test");
         echo(session).await
@@ -41,7 +41,7 @@ pub(crate) async fn a_handler_that_panics_says_1011<R: Runtime>() {
     exchange(&mut server.connect().await, "the server goes on").await;
 }
 
-pub(crate) async fn a_close_code_comes_back<R: Runtime>() {
+pub(crate) async fn a_close_code_comes_back<R: World>() {
     let (route, endings) = observed(until_closed);
     let server = Serving::<R>::one(route).await;
     let session = server.connect().await;
@@ -56,7 +56,7 @@ pub(crate) async fn a_close_code_comes_back<R: Runtime>() {
     assert_eq!(theirs.received().unwrap().text(), "so long");
 }
 
-pub(crate) async fn a_client_that_drops_its_session_says_1000<R: Runtime>() {
+pub(crate) async fn a_client_that_drops_its_session_says_1000<R: World>() {
     let (route, endings) = observed(until_closed);
     let server = Serving::<R>::one(route).await;
     drop(server.connect().await);
@@ -65,7 +65,7 @@ pub(crate) async fn a_client_that_drops_its_session_says_1000<R: Runtime>() {
     assert_eq!(codes(&closed), (Some(1000), Some(1000)));
 }
 
-pub(crate) async fn a_shutdown_says_1001_and_counts<R: Runtime>() {
+pub(crate) async fn a_shutdown_says_1001_and_counts<R: World>() {
     let server = Serving::<R>::one(websocket(echo)).await;
     let url = server.url();
     let mut sessions = [server.connect().await, server.connect().await, server.connect().await];
@@ -82,7 +82,7 @@ pub(crate) async fn a_shutdown_says_1001_and_counts<R: Runtime>() {
     assert!(matches!(late, Err(ConnectError::Dial { .. })), "{late:?}");
 }
 
-pub(crate) async fn a_handler_that_never_ends_is_terminated<R: Runtime>() {
+pub(crate) async fn a_handler_that_never_ends_is_terminated<R: World>() {
     let (sender, handlers) = channel::unbounded::<()>();
     let route = websocket(move |mut session: Session| {
         let sender = sender.clone();

@@ -1,5 +1,5 @@
 //! What every runtime has to do alike: one set of scenarios, over real sockets on 127.0.0.1, each of
-//! them run on each runtime.
+//! them run on each runtime; and those that ask for no socket and no thread in the simulator too.
 //!
 //! Nothing sleeps: a scenario waits for what it expects, and is given up when that does not come.
 
@@ -23,7 +23,7 @@ macro_rules! scenarios {
         $(
             #[test]
             fn $scenario() {
-                use crate::on::{$runtime, Runtime, run};
+                use crate::on::{$runtime, World, run};
                 run(|| $runtime::block_on(crate::$file::$scenario::<$runtime>()));
             }
         )+
@@ -88,6 +88,23 @@ macro_rules! on_runtime {
             }
         }
     };
+}
+
+mod simulated {
+    scenarios! {
+        Simulated:
+        endings::a_client_that_drops_its_session_says_1000
+        endings::a_close_code_comes_back
+        endings::a_handler_that_ends_says_1000
+        endings::a_handler_that_fails_says_1011
+        endings::a_handler_that_never_ends_is_terminated
+        endings::a_handler_that_panics_says_1011
+        endings::a_shutdown_says_1001_and_counts
+        messages::a_hundred_clients_at_once
+        messages::halves_on_two_tasks_do_not_wait_for_each_other
+        messages::the_client_echoes
+        messages::the_server_echoes
+    }
 }
 
 on_runtime!(async_std: AsyncStd);

@@ -4,7 +4,7 @@ use sockless::{CloseCode, Closed, Message};
 use sockless_driver::{Receiver, Sender, Session};
 use sockless_routing::websocket;
 
-use crate::on::{Runtime, spawn};
+use crate::on::{Runtime, World, spawn};
 use crate::serving::{Serving, codes, echo, exchange, observed};
 
 /// Both kinds, at the lengths where a header grows, and one that takes many reads.
@@ -15,7 +15,7 @@ fn samples() -> Vec<Message> {
     text.into_iter().chain(binary).collect()
 }
 
-pub(crate) async fn the_server_echoes<R: Runtime>() {
+pub(crate) async fn the_server_echoes<R: World>() {
     let server = Serving::<R>::one(websocket(echo)).await;
     let block = async |mut session: Session| {
         for message in samples() {
@@ -25,7 +25,7 @@ pub(crate) async fn the_server_echoes<R: Runtime>() {
     R::connect(&server.url()).run(block).await.expect("the server answers");
 }
 
-pub(crate) async fn the_client_echoes<R: Runtime>() {
+pub(crate) async fn the_client_echoes<R: World>() {
     let (route, ended) = observed(async |mut session: Session| {
         for message in samples() {
             exchange(&mut session, message).await;
@@ -37,7 +37,7 @@ pub(crate) async fn the_client_echoes<R: Runtime>() {
     ended.recv().await.expect("every message came back");
 }
 
-pub(crate) async fn a_hundred_clients_at_once<R: Runtime>() {
+pub(crate) async fn a_hundred_clients_at_once<R: World>() {
     let server = Serving::<R>::one(websocket(echo)).await;
     let client = |number: usize| {
         let connect = R::connect(&server.url());
@@ -112,7 +112,7 @@ async fn count_by_sender(mut session: Session, senders: usize) -> Vec<usize> {
 }
 
 /// Both peers send more than all buffers between them hold, and neither stops reading for it.
-pub(crate) async fn halves_on_two_tasks_do_not_wait_for_each_other<R: Runtime>() {
+pub(crate) async fn halves_on_two_tasks_do_not_wait_for_each_other<R: World>() {
     let (route, ended) = observed(saturate::<R>);
     let server = Serving::<R>::one(route).await;
     saturate::<R>(server.connect().await).await;
@@ -120,7 +120,7 @@ pub(crate) async fn halves_on_two_tasks_do_not_wait_for_each_other<R: Runtime>()
 }
 
 /// Sends as much as it receives, on a task for each.
-pub(crate) async fn saturate<R: Runtime>(session: Session) {
+pub(crate) async fn saturate<R: World>(session: Session) {
     let (sender, receiver) = session.split();
     let sending = spawn::<R, _>(send_blocks(sender));
     let receiving = spawn::<R, _>(receive_blocks(receiver));

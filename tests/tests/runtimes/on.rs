@@ -1,5 +1,6 @@
-//! The runtimes under test, behind one trait.
+//! The runtimes under test behind one trait, and the simulator behind the part of it that needs no socket.
 
+use std::cell::RefCell;
 use std::io;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 #[cfg(unix)]
@@ -12,21 +13,30 @@ use std::time::Duration;
 
 use smol::channel;
 use sockless_driver::{Connect, Io, Server, Service};
+use sockless_sim::Sim;
 
-/// A runtime, with what its adapter offers.
-pub(crate) trait Runtime: 'static {
+/// Where a scenario runs: on a runtime, or in the simulator.
+pub(crate) trait World: 'static {
     fn block_on<T>(future: impl Future<Output = T>) -> T;
     /// The runtime as the driver sees it.
     fn driver() -> Arc<dyn sockless_driver::Runtime>;
+    fn bind(addr: &str) -> impl Future<Output = io::Result<Server>> + Send;
+    /// Where the server was bound that was bound last.
+    fn addr_of(server: &Server) -> SocketAddr {
+        server.local_addr().expect("a TCP listener has an address")
+    }
+    fn connect(url: &str) -> Connect;
+}
+
+/// A runtime over real sockets, with all that its adapter offers.
+pub(crate) trait Runtime: World {
     /// The runtime's own TCP stream as the driver sees it.
     fn transport(stream: TcpStream) -> Box<dyn Io>;
     #[cfg(unix)]
     fn unix_transport(stream: UnixStream) -> Box<dyn Io>;
 
-    fn bind(addr: &str) -> impl Future<Output = io::Result<Server>> + Send;
     #[cfg(unix)]
     fn bind_unix(path: &Path) -> io::Result<Server>;
-    fn connect(url: &str) -> Connect;
     #[cfg(unix)]
     fn connect_unix(path: &Path, url: &str) -> impl Future<Output = io::Result<Connect>>;
     fn connect_over(stream: TcpStream, url: &str) -> Connect;
@@ -57,7 +67,7 @@ pub(crate) fn run(scenario: fn()) {
 }
 
 /// Runs `future` in a task of its own, at once; what is returned waits for its end.
-pub(crate) fn spawn<R: Runtime, T: Send + 'static>(
+pub(crate) fn spawn<R: World, T: Send + 'static>(
     future: impl Future<Output = T> + Send + 'static,
 ) -> impl Future<Output = T> + Send + 'static {
     let (sender, receiver) = channel::bounded(1);
@@ -71,7 +81,7 @@ pub(crate) fn spawn<R: Runtime, T: Send + 'static>(
 
 pub(crate) struct AsyncStd;
 
-impl Runtime for AsyncStd {
+impl World for AsyncStd {
     fn block_on<T>(future: impl Future<Output = T>) -> T {
         async_std::task::block_on(future)
     }
@@ -80,6 +90,16 @@ impl Runtime for AsyncStd {
         Arc::new(sockless_async_std::AsyncStdRuntime)
     }
 
+    async fn bind(addr: &str) -> io::Result<Server> {
+        sockless_async_std::bind(addr).await
+    }
+
+    fn connect(url: &str) -> Connect {
+        sockless_async_std::connect(url)
+    }
+}
+
+impl Runtime for AsyncStd {
     fn transport(stream: TcpStream) -> Box<dyn Io> {
         Box::new(sockless_async_std::Stream::new(async_std::net::TcpStream::from(stream)))
     }
@@ -90,17 +110,9 @@ impl Runtime for AsyncStd {
         Box::new(sockless_async_std::Stream::new(stream))
     }
 
-    async fn bind(addr: &str) -> io::Result<Server> {
-        sockless_async_std::bind(addr).await
-    }
-
     #[cfg(unix)]
     fn bind_unix(path: &Path) -> io::Result<Server> {
         sockless_async_std::bind_unix(path)
-    }
-
-    fn connect(url: &str) -> Connect {
-        sockless_async_std::connect(url)
     }
 
     #[cfg(unix)]
@@ -129,7 +141,7 @@ impl Runtime for AsyncStd {
 
 pub(crate) struct Smol;
 
-impl Runtime for Smol {
+impl World for Smol {
     fn block_on<T>(future: impl Future<Output = T>) -> T {
         smol::block_on(future)
     }
@@ -138,6 +150,16 @@ impl Runtime for Smol {
         Arc::new(sockless_smol::SmolRuntime)
     }
 
+    async fn bind(addr: &str) -> io::Result<Server> {
+        sockless_smol::bind(addr).await
+    }
+
+    fn connect(url: &str) -> Connect {
+        sockless_smol::connect(url)
+    }
+}
+
+impl Runtime for Smol {
     fn transport(stream: TcpStream) -> Box<dyn Io> {
         let stream = smol::net::TcpStream::try_from(stream).expect("the stream is sound");
         Box::new(sockless_smol::Stream::new(stream))
@@ -149,17 +171,9 @@ impl Runtime for Smol {
         Box::new(sockless_smol::Stream::new(stream))
     }
 
-    async fn bind(addr: &str) -> io::Result<Server> {
-        sockless_smol::bind(addr).await
-    }
-
     #[cfg(unix)]
     fn bind_unix(path: &Path) -> io::Result<Server> {
         sockless_smol::bind_unix(path)
-    }
-
-    fn connect(url: &str) -> Connect {
-        sockless_smol::connect(url)
     }
 
     #[cfg(unix)]
@@ -188,7 +202,7 @@ impl Runtime for Smol {
 
 pub(crate) struct Tokio;
 
-impl Runtime for Tokio {
+impl World for Tokio {
     fn block_on<T>(future: impl Future<Output = T>) -> T {
         let mut builder = tokio::runtime::Builder::new_multi_thread();
         builder.worker_threads(2).enable_all().build().expect("tokio starts").block_on(future)
@@ -198,6 +212,16 @@ impl Runtime for Tokio {
         Arc::new(sockless_tokio::TokioRuntime)
     }
 
+    async fn bind(addr: &str) -> io::Result<Server> {
+        sockless_tokio::bind(addr).await
+    }
+
+    fn connect(url: &str) -> Connect {
+        sockless_tokio::connect(url)
+    }
+}
+
+impl Runtime for Tokio {
     fn transport(stream: TcpStream) -> Box<dyn Io> {
         Box::new(sockless_tokio::Stream::new(tokio_stream(stream)))
     }
@@ -207,17 +231,9 @@ impl Runtime for Tokio {
         Box::new(sockless_tokio::Stream::new(tokio_unix_stream(stream)))
     }
 
-    async fn bind(addr: &str) -> io::Result<Server> {
-        sockless_tokio::bind(addr).await
-    }
-
     #[cfg(unix)]
     fn bind_unix(path: &Path) -> io::Result<Server> {
         sockless_tokio::bind_unix(path)
-    }
-
-    fn connect(url: &str) -> Connect {
-        sockless_tokio::connect(url)
     }
 
     #[cfg(unix)]
@@ -241,6 +257,52 @@ impl Runtime for Tokio {
 
     async fn serve_connection(stream: TcpStream, service: impl Service) {
         sockless_tokio::serve_connection(tokio_stream(stream), service).await;
+    }
+}
+
+/// The simulator: what is bound on it has an address by name only.
+pub(crate) struct Simulated;
+
+thread_local! {
+    static SIM: RefCell<Option<(Sim, u16)>> = const { RefCell::new(None) };
+}
+
+impl Simulated {
+    fn sim() -> Sim {
+        let sim = SIM.with_borrow(|world| world.as_ref().map(|(sim, _)| sim.clone()));
+        sim.expect("the scenario runs")
+    }
+
+    fn addr() -> SocketAddr {
+        let port = SIM.with_borrow(|world| world.as_ref().map_or(0, |(_, port)| *port));
+        SocketAddr::from(([127, 0, 0, 1], port))
+    }
+}
+
+impl World for Simulated {
+    fn block_on<T>(future: impl Future<Output = T>) -> T {
+        let sim = Sim::new(7);
+        SIM.set(Some((sim.clone(), 4000)));
+        let output = sim.run(future);
+        SIM.set(None);
+        output
+    }
+
+    fn driver() -> Arc<dyn sockless_driver::Runtime> {
+        Self::sim().runtime()
+    }
+
+    async fn bind(_addr: &str) -> io::Result<Server> {
+        SIM.with_borrow_mut(|world| world.iter_mut().for_each(|(_, port)| *port += 1));
+        Ok(Self::sim().bind(&Self::addr().to_string()))
+    }
+
+    fn addr_of(_server: &Server) -> SocketAddr {
+        Self::addr()
+    }
+
+    fn connect(url: &str) -> Connect {
+        Self::sim().connect(url)
     }
 }
 

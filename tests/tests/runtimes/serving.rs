@@ -8,7 +8,7 @@ use sockless::{Closed, Message};
 use sockless_driver::{Server, Service, Session, ShutdownReport};
 use sockless_routing::{Router, WebSocketRoute, websocket};
 
-use crate::on::{Runtime, spawn};
+use crate::on::{World, spawn};
 
 /// A server on a port of its own, which is shut down with this value.
 pub(crate) struct Serving<R> {
@@ -18,7 +18,7 @@ pub(crate) struct Serving<R> {
     runtime: PhantomData<R>,
 }
 
-impl<R: Runtime> Serving<R> {
+impl<R: World> Serving<R> {
     pub(crate) async fn start(service: impl Service) -> Self {
         Self::start_with(service, |server| server).await
     }
@@ -37,7 +37,7 @@ impl<R: Runtime> Serving<R> {
     }
 
     pub(crate) fn run(server: Server, service: impl Service) -> Self {
-        let addr = server.local_addr().expect("a TCP listener has an address");
+        let addr = R::addr_of(&server);
         Self::run_at(addr, server, service)
     }
 
