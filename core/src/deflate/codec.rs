@@ -60,6 +60,8 @@ struct Decoder {
     written: u64,
     /// The bytes of the message ended with the end of a stream.
     at_end: bool,
+    /// The stream is corrupt behind what was written.
+    corrupt: bool,
 }
 
 impl DeflateCodec {
@@ -73,6 +75,7 @@ impl DeflateCodec {
                 read: 0,
                 written: 0,
                 at_end: false,
+                corrupt: false,
             },
         }
     }
@@ -219,7 +222,7 @@ impl Decoder {
             self.read += step.read as u64;
             self.written += step.written as u64;
             let stuck = step.read == 0 && step.written == 0;
-            if written == output.len() {
+            if written == output.len() || self.corrupt {
                 // There may be more, which the next call finds out.
                 return Ok(Decoded { read, written, done: false });
             }
@@ -242,11 +245,21 @@ impl Decoder {
         output: &mut [u8],
         flush: InflateFlush,
     ) -> Result<Decoded, CodecError> {
+        if self.corrupt {
+            return Err(CORRUPT);
+        }
         let inflater = self.inflater.get_or_insert_with(pool::lend_inflater);
         let (in_before, out_before) = (inflater.total_in(), inflater.total_out());
-        let status = inflater.decompress(input, output, flush).map_err(|_| CORRUPT)?;
+        let result = inflater.decompress(input, output, flush);
         let read = (inflater.total_in() - in_before) as usize;
         let written = (inflater.total_out() - out_before) as usize;
+        // What came out before the fault counts first, so that it is the same however the bytes were cut.
+        self.corrupt = result.is_err();
+        let status = match result {
+            Ok(status) => status,
+            Err(_) if written > 0 => return Ok(Decoded { read, written, done: false }),
+            Err(_) => return Err(CORRUPT),
+        };
         if read > 0 || written > 0 {
             self.at_end = status == Status::StreamEnd;
         }

@@ -179,6 +179,22 @@ fn reserved_bits_have_their_place() {
     }
 }
 
+/// Of two faults the first counts, however the bytes are cut.
+#[test]
+fn what_came_before_a_fault_counts_first() {
+    // Invalid text, and then a block of no type.
+    let mut payload = Compressor::new().message(b"ok \xFF");
+    payload.extend_from_slice(&[0, 0, 0xFF, 0xFF, 0x07, 0x07]);
+    for role in BOTH {
+        for chunk in 1..=payload.len() + 20 {
+            let mut end = End::new(role, with(eager()));
+            let wire = end.peer.frame(TEXT | RSV1, &payload);
+            let events: Vec<_> = wire.chunks(chunk).flat_map(|bytes| end.receive(bytes)).collect();
+            end.assert_fails_with(1007, ProtocolError::TextInvalid, &events);
+        }
+    }
+}
+
 #[test]
 fn text_is_checked_after_it_was_inflated() {
     for role in BOTH {
