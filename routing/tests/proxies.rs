@@ -8,7 +8,7 @@ use common::{answer_call, call, granted, page, upgrade, ws};
 use http::StatusCode;
 use http::request::Builder;
 use sockless_driver::{Answer, Call, Upgrade};
-use sockless_routing::{Router, Selector, TrustedProxies};
+use sockless_routing::{Origins, Router, Selector, TrustedProxies};
 
 const NEAR: &str = "10.0.0.1";
 const FAR: &str = "10.0.0.2";
@@ -224,7 +224,7 @@ fn without_a_peer_address_nobody_is_believed() {
 #[test]
 fn selectors_and_the_same_origin_go_by_what_a_trusted_proxy_says() {
     let shop = Router::new().when(Selector::host("shop.example")).route("/x", ws());
-    let router = Router::new().trust(x_forwarded()).nest("/", shop);
+    let router = Router::new().trust(x_forwarded()).origins(Origins::same_origin()).nest("/", shop);
     let request = |origin: &str| {
         upgrade("/x")
             .header("x-forwarded-host", "shop.example")
