@@ -17,11 +17,11 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use sockless::handshake::UpgradeRequest;
-use sockless::{Closed, Config, Instant, Seed};
+use sockless::{Closed, Config};
 use sockless_driver::{
-    Answer, BoxFuture, Call, Clock, Connected, Host, Io, Runtime, Sender, Service, Session, Spawn,
-    Timer, Upgrade,
+    Answer, BoxFuture, Call, Connected, Host, Io, Sender, Service, Session, Upgrade,
 };
+use sockless_tests::served::Frozen;
 
 const ROUNDS: u64 = 300;
 const SENDERS: u64 = 3;
@@ -42,11 +42,11 @@ fn round(seed: u64) {
         Config::default().high_water(chance.usize(1..400)).read_ahead(chance.usize(0..400));
     let (near, far) = pipe(capacity);
     let serving = {
-        let host = Host::new(Echo(Arc::new(config.clone())), Arc::new(Threads));
+        let host = Host::new(Echo(Arc::new(config.clone())), Arc::new(THREADS));
         run(seed, host.serve_connection(Box::new(far), None, None))
     };
     let request = http::Request::get("ws://server/").body(()).unwrap();
-    let connecting = Connected::over(Box::new(near), request, Arc::new(config), Arc::new(Threads));
+    let connecting = Connected::over(Box::new(near), request, Arc::new(config), Arc::new(THREADS));
     let connected = run(seed, connecting).join().unwrap().unwrap();
     // The runtime below spawns a thread for the driver.
     let (sender, mut receiver) = connected.spawn().split();
@@ -239,37 +239,5 @@ impl Drop for End {
     }
 }
 
-/// A runtime of threads in which no time passes: what needs a timer to go on is stuck.
-struct Threads;
-
-struct Never;
-
-impl Clock for Threads {
-    fn now(&self) -> Instant {
-        Instant::EPOCH
-    }
-
-    fn timer(&self, _deadline: Instant) -> Box<dyn Timer> {
-        Box::new(Never)
-    }
-}
-
-impl Timer for Never {
-    fn reset(&mut self, _deadline: Instant) {}
-
-    fn poll_expired(&mut self, _cx: &mut Context<'_>) -> Poll<()> {
-        Poll::Pending
-    }
-}
-
-impl Spawn for Threads {
-    fn spawn(&self, task: BoxFuture<'static, ()>) {
-        run(u64::MAX, task);
-    }
-}
-
-impl Runtime for Threads {
-    fn seed(&self) -> Seed {
-        Seed::new([7; 32])
-    }
-}
+/// Threads in which no time passes: what needs a timer to go on is stuck.
+const THREADS: Frozen = Frozen(|task| drop(run(u64::MAX, task)));

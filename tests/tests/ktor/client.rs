@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use http::StatusCode;
-use sockless::{Cause, CloseCode, Closed, Config, Instant, Opcode, Overflow, ProtocolError};
+use sockless::{Cause, CloseCode, Closed, Config, Instant, Overflow, ProtocolError};
 use sockless_driver::{ConnectError, Session};
 use sockless_routing::{Router, guards, respond, websocket};
 use sockless_sim::Sim;
 
-use crate::support::{SECOND, Told, at_root, close, echo, numbered};
+use crate::support::{SECOND, Told, at_root, close, echo, expect_close, numbered};
 
 #[test]
 fn websocket_requiring_sub_protocol_with_sub_protocol() {
@@ -232,11 +232,7 @@ fn bad_close_reason() {
     Sim::check(0..10, |sim| async move {
         let mut client = sim.host(at_root(websocket(echo))).open("/").raw().await;
         client.send(close(1005, "")).await;
-        let frame = client.recv().await;
-        assert_eq!(
-            (frame.opcode, &frame.payload[..2]),
-            (Opcode::Close, &1002_u16.to_be_bytes()[..])
-        );
+        expect_close(&mut client, 1002).await;
         client.expect_end().await;
     });
 }

@@ -15,7 +15,7 @@ use sockless_sim::{Direction, Sim};
 use tracing::Level;
 
 use crate::logs::Loudest;
-use crate::support::{SECOND, Told, at_root, close, echo};
+use crate::support::{SECOND, Told, at_root, close, echo, expect_close};
 
 /// 1.
 #[test]
@@ -68,11 +68,7 @@ fn limits_are_finite_by_default_and_refuse_at_the_header() {
         let mut client = sim.host(at_root(websocket(echo))).open("/").raw().await;
         // The header of a frame of a terabyte, without its payload.
         client.write(b"\x82\xFF\0\0\x01\0\0\0\0\0\0\0\0\0").await;
-        let frame = client.recv().await;
-        assert_eq!(
-            (frame.opcode, &frame.payload[..2]),
-            (Opcode::Close, &1009_u16.to_be_bytes()[..])
-        );
+        expect_close(&mut client, 1009).await;
         client.expect_end().await;
     });
 }

@@ -7,7 +7,7 @@ use sockless_driver::Session;
 use sockless_routing::{WebSocketRoute, websocket};
 use sockless_sim::{App, Sim};
 
-use crate::support::{Told, at_root, close, text};
+use crate::support::{Told, at_root, close, expect_close, text};
 
 #[test]
 fn close_by_client() {
@@ -55,11 +55,7 @@ fn ping_pong_timeout() {
         let app = sim.host(at_root(handler.config(config)));
         let mut client = app.open("/").raw().await;
         assert_eq!(client.recv().await.opcode, Opcode::Ping);
-        let frame = client.recv().await;
-        assert_eq!(
-            (frame.opcode, &frame.payload[..2]),
-            (Opcode::Close, &1011_u16.to_be_bytes()[..])
-        );
+        expect_close(&mut client, 1011).await;
         let (_, closed) = told.told().await;
         assert_eq!(closed.cause(), &Cause::Timeout(Timeout::Ping));
         assert_eq!(sim.now(), Instant::EPOCH + 2 * half_a_second);

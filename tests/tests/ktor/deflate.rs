@@ -2,12 +2,12 @@
 //! handler, over real handshakes. What the wire says in detail is in `tests/deflate` and `extensions.rs`.
 
 use sockless::extension::Params;
-use sockless::{CloseCode, Config, Deflate, Frame, Message, Opcode, Rsv};
+use sockless::{Config, Deflate, Frame, Message, Opcode, Rsv};
 use sockless_driver::{RawSession, Session};
 use sockless_routing::{Router, websocket, websocket_raw};
 use sockless_sim::{App, Conversation, Sim};
 
-use crate::support::{SECOND, at_root, echo};
+use crate::support::{SECOND, at_root, echo, expect_close};
 
 /// Settings that take everything over and compress everything.
 fn takeover() -> Deflate {
@@ -225,8 +225,7 @@ fn a_bit_that_nobody_owns_fails() {
         let mut client = sim.host(at_root(websocket(echo))).open("/").raw().await;
         let frame = Frame { rsv: Rsv::RSV1, ..Frame::new(Opcode::Text, "x".into()) };
         client.send(frame).await;
-        let close = client.recv().await;
-        assert_eq!(&close.payload[..2], CloseCode::PROTOCOL_ERROR.get().to_be_bytes());
+        expect_close(&mut client, 1002).await;
     });
 }
 

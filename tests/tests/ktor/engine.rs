@@ -7,7 +7,7 @@ use sockless_driver::{RawSession, Session};
 use sockless_routing::{Router, websocket, websocket_raw};
 use sockless_sim::{Link, Sim};
 
-use crate::support::{SECOND, Told, at_root, close, echo, numbered, text};
+use crate::support::{SECOND, Told, at_root, close, echo, expect_close, numbered, text};
 
 #[test]
 fn disconnect_during_consuming() {
@@ -301,11 +301,7 @@ fn corrupt_frame_with_bad_opcode() {
 
         let mut client = app.open("/session").raw().await;
         client.write(b"\x83\x00").await;
-        let frame = client.recv().await;
-        assert_eq!(
-            (frame.opcode, &frame.payload[..2]),
-            (Opcode::Close, &1002_u16.to_be_bytes()[..])
-        );
+        expect_close(&mut client, 1002).await;
         client.expect_end().await;
     });
 }
@@ -317,10 +313,6 @@ fn fragmented_flags_without_an_extension() {
         let app = sim.host(at_root(websocket(echo).config(Config::default())));
         let mut client = app.open("/").raw().await;
         client.write(b"\x41\x80\0\0\0\0").await;
-        let frame = client.recv().await;
-        assert_eq!(
-            (frame.opcode, &frame.payload[..2]),
-            (Opcode::Close, &1002_u16.to_be_bytes()[..])
-        );
+        expect_close(&mut client, 1002).await;
     });
 }

@@ -9,6 +9,7 @@ use std::time::Duration;
 use sockless::{Closed, Frame, Message, Opcode};
 use sockless_driver::{RawSession, Session};
 use sockless_routing::{Router, WebSocketRoute};
+use sockless_sim::RawConversation;
 
 pub(crate) const SECOND: Duration = Duration::from_secs(1);
 
@@ -50,6 +51,12 @@ pub(crate) fn close(code: u16, reason: &str) -> Frame {
     let mut body = code.to_be_bytes().to_vec();
     body.extend_from_slice(reason.as_bytes());
     Frame::new(Opcode::Close, body.into())
+}
+
+/// What comes next is a Close frame with this code.
+pub(crate) async fn expect_close(client: &mut RawConversation, code: u16) {
+    let frame = client.recv().await;
+    assert_eq!((frame.opcode, &frame.payload[..2]), (Opcode::Close, &code.to_be_bytes()[..]));
 }
 
 /// A place for what a handler found out, in which its test waits for it.
