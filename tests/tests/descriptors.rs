@@ -1,4 +1,4 @@
-//! A connection that fails, at whatever step, leaves no socket open. One test, since it counts for the whole process, and
+//! A connection that fails, at whatever step, leaves no socket open and no task behind. One test, since it counts for the whole process, and
 //! only where the system tells.
 #![cfg(target_os = "linux")]
 
@@ -48,6 +48,12 @@ fn what_fails_leaves_no_descriptor() {
         };
         fail(&identity, server, connect, Arc::new(sockless_tokio::TokioRuntime)).await;
         fail_to_connect(sockless_tokio::connect).await;
+    });
+    // Nothing else runs here, so that every task that is left is one of the connector's.
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        fail_to_connect(sockless_tokio::connect).await;
+        assert_eq!(tokio::runtime::Handle::current().metrics().num_alive_tasks(), 0);
     });
 }
 
