@@ -4,16 +4,15 @@ use std::sync::Arc;
 
 use bytes::{Buf, BytesMut};
 use sockless::{
-    Cause, CloseReason, Closed, Config, Connection, Event, Frame, Instant, Message, Negotiated,
-    Outbound, Party, Piece, ProtocolError, RawConnection, Transport,
+    Cause, CloseReason, Closed, Config, Connection, Event, Frame, Instant, Negotiated, Outbound,
+    Party, ProtocolError, RawConnection, Transport,
 };
 
-/// What an application receives.
+/// What a connection comes up with: an event of its messages, or a frame.
 #[derive(Debug)]
 pub(crate) enum Item {
+    Event(Event),
     Frame(Frame),
-    Message(Message),
-    Piece(Piece),
 }
 
 impl Item {
@@ -21,19 +20,13 @@ impl Item {
     pub(crate) fn cost(&self) -> usize {
         let payload = match self {
             Self::Frame(frame) => frame.payload.len(),
-            Self::Message(message) => message.len(),
-            Self::Piece(piece) => piece.data.len(),
+            Self::Event(Event::Message(message)) => message.len(),
+            Self::Event(Event::Piece(piece)) => piece.data.len(),
+            // Nothing else is held.
+            Self::Event(_) => 0,
         };
         size_of::<Self>() + payload
     }
-}
-
-/// What one look at the read buffer brought.
-pub(crate) enum Polled {
-    Closed(Closed),
-    /// Something that the protocol deals with by itself.
-    Handled,
-    Item(Item),
 }
 
 pub(crate) enum Machine {
@@ -43,14 +36,9 @@ pub(crate) enum Machine {
 
 impl Machine {
     #[inline]
-    pub(crate) fn poll(&mut self, inbound: &mut BytesMut, now: Instant) -> Option<Polled> {
+    pub(crate) fn poll(&mut self, inbound: &mut BytesMut, now: Instant) -> Option<Item> {
         match self {
-            Self::Messages(connection) => Some(match connection.poll_event(inbound, now)? {
-                Event::Message(message) => Polled::Item(Item::Message(message)),
-                Event::Piece(piece) => Polled::Item(Item::Piece(piece)),
-                Event::Closed(closed) => Polled::Closed(closed),
-                _ => Polled::Handled,
-            }),
+            Self::Messages(connection) => connection.poll_event(inbound, now).map(Item::Event),
             Self::Raw(raw) => raw.poll(inbound, now),
         }
     }
@@ -213,30 +201,36 @@ impl RawMachine {
         }
     }
 
-    fn poll(&mut self, inbound: &mut BytesMut, now: Instant) -> Option<Polled> {
+    fn poll(&mut self, inbound: &mut BytesMut, now: Instant) -> Option<Item> {
         if self.ended {
             inbound.clear();
             if self.eof {
                 self.exit = Transport::Close;
             }
-            return self.report.take().map(Polled::Closed);
+            return self.take_report();
         }
         match self.connection.poll_frame(inbound) {
-            Some(Ok(frame)) => Some(Polled::Item(Item::Frame(frame))),
-            Some(Err(error)) => Some(self.fail(error, now)),
+            Some(Ok(frame)) => Some(Item::Frame(frame)),
+            Some(Err(error)) => {
+                self.fail(error, now);
+                self.take_report()
+            }
             None if self.eof => {
                 self.end(Party::Peer, Cause::Eof, Transport::Close);
-                self.report.take().map(Polled::Closed)
+                self.take_report()
             }
             None => None,
         }
     }
 
     /// What a peer breaks on a raw connection is for the application to answer; the transport ends.
-    fn fail(&mut self, error: ProtocolError, now: Instant) -> Polled {
+    fn fail(&mut self, error: ProtocolError, now: Instant) {
         self.deadline = Some(now + self.connection.config().closing_timeout);
         self.end(Party::Local, Cause::Protocol(error), Transport::ShutdownWrite);
-        self.report.take().map_or(Polled::Handled, Polled::Closed)
+    }
+
+    fn take_report(&mut self) -> Option<Item> {
+        self.report.take().map(|closed| Item::Event(Event::Closed(closed)))
     }
 
     fn handle_timeout(&mut self, now: Instant) {

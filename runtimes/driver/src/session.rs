@@ -3,7 +3,7 @@
 use std::fmt;
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
-use std::sync::Arc;
+use std::sync::{Arc, MutexGuard};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -11,14 +11,14 @@ use bytes::Bytes;
 use futures_core::Stream;
 use futures_sink::Sink;
 use sockless::{
-    CloseCode, CloseReason, Closed, Config, Instant, Message, Outgoing, Overflow, SendError,
+    CloseCode, CloseReason, Closed, Config, Event, Instant, Message, Outgoing, Overflow, SendError,
 };
 
 use crate::call::Call;
 use crate::joined::Joined;
 use crate::machine::{Item, Machine};
 use crate::service::BoxFuture;
-use crate::shared::{Shared, Slot, Wait};
+use crate::shared::{Shared, Slot, State, Wait};
 use crate::sleep::Sleep;
 
 /// A WebSocket session: whole messages in both directions.
@@ -70,8 +70,9 @@ impl Session {
     /// # Errors
     ///
     /// How the session ended, each time.
-    pub async fn recv(&mut self) -> Result<Message, Closed> {
-        self.receiver.recv().await
+    #[inline]
+    pub fn recv(&mut self) -> impl Future<Output = Result<Message, Closed>> + use<'_> {
+        self.receiver.recv()
     }
 
     /// Sends a message, waiting while [`Config::high_water`] bytes or more are on their way. It may be
@@ -86,8 +87,12 @@ impl Session {
     ///
     /// How the session ended; once either side has begun to close, this is known only when the
     /// closing handshake is through, and is waited for.
-    pub async fn send(&self, message: impl Into<Outgoing>) -> Result<(), Closed> {
-        self.sender.send(message).await
+    #[inline]
+    pub fn send<M: Into<Outgoing>>(
+        &self,
+        message: M,
+    ) -> impl Future<Output = Result<(), Closed>> + use<'_, M> {
+        self.sender.send(message)
     }
 
     /// A handle by which other tasks send to this peer.
@@ -231,10 +236,12 @@ impl Sender {
     ///
     /// How the session ended; once either side has begun to close, this is known only when the
     /// closing handshake is through, and is waited for.
-    pub async fn send(&self, message: impl Into<Outgoing>) -> Result<(), Closed> {
-        let mut message = Some(message.into());
-        let mut waiting = Waiting::new(&self.shared);
-        poll_fn(|cx| poll_send(&self.shared, &mut waiting.slot, &mut message, cx)).await
+    #[inline]
+    pub fn send<M: Into<Outgoing>>(
+        &self,
+        message: M,
+    ) -> impl Future<Output = Result<(), Closed>> + use<'_, M> {
+        Sending { waiting: Waiting::new(&self.shared), message: Some(message.into()) }
     }
 
     pub(crate) fn shared(&self) -> &Shared {
@@ -455,8 +462,9 @@ impl Receiver {
     /// # Errors
     ///
     /// How the session ended, each time.
-    pub async fn recv(&mut self) -> Result<Message, Closed> {
-        poll_fn(|cx| self.poll_recv(cx)).await
+    #[inline]
+    pub fn recv(&mut self) -> impl Future<Output = Result<Message, Closed>> + use<'_> {
+        poll_fn(|cx| self.poll_recv(cx))
     }
 
     /// The request behind the session.
@@ -466,16 +474,26 @@ impl Receiver {
 
     #[inline]
     fn poll_recv(&mut self, cx: &Context<'_>) -> Poll<Result<Message, Closed>> {
+        let next = self.shared.lock().next_message();
+        match next {
+            // After the pieces of another message, or of one that nobody wants, it cannot come.
+            Some(message) => Poll::Ready(Ok(message)),
+            None => self.poll_joined(cx),
+        }
+    }
+
+    /// Receives a message that may come in pieces.
+    fn poll_joined(&mut self, cx: &Context<'_>) -> Poll<Result<Message, Closed>> {
         loop {
             match ready!(self.poll_next_item(cx))? {
-                Item::Message(message) => return Poll::Ready(Ok(message)),
-                Item::Piece(piece) => {
+                Item::Event(Event::Message(message)) => return Poll::Ready(Ok(message)),
+                Item::Event(Event::Piece(piece)) => {
                     if let Some(message) = self.joined.push(piece) {
                         return Poll::Ready(Ok(message));
                     }
                 }
-                // A machine of messages makes none.
-                Item::Frame(_) => {}
+                // No other event is held, and a machine of messages makes no frames.
+                Item::Event(_) | Item::Frame(_) => {}
             }
         }
     }
@@ -485,7 +503,7 @@ impl Receiver {
     pub(crate) fn poll_next_item(&mut self, cx: &Context<'_>) -> Poll<Result<Item, Closed>> {
         loop {
             match ready!(self.shared.poll_item(cx))? {
-                Item::Piece(piece) if self.skipping => self.skipping = !piece.last,
+                Item::Event(Event::Piece(piece)) if self.skipping => self.skipping = !piece.last,
                 item => return Poll::Ready(Ok(item)),
             }
         }
@@ -605,8 +623,25 @@ impl<'a> Waiting<'a> {
 }
 
 impl Drop for Waiting<'_> {
+    #[inline]
     fn drop(&mut self) {
         self.shared.stop_waiting(&self.slot);
+    }
+}
+
+/// A message until it is in the outgoing queue.
+struct Sending<'a> {
+    waiting: Waiting<'a>,
+    message: Option<Outgoing>,
+}
+
+impl Future for Sending<'_> {
+    type Output = Result<(), Closed>;
+
+    #[inline]
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let Self { waiting, message } = &mut *self;
+        poll_send(waiting.shared, &mut waiting.slot, message, cx)
     }
 }
 
@@ -618,24 +653,38 @@ fn poll_send(
     cx: &Context<'_>,
 ) -> Poll<Result<(), Closed>> {
     let mut state = shared.lock();
-    let may_send = state.may_send();
-    if let Machine::Messages(connection) = &mut state.machine
+    if state.may_send()
+        && let Machine::Messages(connection) = &mut state.machine
+        && connection.is_open()
+        && let Some(outgoing) = message.take()
+    {
+        // It is open, and nobody is in the middle of a message: only an extension can fail.
+        let sent = connection.send(outgoing);
+        state.ask_driver();
+        if sent.is_ok() {
+            return Poll::Ready(Ok(()));
+        }
+        state.unparsed = true;
+    }
+    poll_sendable(shared, state, slot, cx)
+}
+
+/// Waits for room, or, where no message may be sent any more, for how the session ends.
+#[cold]
+fn poll_sendable(
+    shared: &Shared,
+    mut state: MutexGuard<'_, State>,
+    slot: &mut Slot,
+    cx: &Context<'_>,
+) -> Poll<Result<(), Closed>> {
+    if let Machine::Messages(connection) = &state.machine
         && connection.is_open()
     {
-        if may_send {
-            // It is open, and nobody is in the middle of a message: only an extension can fail.
-            let sent = message.take().map_or(Ok(()), |message| connection.send(message));
-            state.unparsed |= sent.is_err();
-            state.ask_driver();
-            if sent.is_ok() {
-                return Poll::Ready(Ok(()));
-            }
-        } else if state.overflow(|config| config.send_overflow) == Overflow::Wait {
+        if state.overflow(|config| config.send_overflow) == Overflow::Wait {
             state.waiters.wait(Wait::Room, slot, cx);
             return Poll::Pending;
-        } else {
-            state.close_on_overflow(shared.runtime.now(), NOT_READ);
         }
+        state.close_on_overflow(shared.runtime.now(), NOT_READ);
     }
     if let Some(closed) = &state.closed {
         return Poll::Ready(Err(closed.clone()));

@@ -6,11 +6,11 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use bytes::BytesMut;
-use sockless::{CloseCode, CloseReason, Closed, Config, Instant, Overflow};
+use sockless::{CloseCode, CloseReason, Closed, Config, Event, Instant, Message, Overflow};
 
 use crate::buffers;
 use crate::io::Runtime;
-use crate::machine::{Item, Machine, Polled};
+use crate::machine::{Item, Machine};
 use crate::sleep::Sleep;
 
 /// One connection. The lock is never held across an await, nor while the handler is polled.
@@ -161,7 +161,7 @@ impl Shared {
         let Machine::Raw(raw) = machine else { return };
         let unread = queue.drain(..).filter_map(|item| match item {
             Item::Frame(frame) => Some(frame),
-            Item::Message(_) | Item::Piece(_) => None,
+            Item::Event(_) => None,
         });
         raw.connection.unread(unread, inbound);
         let connection = raw.raise_to_messages(now);
@@ -231,6 +231,7 @@ impl Shared {
     }
 
     /// Forgets that somebody waits.
+    #[inline]
     pub(crate) fn stop_waiting(&self, slot: &Slot) {
         if slot.is_taken() {
             self.lock().waiters.remove(slot);
@@ -239,7 +240,28 @@ impl Shared {
 }
 
 impl State {
+    /// The next message, if nothing else comes before it: what most calls of `recv` find.
     #[inline]
+    pub(crate) fn next_message(&mut self) -> Option<Message> {
+        if !self.queue.is_empty() || !self.may_parse() {
+            return None;
+        }
+        let Machine::Messages(connection) = &mut self.machine else { return None };
+        match connection.poll_event(&mut self.inbound, self.now) {
+            Some(Event::Message(message)) => Some(message),
+            Some(event) => {
+                if let Some(item) = self.settle(Item::Event(event)) {
+                    self.enqueue(item);
+                }
+                None
+            }
+            None => {
+                self.unparsed = false;
+                None
+            }
+        }
+    }
+
     fn next_item(&mut self) -> Option<Item> {
         if let Some(item) = self.queue.pop_front() {
             self.queued -= item.cost();
@@ -248,24 +270,35 @@ impl State {
             }
             return Some(item);
         }
-        // Outside of the driver's turn `now` may be long past, and the driver reads ahead anyway.
-        if (self.in_turn || self.transport_over) && self.unparsed && !self.deaf {
-            return self.parse();
-        }
-        None
+        if self.may_parse() { self.parse() } else { None }
+    }
+
+    /// Whether a receiver may look into the read buffer: outside of the driver's turn `now` may be long
+    /// past, and the driver reads ahead anyway.
+    #[inline]
+    fn may_parse(&self) -> bool {
+        self.unparsed && (self.in_turn || self.transport_over) && !self.deaf
     }
 
     /// Takes the next item out of the read buffer.
-    #[inline]
     fn parse(&mut self) -> Option<Item> {
-        while let Some(polled) = self.machine.poll(&mut self.inbound, self.now) {
-            match polled {
-                Polled::Item(item) => return Some(item),
-                Polled::Handled => {}
-                Polled::Closed(closed) => self.set_closed(closed),
+        while let Some(item) = self.machine.poll(&mut self.inbound, self.now) {
+            let item = self.settle(item);
+            if item.is_some() {
+                return item;
             }
         }
         self.unparsed = false;
+        None
+    }
+
+    /// Gives back what is the application's; the rest the connection has dealt with, but for the end.
+    fn settle(&mut self, item: Item) -> Option<Item> {
+        match item {
+            Item::Event(Event::Message(_) | Event::Piece(_)) | Item::Frame(_) => return Some(item),
+            Item::Event(Event::Closed(closed)) => self.set_closed(closed),
+            Item::Event(_) => {}
+        }
         None
     }
 
@@ -278,15 +311,19 @@ impl State {
             if self.deaf {
                 continue;
             }
-            self.queued += item.cost();
-            if self.queue.capacity() == 0 {
-                self.queue = buffers::lend_queue();
-            }
-            self.queue.push_back(item);
+            self.enqueue(item);
             if let Some(waker) = self.receiver.take() {
                 waker.wake();
             }
         }
+    }
+
+    fn enqueue(&mut self, item: Item) {
+        self.queued += item.cost();
+        if self.queue.capacity() == 0 {
+            self.queue = buffers::lend_queue();
+        }
+        self.queue.push_back(item);
     }
 
     /// Whether there is room for a message, and no other one is in the middle.
@@ -382,6 +419,7 @@ pub(crate) enum Wait {
 pub(crate) struct Slot(Option<u64>);
 
 impl Slot {
+    #[inline]
     pub(crate) fn is_taken(&self) -> bool {
         self.0.is_some()
     }

@@ -7,7 +7,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use futures_core::Stream;
-use sockless::{CloseCode, Closed, Message, Piece};
+use sockless::{CloseCode, Closed, Event, Message, Piece};
 
 use crate::machine::{Item, Machine};
 use crate::session::{Receiver, Sender, Session, Waiting};
@@ -57,10 +57,10 @@ impl Receiver {
     fn poll_part(&mut self, cx: &Context<'_>) -> Poll<Result<Piece, Closed>> {
         loop {
             let piece = match ready!(self.poll_next_item(cx))? {
-                Item::Message(data) => Piece { data, last: true },
-                Item::Piece(piece) => piece,
-                // A machine of messages makes none.
-                Item::Frame(_) => continue,
+                Item::Event(Event::Message(data)) => Piece { data, last: true },
+                Item::Event(Event::Piece(piece)) => piece,
+                // No other event is held, and a machine of messages makes no frames.
+                Item::Event(_) | Item::Frame(_) => continue,
             };
             return Poll::Ready(Ok(piece));
         }
