@@ -43,7 +43,9 @@ pub(crate) fn lend_read() -> BytesMut {
 /// Makes `buffer` ready to be read into once more: in the room that it has, where payloads that were
 /// split off it have gone, and else in the thread's own buffer.
 pub(crate) fn renew_read(buffer: &mut BytesMut) {
-    if buffer.is_empty() && buffer.try_reclaim(READ_LEN) {
+    // What a few short messages took of it is not missed.
+    let has_room = buffer.capacity() - buffer.len() > READ_LEN - READ_LEN / 8;
+    if has_room || (buffer.is_empty() && buffer.try_reclaim(READ_LEN)) {
         return;
     }
     if buffer.capacity() <= LEFTOVER_LEN {
@@ -65,10 +67,15 @@ pub(crate) fn give_back_read(buffer: &mut BytesMut) {
 /// Keeps a buffer for the next connection, unless payloads that were split off still lie in it.
 fn keep_read(mut buffer: BytesMut) {
     buffer.clear();
-    // Its capacity tells only what lies behind the bytes that were taken out of it.
-    if !buffer.try_reclaim(KEPT_LEN + 1) && buffer.try_reclaim(READ_LEN) {
+    if buffer.try_reclaim(READ_LEN) && !has_grown(&mut buffer, READ_LEN) {
         READ.set(Some(buffer));
     }
+}
+
+/// Whether an empty buffer of at least `len` bytes has grown past [`KEPT_LEN`]. Its capacity alone tells
+/// only what lies behind the bytes that were taken out of it.
+fn has_grown(buffer: &mut BytesMut, len: usize) -> bool {
+    buffer.capacity() > len && buffer.try_reclaim(KEPT_LEN + 1)
 }
 
 /// Lends this thread's staging block.
@@ -80,7 +87,10 @@ pub(crate) fn lend_staging() -> Staging {
 
 /// Takes a staging block back, if what was staged in it has gone.
 pub(crate) fn give_back_staging(mut staging: Staging) {
-    if !staging.try_reclaim(KEPT_LEN + 1) && staging.try_reclaim(STAGING_LEN) {
+    let has_grown = |staging: &mut Staging| {
+        staging.capacity() > STAGING_LEN && staging.try_reclaim(KEPT_LEN + 1)
+    };
+    if staging.capacity() > 0 && staging.try_reclaim(STAGING_LEN) && !has_grown(&mut staging) {
         STAGING.set(Some(staging));
     }
 }

@@ -1,14 +1,14 @@
 //! The one driver: a handler and its transport, run as one future.
 
 use std::any::Any;
-use std::io::IoSlice;
+use std::io::{self, IoSlice};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::{Arc, MutexGuard};
 use std::task::{Context, Poll};
 
 use bytes::Buf;
-use sockless::{CloseCode, CloseReason, Closed, Instant, Overflow, Transport};
+use sockless::{CloseCode, CloseReason, Closed, Instant, Outbound, Overflow, Transport};
 
 use crate::buffers;
 use crate::io::{Io, Timer};
@@ -201,9 +201,7 @@ where
         let Some(transport) = &mut self.transport else { return };
         while state.machine.outbound().has_remaining() {
             let outbound = state.machine.outbound();
-            let mut slices = [IoSlice::new(&[]); SLICES];
-            let filled = outbound.chunks_vectored(&mut slices);
-            match transport.poll_write(cx, &slices[..filled]) {
+            match poll_write_once(&mut **transport, outbound, cx) {
                 Poll::Pending => {
                     round.blocked = true;
                     return;
@@ -214,7 +212,7 @@ where
                 }
                 Poll::Ready(result) => {
                     let error = match result {
-                        Ok(_) => std::io::ErrorKind::WriteZero.into(),
+                        Ok(_) => io::ErrorKind::WriteZero.into(),
                         Err(error) => error,
                     };
                     state.fail(&error);
@@ -328,6 +326,21 @@ where
     }
 }
 
+/// Writes as much as one vectored write takes; mostly that is one slice.
+fn poll_write_once(
+    transport: &mut dyn Io,
+    outbound: &Outbound,
+    cx: &mut Context<'_>,
+) -> Poll<io::Result<usize>> {
+    let first = outbound.chunk();
+    if first.len() == outbound.remaining() {
+        return transport.poll_write(cx, &[IoSlice::new(first)]);
+    }
+    let mut slices = [IoSlice::new(&[]); SLICES];
+    let filled = outbound.chunks_vectored(&mut slices);
+    transport.poll_write(cx, &slices[..filled])
+}
+
 /// A driver that is dropped takes its transport along: nobody may wait for it any more.
 impl<H> Drop for Drive<H> {
     fn drop(&mut self) {
@@ -386,7 +399,7 @@ impl State {
         }
     }
 
-    fn fail(&mut self, error: &std::io::Error) {
+    fn fail(&mut self, error: &io::Error) {
         let now = self.now;
         self.machine.handle_transport_error(error, now);
         self.input_over = true;

@@ -457,7 +457,12 @@ impl Waiters {
     }
 
     /// Wakes all that wait for `wait`; whether `own` is among them, which is not woken.
+    #[inline]
     pub(crate) fn wake(&mut self, wait: Wait, own: &Waker) -> bool {
+        !self.waiting.is_empty() && self.wake_some(wait, own)
+    }
+
+    fn wake_some(&mut self, wait: Wait, own: &Waker) -> bool {
         let mut is_own = false;
         self.waiting.retain(|(_, waits_for, waker)| {
             if *waits_for != wait {
