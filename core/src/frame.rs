@@ -2,7 +2,7 @@
 
 use core::fmt;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 
 use crate::error::ProtocolError;
 
@@ -193,31 +193,41 @@ impl FrameHead {
     /// Writes the header to the start of `bytes`, and says how many bytes it took.
     #[inline]
     pub fn encode(&self, bytes: &mut [u8; Self::MAX_LEN]) -> usize {
+        let mut end = 0;
+        self.write(|part| {
+            bytes[end..end + part.len()].copy_from_slice(part);
+            end += part.len();
+        });
+        end
+    }
+
+    /// Appends the header to `bytes`.
+    #[inline]
+    pub(crate) fn put(&self, bytes: &mut BytesMut) {
+        self.write(|part| bytes.extend_from_slice(part));
+    }
+
+    /// Hands out the header in parts whose lengths the compiler knows: a copy of such is a move.
+    #[inline]
+    fn write(&self, mut put: impl FnMut(&[u8])) {
         let fin = if self.fin { 0x80 } else { 0 };
         let masked = if self.mask.is_some() { 0x80 } else { 0 };
-        bytes[0] = fin | self.rsv.0 | self.opcode.bits();
-        let mut end = match self.len {
+        let first = fin | self.rsv.0 | self.opcode.bits();
+        match self.len {
             // The match bounds the length, so that no cast loses a bit.
-            len @ 0..=125 => {
-                bytes[1] = masked | len as u8;
-                2
-            }
+            len @ 0..=125 => put(&[first, masked | len as u8]),
             len @ 126..=0xFFFF => {
-                bytes[1] = masked | 126;
-                bytes[2..4].copy_from_slice(&(len as u16).to_be_bytes());
-                4
+                put(&[first, masked | 126]);
+                put(&(len as u16).to_be_bytes());
             }
             len => {
-                bytes[1] = masked | 127;
-                bytes[2..10].copy_from_slice(&len.to_be_bytes());
-                10
+                put(&[first, masked | 127]);
+                put(&len.to_be_bytes());
             }
-        };
-        if let Some(key) = self.mask {
-            bytes[end..end + 4].copy_from_slice(&key);
-            end += 4;
         }
-        end
+        if let Some(key) = self.mask {
+            put(&key);
+        }
     }
 }
 

@@ -102,23 +102,32 @@ impl Outbound {
     /// Queues bytes that are no frame: the head of a handshake.
     #[cfg(feature = "handshake")]
     pub(crate) fn push_head(&mut self, head: &[u8]) {
-        self.stage(head);
+        self.make_room(head.len());
+        self.staging.block.extend_from_slice(head);
+        self.len += head.len();
     }
 
     /// Queues a frame whose payload is shared.
     #[inline]
     pub(crate) fn push_frame(&mut self, head: &FrameHead, payload: Bytes) {
         if payload.len() <= INLINE_LEN {
-            return self.push_frame_copied(head, &payload);
+            self.push_frame_copied(head, &payload);
+        } else {
+            self.push_frame_shared(*head, payload);
         }
-        self.push_header(head);
-        let payload = match head.mask {
+    }
+
+    /// Queues a frame, and its payload by reference.
+    fn push_frame_shared(&mut self, head: FrameHead, payload: Bytes) {
+        self.make_room(FrameHead::MAX_LEN);
+        let start = self.staging.block.len();
+        head.put(&mut self.staging.block);
+        self.len += self.staging.block.len() - start + payload.len();
+        self.seal();
+        self.staging.sealed.push_back(match head.mask {
             None => payload,
             Some(key) => masked(payload, key),
-        };
-        self.len += payload.len();
-        self.seal();
-        self.staging.sealed.push_back(payload);
+        });
     }
 
     /// Queues whole frames by reference.
@@ -131,28 +140,16 @@ impl Outbound {
     /// Queues a frame and copies its payload.
     #[inline]
     pub(crate) fn push_frame_copied(&mut self, head: &FrameHead, payload: &[u8]) {
-        let mut header = [0; FrameHead::MAX_LEN];
-        let header_len = head.encode(&mut header);
-        self.make_room(header_len + payload.len());
-        self.staging.block.extend_from_slice(&header[..header_len]);
-        self.staging.block.extend_from_slice(payload);
+        self.make_room(FrameHead::MAX_LEN + payload.len());
+        let block = &mut self.staging.block;
+        let start = block.len();
+        head.put(block);
+        let header_end = block.len();
+        block.extend_from_slice(payload);
         if let Some(key) = head.mask {
-            let start = self.staging.block.len() - payload.len();
-            mask::apply(&mut self.staging.block[start..], key, 0);
+            mask::apply(&mut block[header_end..], key, 0);
         }
-        self.len += header_len + payload.len();
-    }
-
-    fn push_header(&mut self, head: &FrameHead) {
-        let mut header = [0; FrameHead::MAX_LEN];
-        let header_len = head.encode(&mut header);
-        self.stage(&header[..header_len]);
-    }
-
-    fn stage(&mut self, bytes: &[u8]) {
-        self.make_room(bytes.len());
-        self.staging.block.extend_from_slice(bytes);
-        self.len += bytes.len();
+        self.len += block.len() - start;
     }
 
     /// Makes room in whole blocks. A block that is full is sealed and the next one begun, so that

@@ -130,14 +130,14 @@ impl RawConnection {
         let mask = (self.role == Role::Server).then_some([0; 4]);
         for Frame { fin, rsv, opcode, payload } in frames {
             let head = FrameHead { fin, rsv, opcode, mask, len: payload.len() as u64 };
-            put_header(&mut before, &head);
+            head.put(&mut before);
             before.extend_from_slice(&payload);
         }
         if let Some(incoming) = self.incoming.take() {
             if let Some(key) = incoming.head.mask {
                 mask::apply(&mut inbound[..incoming.unmasked], key, 0);
             }
-            put_header(&mut before, &incoming.head);
+            incoming.head.put(&mut before);
         }
         if !before.is_empty() {
             before.unsplit(core::mem::take(inbound));
@@ -325,12 +325,6 @@ impl Incoming {
     pub(crate) fn remaining(&self) -> u64 {
         self.head.len - self.taken
     }
-}
-
-pub(crate) fn put_header(bytes: &mut BytesMut, head: &FrameHead) {
-    let mut header = [0; FrameHead::MAX_LEN];
-    let len = head.encode(&mut header);
-    bytes.extend_from_slice(&header[..len]);
 }
 
 /// Takes `len` bytes from the front of `inbound`: a copy of a short payload, a part of the buffer

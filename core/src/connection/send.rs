@@ -13,7 +13,6 @@ use crate::extension::{Direction, Encoded, Part};
 use crate::frame::{Frame, FrameHead, MAX_CONTROL_LEN, Opcode, Rsv};
 use crate::message::{Message, Piece};
 use crate::outgoing::{Broadcast, Encoding, Outgoing};
-use crate::raw::put_header;
 
 /// The kind of a message that is being sent in pieces.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,6 +62,21 @@ impl Connection {
     #[inline]
     fn push_data(&mut self, opcode: Opcode, payload: Bytes, part: Part) -> Result<(), SendError> {
         self.timers.message_sent();
+        if self.codecs.is_empty() && payload.len() <= self.raw.config.fragment_len {
+            self.raw.push(part.last, Rsv::NONE, opcode, payload);
+            return Ok(());
+        }
+        self.push_encoded(opcode, payload, part)
+    }
+
+    /// Queues what the extensions make of a message or of a piece of one, in fragments.
+    #[inline(never)]
+    fn push_encoded(
+        &mut self,
+        opcode: Opcode,
+        payload: Bytes,
+        part: Part,
+    ) -> Result<(), SendError> {
         let Encoded { rsv, payload } = self.encode(part, payload)?;
         let observed = !self.codecs.is_empty();
         for Frame { fin, rsv, opcode, payload } in
@@ -92,7 +106,7 @@ impl Connection {
                 fragments(opcode, rsv, payload, part, &self.raw.config)
             {
                 let len = payload.len() as u64;
-                put_header(&mut frames, &FrameHead { fin, rsv, opcode, mask: None, len });
+                FrameHead { fin, rsv, opcode, mask: None, len }.put(&mut frames);
                 frames.extend_from_slice(&payload);
             }
             Ok(frames.freeze())
