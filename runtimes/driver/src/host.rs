@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::panic::AssertUnwindSafe;
 use std::pin::pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
@@ -35,15 +36,18 @@ pub struct Host {
 pub(crate) struct Inner {
     pub(crate) service: Box<dyn Service>,
     pub(crate) runtime: Arc<dyn Runtime>,
+    /// All connections share this lock: one takes it when it comes, when it first waits, when its
+    /// session begins and when it goes, and never for a message.
     connections: Mutex<Connections>,
+    /// Both are set under the lock; what must not miss them reads them under it.
+    shutting_down: AtomicBool,
+    killed: AtomicBool,
 }
 
 #[derive(Default)]
 struct Connections {
     open: BTreeMap<u64, Connection>,
     next: u64,
-    shutting_down: bool,
-    killed: bool,
     /// Who waits for the number of connections to fall.
     waiters: Vec<Waker>,
 }
@@ -66,9 +70,14 @@ pub struct ShutdownReport {
 impl Host {
     /// A host of `service` on `runtime`.
     pub fn new(service: impl Service, runtime: Arc<dyn Runtime>) -> Self {
-        let service = Box::new(service);
-        let connections = Mutex::default();
-        Self { inner: Arc::new(Inner { service, runtime, connections }) }
+        let inner = Inner {
+            service: Box::new(service),
+            runtime,
+            connections: Mutex::default(),
+            shutting_down: AtomicBool::new(false),
+            killed: AtomicBool::new(false),
+        };
+        Self { inner: Arc::new(inner) }
     }
 
     /// Serves one transport until it ends: the opening handshake, then an HTTP response or a session
@@ -152,8 +161,8 @@ impl Host {
     fn begin_shutdown(&self) -> usize {
         // Counted before the first is closed: one may end while the next is being told.
         let (open, sessions) = {
-            let mut connections = self.inner.lock();
-            connections.shutting_down = true;
+            let connections = self.inner.lock();
+            self.inner.shutting_down.store(true, Ordering::Release);
             (connections.open.len(), connections.sessions())
         };
         for session in &sessions {
@@ -166,7 +175,7 @@ impl Host {
     fn kill(&self) -> usize {
         let (left, sessions) = {
             let mut connections = self.inner.lock();
-            connections.killed = true;
+            self.inner.killed.store(true, Ordering::Release);
             for connection in connections.open.values_mut() {
                 if let Connection::Opening(waker) = connection
                     && let Some(waker) = waker.take()
@@ -184,6 +193,9 @@ impl Host {
 
     /// Ready once there are fewer than `count` connections.
     pub(crate) fn poll_fewer_than(&self, count: usize, cx: &Context<'_>) -> Poll<()> {
+        if count == usize::MAX {
+            return Poll::Ready(());
+        }
         let mut connections = self.inner.lock();
         if connections.open.len() < count {
             return Poll::Ready(());
@@ -243,19 +255,27 @@ impl Membership {
         &self,
         mut future: F,
     ) -> Option<F::Output> {
+        let mut registered: Option<Waker> = None;
         std::future::poll_fn(|cx| {
-            {
-                let mut connections = self.inner.lock();
-                if connections.killed {
-                    return Poll::Ready(None);
-                }
-                if let Some(Connection::Opening(waker)) = connections.open.get_mut(&self.id) {
-                    *waker = Some(cx.waker().clone());
-                }
+            if !registered.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
+                registered = Some(cx.waker().clone());
+                self.register(cx.waker().clone());
+            }
+            // After the waker is there: whoever kills the host from now on wakes it.
+            if self.inner.killed.load(Ordering::Acquire) {
+                return Poll::Ready(None);
             }
             pin!(&mut future).poll(cx).map(Some)
         })
         .await
+    }
+
+    /// Has `waker` woken when the host is killed while the connection opens.
+    fn register(&self, waker: Waker) {
+        let mut connections = self.inner.lock();
+        if let Some(Connection::Opening(registered)) = connections.open.get_mut(&self.id) {
+            *registered = Some(waker);
+        }
     }
 
     /// The opening handshake; a session to drive, or none when the connection ended otherwise.
@@ -305,7 +325,7 @@ impl Membership {
     }
 
     pub(crate) fn is_shutting_down(&self) -> bool {
-        self.inner.lock().shutting_down
+        self.inner.shutting_down.load(Ordering::Acquire)
     }
 
     /// Starts the session that was granted; without a `handshake`, somebody else sends the response.
@@ -342,7 +362,7 @@ impl Membership {
         let shutting_down = {
             let mut connections = self.inner.lock();
             connections.open.insert(self.id, Connection::Session(Arc::downgrade(&shared)));
-            connections.shutting_down
+            self.is_shutting_down()
         };
         if shutting_down {
             shared.close(CloseCode::GOING_AWAY.into());

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use sockless::{Cause, Config, Instant};
 use sockless_driver::{Host, Session};
 use sockless_routing::{Router, websocket};
@@ -124,6 +125,23 @@ fn stragglers_are_terminated_with_their_handlers() {
         let ends = ends.lock().unwrap();
         assert_eq!(ends.len(), 2);
         assert!(ends.iter().all(|end| end.cause() == &Cause::Aborted), "{ends:?}");
+    });
+}
+
+#[test]
+fn a_connection_that_still_opens_is_terminated_wherever_it_waits() {
+    Sim::check(0..10, |sim| async move {
+        let host = Host::new(Router::new(), sim.runtime());
+        let (near, far) = sim.pipe();
+        let mut opening = Box::pin(host.serve_connection(Box::new(near), None, None));
+        // It begins to wait in this task, and goes on in another.
+        assert!(opening.as_mut().now_or_never().is_none());
+        let opening = sim.spawn(opening);
+        let report = host.shutdown(SECOND).await;
+        assert_eq!((report.drained, report.terminated), (0, 1));
+        opening.await;
+        assert_eq!(sim.now(), Instant::EPOCH + SECOND);
+        drop(far);
     });
 }
 
