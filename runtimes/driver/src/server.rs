@@ -126,7 +126,10 @@ impl Server {
             if shutdown.as_mut().poll(cx).is_ready() {
                 return Poll::Ready(());
             }
-            while self.poll_accept(&host, &mut pause, cx).is_ready() {}
+            for _ in 0..ACCEPTS {
+                std::task::ready!(self.poll_accept(&host, &mut pause, cx));
+            }
+            cx.waker().wake_by_ref();
             Poll::Pending
         })
         .await;
@@ -169,6 +172,9 @@ impl Server {
         Box::pin(host.serve_connection(transport, peer_addr, local_addr))
     }
 }
+
+/// How many connections one poll accepts before the shutdown and the neighbours get their turn.
+const ACCEPTS: usize = 64;
 
 /// How long accepting rests after it failed.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);

@@ -1,10 +1,13 @@
 //! A server that goes down: 1001 to every session, a time to drain, and an end for the rest.
 
+use std::io;
+use std::net::SocketAddr;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use futures_util::FutureExt;
 use sockless::{Cause, Config, Instant};
-use sockless_driver::{Host, Session};
+use sockless_driver::{Accepted, Host, Listen, Server, Session};
 use sockless_routing::{Router, websocket};
 use sockless_sim::Sim;
 
@@ -142,6 +145,39 @@ fn a_connection_that_still_opens_is_terminated_wherever_it_waits() {
         opening.await;
         assert_eq!(sim.now(), Instant::EPOCH + SECOND);
         drop(far);
+    });
+}
+
+/// A listener to which connections come faster than anybody can accept them.
+struct Flood {
+    sim: Sim,
+    accepted: u32,
+}
+
+impl Listen for Flood {
+    fn poll_accept(&mut self, _cx: &mut Context<'_>) -> Poll<io::Result<Accepted>> {
+        self.accepted += 1;
+        assert!(self.accepted < 100_000, "nobody else gets a turn");
+        let transport = Box::new(self.sim.pipe().0);
+        Poll::Ready(Ok(Accepted { transport, peer_addr: None, local_addr: None }))
+    }
+
+    fn local_addr(&self) -> Option<SocketAddr> {
+        None
+    }
+}
+
+#[test]
+fn a_flood_of_connections_does_not_hold_up_the_shutdown() {
+    Sim::check(0..5, |sim| async move {
+        let flood = Flood { sim: sim.clone(), accepted: 0 };
+        let server = Server::new(flood, sim.runtime());
+        let (stop, stopped) = smol::channel::bounded::<()>(1);
+        let stopped = async move { while stopped.recv().await.is_ok() {} };
+        let serving = sim.spawn(server.serve_until(Router::new(), stopped));
+        let stopping = sim.spawn(async move { drop(stop) });
+        stopping.await;
+        serving.await;
     });
 }
 
