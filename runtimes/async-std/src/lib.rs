@@ -58,6 +58,7 @@ use async_std::os::unix::net::UnixListener;
 
 pub use runtime::AsyncStdRuntime;
 pub use sockless::{CloseCode, CloseReason, Closed, Config, Message};
+pub use sockless_driver::sockets::ListenOptions;
 #[cfg(feature = "rustls")]
 pub use sockless_driver::tls;
 pub use sockless_driver::{
@@ -67,7 +68,7 @@ pub use sockless_driver::{
 pub use stream::{AsyncStdSockets, Stream};
 
 use sockless_driver::async_io::{self, Async};
-use sockless_driver::{BoxFuture, Dial, Io};
+use sockless_driver::{BoxFuture, Dial, Io, sockets};
 
 /// Listens on `addr` and serves for ever. With port 0 the system picks one; [`bind`] tells which.
 ///
@@ -85,7 +86,30 @@ pub async fn serve(addr: impl ToSocketAddrs, service: impl Service) -> io::Resul
 ///
 /// When `addr` cannot be listened on.
 pub async fn bind(addr: impl ToSocketAddrs) -> io::Result<Server> {
-    listen_on(TcpListener::bind(addr).await?)
+    bind_with(addr, &ListenOptions::default()).await
+}
+
+/// Listens on `addr` in a way of the caller's own, for a server with settings of its own.
+///
+/// Several servers may share one address, such as one for each core: `docs/scale.md` has the whole
+/// recipe.
+///
+/// ```no_run
+/// # async fn example(service: impl sockless_async_std::Service) -> std::io::Result<()> {
+/// use sockless_async_std::ListenOptions;
+///
+/// let options = ListenOptions::default().reuse_port(true);
+/// sockless_async_std::bind_with("0.0.0.0:8080", &options).await?.serve(service).await;
+/// # Ok(())
+/// # }
+/// ```
+///
+/// # Errors
+///
+/// When `addr` cannot be listened on, or not in that way on this system.
+pub async fn bind_with(addr: impl ToSocketAddrs, options: &ListenOptions) -> io::Result<Server> {
+    let listener = sockets::listen(addr.to_socket_addrs().await?, options)?;
+    listen_on(listener.into())
 }
 
 /// A server on a listener that is bound already.

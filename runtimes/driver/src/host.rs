@@ -1,6 +1,7 @@
 //! Serving one transport after another: [`Host`] keeps count of them, and ends them all.
 
 use std::collections::BTreeMap;
+use std::iter::Sum;
 use std::net::SocketAddr;
 use std::panic::AssertUnwindSafe;
 use std::pin::pin;
@@ -65,6 +66,16 @@ pub struct ShutdownReport {
     pub drained: usize,
     /// How many had to be terminated.
     pub terminated: usize,
+}
+
+/// The report of several hosts that were shut down together.
+impl Sum for ShutdownReport {
+    fn sum<I: Iterator<Item = Self>>(reports: I) -> Self {
+        reports.fold(Self::default(), |sum, report| Self {
+            drained: sum.drained + report.drained,
+            terminated: sum.terminated + report.terminated,
+        })
+    }
 }
 
 impl Host {

@@ -57,6 +57,7 @@ use smol::net::{AsyncToSocketAddrs, TcpListener, resolve};
 
 pub use runtime::SmolRuntime;
 pub use sockless::{CloseCode, CloseReason, Closed, Config, Message};
+pub use sockless_driver::sockets::ListenOptions;
 #[cfg(feature = "rustls")]
 pub use sockless_driver::tls;
 pub use sockless_driver::{
@@ -65,7 +66,7 @@ pub use sockless_driver::{
 };
 pub use stream::{SmolSockets, Stream};
 
-use sockless_driver::{BoxFuture, Dial, Io, async_io};
+use sockless_driver::{BoxFuture, Dial, Io, async_io, sockets};
 
 /// Listens on `addr` and serves for ever. With port 0 the system picks one; [`bind`] tells which.
 ///
@@ -83,7 +84,33 @@ pub async fn serve(addr: impl AsyncToSocketAddrs, service: impl Service) -> io::
 ///
 /// When `addr` cannot be listened on.
 pub async fn bind(addr: impl AsyncToSocketAddrs) -> io::Result<Server> {
-    listen_on(TcpListener::bind(addr).await?)
+    bind_with(addr, &ListenOptions::default()).await
+}
+
+/// Listens on `addr` in a way of the caller's own, for a server with settings of its own.
+///
+/// Several servers may share one address, such as one for each core: `docs/scale.md` has the whole
+/// recipe.
+///
+/// ```no_run
+/// # async fn example(service: impl sockless_smol::Service) -> std::io::Result<()> {
+/// use sockless_smol::ListenOptions;
+///
+/// let options = ListenOptions::default().reuse_port(true);
+/// sockless_smol::bind_with("0.0.0.0:8080", &options).await?.serve(service).await;
+/// # Ok(())
+/// # }
+/// ```
+///
+/// # Errors
+///
+/// When `addr` cannot be listened on, or not in that way on this system.
+pub async fn bind_with(
+    addr: impl AsyncToSocketAddrs,
+    options: &ListenOptions,
+) -> io::Result<Server> {
+    let listener = sockets::listen(resolve(addr).await?, options)?;
+    listen_on(listener.try_into()?)
 }
 
 /// A server on a listener that is bound already.

@@ -55,6 +55,7 @@ use tokio::net::{UnixListener, UnixStream};
 
 pub use runtime::TokioRuntime;
 pub use sockless::{CloseCode, CloseReason, Closed, Config, Message};
+pub use sockless_driver::sockets::ListenOptions;
 #[cfg(feature = "rustls")]
 pub use sockless_driver::tls;
 pub use sockless_driver::{
@@ -81,7 +82,30 @@ pub async fn serve(addr: impl ToSocketAddrs, service: impl Service) -> io::Resul
 ///
 /// When `addr` cannot be listened on.
 pub async fn bind(addr: impl ToSocketAddrs) -> io::Result<Server> {
-    listen_on(TcpListener::bind(addr).await?)
+    bind_with(addr, &ListenOptions::default()).await
+}
+
+/// Listens on `addr` in a way of the caller's own, for a server with settings of its own.
+///
+/// Several servers may share one address, such as one for each core: `docs/scale.md` has the whole
+/// recipe.
+///
+/// ```no_run
+/// # async fn example(service: impl sockless_tokio::Service) -> std::io::Result<()> {
+/// use sockless_tokio::ListenOptions;
+///
+/// let options = ListenOptions::default().reuse_port(true);
+/// sockless_tokio::bind_with("0.0.0.0:8080", &options).await?.serve(service).await;
+/// # Ok(())
+/// # }
+/// ```
+///
+/// # Errors
+///
+/// When `addr` cannot be listened on, or not in that way on this system.
+pub async fn bind_with(addr: impl ToSocketAddrs, options: &ListenOptions) -> io::Result<Server> {
+    let listener = sockets::listen(lookup_host(addr).await?, options)?;
+    listen_on(TcpListener::from_std(listener)?)
 }
 
 /// A server on a listener that is bound already.

@@ -13,6 +13,7 @@ mod opening;
 mod raw;
 mod seam;
 mod serving;
+mod sharing;
 mod tls;
 #[cfg(unix)]
 mod unix;
@@ -74,6 +75,10 @@ macro_rules! on_runtime {
                 seam::a_stream_writes_many_slices_at_once
                 seam::a_timer_can_be_set_again
                 seam::a_timer_wakes_who_polled_last
+                sharing::a_backlog_bounds_who_waits_to_be_accepted
+                sharing::a_port_is_shared_only_where_both_say_so
+                sharing::a_server_that_shares_its_port_may_leave
+                sharing::servers_that_share_a_port_share_the_connections
                 tls::a_call_knows_that_it_came_by_tls
                 tls::a_certificate_is_replaced_while_the_server_runs
                 tls::a_certificate_that_is_not_accepted_is_told

@@ -12,6 +12,7 @@ use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::Duration;
 
 use smol::channel;
+use sockless_driver::sockets::ListenOptions;
 use sockless_driver::{Connect, Io, Server, Service};
 use sockless_sim::Sim;
 
@@ -41,6 +42,10 @@ pub(crate) trait Runtime: World {
     fn connect_unix(path: &Path, url: &str) -> impl Future<Output = io::Result<Connect>>;
     fn connect_over(stream: TcpStream, url: &str) -> Connect;
     fn listen_on(listener: TcpListener) -> io::Result<Server>;
+    fn bind_with(
+        addr: SocketAddr,
+        options: &ListenOptions,
+    ) -> impl Future<Output = io::Result<Server>> + Send;
     fn serve(addr: SocketAddr, service: impl Service) -> impl Future<Output = io::Result<()>>;
     fn serve_connection(
         stream: TcpStream,
@@ -129,6 +134,10 @@ impl Runtime for AsyncStd {
         sockless_async_std::listen_on(listener.into())
     }
 
+    async fn bind_with(addr: SocketAddr, options: &ListenOptions) -> io::Result<Server> {
+        sockless_async_std::bind_with(addr, options).await
+    }
+
     async fn serve(addr: SocketAddr, service: impl Service) -> io::Result<()> {
         sockless_async_std::serve(addr, service).await
     }
@@ -190,6 +199,10 @@ impl Runtime for Smol {
         sockless_smol::listen_on(listener.try_into()?)
     }
 
+    async fn bind_with(addr: SocketAddr, options: &ListenOptions) -> io::Result<Server> {
+        sockless_smol::bind_with(addr, options).await
+    }
+
     async fn serve(addr: SocketAddr, service: impl Service) -> io::Result<()> {
         sockless_smol::serve(addr, service).await
     }
@@ -249,6 +262,10 @@ impl Runtime for Tokio {
     fn listen_on(listener: TcpListener) -> io::Result<Server> {
         listener.set_nonblocking(true)?;
         sockless_tokio::listen_on(tokio::net::TcpListener::from_std(listener)?)
+    }
+
+    async fn bind_with(addr: SocketAddr, options: &ListenOptions) -> io::Result<Server> {
+        sockless_tokio::bind_with(addr, options).await
     }
 
     async fn serve(addr: SocketAddr, service: impl Service) -> io::Result<()> {
