@@ -3,10 +3,13 @@
 
 mod chat;
 mod routes;
+mod shards;
 #[cfg(test)]
 mod tests;
 
 use std::io::{self, Write};
+use std::net::SocketAddr;
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -14,8 +17,8 @@ use async_signal::{Signal, Signals};
 use clap::{Parser, ValueEnum};
 use smol::stream::StreamExt;
 use sockless::{Config, Deflate};
-use sockless_driver::Server;
 use sockless_driver::tls::{TlsAcceptor, TlsError};
+use sockless_driver::{Server, ShutdownReport};
 
 /// A server that chats and echoes over WebSockets.
 #[derive(Debug, Parser)]
@@ -28,6 +31,11 @@ struct Options {
     /// The runtime to serve on.
     #[arg(long, value_enum, default_value_t = RuntimeName::Tokio)]
     runtime: RuntimeName,
+
+    /// Serves on N threads that share the address and no connection, each with a runtime of its
+    /// own: on Linux and FreeBSD, with the runtime tokio.
+    #[arg(long, value_name = "N")]
+    shards: Option<NonZeroUsize>,
 
     /// Serves https and wss, with the certificate chain in FILE (PEM); `kill -HUP` reads it again.
     #[arg(long, value_name = "FILE", requires = "tls_key")]
@@ -60,10 +68,13 @@ fn main() -> io::Result<()> {
     let options = Options::parse();
     let level = if options.verbose { tracing::Level::DEBUG } else { tracing::Level::WARN };
     tracing_subscriber::fmt().with_max_level(level).with_writer(io::stderr).init();
-    match options.runtime {
-        RuntimeName::AsyncStd => async_std::task::block_on(serve_on_async_std(&options)),
-        RuntimeName::Smol => smol::block_on(serve_on_smol(&options)),
-        RuntimeName::Tokio => serve_on_tokio(&options),
+    match (options.runtime, options.shards) {
+        (RuntimeName::AsyncStd, None) => async_std::task::block_on(serve_on_async_std(&options)),
+        (RuntimeName::Smol, None) => smol::block_on(serve_on_smol(&options)),
+        (RuntimeName::Tokio, None) => serve_on_tokio(&options),
+        (RuntimeName::Tokio, Some(count)) => serve_in_shards(&options, count),
+        // One executor for the whole program.
+        (_, Some(_)) => Err(io::Error::other("--shards needs --runtime tokio")),
     }
 }
 
@@ -80,6 +91,18 @@ async fn serve_on_tokio(options: &Options) -> io::Result<()> {
     serve(sockless_tokio::bind(&options.listen).await?, options, tokio::signal::ctrl_c()).await
 }
 
+fn serve_in_shards(options: &Options, count: NonZeroUsize) -> io::Result<()> {
+    let certificate = options.certificate().map_err(io::Error::other)?;
+    let mut shards = shards::bind(&options.listen, count)?;
+    if let Some(certificate) = &certificate {
+        shards = shards.tls(&certificate.acceptor);
+    }
+    announce_listening(shards.local_addr(), certificate.as_ref())?;
+    let router = routes::router(options.config()?);
+    let shutdown = until(next_interrupt(), certificate);
+    announce_shutdown(shards.serve_until(&router, shutdown))
+}
+
 /// Serves until Ctrl-C.
 async fn serve(
     mut server: Server,
@@ -87,13 +110,16 @@ async fn serve(
     ctrl_c: impl Future<Output = io::Result<()>>,
 ) -> io::Result<()> {
     let certificate = options.certificate().map_err(io::Error::other)?;
-    let scheme = if certificate.is_some() { "https" } else { "http" };
     if let Some(certificate) = &certificate {
         server = server.tls(certificate.acceptor.clone());
     }
-    if let Some(addr) = server.local_addr() {
-        announce(&format!("listening on {scheme}://{addr}"))?;
-    }
+    announce_listening(server.local_addr(), certificate.as_ref())?;
+    let router = routes::router(options.config()?);
+    announce_shutdown(server.serve_until(router, until(ctrl_c, certificate)).await)
+}
+
+/// Waits for Ctrl-C, and reads the certificate again when it has changed meanwhile.
+async fn until(ctrl_c: impl Future<Output = io::Result<()>>, certificate: Option<Certificate<'_>>) {
     let shutdown = async {
         if let Err(error) = ctrl_c.await {
             tracing::error!(%error, "Ctrl-C cannot be waited for");
@@ -106,9 +132,18 @@ async fn serve(
         }
         std::future::pending::<()>().await;
     };
-    let shutdown = smol::future::or(shutdown, reloading);
-    let router = routes::router(options.config()?);
-    let report = server.serve_until(router, shutdown).await;
+    smol::future::or(shutdown, reloading).await;
+}
+
+fn announce_listening(
+    addr: Option<SocketAddr>,
+    certificate: Option<&Certificate<'_>>,
+) -> io::Result<()> {
+    let scheme = if certificate.is_some() { "https" } else { "http" };
+    addr.map_or(Ok(()), |addr| announce(&format!("listening on {scheme}://{addr}")))
+}
+
+fn announce_shutdown(report: ShutdownReport) -> io::Result<()> {
     announce(&format!(
         "shut down: {} connections ended, {} were terminated",
         report.drained, report.terminated

@@ -1,4 +1,4 @@
-//! The demo in the simulator.
+//! The demo in the simulator, and its threads without.
 
 use clap::Parser;
 use serde_json::{Value, json};
@@ -108,6 +108,36 @@ fn a_close_is_sent_on_demand() {
         assert_eq!(closed.received().unwrap().text(), "on demand");
         assert_eq!(app.open("/close/1006").refused().await.status(), 400);
     });
+}
+
+/// With sockets and threads of the system, where it spreads connections over listeners.
+#[cfg(target_os = "linux")]
+#[test]
+fn shards_share_the_room_and_go_down_together() {
+    let shards = crate::shards::bind("127.0.0.1:0", 3.try_into().unwrap()).unwrap();
+    let url = format!("ws://{}/chat", shards.local_addr().unwrap());
+    let (stop, stopped) = smol::channel::bounded::<()>(1);
+    let stopped = async move { while stopped.recv().await.is_ok() {} };
+    let serving = std::thread::spawn(move || shards.serve_until(&app(), stopped));
+    smol::block_on(async {
+        let mut members = Vec::new();
+        for _ in 0..16 {
+            let mut member = sockless_smol::connect(&url).await.unwrap();
+            // It is in the room when it is welcomed.
+            member.recv().await.unwrap();
+            members.push(member);
+        }
+        members[0].send("hello").await.unwrap();
+        for member in &mut members {
+            while !member.recv().await.unwrap().as_text().unwrap().contains("hello") {}
+        }
+        drop(stop);
+        for mut member in members {
+            while member.recv().await.is_ok() {}
+        }
+    });
+    let report = serving.join().unwrap();
+    assert_eq!((report.drained, report.terminated), (16, 0));
 }
 
 fn app() -> Router {
