@@ -21,7 +21,7 @@ use crate::exchange::{Exchange, Input};
 use crate::io::{Io, Runtime};
 use crate::machine::{Machine, RawMachine};
 use crate::raw_session::RawSession;
-use crate::service::{Answer, BoxError, BoxFuture, Handler, Service, Upgrade};
+use crate::service::{Answer, Handler, Running, Service, Upgrade};
 use crate::session::Session;
 use crate::shared::Shared;
 
@@ -253,7 +253,7 @@ pub(crate) struct Membership {
     id: u64,
 }
 
-pub(crate) type ServerDrive = Drive<BoxFuture<'static, Result<(), BoxError>>>;
+pub(crate) type ServerDrive = Drive<Running>;
 
 impl Membership {
     pub(crate) fn new(inner: &Arc<Inner>) -> Self {
@@ -347,9 +347,8 @@ impl Membership {
         upgrade: Upgrade,
     ) -> ServerDrive {
         let Upgrade { call, response, negotiated, config, handler } = upgrade;
-        let call = Arc::new(call);
         let now = exchange.runtime.now();
-        let start = |machine| Shared::new(machine, exchange.inbound, exchange.runtime, false);
+        let start = |machine| Shared::new(machine, exchange.inbound, exchange.runtime, call, false);
         let (shared, handler) = match handler {
             Handler::Messages(handler) => {
                 let mut connection = match handshake {
@@ -358,7 +357,7 @@ impl Membership {
                 };
                 connection.set_config(config, now);
                 let shared = start(Machine::Messages(connection));
-                (shared.clone(), handler(Session::new(&shared, call)))
+                (shared.clone(), handler(Session::new(&shared)))
             }
             Handler::Raw(handler) => {
                 let mut connection = match handshake {
@@ -367,7 +366,7 @@ impl Membership {
                 };
                 connection.set_config(config);
                 let shared = start(Machine::Raw(RawMachine::new(connection, negotiated)));
-                (shared.clone(), handler(RawSession::new(shared, call)))
+                (shared.clone(), handler(RawSession::new(shared)))
             }
         };
         let shutting_down = {

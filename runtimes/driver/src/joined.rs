@@ -1,20 +1,21 @@
-//! Pieces put together again: [`Joined`].
+//! Pieces put together again, or dropped: [`Joined`].
 
 use bytestring::ByteString;
 use sockless::{Message, Piece};
 
-/// The pieces of one message that have come so far.
+/// The pieces of one message that have come so far, or that nobody wants.
 #[derive(Debug, Default)]
 pub(crate) enum Joined {
     #[default]
     Nothing,
     Binary(Vec<u8>),
+    Dropped,
     Text(String),
 }
 
 impl Joined {
-    /// Appends a piece; the message, when it was the last.
-    pub(crate) fn push(&mut self, piece: Piece) -> Option<Message> {
+    /// Appends a piece.
+    pub(crate) fn push(&mut self, piece: Piece) {
         match (&mut *self, piece.data) {
             (Self::Binary(joined), Message::Binary(part)) => joined.extend_from_slice(&part),
             (Self::Text(joined), Message::Text(part)) => joined.push_str(&part),
@@ -22,13 +23,17 @@ impl Joined {
             (_, Message::Binary(part)) => *self = Self::Binary(part.into()),
             (_, Message::Text(part)) => *self = Self::Text((*part).to_owned()),
         }
-        if piece.last { std::mem::take(self).into_message() } else { None }
+    }
+
+    /// Whether nobody wants them.
+    pub(crate) fn is_dropped(&self) -> bool {
+        matches!(self, Self::Dropped)
     }
 
     /// All that was put together so far.
     pub(crate) fn into_message(self) -> Option<Message> {
         match self {
-            Self::Nothing => None,
+            Self::Nothing | Self::Dropped => None,
             Self::Binary(joined) => Some(Message::from(joined)),
             Self::Text(joined) => Some(Message::Text(ByteString::from(joined))),
         }

@@ -23,15 +23,14 @@ use crate::sleep::Sleep;
 /// Every async method is cancel-safe.
 pub struct RawSession {
     shared: Arc<Shared>,
-    call: Arc<Call>,
     /// A [`Session`] has taken the connection over.
     handed_over: bool,
 }
 
 impl RawSession {
-    pub(crate) fn new(shared: Arc<Shared>, call: Arc<Call>) -> Self {
+    pub(crate) fn new(shared: Arc<Shared>) -> Self {
         shared.add_handle();
-        Self { shared, call, handed_over: false }
+        Self { shared, handed_over: false }
     }
 
     /// Receives the next frame, whole and unmasked; then, once all were received, how the session
@@ -127,7 +126,7 @@ impl RawSession {
     /// Frames that have arrived and were not received are the session's; those that were received are
     /// not, so take over between two messages. Extensions that were agreed on work from here on.
     pub fn into_session(mut self) -> Session {
-        let session = Session::new(&self.shared, self.call.clone());
+        let session = Session::new(&self.shared);
         self.shared.become_messages();
         self.handed_over = true;
         session
@@ -146,7 +145,7 @@ impl RawSession {
 
     /// The request behind the session.
     pub fn call(&self) -> &Call {
-        &self.call
+        &self.shared.call
     }
 
     /// The settings in force.
@@ -166,7 +165,7 @@ impl Drop for RawSession {
 
 impl fmt::Debug for RawSession {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("RawSession").field("call", &self.call).finish_non_exhaustive()
+        f.debug_struct("RawSession").field("call", self.call()).finish_non_exhaustive()
     }
 }
 

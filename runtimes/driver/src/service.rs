@@ -2,8 +2,10 @@
 
 use std::error::Error;
 use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use sockless::extension::Agreed;
@@ -60,8 +62,8 @@ pub struct Upgrade {
 }
 
 pub(crate) enum Handler {
-    Messages(Box<dyn FnOnce(Session) -> BoxFuture<'static, Result<(), BoxError>> + Send>),
-    Raw(Box<dyn FnOnce(RawSession) -> BoxFuture<'static, Result<(), BoxError>> + Send>),
+    Messages(Box<dyn FnOnce(Session) -> Running + Send>),
+    Raw(Box<dyn FnOnce(RawSession) -> Running + Send>),
 }
 
 impl Upgrade {
@@ -78,10 +80,7 @@ impl Upgrade {
         Fut: Future<Output: Outcome> + Send + 'static,
     {
         request.select_extensions(&config.extensions);
-        // Called inside of the future: a handler that panics at once panics where it is caught.
-        let run = move |session| -> BoxFuture<'static, _> {
-            Box::pin(async { handler(session).await.into_result() })
-        };
+        let run = move |session| Running::start(|| handler(session));
         Self::new(call, request, config, Handler::Messages(Box::new(run)))
     }
 
@@ -95,9 +94,7 @@ impl Upgrade {
         F: FnOnce(RawSession) -> Fut + Send + 'static,
         Fut: Future<Output: Outcome> + Send + 'static,
     {
-        let run = move |session| -> BoxFuture<'static, _> {
-            Box::pin(async { handler(session).await.into_result() })
-        };
+        let run = move |session| Running::start(|| handler(session));
         Self::new(call, request, config, Handler::Raw(Box::new(run)))
     }
 
@@ -131,6 +128,41 @@ impl fmt::Debug for Upgrade {
             .field("response", &self.response)
             .field("negotiated", &self.negotiated)
             .finish_non_exhaustive()
+    }
+}
+
+/// A handler at work.
+pub(crate) struct Running(Pin<Box<dyn Run>>);
+
+impl Running {
+    /// Calls a handler. One that panics at once does so again when it is polled, where that is caught.
+    fn start<Fut>(handler: impl FnOnce() -> Fut) -> Self
+    where
+        Fut: Future<Output: Outcome> + Send + 'static,
+    {
+        match catch_unwind(AssertUnwindSafe(handler)) {
+            Ok(running) => Self(Box::pin(running)),
+            Err(panic) => Self(Box::pin(async { resume_unwind(panic) as () })),
+        }
+    }
+}
+
+impl Future for Running {
+    type Output = Result<(), BoxError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        self.0.as_mut().poll_result(cx)
+    }
+}
+
+/// A handler's future as it is: an `async` block around it would hold the session once more.
+trait Run: Send {
+    fn poll_result(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>>;
+}
+
+impl<Fut: Future<Output: Outcome> + Send> Run for Fut {
+    fn poll_result(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        self.poll(cx).map(Outcome::into_result)
     }
 }
 

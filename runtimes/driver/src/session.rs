@@ -48,11 +48,8 @@ pub struct Session {
 }
 
 impl Session {
-    pub(crate) fn new(shared: &Arc<Shared>, call: Arc<Call>) -> Self {
-        Self {
-            sender: Sender::new(shared.clone(), call.clone()),
-            receiver: Receiver::new(shared.clone(), call),
-        }
+    pub(crate) fn new(shared: &Arc<Shared>) -> Self {
+        Self { sender: Sender::new(shared.clone()), receiver: Receiver::new(shared.clone()) }
     }
 
     pub(crate) fn as_sender(&self) -> &Sender {
@@ -71,7 +68,7 @@ impl Session {
     ///
     /// How the session ended, each time.
     #[inline]
-    pub fn recv(&mut self) -> impl Future<Output = Result<Message, Closed>> + use<'_> {
+    pub fn recv(&mut self) -> impl Future<Output = Result<Message, Closed>> {
         self.receiver.recv()
     }
 
@@ -88,10 +85,7 @@ impl Session {
     /// How the session ended; once either side has begun to close, this is known only when the
     /// closing handshake is through, and is waited for.
     #[inline]
-    pub fn send<M: Into<Outgoing>>(
-        &self,
-        message: M,
-    ) -> impl Future<Output = Result<(), Closed>> + use<'_, M> {
+    pub fn send(&self, message: impl Into<Outgoing>) -> impl Future<Output = Result<(), Closed>> {
         self.sender.send(message)
     }
 
@@ -215,17 +209,23 @@ impl fmt::Debug for Session {
 /// As a [`Sink`] it waits for room, and its `close` sends 1000 and waits for the end.
 pub struct Sender {
     shared: Arc<Shared>,
-    call: Arc<Call>,
-    /// Where the sink waits.
+    /// Made when it is first used as a sink: every handler that holds a session holds room for this.
+    sink: Option<Box<SinkState>>,
+}
+
+/// How far a [`Sender`] has come as a [`Sink`].
+#[derive(Default)]
+struct SinkState {
+    /// Where it waits.
     slot: Slot,
-    /// What the sink has taken and could not send at once.
+    /// What it has taken and could not send at once.
     unsent: Option<Outgoing>,
 }
 
 impl Sender {
-    fn new(shared: Arc<Shared>, call: Arc<Call>) -> Self {
+    fn new(shared: Arc<Shared>) -> Self {
         shared.add_handle();
-        Self { shared, call, slot: Slot::default(), unsent: None }
+        Self { shared, sink: None }
     }
 
     /// Sends a message, waiting while [`Config::high_water`] bytes or more are on their way.
@@ -237,10 +237,7 @@ impl Sender {
     /// How the session ended; once either side has begun to close, this is known only when the
     /// closing handshake is through, and is waited for.
     #[inline]
-    pub fn send<M: Into<Outgoing>>(
-        &self,
-        message: M,
-    ) -> impl Future<Output = Result<(), Closed>> + use<'_, M> {
+    pub fn send(&self, message: impl Into<Outgoing>) -> impl Future<Output = Result<(), Closed>> {
         Sending { waiting: Waiting::new(&self.shared), message: Some(message.into()) }
     }
 
@@ -356,7 +353,7 @@ impl Sender {
 
     /// The request behind the session.
     pub fn call(&self) -> &Call {
-        &self.call
+        &self.shared.call
     }
 
     /// The settings in force.
@@ -379,34 +376,37 @@ impl Sender {
 }
 
 impl Sender {
-    /// Sends what the sink has taken and not sent.
-    fn poll_unsent(&mut self, cx: &Context<'_>) -> Poll<Result<(), Closed>> {
-        let Self { shared, slot, unsent, .. } = self;
-        if unsent.is_none() {
-            return Poll::Ready(Ok(()));
+    /// Sends what the sink has taken and not sent; then gives what comes next its place to wait.
+    fn poll_unsent(&mut self, cx: &Context<'_>) -> Poll<Result<(&Shared, &mut Slot), Closed>> {
+        let Self { shared, sink } = self;
+        let SinkState { slot, unsent } = &mut **sink.get_or_insert_default();
+        if unsent.is_some() {
+            let sent = ready!(poll_send(shared, slot, unsent, cx));
+            *unsent = None;
+            sent?;
         }
-        let sent = ready!(poll_send(shared, slot, unsent, cx));
-        *unsent = None;
-        Poll::Ready(sent)
+        Poll::Ready(Ok((shared, slot)))
     }
 }
 
 impl Clone for Sender {
     fn clone(&self) -> Self {
-        Self::new(self.shared.clone(), self.call.clone())
+        Self::new(self.shared.clone())
     }
 }
 
 impl Drop for Sender {
     fn drop(&mut self) {
-        self.shared.stop_waiting(&self.slot);
+        if let Some(sink) = &self.sink {
+            self.shared.stop_waiting(&sink.slot);
+        }
         self.shared.drop_handle();
     }
 }
 
 impl fmt::Debug for Sender {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Sender").field("call", &self.call).finish_non_exhaustive()
+        f.debug_struct("Sender").field("call", self.call()).finish_non_exhaustive()
     }
 }
 
@@ -442,17 +442,14 @@ impl std::error::Error for TrySendError {}
 /// The receiving half of a [`Session`]. Once it is dropped, messages that arrive are dropped too.
 pub struct Receiver {
     shared: Arc<Shared>,
-    call: Arc<Call>,
-    /// The pieces of the message that is being received.
-    joined: Joined,
-    /// Nobody wants the rest of the message that is being received.
-    skipping: bool,
+    /// What has come of a message that arrives in pieces.
+    joined: Option<Box<Joined>>,
 }
 
 impl Receiver {
-    fn new(shared: Arc<Shared>, call: Arc<Call>) -> Self {
+    fn new(shared: Arc<Shared>) -> Self {
         shared.add_handle();
-        Self { shared, call, joined: Joined::default(), skipping: false }
+        Self { shared, joined: None }
     }
 
     /// Receives the next message, whole; then, once all were received, how the session ended.
@@ -463,13 +460,13 @@ impl Receiver {
     ///
     /// How the session ended, each time.
     #[inline]
-    pub fn recv(&mut self) -> impl Future<Output = Result<Message, Closed>> + use<'_> {
+    pub fn recv(&mut self) -> impl Future<Output = Result<Message, Closed>> {
         poll_fn(|cx| self.poll_recv(cx))
     }
 
     /// The request behind the session.
     pub fn call(&self) -> &Call {
-        &self.call
+        &self.shared.call
     }
 
     #[inline]
@@ -488,7 +485,9 @@ impl Receiver {
             match ready!(self.poll_next_item(cx))? {
                 Item::Event(Event::Message(message)) => return Poll::Ready(Ok(message)),
                 Item::Event(Event::Piece(piece)) => {
-                    if let Some(message) = self.joined.push(piece) {
+                    let last = piece.last;
+                    self.joined.get_or_insert_default().push(piece);
+                    if let Some(message) = last.then(|| self.take_joined()).flatten() {
                         return Poll::Ready(Ok(message));
                     }
                 }
@@ -503,7 +502,11 @@ impl Receiver {
     pub(crate) fn poll_next_item(&mut self, cx: &Context<'_>) -> Poll<Result<Item, Closed>> {
         loop {
             match ready!(self.shared.poll_item(cx))? {
-                Item::Event(Event::Piece(piece)) if self.skipping => self.skipping = !piece.last,
+                Item::Event(Event::Piece(piece)) if self.is_skipping() => {
+                    if piece.last {
+                        self.joined = None;
+                    }
+                }
                 item => return Poll::Ready(Ok(item)),
             }
         }
@@ -511,12 +514,16 @@ impl Receiver {
 
     /// What was received of a message by a `recv` that was dropped.
     pub(crate) fn take_joined(&mut self) -> Option<Message> {
-        std::mem::take(&mut self.joined).into_message()
+        self.joined.take_if(|joined| !joined.is_dropped())?.into_message()
     }
 
     /// Drops the rest of the message that is being received.
     pub(crate) fn skip_message(&mut self) {
-        self.skipping = true;
+        self.joined = Some(Box::new(Joined::Dropped));
+    }
+
+    fn is_skipping(&self) -> bool {
+        self.joined.as_ref().is_some_and(|joined| joined.is_dropped())
     }
 
     pub(crate) fn reconfigure(&self, change: impl FnOnce(Config) -> Config) {
@@ -533,7 +540,7 @@ impl Drop for Receiver {
 
 impl fmt::Debug for Receiver {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Receiver").field("call", &self.call).finish_non_exhaustive()
+        f.debug_struct("Receiver").field("call", self.call()).finish_non_exhaustive()
     }
 }
 
@@ -549,32 +556,29 @@ impl Sink<Message> for Sender {
     type Error = Closed;
 
     fn poll_ready(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Closed>> {
-        ready!(self.poll_unsent(cx))?;
-        let Self { shared, slot, .. } = &mut *self;
+        let (shared, slot) = ready!(self.poll_unsent(cx))?;
         poll_room(shared, slot, cx)
     }
 
     fn start_send(mut self: Pin<&mut Self>, message: Message) -> Result<(), Closed> {
         // Since the sink was ready, the session may have begun to close, or another message to be
         // written: then this one waits here until it is sent or the end is known.
-        self.unsent = match self.try_send(message) {
-            Ok(()) => None,
-            Err(error) => Some(error.into_message().into()),
-        };
+        if let Err(error) = self.try_send(message) {
+            let sink = self.sink.get_or_insert_default();
+            sink.unsent = Some(error.into_message().into());
+        }
         Ok(())
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Closed>> {
-        ready!(self.poll_unsent(cx))?;
-        let Self { shared, slot, .. } = &mut *self;
+        let (shared, slot) = ready!(self.poll_unsent(cx))?;
         let target = shared.lock().machine.outbound().queued();
         poll_flushed(shared, slot, target, cx)
     }
 
     fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Closed>> {
-        ready!(self.poll_unsent(cx))?;
-        self.close(CloseCode::NORMAL);
-        let Self { shared, slot, .. } = &mut *self;
+        let (shared, slot) = ready!(self.poll_unsent(cx))?;
+        shared.close(CloseCode::NORMAL.into());
         shared.poll_closed(slot, cx).map(|_| Ok(()))
     }
 }
@@ -629,7 +633,7 @@ impl Drop for Waiting<'_> {
     }
 }
 
-/// A message until it is in the outgoing queue.
+/// A message on its way into the queue: by hand, since an `async fn` would hold it twice.
 struct Sending<'a> {
     waiting: Waiting<'a>,
     message: Option<Outgoing>,

@@ -9,6 +9,7 @@ use bytes::BytesMut;
 use sockless::{CloseCode, CloseReason, Closed, Config, Event, Instant, Message, Overflow};
 
 use crate::buffers;
+use crate::call::Call;
 use crate::io::Runtime;
 use crate::machine::{Item, Machine};
 use crate::sleep::Sleep;
@@ -17,6 +18,7 @@ use crate::sleep::Sleep;
 pub(crate) struct Shared {
     state: Mutex<State>,
     pub(crate) runtime: Arc<dyn Runtime>,
+    pub(crate) call: Call,
 }
 
 pub(crate) struct State {
@@ -67,6 +69,7 @@ impl Shared {
         machine: Machine,
         inbound: BytesMut,
         runtime: Arc<dyn Runtime>,
+        call: Call,
         close_when_unused: bool,
     ) -> Arc<Self> {
         let now = runtime.now();
@@ -94,7 +97,7 @@ impl Shared {
             waiters: Waiters::default(),
             handles: close_when_unused.then_some(0),
         };
-        Arc::new(Self { state: Mutex::new(state), runtime })
+        Arc::new(Self { state: Mutex::new(state), runtime, call })
     }
 
     /// The state. A panic under the lock is a bug of ours that poisons nothing: every change is whole
@@ -414,14 +417,14 @@ pub(crate) enum Wait {
     Room,
 }
 
-/// A place among the [`Waiters`], kept by a future or a handle.
+/// A place among the [`Waiters`], kept by a future or a handle; 0 when it waits nowhere.
 #[derive(Debug, Default)]
-pub(crate) struct Slot(Option<u64>);
+pub(crate) struct Slot(u64);
 
 impl Slot {
     #[inline]
     pub(crate) fn is_taken(&self) -> bool {
-        self.0.is_some()
+        self.0 != 0
     }
 }
 
@@ -432,25 +435,25 @@ const KEPT_WAITERS: usize = 4;
 #[derive(Default)]
 pub(crate) struct Waiters {
     waiting: Vec<(u64, Wait, Waker)>,
-    next: u64,
+    last: u64,
 }
 
 impl Waiters {
     /// Waits in `slot`, in place of what waited there before.
     pub(crate) fn wait(&mut self, wait: Wait, slot: &mut Slot, cx: &Context<'_>) {
-        let known = self.waiting.iter_mut().find(|(id, ..)| Some(*id) == slot.0);
+        let known = self.waiting.iter_mut().find(|(id, ..)| *id == slot.0);
         if let Some((_, waits_for, waker)) = known {
             *waits_for = wait;
             waker.clone_from(cx.waker());
             return;
         }
-        self.waiting.push((self.next, wait, cx.waker().clone()));
-        slot.0 = Some(self.next);
-        self.next += 1;
+        self.last += 1;
+        self.waiting.push((self.last, wait, cx.waker().clone()));
+        slot.0 = self.last;
     }
 
     fn remove(&mut self, slot: &Slot) {
-        self.waiting.retain(|(id, ..)| Some(*id) != slot.0);
+        self.waiting.retain(|(id, ..)| *id != slot.0);
         if self.waiting.is_empty() && self.waiting.capacity() > KEPT_WAITERS {
             self.waiting = Vec::new();
         }

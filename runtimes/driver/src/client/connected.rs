@@ -125,9 +125,10 @@ impl Connected {
         call.set_subprotocol(connection.subprotocol().map(Into::into));
         call.set_extensions(connection.extensions());
         let machine = Machine::Messages(connection);
-        let shared = Shared::new(machine, exchange.inbound, exchange.runtime, close_when_unused);
-        let session = Session::new(&shared, Arc::new(call));
-        (shared, session, exchange.transport)
+        let Exchange { inbound, runtime, transport, .. } = exchange;
+        let shared = Shared::new(machine, inbound, runtime, call, close_when_unused);
+        let session = Session::new(&shared);
+        (shared, session, transport)
     }
 }
 
