@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 use std::iter::Sum;
 use std::net::SocketAddr;
 use std::panic::AssertUnwindSafe;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -134,17 +134,14 @@ impl Host {
         F: FnOnce(Instant) -> Fut + Send,
         Fut: Future<Output = Option<Box<dyn Io>>> + Send,
     {
-        let inner = self.inner.clone();
-        let id = inner.lock().add();
-        let membership = Membership { inner, id };
-        async move {
-            let opening = Box::pin(membership.open(prepare, peer, local));
-            if let Some((drive, held)) = membership.unless_killed(opening).await.flatten() {
-                drive.await;
-                // What the guards gave out counts to the connection's end, whoever has its call.
-                drop(held);
-            }
-        }
+        let membership = Membership::new(&self.inner);
+        Serving::Opening(Box::pin(async move {
+            let (drive, held) = {
+                let opening = pin!(membership.open(prepare, peer, local));
+                membership.unless_killed(opening).await.flatten()?
+            };
+            Some(Open { drive, _held: held, _membership: membership })
+        }))
     }
 
     /// How many connections there are.
@@ -244,6 +241,38 @@ impl Connections {
             Connection::Session(shared) => shared.upgrade(),
         };
         self.open.values().filter_map(of).collect()
+    }
+}
+
+/// A connection from its opening to its end, by hand: an `async` block would keep the room that the
+/// opening took, and hold the driver twice.
+pub(crate) enum Serving<F> {
+    Opening(Pin<Box<F>>),
+    Open(Open),
+    Over,
+}
+
+/// What is left of a connection once it is open, in the order in which it goes.
+pub(crate) struct Open {
+    pub(crate) drive: ServerDrive,
+    /// What the guards gave out counts to the connection's end, whoever has its call.
+    pub(crate) _held: Held,
+    pub(crate) _membership: Membership,
+}
+
+impl<F: Future<Output = Option<Open>>> Future for Serving<F> {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let this = &mut *self;
+        if let Self::Opening(opening) = this {
+            *this = ready!(opening.as_mut().poll(cx)).map_or(Self::Over, Self::Open);
+        }
+        if let Self::Open(open) = this {
+            ready!(Pin::new(&mut open.drive).poll(cx));
+            *this = Self::Over;
+        }
+        Poll::Ready(())
     }
 }
 

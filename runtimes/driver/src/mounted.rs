@@ -12,7 +12,7 @@ use sockless::handshake::{HeadError, MAX_HEADERS};
 
 use crate::call::Call;
 use crate::exchange::Exchange;
-use crate::host::{self, Host, Membership};
+use crate::host::{self, Host, Membership, Open, Serving};
 use crate::io::{Io, Timer};
 use crate::service::{Answer, Upgrade};
 
@@ -100,7 +100,14 @@ impl Granted {
     /// at debug level, and the handler never runs.
     ///
     /// Dropping the future drops the transport and the handler.
-    pub async fn serve<F>(self, transport: F)
+    pub fn serve<F>(self, transport: F) -> impl Future<Output = ()> + Send
+    where
+        F: Future<Output = io::Result<Box<dyn Io>>> + Send,
+    {
+        Serving::Opening(Box::pin(self.open(transport)))
+    }
+
+    async fn open<F>(self, transport: F) -> Option<Open>
     where
         F: Future<Output = io::Result<Box<dyn Io>>> + Send,
     {
@@ -113,18 +120,17 @@ impl Granted {
             Some(Ok(transport)) => transport,
             Some(Err(error)) => {
                 tracing::debug!(%error, "the response to an upgrade did not get through");
-                return;
+                return None;
             }
             None => {
                 tracing::debug!("the response to an upgrade did not get through in time");
-                return;
+                return None;
             }
         };
         let held = upgrade.call.take_held();
         let exchange = Exchange::new(transport, runtime, deadline);
-        membership.start(exchange, None, upgrade).await;
-        // What the guards gave out counts to the connection's end, whoever has its call.
-        drop(held);
+        let drive = membership.start(exchange, None, upgrade);
+        Some(Open { drive, _held: held, _membership: membership })
     }
 }
 
