@@ -86,16 +86,19 @@ where
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = &mut *self;
         let shared = this.shared.clone();
-        shared.lock().begin_turn(shared.runtime.now());
+        let now = shared.runtime.now();
+        let mut state = shared.lock();
+        state.begin_turn(now);
         let mut for_handler = true;
         for _ in 0..ROUNDS {
             let mut round = Round { for_handler, ..Round::default() };
-            this.read(&mut shared.lock(), &mut round, cx);
+            this.read(&mut state, &mut round, cx);
             if round.for_handler {
+                drop(state);
                 this.poll_handler(cx);
+                state = shared.lock();
             }
             round.for_handler = false;
-            let mut state = shared.lock();
             if state.killed {
                 this.drop_transport(&mut state);
                 drop(state);
@@ -109,7 +112,8 @@ where
                 return this.park(state, cx);
             }
         }
-        shared.lock().end_turn();
+        state.end_turn();
+        drop(state);
         cx.waker().wake_by_ref();
         Poll::Pending
     }
