@@ -1,8 +1,10 @@
 //! The request that a session or a response belongs to: [`Call`].
 
 mod authority;
+mod packed;
 mod param;
 mod query;
+mod whole;
 
 use std::any::Any;
 use std::borrow::Cow;
@@ -17,6 +19,8 @@ use sockless::Instant;
 use sockless::extension::Params;
 
 use crate::io::TlsInfo;
+use packed::Packed;
+use whole::Whole;
 
 pub use authority::Authority;
 pub use param::ParamError;
@@ -32,16 +36,17 @@ pub use param::ParamError;
 /// * What was attached to it, by type: [`get`](Self::get) finds the application's state and the
 ///   guards' findings.
 pub struct Call {
-    request: Request<()>,
-    params: Vec<(ByteString, ByteString)>,
-    peer_addr: Option<SocketAddr>,
-    local_addr: Option<SocketAddr>,
-    tls: Option<TlsInfo>,
-    received_at: Instant,
-    forwarded: Option<Forwarded>,
-    subprotocol: Option<ByteString>,
-    extensions: Vec<Params>,
-    held: Held,
+    known: Known,
+    tls: Option<Box<TlsInfo>>,
+    forwarded: Option<Box<Forwarded>>,
+    extensions: Box<[Params]>,
+}
+
+/// What most calls know. It is whole while the call is answered, and packed for as long as its session
+/// lasts.
+enum Known {
+    Packed(Packed),
+    Whole(Box<Whole>),
 }
 
 /// What proxies that are trusted say of the client; see [`Call::set_forwarded`].
@@ -67,77 +72,95 @@ impl Call {
                 values.iter_mut().for_each(|value| value.set_sensitive(true));
             }
         }
-        Self {
+        let whole = Whole {
             request,
             params: Vec::new(),
             peer_addr: None,
             local_addr: None,
-            tls: None,
             received_at: Instant::EPOCH,
-            forwarded: None,
             subprotocol: None,
-            extensions: Vec::new(),
             held: Held::new(),
-        }
+        };
+        let known = Known::Whole(Box::new(whole));
+        Self { known, tls: None, forwarded: None, extensions: Box::default() }
     }
 
     /// Sets the two ends' addresses, as the transport has them.
     #[must_use]
     pub fn with_addrs(mut self, peer: Option<SocketAddr>, local: Option<SocketAddr>) -> Self {
-        self.peer_addr = peer;
-        self.local_addr = local;
+        let whole = self.whole_mut();
+        whole.peer_addr = peer;
+        whole.local_addr = local;
         self
     }
 
     /// Sets what the transport has agreed on, when it is one of TLS.
     #[must_use]
     pub fn with_tls(mut self, tls: Option<TlsInfo>) -> Self {
-        self.tls = tls;
+        self.tls = tls.map(Box::new);
         self
     }
 
     /// Sets when the request was received, on the clock of the host's runtime.
     #[must_use]
     pub fn with_received_at(mut self, now: Instant) -> Self {
-        self.received_at = now;
+        self.whole_mut().received_at = now;
         self
     }
 
     /// The request's head.
+    ///
+    /// A session keeps it packed. This, [`method`](Self::method), [`uri`](Self::uri) and
+    /// [`headers`](Self::headers) unpack it when they are first called, and from then on it is kept as
+    /// it was, which takes about 1 KiB with a browser's headers; what the other methods tell they find
+    /// in the packed one.
     pub fn request(&self) -> &Request<()> {
-        &self.request
+        match &self.known {
+            Known::Whole(whole) => &whole.request,
+            Known::Packed(packed) => packed.request(),
+        }
     }
 
     /// The request's method.
     pub fn method(&self) -> &Method {
-        self.request.method()
+        self.request().method()
     }
 
     /// The request's target.
     pub fn uri(&self) -> &Uri {
-        self.request.uri()
+        self.request().uri()
     }
 
     /// The path as it was sent, percent-encoded.
     pub fn path(&self) -> &str {
-        self.request.uri().path()
+        match &self.known {
+            Known::Whole(whole) => whole.request.uri().path(),
+            Known::Packed(packed) => packed.parts().path(),
+        }
     }
 
     /// The query as it was sent, without the question mark.
     pub fn query(&self) -> Option<&str> {
-        self.request.uri().query()
+        match &self.known {
+            Known::Whole(whole) => whole.request.uri().query(),
+            Known::Packed(packed) => packed.parts().query(),
+        }
     }
 
     /// The value of the header `name`, when it is there once and is readable text.
-    pub fn header(&self, name: impl http::header::AsHeaderName) -> Option<&str> {
-        let mut values = self.request.headers().get_all(name).iter();
+    pub fn header(&self, name: impl AsRef<str>) -> Option<&str> {
+        let whole = match &self.known {
+            Known::Whole(whole) => whole,
+            Known::Packed(packed) => return packed.parts().header(name.as_ref()),
+        };
+        let mut values = whole.request.headers().get_all(name.as_ref()).iter();
         let value = values.next()?;
         values.next().is_none().then_some(value)?.to_str().ok()
     }
 
     /// The request's headers.
     pub fn headers(&self) -> &HeaderMap {
-        self.request.headers()
+        self.request().headers()
     }
 
     /// The path parameter `name`, percent-decoded and parsed; of several of this name, the last.
@@ -157,17 +180,22 @@ impl Call {
 
     /// The text of the path parameter `name`, percent-decoded; of several of this name, the last.
     pub fn param_str(&self, name: &str) -> Option<&str> {
-        self.params.iter().rev().find(|(key, _)| key == name).map(|(_, value)| &**value)
+        self.params().filter(|(key, _)| *key == name).last().map(|(_, value)| value)
     }
 
     /// All path parameters, in the order of the path.
     pub fn params(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.params.iter().map(|(name, value)| (&**name, &**value))
+        let (whole, packed) = match &self.known {
+            Known::Whole(whole) => (Some(&whole.params), None),
+            Known::Packed(packed) => (None, Some(packed.parts().params)),
+        };
+        let whole = whole.into_iter().flatten().map(|(name, value)| (&**name, &**value));
+        whole.chain(packed.into_iter().flatten())
     }
 
     /// Adds a path parameter; for routers.
     pub fn push_param(&mut self, name: impl Into<ByteString>, value: impl Into<ByteString>) {
-        self.params.push((name.into(), value.into()));
+        self.whole_mut().params.push((name.into(), value.into()));
     }
 
     /// The query parameter `name`, decoded; of several of this name, the first.
@@ -188,23 +216,32 @@ impl Call {
 
     /// The address of the transport's other end, where it has one. Behind a proxy it is the proxy's.
     pub fn peer_addr(&self) -> Option<SocketAddr> {
-        self.peer_addr
+        match &self.known {
+            Known::Whole(whole) => whole.peer_addr,
+            Known::Packed(packed) => packed.parts().peer_addr,
+        }
     }
 
     /// The address of the transport's near end, where it has one.
     pub fn local_addr(&self) -> Option<SocketAddr> {
-        self.local_addr
+        match &self.known {
+            Known::Whole(whole) => whole.local_addr,
+            Known::Packed(packed) => packed.parts().local_addr,
+        }
     }
 
     /// What the transport has agreed on, when it is one of TLS. Behind a proxy it is the proxy's.
     pub fn tls(&self) -> Option<&TlsInfo> {
-        self.tls.as_ref()
+        self.tls.as_deref()
     }
 
     /// When the request was received, on the clock of the host's runtime: what rate limits go by.
     /// [`Instant::EPOCH`] where the host does not say.
     pub fn received_at(&self) -> Instant {
-        self.received_at
+        match &self.known {
+            Known::Whole(whole) => whole.received_at,
+            Known::Packed(packed) => packed.parts().received_at,
+        }
     }
 
     /// The client's address: the transport's other end, unless that is a proxy that the router
@@ -212,7 +249,7 @@ impl Call {
     pub fn client_ip(&self) -> Option<IpAddr> {
         match &self.forwarded {
             Some(forwarded) => forwarded.client,
-            None => self.peer_addr.map(|addr| addr.ip().to_canonical()),
+            None => self.peer_addr().map(|addr| addr.ip().to_canonical()),
         }
     }
 
@@ -223,10 +260,11 @@ impl Call {
             return Authority::parse(host);
         }
         // A target that names one overrides Host (RFC 9112 §3.2.2).
-        match self.request.uri().authority() {
-            Some(authority) => Authority::parse(authority.as_str()),
-            None => Authority::parse(self.header(HOST)?),
-        }
+        let target = match &self.known {
+            Known::Whole(whole) => whole.request.uri().authority().map(|it| it.as_str()),
+            Known::Packed(packed) => packed.parts().authority(),
+        };
+        Authority::parse(target.or_else(|| self.header(HOST))?)
     }
 
     /// The host that the client asked for, as [`authority`](Self::authority) has it, without a port.
@@ -237,8 +275,9 @@ impl Call {
     /// The port that the client asked for. One that it did not name is 443 for TLS, or where nothing
     /// says whether it is TLS and the transport's own port is 443; otherwise it is 80.
     pub fn port(&self) -> Option<u16> {
-        let is_secure =
-            || self.is_secure().unwrap_or(self.local_addr.is_some_and(|local| local.port() == 443));
+        let is_secure = || {
+            self.is_secure().unwrap_or(self.local_addr().is_some_and(|local| local.port() == 443))
+        };
         let default = || if is_secure() { 443 } else { 80 };
         self.authority().map(|authority| authority.port.unwrap_or_else(default))
     }
@@ -253,25 +292,29 @@ impl Call {
         if self.tls.is_some() && self.forwarded.is_none() {
             return Some(true);
         }
-        match self.request.uri().scheme_str()? {
-            "https" | "wss" => Some(true),
-            _ => Some(false),
-        }
+        let scheme = match &self.known {
+            Known::Whole(whole) => whole.request.uri().scheme_str(),
+            Known::Packed(packed) => packed.parts().scheme(),
+        };
+        scheme.map(|scheme| matches!(scheme, "https" | "wss"))
     }
 
     /// What the proxies before the server say of the client, when the router trusts them.
     pub fn forwarded(&self) -> Option<&Forwarded> {
-        self.forwarded.as_ref()
+        self.forwarded.as_deref()
     }
 
     /// Believes what proxies say of the client; for routers that know which of them to trust.
     pub fn set_forwarded(&mut self, forwarded: Option<Forwarded>) {
-        self.forwarded = forwarded;
+        self.forwarded = forwarded.map(Box::new);
     }
 
     /// The subprotocol that was agreed (RFC 6455 §1.9).
     pub fn subprotocol(&self) -> Option<&str> {
-        self.subprotocol.as_deref()
+        match &self.known {
+            Known::Whole(whole) => whole.subprotocol.as_deref(),
+            Known::Packed(packed) => packed.parts().subprotocol,
+        }
     }
 
     /// The extensions that were agreed on, with their parameters, in the order in which what is sent
@@ -281,7 +324,7 @@ impl Call {
     }
 
     pub(crate) fn set_subprotocol(&mut self, subprotocol: Option<ByteString>) {
-        self.subprotocol = subprotocol;
+        self.whole_mut().subprotocol = subprotocol;
     }
 
     pub(crate) fn set_extensions<'a>(&mut self, extensions: impl Iterator<Item = &'a Params>) {
@@ -291,37 +334,63 @@ impl Call {
     /// Attaches a value, of which there is one for each type: the application's state, a guard's
     /// finding. Gives back the value that it replaces.
     pub fn insert<T: Any + Clone + Send + Sync>(&mut self, value: T) -> Option<T> {
-        self.request.extensions_mut().insert(value)
+        self.whole_mut().request.extensions_mut().insert(value)
     }
 
     /// The value of type `T`, if one was attached.
     pub fn get<T: Any + Send + Sync>(&self) -> Option<&T> {
-        self.request.extensions().get()
+        match &self.known {
+            Known::Whole(whole) => whole.request.extensions().get(),
+            Known::Packed(packed) => packed.extensions.get(),
+        }
     }
 
     /// Keeps `value` until the connection is over, then drops it: a permit that a guard gave out.
     ///
     /// It is let go of even while the handler or some [`Sender`](crate::Sender) still has the call.
     pub fn hold(&mut self, value: impl Any + Send + Sync) {
-        self.held.push(Box::new(value));
+        self.whole_mut().held.push(Box::new(value));
     }
 
     /// Takes what the call holds; for hosts, which drop it when the connection is over.
     pub fn take_held(&mut self) -> Held {
-        std::mem::take(&mut self.held)
+        std::mem::take(&mut self.whole_mut().held)
+    }
+
+    /// Packs what is known, as far as that can be undone: from now on it is seldom looked at.
+    pub(crate) fn pack(&mut self) {
+        if let Known::Whole(whole) = &mut self.known
+            && whole.held.is_empty()
+            && let Some(packed) = Packed::new(whole)
+        {
+            self.known = Known::Packed(packed);
+        }
+    }
+
+    fn whole_mut(&mut self) -> &mut Whole {
+        if let Known::Packed(packed) = &self.known {
+            self.known = Known::Whole(Box::new(packed.unpack()));
+        }
+        let Known::Whole(whole) = &mut self.known else { unreachable!("it was unpacked") };
+        whole
     }
 }
 
 impl fmt::Debug for Call {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let request = match &self.known {
+            Known::Whole(whole) => Cow::Borrowed(&whole.request),
+            // Whoever writes a log shall not make the session keep more.
+            Known::Packed(packed) => Cow::Owned(packed.unpack_request()),
+        };
         f.debug_struct("Call")
-            .field("request", &self.request)
-            .field("params", &self.params)
-            .field("peer_addr", &self.peer_addr)
-            .field("local_addr", &self.local_addr)
+            .field("request", &*request)
+            .field("params", &self.params().collect::<Vec<_>>())
+            .field("peer_addr", &self.peer_addr())
+            .field("local_addr", &self.local_addr())
             .field("tls", &self.tls)
             .field("forwarded", &self.forwarded)
-            .field("subprotocol", &self.subprotocol)
+            .field("subprotocol", &self.subprotocol())
             .field("extensions", &self.extensions)
             .finish_non_exhaustive()
     }

@@ -69,9 +69,10 @@ impl Shared {
         machine: Machine,
         inbound: BytesMut,
         runtime: Arc<dyn Runtime>,
-        call: Call,
+        mut call: Call,
         close_when_unused: bool,
     ) -> Arc<Self> {
+        call.pack();
         let now = runtime.now();
         let state = State {
             machine,
