@@ -2,6 +2,7 @@
 
 use alloc::boxed::Box;
 use alloc::sync::Arc;
+use core::ops::Range;
 
 use bytes::{Buf, Bytes, BytesMut};
 
@@ -18,6 +19,9 @@ use crate::seed::{MaskKeys, Seed};
 /// So whoever keeps a short message keeps no more than that, and not the block of 64 KiB that it
 /// arrived in; from here on a payload is at least a sixteenth of such a block.
 pub(crate) const COPY_LEN: usize = 4096;
+
+/// The length of a masking key in bytes.
+const KEY_LEN: usize = 4;
 
 /// Which end of a connection this is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -72,6 +76,12 @@ pub(crate) struct Incoming {
     taken: u64,
     /// How much at the front of the read buffer has been unmasked.
     unmasked: usize,
+}
+
+/// A message that is one frame, and lies whole in the read buffer.
+pub(crate) struct Whole {
+    pub(crate) is_text: bool,
+    pub(crate) payload: Range<usize>,
 }
 
 impl RawConnection {
@@ -199,6 +209,44 @@ impl RawConnection {
             .map_or(0, |incoming| incoming.remaining().saturating_sub(inbound.len() as u64))
     }
 
+    /// The message at the front of `inbound`, if it is one frame that has arrived whole, without a
+    /// reserved bit and rightly masked; `None` of all that has to be looked at more closely.
+    #[inline]
+    pub(crate) fn whole_message(&self, inbound: &[u8]) -> Option<Whole> {
+        let &[first, second, ref rest @ ..] = inbound else {
+            return None;
+        };
+        let is_text = match first {
+            0x81 => true,
+            0x82 => false,
+            _ => return None,
+        };
+        let (mask_bit, key_len) = if self.role == Role::Server { (0x80, KEY_LEN) } else { (0, 0) };
+        // With the wrong bit this is over 127.
+        let (len, len_len) = match second ^ mask_bit {
+            len @ 0..=125 => (usize::from(len), 0),
+            126 => (usize::from(u16::from_be_bytes(*rest.first_chunk()?)), 2),
+            _ => return None,
+        };
+        let start = 2 + len_len + key_len;
+        let is_minimal = len_len == 0 || len > 125;
+        let is_whole = start + len <= inbound.len();
+        let is_next = self.incoming.is_none() && !self.failed;
+        let whole = Whole { is_text, payload: start..start + len };
+        (is_minimal && is_whole && is_next).then_some(whole)
+    }
+
+    /// Unmasks the payload of a whole message where it lies.
+    #[inline]
+    pub(crate) fn unmask_whole(&self, whole: &Whole, inbound: &mut [u8]) {
+        if self.role == Role::Server {
+            let (header, payload) = inbound[..whole.payload.end].split_at_mut(whole.payload.start);
+            if let Some(&key) = header.last_chunk::<KEY_LEN>() {
+                mask::apply(payload, key, 0);
+            }
+        }
+    }
+
     /// Takes the next header out of `inbound`, if no payload is arriving.
     ///
     /// The length is the caller's to check, before it asks for the payload.
@@ -260,7 +308,7 @@ impl RawConnection {
             return None;
         }
         self.incoming = None;
-        Some(take(inbound, len))
+        Some(take(inbound, 0..len))
     }
 
     /// Unmasks what has arrived of the payload, and says how much of it lies clear at the front of
@@ -327,16 +375,18 @@ impl Incoming {
     }
 }
 
-/// Takes `len` bytes from the front of `inbound`: a copy of a short payload, a part of the buffer
+/// Takes `payload` out of `inbound`, and all before it: a copy of a short payload, a part of the buffer
 /// for a long one.
 #[inline]
-pub(crate) fn take(inbound: &mut BytesMut, len: usize) -> Bytes {
-    if len > COPY_LEN {
-        return inbound.split_to(len).freeze();
+pub(crate) fn take(inbound: &mut BytesMut, payload: Range<usize>) -> Bytes {
+    if payload.len() > COPY_LEN {
+        inbound.advance(payload.start);
+        return inbound.split_to(payload.len()).freeze();
     }
-    let payload = Bytes::copy_from_slice(&inbound[..len]);
-    inbound.advance(len);
-    payload
+    let end = payload.end;
+    let copy = Bytes::copy_from_slice(&inbound[payload]);
+    inbound.advance(end);
+    copy
 }
 
 #[cfg(test)]

@@ -13,7 +13,7 @@ use crate::event::Event;
 use crate::extension::{Decoding, Direction};
 use crate::frame::{FrameHead, Opcode, Rsv};
 use crate::message::{Message, Piece};
-use crate::raw;
+use crate::raw::{self, Whole};
 use crate::time::Instant;
 use crate::utf8::Text;
 
@@ -49,8 +49,35 @@ enum Step {
 }
 
 impl Connection {
+    /// Takes the next event out of `inbound`: a message that is one frame at once, and by steps whatever
+    /// else there is.
     #[inline]
     pub(super) fn next_event(&mut self, inbound: &mut BytesMut, now: Instant) -> Option<Event> {
+        let Some(whole) = self.whole_message(inbound) else {
+            return self.next_event_by_steps(inbound, now);
+        };
+        self.raw.unmask_whole(&whole, inbound);
+        match self.take_whole(whole, inbound, now) {
+            Ok(message) => Some(Event::Message(message)),
+            Err(error) => self.fail(error, inbound, now),
+        }
+    }
+
+    /// The message at the front of `inbound`, if the steps would take all of it and nothing else.
+    #[inline]
+    fn whole_message(&self, inbound: &[u8]) -> Option<Whole> {
+        let whole = self.raw.whole_message(inbound)?;
+        let is_next = self.ending.is_none() && self.assembly.is_none() && self.codecs.is_empty();
+        let (len, config) = (whole.payload.len(), &self.raw.config);
+        let is_allowed = len as u64 <= config.max_message_len
+            && len as u64 <= config.max_frame_len
+            && len <= config.piece_len
+            && config.max_fragments > 0;
+        (is_next && is_allowed).then_some(whole)
+    }
+
+    #[inline(never)]
+    fn next_event_by_steps(&mut self, inbound: &mut BytesMut, now: Instant) -> Option<Event> {
         if let Some(ending) = &mut self.ending
             && ending.is_deaf()
         {
@@ -140,7 +167,10 @@ impl Connection {
             let plain = head.rsv == Rsv::NONE;
             if plain && head.fin && head.len <= self.raw.config.piece_len as u64 {
                 if available as u64 == head.len {
-                    return self.take_whole(head.opcode, available, inbound, now);
+                    let is_text = head.opcode == Opcode::Text;
+                    let whole = Whole { is_text, payload: 0..available };
+                    let message = self.take_whole(whole, inbound, now)?;
+                    return Ok(Step::Event(Event::Message(message)));
                 }
                 if head.opcode == Opcode::Binary {
                     // It stays in the read buffer until it is whole: one block, and no copy.
@@ -158,29 +188,29 @@ impl Connection {
         }
     }
 
-    /// Takes a message that is one frame and has arrived whole.
+    /// Takes a message that is one frame, has arrived whole and is unmasked.
     #[inline]
     fn take_whole(
         &mut self,
-        opcode: Opcode,
-        len: usize,
+        whole: Whole,
         inbound: &mut BytesMut,
         now: Instant,
-    ) -> Result<Step, ProtocolError> {
-        let message = if opcode == Opcode::Text {
+    ) -> Result<Message, ProtocolError> {
+        let Whole { is_text, payload } = whole;
+        let message = if is_text {
             // Text is copied out whatever its length: without `unsafe` it cannot be split off and
             // stay checked, and a second check costs more than the copy.
-            let text = simdutf8::basic::from_utf8(&inbound[..len])
+            let text = simdutf8::basic::from_utf8(&inbound[payload.clone()])
                 .map_err(|_| ProtocolError::TextInvalid)?;
             let text = ByteString::from(text);
-            inbound.advance(len);
+            inbound.advance(payload.end);
             Message::Text(text)
         } else {
-            Message::Binary(raw::take(inbound, len))
+            Message::Binary(raw::take(inbound, payload))
         };
         self.raw.incoming = None;
         self.timers.message_ended(now);
-        Ok(Step::Event(Event::Message(message)))
+        Ok(message)
     }
 
     /// Moves what has arrived into the message that is being put together.
@@ -397,3 +427,6 @@ fn parse_close(payload: &Bytes) -> Result<CloseReason, ProtocolError> {
     let text = str::from_utf8(text).map_err(|_| ProtocolError::CloseReasonInvalid)?;
     Ok(CloseReason::new(code, ByteString::from(text)))
 }
+
+#[cfg(test)]
+mod tests;
