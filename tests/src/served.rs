@@ -9,12 +9,32 @@ use std::task::{Context, Poll, Waker};
 use bytes::BytesMut;
 use sockless::{Config, Instant, Seed};
 use sockless_driver::{BoxFuture, Clock, Host, Io, Runtime, Session, Spawn, Timer};
-use sockless_routing::{Router, websocket};
+use sockless_routing::{Origins, Router, websocket};
 
 /// A request that asks for no extension.
 pub const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nHost: server\r\nConnection: Upgrade\r\n\
     Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
     Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+
+/// What a browser sends: 17 headers, among them an offer of permessage-deflate.
+pub const BROWSER_REQUEST: &[u8] = b"GET /?name=ada HTTP/1.1\r\n\
+    Host: chat.example.com\r\n\
+    User-Agent: Mozilla/5.0 (X11; Linux x86_64; rv:144.0) Gecko/20100101 Firefox/144.0\r\n\
+    Accept: */*\r\n\
+    Accept-Language: en-GB,en;q=0.5\r\n\
+    Accept-Encoding: gzip, deflate, br, zstd\r\n\
+    Sec-WebSocket-Version: 13\r\n\
+    Origin: http://chat.example.com\r\n\
+    Sec-WebSocket-Extensions: permessage-deflate\r\n\
+    Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
+    Connection: keep-alive, Upgrade\r\n\
+    Cookie: session=8f14e45fceea167a5a36dedd4bea2543; theme=dark\r\n\
+    Sec-Fetch-Dest: websocket\r\n\
+    Sec-Fetch-Mode: websocket\r\n\
+    Sec-Fetch-Site: same-origin\r\n\
+    Pragma: no-cache\r\n\
+    Cache-Control: no-cache\r\n\
+    Upgrade: websocket\r\n\r\n";
 
 /// A served session, polled by hand.
 pub struct Served {
@@ -28,7 +48,10 @@ where
     F: Fn(Session) -> Fut + Send + Sync + 'static,
     Fut: Future<Output: sockless_driver::Outcome> + Send + 'static,
 {
-    let router = Router::new().websockets(config).route("/", websocket(handler));
+    let router = Router::new()
+        .websockets(config)
+        .origins(Origins::same_origin())
+        .route("/", websocket(handler));
     Host::new(router, Arc::new(Frozen(|_| unreachable!("a host spawns nothing"))))
 }
 
@@ -59,7 +82,7 @@ impl Served {
         let mut served = Self { peer, serving: Box::pin(serving) };
         served.peer.lock().say(request, 1);
         served.poll();
-        assert!(served.peer.lock().written > 100, "the 101");
+        assert!(served.peer.lock().upgraded, "the 101");
         served
     }
 
@@ -116,13 +139,15 @@ pub struct State {
     pub left: usize,
     /// How many bytes the server has written.
     pub written: u64,
+    /// Whether what it got first was a 101.
+    pub upgraded: bool,
     /// Whether the peer reads.
     pub reads: bool,
 }
 
 impl Default for State {
     fn default() -> Self {
-        Self { wire: Vec::new(), at: 0, left: 0, written: 0, reads: true }
+        Self { wire: Vec::new(), at: 0, left: 0, written: 0, upgraded: false, reads: true }
     }
 }
 
@@ -177,6 +202,7 @@ impl Io for Peer {
         if !state.reads {
             return Poll::Pending;
         }
+        state.upgraded |= state.written == 0 && slices[0].starts_with(b"HTTP/1.1 101 ");
         let len = slices.iter().map(|slice| slice.len()).sum();
         state.written += len as u64;
         Poll::Ready(Ok(len))

@@ -8,7 +8,7 @@ use std::alloc::System;
 use peakmem_alloc::{PeakMemAlloc, PeakMemAllocTrait};
 use sockless::Config;
 use sockless_driver::Session;
-use sockless_tests::served::{REQUEST, Served, State, host};
+use sockless_tests::served::{BROWSER_REQUEST, REQUEST, Served, State, host};
 use sockless_tests::wire::{BINARY, TEXT, Writer};
 use stats_alloc::{Region, StatsAlloc};
 
@@ -52,18 +52,33 @@ fn an_echoed_message_costs_one_allocation_at_most() {
 }
 
 fn an_idle_session_is_small() {
-    let mut server = Served::new(Config::default(), echo);
-    let wire = Writer { masks: true }.binary([7; 30_000]);
-    server.exchange(&wire, 4, 10, 30_000);
-    // What the thread lends is not the session's, but the wire's own bytes are not either.
-    *server.peer() = State::default();
+    let long = Writer { masks: true }.binary([7; 64 << 10]);
     let host = host(Config::default(), echo);
-    drop(Served::opened_by(REQUEST, &host));
-    let one = held();
-    let others: Vec<_> = (0..100).map(|_| Served::opened_by(REQUEST, &host)).collect();
-    let each = (held() - one) / others.len();
-    println!("an idle session holds {each} B");
-    assert!(each < 4 << 10, "{each} bytes");
+    let open = |request, is_used| {
+        let mut server = Served::opened_by(request, &host);
+        if is_used {
+            server.exchange(&long, 1, 1, 64 << 10);
+        }
+        // The peer's own bytes are not the session's.
+        *server.peer() = State::default();
+        server
+    };
+    for (what, request, most) in [("terse", REQUEST, 1500), ("browser's", BROWSER_REQUEST, 2000)] {
+        for is_used in [false, true] {
+            // What the thread lends, and the host's own room for connections.
+            let warm: Vec<_> = (0..100).map(|_| open(request, true)).collect();
+            let before = held();
+            let others: Vec<_> = (0..1000).map(|_| open(request, is_used)).collect();
+            let each = (held() - before) / others.len();
+            println!(
+                "an idle session holds {each} B, opened by a {what} request of {} B; it was {}",
+                request.len(),
+                if is_used { "used" } else { "not used" },
+            );
+            assert!(each <= most, "{each} bytes");
+            drop(warm);
+        }
+    }
 }
 
 fn a_flood_that_nobody_receives_stays_under_the_ceiling() {
