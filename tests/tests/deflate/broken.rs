@@ -182,15 +182,19 @@ fn reserved_bits_have_their_place() {
 /// Of two faults the first counts, however the bytes are cut.
 #[test]
 fn what_came_before_a_fault_counts_first() {
-    // Invalid text, and then a block of no type.
-    let mut payload = Compressor::new().message(b"ok \xFF");
-    payload.extend_from_slice(&[0, 0, 0xFF, 0xFF, 0x07, 0x07]);
-    for role in BOTH {
-        for chunk in 1..=payload.len() + 20 {
-            let mut end = End::new(role, with(eager()));
-            let wire = end.peer.frame(TEXT | RSV1, &payload);
-            let events: Vec<_> = wire.chunks(chunk).flat_map(|bytes| end.receive(bytes)).collect();
-            end.assert_fails_with(1007, ProtocolError::TextInvalid, &events);
+    // Invalid text, and then a block of no type, or half of a stored one.
+    for fault in [&[0x07, 0x07][..], &[0, 9, 0, 0xF6, 0xFF, b'x']] {
+        let mut payload = Compressor::new().message(b"ok \xFF");
+        payload.extend_from_slice(&[0, 0, 0xFF, 0xFF]);
+        payload.extend_from_slice(fault);
+        for role in BOTH {
+            for chunk in 1..=payload.len() + 20 {
+                let mut end = End::new(role, with(eager()));
+                let wire = end.peer.frame(TEXT | RSV1, &payload);
+                let chunks = wire.chunks(chunk);
+                let events: Vec<_> = chunks.flat_map(|bytes| end.receive(bytes)).collect();
+                end.assert_fails_with(1007, ProtocolError::TextInvalid, &events);
+            }
         }
     }
 }
