@@ -1,5 +1,6 @@
 //! Keep-alive as a machine of its own: [`Pinger`].
 
+use alloc::boxed::Box;
 use core::time::Duration;
 
 use bytes::Bytes;
@@ -28,7 +29,13 @@ use crate::time::Instant;
 /// assert_eq!(pinger.handle_timeout(deadline), Some(PingAction::GiveUp));
 /// ```
 #[derive(Clone, Debug)]
-pub struct Pinger {
+pub struct Pinger(
+    /// Made when pings are first switched on: by default a connection does without.
+    Option<Box<Pings>>,
+);
+
+#[derive(Clone, Debug)]
+struct Pings {
     interval: Option<Duration>,
     timeout: Duration,
     /// When the last ping went out; before the first, when the pinger began.
@@ -51,38 +58,48 @@ pub enum PingAction {
 impl Pinger {
     /// A pinger with the interval and timeout of `config`, whose first ping is one interval away.
     pub fn new(config: &Config, now: Instant) -> Self {
-        Self {
-            interval: config.ping_interval,
-            timeout: config.ping_timeout,
-            last: now,
-            deadline: None,
-            count: 0,
-            round_trip: None,
-        }
+        let pings = |interval| {
+            Box::new(Pings {
+                interval: Some(interval),
+                timeout: config.ping_timeout,
+                last: now,
+                deadline: None,
+                count: 0,
+                round_trip: None,
+            })
+        };
+        Self(config.ping_interval.map(pings))
     }
 
     /// Takes up a changed interval and timeout; a ping that waits for its answer is forgotten, and
     /// the next one is one interval away.
     pub fn configure(&mut self, config: &Config, now: Instant) {
-        if (self.interval, self.timeout) != (config.ping_interval, config.ping_timeout) {
-            self.interval = config.ping_interval;
-            self.timeout = config.ping_timeout;
-            self.last = now;
-            self.deadline = None;
+        let Some(pings) = &mut self.0 else {
+            *self = Self::new(config, now);
+            return;
+        };
+        if (pings.interval, pings.timeout) != (config.ping_interval, config.ping_timeout) {
+            pings.interval = config.ping_interval;
+            pings.timeout = config.ping_timeout;
+            pings.last = now;
+            pings.deadline = None;
         }
     }
 
     /// Bytes have come from the peer, whatever they say: it is alive.
     #[inline]
     pub fn handle_received(&mut self) {
-        self.deadline = None;
+        if let Some(pings) = &mut self.0 {
+            pings.deadline = None;
+        }
     }
 
     /// A pong has come; if it answers the last ping, it tells the round trip.
     pub fn handle_pong(&mut self, payload: &[u8], now: Instant) {
-        self.deadline = None;
-        if self.count > 0 && payload == self.count.to_be_bytes() {
-            self.round_trip = Some(now.saturating_since(self.last));
+        let Some(pings) = &mut self.0 else { return };
+        pings.deadline = None;
+        if pings.count > 0 && payload == pings.count.to_be_bytes() {
+            pings.round_trip = Some(now.saturating_since(pings.last));
         }
     }
 
@@ -91,33 +108,37 @@ impl Pinger {
         if self.poll_timeout().is_none_or(|due| now < due) {
             return None;
         }
-        if self.deadline.is_some() {
+        let pings = self.0.as_mut()?;
+        if pings.deadline.is_some() {
             return Some(PingAction::GiveUp);
         }
-        self.count += 1;
-        self.last = now;
-        self.deadline = Some(now + self.timeout);
-        Some(PingAction::Ping(Bytes::copy_from_slice(&self.count.to_be_bytes())))
+        pings.count += 1;
+        pings.last = now;
+        pings.deadline = Some(now + pings.timeout);
+        Some(PingAction::Ping(Bytes::copy_from_slice(&pings.count.to_be_bytes())))
     }
 
     /// Gives the peer its whole timeout again, because it could not answer: our ping had not left,
     /// or we did not read.
     pub fn excuse(&mut self, now: Instant) {
-        if self.deadline.is_some() {
-            self.deadline = Some(now + self.timeout);
+        if let Some(pings) = &mut self.0
+            && pings.deadline.is_some()
+        {
+            pings.deadline = Some(now + pings.timeout);
         }
     }
 
     /// When [`handle_timeout`](Self::handle_timeout) wants to be called; `None` while pings are off.
     #[inline]
     pub fn poll_timeout(&self) -> Option<Instant> {
-        let interval = self.interval?;
-        Some(self.deadline.unwrap_or(self.last + interval))
+        let pings = self.0.as_ref()?;
+        let interval = pings.interval?;
+        Some(pings.deadline.unwrap_or(pings.last + interval))
     }
 
     /// How long the last ping that was answered took to come back.
     pub fn round_trip(&self) -> Option<Duration> {
-        self.round_trip
+        self.0.as_ref()?.round_trip
     }
 }
 
@@ -187,5 +208,17 @@ mod tests {
         pinger.configure(&Config::default(), at(11));
         assert_eq!(pinger.poll_timeout(), None);
         assert_eq!(pinger.handle_timeout(at(100)), None);
+    }
+
+    #[test]
+    fn switched_on_later_its_first_ping_is_one_interval_away() {
+        let mut pinger = Pinger::new(&Config::default(), Instant::EPOCH);
+        pinger.handle_received();
+        pinger.handle_pong(b"unasked for", at(1));
+        pinger.excuse(at(2));
+        assert_eq!((pinger.poll_timeout(), pinger.round_trip()), (None, None));
+        pinger.configure(&Config::default().ping_interval(10 * SECOND), at(3));
+        assert_eq!(pinger.poll_timeout(), Some(at(13)));
+        assert!(matches!(pinger.handle_timeout(at(13)), Some(PingAction::Ping(_))));
     }
 }
