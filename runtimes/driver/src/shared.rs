@@ -60,8 +60,10 @@ pub(crate) struct State {
     pub(crate) parked: bool,
     receiver: Option<Waker>,
     pub(crate) waiters: Waiters,
-    /// How many handles there are, where the last one to go closes the session.
-    handles: Option<usize>,
+    /// The last handle to go closes the session.
+    close_when_unused: bool,
+    /// How many handles there are.
+    handles: usize,
 }
 
 impl Shared {
@@ -96,7 +98,8 @@ impl Shared {
             parked: false,
             receiver: None,
             waiters: Waiters::default(),
-            handles: close_when_unused.then_some(0),
+            close_when_unused,
+            handles: 0,
         };
         Arc::new(Self { state: Mutex::new(state), runtime, call })
     }
@@ -184,21 +187,14 @@ impl Shared {
     }
 
     pub(crate) fn add_handle(&self) {
-        if let Some(handles) = &mut self.lock().handles {
-            *handles += 1;
-        }
+        self.lock().handles += 1;
     }
 
     pub(crate) fn drop_handle(&self) {
         let unused = {
             let mut state = self.lock();
-            match &mut state.handles {
-                Some(handles) => {
-                    *handles -= 1;
-                    *handles == 0
-                }
-                None => false,
-            }
+            state.handles -= 1;
+            state.handles == 0 && state.close_when_unused
         };
         if unused {
             self.close(CloseCode::NORMAL.into());
