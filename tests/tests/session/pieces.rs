@@ -89,6 +89,37 @@ fn a_reader_gives_a_message_as_it_arrives_and_a_writer_sends_one_so() {
 }
 
 #[test]
+fn what_is_left_of_a_message_whose_reader_was_dropped_is_nobodys() {
+    on_both_sides(20, |sim, role| async move {
+        let link = any_link(&sim);
+        let tested = open_over(&sim, role, &link, Config::default(), async |mut session| {
+            session.reader().await?.chunk().await?;
+            let mut reader = session.reader().await?;
+            let mut second = Vec::new();
+            while let Some(chunk) = reader.chunk().await? {
+                second.extend_from_slice(chunk.as_bytes());
+            }
+            drop(reader);
+            session.reader().await?.chunk().await?;
+            let fourth = session.recv().await?;
+            Ok::<_, sockless::Closed>((second, fourth))
+        })
+        .await;
+        for begins in [BINARY_BEGINS, TEXT_BEGINS] {
+            tested.peer.send(tested.peer.write.frame(begins, [b'1'; 20_000])).await;
+            tested.peer.send(tested.peer.write.frame(0x00, [b'2'; 20_000])).await;
+            tested.peer.send(tested.peer.write.frame(0x80, [b'3'; 20_000])).await;
+            tested.peer.text("next").await;
+        }
+        tested.peer.expect_close(1000).await;
+        tested.peer.close(1000).await;
+        tested.peer.io.shutdown().await.unwrap();
+        let received = tested.output.await.expect("it returned");
+        assert_eq!(received, Ok((b"next".to_vec(), Message::from("next"))));
+    });
+}
+
+#[test]
 fn a_writer_dropped_in_the_middle_closes_with_1011() {
     on_both_sides(10, |sim, role| async move {
         let tested = open(&sim, role, Config::default(), async |mut session| {
