@@ -12,7 +12,7 @@ use mio::net::TcpStream;
 use sockless::handshake::{ServerHandshake, UpgradeRequest, encode_response};
 use sockless::{Config, Connection, Event, Instant, Transport};
 
-use crate::lent::Lent;
+use super::lent::Lent;
 
 /// What is done with each event.
 pub(crate) type React = fn(&mut Connection, Event);

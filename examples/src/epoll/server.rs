@@ -10,8 +10,8 @@ use mio::net::{TcpListener, TcpStream};
 use mio::{Events, Interest, Poll, Token};
 use sockless::{Config, Instant};
 
-use crate::lent::Lent;
-use crate::peer::{Peer, React, Wait};
+use super::lent::Lent;
+use super::peer::{Peer, React, Wait};
 
 /// The listener's token; the peers' are their places in the list.
 const LISTENER: Token = Token(usize::MAX);
