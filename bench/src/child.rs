@@ -7,7 +7,7 @@ use std::process::{Child, Command, Stdio};
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::Result;
-use crate::servers::Server;
+use crate::servers::{Job, Server};
 
 /// A server that listens. It is ended when this is dropped.
 pub struct Running {
@@ -20,15 +20,22 @@ pub struct Running {
 
 impl Running {
     /// Starts a server on a CPU of its own, if one is named.
-    pub fn start(server: Server, cpu: Option<usize>) -> Result<Self> {
-        Self::start_under(&[], server, cpu)
+    pub fn start(server: Server, job: Job, cpu: Option<usize>) -> Result<Self> {
+        Self::start_under(&[], server, job, cpu)
     }
 
     /// Starts a server under a tool that takes a command as its last arguments.
-    pub fn start_under(tool: &[String], server: Server, cpu: Option<usize>) -> Result<Self> {
+    pub fn start_under(
+        tool: &[String],
+        server: Server,
+        job: Job,
+        cpu: Option<usize>,
+    ) -> Result<Self> {
         let mut words = tool.to_vec();
         words.push(std::env::current_exe()?.to_string_lossy().into_owned());
         words.extend(["serve".to_owned(), server.name()]);
+        words.extend(job.deflate.then(|| "--deflate".to_owned()));
+        words.extend(job.fan_out.then(|| "--fan-out".to_owned()));
         words.extend(cpu.map(|cpu| format!("--cpu={cpu}")));
         let mut command = Command::new(&words[0]);
         command.args(&words[1..]).stdin(Stdio::null()).stdout(Stdio::piped());

@@ -1,23 +1,24 @@
 //! Codecs without I/O: what a frame costs to take in, to put out, and to echo.
 
+#[cfg(feature = "peers")]
+mod memory;
+#[cfg_attr(not(feature = "peers"), path = "codec/no_peers.rs")]
+mod peers;
+
+use std::env;
 use std::hint::black_box;
-use std::process::{self, Command};
+use std::process::Command;
 use std::sync::Arc;
 use std::time::Instant as Clock;
-use std::{env, fs};
 
 use bytes::{Buf, Bytes, BytesMut};
 use clap::{Args, ValueEnum};
 use sockless::{Config, Connection, Event, Instant, Message, Negotiated};
-use tokio_tungstenite::tungstenite;
 
 use crate::Result;
-use crate::load::masked_frame;
+use crate::callgrind::{self, Scratch, Totals};
+use crate::load::{masked_frame, text};
 use crate::servers::limits;
-
-mod memory;
-
-use memory::Memory;
 
 /// About so much arrives at once.
 const BURST_LEN: usize = 64 * 1024;
@@ -43,25 +44,39 @@ pub struct Options {
 }
 
 /// What is done with each frame.
-#[derive(Clone, Copy, Debug, ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Work {
     /// Take masked frames out of a buffer that was just filled.
     Parse,
+    /// The same with text of mixed scripts, which is validated.
+    ParseText,
     /// Put frames into a buffer.
     Encode,
-    /// Both.
+    /// Take binary frames, and put them.
     Echo,
 }
 
 /// Whose code does it.
-#[derive(Clone, Copy, Debug, ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum By {
     /// Only the copy that stands for the read, or for the write.
     Memcpy,
-    /// The least: unmasks in place. It cannot encode by itself.
+    /// The least: unmasks in place. It cannot encode by itself, nor validate.
     Limit,
     Sockless,
     Tungstenite,
+    Fastwebsockets,
+    TokioWebsockets,
+}
+
+impl By {
+    fn can(self, work: Work) -> bool {
+        match self {
+            Self::Memcpy | Self::Sockless => true,
+            Self::Limit => !matches!(work, Work::Encode | Work::ParseText),
+            _ => cfg!(feature = "peers"),
+        }
+    }
 }
 
 /// Frames that arrive at once.
@@ -72,9 +87,12 @@ struct Burst {
 }
 
 impl Burst {
-    fn new(size: usize) -> Self {
-        let payload: Vec<u8> = (0..size).map(|index| index as u8).collect();
-        let frame = masked_frame(0x82, &payload, [0xA7, 0x31, 0x5C, 0xE9]);
+    fn new(work: Work, size: usize) -> Self {
+        let (first, payload) = match work {
+            Work::ParseText => (0x81, text(size)),
+            _ => (0x82, (0..size).map(|index| index as u8).collect()),
+        };
+        let frame = masked_frame(first, &payload, [0xA7, 0x31, 0x5C, 0xE9]);
         let frames = (BURST_LEN / frame.len()).max(1);
         Self { wire: frame.repeat(frames), payload: payload.into(), frames }
     }
@@ -85,31 +103,28 @@ pub fn main(options: &Options) -> Result<()> {
     let works = if options.work.is_empty() { Work::value_variants() } else { &options.work };
     let bys = if options.by.is_empty() { By::value_variants() } else { &options.by };
     if let Some(bursts) = options.bursts {
-        perform(works[0], bys[0], &Burst::new(options.size[0]), bursts)?;
-        return Ok(());
+        let burst = Burst::new(works[0], options.size[0]);
+        return perform(works[0], bys[0], &burst, bursts);
     }
-    let unit = if options.instructions { "instructions" } else { "ns" };
+    let unit = if options.instructions { "instructions" } else { "ns (GB/s of payload)" };
     println!(
-        "{unit} a frame; to parse includes one copy of its bytes into the buffer, as a read does\n"
+        "{unit} for each frame; to parse includes one copy of its bytes into the buffer, as a read does\n"
     );
-    print!("{:<24}", "");
+    print!("| |");
     for size in &options.size {
-        print!(" {size:>10} B");
+        print!(" {size} B |");
     }
-    println!();
+    println!("\n|---|{}", "---:|".repeat(options.size.len()));
     for &work in works {
-        for &by in bys {
-            if matches!((work, by), (Work::Encode, By::Limit)) {
-                continue;
-            }
-            print!("{:<24}", format!("{} {}", name(work), name(by)));
+        for &by in bys.iter().filter(|by| by.can(work)) {
+            print!("| {} {} |", name(work), name(by));
             for &size in &options.size {
-                let figure = if options.instructions {
-                    instructions(work, by, size)?
+                if options.instructions {
+                    print!(" {:.0} |", in_user_space(work, by, size)?[0]);
                 } else {
-                    nanoseconds(work, by, size)?
-                };
-                print!(" {figure:>12.1}");
+                    let nanos = nanoseconds(work, by, size)?;
+                    print!(" {nanos:.1} ({:.2}) |", size as f64 / nanos);
+                }
             }
             println!();
         }
@@ -123,7 +138,7 @@ fn name(value: impl ValueEnum) -> String {
 
 /// The least of several runs.
 fn nanoseconds(work: Work, by: By, size: usize) -> Result<f64> {
-    let burst = Burst::new(size);
+    let burst = Burst::new(work, size);
     let bursts = 200;
     perform(work, by, &burst, bursts)?;
     let mut least = f64::INFINITY;
@@ -135,29 +150,33 @@ fn nanoseconds(work: Work, by: By, size: usize) -> Result<f64> {
     Ok(least / (bursts * burst.frames) as f64)
 }
 
-/// The difference between two runs of this program, so that its start falls out.
-pub fn instructions(work: Work, by: By, size: usize) -> Result<f64> {
+/// Instructions and allocations for each frame: the difference between two runs of this program, so that its start
+/// falls out.
+pub fn in_user_space(work: Work, by: By, size: usize) -> Result<[f64; 2]> {
     let (few, many) = (20, 60);
-    let more = callgrind(work, by, size, many)? - callgrind(work, by, size, few)?;
-    Ok(more / ((many - few) * Burst::new(size).frames) as f64)
+    let [fewer, more] = [watched(work, by, size, few)?, watched(work, by, size, many)?];
+    let allocations = |totals: &Totals| totals.allocations.values().sum::<u64>() as f64;
+    let counts = [
+        more.instructions as f64 - fewer.instructions as f64,
+        allocations(&more) - allocations(&fewer),
+    ];
+    Ok(counts.map(|count| count / ((many - few) * Burst::new(work, size).frames) as f64))
 }
 
-fn callgrind(work: Work, by: By, size: usize, bursts: usize) -> Result<f64> {
-    let file = env::temp_dir().join(format!("bench-codec-{}", process::id()));
-    let output = Command::new("valgrind")
-        .arg("--tool=callgrind")
-        .arg(format!("--callgrind-out-file={}", file.display()))
+fn watched(work: Work, by: By, size: usize, bursts: usize) -> Result<Totals> {
+    let report = Scratch::new("codec");
+    let tool = callgrind::tool(&report);
+    let output = Command::new(&tool[0])
+        .args(&tool[1..])
         .arg(env::current_exe()?)
         .args(["codec", "--work", &name(work), "--by", &name(by)])
         .args(["--size", &size.to_string(), "--bursts", &bursts.to_string()])
-        .output()?;
+        .output()
+        .map_err(|error| format!("{}: {error}", tool[0]))?;
     if !output.status.success() {
         return Err(String::from_utf8_lossy(&output.stderr).into_owned().into());
     }
-    let written = fs::read_to_string(&file)?;
-    fs::remove_file(&file)?;
-    let totals = written.lines().find_map(|line| line.strip_prefix("totals: "));
-    Ok(totals.ok_or("callgrind wrote no totals")?.trim().parse()?)
+    callgrind::totals(&report)
 }
 
 fn perform(work: Work, by: By, burst: &Burst, bursts: usize) -> Result<()> {
@@ -165,7 +184,7 @@ fn perform(work: Work, by: By, burst: &Burst, bursts: usize) -> Result<()> {
         By::Memcpy => memcpy(work, burst, bursts),
         By::Limit => limit(burst, bursts),
         By::Sockless => sockless(work, burst, bursts)?,
-        By::Tungstenite => tungstenite(work, burst, bursts)?,
+        peer => peers::perform(peer, work, burst, bursts)?,
     }
     Ok(())
 }
@@ -232,35 +251,4 @@ fn drain(connection: &mut Connection) {
         let len = black_box(outbound.chunk()).len();
         outbound.advance(len);
     }
-}
-
-fn tungstenite(work: Work, burst: &Burst, bursts: usize) -> Result<()> {
-    use tungstenite::protocol::{Role, WebSocket};
-    use tungstenite::{Error, Message};
-
-    let mut socket = WebSocket::from_raw_socket(Memory::default(), Role::Server, None);
-    let message = Message::Binary(burst.payload.clone());
-    for _ in 0..bursts {
-        if matches!(work, Work::Encode) {
-            for _ in 0..burst.frames {
-                socket.write(black_box(&message).clone())?;
-            }
-            socket.flush()?;
-            continue;
-        }
-        socket.get_mut().fill(black_box(&burst.wire));
-        let mut frames = 0;
-        loop {
-            match socket.read() {
-                Ok(message) if matches!(work, Work::Echo) => socket.write(message)?,
-                Ok(message) => drop(black_box(message)),
-                Err(Error::Io(error)) if error.kind() == std::io::ErrorKind::WouldBlock => break,
-                Err(error) => return Err(error.into()),
-            }
-            frames += 1;
-        }
-        assert_eq!(frames, burst.frames);
-        socket.flush()?;
-    }
-    Ok(())
 }

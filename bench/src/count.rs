@@ -1,12 +1,10 @@
-//! Counts that no busy machine disturbs: system calls by strace, instructions by callgrind.
+//! Counts that no busy machine disturbs: system calls by strace, instructions and allocations by callgrind.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
-use std::process::{self, Command};
-use std::{env, fs};
 
 use clap::{Args, ValueEnum};
 
+use crate::callgrind::{self, Counts, Scratch, Totals};
 use crate::child::Running;
 use crate::load::{Driver, Shape, Target, Until};
 use crate::servers::Server;
@@ -22,7 +20,7 @@ pub struct Options {
     servers: Vec<Server>,
     #[command(flatten)]
     shape: Shape,
-    /// Messages to count; each server is run twice, and this is the difference.
+    /// Messages to count, with --fan-out deliveries; each server is run twice, and this is the difference.
     #[arg(long, default_value_t = 20_000)]
     messages: u64,
     /// So many lines of what takes most.
@@ -35,24 +33,25 @@ pub struct Options {
 pub enum What {
     /// User-space instructions of the whole process, by function: needs valgrind.
     Instructions,
+    /// How often the whole process asks for memory, by the function that it asks: needs valgrind.
+    Allocations,
     /// System calls: needs strace.
     Syscalls,
 }
-
-/// Figures by name: of a function or of a system call.
-type Counts = BTreeMap<String, u64>;
 
 /// Counts for each server.
 pub fn main(options: &Options) -> Result<()> {
     cpu::raise_open_files()?;
     println!("{}, {} messages", options.shape, options.messages);
-    let servers = if options.servers.is_empty() { Server::ALL } else { &options.servers };
-    for &server in servers {
-        let per_message = per_message(options.what, server, options.shape, options.messages)?;
-        let total: f64 = per_message.values().sum();
+    for server in Server::chosen(&options.servers, options.shape.job) {
+        let counts = counts(options.what, server, options.shape, options.messages)?;
+        let per_message =
+            counts.iter().map(|(name, count)| (name, count / options.messages as f64));
+        let mut most: Vec<_> = per_message.collect();
+        let total: f64 = most.iter().map(|(_, count)| count).sum();
         println!("\n{:<24} {total:>10.3} a message", server.name());
-        let mut most: Vec<_> = per_message.iter().filter(|(_, count)| **count > 0.0005).collect();
-        most.sort_by(|a, b| b.1.total_cmp(a.1));
+        most.retain(|(_, count)| *count > 0.0005);
+        most.sort_by(|a, b| b.1.total_cmp(&a.1));
         for (name, count) in most.into_iter().take(options.top) {
             println!("  {count:>10.3} {:>5.1} %  {name}", 100.0 * count / total);
         }
@@ -60,82 +59,69 @@ pub fn main(options: &Options) -> Result<()> {
     Ok(())
 }
 
-/// The difference between a run with messages and one with fewer: what starting, opening and ending cost
-/// falls out.
-pub fn per_message(
+/// Instructions and allocations for each message.
+pub fn in_user_space(server: Server, shape: Shape, messages: u64) -> Result<[f64; 2]> {
+    let report = Scratch::new(&server.name());
+    let of = |messages| -> Result<Totals> {
+        run(&callgrind::tool(&report), server, shape, messages)?;
+        callgrind::totals(&report)
+    };
+    let [fewer, more] = twice(messages, of)?;
+    let allocations = difference(&fewer.allocations, &more.allocations);
+    let instructions = more.instructions as f64 - fewer.instructions as f64;
+    Ok([instructions, allocations.values().sum()].map(|count| count / messages as f64))
+}
+
+/// System calls for each message.
+pub fn system_calls(server: Server, shape: Shape, messages: u64) -> Result<f64> {
+    let counts = counts(What::Syscalls, server, shape, messages)?;
+    Ok(counts.values().sum::<f64>() / messages as f64)
+}
+
+/// What so many messages cost.
+fn counts(
     what: What,
     server: Server,
     shape: Shape,
     messages: u64,
 ) -> Result<BTreeMap<String, f64>> {
-    let warm_up = messages / 4;
-    let fewer = run(what, server, shape, warm_up)?;
-    let more = run(what, server, shape, warm_up + messages)?;
-    let share = |name: &String, count: u64| {
-        (count as f64 - fewer.get(name).copied().unwrap_or(0) as f64) / messages as f64
-    };
-    Ok(more.iter().map(|(name, count)| (name.clone(), share(name, *count))).collect())
-}
-
-fn run(what: What, server: Server, shape: Shape, messages: u64) -> Result<Counts> {
-    let file = Scratch::new(&server.name());
-    let tool = match what {
-        What::Instructions => vec![
-            "valgrind".into(),
-            "--tool=callgrind".into(),
-            format!("--callgrind-out-file={}", file.0.display()),
-        ],
-        What::Syscalls => {
-            vec![
-                "strace".into(),
-                "-f".into(),
-                "-c".into(),
-                "-o".into(),
-                file.0.display().to_string(),
-            ]
+    let report = Scratch::new(&server.name());
+    let of = |messages| -> Result<Counts> {
+        if what == What::Syscalls {
+            let tool = ["strace", "-f", "-c", "-o"].map(str::to_owned);
+            let file = report.path().display().to_string();
+            run(&[tool.as_slice(), &[file]].concat(), server, shape, messages)?;
+            return syscalls(&report.read()?);
+        }
+        run(&callgrind::tool(&report), server, shape, messages)?;
+        match what {
+            What::Allocations => Ok(callgrind::totals(&report)?.allocations),
+            _ => callgrind::functions(&report),
         }
     };
-    let running = Running::start_under(&tool, server, None)?;
+    let [fewer, more] = twice(messages, of)?;
+    Ok(difference(&fewer, &more))
+}
+
+/// A run with so many messages more than the other: what starting, opening and ending cost falls out.
+fn twice<T>(messages: u64, of: impl Fn(u64) -> Result<T>) -> Result<[T; 2]> {
+    let warm_up = messages / 4;
+    Ok([of(warm_up)?, of(warm_up + messages)?])
+}
+
+fn difference(fewer: &Counts, more: &Counts) -> BTreeMap<String, f64> {
+    let over = |(name, count): (&String, &u64)| {
+        let before = fewer.get(name).copied().unwrap_or(0);
+        (name.clone(), *count as f64 - before as f64)
+    };
+    more.iter().map(over).collect()
+}
+
+fn run(tool: &[String], server: Server, shape: Shape, messages: u64) -> Result<()> {
+    let running = Running::start_under(tool, server, shape.job, None)?;
     let mut driver = Driver::open(&Target::from(running.addr), shape)?;
     driver.run(Until::Messages(messages))?;
-    running.stop()?;
-    match what {
-        What::Instructions => instructions(&file.0),
-        What::Syscalls => syscalls(&fs::read_to_string(&file.0)?),
-    }
-}
-
-/// Each function's own instructions by the source file that they come from, which tells what was inlined.
-fn instructions(file: &Path) -> Result<Counts> {
-    let options = ["--auto=no", "--threshold=100"];
-    let output = Command::new("callgrind_annotate").args(options).arg(file).output()?;
-    let mut counts = Counts::new();
-    for line in String::from_utf8_lossy(&output.stdout).lines() {
-        // 12,345 ( 1.23%)  /path/to/file.rs:function [object]
-        let Some((count, rest)) = line.trim_start().split_once(" (") else { continue };
-        let Ok(count) = count.replace(',', "").parse::<u64>() else { continue };
-        let Some((_, place)) = rest.split_once("%)") else { continue };
-        let place = place.trim();
-        let Some((file, function)) = place.split_once(':') else { continue };
-        let function = function.rsplit_once(" [").map_or(function, |(function, _)| function);
-        *counts.entry(format!("{} in {}", last_parts(file), unrecursed(function))).or_default() +=
-            count;
-    }
-    if counts.is_empty() {
-        return Err("callgrind_annotate gave nothing".into());
-    }
-    Ok(counts)
-}
-
-/// The end of a path: enough to know the file by.
-fn last_parts(path: &str) -> String {
-    let parts: Vec<&str> = path.split('/').collect();
-    parts[parts.len().saturating_sub(3)..].join("/")
-}
-
-/// A function's name without the level of its recursion.
-fn unrecursed(function: &str) -> &str {
-    function.trim_end_matches(|last: char| last.is_ascii_digit()).trim_end_matches('\'')
+    running.stop()
 }
 
 /// The table of `strace -c`: share, seconds, time of a call, calls, errors if any, name.
@@ -151,20 +137,4 @@ fn syscalls(table: &str) -> Result<Counts> {
         }
     }
     if counts.is_empty() { Err("strace counted nothing".into()) } else { Ok(counts) }
-}
-
-/// A file for a tool's report, removed when it has been read.
-struct Scratch(PathBuf);
-
-impl Scratch {
-    fn new(name: &str) -> Self {
-        Self(env::temp_dir().join(format!("bench-{}-{name}", process::id())))
-    }
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        // It may never have been written.
-        let _ = fs::remove_file(&self.0);
-    }
 }

@@ -7,7 +7,7 @@ use clap::Args;
 
 use crate::child::Running;
 use crate::load::{Driver, Shape, Target, Until};
-use crate::servers::Server;
+use crate::servers::{Job, Server};
 use crate::{Result, cpu};
 
 /// Open files that are not connections.
@@ -25,6 +25,9 @@ pub struct Options {
     /// Bytes of the one message that each connection echoes before it falls silent.
     #[arg(long, value_delimiter = ',', default_values_t = [1024, 65_536])]
     size: Vec<usize>,
+    /// The messages are JSON, and compressed: permessage-deflate without context takeover.
+    #[arg(long)]
+    deflate: bool,
     /// How long to leave it alone before its memory is read, in seconds.
     #[arg(long, default_value_t = 1.0)]
     settle: f64,
@@ -35,18 +38,20 @@ pub fn main(options: &Options) -> Result<()> {
     let files = cpu::raise_open_files()?;
     let most = usize::try_from(files.saturating_sub(OTHER_FILES))?;
     let connections = options.connections.min(most);
+    let job = Job { deflate: options.deflate, fan_out: false };
+    let servers = Server::chosen(&options.servers, job);
     println!("{connections} connections ({files} open files are allowed)");
-    println!("bytes of RSS for each, after one message of\n");
+    let deflate = if options.deflate { " compressed" } else { "" };
+    println!("bytes of RSS for each, after one{deflate} message of\n");
     print!("{:<24}", "");
     for size in &options.size {
         print!(" {size:>10} B");
     }
     println!();
-    let servers = if options.servers.is_empty() { Server::ALL } else { &options.servers };
-    for &server in servers {
+    for server in servers {
         print!("{:<24}", server.name());
         for &size in &options.size {
-            print!(" {:>12}", measure(options, server, connections, size)?);
+            print!(" {:>12}", measure(options, server, job, connections, size)?);
         }
         println!();
     }
@@ -55,10 +60,16 @@ pub fn main(options: &Options) -> Result<()> {
 
 /// What the connections add to a server that has served some already: its code is paged in, its buffers
 /// of the thread are there.
-fn measure(options: &Options, server: Server, connections: usize, size: usize) -> Result<u64> {
-    let running = Running::start(server, None)?;
+fn measure(
+    options: &Options,
+    server: Server,
+    job: Job,
+    connections: usize,
+    size: usize,
+) -> Result<u64> {
+    let running = Running::start(server, job, None)?;
     let target = Target::from(running.addr);
-    let shape = Shape { connections, depth: 1, size, text: false, fragments: 1 };
+    let shape = Shape { connections, depth: 1, size, text: false, fragments: 1, job };
     let first = Driver::open(&target, Shape { connections: 10, ..shape })?;
     let settle = Duration::try_from_secs_f64(options.settle)?;
     thread::sleep(settle);

@@ -2,6 +2,7 @@
 //!
 //! `bench/README.md` says how to run it and how to read what it prints.
 
+mod callgrind;
 mod check;
 mod child;
 mod codec;
@@ -40,9 +41,9 @@ enum Command {
     Idle(idle::Options),
     /// Parses, unmasks and encodes without I/O: nanoseconds, or instructions under callgrind.
     Codec(codec::Options),
-    /// Counts system calls (strace) and user-space instructions (callgrind) for each message.
+    /// Counts system calls (strace), user-space instructions and allocations (callgrind) for each message.
     Count(count::Options),
-    /// Counts system calls and instructions of ours, and compares them with those of a file.
+    /// Counts instructions, allocations and system calls of ours, and compares them with those of a file.
     Check(check::Options),
 }
 

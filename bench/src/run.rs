@@ -8,12 +8,14 @@ use clap::Args;
 
 use crate::child::Running;
 use crate::load::{Driver, Shape, Target, Until};
-use crate::servers::Server;
-use crate::table::{self, Figures};
+use crate::servers::{Job, Server};
+use crate::table::{self, Figures, Row};
 use crate::{Result, cpu, plot};
 
 /// How long a server runs before it is measured, as a share of the time measured.
 const BEFORE: f64 = 0.25;
+/// How many messages of a fan-out are on their way.
+const AHEAD: usize = 8;
 
 /// `run`
 #[derive(Args)]
@@ -27,8 +29,8 @@ pub struct Options {
     /// How long each server is measured under each load in each round, in seconds.
     #[arg(long, default_value_t = 0.5)]
     seconds: f64,
-    /// Bytes of a message.
-    #[arg(long, value_delimiter = ',', default_values_t = [16, 125, 1024, 16_384, 65_536, 1_048_576])]
+    /// Bytes of a message. [default: 16,125,1024,16384,65536,1048576; with --fan-out 1024]
+    #[arg(long, value_delimiter = ',')]
     size: Vec<usize>,
     /// Connections and messages in flight on each.
     #[arg(long, value_delimiter = ',', value_parser = load, default_values = ["1x1", "100x1", "100x16"])]
@@ -39,6 +41,15 @@ pub struct Options {
     /// Frames of a message.
     #[arg(long, default_value_t = 1)]
     fragments: usize,
+    /// The messages are JSON, and compressed: permessage-deflate without context takeover.
+    #[arg(long)]
+    deflate: bool,
+    /// Instead of echoes: one of so many connections sends, at most 8 messages ahead, and all receive.
+    #[arg(long, value_delimiter = ',', conflicts_with = "load")]
+    fan_out: Vec<usize>,
+    /// Afterwards the same at so many messages a second, whatever comes back; `half` is half of what the best peer did.
+    #[arg(long, value_parser = rate)]
+    rate: Option<Rate>,
     /// The CPU of the servers.
     #[arg(long, default_value_t = 0)]
     server_cpu: usize,
@@ -50,6 +61,15 @@ pub struct Options {
     svg: Option<PathBuf>,
 }
 
+/// How often a message is sent that waits for no reply.
+#[derive(Clone, Copy, Debug)]
+enum Rate {
+    /// As a share of the best peer's.
+    Half,
+    /// In messages a second.
+    Fixed(f64),
+}
+
 fn load(text: &str) -> Result<(usize, usize), String> {
     let parsed = text
         .split_once('x')
@@ -57,68 +77,95 @@ fn load(text: &str) -> Result<(usize, usize), String> {
     parsed.ok_or_else(|| format!("{text:?} is not CONNECTIONSxDEPTH, such as 100x16"))
 }
 
+fn rate(text: &str) -> Result<Rate, String> {
+    match (text, text.parse::<f64>()) {
+        ("half", _) => Ok(Rate::Half),
+        (_, Ok(rate)) if rate > 0.0 => Ok(Rate::Fixed(rate)),
+        _ => Err(format!("{text:?} is neither `half` nor messages a second")),
+    }
+}
+
 /// Runs all rounds, then prints.
 pub fn main(options: &Options) -> Result<()> {
     cpu::raise_open_files()?;
     cpu::pin(options.load_cpu)?;
-    let servers = if options.servers.is_empty() { Server::ALL } else { &options.servers };
-    let shapes = shapes(options);
-    let mut found: Vec<Vec<Vec<Figures>>> = vec![Vec::new(); shapes.len()];
+    let job = Job { deflate: options.deflate, fan_out: !options.fan_out.is_empty() };
+    let servers = Server::chosen(&options.servers, job);
+    let closed: Vec<_> = shapes(options, job).into_iter().map(|shape| (shape, None)).collect();
+    let peaks = rounds(options, &servers, &closed)?;
+    println!(
+        "(connections,depth); the median of {} rounds of {} s",
+        options.rounds, options.seconds
+    );
+    let unit = if job.fan_out { "delivery" } else { "msg" };
+    let loads: Vec<_> = closed.iter().map(|(shape, _)| shape.to_string()).zip(peaks).collect();
+    for (title, rows) in &loads {
+        table::print(title, unit, rows);
+    }
+    if let Some(file) = &options.svg {
+        fs::write(file, plot::svg(&loads))?;
+    }
+    let Some(rate) = options.rate else { return Ok(()) };
+    let at_rate = |(shape, rows): (Shape, &[Row])| match rate {
+        Rate::Half => (shape, Some(table::best_rate(rows) / shape.deliveries() as f64 / 2.0)),
+        Rate::Fixed(rate) => (shape, Some(rate)),
+    };
+    let peaks = loads.iter().map(|(_, rows)| rows.as_slice());
+    let open: Vec<_> = closed.iter().map(|(shape, _)| *shape).zip(peaks).map(at_rate).collect();
+    for ((shape, rate), rows) in open.iter().zip(rounds(options, &servers, &open)?) {
+        let title = format!("{shape} at {:.0} messages/s", rate.unwrap_or_default());
+        table::print_latencies(&title, unit, &rows);
+    }
+    Ok(())
+}
+
+fn shapes(options: &Options, job: Job) -> Vec<Shape> {
+    let Options { text, fragments, .. } = *options;
+    let (sizes, loads) = if job.fan_out {
+        (vec![1024], options.fan_out.iter().map(|&connections| (connections, AHEAD)).collect())
+    } else {
+        (vec![16, 125, 1024, 16_384, 65_536, 1_048_576], options.load.clone())
+    };
+    let sizes = if options.size.is_empty() { &sizes } else { &options.size };
+    let shapes = sizes.iter().flat_map(|&size| {
+        let of_load =
+            move |&(connections, depth)| Shape { connections, depth, size, text, fragments, job };
+        loads.iter().map(of_load)
+    });
+    shapes.collect()
+}
+
+/// Every server under every load, at a rate where one is given: a table for each load.
+fn rounds(
+    options: &Options,
+    servers: &[Server],
+    loads: &[(Shape, Option<f64>)],
+) -> Result<Vec<Vec<Row>>> {
+    let mut found: Vec<Vec<Vec<Figures>>> = vec![Vec::new(); loads.len()];
     for round in 1..=options.rounds {
-        for (shape, rounds) in shapes.iter().zip(&mut found) {
+        for (&(shape, rate), rounds) in loads.iter().zip(&mut found) {
             eprintln!("round {round} of {}: {shape}", options.rounds);
             let figures = servers.iter().map(|server| {
-                let measured = measure(options, *server, *shape);
+                let measured = measure(options, *server, shape, rate);
                 measured.map_err(|error| format!("{}, {shape}: {error}", server.name()))
             });
             rounds.push(figures.collect::<Result<_, _>>()?);
         }
     }
-    let loads: Vec<_> = shapes
-        .iter()
-        .zip(&found)
-        .map(|(shape, rounds)| (shape.to_string(), table::rows(rounds)))
-        .collect();
-    println!(
-        "(connections,depth); the median of {} rounds of {} s",
-        options.rounds, options.seconds
-    );
-    for (title, rows) in &loads {
-        table::print(title, rows);
-    }
-    if let Some(file) = &options.svg {
-        fs::write(file, plot::svg(&loads))?;
-    }
-    Ok(())
-}
-
-fn shapes(options: &Options) -> Vec<Shape> {
-    let Options { text, fragments, .. } = *options;
-    let of_size = |&size| {
-        options.load.iter().map(move |&(connections, depth)| Shape {
-            connections,
-            depth,
-            size,
-            text,
-            fragments,
-        })
-    };
-    options.size.iter().flat_map(of_size).collect()
+    Ok(found.iter().map(|rounds| table::rows(rounds)).collect())
 }
 
 /// A server that was just started, under one load.
-fn measure(options: &Options, server: Server, shape: Shape) -> Result<Figures> {
-    let running = Running::start(server, Some(options.server_cpu))?;
+fn measure(options: &Options, server: Server, shape: Shape, rate: Option<f64>) -> Result<Figures> {
+    let running = Running::start(server, shape.job, Some(options.server_cpu))?;
     let mut driver = Driver::open(&Target::from(running.addr), shape)?;
+    driver.set_rate(rate);
     driver.run(Until::Elapsed(Duration::try_from_secs_f64(options.seconds * BEFORE)?))?;
     let before = cpu::time(running.pid)?;
     let report = driver.run(Until::Elapsed(Duration::try_from_secs_f64(options.seconds)?))?;
     let spent = cpu::time(running.pid)? - before;
     let peak_memory = cpu::memory(running.pid, "VmHWM")? as f64;
     running.stop()?;
-    if report.messages == 0 {
-        return Err("no reply in the time measured: give it more --seconds".into());
-    }
     let quantile = |share| report.latencies.quantile(share);
     Ok(Figures {
         server,
@@ -127,6 +174,7 @@ fn measure(options: &Options, server: Server, shape: Shape) -> Result<Figures> {
         p50: quantile(0.5),
         p99: quantile(0.99),
         p999: quantile(0.999),
+        delay: report.delays.quantile(0.99),
         peak_memory,
     })
 }

@@ -8,13 +8,15 @@ use crate::servers::Server;
 #[derive(Clone, Debug)]
 pub struct Figures {
     pub server: Server,
-    /// Messages a second.
+    /// Replies a second; with fan-out, deliveries.
     pub rate: f64,
-    /// Time of the server's threads on a CPU for each message, in nanoseconds.
+    /// Time of the server's threads on a CPU for each reply, in nanoseconds.
     pub cpu: f64,
     pub p50: Duration,
     pub p99: Duration,
     pub p999: Duration,
+    /// The 99th percentile of the load generator's own delay in sending, at a fixed rate.
+    pub delay: Duration,
     /// The most that the server has held, in bytes.
     pub peak_memory: f64,
 }
@@ -33,12 +35,9 @@ pub struct Row {
 pub fn rows(rounds: &[Vec<Figures>]) -> Vec<Row> {
     let Some(first) = rounds.first() else { return Vec::new() };
     let mut rows: Vec<Row> = (0..first.len()).map(|index| row(rounds, index)).collect();
-    let best = rows
-        .iter()
-        .enumerate()
-        .filter(|(_, row)| row.figures.server.is_peer())
-        .min_by(|a, b| a.1.figures.cpu.total_cmp(&b.1.figures.cpu))
-        .map(|(index, _)| index);
+    let peers = rows.iter().enumerate().filter(|(_, row)| row.figures.server.is_peer());
+    let best =
+        peers.min_by(|a, b| a.1.figures.cpu.total_cmp(&b.1.figures.cpu)).map(|(index, _)| index);
     let limit = first.iter().position(|figures| figures.server == Server::Limit);
     for (index, row) in rows.iter_mut().enumerate() {
         row.to_limit = limit.map(|limit| ratio(rounds, index, limit));
@@ -58,6 +57,7 @@ fn row(rounds: &[Vec<Figures>], index: usize) -> Row {
         p50: Duration::from_secs_f64(of(|figures| figures.p50.as_secs_f64())),
         p99: Duration::from_secs_f64(of(|figures| figures.p99.as_secs_f64())),
         p999: Duration::from_secs_f64(of(|figures| figures.p999.as_secs_f64())),
+        delay: Duration::from_secs_f64(of(|figures| figures.delay.as_secs_f64())),
         peak_memory: of(|figures| figures.peak_memory),
     };
     Row { figures, to_limit: None, to_best_peer: None }
@@ -79,16 +79,23 @@ pub fn median(mut values: Vec<f64>) -> f64 {
     }
 }
 
-/// Prints one load's rows.
-pub fn print(title: &str, rows: &[Row]) {
+/// The most replies a second that a peer gave; that anybody gave, if no peer is among them.
+pub fn best_rate(rows: &[Row]) -> f64 {
+    let peers = rows.iter().filter(|row| row.figures.server.is_peer());
+    let of_peers = peers.map(|row| row.figures.rate).reduce(f64::max);
+    let of_all = rows.iter().map(|row| row.figures.rate).reduce(f64::max);
+    of_peers.or(of_all).unwrap_or(f64::NAN)
+}
+
+/// Prints one load's rows; what they count is a message or a delivery of one.
+pub fn print(title: &str, unit: &str, rows: &[Row]) {
     println!("\n### {title}\n");
     println!(
-        "| server | CPU ns/msg | x limit | x best peer | msg/s | p50 us | p99 us | p99.9 us | peak MiB |"
+        "| server | CPU ns/{unit} | x limit | x best peer | {unit}/s | p50 us | p99 us | p99.9 us | peak MiB |"
     );
     println!("|---|---:|---:|---:|---:|---:|---:|---:|---:|");
     for Row { figures, to_limit, to_best_peer } in rows {
         let ratio = |ratio: &Option<f64>| ratio.map_or("-".into(), |ratio| format!("{ratio:.2}"));
-        let micros = |duration: Duration| duration.as_secs_f64() * 1e6;
         println!(
             "| {} | {:.0} | {} | {} | {:.0} | {:.0} | {:.0} | {:.0} | {:.1} |",
             figures.server.name(),
@@ -104,13 +111,38 @@ pub fn print(title: &str, rows: &[Row]) {
     }
 }
 
+/// Prints one load's rows where the rate was given and the latencies are what is asked for.
+pub fn print_latencies(title: &str, unit: &str, rows: &[Row]) {
+    println!("\n### {title}\n");
+    println!(
+        "| server | p50 us | p99 us | p99.9 us | CPU ns/{unit} | {unit}/s | p99 us of the load's own delay |"
+    );
+    println!("|---|---:|---:|---:|---:|---:|---:|");
+    for Row { figures, .. } in rows {
+        println!(
+            "| {} | {:.0} | {:.0} | {:.0} | {:.0} | {:.0} | {:.0} |",
+            figures.server.name(),
+            micros(figures.p50),
+            micros(figures.p99),
+            micros(figures.p999),
+            figures.cpu,
+            figures.rate,
+            micros(figures.delay),
+        );
+    }
+}
+
+fn micros(duration: Duration) -> f64 {
+    duration.as_secs_f64() * 1e6
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn figures(server: Server, cpu: f64) -> Figures {
-        let [p50, p99, p999] = [Duration::ZERO; 3];
-        Figures { server, rate: 1.0, cpu, p50, p99, p999, peak_memory: 0.0 }
+        let [p50, p99, p999, delay] = [Duration::ZERO; 4];
+        Figures { server, rate: 1e9 / cpu, cpu, p50, p99, p999, delay, peak_memory: 0.0 }
     }
 
     #[test]
@@ -128,6 +160,7 @@ mod tests {
         let expected = [(1.0, 1.0 / 3.0), (1.5, 0.5), (6.0, 2.0), (3.0, 1.0)];
         assert!(ratios.eq(expected.map(|(limit, peer)| (Some(limit), Some(peer)))));
         assert_eq!(rows[0].figures.cpu, 250.0);
+        assert_eq!(best_rate(&rows), 1e9 / 750.0, "soketto's: neither ours nor the limit");
     }
 
     #[test]

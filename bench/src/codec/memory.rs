@@ -1,29 +1,46 @@
 //! A transport that is memory, for codecs that want one.
 
 use std::hint::black_box;
-use std::io::{self, Read, Write};
+use std::io::{self, IoSlice, Read, Write};
+use std::pin::Pin;
+use std::task::{Context, Poll};
 
-/// Gives what it was filled with, then would block; swallows what is written.
-#[derive(Default)]
+use bytes::Bytes;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+/// Gives the same bytes so many times, then would block; swallows what is written.
 pub struct Memory {
-    bytes: Vec<u8>,
+    bytes: Bytes,
     read: usize,
+    /// How often the bytes are still to come.
+    times: usize,
 }
 
 impl Memory {
-    /// Has `bytes` arrive.
-    pub fn fill(&mut self, bytes: &[u8]) {
-        self.bytes.clear();
-        self.bytes.extend_from_slice(bytes);
-        self.read = 0;
+    pub fn new(bytes: &[u8], times: usize) -> Self {
+        Self { bytes: Bytes::copy_from_slice(bytes), read: 0, times }
+    }
+
+    /// What the next read brings: nothing from two times at once, as the bytes of each arrive together.
+    fn next(&mut self, most: usize) -> Option<&[u8]> {
+        if self.times == 0 {
+            return None;
+        }
+        let start = self.read;
+        let end = self.bytes.len().min(start + most);
+        self.read = end;
+        if end == self.bytes.len() {
+            (self.read, self.times) = (0, self.times - 1);
+        }
+        Some(black_box(&self.bytes[start..end]))
     }
 }
 
 impl Read for Memory {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let len = (&self.bytes[self.read..]).read(buffer)?;
-        self.read += len;
-        if len == 0 { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(len) }
+        let bytes = self.next(buffer.len()).ok_or(io::ErrorKind::WouldBlock)?;
+        buffer[..bytes.len()].copy_from_slice(bytes);
+        Ok(bytes.len())
     }
 }
 
@@ -34,5 +51,49 @@ impl Write for Memory {
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
+    }
+}
+
+impl AsyncRead for Memory {
+    /// Nothing wakes who has been told to wait: all that is to come is there.
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        _cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let Some(bytes) = self.next(buffer.remaining()) else { return Poll::Pending };
+        buffer.put_slice(bytes);
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for Memory {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        _cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Poll::Ready(Ok(black_box(bytes).len()))
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        _cx: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Poll::Ready(Ok(slices.iter().map(|slice| black_box(slice).len()).sum()))
+    }
+
+    /// As a socket's.
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
     }
 }

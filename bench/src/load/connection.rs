@@ -5,10 +5,13 @@ use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
 use std::str::FromStr;
 use std::time::Duration;
 
+use flate2::{Decompress, FlushDecompress};
+
 use super::Shape;
-use super::frames::Messages;
+use super::frames::{Messages, masked_frame};
 use super::replies::Header;
 use crate::Result;
+use crate::servers::Job;
 
 /// How long a handshake and the first conversation may take.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -46,50 +49,80 @@ impl FromStr for Target {
 }
 
 impl Target {
-    /// A connection that is open.
-    pub fn connect(&self) -> Result<TcpStream> {
+    /// A connection that is open and served: on a server that fans out, it is heard and hears the others.
+    pub fn connect(&self, job: Job) -> Result<TcpStream> {
         let mut stream = TcpStream::connect(self.addr)?;
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(PATIENCE))?;
         stream.set_write_timeout(Some(PATIENCE))?;
         let Self { host, path, .. } = self;
+        let offer = if job.deflate { OFFER } else { "" };
         write!(
             stream,
             "GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
-             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n{offer}\r\n"
         )?;
-        let (mut head, mut buffer) = (Vec::new(), [0; 1024]);
-        while !head.ends_with(b"\r\n\r\n") {
-            match stream.read(&mut buffer)? {
-                0 => return Err("the server hung up during the handshake".into()),
-                len => head.extend(&buffer[..len]),
-            }
-        }
-        if !head.starts_with(b"HTTP/1.1 101 ") {
-            let head = String::from_utf8_lossy(&head);
+        let head = read_head(&mut stream)?;
+        if !head.starts_with("HTTP/1.1 101 ") {
             return Err(format!("refused: {}", head.lines().next().unwrap_or_default()).into());
+        }
+        if job.deflate && !head.contains("permessage-deflate") {
+            return Err("the server does not compress".into());
+        }
+        if job.fan_out {
+            await_service(&mut stream)?;
         }
         Ok(stream)
     }
 
-    /// Sends two messages on a connection of their own, and compares each byte that comes back.
-    pub fn probe(&self, shape: Shape) -> Result<()> {
+    /// Sends two messages on a connection of their own, and compares each byte that comes back. Says how long one
+    /// is on the wire when it comes back, which with compression is the server's affair.
+    pub fn probe(&self, shape: Shape) -> Result<u64> {
         let messages = Messages::new(Shape { depth: 2, ..shape });
-        let stream = self.connect()?;
+        let stream = self.connect(shape.job)?;
         let mut writing = stream.try_clone()?;
         std::thread::scope(|scope| {
             let all = messages.next(0, 2 * messages.len as u64);
             let writer = scope.spawn(move || writing.write_all(all));
-            let read = read_messages(stream, &messages.payload, shape.text, 2);
-            read.and(writer.join().map_err(|_| "the writer panicked")?.map_err(Into::into))
+            let read = read_messages(stream, &messages.payload, shape.text);
+            writer.join().map_err(|_| "the writer panicked")??;
+            let [first, second] = read?;
+            if first == second { Ok(first) } else { Err("equal messages, unequal echoes".into()) }
         })
     }
 }
 
-fn read_messages(mut stream: TcpStream, expected: &[u8], text: bool, count: usize) -> Result<()> {
+/// Nobody is to remember what was sent before.
+const OFFER: &str = "Sec-WebSocket-Extensions: permessage-deflate; server_no_context_takeover; \
+                     client_no_context_takeover\r\n";
+
+fn read_head(stream: &mut TcpStream) -> Result<String> {
+    let (mut head, mut buffer) = (Vec::new(), [0; 1024]);
+    while !head.ends_with(b"\r\n\r\n") {
+        match stream.read(&mut buffer)? {
+            0 => return Err("the server hung up during the handshake".into()),
+            len => head.extend(&buffer[..len]),
+        }
+    }
+    Ok(String::from_utf8_lossy(&head).into_owned())
+}
+
+/// Sends a ping and reads the answer: whoever gives one has begun to serve. The limit sends it back as it is.
+fn await_service(stream: &mut TcpStream) -> Result<()> {
+    stream.write_all(&masked_frame(0x89, &[], [1, 2, 3, 4]))?;
+    let mut answer = [0; 2];
+    stream.read_exact(&mut answer)?;
+    match answer {
+        [0x89 | 0x8A, 0] => Ok(()),
+        _ => Err("a ping was not answered".into()),
+    }
+}
+
+/// The lengths on the wire of two messages, whose payload is as expected.
+fn read_messages(mut stream: TcpStream, expected: &[u8], text: bool) -> Result<[u64; 2]> {
     let (mut inbound, mut buffer) = (Vec::new(), vec![0; 64 * 1024]);
-    let (mut message, mut opcode, mut ended) = (Vec::new(), 0, 0);
-    while ended < count {
+    let (mut message, mut first, mut lens) = (Vec::new(), 0, Vec::new());
+    loop {
         match stream.read(&mut buffer)? {
             0 => return Err("the server hung up".into()),
             len => inbound.extend_from_slice(&buffer[..len]),
@@ -106,15 +139,29 @@ fn read_messages(mut stream: TcpStream, expected: &[u8], text: bool, count: usiz
                 continue;
             }
             message.extend(frame.zip(key.iter().cycle()).map(|(byte, key)| byte ^ key));
-            opcode |= header.first & 0x0F;
-            if header.first & 0x80 != 0 {
-                if message != expected || opcode != if text { 1 } else { 2 } {
-                    return Err("an echo that differs from what was sent".into());
-                }
-                message.clear();
-                (opcode, ended) = (0, ended + 1);
+            first |= header.first & 0x4F;
+            if header.first & 0x80 == 0 {
+                continue;
             }
+            lens.push(message.len() as u64);
+            if first & 0x40 != 0 {
+                message = inflate(message, expected.len())?;
+            }
+            if message != expected || first & 0x0F != if text { 1 } else { 2 } {
+                return Err("an echo that differs from what was sent".into());
+            }
+            if let &[first, second] = lens.as_slice() {
+                return Ok([first, second]);
+            }
+            message.clear();
+            first = 0;
         }
     }
-    Ok(())
+}
+
+fn inflate(mut compressed: Vec<u8>, len: usize) -> Result<Vec<u8>> {
+    compressed.extend([0, 0, 0xFF, 0xFF]);
+    let mut inflated = Vec::with_capacity(len + 64);
+    Decompress::new(false).decompress_vec(&compressed, &mut inflated, FlushDecompress::Sync)?;
+    Ok(inflated)
 }

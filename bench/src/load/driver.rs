@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use rustix::event::Timespec;
 use rustix::event::epoll::{self, CreateFlags, Event, EventData, EventFlags};
 
+use super::fan_out::FanOut;
 use super::frames::Messages;
 use super::replies::Replies;
 use super::{Shape, Target};
@@ -22,20 +23,23 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// When to stop.
 #[derive(Clone, Copy, Debug)]
 pub enum Until {
-    /// After so long; what is in flight then stays there, for the next run.
+    /// After so long, but not before the first reply; what is in flight then stays there, for the next run.
     Elapsed(Duration),
-    /// When so many messages have been sent and answered.
+    /// When so many replies have come, to no more messages than it takes.
     Messages(u64),
 }
 
 /// What a run saw.
+#[derive(Default)]
 pub struct Report {
-    /// Replies.
+    /// Replies; with fan-out, deliveries.
     pub messages: u64,
     /// How long it took.
     pub elapsed: Duration,
-    /// From the release of a message to the end of its reply.
+    /// From the release of a message, or from when it was due, to the end of its reply.
     pub latencies: Histogram,
+    /// At a fixed rate: from when a message was due to its release, which is this program's own share.
+    pub delays: Histogram,
 }
 
 impl Report {
@@ -54,6 +58,9 @@ pub struct Driver {
     rate: Option<f64>,
     /// How many messages may still be released.
     budget: u64,
+    /// How long a reply is, control frames and headers apart.
+    reply_len: u64,
+    fan_out: Option<FanOut>,
     buffer: Vec<u8>,
 }
 
@@ -61,8 +68,10 @@ struct Connection {
     stream: TcpStream,
     sent: u64,
     pending: u64,
-    /// When each message in flight was released.
+    /// When each message in flight was released; unless they go to all.
     released: VecDeque<Instant>,
+    /// How many messages that went to all it has heard.
+    heard: u64,
     replies: Replies,
     /// Epoll is to say when there is room.
     wants_room: bool,
@@ -71,11 +80,11 @@ struct Connection {
 impl Driver {
     /// Checks the echo, and opens the connections.
     pub fn open(target: &Target, shape: Shape) -> Result<Self> {
-        target.probe(shape)?;
+        let reply_len = target.probe(shape)?;
         let epoll = epoll::create(CreateFlags::CLOEXEC)?;
         let mut connections = Vec::with_capacity(shape.connections);
         for index in 0..shape.connections {
-            let stream = target.connect()?;
+            let stream = target.connect(shape.job)?;
             stream.set_nonblocking(true)?;
             epoll::add(&epoll, &stream, EventData::new_u64(index as u64), EventFlags::IN)?;
             connections.push(Connection {
@@ -83,13 +92,16 @@ impl Driver {
                 sent: 0,
                 pending: 0,
                 released: VecDeque::with_capacity(shape.depth),
+                heard: 0,
                 replies: Replies::default(),
                 wants_room: false,
             });
         }
         let messages = Messages::new(shape);
         let buffer = vec![0; BUFFER_LEN];
-        Ok(Self { epoll, connections, messages, shape, rate: None, budget: 0, buffer })
+        let fan_out = shape.job.fan_out.then(|| FanOut::new(shape.connections));
+        let (rate, budget) = (None, 0);
+        Ok(Self { epoll, connections, messages, shape, rate, budget, reply_len, fan_out, buffer })
     }
 
     /// Sends so many messages a second, instead of waiting for replies.
@@ -100,13 +112,18 @@ impl Driver {
     /// Sends and receives.
     pub fn run(&mut self, until: Until) -> Result<Report> {
         let start = Instant::now();
-        let mut report =
-            Report { messages: 0, elapsed: Duration::ZERO, latencies: Histogram::default() };
+        let mut report = Report::default();
         let mut schedule = self.rate.map(|rate| Schedule { start, rate, released: 0 });
-        self.budget = match until {
-            Until::Elapsed(_) => u64::MAX,
-            Until::Messages(count) => count,
+        let deliveries = self.shape.deliveries() as u64;
+        let (budget, until) = match until {
+            Until::Elapsed(_) => (u64::MAX, until),
+            // A message goes to all or to nobody.
+            Until::Messages(count) => {
+                let budget = count.div_ceil(deliveries);
+                (budget, Until::Messages(budget * deliveries))
+            }
         };
+        self.budget = budget;
         if schedule.is_none() {
             self.fill(start)?;
         }
@@ -116,7 +133,7 @@ impl Driver {
             let now = Instant::now();
             report.elapsed = now - start;
             let over = match until {
-                Until::Elapsed(limit) => report.elapsed >= limit,
+                Until::Elapsed(limit) => report.elapsed >= limit && report.messages > 0,
                 Until::Messages(count) => report.messages >= count,
             };
             if over {
@@ -126,7 +143,7 @@ impl Driver {
                 return Err(format!("no reply for {} s", PATIENCE.as_secs()).into());
             }
             let wait = match &mut schedule {
-                Some(schedule) => self.release_due(schedule, now)?,
+                Some(schedule) => self.release_due(schedule, now, &mut report)?,
                 None => Duration::from_millis(20),
             };
             events.clear();
@@ -143,8 +160,12 @@ impl Driver {
         }
     }
 
-    /// Has every connection send as many as it may.
+    /// Has every connection that sends send as many as it may.
     fn fill(&mut self, now: Instant) -> Result<()> {
+        if let Some(fan_out) = &self.fan_out {
+            let room = self.shape.depth.saturating_sub(fan_out.in_flight());
+            return self.release(0, room, now);
+        }
         for index in 0..self.connections.len() {
             let room = self.shape.depth.saturating_sub(self.connections[index].released.len());
             self.release(index, room, now)?;
@@ -153,10 +174,16 @@ impl Driver {
     }
 
     /// Releases what is due by now, one connection after another; how long until the next is due.
-    fn release_due(&mut self, schedule: &mut Schedule, now: Instant) -> Result<Duration> {
+    fn release_due(
+        &mut self,
+        schedule: &mut Schedule,
+        now: Instant,
+        report: &mut Report,
+    ) -> Result<Duration> {
+        let senders = if self.fan_out.is_some() { 1 } else { self.connections.len() as u64 };
         while schedule.due() <= now && self.budget > 0 {
-            let index = (schedule.released % self.connections.len() as u64) as usize;
-            self.release(index, 1, schedule.due())?;
+            report.delays.record(schedule.due().elapsed(), 1);
+            self.release((schedule.released % senders) as usize, 1, schedule.due())?;
             schedule.released += 1;
         }
         Ok(schedule.due().saturating_duration_since(now).min(Duration::from_millis(20)))
@@ -166,7 +193,10 @@ impl Driver {
         let count = count.min(usize::try_from(self.budget).unwrap_or(usize::MAX));
         self.budget -= count as u64;
         let connection = &mut self.connections[index];
-        connection.released.extend(std::iter::repeat_n(now, count));
+        match &mut self.fan_out {
+            Some(fan_out) => fan_out.release(count, now),
+            None => connection.released.extend(std::iter::repeat_n(now, count)),
+        }
         connection.pending += (count * self.messages.len) as u64;
         self.write(index)
     }
@@ -210,16 +240,23 @@ impl Driver {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
             Err(error) => return Err(error.into()),
         };
-        let ended =
-            connection.replies.take(&self.buffer[..len], self.messages.payload.len() as u64)?;
+        let ended = connection.replies.take(&self.buffer[..len], self.reply_len)?;
         let now = Instant::now();
         for _ in 0..ended {
-            let released = connection.released.pop_front().ok_or("a reply to nothing")?;
-            report.latencies.record(now - released, 1);
+            let released = match &mut self.fan_out {
+                Some(fan_out) => fan_out.hear(connection.heard),
+                None => connection.released.pop_front(),
+            };
+            connection.heard += 1;
+            report.latencies.record(now - released.ok_or("a reply to nothing")?, 1);
         }
         report.messages += ended as u64;
-        if self.rate.is_none() && ended > 0 {
-            self.release(index, ended, now)?;
+        let (sender, over) = match &mut self.fan_out {
+            Some(fan_out) => (0, fan_out.take_over()),
+            None => (index, ended),
+        };
+        if self.rate.is_none() && over > 0 {
+            self.release(sender, over, now)?;
         }
         Ok(())
     }

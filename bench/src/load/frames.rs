@@ -1,6 +1,11 @@
 //! The frames to send, made before the first is sent.
 
+use std::fmt::Write;
+
+use flate2::{Compress, Compression, FlushCompress};
+
 use super::Shape;
+use crate::servers::Job;
 
 /// One message's frames, as often as a connection may have it in flight.
 ///
@@ -16,24 +21,30 @@ pub struct Messages {
 impl Messages {
     /// The message that `shape` asks for.
     pub fn new(shape: Shape) -> Self {
-        let payload =
-            if shape.text { text(shape.size) } else { (0..shape.size).map(binary).collect() };
-        let opcode = if shape.text { 0x1 } else { 0x2 };
-        let part_len = shape.size.div_ceil(shape.fragments).max(1);
+        let payload = payload(shape);
+        let compressed;
+        let (rsv1, content) = if shape.job.deflate {
+            compressed = compress(&payload);
+            (0x40, &compressed)
+        } else {
+            (0, &payload)
+        };
+        let mut first = rsv1 | if shape.text { 0x1 } else { 0x2 };
+        let part_len = content.len().div_ceil(shape.fragments.max(1)).max(1);
         let mut one = Vec::new();
-        let mut parts = payload.chunks(part_len).peekable();
+        let mut parts = content.chunks(part_len).peekable();
         if parts.peek().is_none() {
-            one.extend(masked_frame(0x80 | opcode, &[], [1, 2, 3, 4]));
+            one.extend(masked_frame(0x80 | first, &[], [1, 2, 3, 4]));
         }
-        let mut opcode = opcode;
         while let Some(part) = parts.next() {
             let fin = if parts.peek().is_none() { 0x80 } else { 0 };
             // A key that is no word repeated, and another for each frame.
             let key = [0xA7, 0x31, 0x5C, one.len() as u8 ^ 0xE9];
-            one.extend(masked_frame(fin | opcode, part, key));
-            opcode = 0x0;
+            one.extend(masked_frame(fin | first, part, key));
+            first = 0x0;
         }
-        Self { payload, len: one.len(), frames: one.repeat(shape.depth.max(1)) }
+        let frames = one.repeat(shape.depth.max(1));
+        Self { payload, len: one.len(), frames }
     }
 
     /// What to send next of `pending` bytes, after `sent` have been sent: as much as lies in one piece.
@@ -63,6 +74,41 @@ pub fn masked_frame(first: u8, payload: &[u8], key: [u8; 4]) -> Vec<u8> {
     frame
 }
 
+fn payload(shape: Shape) -> Vec<u8> {
+    match shape {
+        Shape { size, job: Job { deflate: true, .. }, .. } => json(size),
+        Shape { size, text: true, .. } => text(size),
+        Shape { size, .. } => (0..size).map(binary).collect(),
+    }
+}
+
+/// `payload` as permessage-deflate has it, of a sender that remembers nothing.
+fn compress(payload: &[u8]) -> Vec<u8> {
+    let mut compressed = Vec::with_capacity(payload.len() + payload.len() / 100 + 64);
+    let mut compress = Compress::new(Compression::default(), false);
+    // To memory that has room for all of it: that cannot fail, and ends with an empty stored block.
+    let _ = compress.compress_vec(payload, &mut compressed, FlushCompress::Sync);
+    compressed.truncate(compressed.len().saturating_sub(4));
+    compressed
+}
+
+/// `len` bytes of what services tell each other: words that come again, numbers that do not.
+fn json(len: usize) -> Vec<u8> {
+    let names = ["alice", "bob", "carol", "dave", "erin", "frank", "grace", "heidi"];
+    let mut json = String::from("[");
+    let mut state: u32 = 1;
+    while json.len() < len {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        let (user, price) = (names[(state >> 29) as usize], state >> 12);
+        let _ = write!(
+            json,
+            "{{\"id\":{state},\"user\":\"{user}\",\"price\":{price},\"side\":\"buy\",\"open\":true}},"
+        );
+    }
+    json.truncate(len);
+    json.into_bytes()
+}
+
 /// `len` bytes of UTF-8 of one, two, three and four bytes a character.
 pub fn text(len: usize) -> Vec<u8> {
     let sample = "Sphinx of black quartz — прошу, 你好 🦉 ";
@@ -83,4 +129,43 @@ pub fn text(len: usize) -> Vec<u8> {
 /// No run of equal bytes, so that one that is misplaced is noticed.
 fn binary(index: usize) -> u8 {
     (index.wrapping_mul(0x9E37_79B1) >> 13) as u8
+}
+
+#[cfg(test)]
+mod tests {
+    use flate2::{Decompress, FlushDecompress};
+
+    use super::*;
+
+    #[test]
+    fn what_is_compressed_is_whole_and_shorter() {
+        for len in [1024, 65_536] {
+            let payload = json(len);
+            assert_eq!(payload.len(), len);
+            let mut compressed = compress(&payload);
+            assert!(compressed.len() * 2 < len, "{} of {len}", compressed.len());
+            compressed.extend([0, 0, 0xFF, 0xFF]);
+            let mut inflated = Vec::with_capacity(len + 1);
+            let mut inflate = Decompress::new(false);
+            inflate.decompress_vec(&compressed, &mut inflated, FlushDecompress::Sync).unwrap();
+            assert!(inflated == payload);
+        }
+    }
+
+    #[test]
+    fn a_message_is_cut_into_as_many_frames_as_were_asked_for() {
+        for (size, fragments) in [(16, 4), (1024, 16), (16_384, 64)] {
+            let job = Job::default();
+            let shape = Shape { connections: 1, depth: 1, size, text: true, fragments, job };
+            let messages = Messages::new(shape);
+            let mut rest = messages.next(0, messages.len as u64);
+            let mut firsts = Vec::new();
+            while let Some(header) = crate::load::replies::Header::parse(rest) {
+                firsts.push(header.first);
+                rest = &rest[header.len + header.payload as usize..];
+            }
+            let expected = [vec![0x01], vec![0x00; fragments - 2], vec![0x80]].concat();
+            assert_eq!(firsts, expected);
+        }
+    }
 }

@@ -2,6 +2,7 @@
 
 mod connection;
 mod driver;
+mod fan_out;
 mod frames;
 mod replies;
 
@@ -10,11 +11,12 @@ use std::time::Duration;
 
 use clap::Args;
 
+use crate::servers::Job;
 use crate::{Result, cpu};
 
 pub use connection::Target;
 pub use driver::{Driver, Until};
-pub use frames::masked_frame;
+pub use frames::{masked_frame, text};
 
 /// What each connection sends.
 #[derive(Args, Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,11 +36,20 @@ pub struct Shape {
     /// Frames of a message.
     #[arg(long, default_value_t = 1)]
     pub fragments: usize,
+    #[command(flatten)]
+    pub job: Job,
+}
+
+impl Shape {
+    /// How many replies a message has.
+    pub fn deliveries(&self) -> usize {
+        if self.job.fan_out { self.connections } else { 1 }
+    }
 }
 
 impl fmt::Display for Shape {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { connections, depth, size, text, fragments } = *self;
+        let Self { connections, depth, size, text, fragments, job } = *self;
         let size = match size {
             size if size >= 1 << 20 && size % (1 << 20) == 0 => format!("{} MiB", size >> 20),
             size if size >= 1 << 10 && size % (1 << 10) == 0 => format!("{} KiB", size >> 10),
@@ -46,14 +57,17 @@ impl fmt::Display for Shape {
         };
         let text = if text { " text" } else { "" };
         let fragments = if fragments > 1 { format!(" in {fragments}") } else { String::new() };
-        write!(f, "{size}{text}{fragments} ({connections},{depth})")
+        let deflate = if job.deflate { " deflate" } else { "" };
+        let to_all = if job.fan_out { " to all of" } else { "" };
+        write!(f, "{size}{text}{fragments}{deflate}{to_all} ({connections},{depth})")
     }
 }
 
 /// `load`
 #[derive(Args)]
 pub struct Options {
-    /// Where the server is, such as ws://127.0.0.1:8080/echo. It must echo each message once.
+    /// Where the server is, such as ws://127.0.0.1:8080/echo. It must echo each message once; with --fan-out it must
+    /// send what the first connection sends to all.
     #[arg(long)]
     url: Target,
     #[command(flatten)]

@@ -2,10 +2,17 @@
 
 use std::cell::RefCell;
 use std::io;
+use std::sync::Arc;
 
+use bytes::{Bytes, BytesMut};
+use sockless::handshake::{ServerHandshake, UpgradeRequest, encode_response};
+use sockless::{Config, Instant};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, Interest};
-use tokio::net::TcpStream;
-use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::broadcast;
+
+use super::accept;
+use crate::Result;
 
 /// The read buffer: of a connection, or of the thread.
 const BUFFER_LEN: usize = 64 * 1024;
@@ -136,23 +143,61 @@ fn unmask(payload: &mut [u8], key: [u8; 4]) {
     }
 }
 
-/// The least opening handshake: the client sends nothing more before it is answered.
+/// Sends what each connection sends to all of them, in frames that are made once.
+pub async fn serve_fan_out(listener: TcpListener) -> Result<()> {
+    let (room, _) = broadcast::channel(ROOM_LEN);
+    accept(listener, |stream| fan_out(stream, room.clone(), room.subscribe())).await
+}
+
+/// How many messages a member may be behind.
+pub const ROOM_LEN: usize = 256;
+
+/// It trusts its peer too: what one read brings has to be whole frames, however many.
+async fn fan_out(
+    mut stream: TcpStream,
+    room: broadcast::Sender<Bytes>,
+    mut news: broadcast::Receiver<Bytes>,
+) -> Result<()> {
+    upgrade(&mut stream).await?;
+    let (mut reader, mut writer) = stream.split();
+    let mut inbound = BytesMut::new();
+    let mut outbound = Vec::new();
+    loop {
+        tokio::select! {
+            read = reader.read_buf(&mut inbound) => {
+                if read? == 0 {
+                    return Ok(());
+                }
+                let Echo { replies, taken, .. } = echo(&mut inbound);
+                if replies > 0 {
+                    room.send(Bytes::copy_from_slice(&inbound[..replies]))?;
+                }
+                let _ = inbound.split_to(taken);
+            }
+            frames = news.recv() => {
+                outbound.extend_from_slice(&frames?);
+                while let Ok(more) = news.try_recv() {
+                    outbound.extend_from_slice(&more);
+                }
+                writer.write_all(&outbound).await?;
+                outbound.clear();
+            }
+        }
+    }
+}
+
+/// The opening handshake, which nobody measures.
 pub async fn upgrade(stream: &mut TcpStream) -> io::Result<()> {
-    let mut head = Vec::new();
-    while !head.ends_with(b"\r\n\r\n") {
+    let mut head = BytesMut::new();
+    let mut handshake = ServerHandshake::new(Arc::new(Config::default()), Instant::EPOCH);
+    let request = loop {
+        if let Some(request) = handshake.poll_request(&mut head) {
+            break request.map_err(io::Error::other)?;
+        }
         if stream.read_buf(&mut head).await? == 0 {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
-    }
-    let head = String::from_utf8_lossy(&head);
-    let key = head.lines().find_map(|line| {
-        let (name, value) = line.split_once(':')?;
-        name.eq_ignore_ascii_case("sec-websocket-key").then(|| value.trim())
-    });
-    let accept = derive_accept_key(key.unwrap_or_default().as_bytes());
-    let answer = format!(
-        "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
-         Sec-WebSocket-Accept: {accept}\r\n\r\n"
-    );
-    stream.write_all(answer.as_bytes()).await
+    };
+    let upgrade = UpgradeRequest::from_request(&request).map_err(io::Error::other)?;
+    stream.write_all(&encode_response(&upgrade.accept().0.map(|()| Bytes::new()))).await
 }

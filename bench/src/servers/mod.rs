@@ -1,7 +1,9 @@
-//! The echo servers: what each is called, and how one of them is run.
+//! The servers: what each is called, what it can do, and how one of them is run.
 
+mod epoll;
 pub mod limits;
 mod ours;
+#[cfg_attr(not(feature = "peers"), path = "no_peers.rs")]
 mod peers;
 
 use std::future::Future;
@@ -14,7 +16,7 @@ use tokio::net::{TcpListener, TcpStream};
 
 use crate::{Result, cpu};
 
-/// An echo server.
+/// A server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Server {
     /// tokio; writes back what it read, mask and all: no WebSocket at all after the handshake.
@@ -25,6 +27,8 @@ pub enum Server {
     Limit,
     /// Ours: a router and an `async fn(Session)`.
     Sockless,
+    /// Ours without a runtime: the core in the loop of `examples/src/epoll`.
+    SocklessEpoll,
     /// tokio-tungstenite, `send` for each message.
     Tungstenite,
     /// tokio-tungstenite with a read buffer of 8 KiB: `feed`, and `flush` when no message is ready.
@@ -41,28 +45,24 @@ pub enum Server {
     Yawc,
     /// yawc with the settings of its own benchmark: at most 32 ready messages are taken, answered and flushed.
     YawcBatch,
+    /// yawc as its documentation has it for many idle connections: buffers of 1 KiB, and a pool where it compresses.
+    YawcSmall,
     /// axum's `ws`, `send` for each message.
     Axum,
 }
 
-impl Server {
-    /// All of them, the limits first.
-    pub const ALL: &[Self] = &[
-        Self::Raw,
-        Self::RawShared,
-        Self::Limit,
-        Self::Sockless,
-        Self::Tungstenite,
-        Self::TungsteniteBatch,
-        Self::Fastwebsockets,
-        Self::TokioWebsockets,
-        Self::TokioWebsocketsBatch,
-        Self::Soketto,
-        Self::Yawc,
-        Self::YawcBatch,
-        Self::Axum,
-    ];
+/// What a server is to do.
+#[derive(Args, Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Job {
+    /// Messages are compressed: permessage-deflate, without context takeover.
+    #[arg(long)]
+    pub deflate: bool,
+    /// Who sends a message sends it to all that are connected, itself among them, rather than only to itself.
+    #[arg(long)]
+    pub fan_out: bool,
+}
 
+impl Server {
     /// As the command line has it.
     pub fn name(self) -> String {
         self.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned())
@@ -70,7 +70,38 @@ impl Server {
 
     /// Whether it is somebody else's: neither a limit nor ours.
     pub fn is_peer(self) -> bool {
-        !matches!(self, Self::Raw | Self::RawShared | Self::Limit | Self::Sockless)
+        !self.is_ours() && !matches!(self, Self::Raw | Self::RawShared | Self::Limit)
+    }
+
+    /// Whether it is ours.
+    pub fn is_ours(self) -> bool {
+        matches!(self, Self::Sockless | Self::SocklessEpoll)
+    }
+
+    /// Whether it has a way to do that.
+    pub fn can(self, job: Job) -> bool {
+        // The loop of the example negotiates no extension. soketto can compress, but not in one build with the others.
+        let deflates =
+            matches!(self, Self::Sockless | Self::Yawc | Self::YawcBatch | Self::YawcSmall);
+        // Its handler knows its own connection only; bytes that are written back as they came go nowhere else.
+        let fans_out = !matches!(self, Self::Raw | Self::RawShared | Self::SocklessEpoll);
+        (deflates || !job.deflate) && (fans_out || !job.fan_out)
+    }
+
+    /// Those that were named, or all; and of these the ones that can do the job. Says whom it leaves out.
+    pub fn chosen(named: &[Self], job: Job) -> Vec<Self> {
+        let named = if named.is_empty() { Self::compiled() } else { named.to_vec() };
+        let (can, cannot): (Vec<_>, Vec<_>) = named.into_iter().partition(|it| it.can(job));
+        if !cannot.is_empty() {
+            let names: Vec<_> = cannot.into_iter().map(Self::name).collect();
+            println!("left out, for they have no way to do this: {}\n", names.join(", "));
+        }
+        can
+    }
+
+    fn compiled() -> Vec<Self> {
+        let all = Self::value_variants().iter().copied();
+        all.filter(|server| cfg!(feature = "peers") || !server.is_peer()).collect()
     }
 }
 
@@ -79,6 +110,8 @@ impl Server {
 pub struct Options {
     /// Which server.
     server: Server,
+    #[command(flatten)]
+    job: Job,
     /// Where to listen; with port 0 the system picks one.
     #[arg(long, default_value = "127.0.0.1:0")]
     listen: SocketAddr,
@@ -92,10 +125,18 @@ pub struct Options {
 
 /// Runs one server for ever.
 pub fn serve(options: &Options) -> Result<()> {
+    let Options { server, job, listen, .. } = *options;
+    if !server.can(job) {
+        return Err(format!("{} has no way to do this", server.name()).into());
+    }
     if let Some(cpu) = options.cpu {
         cpu::pin(cpu)?;
     }
     cpu::raise_open_files()?;
+    let announce = |addr| println!("{} {addr} {}", server.name(), process::id());
+    if server == Server::SocklessEpoll {
+        return epoll::serve(listen, announce);
+    }
     let runtime = match options.threads {
         1 => tokio::runtime::Builder::new_current_thread().enable_all().build()?,
         threads => tokio::runtime::Builder::new_multi_thread()
@@ -104,33 +145,25 @@ pub fn serve(options: &Options) -> Result<()> {
             .build()?,
     };
     runtime.block_on(async {
-        let listener = TcpListener::bind(options.listen).await?;
-        let pid = process::id();
-        println!("{} {} {pid}", options.server.name(), listener.local_addr()?);
-        run(options.server, listener).await
+        let listener = TcpListener::bind(listen).await?;
+        announce(listener.local_addr()?);
+        run(server, job, listener).await
     })
 }
 
-async fn run(server: Server, listener: TcpListener) -> Result<()> {
+async fn run(server: Server, job: Job, listener: TcpListener) -> Result<()> {
     match server {
         Server::Raw => accept(listener, limits::raw).await,
         Server::RawShared => accept(listener, limits::raw_shared).await,
+        Server::Limit if job.fan_out => limits::serve_fan_out(listener).await,
         Server::Limit => accept(listener, limits::limit).await,
-        Server::Sockless => ours::serve(listener).await,
-        Server::Tungstenite => accept(listener, peers::tungstenite).await,
-        Server::TungsteniteBatch => accept(listener, peers::tungstenite_batch).await,
-        Server::Fastwebsockets => accept(listener, peers::fastwebsockets).await,
-        Server::TokioWebsockets => accept(listener, peers::tokio_websockets).await,
-        Server::TokioWebsocketsBatch => accept(listener, peers::tokio_websockets_batch).await,
-        Server::Soketto => accept(listener, peers::soketto).await,
-        Server::Yawc => accept(listener, peers::yawc).await,
-        Server::YawcBatch => accept(listener, peers::yawc_batch).await,
-        Server::Axum => peers::axum(listener).await,
+        Server::Sockless => ours::serve(listener, job).await,
+        peer => peers::serve(peer, job, listener).await,
     }
 }
 
 /// A task for each connection. How one ends is nobody's business here: the load generator notices.
-async fn accept<F>(listener: TcpListener, echo: impl Fn(TcpStream) -> F) -> Result<()>
+async fn accept<F>(listener: TcpListener, serve: impl Fn(TcpStream) -> F) -> Result<()>
 where
     F: Future + Send + 'static,
 {
@@ -138,8 +171,8 @@ where
         match listener.accept().await {
             Ok((stream, _)) => {
                 stream.set_nodelay(true)?;
-                let echoing = echo(stream);
-                tokio::spawn(async move { drop(echoing.await) });
+                let serving = serve(stream);
+                tokio::spawn(async move { drop(serving.await) });
             }
             // Out of file descriptors: the next may find one.
             Err(error) if error.kind() == io::ErrorKind::Other => tokio::task::yield_now().await,

@@ -1,29 +1,21 @@
-//! The peers' echo servers: each as its own documentation writes it, and batching where it can be made to.
+//! Each peer's echo as its own documentation writes it, and batching where it can be made to.
 
-use ::axum::Router;
-use ::axum::extract::ws::{Message as AxumMessage, WebSocketUpgrade};
-use ::axum::routing::any;
+use ::axum::extract::ws::{Message as AxumMessage, WebSocket as AxumSocket};
 use ::fastwebsockets::{FragmentCollector, OpCode, Role, WebSocket};
-use ::soketto::handshake::{Server, server::Response};
-use ::tokio_websockets::{Config as TokioWebsocketsConfig, Limits, ServerBuilder};
-use ::yawc::OpCode as YawcOpCode;
+use ::yawc::{OpCode as YawcOpCode, Options as YawcOptions};
 use futures_util::{FutureExt, SinkExt, StreamExt};
-use tokio::net::{TcpListener, TcpStream};
-use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
-use tokio_tungstenite::{accept_async, accept_async_with_config};
-use tokio_util::compat::TokioAsyncReadCompatExt;
+use tokio::net::TcpStream;
 
-use super::limits::upgrade;
+use super::{open_soketto, open_tokio_websockets, open_tungstenite, open_yawc};
 use crate::Result;
+use crate::servers::limits::upgrade;
 
 /// How many messages a batching echo takes before it answers.
 const BATCH: usize = 64;
 const YAWC_BATCH: usize = 32;
-/// So that a message of 1 MiB does not meet a limit.
-const MAX_MESSAGE_LEN: usize = 64 << 20;
 
 pub async fn tungstenite(stream: TcpStream) -> Result<()> {
-    let mut socket = accept_async(stream).await?;
+    let mut socket = open_tungstenite(stream, false).await?;
     while let Some(message) = socket.next().await {
         let message = message?;
         if message.is_text() || message.is_binary() {
@@ -33,10 +25,8 @@ pub async fn tungstenite(stream: TcpStream) -> Result<()> {
     Ok(())
 }
 
-/// Its 128 KiB of read buffer are zeroed at each read; 8 KiB make it level with the others.
 pub async fn tungstenite_batch(stream: TcpStream) -> Result<()> {
-    let config = WebSocketConfig::default().read_buffer_size(8 * 1024);
-    let mut socket = accept_async_with_config(stream, Some(config)).await?;
+    let mut socket = open_tungstenite(stream, true).await?;
     loop {
         // Polled once more for nothing before it flushes: only so does it know that no message is ready.
         let message = match socket.next().now_or_never() {
@@ -71,7 +61,7 @@ pub async fn fastwebsockets(mut stream: TcpStream) -> Result<()> {
 }
 
 pub async fn tokio_websockets(stream: TcpStream) -> Result<()> {
-    let (_, mut socket) = ServerBuilder::new().limits(Limits::unlimited()).accept(stream).await?;
+    let mut socket = open_tokio_websockets(stream, false).await?;
     while let Some(message) = socket.next().await {
         let message = message?;
         if message.is_text() || message.is_binary() {
@@ -83,9 +73,7 @@ pub async fn tokio_websockets(stream: TcpStream) -> Result<()> {
 
 /// Its `next` flushes before it reads, so that messages are collected before they are answered.
 pub async fn tokio_websockets_batch(stream: TcpStream) -> Result<()> {
-    let config = TokioWebsocketsConfig::default().flush_threshold(64 * 1024);
-    let builder = ServerBuilder::new().limits(Limits::unlimited()).config(config);
-    let (_, mut socket) = builder.accept(stream).await?;
+    let mut socket = open_tokio_websockets(stream, true).await?;
     let mut batch = Vec::with_capacity(BATCH);
     while let Some(message) = socket.next().await {
         batch.push(message?);
@@ -106,13 +94,7 @@ pub async fn tokio_websockets_batch(stream: TcpStream) -> Result<()> {
 }
 
 pub async fn soketto(stream: TcpStream) -> Result<()> {
-    let mut server = Server::new(stream.compat());
-    let key = server.receive_request().await?.key();
-    server.send_response(&Response::Accept { key, protocol: None }).await?;
-    let mut builder = server.into_builder();
-    builder.set_max_message_size(MAX_MESSAGE_LEN);
-    builder.set_max_frame_size(MAX_MESSAGE_LEN);
-    let (mut sender, mut receiver) = builder.finish();
+    let (mut sender, mut receiver) = open_soketto(stream).await?;
     let mut message = Vec::new();
     loop {
         message.clear();
@@ -125,9 +107,8 @@ pub async fn soketto(stream: TcpStream) -> Result<()> {
     }
 }
 
-pub async fn yawc(stream: TcpStream) -> Result<()> {
-    let options = ::yawc::Options::default().without_compression();
-    let mut socket = upgrade_yawc(stream, options).await?;
+pub async fn yawc(stream: TcpStream, options: YawcOptions) -> Result<()> {
+    let mut socket = open_yawc(stream, options).await?;
     while let Some(frame) = socket.next().await {
         if matches!(frame.opcode(), YawcOpCode::Text | YawcOpCode::Binary) {
             socket.send(frame).await?;
@@ -137,12 +118,8 @@ pub async fn yawc(stream: TcpStream) -> Result<()> {
 }
 
 /// What its own benchmark does: reading flushes, so that messages are collected before they are answered.
-pub async fn yawc_batch(stream: TcpStream) -> Result<()> {
-    let options = ::yawc::Options::default()
-        .without_compression()
-        .with_read_buffer_capacity(128 * 1024)
-        .with_backpressure_boundary(64 * 1024);
-    let mut socket = upgrade_yawc(stream, options).await?;
+pub async fn yawc_batch(stream: TcpStream, options: YawcOptions) -> Result<()> {
+    let mut socket = open_yawc(stream, options).await?;
     let mut batch = Vec::with_capacity(YAWC_BATCH);
     while let Some(frame) = socket.next().await {
         batch.push(frame);
@@ -162,46 +139,11 @@ pub async fn yawc_batch(stream: TcpStream) -> Result<()> {
     Ok(())
 }
 
-type YawcSocket = ::yawc::WebSocket<::yawc::HttpStream>;
-
-/// hyper answers, and lets go of the stream.
-async fn upgrade_yawc(stream: TcpStream, options: ::yawc::Options) -> Result<YawcSocket> {
-    let options =
-        options.with_max_payload_read(MAX_MESSAGE_LEN).with_max_read_buffer(2 * MAX_MESSAGE_LEN);
-    let (sender, upgraded) = tokio::sync::oneshot::channel();
-    let sender = std::cell::RefCell::new(Some(sender));
-    let service =
-        hyper::service::service_fn(move |mut request: hyper::Request<hyper::body::Incoming>| {
-            let upgraded = ::yawc::WebSocket::upgrade_with_options(&mut request, options.clone());
-            let answer = upgraded.map(|(response, upgrading)| {
-                if let Some(sender) = sender.take() {
-                    // The receiver waits below.
-                    let _ = sender.send(upgrading);
-                }
-                response
-            });
-            std::future::ready(answer)
-        });
-    let io = hyper_util::rt::TokioIo::new(stream);
-    hyper::server::conn::http1::Builder::new()
-        .serve_connection(io, service)
-        .with_upgrades()
-        .await?;
-    Ok(upgraded.await?.await?)
-}
-
-pub async fn axum(listener: TcpListener) -> Result<()> {
-    use ::axum::serve::ListenerExt;
-    let echo = |upgrade: WebSocketUpgrade| async {
-        upgrade.on_upgrade(|mut socket| async move {
-            while let Some(Ok(message)) = socket.recv().await {
-                let is_data = matches!(message, AxumMessage::Text(_) | AxumMessage::Binary(_));
-                if is_data && socket.send(message).await.is_err() {
-                    return;
-                }
-            }
-        })
-    };
-    let listener = listener.tap_io(|stream| drop(stream.set_nodelay(true)));
-    Ok(::axum::serve(listener, Router::new().route("/", any(echo))).await?)
+pub async fn axum(mut socket: AxumSocket) {
+    while let Some(Ok(message)) = socket.recv().await {
+        let is_data = matches!(message, AxumMessage::Text(_) | AxumMessage::Binary(_));
+        if is_data && socket.send(message).await.is_err() {
+            return;
+        }
+    }
 }

@@ -1,0 +1,31 @@
+//! Our core without a runtime: the loop of `examples/src/epoll`.
+
+// An example stays one program that can be read by itself, so its files are shared rather than put into a crate.
+#[path = "../../../examples/src/epoll/lent.rs"]
+mod lent;
+#[path = "../../../examples/src/epoll/peer.rs"]
+mod peer;
+#[path = "../../../examples/src/epoll/server.rs"]
+mod server;
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use sockless::{Config, Connection, Event};
+
+use crate::Result;
+
+/// Echoes, whatever the path. Each connection has a deadline, as one would have it in earnest.
+pub fn serve(listen: SocketAddr, announce: impl FnOnce(SocketAddr)) -> Result<()> {
+    let config = Config::default().idle_timeout(Duration::from_secs(3600));
+    let mut server = server::Server::bind(listen, config, echo)?;
+    announce(server.local_addr()?);
+    Ok(server.run()?)
+}
+
+fn echo(connection: &mut Connection, event: Event) {
+    if let Event::Message(message) = event {
+        // Refused only while the connection is closing, which needs no answer.
+        let _ = connection.send(message);
+    }
+}

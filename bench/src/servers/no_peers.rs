@@ -1,0 +1,10 @@
+//! In place of the peers, where they are not compiled.
+
+use tokio::net::TcpListener;
+
+use super::{Job, Server};
+use crate::Result;
+
+pub async fn serve(server: Server, _job: Job, _listener: TcpListener) -> Result<()> {
+    Err(format!("{} is not compiled: it takes the feature `peers`", server.name()).into())
+}

@@ -1,0 +1,145 @@
+//! The peers' servers, and how a connection of each is opened.
+
+mod echo;
+mod fan_out;
+
+use std::cell::RefCell;
+
+use ::axum::Router;
+use ::axum::extract::ws::WebSocketUpgrade;
+use ::axum::response::Response as AxumResponse;
+use ::axum::routing::any;
+use ::soketto::handshake::{Server as SokettoServer, server::Response};
+use ::tokio_websockets::{Config as TokioWebsocketsConfig, Limits, ServerBuilder};
+use ::yawc::{CompressionLevel, DeflatePool, Options as YawcOptions};
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use tokio::net::{TcpListener, TcpStream};
+use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
+use tokio_tungstenite::{WebSocketStream, accept_async_with_config};
+use tokio_util::compat::{Compat, TokioAsyncReadCompatExt};
+
+use super::{Job, Server, accept};
+use crate::Result;
+
+/// So that a message of 1 MiB does not meet a limit.
+const MAX_MESSAGE_LEN: usize = 64 << 20;
+
+/// Serves as `server` does.
+pub async fn serve(server: Server, job: Job, listener: TcpListener) -> Result<()> {
+    if job.fan_out {
+        return fan_out::serve(server, job.deflate, listener).await;
+    }
+    let deflate = job.deflate;
+    match server {
+        Server::Tungstenite => accept(listener, echo::tungstenite).await,
+        Server::TungsteniteBatch => accept(listener, echo::tungstenite_batch).await,
+        Server::Fastwebsockets => accept(listener, echo::fastwebsockets).await,
+        Server::TokioWebsockets => accept(listener, echo::tokio_websockets).await,
+        Server::TokioWebsocketsBatch => accept(listener, echo::tokio_websockets_batch).await,
+        Server::Soketto => accept(listener, echo::soketto).await,
+        Server::Yawc | Server::YawcSmall => {
+            let options = yawc_options(server, deflate);
+            accept(listener, |stream| echo::yawc(stream, options.clone())).await
+        }
+        Server::YawcBatch => {
+            let options = yawc_options(server, deflate);
+            accept(listener, |stream| echo::yawc_batch(stream, options.clone())).await
+        }
+        Server::Axum => serve_axum(listener, |upgrade| upgrade.on_upgrade(echo::axum)).await,
+        server => Err(format!("{} is no peer", server.name()).into()),
+    }
+}
+
+type TungsteniteSocket = WebSocketStream<TcpStream>;
+
+/// Its 128 KiB of read buffer are zeroed at each read; `small` ones of 8 KiB make it level with the others.
+async fn open_tungstenite(stream: TcpStream, small: bool) -> Result<TungsteniteSocket> {
+    let config = small.then(|| WebSocketConfig::default().read_buffer_size(8 * 1024));
+    Ok(accept_async_with_config(stream, config).await?)
+}
+
+type TokioWebsocketsSocket = ::tokio_websockets::WebSocketStream<TcpStream>;
+
+/// With a larger threshold it writes more at once.
+async fn open_tokio_websockets(stream: TcpStream, large: bool) -> Result<TokioWebsocketsSocket> {
+    let mut config = TokioWebsocketsConfig::default();
+    if large {
+        config = config.flush_threshold(64 * 1024);
+    }
+    let builder = ServerBuilder::new().limits(Limits::unlimited()).config(config);
+    Ok(builder.accept(stream).await?.1)
+}
+
+type SokettoStream = Compat<TcpStream>;
+type SokettoHalves = (::soketto::Sender<SokettoStream>, ::soketto::Receiver<SokettoStream>);
+
+async fn open_soketto(stream: TcpStream) -> Result<SokettoHalves> {
+    let mut server = SokettoServer::new(stream.compat());
+    let key = server.receive_request().await?.key();
+    server.send_response(&Response::Accept { key, protocol: None }).await?;
+    let mut builder = server.into_builder();
+    builder.set_max_message_size(MAX_MESSAGE_LEN);
+    builder.set_max_frame_size(MAX_MESSAGE_LEN);
+    Ok(builder.finish())
+}
+
+/// The settings of one of yawc's servers, the same for all its connections.
+fn yawc_options(server: Server, deflate: bool) -> YawcOptions {
+    let mut options = YawcOptions::default()
+        .with_limits(MAX_MESSAGE_LEN, 2 * MAX_MESSAGE_LEN)
+        .without_compression();
+    if deflate {
+        options = options.with_compression_level(CompressionLevel::fast());
+        options = options.server_no_context_takeover().client_no_context_takeover();
+    }
+    match server {
+        Server::YawcBatch => {
+            options.with_read_buffer_capacity(128 * 1024).with_backpressure_boundary(64 * 1024)
+        }
+        Server::YawcSmall => {
+            if deflate {
+                options = options.with_deflate_pool(DeflatePool::new(64));
+                options = options.with_compression_threshold(64);
+            }
+            options.with_read_buffer_capacity(1024).with_write_buffer_capacity(1024)
+        }
+        _ => options,
+    }
+}
+
+type YawcSocket = ::yawc::WebSocket<::yawc::HttpStream>;
+
+/// hyper answers, and lets go of the stream.
+async fn open_yawc(stream: TcpStream, options: YawcOptions) -> Result<YawcSocket> {
+    let (sender, upgraded) = tokio::sync::oneshot::channel();
+    let sender = RefCell::new(Some(sender));
+    let service = service_fn(move |mut request: hyper::Request<Incoming>| {
+        let upgraded = ::yawc::WebSocket::upgrade_with_options(&mut request, options.clone());
+        let answer = upgraded.map(|(response, upgrading)| {
+            if let Some(sender) = sender.take() {
+                // The receiver waits below.
+                let _ = sender.send(upgrading);
+            }
+            response
+        });
+        std::future::ready(answer)
+    });
+    let io = hyper_util::rt::TokioIo::new(stream);
+    hyper::server::conn::http1::Builder::new()
+        .serve_connection(io, service)
+        .with_upgrades()
+        .await?;
+    Ok(upgraded.await?.await?)
+}
+
+/// Serves at `/` what `answer` makes of an upgrade.
+async fn serve_axum(
+    listener: TcpListener,
+    answer: impl Fn(WebSocketUpgrade) -> AxumResponse + Clone + Send + Sync + 'static,
+) -> Result<()> {
+    use ::axum::serve::ListenerExt;
+    let handler = |upgrade: WebSocketUpgrade| async move { answer(upgrade) };
+    let listener = listener.tap_io(|stream| drop(stream.set_nodelay(true)));
+    Ok(::axum::serve(listener, Router::new().route("/", any(handler))).await?)
+}
