@@ -215,27 +215,27 @@ impl Decoder {
     ) -> Result<Decoded, CodecError> {
         let (mut read, mut written) = (0, 0);
         loop {
-            let flush = InflateFlush::NoFlush;
-            let step = self.inflate(&input[read..], &mut output[written..], flush)?;
+            let step = self.inflate(&input[read..], &mut output[written..], InflateFlush::NoFlush);
             read += step.read;
             written += step.written;
             self.read += step.read as u64;
             self.written += step.written as u64;
-            let stuck = step.read == 0 && step.written == 0;
+            // What came out before a fault counts first, so that it is the same however the bytes were
+            // cut: the next call has nothing else.
+            if self.corrupt && written == 0 {
+                return Err(CORRUPT);
+            }
             if written == output.len() || self.corrupt {
-                // There may be more, which the next call finds out.
                 return Ok(Decoded { read, written, done: false });
             }
             if read == input.len() {
                 break;
             }
-            if stuck {
-                return Err(CORRUPT);
-            }
+            self.corrupt = step.read == 0 && step.written == 0;
         }
         if last {
             if written > 0 {
-                // It counts before a fault at the end does, which the next call looks for.
+                // It counts before a message that is cut off, which the next call looks for.
                 return Ok(Decoded { read, written, done: false });
             }
             self.inflate_tail()?;
@@ -243,35 +243,25 @@ impl Decoder {
         Ok(Decoded { read, written, done: true })
     }
 
-    fn inflate(
-        &mut self,
-        input: &[u8],
-        output: &mut [u8],
-        flush: InflateFlush,
-    ) -> Result<Decoded, CodecError> {
+    /// Inflates what it can; nothing more once it has found the stream to be corrupt.
+    fn inflate(&mut self, input: &[u8], output: &mut [u8], flush: InflateFlush) -> Decoded {
         if self.corrupt {
-            return Err(CORRUPT);
+            return Decoded { read: 0, written: 0, done: false };
         }
         let inflater = self.inflater.get_or_insert_with(pool::lend_inflater);
         let (in_before, out_before) = (inflater.total_in(), inflater.total_out());
-        let result = inflater.decompress(input, output, flush);
+        let status = inflater.decompress(input, output, flush);
         let read = (inflater.total_in() - in_before) as usize;
         let written = (inflater.total_out() - out_before) as usize;
-        // What came out before the fault counts first, so that it is the same however the bytes were cut.
-        self.corrupt = result.is_err();
-        let status = match result {
-            Ok(status) => status,
-            Err(_) if written > 0 => return Ok(Decoded { read, written, done: false }),
-            Err(_) => return Err(CORRUPT),
-        };
+        self.corrupt = status.is_err();
         if read > 0 || written > 0 {
-            self.at_end = status == Status::StreamEnd;
+            self.at_end = status == Ok(Status::StreamEnd);
         }
-        if status == Status::StreamEnd {
+        if status == Ok(Status::StreamEnd) {
             // A block may be marked as the last; another stream may follow (RFC 7692 §7.2.3.5).
             inflater.reset(false);
         }
-        Ok(Decoded { read, written, done: false })
+        Decoded { read, written, done: false }
     }
 
     /// Puts back the tail that did not travel (RFC 7692 §7.2.2), and checks that the message ends
@@ -282,8 +272,7 @@ impl Decoder {
         }
         for (input, len) in [(&TAIL[..], TAIL.len()), (&EMPTY_BLOCKS, EMPTY_BLOCKS.len() / 2)] {
             let step = self.inflate(input, &mut [0; 16], InflateFlush::Block);
-            let step = step.map_err(|_| TRUNCATED)?;
-            if step.read != len || step.written > 0 || self.at_end {
+            if self.corrupt || step.read != len || step.written > 0 || self.at_end {
                 return Err(TRUNCATED);
             }
         }

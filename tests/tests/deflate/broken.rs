@@ -182,11 +182,13 @@ fn reserved_bits_have_their_place() {
 /// Of two faults the first counts, however the bytes are cut.
 #[test]
 fn what_came_before_a_fault_counts_first() {
-    // Invalid text, and then a block of no type, or half of a stored one.
-    for fault in [&[0x07, 0x07][..], &[0, 9, 0, 0xF6, 0xFF, b'x']] {
-        let mut payload = Compressor::new().message(b"ok \xFF");
-        payload.extend_from_slice(&[0, 0, 0xFF, 0xFF]);
-        payload.extend_from_slice(fault);
+    let flushed = [Compressor::new().message(b"ok \xFF"), vec![0, 0, 0xFF, 0xFF]].concat();
+    let ended = b"\x01\x04\0\xFB\xFFok \xFF".to_vec();
+    let (no_type, cut_off) = (&[0x07, 0x07][..], &[0, 9, 0, 0xF6, 0xFF, b'x'][..]);
+    for (text, fault) in
+        [(&flushed, no_type), (&flushed, cut_off), (&ended, no_type), (&ended, cut_off)]
+    {
+        let payload = [text, fault].concat();
         for role in BOTH {
             for chunk in 1..=payload.len() + 20 {
                 let mut end = End::new(role, with(eager()));
