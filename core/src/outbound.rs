@@ -1,21 +1,16 @@
 //! Bytes on their way out: [`Outbound`].
 
-use alloc::collections::VecDeque;
-
 use bytes::{Buf, Bytes, BytesMut};
 
 use crate::frame::FrameHead;
 use crate::mask;
+use crate::staging::Staging;
 
 /// A payload up to this length is copied behind its header; a longer one is queued by reference.
 ///
 /// A copy of 4 KiB costs about as much as keeping the payload alive in a queue and a second slice in
 /// the vectored write; it is also the size of a staging block.
 const INLINE_LEN: usize = 4096;
-
-/// Staging grows in blocks of this many bytes: to reserve header by header costs an allocation a
-/// message.
-const BLOCK_LEN: usize = 4096;
 
 /// Bytes on their way out, a [`bytes::Buf`]: short frames lie together in blocks, long payloads are
 /// queued by reference.
@@ -30,39 +25,6 @@ pub struct Outbound {
     taken: u64,
     /// How many were queued and dropped.
     dropped: u64,
-}
-
-/// The room that frames are staged in, which a driver may lend to many connections in turn, so that
-/// an idle one holds none.
-#[derive(Clone, Debug, Default)]
-pub struct Staging {
-    /// Full blocks and long payloads, in order.
-    sealed: VecDeque<Bytes>,
-    /// The block that frames are copied to, which comes after all that is sealed.
-    block: BytesMut,
-}
-
-impl Staging {
-    /// Room for `len` bytes of frames before another block is begun.
-    pub fn with_capacity(len: usize) -> Self {
-        Self { sealed: VecDeque::new(), block: BytesMut::with_capacity(len) }
-    }
-
-    /// How many bytes of frames there is room for.
-    pub fn capacity(&self) -> usize {
-        self.block.capacity()
-    }
-
-    /// Makes room for `len` bytes, with an allocation if need be.
-    pub fn reserve(&mut self, len: usize) {
-        self.block.reserve(len);
-    }
-
-    /// Makes room for `len` bytes again in what was allocated before, if what was split off it is
-    /// gone; whether that was enough.
-    pub fn try_reclaim(&mut self, len: usize) -> bool {
-        self.block.try_reclaim(len)
-    }
 }
 
 impl Outbound {
@@ -102,9 +64,16 @@ impl Outbound {
     /// Queues bytes that are no frame: the head of a handshake.
     #[cfg(feature = "handshake")]
     pub(crate) fn push_head(&mut self, head: &[u8]) {
-        self.make_room(head.len());
-        self.staging.block.extend_from_slice(head);
+        let blocks = self.staging.blocks();
+        blocks.make_room(head.len());
+        blocks.block.extend_from_slice(head);
         self.len += head.len();
+    }
+
+    /// A copy of a payload that was received.
+    #[inline]
+    pub(crate) fn copy_received(&mut self, payload: &[u8]) -> Bytes {
+        self.staging.blocks().copy(payload)
     }
 
     /// Queues a frame whose payload is shared.
@@ -119,12 +88,13 @@ impl Outbound {
 
     /// Queues a frame, and its payload by reference.
     fn push_frame_shared(&mut self, head: FrameHead, payload: Bytes) {
-        self.make_room(FrameHead::MAX_LEN);
-        let start = self.staging.block.len();
-        head.put(&mut self.staging.block);
-        self.len += self.staging.block.len() - start + payload.len();
-        self.seal();
-        self.staging.sealed.push_back(match head.mask {
+        let blocks = self.staging.blocks();
+        blocks.make_room(FrameHead::MAX_LEN);
+        let start = blocks.block.len();
+        head.put(&mut blocks.block);
+        self.len += blocks.block.len() - start + payload.len();
+        blocks.seal();
+        blocks.sealed.push_back(match head.mask {
             None => payload,
             Some(key) => masked(payload, key),
         });
@@ -133,15 +103,17 @@ impl Outbound {
     /// Queues whole frames by reference.
     pub(crate) fn push_frames(&mut self, frames: Bytes) {
         self.len += frames.len();
-        self.seal();
-        self.staging.sealed.push_back(frames);
+        let blocks = self.staging.blocks();
+        blocks.seal();
+        blocks.sealed.push_back(frames);
     }
 
     /// Queues a frame and copies its payload.
     #[inline]
     pub(crate) fn push_frame_copied(&mut self, head: &FrameHead, payload: &[u8]) {
-        self.make_room(FrameHead::MAX_LEN + payload.len());
-        let block = &mut self.staging.block;
+        let blocks = self.staging.blocks();
+        blocks.make_room(FrameHead::MAX_LEN + payload.len());
+        let block = &mut blocks.block;
         let start = block.len();
         head.put(block);
         let header_end = block.len();
@@ -150,27 +122,6 @@ impl Outbound {
             mask::apply(&mut block[header_end..], key, 0);
         }
         self.len += block.len() - start;
-    }
-
-    /// Makes room in whole blocks. A block that is full is sealed and the next one begun, so that
-    /// what waits is never moved.
-    #[inline]
-    fn make_room(&mut self, len: usize) {
-        if self.staging.block.capacity() - self.staging.block.len() < len {
-            self.begin_block(len);
-        }
-    }
-
-    #[cold]
-    fn begin_block(&mut self, len: usize) {
-        self.seal();
-        self.staging.block.reserve(len.max(BLOCK_LEN));
-    }
-
-    fn seal(&mut self) {
-        if !self.staging.block.is_empty() {
-            self.staging.sealed.push_back(self.staging.block.split().freeze());
-        }
     }
 }
 
@@ -189,16 +140,16 @@ impl Buf for Outbound {
 
     #[inline]
     fn chunk(&self) -> &[u8] {
-        match self.staging.sealed.front() {
-            Some(first) => first,
-            None => &self.staging.block,
+        match self.staging.get() {
+            Some(blocks) => blocks.sealed.front().map_or(&blocks.block, |first| first),
+            None => &[],
         }
     }
 
     #[cfg(feature = "std")]
     fn chunks_vectored<'a>(&'a self, dst: &mut [std::io::IoSlice<'a>]) -> usize {
-        let waiting =
-            self.staging.sealed.iter().map(|bytes| &bytes[..]).chain([&self.staging.block[..]]);
+        let Some(blocks) = self.staging.get() else { return 0 };
+        let waiting = blocks.sealed.iter().map(|bytes| &bytes[..]).chain([&blocks.block[..]]);
         let mut filled = 0;
         for (slot, chunk) in dst.iter_mut().zip(waiting.filter(|chunk| !chunk.is_empty())) {
             *slot = std::io::IoSlice::new(chunk);
@@ -211,18 +162,19 @@ impl Buf for Outbound {
         assert!(count <= self.len, "cannot advance by {count}: {} bytes wait", self.len);
         self.len -= count;
         self.taken += count as u64;
-        while let Some(first) = self.staging.sealed.front_mut() {
+        let Some(blocks) = self.staging.get_mut() else { return };
+        while let Some(first) = blocks.sealed.front_mut() {
             if count < first.len() {
                 return first.advance(count);
             }
             count -= first.len();
-            self.staging.sealed.pop_front();
+            blocks.sealed.pop_front();
         }
-        if count == self.staging.block.len() {
+        if count == blocks.block.len() {
             // Not `advance`: `clear` keeps the whole block for the next frames.
-            self.staging.block.clear();
+            blocks.block.clear();
         } else {
-            self.staging.block.advance(count);
+            blocks.block.advance(count);
         }
     }
 }

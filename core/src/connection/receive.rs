@@ -13,9 +13,12 @@ use crate::event::Event;
 use crate::extension::{Decoding, Direction};
 use crate::frame::{FrameHead, Opcode, Rsv};
 use crate::message::{Message, Piece};
-use crate::raw::{self, Whole};
+use crate::raw::Whole;
 use crate::time::Instant;
 use crate::utf8::Text;
+
+/// Text shorter than this is checked by the standard library, to which simdutf8 leaves it too.
+const SIMD_LEN: usize = 64;
 
 /// A message that is arriving bit by bit.
 #[derive(Clone, Debug)]
@@ -197,7 +200,12 @@ impl Connection {
         now: Instant,
     ) -> Result<Message, ProtocolError> {
         let Whole { is_text, payload } = whole;
-        let message = if is_text {
+        let message = if !is_text {
+            Message::Binary(self.raw.take(inbound, payload))
+        } else if payload.len() < SIMD_LEN {
+            let bytes = self.raw.take(inbound, payload);
+            Message::Text(bytes.try_into().map_err(|_| ProtocolError::TextInvalid)?)
+        } else {
             // Text is copied out whatever its length: without `unsafe` it cannot be split off and
             // stay checked, and a second check costs more than the copy.
             let text = simdutf8::basic::from_utf8(&inbound[payload.clone()])
@@ -205,8 +213,6 @@ impl Connection {
             let text = ByteString::from(text);
             inbound.advance(payload.end);
             Message::Text(text)
-        } else {
-            Message::Binary(raw::take(inbound, payload))
         };
         self.raw.incoming = None;
         self.timers.message_ended(now);
