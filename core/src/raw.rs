@@ -376,9 +376,18 @@ impl RawConnection {
     /// Queues a frame of any kind.
     #[inline]
     pub(crate) fn push(&mut self, fin: bool, rsv: Rsv, opcode: Opcode, payload: Bytes) {
-        let mask = if self.is_unmasked() { None } else { Some(self.next_key()) };
-        let head = FrameHead { fin, rsv, opcode, mask, len: payload.len() as u64 };
-        self.outbound.push_frame(&head, payload);
+        let head = FrameHead { fin, rsv, opcode, mask: None, len: payload.len() as u64 };
+        if self.is_unmasked() {
+            self.outbound.push_frame(&head, payload);
+        } else {
+            self.push_masked(head, payload);
+        }
+    }
+
+    #[inline(never)]
+    fn push_masked(&mut self, head: FrameHead, payload: Bytes) {
+        let mask = Some(self.next_key());
+        self.outbound.push_frame(&FrameHead { mask, ..head }, payload);
     }
 }
 
