@@ -54,9 +54,46 @@ fn an_echoed_message_costs_one_allocation_at_most() {
 }
 
 fn an_idle_session_is_small() {
+    let terse = [false, true].map(|is_used| an_idle_session_holds(echo, REQUEST, is_used));
+    println!(
+        "an idle session holds {terse:?} B, opened by a terse request, before and after it is used"
+    );
+    assert!(terse.iter().all(|held| *held <= 1_250), "{terse:?}");
+
+    let usual = [false, true].map(|is_used| an_idle_session_holds(echo, BROWSER_REQUEST, is_used));
+    println!(
+        "an idle session holds {usual:?} B, opened by a browser's, before and after it is used"
+    );
+    assert!(usual.iter().all(|held| *held <= 1_550), "{usual:?}");
+
+    let looks_up = async |session: Session| {
+        let call = session.call();
+        let found = (call.header("cookie"), call.query_param("name"), call.path(), call.host());
+        assert!(matches!(found, (Some(_), Some(_), "/", Some(_))));
+        echo(session).await
+    };
+    let besides = usual[0] - future_size(&echo);
+    let found = an_idle_session_holds(looks_up, BROWSER_REQUEST, false) - future_size(&looks_up);
+    assert_eq!(found, besides, "to look something up keeps nothing");
+
+    let unpacks = async |session: Session| {
+        assert_eq!(session.call().headers().len(), 17);
+        echo(session).await
+    };
+    let unpacked = an_idle_session_holds(unpacks, BROWSER_REQUEST, false) - future_size(&unpacks);
+    let unpacked = unpacked - besides;
+    println!("a browser's request that was unpacked takes {unpacked} B more");
+    assert!(unpacked <= 3 << 10, "{unpacked}");
+}
+
+fn an_idle_session_holds<F, Fut>(handler: F, request: &[u8], is_used: bool) -> usize
+where
+    F: Fn(Session) -> Fut + Send + Sync + 'static,
+    Fut: Future<Output: sockless_driver::Outcome> + Send + 'static,
+{
     let long = Writer { masks: true }.binary([7; 64 << 10]);
-    let host = host(Config::default(), echo);
-    let open = |request, is_used| {
+    let host = host(Config::default(), handler);
+    let open = |is_used| {
         let mut server = Served::opened_by(request, &host);
         if is_used {
             server.exchange(&long, 1, 1, 64 << 10);
@@ -65,22 +102,18 @@ fn an_idle_session_is_small() {
         *server.peer() = State::default();
         server
     };
-    for (what, request, most) in [("terse", REQUEST, 1500), ("browser's", BROWSER_REQUEST, 2000)] {
-        for is_used in [false, true] {
-            // What the thread lends, and the host's own room for connections.
-            let warm: Vec<_> = (0..100).map(|_| open(request, true)).collect();
-            let before = held();
-            let others: Vec<_> = (0..1000).map(|_| open(request, is_used)).collect();
-            let each = (held() - before) / others.len();
-            println!(
-                "an idle session holds {each} B, opened by a {what} request of {} B; it was {}",
-                request.len(),
-                if is_used { "used" } else { "not used" },
-            );
-            assert!(each <= most, "{each} bytes");
-            drop(warm);
-        }
-    }
+    // What the thread lends, and the host's own room for connections.
+    let warm: Vec<_> = (0..100).map(|_| open(true)).collect();
+    let before = held();
+    let others: Vec<_> = (0..1000).map(|_| open(is_used)).collect();
+    let each = (held() - before) / others.len();
+    drop(warm);
+    each
+}
+
+/// How much of a session is its handler's own.
+fn future_size<Fut>(_: &impl Fn(Session) -> Fut) -> usize {
+    size_of::<Fut>()
 }
 
 fn a_flood_that_nobody_receives_stays_under_the_ceiling() {
