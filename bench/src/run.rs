@@ -91,32 +91,37 @@ pub fn main(options: &Options) -> Result<()> {
     cpu::pin(options.load_cpu)?;
     let job = Job { deflate: options.deflate, fan_out: !options.fan_out.is_empty() };
     let servers = Server::chosen(&options.servers, job);
-    let closed: Vec<_> = shapes(options, job).into_iter().map(|shape| (shape, None)).collect();
-    let peaks = rounds(options, &servers, &closed)?;
+    let shapes = shapes(options, job);
+    let closed: Vec<_> = shapes.iter().map(|&shape| (shape, None)).collect();
+    let tables = rounds(options, &servers, &closed)?;
     println!(
         "(connections,depth); the median of {} rounds of {} s",
         options.rounds, options.seconds
     );
-    let unit = if job.fan_out { "delivery" } else { "msg" };
-    let loads: Vec<_> = closed.iter().map(|(shape, _)| shape.to_string()).zip(peaks).collect();
+    let loads: Vec<_> = shapes.iter().map(Shape::to_string).zip(tables).collect();
     for (title, rows) in &loads {
-        table::print(title, unit, rows);
+        table::print(title, unit(job), rows);
     }
     if let Some(file) = &options.svg {
         fs::write(file, plot::svg(&loads))?;
     }
     let Some(rate) = options.rate else { return Ok(()) };
-    let at_rate = |(shape, rows): (Shape, &[Row])| match rate {
+    let rate_of = |(&shape, (_, rows)): (&Shape, &(String, Vec<Row>))| match rate {
         Rate::Half => (shape, Some(table::best_rate(rows) / shape.deliveries() as f64 / 2.0)),
         Rate::Fixed(rate) => (shape, Some(rate)),
     };
-    let peaks = loads.iter().map(|(_, rows)| rows.as_slice());
-    let open: Vec<_> = closed.iter().map(|(shape, _)| *shape).zip(peaks).map(at_rate).collect();
-    for ((shape, rate), rows) in open.iter().zip(rounds(options, &servers, &open)?) {
+    let open: Vec<_> = shapes.iter().zip(&loads).map(rate_of).collect();
+    let tables = rounds(options, &servers, &open)?;
+    for ((shape, rate), rows) in open.iter().zip(&tables) {
         let title = format!("{shape} at {:.0} messages/s", rate.unwrap_or_default());
-        table::print_latencies(&title, unit, &rows);
+        table::print_latencies(&title, unit(job), rows);
     }
     Ok(())
+}
+
+/// What is counted.
+fn unit(job: Job) -> &'static str {
+    if job.fan_out { "delivery" } else { "msg" }
 }
 
 fn shapes(options: &Options, job: Job) -> Vec<Shape> {
@@ -145,9 +150,13 @@ fn rounds(
     for round in 1..=options.rounds {
         for (&(shape, rate), rounds) in loads.iter().zip(&mut found) {
             eprintln!("round {round} of {}: {shape}", options.rounds);
-            let figures = servers.iter().map(|server| {
-                let measured = measure(options, *server, shape, rate);
-                measured.map_err(|error| format!("{}, {shape}: {error}", server.name()))
+            let figures = servers.iter().map(|&server| {
+                let named = |error| format!("{}, {shape}: {error}", server.name());
+                // Once more, so that one mishap does not take hours of figures with it.
+                measure(options, server, shape, rate).map_err(named).or_else(|error| {
+                    eprintln!("{error}; trying once more");
+                    measure(options, server, shape, rate).map_err(named)
+                })
             });
             rounds.push(figures.collect::<Result<_, _>>()?);
         }

@@ -114,16 +114,7 @@ impl Driver {
         let start = Instant::now();
         let mut report = Report::default();
         let mut schedule = self.rate.map(|rate| Schedule { start, rate, released: 0 });
-        let deliveries = self.shape.deliveries() as u64;
-        let (budget, until) = match until {
-            Until::Elapsed(_) => (u64::MAX, until),
-            // A message goes to all or to nobody.
-            Until::Messages(count) => {
-                let budget = count.div_ceil(deliveries);
-                (budget, Until::Messages(budget * deliveries))
-            }
-        };
-        self.budget = budget;
+        let until = self.set_budget(until);
         if schedule.is_none() {
             self.fill(start)?;
         }
@@ -146,17 +137,36 @@ impl Driver {
                 Some(schedule) => self.release_due(schedule, now, &mut report)?,
                 None => Duration::from_millis(20),
             };
-            events.clear();
-            let wait = Timespec::try_from(wait)?;
-            let capacity = rustix::buffer::spare_capacity(&mut events);
-            match epoll::wait(&self.epoll, capacity, Some(&wait)) {
-                Ok(0) | Err(rustix::io::Errno::INTR) => continue,
-                Ok(_) => last_reply = Instant::now(),
-                Err(error) => return Err(error.into()),
+            if self.wait(&mut events, wait)? {
+                last_reply = Instant::now();
             }
             for event in &events {
                 self.handle(event, &mut report)?;
             }
+        }
+    }
+
+    /// Says anew when to stop: a message goes to all or to nobody.
+    fn set_budget(&mut self, until: Until) -> Until {
+        let deliveries = self.shape.deliveries() as u64;
+        self.budget = match until {
+            Until::Elapsed(_) => u64::MAX,
+            Until::Messages(count) => count.div_ceil(deliveries),
+        };
+        match until {
+            Until::Elapsed(_) => until,
+            Until::Messages(_) => Until::Messages(self.budget * deliveries),
+        }
+    }
+
+    /// Waits for sockets that are ready, and says whether there are such.
+    fn wait(&self, events: &mut Vec<Event>, limit: Duration) -> Result<bool> {
+        events.clear();
+        let limit = Timespec::try_from(limit)?;
+        match epoll::wait(&self.epoll, rustix::buffer::spare_capacity(events), Some(&limit)) {
+            Ok(count) => Ok(count > 0),
+            Err(rustix::io::Errno::INTR) => Ok(false),
+            Err(error) => Err(error.into()),
         }
     }
 

@@ -99,10 +99,11 @@ pub fn main(options: &Options) -> Result<()> {
     let report = driver.run(Until::Elapsed(Duration::try_from_secs_f64(options.seconds)?))?;
     let quantile = |share| report.latencies.quantile(share);
     println!("{}", options.shape);
-    println!("messages/s {:>12.0}", report.rate());
-    println!("MB/s       {:>12.1}", report.rate() * options.shape.size as f64 / 1e6);
+    let unit = if options.shape.job.fan_out { "deliveries/s" } else { "messages/s" };
+    println!("{unit:<12} {:>12.0}", report.rate());
+    println!("{:<12} {:>12.1}", "MB/s", report.rate() * options.shape.size as f64 / 1e6);
     for (name, share) in [("p50", 0.5), ("p99", 0.99), ("p99.9", 0.999)] {
-        println!("{name:<10} {:>12.1} us", quantile(share).as_secs_f64() * 1e6);
+        println!("{name:<12} {:>12.1} us", quantile(share).as_secs_f64() * 1e6);
     }
     Ok(())
 }
