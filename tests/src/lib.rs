@@ -22,3 +22,8 @@ pub struct Readme;
 #[cfg(all(doctest, feature = "runtimes"))]
 #[doc = include_str!("../../docs/porting.md")]
 pub struct Porting;
+
+/// The blocks of the guide to many cores and many connections, compiled and run.
+#[cfg(all(doctest, feature = "runtimes"))]
+#[doc = include_str!("../../docs/scale.md")]
+pub struct Scale;
