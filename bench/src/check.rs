@@ -55,7 +55,7 @@ pub fn main(options: &Options) -> Result<()> {
     for (name, figure) in &figures {
         let before = find(&text, name)
             .ok_or_else(|| format!("the file has no {name:?}, which is {figure:.3} now"))?;
-        let is_worse = *figure > before * (1.0 + options.tolerance / 100.0) + SLACK;
+        let is_worse = is_worse(*figure, before, options.tolerance);
         worse += usize::from(is_worse);
         let change = if before > SLACK { 100.0 * (figure / before - 1.0) } else { 0.0 };
         let verdict = if is_worse { "  WORSE" } else { "" };
@@ -68,6 +68,10 @@ pub fn main(options: &Options) -> Result<()> {
         println!("the file was not written with these tools:\n{tools}");
     }
     Err(format!("{worse} figures are worse by over {} %", options.tolerance).into())
+}
+
+fn is_worse(figure: f64, before: f64, tolerance: f64) -> bool {
+    figure > before * (1.0 + tolerance / 100.0) + SLACK
 }
 
 fn find(text: &str, name: &str) -> Option<f64> {
@@ -142,5 +146,14 @@ mod tests {
         assert_eq!(find(text, "parse 1"), Some(7.0));
         assert_eq!(find(text, "parse 16 B"), Some(12.5));
         assert_eq!(find(text, "parse"), None);
+    }
+
+    #[test]
+    fn more_than_the_tolerance_is_worse() {
+        assert!(is_worse(1.05, 1.0, 3.0));
+        assert!(is_worse(0.02, 0.0, 3.0), "one in fifty, where there was none");
+        assert!(is_worse(104.0, 100.0, 3.0) && is_worse(0.14, 0.126, 3.0));
+        assert!(!is_worse(102.9, 100.0, 3.0) && !is_worse(0.009, 0.0, 3.0));
+        assert!(!is_worse(50.0, 100.0, 3.0), "better is not worse");
     }
 }
