@@ -49,7 +49,8 @@ pub fn main(options: &Options) -> Result<()> {
             counts.iter().map(|(name, count)| (name, count / options.messages as f64));
         let mut most: Vec<_> = per_message.collect();
         let total: f64 = most.iter().map(|(_, count)| count).sum();
-        println!("\n{:<24} {total:>10.3} a message", server.name());
+        let unit = if options.shape.job.fan_out { "delivery" } else { "message" };
+        println!("\n{:<24} {total:>10.3} a {unit}", server.name());
         most.retain(|(_, count)| *count > 0.0005);
         most.sort_by(|a, b| b.1.total_cmp(&a.1));
         for (name, count) in most.into_iter().take(options.top) {
