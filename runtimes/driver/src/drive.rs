@@ -13,7 +13,8 @@ use sockless::{CloseCode, CloseReason, Closed, Instant, Outbound, Overflow, Tran
 use crate::buffers;
 use crate::io::{Io, Timer};
 use crate::service::{BoxError, BoxFuture};
-use crate::shared::{Shared, State, Wait};
+use crate::shared::{Shared, State};
+use crate::waiters::Wait;
 
 /// How many rounds one poll may take before the neighbours get their turn.
 const ROUNDS: u32 = 16;

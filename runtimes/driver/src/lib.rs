@@ -48,6 +48,7 @@ mod stream;
 #[cfg(feature = "rustls")]
 pub mod tls;
 mod typed;
+mod waiters;
 
 pub use call::{Authority, Call, Forwarded, Held, ParamError};
 pub use client::{

@@ -10,9 +10,10 @@ use sockless::{Closed, Config, Frame, Instant, Overflow, SendError};
 
 use crate::call::Call;
 use crate::machine::{Item, Machine};
-use crate::session::{NOT_READ, Session, Waiting, poll_flushed};
-use crate::shared::{Shared, Wait};
+use crate::session::{NOT_READ, Session, poll_flushed};
+use crate::shared::Shared;
 use crate::sleep::Sleep;
+use crate::waiters::{Wait, Waiting};
 
 /// A session of frames: masking and the rules of a frame's header, nothing automatic.
 ///

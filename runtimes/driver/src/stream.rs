@@ -10,8 +10,8 @@ use futures_core::Stream;
 use sockless::{CloseCode, Closed, Event, Message, Piece};
 
 use crate::machine::{Item, Machine};
-use crate::session::{Receiver, Sender, Session, Waiting};
-use crate::shared::Wait;
+use crate::session::{Receiver, Sender, Session};
+use crate::waiters::{Wait, Waiting};
 
 /// The longest chunk that a reader gives, unless [`Config::piece_len`](sockless::Config::piece_len) is
 /// shorter.
