@@ -308,8 +308,7 @@ impl Config {
         // The next message may be arriving while the last one is the one across the mark.
         let arriving = buffer.saturating_mul(3);
         let across = buffer.saturating_mul(2);
-        // A payload that is just too long to be copied keeps the whole block that it arrived in. One
-        // that shares a block with others keeps less, for what it costs beside its length.
+        // A payload that is just too long to be copied keeps the whole block that it arrived in.
         let read_ahead = self.read_ahead.saturating_mul(READ_LEN / COPY_LEN);
         let waiting = self.high_water.saturating_add(READ_LEN).saturating_mul(2);
         let codecs = self.extensions.iter().map(|extension| extension.memory_ceiling());

@@ -70,12 +70,6 @@ impl Outbound {
         self.len += head.len();
     }
 
-    /// A copy of a payload that was received.
-    #[inline]
-    pub(crate) fn copy_received(&mut self, payload: &[u8]) -> Bytes {
-        self.staging.blocks().copy(payload)
-    }
-
     /// Queues a frame whose payload is shared.
     #[inline]
     pub(crate) fn push_frame(&mut self, head: &FrameHead, payload: Bytes) {

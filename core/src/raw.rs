@@ -16,9 +16,8 @@ use crate::seed::{MaskKeys, Seed};
 /// A received payload up to this length is copied out of the read buffer; a longer one is split off
 /// and shares it.
 ///
-/// So whoever keeps a short message keeps no more than that, or the few hundred bytes that the shortest
-/// share, and not the block of 64 KiB that it arrived in; from here on a payload is at least a sixteenth
-/// of such a block.
+/// So whoever keeps a short message keeps no more than that, and not the block of 64 KiB that it
+/// arrived in; from here on a payload is at least a sixteenth of such a block.
 pub(crate) const COPY_LEN: usize = 4096;
 
 /// The length of a masking key in bytes.
@@ -309,21 +308,7 @@ impl RawConnection {
             return None;
         }
         self.incoming = None;
-        Some(self.take(inbound, 0..len))
-    }
-
-    /// Takes `payload` out of `inbound`, and all before it: a copy of a short payload, a part of the
-    /// buffer for a long one.
-    #[inline]
-    pub(crate) fn take(&mut self, inbound: &mut BytesMut, payload: Range<usize>) -> Bytes {
-        if payload.len() > COPY_LEN {
-            inbound.advance(payload.start);
-            return inbound.split_to(payload.len()).freeze();
-        }
-        let end = payload.end;
-        let copy = self.outbound.copy_received(&inbound[payload]);
-        inbound.advance(end);
-        copy
+        Some(take(inbound, 0..len))
     }
 
     /// Unmasks what has arrived of the payload, and says how much of it lies clear at the front of
@@ -397,6 +382,20 @@ impl Incoming {
     pub(crate) fn remaining(&self) -> u64 {
         self.head.len - self.taken
     }
+}
+
+/// Takes `payload` out of `inbound`, and all before it: a copy of a short payload, a part of the buffer
+/// for a long one.
+#[inline]
+pub(crate) fn take(inbound: &mut BytesMut, payload: Range<usize>) -> Bytes {
+    if payload.len() > COPY_LEN {
+        inbound.advance(payload.start);
+        return inbound.split_to(payload.len()).freeze();
+    }
+    let end = payload.end;
+    let copy = Bytes::copy_from_slice(&inbound[payload]);
+    inbound.advance(end);
+    copy
 }
 
 #[cfg(test)]

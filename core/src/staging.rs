@@ -1,4 +1,4 @@
-//! The room that a connection works in: [`Staging`].
+//! The room that frames are staged in: [`Staging`].
 
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
@@ -9,17 +9,8 @@ use bytes::{Bytes, BytesMut};
 /// message.
 const BLOCK_LEN: usize = 4096;
 
-/// A received payload up to this length shares a block with others like it: that takes three fifths of
-/// the instructions of a block of its own.
-const SHORT_LEN: usize = 128;
-
-/// How long the blocks are that short payloads share. Whoever keeps one payload keeps its block, so it is
-/// no longer than saves most of the allocations.
-const SHORT_BLOCK_LEN: usize = 512;
-
-/// The room that a connection works in, which a driver may lend to many connections in turn, so that
-/// an idle one holds none: frames are staged in it, and short payloads that have arrived are copied
-/// to it.
+/// The room that frames are staged in, which a driver may lend to many connections in turn, so that
+/// an idle one holds none.
 #[derive(Clone, Debug, Default)]
 pub struct Staging(Option<Box<Blocks>>);
 
@@ -29,8 +20,6 @@ pub(crate) struct Blocks {
     pub(crate) sealed: VecDeque<Bytes>,
     /// The block that frames are copied to, which comes after all that is sealed.
     pub(crate) block: BytesMut,
-    /// What is left of the block that short payloads are copied to.
-    short: BytesMut,
 }
 
 impl Staging {
@@ -94,24 +83,5 @@ impl Blocks {
         if !self.block.is_empty() {
             self.sealed.push_back(self.block.split().freeze());
         }
-    }
-
-    /// A copy of a payload that was received.
-    #[inline]
-    pub(crate) fn copy(&mut self, payload: &[u8]) -> Bytes {
-        if !(1..=SHORT_LEN).contains(&payload.len()) {
-            return Bytes::copy_from_slice(payload);
-        }
-        if self.short.capacity() < payload.len() {
-            self.begin_short_block();
-        }
-        self.short.extend_from_slice(payload);
-        self.short.split().freeze()
-    }
-
-    /// Begins a block for short payloads: the last one again, if none of its payloads is left.
-    #[cold]
-    fn begin_short_block(&mut self) {
-        self.short.reserve(SHORT_BLOCK_LEN);
     }
 }

@@ -13,7 +13,7 @@ use crate::event::Event;
 use crate::extension::{Decoding, Direction};
 use crate::frame::{FrameHead, Opcode, Rsv};
 use crate::message::{Message, Piece};
-use crate::raw::Whole;
+use crate::raw::{self, Whole};
 use crate::time::Instant;
 use crate::utf8::Text;
 
@@ -201,9 +201,9 @@ impl Connection {
     ) -> Result<Message, ProtocolError> {
         let Whole { is_text, payload } = whole;
         let message = if !is_text {
-            Message::Binary(self.raw.take(inbound, payload))
+            Message::Binary(raw::take(inbound, payload))
         } else if payload.len() < SIMD_LEN {
-            let bytes = self.raw.take(inbound, payload);
+            let bytes = raw::take(inbound, payload);
             Message::Text(bytes.try_into().map_err(|_| ProtocolError::TextInvalid)?)
         } else {
             // Text is copied out whatever its length: without `unsafe` it cannot be split off and
