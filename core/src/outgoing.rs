@@ -12,29 +12,47 @@ use crate::message::Message;
 /// A message with how to send it. Whatever becomes a [`Message`] becomes one; so do
 /// [`Message::uncompressed`] and a [`Broadcast`].
 #[derive(Clone, Debug)]
-pub struct Outgoing {
-    pub(crate) message: Message,
-    /// Whether an extension may compress it.
-    pub(crate) compress: bool,
-    pub(crate) broadcast: Option<Broadcast>,
+pub struct Outgoing(pub(crate) Content);
+
+#[derive(Clone, Debug)]
+pub(crate) enum Content {
+    Broadcast(Broadcast),
+    Message {
+        message: Message,
+        /// Whether an extension may compress it.
+        compress: bool,
+    },
 }
 
 impl Outgoing {
     /// The message.
     pub fn message(&self) -> &Message {
-        &self.message
+        match &self.0 {
+            Content::Broadcast(broadcast) => broadcast.message(),
+            Content::Message { message, .. } => message,
+        }
     }
 
     /// The message alone.
     pub fn into_message(self) -> Message {
-        self.message
+        match self.0 {
+            Content::Broadcast(broadcast) => broadcast.message().clone(),
+            Content::Message { message, .. } => message,
+        }
+    }
+
+    fn compress(&self) -> bool {
+        match &self.0 {
+            Content::Broadcast(broadcast) => broadcast.compress(),
+            Content::Message { compress, .. } => *compress,
+        }
     }
 }
 
 /// Two are equal when the same message is sent in the same way, to however many.
 impl PartialEq for Outgoing {
     fn eq(&self, other: &Self) -> bool {
-        (&self.message, self.compress) == (&other.message, other.compress)
+        (self.message(), self.compress()) == (other.message(), other.compress())
     }
 }
 
@@ -42,7 +60,7 @@ impl Eq for Outgoing {}
 
 impl<M: Into<Message>> From<M> for Outgoing {
     fn from(message: M) -> Self {
-        Self { message: message.into(), compress: true, broadcast: None }
+        Self(Content::Message { message: message.into(), compress: true })
     }
 }
 
@@ -60,7 +78,7 @@ impl Message {
     /// # Ok::<(), sockless::SendError>(())
     /// ```
     pub fn uncompressed(self) -> Outgoing {
-        Outgoing { message: self, compress: false, broadcast: None }
+        Outgoing(Content::Message { message: self, compress: false })
     }
 }
 
@@ -103,20 +121,25 @@ pub(crate) struct Encoding {
 impl Broadcast {
     /// A message for many peers.
     pub fn new(message: impl Into<Outgoing>) -> Self {
-        let Outgoing { message, compress, broadcast } = message.into();
-        broadcast.unwrap_or_else(|| {
-            Self(Arc::new(Shared {
+        match message.into().0 {
+            Content::Broadcast(broadcast) => broadcast,
+            Content::Message { message, compress } => Self(Arc::new(Shared {
                 message,
                 compress,
                 #[cfg(feature = "std")]
                 encodings: Mutex::default(),
-            }))
-        })
+            })),
+        }
     }
 
     /// The message.
     pub fn message(&self) -> &Message {
         &self.0.message
+    }
+
+    /// Whether an extension may compress it.
+    pub(crate) fn compress(&self) -> bool {
+        self.0.compress
     }
 
     /// The frames in the given encoding, made by `encode` unless they have been made before.
@@ -149,8 +172,7 @@ impl Broadcast {
 
 impl From<Broadcast> for Outgoing {
     fn from(broadcast: Broadcast) -> Self {
-        let Shared { message, compress, .. } = &*broadcast.0;
-        Self { message: message.clone(), compress: *compress, broadcast: Some(broadcast) }
+        Self(Content::Broadcast(broadcast))
     }
 }
 

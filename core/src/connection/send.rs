@@ -12,7 +12,7 @@ use crate::error::SendError;
 use crate::extension::{Direction, Encoded, Part};
 use crate::frame::{Frame, FrameHead, MAX_CONTROL_LEN, Opcode, Rsv};
 use crate::message::{Message, Piece};
-use crate::outgoing::{Broadcast, Encoding, Outgoing};
+use crate::outgoing::{Broadcast, Content, Encoding, Outgoing};
 
 /// The kind of a message that is being sent in pieces.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,11 +30,14 @@ impl Connection {
         if self.sending.is_some() {
             return Err(SendError::MessageUnfinished);
         }
-        let Outgoing { message, compress, broadcast } = outgoing;
-        let part = Part { is_text: message.is_text(), first: true, last: true, compress };
-        match broadcast {
-            Some(broadcast) if self.raw.is_unmasked() => self.push_broadcast(&broadcast, part),
-            _ => self.push_data(opcode_of(&message), message.into_bytes(), part),
+        match outgoing.0 {
+            Content::Message { message, compress } => self.push_message(message, compress),
+            Content::Broadcast(broadcast) if self.raw.is_unmasked() => {
+                self.push_broadcast(&broadcast)
+            }
+            Content::Broadcast(broadcast) => {
+                self.push_message(broadcast.message().clone(), broadcast.compress())
+            }
         }
     }
 
@@ -56,6 +59,12 @@ impl Connection {
             self.answer_close_that_waits();
         }
         Ok(())
+    }
+
+    #[inline]
+    fn push_message(&mut self, message: Message, compress: bool) -> Result<(), SendError> {
+        let part = whole(&message, compress);
+        self.push_data(opcode_of(&message), message.into_bytes(), part)
     }
 
     /// Queues the frames of a message or of a piece of one.
@@ -91,16 +100,16 @@ impl Connection {
     }
 
     /// Queues a message in frames that other connections may share.
-    fn push_broadcast(&mut self, broadcast: &Broadcast, part: Part) -> Result<(), SendError> {
-        let message = broadcast.message();
-        let (opcode, payload) = (opcode_of(message), message.clone().into_bytes());
+    fn push_broadcast(&mut self, broadcast: &Broadcast) -> Result<(), SendError> {
+        let (message, compress) = (broadcast.message(), broadcast.compress());
         let Some(codecs) = self.codecs.fingerprint() else {
-            return self.push_data(opcode, payload, part);
+            return self.push_message(message.clone(), compress);
         };
         self.timers.message_sent();
         let fragment_len = self.raw.config.fragment_len;
         let frames = broadcast.frames(Encoding { codecs, fragment_len }, || {
-            let Encoded { rsv, payload } = self.encode(part, payload)?;
+            let (opcode, part) = (opcode_of(message), whole(message, compress));
+            let Encoded { rsv, payload } = self.encode(part, message.clone().into_bytes())?;
             let mut frames = BytesMut::with_capacity(payload.len() + FrameHead::MAX_LEN);
             for Frame { fin, rsv, opcode, payload } in
                 fragments(opcode, rsv, payload, part, &self.raw.config)
@@ -222,6 +231,11 @@ fn fragments(
         rest = Some((Opcode::Continuation, Rsv::NONE, payload));
         Some(Frame { fin: false, rsv, opcode, payload: fragment })
     })
+}
+
+/// All of a message, as extensions see it.
+fn whole(message: &Message, compress: bool) -> Part {
+    Part { is_text: message.is_text(), first: true, last: true, compress }
 }
 
 fn opcode_of(message: &Message) -> Opcode {

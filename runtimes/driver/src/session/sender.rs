@@ -71,16 +71,24 @@ impl Sender {
         let message = message.into();
         let mut state = self.shared.lock();
         let may_send = state.may_send();
-        match &mut state.machine {
-            Machine::Messages(connection) if connection.is_open() => {
-                if !may_send || connection.send(message.clone()).is_err() {
-                    return Err(TrySendError::Full(message));
-                }
-            }
-            _ => return Err(TrySendError::Closed(message)),
+        let Machine::Messages(connection) = &mut state.machine else {
+            return Err(TrySendError::Closed(message));
+        };
+        if !connection.is_open() {
+            return Err(TrySendError::Closed(message));
         }
+        if !may_send {
+            return Err(TrySendError::Full(message));
+        }
+        // Now only an extension can fail, which closes the connection.
+        let spare = connection.extensions().next().map(|_| message.clone());
+        let sent = connection.send(message);
+        state.unparsed |= sent.is_err();
         state.ask_driver();
-        Ok(())
+        match (sent, spare) {
+            (Err(_), Some(message)) => Err(TrySendError::Closed(message)),
+            _ => Ok(()),
+        }
     }
 
     /// Waits until all that was sent before, by whomever, has reached the transport.
