@@ -14,7 +14,7 @@ use crate::joined::Joined;
 use crate::machine::Item;
 use crate::shared::Shared;
 
-/// The receiving half of a [`Session`]. Once it is dropped, messages that arrive are dropped too.
+/// The receiving half of a [`Session`](crate::Session). Once it is dropped, messages that arrive are dropped too.
 pub struct Receiver {
     shared: Arc<Shared>,
     /// What has come of a message that arrives in pieces.

@@ -20,7 +20,7 @@ use crate::shared::{Shared, State};
 use crate::sleep::Sleep;
 use crate::waiters::{Slot, Wait, Waiting};
 
-/// The sending half of a [`Session`]. Clones send to the same peer.
+/// The sending half of a [`Session`](crate::Session). Clones send to the same peer.
 ///
 /// As a [`Sink`] it waits for room, and its `close` sends 1000 and waits for the end.
 pub struct Sender {
