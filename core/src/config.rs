@@ -318,7 +318,7 @@ impl Config {
 }
 
 /// The most that one read of a driver brings.
-const READ_LEN: usize = 64 << 10;
+const READ_LEN: usize = (64 << 10) + 256;
 
 /// More than a connection's own state takes: its fields, its keys, its end.
 const STATE_LEN: usize = 4 << 10;

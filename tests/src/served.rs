@@ -4,7 +4,7 @@
 use std::fmt;
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll, Wake, Waker};
 
 use bytes::BytesMut;
 use sockless::{Config, Instant, Seed};
@@ -40,6 +40,14 @@ pub const BROWSER_REQUEST: &[u8] = b"GET /?name=ada HTTP/1.1\r\n\
 pub struct Served {
     peer: Peer,
     serving: BoxFuture<'static, ()>,
+    waker: Waker,
+}
+
+/// Who polls by hand need not be woken. Not `Waker::noop`, whose clones do not always know each other.
+struct ByHand;
+
+impl Wake for ByHand {
+    fn wake(self: Arc<Self>) {}
 }
 
 /// A host that serves every session with `handler`.
@@ -79,7 +87,7 @@ impl Served {
     pub fn opened_by(request: &[u8], host: &Host) -> Self {
         let peer = Peer::default();
         let serving = host.serve_connection(Box::new(peer.clone()), None, None);
-        let mut served = Self { peer, serving: Box::pin(serving) };
+        let mut served = Self { peer, serving: Box::pin(serving), waker: Arc::new(ByHand).into() };
         served.peer.lock().say(request, 1);
         served.poll();
         assert!(served.peer.lock().upgraded, "the 101");
@@ -97,7 +105,7 @@ impl Served {
     ///
     /// When it has ended.
     pub fn poll(&mut self) {
-        let polled = self.serving.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+        let polled = self.serving.as_mut().poll(&mut Context::from_waker(&self.waker));
         assert!(polled.is_pending());
     }
 

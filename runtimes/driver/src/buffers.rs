@@ -9,8 +9,8 @@ use sockless::Staging;
 use crate::machine::Item;
 
 /// How much a thread's read buffer holds: the most that one read brings, and enough that a batch of
-/// small messages takes one.
-pub(crate) const READ_LEN: usize = 64 << 10;
+/// small messages takes one, or a frame of 64 KiB: what is too long by its header must be moved.
+pub(crate) const READ_LEN: usize = (64 << 10) + 256;
 
 /// How much a thread's staging block holds: what one turn writes, up to the default high-water mark.
 const STAGING_LEN: usize = 64 << 10;
@@ -45,7 +45,8 @@ pub(crate) fn lend_read() -> BytesMut {
 pub(crate) fn renew_read(buffer: &mut BytesMut) {
     // What a few short messages took of it is not missed.
     let has_room = buffer.capacity() - buffer.len() > READ_LEN - READ_LEN / 8;
-    if has_room || (buffer.is_empty() && buffer.try_reclaim(READ_LEN)) {
+    let is_short = buffer.len() <= LEFTOVER_LEN;
+    if has_room || (is_short && buffer.try_reclaim(READ_LEN - buffer.len())) {
         return;
     }
     if buffer.capacity() <= LEFTOVER_LEN {

@@ -396,12 +396,21 @@ impl State {
     /// fit it, as much as has arrived so far and twice more, but no more than the frame lacks.
     fn make_room(&mut self) {
         buffers::renew_read(&mut self.inbound);
-        if self.inbound.capacity() - self.inbound.len() < MIN_READ_LEN {
-            let missing = self.machine.missing(&self.inbound);
-            let missing = usize::try_from(missing).unwrap_or(usize::MAX);
-            let len = missing.min(self.inbound.len().saturating_mul(3));
-            self.inbound.reserve(len.max(buffers::READ_LEN));
+        let len = self.inbound.len();
+        if self.inbound.capacity() - len < MIN_READ_LEN {
+            let room = self.missing().min(len.saturating_mul(3));
+            self.inbound.reserve(room.max(buffers::READ_LEN));
         }
+        let missing = self.missing();
+        if missing > LONG_LEN && missing < self.inbound.capacity() - len {
+            // Whatever follows would have to be moved out of the block, which the payload keeps.
+            drop(self.inbound.split_off(len + missing));
+        }
+    }
+
+    /// How much the frame that is arriving lacks, where it is left in the read buffer.
+    fn missing(&self) -> usize {
+        usize::try_from(self.machine.missing(&self.inbound)).unwrap_or(usize::MAX)
     }
 
     fn fail(&mut self, error: &io::Error) {
@@ -425,3 +434,6 @@ impl State {
 
 /// A read with less room than this is not worth its system call.
 const MIN_READ_LEN: usize = 4 << 10;
+
+/// A frame that lacks more than this is worth a read that ends where it does.
+const LONG_LEN: usize = 16 << 10;
