@@ -396,12 +396,11 @@ impl State {
     /// fit it, as much as has arrived so far and twice more, but no more than the frame lacks.
     fn make_room(&mut self) {
         buffers::renew_read(&mut self.inbound);
-        let len = self.inbound.len();
+        let (len, missing) = (self.inbound.len(), self.missing());
         if self.inbound.capacity() - len < MIN_READ_LEN {
-            let room = self.missing().min(len.saturating_mul(3));
+            let room = missing.min(len.saturating_mul(3));
             self.inbound.reserve(room.max(buffers::READ_LEN));
         }
-        let missing = self.missing();
         if missing > LONG_LEN && missing < self.inbound.capacity() - len {
             // Whatever follows would have to be moved out of the block, which the payload keeps.
             drop(self.inbound.split_off(len + missing));
