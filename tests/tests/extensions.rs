@@ -190,6 +190,64 @@ fn they_work_with_deflate_in_any_order_and_any_pieces() {
     }
 }
 
+/// Gives each byte thrice, and keeps for later what there is no room for.
+#[derive(Debug, Default)]
+struct Thrice {
+    kept: Vec<u8>,
+}
+
+impl Extension for Thrice {
+    fn name(&self) -> &'static str {
+        "x-thrice"
+    }
+    fn rsv(&self) -> Rsv {
+        Rsv::RSV2
+    }
+    fn answer(&self, offer: &Params) -> Option<(Params, Box<dyn Codec>)> {
+        Some((offer.clone(), Box::new(Self::default())))
+    }
+    fn confirm(&self, _answer: &Params) -> Option<Box<dyn Codec>> {
+        Some(Box::new(Self::default()))
+    }
+}
+
+impl Codec for Thrice {
+    fn decode(&mut self, input: &[u8], _: bool, out: &mut [u8]) -> Result<Decoded, CodecError> {
+        self.kept.extend(input.iter().flat_map(|&byte| [byte; 3]));
+        let len = self.kept.len().min(out.len());
+        out[..len].copy_from_slice(&self.kept[..len]);
+        self.kept.drain(..len);
+        Ok(Decoded { read: input.len(), written: len, done: self.kept.is_empty() })
+    }
+}
+
+#[test]
+fn what_one_has_to_give_comes_before_what_another_finds_wrong() {
+    // RFC 7692 §7.2.3.2, and a block of no type after it.
+    let payload =
+        [&[0xF2, 0x48, 0xCD, 0xC9, 0xC9, 0x07, 0x00][..], &[0, 0, 0xFF, 0xFF, 7]].concat();
+    for role in BOTH {
+        let config = Config::default().extension(Thrice::default()).extension(Deflate::default());
+        let config = config.piece_len(4);
+        let mut end = End::new(role, config.clone());
+        let wire = end.peer.frame(BINARY | 0x60, &payload);
+        let events = end.receive(&wire);
+        let pieces = |events: &[Event]| {
+            let piece = |event: &Event| match event {
+                Event::Piece(Piece { data: Message::Binary(bytes), .. }) => Some(bytes.clone()),
+                _ => None,
+            };
+            events.iter().map_while(piece).collect::<Vec<_>>().concat()
+        };
+        assert_eq!(pieces(&events), b"HHHeeellllll", "{events:?}");
+        let mut bytewise = End::new(role, config);
+        assert_eq!(
+            events,
+            wire.chunks(1).flat_map(|one| bytewise.receive(one)).collect::<Vec<_>>()
+        );
+    }
+}
+
 #[test]
 fn an_observer_sees_every_frame_and_changes_none() {
     use Direction::{Incoming, Outgoing};

@@ -269,38 +269,36 @@ impl Connection {
         let Some(assembly) = &mut self.assembly else {
             return Ok(Step::Starved);
         };
-        let Assembly { held, decoding: Some(decoding), in_pieces, .. } = assembly else {
+        let Assembly { held, decoding: Some(decoding), .. } = assembly else {
             return Ok(Step::Starved);
         };
         if available == 0 && remaining > 0 && decoding.is_done() {
             return Ok(Step::Starved);
         }
         let last = fin && available as u64 == remaining;
-        // One byte more than may be held tells that the message is longer than a piece, or too long.
-        let room = piece_len.saturating_sub(held.len()).max(1);
-        let allowed = (max - decoding.len()).saturating_add(1);
-        let room = room.min(usize::try_from(allowed).unwrap_or(usize::MAX));
+        // All that may be held comes first, and is checked; one byte more tells that the message is longer
+        // than a piece, or too long.
+        let allowed = usize::try_from(max.saturating_sub(decoding.len())).unwrap_or(usize::MAX);
+        let room = piece_len.saturating_sub(held.len()).min(allowed).max(1);
         let step = decoding.step(&mut self.codecs, &inbound[..available], last, room)?;
         if step.len > max {
             return Err(ProtocolError::MessageTooLong { len: step.len, max });
         }
-        let mut piece = None;
+        inbound.advance(step.read);
         if !step.output.is_empty() {
             if held.len() >= piece_len {
-                *in_pieces = true;
-                piece = Some(Piece { data: held.take(), last: false });
+                // The piece leaves before what follows it is looked at.
+                self.raw.taken(step.read, false);
+                decoding.put_back();
+                return Ok(Step::Event(Event::Piece(assembly.piece())));
             }
             held.make_room(step.output.len(), u64::MAX, max.min(piece_len as u64));
             held.push(step.output)?;
         }
-        inbound.advance(step.read);
-        // A piece leaves first, and the end of its message with the next look.
-        let ended = self.raw.taken(step.read, step.done && piece.is_none());
-        match piece {
-            Some(piece) => Ok(Step::Event(Event::Piece(piece))),
-            None if ended && fin => self.end_message(now),
-            None => Ok(Step::Again),
+        if !(self.raw.taken(step.read, step.done) && fin) {
+            return Ok(Step::Again);
         }
+        self.end_message(now)
     }
 
     /// The message has ended: what is held is all or the last of it.

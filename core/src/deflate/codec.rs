@@ -28,6 +28,10 @@ const EMPTY_BLOCKS: [u8; 10] = [0, 0, 0, 0xFF, 0xFF, 0, 0, 0, 0xFF, 0xFF];
 /// A message may inflate to this much at any ratio.
 const RATIO_ALLOWANCE: u64 = 4096;
 
+/// What came counts for the ratio by steps of so many bytes, as soon as one begins: what a step inflates to
+/// has one bound then, however its bytes were cut.
+const RATIO_STEP: u8 = 64;
+
 /// How one direction compresses.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Context {
@@ -58,6 +62,8 @@ struct Decoder {
     /// How many bytes of the message were read and written.
     read: u64,
     written: u64,
+    /// How far the step goes that is being read, where there is a `max_ratio`.
+    step_left: u8,
     /// The bytes of the message ended with the end of a stream.
     at_end: bool,
     /// The stream is corrupt behind what was written.
@@ -66,18 +72,17 @@ struct Decoder {
 
 impl DeflateCodec {
     pub(super) fn new(settings: Arc<Settings>, outgoing: Context, incoming: Context) -> Self {
-        Self {
-            settings,
-            encoder: Encoder { context: outgoing, compressor: None, compressing: false },
-            decoder: Decoder {
-                context: incoming,
-                inflater: None,
-                read: 0,
-                written: 0,
-                at_end: false,
-                corrupt: false,
-            },
-        }
+        let encoder = Encoder { context: outgoing, compressor: None, compressing: false };
+        let decoder = Decoder {
+            context: incoming,
+            inflater: None,
+            read: 0,
+            written: 0,
+            step_left: RATIO_STEP,
+            at_end: false,
+            corrupt: false,
+        };
+        Self { settings, encoder, decoder }
     }
 }
 
@@ -108,13 +113,7 @@ impl Codec for DeflateCodec {
         last: bool,
         output: &mut [u8],
     ) -> Result<Decoded, CodecError> {
-        let decoded = self.decoder.decode(input, last, output)?;
-        let Decoder { read, written, .. } = self.decoder;
-        if let Some(ratio) = self.settings.max_ratio
-            && written > read.saturating_mul(u64::from(ratio)).saturating_add(RATIO_ALLOWANCE)
-        {
-            return Err(RATIO_EXCEEDED);
-        }
+        let decoded = self.decoder.decode(input, last, output, self.settings.max_ratio)?;
         if decoded.done && last {
             self.decoder.finish();
         }
@@ -212,26 +211,49 @@ impl Decoder {
         input: &[u8],
         last: bool,
         output: &mut [u8],
+        max_ratio: Option<u32>,
     ) -> Result<Decoded, CodecError> {
         let (mut read, mut written) = (0, 0);
         loop {
-            let step = self.inflate(&input[read..], &mut output[written..], InflateFlush::NoFlush);
+            let allowed = max_ratio
+                .map_or(u64::MAX, |ratio| self.max_len(ratio).saturating_sub(self.written));
+            // What came out before a fault counts first, so that it is the same however the bytes were
+            // cut: the next call has nothing else.
+            let stops = self.corrupt || allowed == 0 || written == output.len();
+            if written > 0 && stops {
+                return Ok(Decoded { read, written, done: false });
+            }
+            if self.corrupt {
+                return Err(CORRUPT);
+            }
+            let offered = &input[read..];
+            let useful = max_ratio.map_or(offered.len(), |_| self.step_left.into());
+            let offered = &offered[..useful.min(offered.len())];
+            // One byte more than is allowed tells that there is more.
+            let room = usize::try_from(allowed.max(1)).unwrap_or(usize::MAX);
+            let room = room.min(output.len() - written);
+            let step = self.inflate(offered, &mut output[written..][..room], InflateFlush::NoFlush);
             read += step.read;
             written += step.written;
             self.read += step.read as u64;
             self.written += step.written as u64;
-            // What came out before a fault counts first, so that it is the same however the bytes were
-            // cut: the next call has nothing else.
-            if self.corrupt && written == 0 {
-                return Err(CORRUPT);
+            if max_ratio.is_some() {
+                self.step_left -= step.read as u8;
             }
-            if written == output.len() || self.corrupt {
-                return Ok(Decoded { read, written, done: false });
+            if step.written as u64 > allowed {
+                return Err(RATIO_EXCEEDED);
+            }
+            if self.corrupt || step.written == room {
+                continue;
             }
             if read == input.len() {
                 break;
             }
-            self.corrupt = step.read == 0 && step.written == 0;
+            if step.read == offered.len() {
+                self.step_left = RATIO_STEP;
+            } else {
+                self.corrupt = step.read == 0 && step.written == 0;
+            }
         }
         if last {
             if written > 0 {
@@ -241,6 +263,12 @@ impl Decoder {
             self.inflate_tail()?;
         }
         Ok(Decoded { read, written, done: true })
+    }
+
+    /// To how much the message may inflate by the end of the step that is being read.
+    fn max_len(&self, max_ratio: u32) -> u64 {
+        let read = self.read + u64::from(self.step_left);
+        read.saturating_mul(max_ratio.into()).saturating_add(RATIO_ALLOWANCE)
     }
 
     /// Inflates what it can; nothing more once it has found the stream to be corrupt.
@@ -281,7 +309,7 @@ impl Decoder {
 
     /// The message has ended.
     fn finish(&mut self) {
-        (self.read, self.written) = (0, 0);
+        (self.read, self.written, self.step_left) = (0, 0, RATIO_STEP);
         if !self.context.takeover
             && let Some(inflater) = self.inflater.take()
         {

@@ -82,12 +82,12 @@ impl Codecs {
         let owners = self.all().iter().enumerate().rev();
         let active = owners.filter(|(_, agreed)| agreed.rsv.intersects(rsv));
         let stages =
-            active.map(|(codec, _)| Stage { codec, pending: Vec::new(), done: true, ended: false });
+            active.map(|(codec, _)| Stage { codec, pending: Vec::new(), done: true, last: false });
         let stages = stages.collect::<Vec<_>>();
         // Most compress to a quarter or less; what is longer takes its turns.
         let chunk_len = usize::try_from(len.saturating_mul(4)).unwrap_or(CHUNK_LEN);
         let chunk = alloc::vec![0; chunk_len.clamp(256, CHUNK_LEN)];
-        Decoding { stages, chunk, len: 0, done: true }
+        Decoding { stages, chunk, written: 0, is_put_back: false, len: 0, done: true }
     }
 
     pub(crate) fn try_clone(&self) -> Option<Self> {
@@ -104,8 +104,11 @@ impl Codecs {
 pub(crate) struct Decoding {
     /// The codecs that work on it, in the order in which what is received passes them.
     stages: Vec<Stage>,
-    /// What the last one writes to.
+    /// What the last one writes to, and how much of it it has written.
     chunk: Vec<u8>,
+    written: usize,
+    /// Whether the next step gives that once more.
+    is_put_back: bool,
     /// How many bytes have come out.
     len: u64,
     /// Whether all that was given has come out.
@@ -121,8 +124,8 @@ struct Stage {
     pending: Vec<u8>,
     /// Whether all that it was given has come out.
     done: bool,
-    /// Whether that was the last of the message.
-    ended: bool,
+    /// Whether it was told that nothing follows in the message.
+    last: bool,
 }
 
 /// What one step gave.
@@ -152,14 +155,21 @@ impl Decoding {
         last: bool,
         room: usize,
     ) -> Result<Step<'_>, ProtocolError> {
-        let Self { stages, chunk, len: decoded, done: all } = self;
-        let room = room.min(chunk.len());
         let mut input = Input { bytes, last };
-        let (written, done) = pull(codecs, stages, &mut input, &mut chunk[..room])?;
-        *decoded += written as u64;
-        *all = done;
+        if !core::mem::take(&mut self.is_put_back) {
+            let room = room.min(self.chunk.len());
+            (self.written, self.done) =
+                pull(codecs, &mut self.stages, &mut input, &mut self.chunk[..room])?;
+            self.len += self.written as u64;
+        }
         let read = bytes.len() - input.bytes.len();
-        Ok(Step { read, output: &chunk[..written], len: *decoded, done })
+        let output = &self.chunk[..self.written];
+        Ok(Step { read, output, len: self.len, done: self.done })
+    }
+
+    /// Has the next step give once more what the last one gave.
+    pub(crate) fn put_back(&mut self) {
+        self.is_put_back = true;
     }
 
     /// How many bytes have come out.
@@ -169,7 +179,7 @@ impl Decoding {
 
     /// Whether nothing more comes without more bytes.
     pub(crate) fn is_done(&self) -> bool {
-        self.done
+        self.done && !self.is_put_back
     }
 }
 
@@ -185,12 +195,13 @@ fn pull(
         return Ok((0, true));
     };
     loop {
-        if stage.ended {
+        if stage.done && stage.last {
             return Ok((0, true));
         }
         let is_first = before.is_empty();
-        let mut drained = is_first;
-        if !is_first && stage.pending.is_empty() {
+        let mut drained = is_first || stage.last;
+        // What it has to write comes before what the one before it finds wrong.
+        if !drained && stage.done && stage.pending.is_empty() {
             let mut passed = core::mem::take(&mut stage.pending);
             passed.resize(CHUNK_LEN, 0);
             let (len, all) = pull(codecs, before, input, &mut passed)?;
@@ -199,18 +210,18 @@ fn pull(
             drained = all;
         }
         let source = if is_first { input.bytes } else { &stage.pending[..] };
-        let last = input.last && drained;
-        if source.is_empty() && stage.done && !last {
+        stage.last |= input.last && drained;
+        if source.is_empty() && stage.done && !stage.last {
             return Ok((0, drained));
         }
         let Agreed { name, codec, .. } = &mut codecs.all_mut()[stage.codec];
         let failed = |error| ProtocolError::CodecFailed { name, error };
-        let Decoded { read, written, done } = codec.decode(source, last, output).map_err(failed)?;
+        let Decoded { read, written, done } =
+            codec.decode(source, stage.last, output).map_err(failed)?;
         if read == 0 && written == 0 && !done {
             return Err(failed(STUCK));
         }
         stage.done = done;
-        stage.ended = done && last;
         if is_first {
             input.bytes = &input.bytes[read..];
         } else {

@@ -266,6 +266,22 @@ fn short_messages_pass_at_any_ratio() {
     assert_eq!(end.receive(&wire), [Event::Message(vec![0; 4096].into())]);
 }
 
+#[test]
+fn a_limit_may_be_lowered_below_what_has_arrived() {
+    let payload = Compressor::new().message(&noise(4096, 1));
+    for role in BOTH {
+        let mut end = End::new(role, with(eager()));
+        let wire = end.peer.frame(BINARY | RSV1, &payload);
+        let (first, rest) = wire.split_at(wire.len() / 2);
+        assert_eq!(end.receive(first), []);
+        end.connection.set_config(with(eager()).max_message_len(1000).into(), end.now);
+        let events = end.receive(rest);
+        let [Event::Closed(closed)] = &events[..] else { panic!("{events:?}") };
+        let error = closed.cause().to_string();
+        assert!(error.contains("max_message_len = 1000"), "{error}");
+    }
+}
+
 /// Whatever bytes claim to be compressed, they end in messages or in an end, in bounded steps.
 #[test]
 fn noise_does_no_harm() {

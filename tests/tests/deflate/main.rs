@@ -2,6 +2,7 @@
 
 mod broken;
 mod by_others;
+mod cuts;
 mod sending;
 mod support;
 mod window;
