@@ -386,7 +386,7 @@ impl Incoming {
 
 /// Takes `payload` out of `inbound`, and all before it: a copy of a short payload, a part of the buffer
 /// for a long one.
-#[inline]
+#[inline(always)]
 pub(crate) fn take(inbound: &mut BytesMut, payload: Range<usize>) -> Bytes {
     if payload.len() > COPY_LEN {
         inbound.advance(payload.start);
