@@ -3,6 +3,7 @@
 
 use std::fmt;
 use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
 
@@ -41,13 +42,18 @@ pub struct Served {
     peer: Peer,
     serving: BoxFuture<'static, ()>,
     waker: Waker,
+    woken: Arc<Woken>,
 }
 
-/// Who polls by hand need not be woken. Not `Waker::noop`, whose clones do not always know each other.
-struct ByHand;
+/// Whether the task was woken: who polls by hand need not be. Not `Waker::noop`, whose clones do not
+/// always know each other.
+#[derive(Default)]
+struct Woken(AtomicBool);
 
-impl Wake for ByHand {
-    fn wake(self: Arc<Self>) {}
+impl Wake for Woken {
+    fn wake(self: Arc<Self>) {
+        self.0.store(true, Ordering::Relaxed);
+    }
 }
 
 /// A host that serves every session with `handler`.
@@ -87,7 +93,9 @@ impl Served {
     pub fn opened_by(request: &[u8], host: &Host) -> Self {
         let peer = Peer::default();
         let serving = host.serve_connection(Box::new(peer.clone()), None, None);
-        let mut served = Self { peer, serving: Box::pin(serving), waker: Arc::new(ByHand).into() };
+        let woken = Arc::new(Woken::default());
+        let mut served =
+            Self { peer, serving: Box::pin(serving), waker: woken.clone().into(), woken };
         served.peer.lock().say(request, 1);
         served.poll();
         assert!(served.peer.lock().upgraded, "the 101");
@@ -99,14 +107,16 @@ impl Served {
         self.peer.lock()
     }
 
-    /// Has the server do all that it can.
+    /// Has the server do all that it can in one turn; whether it asked for another.
     ///
     /// # Panics
     ///
     /// When it has ended.
-    pub fn poll(&mut self) {
+    pub fn poll(&mut self) -> bool {
+        self.woken.0.store(false, Ordering::Relaxed);
         let polled = self.serving.as_mut().poll(&mut Context::from_waker(&self.waker));
         assert!(polled.is_pending());
+        self.woken.0.load(Ordering::Relaxed)
     }
 
     /// Has the server echo `depth` messages at a time, `batches` times.

@@ -16,8 +16,13 @@ use crate::service::{BoxError, BoxFuture};
 use crate::shared::{Shared, State};
 use crate::waiters::Wait;
 
-/// How many rounds one poll may take before the neighbours get their turn.
-const ROUNDS: u32 = 16;
+/// How many rounds one poll may take before the neighbours get their turn: enough that a connection that
+/// is busy with long messages is served while they are in the cache.
+const ROUNDS: u32 = 32;
+
+/// How many items one poll takes out of what was read before the neighbours get their turn; what the
+/// round has read already it finishes.
+const ITEMS: u32 = 4096;
 
 /// How many slices one vectored write takes.
 const SLICES: usize = 64;
@@ -112,10 +117,13 @@ where
             if !again {
                 return this.park(state, cx);
             }
+            if state.taken >= ITEMS {
+                break;
+            }
         }
         state.end_turn();
         drop(state);
-        cx.waker().wake_by_ref();
+        shared.runtime.yield_now(cx);
         Poll::Pending
     }
 }
@@ -363,6 +371,7 @@ impl State {
     fn begin_turn(&mut self, now: Instant) {
         self.now = now;
         self.in_turn = true;
+        self.taken = 0;
         self.parked = false;
         buffers::give_back_staging(self.machine.outbound().lend(buffers::lend_staging()));
     }

@@ -96,6 +96,12 @@ pub trait Timer: Send + 'static {
 pub trait Spawn: Send + Sync + 'static {
     /// Runs `task` beside the others until it ends.
     fn spawn(&self, task: BoxFuture<'static, ()>);
+
+    /// Has the task of `cx`, which could go on, be polled again once others have had their turn. Default:
+    /// wakes it at once.
+    fn yield_now(&self, cx: &mut Context<'_>) {
+        cx.waker().wake_by_ref();
+    }
 }
 
 /// All that the driver asks of a runtime, besides the transports.

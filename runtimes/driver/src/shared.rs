@@ -36,6 +36,8 @@ pub(crate) struct State {
     pub(crate) unparsed: bool,
     /// The driver is polling the handler, so that `now` is now.
     pub(crate) in_turn: bool,
+    /// How many items were taken out of the read buffer in this turn.
+    pub(crate) taken: u32,
     /// Something was asked of the driver since it last looked.
     pub(crate) asked: bool,
     /// The driver leaves the transport alone until the application has received something.
@@ -85,6 +87,7 @@ impl Shared {
             queued: 0,
             now,
             in_turn: false,
+            taken: 0,
             asked: false,
             paused: false,
             writing: false,
@@ -249,7 +252,10 @@ impl State {
         }
         let Machine::Messages(connection) = &mut self.machine else { return None };
         match connection.poll_event(&mut self.inbound, self.now) {
-            Some(Event::Message(message)) => Some(message),
+            Some(Event::Message(message)) => {
+                self.taken += 1;
+                Some(message)
+            }
             Some(event) => {
                 if let Some(item) = self.settle(Item::Event(event)) {
                     self.enqueue(item);
@@ -284,6 +290,7 @@ impl State {
     /// Takes the next item out of the read buffer.
     fn parse(&mut self) -> Option<Item> {
         while let Some(item) = self.machine.poll(&mut self.inbound, self.now) {
+            self.taken += 1;
             let item = self.settle(item);
             if item.is_some() {
                 return item;

@@ -1,6 +1,6 @@
 //! Time, tasks and chance from tokio and the operating system.
 
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::LazyLock;
 use std::task::{Context, Poll};
 
@@ -29,6 +29,11 @@ impl Clock for TokioRuntime {
 impl Spawn for TokioRuntime {
     fn spawn(&self, task: BoxFuture<'static, ()>) {
         tokio::spawn(task);
+    }
+
+    /// Behind those too that the transport would wake: tokio asks for them once none is left to run.
+    fn yield_now(&self, cx: &mut Context<'_>) {
+        let _ = pin!(tokio::task::yield_now()).poll(cx);
     }
 }
 

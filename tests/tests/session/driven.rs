@@ -2,9 +2,11 @@
 
 use std::time::Duration;
 
-use sockless::{Cause, CloseCode, Config, Instant, Party, Timeout};
+use sockless::{Cause, CloseCode, Closed, Config, Instant, Party, Timeout};
+use sockless_driver::Session;
 use sockless_sim::Sim;
-use sockless_tests::wire::{CLOSE, PING, PONG, TEXT, TEXT_BEGINS};
+use sockless_tests::served::Served;
+use sockless_tests::wire::{BINARY, CLOSE, PING, PONG, TEXT, TEXT_BEGINS, Writer};
 
 use crate::support::{HOUR, SECOND, any_link, as_str, close_code, on_both_sides, open, open_over};
 
@@ -189,4 +191,30 @@ fn a_neighbour_sends_while_the_handler_sleeps() {
             assert_eq!(sim.now(), Instant::EPOCH + SECOND * (tick + 1));
         }
     });
+}
+
+#[test]
+fn a_flood_leaves_the_neighbours_their_turn() {
+    // In messages: in one turn at most 4096 and what is in the read buffer by then, or 32 reads.
+    for (len, header_len, times, most) in
+        [(16, 2, 20_000, 4096 + (65 << 10) / 22), (64 << 10, 10, 300, 32)]
+    {
+        let mut server = Served::new(Config::default(), async |mut session: Session| {
+            while let Ok(message) = session.recv().await {
+                session.send(message).await?;
+            }
+            Ok::<_, Closed>(())
+        });
+        let message = Writer { masks: true }.frame(BINARY, vec![7; len]);
+        server.peer().say(&message, times);
+        let (mut turns, mut before) = (0, server.peer().written);
+        while server.poll() {
+            let written = server.peer().written;
+            let messages = (written - before) / (len + header_len) as u64;
+            assert!((1..=most).contains(&messages), "{messages} messages of {len} B in one turn");
+            (turns, before) = (turns + 1, written);
+        }
+        assert_eq!(server.peer().left, 0);
+        assert!(turns > 2);
+    }
 }
