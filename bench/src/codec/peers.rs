@@ -2,6 +2,7 @@
 
 use std::hint::black_box;
 
+use bytes::Bytes;
 use futures_util::{FutureExt, SinkExt, StreamExt};
 
 use super::memory::Memory;
@@ -28,11 +29,10 @@ fn tungstenite(work: Work, burst: &Burst, bursts: usize) -> Result<()> {
 
     let memory = Memory::new(&burst.wire, bursts);
     let mut socket = WebSocket::from_raw_socket(memory, Role::Server, None);
-    let message = Message::Binary(burst.payload.clone());
     for _ in 0..bursts {
         if work == Work::Encode {
             for _ in 0..burst.frames {
-                socket.write(black_box(&message).clone())?;
+                socket.write(Message::Binary(Bytes::from_static(black_box(burst.payload))))?;
             }
             socket.flush()?;
             continue;
@@ -58,7 +58,7 @@ async fn fastwebsockets(work: Work, burst: &Burst, bursts: usize) -> Result<()> 
     let mut socket = FragmentCollector::new(socket);
     for _ in 0..bursts * burst.frames {
         let frame = if work == Work::Encode {
-            Frame::binary(Payload::Borrowed(black_box(&burst.payload)))
+            Frame::binary(Payload::Borrowed(black_box(burst.payload)))
         } else {
             black_box(socket.read_frame().await?)
         };
@@ -74,12 +74,11 @@ async fn tokio_websockets(work: Work, burst: &Burst, bursts: usize) -> Result<()
 
     let builder = ServerBuilder::new().limits(Limits::unlimited());
     let mut socket = builder.serve(Memory::new(&burst.wire, bursts));
-    let message = Message::binary(burst.payload.clone());
     let mut taken = Vec::with_capacity(burst.frames);
     for _ in 0..bursts {
         if work == Work::Encode {
             for _ in 0..burst.frames {
-                socket.feed(black_box(&message).clone()).await?;
+                socket.feed(Message::binary(Bytes::from_static(black_box(burst.payload)))).await?;
             }
             socket.flush().await?;
             continue;

@@ -61,14 +61,14 @@ impl Connection {
         Ok(())
     }
 
-    #[inline]
+    #[inline(always)]
     fn push_message(&mut self, message: Message, compress: bool) -> Result<(), SendError> {
         let part = whole(&message, compress);
         self.push_data(opcode_of(&message), message.into_bytes(), part)
     }
 
     /// Queues the frames of a message or of a piece of one.
-    #[inline]
+    #[inline(always)]
     fn push_data(&mut self, opcode: Opcode, payload: Bytes, part: Part) -> Result<(), SendError> {
         self.timers.message_sent();
         if self.codecs.is_empty() && payload.len() <= self.raw.config.fragment_len {
