@@ -66,3 +66,59 @@ fn in_tokios_words(deadline: Instant) -> tokio::time::Instant {
     let epoch = *EPOCH;
     epoch.checked_add(deadline.since_epoch()).unwrap_or_else(|| tokio::time::Instant::now() + YEAR)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+    use std::io::Write;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn who_yields_goes_behind_those_that_a_transport_wakes() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let mut writer = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (reader, _) = listener.accept().await.unwrap();
+        let (waits, is_woken) =
+            (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
+        let flags = (waits.clone(), is_woken.clone());
+        tokio::spawn(async move {
+            // It may be told that there is something before there is.
+            while reader.try_read(&mut [0]).is_err() {
+                flags.0.store(true, Ordering::Relaxed);
+                reader.readable().await.unwrap();
+            }
+            flags.1.store(true, Ordering::Relaxed);
+        });
+        let busy = tokio::spawn(async move {
+            for _ in 0..100 {
+                yield_once().await;
+            }
+            assert!(waits.load(Ordering::Relaxed));
+            writer.write_all(b"?").unwrap();
+            let mut turns = 0;
+            while !is_woken.load(Ordering::Relaxed) {
+                yield_once().await;
+                turns += 1;
+            }
+            turns
+        });
+        let turns = busy.await.unwrap();
+        // One that wakes itself is polled 61 times before tokio asks the system what is ready.
+        assert!(turns < 10, "{turns}");
+    }
+
+    async fn yield_once() {
+        let mut has_yielded = false;
+        poll_fn(|cx| {
+            if std::mem::replace(&mut has_yielded, true) {
+                return Poll::Ready(());
+            }
+            TokioRuntime.yield_now(cx);
+            Poll::Pending
+        })
+        .await;
+    }
+}
