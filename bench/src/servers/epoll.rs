@@ -11,13 +11,17 @@ mod server;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use sockless::{Config, Connection, Event};
+use sockless::{Config, Connection, Deflate, Event};
 
+use super::Job;
 use crate::Result;
 
 /// Echoes, whatever the path. Each connection has a deadline, as one would have it in earnest.
-pub fn serve(listen: SocketAddr, announce: impl FnOnce(SocketAddr)) -> Result<()> {
-    let config = Config::default().idle_timeout(Duration::from_secs(3600));
+pub fn serve(listen: SocketAddr, job: Job, announce: impl FnOnce(SocketAddr)) -> Result<()> {
+    let mut config = Config::default().idle_timeout(Duration::from_secs(3600));
+    if job.deflate {
+        config = config.extension(Deflate::default());
+    }
     let mut server = server::Server::bind(listen, config, echo)?;
     announce(server.local_addr()?);
     Ok(server.run()?)

@@ -80,9 +80,9 @@ impl Server {
 
     /// Whether it has a way to do that.
     pub fn can(self, job: Job) -> bool {
-        // The loop of the example negotiates no extension. soketto can compress, but not in one build with the others.
+        // soketto can compress, but not in one build with the others.
         let deflates =
-            matches!(self, Self::Sockless | Self::Yawc | Self::YawcBatch | Self::YawcSmall);
+            self.is_ours() || matches!(self, Self::Yawc | Self::YawcBatch | Self::YawcSmall);
         // Its handler knows its own connection only; bytes that are written back as they came go nowhere else.
         let fans_out = !matches!(self, Self::Raw | Self::RawShared | Self::SocklessEpoll);
         (deflates || !job.deflate) && (fans_out || !job.fan_out)
@@ -135,7 +135,7 @@ pub fn serve(options: &Options) -> Result<()> {
     cpu::raise_open_files()?;
     let announce = |addr| println!("{} {addr} {}", server.name(), process::id());
     if server == Server::SocklessEpoll {
-        return epoll::serve(listen, announce);
+        return epoll::serve(listen, job, announce);
     }
     let runtime = match options.threads {
         1 => tokio::runtime::Builder::new_current_thread().enable_all().build()?,

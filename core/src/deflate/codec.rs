@@ -70,6 +70,12 @@ struct Decoder {
     corrupt: bool,
 }
 
+/// How far one step of an inflater came.
+struct Inflated {
+    read: usize,
+    written: usize,
+}
+
 impl DeflateCodec {
     pub(super) fn new(settings: Arc<Settings>, outgoing: Context, incoming: Context) -> Self {
         let encoder = Encoder { context: outgoing, compressor: None, compressing: false };
@@ -272,9 +278,9 @@ impl Decoder {
     }
 
     /// Inflates what it can; nothing more once it has found the stream to be corrupt.
-    fn inflate(&mut self, input: &[u8], output: &mut [u8], flush: InflateFlush) -> Decoded {
+    fn inflate(&mut self, input: &[u8], output: &mut [u8], flush: InflateFlush) -> Inflated {
         if self.corrupt {
-            return Decoded { read: 0, written: 0, done: false };
+            return Inflated { read: 0, written: 0 };
         }
         let inflater = self.inflater.get_or_insert_with(pool::lend_inflater);
         let (in_before, out_before) = (inflater.total_in(), inflater.total_out());
@@ -289,7 +295,7 @@ impl Decoder {
             // A block may be marked as the last; another stream may follow (RFC 7692 §7.2.3.5).
             inflater.reset(false);
         }
-        Decoded { read, written, done: false }
+        Inflated { read, written }
     }
 
     /// Puts back the tail that did not travel (RFC 7692 §7.2.2), and checks that the message ends

@@ -24,11 +24,17 @@ struct List {
 }
 
 impl Codecs {
-    pub(crate) fn new(mut agreed: Vec<Agreed>) -> Self {
-        agreed.shrink_to_fit();
-        Self((!agreed.is_empty()).then(|| Box::new(List { agreed })))
+    pub(crate) fn new(agreed: Vec<Agreed>) -> Self {
+        if agreed.is_empty() {
+            return Self(None);
+        }
+        // Anew rather than shrunk, which would leave a hole in the heap for each connection.
+        let mut exact = Vec::with_capacity(agreed.len());
+        exact.extend(agreed);
+        Self(Some(Box::new(List { agreed: exact })))
     }
 
+    #[inline]
     pub(crate) fn is_empty(&self) -> bool {
         self.0.is_none()
     }

@@ -1,6 +1,5 @@
 //! One element of `Sec-WebSocket-Extensions`, and the grammar of the header (RFC 6455 §9.1).
 
-use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
@@ -21,8 +20,8 @@ use bytestring::ByteString;
 /// ```
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Params(
-    /// As it is written: tokens with `; ` and `=` between them, and so in one block of memory, which
-    /// idle connections keep.
+    /// As it is written: tokens with `; ` and `=` between them, and so in one block of memory of just
+    /// that length, which idle connections keep.
     ByteString,
 );
 
@@ -43,7 +42,7 @@ impl Params {
     /// When `name` is no token.
     #[must_use]
     pub fn flag(self, name: impl Into<ByteString>) -> Self {
-        Self(format!("{self}; {}", token(name)).into())
+        Self([&*self.0, "; ", &*token(name)].concat().into())
     }
 
     /// Adds a parameter with a value.
@@ -54,7 +53,7 @@ impl Params {
     /// (RFC 6455 §9.1).
     #[must_use]
     pub fn with(self, name: impl Into<ByteString>, value: impl Into<ByteString>) -> Self {
-        Self(format!("{self}; {}={}", token(name), token(value)).into())
+        Self([&*self.0, "; ", &*token(name), "=", &*token(value)].concat().into())
     }
 
     /// The extension's name. Case matters (RFC 6455 §9.1).
@@ -153,7 +152,7 @@ impl Reader<'_> {
             }
             self.skip_spaces();
         }
-        Some(Params(element.into()))
+        Some(Params((&*element).into()))
     }
 
     fn read_token(&mut self, element: &mut String) -> Option<()> {

@@ -46,8 +46,11 @@ impl Lent {
         }
         let leftover = (!inbound.is_empty()).then(|| Box::new(BytesMut::from(&inbound[..])));
         inbound.clear();
-        // One of the peer's own may be too small to be worth lending, or too large to be kept.
-        if (LEFTOVER_LEN..=KEPT_LEN).contains(&inbound.capacity()) {
+        // One of the peer's own may be too small to be worth lending, or too large to be kept. Of two the
+        // lower stays: what is free above all that is in use the allocator can give back to the system.
+        let is_useful = (LEFTOVER_LEN..=KEPT_LEN).contains(&inbound.capacity());
+        let is_lower = self.inbound.capacity() == 0 || inbound.as_ptr() < self.inbound.as_ptr();
+        if is_useful && is_lower {
             self.inbound = inbound;
         }
         leftover

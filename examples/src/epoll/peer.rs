@@ -36,7 +36,8 @@ pub(crate) struct Peer {
 }
 
 enum State {
-    Opening(ServerHandshake),
+    /// With the settings, which say what extensions there may be.
+    Opening(ServerHandshake, Arc<Config>),
     Open(Connection),
     /// The answer is on its way, and what else comes in is dropped: a socket that is closed with bytes
     /// unread takes the answer back.
@@ -58,7 +59,7 @@ pub(crate) enum Wait {
 
 impl Peer {
     pub(crate) fn new(stream: TcpStream, config: Arc<Config>, now: Instant) -> Self {
-        let state = State::Opening(ServerHandshake::new(config, now));
+        let state = State::Opening(ServerHandshake::new(config.clone(), now), config);
         Self { stream, state, leftover: None, eof: false, shut_down: false }
     }
 
@@ -69,7 +70,7 @@ impl Peer {
     /// When the peer wants a turn, whether or not its socket is ready.
     pub(crate) fn deadline(&self) -> Option<Instant> {
         match &self.state {
-            State::Opening(handshake) => handshake.poll_timeout(),
+            State::Opening(handshake, _) => handshake.poll_timeout(),
             State::Open(connection) => connection.poll_timeout(),
             State::Refused { until, .. } => Some(*until),
         }
@@ -135,7 +136,7 @@ impl Peer {
 
     fn handle_timeout(&mut self, now: Instant) {
         match &mut self.state {
-            State::Opening(handshake) => handshake.handle_timeout(now),
+            State::Opening(handshake, _) => handshake.handle_timeout(now),
             State::Open(connection) => connection.handle_timeout(now),
             // Who does not take the answer by then does without.
             State::Refused { answer, until } if now >= *until => answer.clear(),
@@ -146,7 +147,7 @@ impl Peer {
     fn handle_eof(&mut self, now: Instant) {
         self.eof = true;
         match &mut self.state {
-            State::Opening(handshake) => handshake.handle_eof(),
+            State::Opening(handshake, _) => handshake.handle_eof(),
             State::Open(connection) => connection.handle_eof(now),
             State::Refused { .. } => {}
         }
@@ -154,11 +155,11 @@ impl Peer {
 
     /// Makes of what has arrived what can be made of it.
     fn advance(&mut self, inbound: &mut BytesMut, react: React, now: Instant) {
-        if let State::Opening(_) = self.state {
+        if let State::Opening(..) = self.state {
             self.answer(inbound, now);
         }
         match &mut self.state {
-            State::Opening(_) => {}
+            State::Opening(..) => {}
             State::Open(connection) => {
                 // While a peer does not read its answers, its questions stay where they are.
                 while has_room(connection)
@@ -176,16 +177,17 @@ impl Peer {
         let refused = |answer| State::Refused { answer, until: now + LINGER };
         // The handshake is used up by its end.
         let state = mem::replace(&mut self.state, refused(Bytes::new()));
-        let State::Opening(mut handshake) = state else { return };
+        let State::Opening(mut handshake, config) = state else { return };
         let request = match handshake.poll_request(inbound) {
-            None => return self.state = State::Opening(handshake),
+            None => return self.state = State::Opening(handshake, config),
             Some(request) => request.map_err(|error| error.response()),
         };
         let upgrade = request.and_then(|request| {
             UpgradeRequest::from_request(&request).map_err(|error| Some(error.response()))
         });
         self.state = match upgrade {
-            Ok(upgrade) => {
+            Ok(mut upgrade) => {
+                upgrade.select_extensions(&config.extensions);
                 let (response, negotiated) = upgrade.accept();
                 State::Open(handshake.accept(&response, negotiated, now))
             }
@@ -200,7 +202,7 @@ impl Peer {
         loop {
             let mut slices = [IoSlice::new(&[]); 16];
             let outbound: &mut dyn Buf = match &mut self.state {
-                State::Opening(_) => return Ok(true),
+                State::Opening(..) => return Ok(true),
                 State::Open(connection) => connection.outbound(),
                 State::Refused { answer, .. } => answer,
             };
@@ -220,7 +222,7 @@ impl Peer {
     /// What to do with the socket when all is written.
     fn transport(&self, now: Instant) -> Transport {
         match &self.state {
-            State::Opening(_) => Transport::KeepOpen,
+            State::Opening(..) => Transport::KeepOpen,
             State::Open(connection) => connection.transport(),
             State::Refused { until, .. } if self.eof || now >= *until => Transport::Close,
             State::Refused { .. } => Transport::ShutdownWrite,
@@ -236,7 +238,7 @@ impl Peer {
                 connection.set_reading(reading, now);
                 reading
             }
-            State::Opening(_) | State::Refused { .. } => true,
+            State::Opening(..) | State::Refused { .. } => true,
         };
         reading && !self.eof
     }
@@ -244,7 +246,7 @@ impl Peer {
     /// What its socket has to be ready for to be worth a turn.
     fn interest(&mut self) -> Interest {
         let (reads, writes) = match &mut self.state {
-            State::Opening(_) => (true, false),
+            State::Opening(..) => (true, false),
             State::Open(connection) => {
                 (has_room(connection), connection.outbound().has_remaining())
             }
