@@ -69,7 +69,10 @@ pub(crate) fn give_back_read(buffer: &mut BytesMut) {
 fn keep_read(mut buffer: BytesMut) {
     buffer.clear();
     if buffer.try_reclaim(READ_LEN) && !has_grown(&mut buffer, READ_LEN) {
-        READ.set(Some(buffer));
+        // Of two the one that lies lower: an allocator gives back to the system what is free above all
+        // that is in use, and there have been as many as there were long messages half arrived.
+        let lower = READ.take().filter(|kept| kept.as_ptr() < buffer.as_ptr());
+        READ.set(Some(lower.unwrap_or(buffer)));
     }
 }
 
@@ -105,5 +108,24 @@ pub(crate) fn lend_queue() -> VecDeque<Item> {
 pub(crate) fn give_back_queue(queue: VecDeque<Item>) {
     if queue.is_empty() && queue.capacity() <= KEPT_ITEMS {
         QUEUE.set(queue);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_two_read_buffers_the_lower_is_kept() {
+        for lower_first in [true, false] {
+            let mut buffers = [lend_read(), lend_read()];
+            buffers.sort_by_key(|buffer| buffer.as_ptr());
+            let lower = buffers[0].as_ptr();
+            if !lower_first {
+                buffers.reverse();
+            }
+            buffers.into_iter().for_each(keep_read);
+            assert_eq!(lend_read().as_ptr(), lower);
+        }
     }
 }

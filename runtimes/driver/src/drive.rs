@@ -95,10 +95,13 @@ where
         let now = shared.runtime.now();
         let mut state = shared.lock();
         state.begin_turn(now);
-        let mut for_handler = true;
+        let (mut for_handler, mut is_settled) = (true, false);
         for _ in 0..ROUNDS {
             let mut round = Round { for_handler, ..Round::default() };
-            this.read(&mut state, &mut round, cx);
+            let is_news = this.read(&mut state, &mut round, cx);
+            if is_settled && !is_news {
+                return this.park(state, cx);
+            }
             if round.for_handler {
                 drop(state);
                 this.poll_handler(cx);
@@ -112,9 +115,10 @@ where
                 return Poll::Ready(None);
             }
             this.settle(&mut state, &mut round, cx);
-            let again = round.more || round.for_handler || state.has_work(&round);
             for_handler = round.for_handler;
-            if !again {
+            // All but what the transport may still have: it was not asked whether that is all.
+            is_settled = !for_handler && !state.has_work(&round);
+            if is_settled && !round.more {
                 return this.park(state, cx);
             }
             if state.taken >= ITEMS {
@@ -132,18 +136,18 @@ impl<H> Drive<H>
 where
     H: Future<Output = Result<(), BoxError>> + Unpin,
 {
-    /// Reads once, as long as there is room for what that may bring.
-    fn read(&mut self, state: &mut State, round: &mut Round, cx: &mut Context<'_>) {
+    /// Reads once, as long as there is room for what that may bring; whether anything came of it.
+    fn read(&mut self, state: &mut State, round: &mut Round, cx: &mut Context<'_>) -> bool {
         // What was read before comes first: else each message received would let in a buffer more.
         let reading = state.has_room() && !state.unparsed;
         state.set_paused(!reading);
-        let Some(transport) = &mut self.transport else { return };
+        let Some(transport) = &mut self.transport else { return false };
         if self.eof || !reading {
-            return;
+            return false;
         }
         state.make_room();
         match transport.poll_read(cx, &mut state.inbound) {
-            Poll::Pending => return,
+            Poll::Pending => return false,
             Poll::Ready(Ok(0)) => {
                 self.eof = true;
                 let now = state.now;
@@ -158,6 +162,7 @@ where
         }
         state.unparsed = true;
         round.for_handler |= state.is_received_by(cx.waker());
+        true
     }
 
     /// Polls the handler, unlocked; its end begins the end of the session.

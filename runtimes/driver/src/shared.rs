@@ -215,10 +215,7 @@ impl Shared {
         if let Some(closed) = &state.closed {
             return Poll::Ready(Err(closed.clone()));
         }
-        match &mut state.receiver {
-            Some(waker) if waker.will_wake(cx.waker()) => {}
-            receiver => *receiver = Some(cx.waker().clone()),
-        }
+        state.wait_for_item(cx);
         Poll::Pending
     }
 
@@ -254,6 +251,9 @@ impl State {
         match connection.poll_event(&mut self.inbound, self.now) {
             Some(Event::Message(message)) => {
                 self.taken += 1;
+                // An open connection has nothing to tell but what it is told.
+                self.unparsed =
+                    !self.inbound.is_empty() || self.input_over || !connection.is_open();
                 Some(message)
             }
             Some(event) => {
@@ -266,6 +266,21 @@ impl State {
                 self.unparsed = false;
                 None
             }
+        }
+    }
+
+    /// Whether a receiver can only wait.
+    #[inline]
+    pub(crate) fn is_drained(&self) -> bool {
+        self.queue.is_empty() && self.closed.is_none() && !self.may_parse()
+    }
+
+    /// Has a receiver woken once there is something.
+    #[inline]
+    pub(crate) fn wait_for_item(&mut self, cx: &Context<'_>) {
+        match &mut self.receiver {
+            Some(waker) if waker.will_wake(cx.waker()) => {}
+            receiver => *receiver = Some(cx.waker().clone()),
         }
     }
 

@@ -46,12 +46,17 @@ impl Receiver {
 
     #[inline]
     fn poll_recv(&mut self, cx: &Context<'_>) -> Poll<Result<Message, Closed>> {
-        let next = self.shared.lock().next_message();
-        match next {
+        let mut state = self.shared.lock();
+        if let Some(message) = state.next_message() {
             // After the pieces of another message, or of one that nobody wants, it cannot come.
-            Some(message) => Poll::Ready(Ok(message)),
-            None => self.poll_joined(cx),
+            return Poll::Ready(Ok(message));
         }
+        if state.is_drained() {
+            state.wait_for_item(cx);
+            return Poll::Pending;
+        }
+        drop(state);
+        self.poll_joined(cx)
     }
 
     /// Receives a message that may come in pieces.
