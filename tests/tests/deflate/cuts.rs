@@ -5,7 +5,7 @@ use sockless::{CloseCode, Config, Event, Message, Piece, Role};
 use sockless_tests::end::{BOTH, End};
 use sockless_tests::wire::{BINARY_BEGINS, ENDS, GOES_ON, PING, TEXT, TEXT_BEGINS, Writer};
 
-use crate::support::{Compressor, RSV1, eager, prose, with};
+use crate::support::{Compressor, RSV1, RSV2, eager, prose, with};
 
 #[test]
 fn faults_are_found_in_the_order_in_which_they_stand() {
@@ -56,7 +56,7 @@ fn some_frames(chance: &mut fastrand::Rng, role: Role) -> Vec<u8> {
         let mut fragments = payload.chunks(fragment_len).peekable();
         while let Some(fragment) = fragments.next() {
             let last = if fragments.peek().is_none() { ENDS } else { 0 };
-            let foreign = if chance.u8(..40) == 0 { FOREIGN } else { 0 };
+            let foreign = if chance.u8(..40) == 0 { RSV2 } else { 0 };
             wire.extend(peer.frame(first | last | foreign, fragment));
             wire.extend(peer.frame(PING, "?"));
             first = GOES_ON;
@@ -64,9 +64,6 @@ fn some_frames(chance: &mut fastrand::Rng, role: Role) -> Vec<u8> {
     }
     wire
 }
-
-/// A bit that nobody owns.
-const FOREIGN: u8 = 0x20;
 
 fn spoil(chance: &mut fastrand::Rng, bytes: &mut [u8]) {
     while chance.u8(..3) == 0 {

@@ -9,6 +9,9 @@ use sockless::{Config, Deflate, Rsv};
 /// The first byte of a compressed message of one frame.
 pub(crate) const RSV1: u8 = 0x40;
 
+/// The same of a bit that nobody owns.
+pub(crate) const RSV2: u8 = 0x20;
+
 /// What a flush ends with.
 pub(crate) const TAIL: &[u8] = &[0, 0, 0xFF, 0xFF];
 
