@@ -130,7 +130,7 @@ impl Deflate {
     }
 
     /// Fails a connection with 1009 when a message inflates to more than `ratio` times the bytes that
-    /// came, which count by 64, beyond its first 4 KiB. Default: off; the
+    /// came, rounded up to a multiple of 64, beyond its first 4 KiB. Default: off; the
     /// [`max_message_len`](crate::Config::max_message_len) holds in any case. Deflate itself ends at
     /// 1,032.
     #[must_use]
