@@ -8,7 +8,7 @@ use crate::raw::COPY_LEN;
 
 /// The settings of a connection: limits in bytes, deadlines in time.
 ///
-/// Start from the default and chain what differs. The fields are there to be read; lengths are in
+/// Start from the default and chain what differs. Each setter `x` has a getter `get_x`; lengths are in
 /// bytes, and `None` switches a deadline off.
 ///
 /// ```
@@ -19,51 +19,59 @@ use crate::raw::COPY_LEN;
 ///     .ping_interval(Duration::from_secs(30))
 ///     .max_message_len(64 * 1024)
 ///     .idle_timeout(None);
-/// assert_eq!(config.ping_interval, Some(Duration::from_secs(30)));
+/// assert_eq!(config.get_ping_interval(), Some(Duration::from_secs(30)));
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Config {
     /// How long after the last ping the next one is sent. Default: off.
-    pub ping_interval: Option<Duration>,
+    pub(crate) ping_interval: Option<Duration>,
     /// How long the peer may stay silent after a ping. Default: 15 s.
-    pub ping_timeout: Duration,
+    pub(crate) ping_timeout: Duration,
     /// How long no message may go either way. Default: off.
-    pub idle_timeout: Option<Duration>,
+    pub(crate) idle_timeout: Option<Duration>,
     /// How long one message may take from its first byte to its last. Default: off.
-    pub message_timeout: Option<Duration>,
+    pub(crate) message_timeout: Option<Duration>,
+    /// How slowly one message may arrive. Default: 45 s, and longer for what it brings at 1 KiB a second.
+    pub(crate) message_rate: Option<MessageRate>,
+    /// How long the transport may take no byte of what waits to be sent. Default: 60 s.
+    pub(crate) write_timeout: Option<Duration>,
+    /// How long a driver may leave a transport unread whose end it cannot see otherwise.
+    pub(crate) stall_timeout: Stall,
     /// How old a connection may become. Default: off.
-    pub max_age: Option<Duration>,
+    pub(crate) max_age: Option<Duration>,
     /// How long the opening handshake may take. Default: 10 s.
-    pub opening_timeout: Duration,
+    pub(crate) opening_timeout: Duration,
     /// How long the closing handshake may take, and after it the transport's end. Default: 5 s.
-    pub closing_timeout: Duration,
-    /// The longest message that is accepted. Default: 16 MiB.
-    pub max_message_len: u64,
+    pub(crate) closing_timeout: Duration,
+    /// The longest message that is accepted whole. Default: 1 MiB.
+    pub(crate) max_message_len: u64,
+    /// The longest message that is accepted in pieces. Default: `max_message_len`.
+    pub(crate) max_streamed_len: u64,
     /// The longest frame that is accepted. Default: no limit beyond `max_message_len`.
-    pub max_frame_len: u64,
+    pub(crate) max_frame_len: u64,
     /// The most frames that one message may come in. Default: 131,072.
-    pub max_fragments: u32,
+    pub(crate) max_fragments: u32,
     /// Messages longer than this are delivered in pieces of this length. Default: none are.
-    pub piece_len: usize,
+    pub(crate) piece_len: usize,
     /// Messages longer than this are sent in frames of this length. Default: none are.
-    pub fragment_len: usize,
+    pub(crate) fragment_len: usize,
     /// The connection is writable while fewer bytes than this wait to be sent. Default: 64 KiB.
-    pub high_water: usize,
+    pub(crate) high_water: usize,
     /// A driver reads ahead while fewer bytes than this wait to be received. Default: 64 KiB.
-    pub read_ahead: usize,
+    pub(crate) read_ahead: usize,
     /// Which frames are masked. Default: those of clients.
-    pub masking: Masking,
+    pub(crate) masking: Masking,
     /// Whether frames are accepted that the peer should have masked, or should not have. Default: no.
-    pub accept_any_masking: bool,
+    pub(crate) accept_any_masking: bool,
     /// What a driver does with a message that is sent while `high_water` is reached. Default: wait.
-    pub send_overflow: Overflow,
+    pub(crate) send_overflow: Overflow,
     /// What a driver does when `read_ahead` is reached. Default: wait.
-    pub recv_overflow: Overflow,
+    pub(crate) recv_overflow: Overflow,
     /// The longest head of a request or response that is accepted. Default: 16 KiB.
-    pub max_head_len: usize,
+    pub(crate) max_head_len: usize,
     /// The extensions that are offered or answered, in order of preference. Default: none.
-    pub extensions: Extensions,
+    pub(crate) extensions: Extensions,
 }
 
 /// Which of the frames that an end sends are masked.
@@ -87,6 +95,52 @@ pub enum Overflow {
     Wait,
 }
 
+/// The slowest that one message may arrive; see [`Config::message_rate`].
+///
+/// ```
+/// use core::time::Duration;
+/// use sockless::{Config, MessageRate};
+///
+/// // Ten seconds, and one second more for each 4 KiB that has come.
+/// let config = Config::default().message_rate(MessageRate::new(Duration::from_secs(10), 4096));
+/// assert!(config.get_message_rate().is_some());
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct MessageRate {
+    grace: Duration,
+    bytes_per_second: u64,
+}
+
+impl MessageRate {
+    /// 45 s, and one second more for each KiB that has come.
+    pub const DEFAULT: Self = Self { grace: Duration::from_secs(45), bytes_per_second: 1024 };
+
+    /// Allows `grace`, and the time that what has come takes at `bytes_per_second`, which is at least 1.
+    pub const fn new(grace: Duration, bytes_per_second: u64) -> Self {
+        let bytes_per_second = if bytes_per_second == 0 { 1 } else { bytes_per_second };
+        Self { grace, bytes_per_second }
+    }
+
+    /// How long a message may be unfinished of which `received` bytes have arrived, as they came over the
+    /// wire.
+    pub const fn allowed(self, received: u64) -> Duration {
+        let seconds = received / self.bytes_per_second;
+        let nanos = (received % self.bytes_per_second) as u128 * 1_000_000_000;
+        // Less than a second, so that the cast loses nothing.
+        let nanos = (nanos / self.bytes_per_second as u128) as u32;
+        self.grace.saturating_add(Duration::new(seconds, nanos))
+    }
+}
+
+/// How long a driver leaves a transport unread.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stall {
+    /// Five minutes where the transport's end cannot be seen without reading, and without limit elsewhere.
+    Default,
+    Off,
+    After(Duration),
+}
+
 impl Default for Config {
     fn default() -> Self {
         Self {
@@ -94,10 +148,14 @@ impl Default for Config {
             ping_timeout: Duration::from_secs(15),
             idle_timeout: None,
             message_timeout: None,
+            message_rate: Some(MessageRate::DEFAULT),
+            write_timeout: Some(Duration::from_secs(60)),
+            stall_timeout: Stall::Default,
             max_age: None,
             opening_timeout: Duration::from_secs(10),
             closing_timeout: Duration::from_secs(5),
-            max_message_len: 16 << 20,
+            max_message_len: 1 << 20,
+            max_streamed_len: 0,
             max_frame_len: u64::MAX,
             // Autobahn 9.3.1 sends a message in 65,536 fragments.
             max_fragments: 131_072,
@@ -136,21 +194,51 @@ impl Config {
     /// count.
     #[must_use]
     pub fn idle_timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
-        self.idle_timeout = timeout.into();
+        self.idle_timeout = timeout.into().filter(|timeout| !timeout.is_zero());
         self
     }
 
     /// Fails a connection with 1008 when one message takes longer than `timeout`.
     #[must_use]
     pub fn message_timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
-        self.message_timeout = timeout.into();
+        self.message_timeout = timeout.into().filter(|timeout| !timeout.is_zero());
+        self
+    }
+
+    /// Fails a connection with 1008 when a message arrives more slowly than `rate`, which counts its bytes
+    /// as they come over the wire. Time in which we do not read is not the peer's. Default:
+    /// [`MessageRate::DEFAULT`]; `None` lets a message take any time.
+    #[must_use]
+    pub fn message_rate(mut self, rate: impl Into<Option<MessageRate>>) -> Self {
+        self.message_rate = rate.into();
+        self
+    }
+
+    /// Ends a connection when bytes wait to be sent and the transport has taken none of them for `timeout`.
+    /// It is dropped without a Close frame, which could not be written either. `None` or zero waits without
+    /// limit, until the connection closes.
+    #[must_use]
+    pub fn write_timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
+        self.write_timeout = timeout.into().filter(|timeout| !timeout.is_zero());
+        self
+    }
+
+    /// Ends a connection that a driver has not read from for `timeout`, because
+    /// [`read_ahead`](Self::read_ahead) bytes wait to be received and nobody receives them: with 1008.
+    ///
+    /// Default: 5 minutes on a transport whose end can only be seen by reading from it, such as an HTTP/2
+    /// stream, and off on the others, such as TCP on Linux. `None` or zero switches it off everywhere.
+    #[must_use]
+    pub fn stall_timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
+        let timeout = timeout.into().filter(|timeout| !timeout.is_zero());
+        self.stall_timeout = timeout.map_or(Stall::Off, Stall::After);
         self
     }
 
     /// Closes a connection with 1001 when it is older than `age`.
     #[must_use]
     pub fn max_age(mut self, age: impl Into<Option<Duration>>) -> Self {
-        self.max_age = age.into();
+        self.max_age = age.into().filter(|age| !age.is_zero());
         self
     }
 
@@ -176,6 +264,15 @@ impl Config {
         self
     }
 
+    /// Accepts messages longer than [`max_message_len`](Self::max_message_len), up to `len` bytes, for a
+    /// receiver that takes them in pieces and so never holds one. What asks for a whole message refuses
+    /// these with 1009 all the same. Default: none are accepted.
+    #[must_use]
+    pub fn max_streamed_len(mut self, len: u64) -> Self {
+        self.max_streamed_len = len;
+        self
+    }
+
     /// Refuses frames longer than `len` bytes with 1009, as soon as a header declares more.
     #[must_use]
     pub fn max_frame_len(mut self, len: u64) -> Self {
@@ -183,10 +280,10 @@ impl Config {
         self
     }
 
-    /// Refuses messages in more than `count` frames with 1008.
+    /// Refuses messages in more than `count` frames with 1008. At least 1.
     #[must_use]
     pub fn max_fragments(mut self, count: u32) -> Self {
-        self.max_fragments = count;
+        self.max_fragments = count.max(1);
         self
     }
 
@@ -314,6 +411,161 @@ impl Config {
         let codecs = self.extensions.iter().map(|extension| extension.memory_ceiling());
         let rest = [arriving, across, read_ahead, waiting];
         rest.into_iter().chain(codecs).fold(STATE_LEN, usize::saturating_add)
+    }
+}
+
+/// What each setting is.
+impl Config {
+    /// How long after the last ping the next one is sent. Set by [`ping_interval`](Self::ping_interval).
+    #[inline]
+    pub fn get_ping_interval(&self) -> Option<Duration> {
+        self.ping_interval
+    }
+
+    /// How long the peer may stay silent after a ping. Set by [`ping_timeout`](Self::ping_timeout).
+    #[inline]
+    pub fn get_ping_timeout(&self) -> Duration {
+        self.ping_timeout
+    }
+
+    /// How long no message may go either way. Set by [`idle_timeout`](Self::idle_timeout).
+    #[inline]
+    pub fn get_idle_timeout(&self) -> Option<Duration> {
+        self.idle_timeout
+    }
+
+    /// How long one message may take from its first byte to its last. Set by [`message_timeout`](Self::message_timeout).
+    #[inline]
+    pub fn get_message_timeout(&self) -> Option<Duration> {
+        self.message_timeout
+    }
+
+    /// How slowly one message may arrive. Set by [`message_rate`](Self::message_rate).
+    #[inline]
+    pub fn get_message_rate(&self) -> Option<MessageRate> {
+        self.message_rate
+    }
+
+    /// How long the transport may take no byte of what waits to be sent. Set by [`write_timeout`](Self::write_timeout).
+    #[inline]
+    pub fn get_write_timeout(&self) -> Option<Duration> {
+        self.write_timeout
+    }
+
+    /// How old a connection may become. Set by [`max_age`](Self::max_age).
+    #[inline]
+    pub fn get_max_age(&self) -> Option<Duration> {
+        self.max_age
+    }
+
+    /// How long the opening handshake may take. Set by [`opening_timeout`](Self::opening_timeout).
+    #[inline]
+    pub fn get_opening_timeout(&self) -> Duration {
+        self.opening_timeout
+    }
+
+    /// How long the peer may take to answer a Close frame that has left. Set by [`closing_timeout`](Self::closing_timeout).
+    #[inline]
+    pub fn get_closing_timeout(&self) -> Duration {
+        self.closing_timeout
+    }
+
+    /// The longest message that is accepted whole, in bytes. Set by [`max_message_len`](Self::max_message_len).
+    #[inline]
+    pub fn get_max_message_len(&self) -> u64 {
+        self.max_message_len
+    }
+
+    /// The longest frame that is accepted, in bytes. Set by [`max_frame_len`](Self::max_frame_len).
+    #[inline]
+    pub fn get_max_frame_len(&self) -> u64 {
+        self.max_frame_len
+    }
+
+    /// The most frames that one message may come in. Set by [`max_fragments`](Self::max_fragments).
+    #[inline]
+    pub fn get_max_fragments(&self) -> u32 {
+        self.max_fragments
+    }
+
+    /// Messages longer than this are delivered in pieces of this length. Set by [`piece_len`](Self::piece_len).
+    #[inline]
+    pub fn get_piece_len(&self) -> usize {
+        self.piece_len
+    }
+
+    /// Messages longer than this are sent in frames of this length. Set by [`fragment_len`](Self::fragment_len).
+    #[inline]
+    pub fn get_fragment_len(&self) -> usize {
+        self.fragment_len
+    }
+
+    /// The connection is writable while fewer bytes than this wait to be sent. Set by [`high_water`](Self::high_water).
+    #[inline]
+    pub fn get_high_water(&self) -> usize {
+        self.high_water
+    }
+
+    /// A driver reads ahead while fewer bytes than this wait to be received. Set by [`read_ahead`](Self::read_ahead).
+    #[inline]
+    pub fn get_read_ahead(&self) -> usize {
+        self.read_ahead
+    }
+
+    /// Which frames are masked. Set by [`masking`](Self::masking).
+    #[inline]
+    pub fn get_masking(&self) -> Masking {
+        self.masking
+    }
+
+    /// Whether frames are accepted whether they are masked or not. Set by [`accept_any_masking`](Self::accept_any_masking).
+    #[inline]
+    pub fn get_accept_any_masking(&self) -> bool {
+        self.accept_any_masking
+    }
+
+    /// What a driver does with a message that is sent while `high_water` is reached. Set by [`send_overflow`](Self::send_overflow).
+    #[inline]
+    pub fn get_send_overflow(&self) -> Overflow {
+        self.send_overflow
+    }
+
+    /// What a driver does when `read_ahead` is reached. Set by [`recv_overflow`](Self::recv_overflow).
+    #[inline]
+    pub fn get_recv_overflow(&self) -> Overflow {
+        self.recv_overflow
+    }
+
+    /// The longest head of a request or response that is accepted, in bytes. Set by [`max_head_len`](Self::max_head_len).
+    #[inline]
+    pub fn get_max_head_len(&self) -> usize {
+        self.max_head_len
+    }
+
+    /// The longest message that is accepted in pieces, in bytes: at least
+    /// [`get_max_message_len`](Self::get_max_message_len). Set by
+    /// [`max_streamed_len`](Self::max_streamed_len).
+    #[inline]
+    pub fn get_max_streamed_len(&self) -> u64 {
+        self.max_streamed_len.max(self.max_message_len)
+    }
+
+    /// How long a driver may leave a transport unread; `end_is_seen` says whether it would see the
+    /// transport's end meanwhile. Set by [`stall_timeout`](Self::stall_timeout).
+    pub fn get_stall_timeout(&self, end_is_seen: bool) -> Option<Duration> {
+        match self.stall_timeout {
+            Stall::Default if end_is_seen => None,
+            Stall::Default => Some(Duration::from_secs(300)),
+            Stall::Off => None,
+            Stall::After(timeout) => Some(timeout),
+        }
+    }
+
+    /// The extensions that are offered or answered, in order of preference. Added by
+    /// [`extension`](Self::extension).
+    #[inline]
+    pub fn get_extensions(&self) -> &Extensions {
+        &self.extensions
     }
 }
 

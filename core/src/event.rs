@@ -169,10 +169,15 @@ pub enum Timeout {
     Idle,
     /// The connection became older than `max_age`.
     MaxAge,
-    /// A message took longer than `message_timeout` from its first byte to its last.
+    /// A message took longer than `message_timeout` from its first byte to its last, or came more slowly
+    /// than `message_rate`.
     Message,
     /// Nothing came for `ping_timeout` after a ping.
     Ping,
+    /// What waited to be received was not, for `stall_timeout`, so that nothing more could be read.
+    Stall,
+    /// The transport took none of the bytes that waited to be sent for `write_timeout`.
+    Write,
 }
 
 impl fmt::Display for Timeout {
@@ -181,8 +186,12 @@ impl fmt::Display for Timeout {
             Self::Closing => "the peer did not answer a Close frame within closing_timeout",
             Self::Idle => "no message within idle_timeout",
             Self::MaxAge => "the connection is older than max_age",
-            Self::Message => "a message took longer than message_timeout",
+            Self::Message => "a message took longer than message_timeout or message_rate allows",
             Self::Ping => "no answer to a ping within ping_timeout",
+            Self::Stall => {
+                "the application received nothing within stall_timeout while more waited"
+            }
+            Self::Write => "the transport took no byte within write_timeout",
         })
     }
 }

@@ -28,7 +28,7 @@ mod time;
 mod utf8;
 
 pub use close::{CloseCode, CloseReason};
-pub use config::{Config, Masking, Overflow};
+pub use config::{Config, Masking, MessageRate, Overflow};
 pub use connection::{Connection, Negotiated, Transport};
 #[cfg(feature = "deflate")]
 pub use deflate::{Deflate, ParseDeflateError};

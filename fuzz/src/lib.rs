@@ -46,7 +46,7 @@ pub fn head(data: &[u8]) {
     };
     let role = if kind & 1 == 0 { Role::Server } else { Role::Client };
     let steps = usize::from(kind >> 1);
-    let max = if steps == 0 { Config::default().max_head_len } else { steps * 16 };
+    let max = if steps == 0 { Config::default().get_max_head_len() } else { steps * 16 };
     assert_any_chunking_of_a_head(role, max, bytes, chunk.into());
 }
 

@@ -121,7 +121,7 @@ impl WebSocketRoute {
     pub fn negotiate_extensions(mut self) -> Self {
         let open = self.open;
         self.open = Arc::new(move |call, mut request, config| {
-            request.select_extensions(&config.extensions);
+            request.select_extensions(config.get_extensions());
             open(call, request, config)
         });
         self

@@ -120,14 +120,14 @@ mod tests {
     }
 
     fn limit(scope: &Scope) -> u64 {
-        scope.settings(|| Arc::new(Config::default().max_message_len(0))).max_message_len
+        scope.settings(|| Arc::new(Config::default().max_message_len(0))).get_max_message_len()
     }
 
     /// A scope that takes what is outside ten times, plus `more`.
     fn changed(more: u64) -> Scope {
         let mut scope = Scope::default();
         scope.add_change(move |config| {
-            let len = config.max_message_len * 10 + more;
+            let len = config.get_max_message_len() * 10 + more;
             config.max_message_len(len)
         });
         scope

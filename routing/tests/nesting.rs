@@ -203,7 +203,7 @@ fn the_outermost_settings_bound_the_heads_of_requests() {
     let router = Router::new().nest("/a", inner);
     assert_eq!(*router.config(), Config::default());
     let limited = router.websockets(Config::default().max_head_len(1024));
-    assert_eq!(limited.config().max_head_len, 1024);
+    assert_eq!(limited.config().get_max_head_len(), 1024);
 }
 
 #[test]

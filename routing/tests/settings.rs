@@ -16,7 +16,7 @@ fn longest(len: u64) -> Config {
 /// The longest message and the ping interval that a session at `path` starts with.
 fn settings(router: &Router, path: &str) -> (u64, Option<Duration>) {
     let upgrade = granted(router, upgrade(path));
-    (upgrade.config().max_message_len, upgrade.config().ping_interval)
+    (upgrade.config().get_max_message_len(), upgrade.config().get_ping_interval())
 }
 
 #[test]
@@ -47,7 +47,7 @@ fn without_settings_a_session_gets_the_default_ones() {
 fn what_is_changed_for_a_route_or_a_group_keeps_the_rest() {
     let half_minute = Duration::from_secs(30);
     let twice = |config: Config| {
-        let len = config.max_message_len * 2;
+        let len = config.get_max_message_len() * 2;
         config.max_message_len(len)
     };
     let group = Router::new()
@@ -68,6 +68,6 @@ fn what_is_changed_for_a_route_or_a_group_keeps_the_rest() {
 #[test]
 fn changes_of_the_outermost_router_bound_the_heads_of_requests() {
     let router = Router::new().configure(|config| config.max_head_len(1024)).route("/x", ws());
-    assert_eq!(router.config().max_head_len, 1024);
-    assert_eq!(granted(&router, upgrade("/x")).config().max_head_len, 1024);
+    assert_eq!(router.config().get_max_head_len(), 1024);
+    assert_eq!(granted(&router, upgrade("/x")).config().get_max_head_len(), 1024);
 }

@@ -168,7 +168,7 @@ pub fn connection(role: Role, config: Arc<Config>, now: Instant) -> Connection {
 /// What two ends with the same settings agree on, as this role sees it.
 fn negotiated(role: Role, config: &Config) -> Negotiated {
     let mut negotiated = Negotiated::default();
-    for extension in config.extensions.iter() {
+    for extension in config.get_extensions().iter() {
         let offers = extension.offers();
         let (answer, codec) = extension.answer(&offers[0]).expect("an answer to oneself");
         let codec = match role {

@@ -33,11 +33,11 @@ impl Setup {
     /// The limits of a configuration.
     pub fn of(config: &Config) -> Self {
         Self {
-            piece_len: config.piece_len,
-            max_message_len: config.max_message_len,
-            max_frame_len: config.max_frame_len,
-            max_fragments: config.max_fragments,
-            high_water: config.high_water,
+            piece_len: config.get_piece_len(),
+            max_message_len: config.get_max_message_len(),
+            max_frame_len: config.get_max_frame_len(),
+            max_fragments: config.get_max_fragments(),
+            high_water: config.get_high_water(),
             closes: false,
             sends_piece: false,
         }

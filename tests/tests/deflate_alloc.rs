@@ -145,7 +145,7 @@ fn inflated_len(payload: &[u8]) -> Option<u64> {
 /// Nobody receives anything: what the bomb makes must not be held before it is known to be one.
 fn explode(config: Config, wire: &[u8]) {
     let ceiling = config.memory_ceiling();
-    let (max, piece_len) = (config.max_message_len, config.piece_len);
+    let (max, piece_len) = (config.get_max_message_len(), config.get_piece_len());
     let waits = async |session: Session| {
         session.closed().await;
     };

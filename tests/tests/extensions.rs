@@ -282,8 +282,8 @@ fn a_bit_has_one_owner() {
 #[test]
 fn one_of_the_same_name_takes_the_place_of_the_other() {
     let config = Config::default().extension(Add::new(1)).extension(Add::new(2));
-    assert_eq!(config.extensions.iter().count(), 1);
-    assert!(config.no_extensions().extensions.is_empty());
+    assert_eq!(config.get_extensions().iter().count(), 1);
+    assert!(config.no_extensions().get_extensions().is_empty());
 }
 
 #[test]

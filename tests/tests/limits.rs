@@ -61,7 +61,7 @@ fn no_limit_is_passed_by_lengths_that_sum_past_the_end_of_numbers() {
         assert_eq!(end.receive(end.peer.frame(BINARY_BEGINS, "x")), []);
         let len = u64::MAX >> 1;
         let events = end.receive(end.peer.header(GOES_ON, len));
-        let error = ProtocolError::MessageTooLong { len: len + 1, max: 16 << 20 };
+        let error = ProtocolError::MessageTooLong { len: len + 1, max: 1 << 20 };
         end.assert_fails_with(1009, error, &events);
     }
 }
@@ -85,7 +85,7 @@ fn a_claim_makes_no_room() {
         for first in [TEXT, BINARY, TEXT_BEGINS, BINARY_BEGINS] {
             let mut end = End::new(role, Config::default());
             end.inbound = BytesMut::with_capacity(64);
-            assert_eq!(end.receive(end.peer.header(first, 16 << 20)), []);
+            assert_eq!(end.receive(end.peer.header(first, 1 << 20)), []);
             // Unmasked or not, it is a character.
             assert_eq!(end.receive([0x37]), []);
             assert!(end.inbound.capacity() <= 64);

@@ -276,7 +276,7 @@ fn settings_change_on_a_live_connection() {
         end.connection.set_config(Arc::new(config), end.now);
         assert_eq!(end.connection.poll_timeout(), Some(at(5)), "it has been idle for long");
         let config = Config::default().ping_interval(Duration::ZERO);
-        assert_eq!(config.ping_interval, None);
+        assert_eq!(config.get_ping_interval(), None);
     }
 }
 

@@ -184,7 +184,7 @@ impl Connection {
             Timeout::Idle => config.idle_timeout.map(|limit| timers.last_message + limit),
             Timeout::MaxAge => config.max_age.map(|limit| timers.opened + limit),
             Timeout::Message => Some(timers.message_began? + config.message_timeout?),
-            Timeout::Closing | Timeout::Ping => None,
+            _ => None,
         }
     }
 }

@@ -160,7 +160,8 @@ struct Certificate<'a> {
 impl Options {
     /// What holds for every route.
     fn config(&self) -> io::Result<Config> {
-        let config = Config::default().ping_interval(Duration::from_secs(30));
+        let config =
+            Config::default().ping_interval(Duration::from_secs(30)).max_message_len(16 << 20);
         if self.deflate == "off" {
             return Ok(config);
         }

@@ -187,7 +187,7 @@ impl Peer {
         });
         self.state = match upgrade {
             Ok(mut upgrade) => {
-                upgrade.select_extensions(&config.extensions);
+                upgrade.select_extensions(config.get_extensions());
                 let (response, negotiated) = upgrade.accept();
                 State::Open(handshake.accept(&response, negotiated, now))
             }

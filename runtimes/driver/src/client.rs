@@ -219,7 +219,7 @@ impl Connect {
         let mut target = self.target.map_err(ConnectError::UrlInvalid)?;
         let mut headers = self.headers.map_err(ConnectError::Request)?;
         let proxies = self.proxies.map_err(ConnectError::ProxyUrl)?;
-        let timeout = self.config.opening_timeout;
+        let timeout = self.config.get_opening_timeout();
         let deadline = self.runtime.now() + timeout;
         let dialler = Dialler { dial: self.dial, runtime: self.runtime, deadline, timeout };
         let mut redirects = Redirects::new(self.redirects);

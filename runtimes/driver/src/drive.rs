@@ -201,7 +201,9 @@ where
     fn settle(&mut self, state: &mut State, round: &mut Round, cx: &mut Context<'_>) {
         state.asked = false;
         state.parse_ahead();
-        if !state.has_room() && state.overflow(|config| config.recv_overflow) == Overflow::Close {
+        if !state.has_room()
+            && state.overflow(|config| config.get_recv_overflow()) == Overflow::Close
+        {
             state.overflow_received();
         }
         // After all that was parsed: what arrived may have set a deadline.
@@ -321,7 +323,7 @@ where
     /// holds, as TLS may: the protocol has nothing to wait for by then.
     fn limit_farewell(&mut self, wanted: Transport, state: &mut State, cx: &mut Context<'_>) {
         if wanted == Transport::Close && self.farewell.is_none() {
-            self.farewell = Some(state.now + state.machine.config().closing_timeout);
+            self.farewell = Some(state.now + state.machine.config().get_closing_timeout());
             self.fire_timers(state, cx);
         }
     }

@@ -327,7 +327,7 @@ impl Membership {
     ) -> Option<(ServerDrive, Held)> {
         let Inner { service, runtime, .. } = &*self.inner;
         let config = service.config();
-        let deadline = runtime.now() + config.opening_timeout;
+        let deadline = runtime.now() + config.get_opening_timeout();
         let transport = prepare(deadline).await?;
         let tls = transport.tls();
         let now = runtime.now();
@@ -355,7 +355,7 @@ impl Membership {
                 Some((self.start(exchange, Some(handshake), upgrade), held))
             }
             Answer::Respond(response) => {
-                let deadline = runtime.now() + config.opening_timeout;
+                let deadline = runtime.now() + config.get_opening_timeout();
                 if let Err(error) = respond(exchange, &response, deadline).await {
                     tracing::debug!(%error, ?peer, "the response did not get through");
                 }

@@ -51,10 +51,34 @@ pub trait Io: Send + 'static {
     /// What the transport reports. The transport is dropped afterwards.
     fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
 
+    /// Whether the peer has ended the transport, found out without reading from it: for a session that has
+    /// as much unread as it may hold, and must not miss the end of its peer.
+    ///
+    /// [`Ending::Watched`] promises that the task of `cx` is woken when that changes. Default:
+    /// [`Ending::Unknown`].
+    fn poll_ending(&mut self, cx: &mut Context<'_>) -> Ending {
+        let _ = cx;
+        Ending::Unknown
+    }
+
     /// What was agreed on, when this is a transport of TLS; `None`, the default, when it is not.
     fn tls(&self) -> Option<TlsInfo> {
         None
     }
+}
+
+/// What a transport that is not read from knows of its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Ending {
+    /// The peer has ended it, or it has failed: reading would get there, after what was received.
+    Ended,
+    /// It has not ended as far as is known now. It wakes nobody: ask again after a while.
+    Open,
+    /// It cannot be known without reading.
+    Unknown,
+    /// It has not ended, and the task that asked is woken when it does.
+    Watched,
 }
 
 /// What the two ends of a TLS transport have agreed on.

@@ -57,7 +57,7 @@ pub use client::{
     UrlError,
 };
 pub use host::{Host, ShutdownReport};
-pub use io::{Clock, Io, Runtime, Spawn, Timer, TlsInfo};
+pub use io::{Clock, Ending, Io, Runtime, Spawn, Timer, TlsInfo};
 pub use mounted::{Granted, Reply};
 pub use raw_session::{RawSendError, RawSession};
 pub use server::{Accepted, Listen, Server};

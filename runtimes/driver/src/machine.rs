@@ -196,7 +196,7 @@ impl RawMachine {
     /// Says nothing more: what is queued goes out, then the writing half is shut down.
     pub(crate) fn finish(&mut self, now: Instant) {
         if !self.ended {
-            self.deadline = Some(now + self.connection.config().closing_timeout);
+            self.deadline = Some(now + self.connection.config().get_closing_timeout());
             self.end(Party::Local, Cause::Aborted, Transport::ShutdownWrite);
         }
     }
@@ -225,7 +225,7 @@ impl RawMachine {
 
     /// What a peer breaks on a raw connection is for the application to answer; the transport ends.
     fn fail(&mut self, error: ProtocolError, now: Instant) {
-        self.deadline = Some(now + self.connection.config().closing_timeout);
+        self.deadline = Some(now + self.connection.config().get_closing_timeout());
         self.end(Party::Local, Cause::Protocol(error), Transport::ShutdownWrite);
     }
 

@@ -51,7 +51,7 @@ impl Host {
             return Reply::Respond(host::unavailable());
         }
         let now = runtime.now();
-        let mut timer = runtime.timer(now + service.config().opening_timeout);
+        let mut timer = runtime.timer(now + service.config().get_opening_timeout());
         let asking = Box::pin(host::ask(service, call.with_received_at(now)));
         let decided = membership.unless_killed(Box::pin(within(&mut *timer, asking))).await;
         match decided {
@@ -113,7 +113,7 @@ impl Granted {
     {
         let Self { membership, mut upgrade } = self;
         let runtime = membership.inner.runtime.clone();
-        let deadline = runtime.now() + upgrade.config.opening_timeout;
+        let deadline = runtime.now() + upgrade.config.get_opening_timeout();
         let mut timer = runtime.timer(deadline);
         let coming = Box::pin(within(&mut *timer, Box::pin(transport)));
         let transport = match membership.unless_killed(coming).await.flatten() {
@@ -148,7 +148,7 @@ fn check_head(request: &http::Request<()>, config: &Config) -> Result<(), HeadEr
     // With what stands between the parts, and ends the lines.
     let lines = headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4);
     let len = request.method().as_str().len() + target + 14 + lines.sum::<usize>();
-    let max = config.max_head_len;
+    let max = config.get_max_head_len();
     match () {
         () if headers.len() > MAX_HEADERS => Err(HeadError::TooManyHeaders),
         () if len > max => Err(HeadError::TooLong { max }),

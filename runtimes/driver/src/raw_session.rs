@@ -83,7 +83,7 @@ impl RawSession {
                 }
             }
             if !writable {
-                if state.overflow(|config| config.send_overflow) == Overflow::Close {
+                if state.overflow(|config| config.get_send_overflow()) == Overflow::Close {
                     state.close_on_overflow(self.shared.runtime.now(), NOT_READ);
                 }
                 state.waiters.wait(Wait::Room, &mut waiting.slot, cx);

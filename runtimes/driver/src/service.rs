@@ -79,7 +79,7 @@ impl Upgrade {
         F: FnOnce(Session) -> Fut + Send + 'static,
         Fut: Future<Output: Outcome> + Send + 'static,
     {
-        request.select_extensions(&config.extensions);
+        request.select_extensions(config.get_extensions());
         let run = move |session| Running::start(|| handler(session));
         Self::new(call, request, config, Handler::Messages(Box::new(run)))
     }

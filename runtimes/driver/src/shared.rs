@@ -378,7 +378,7 @@ impl State {
     #[inline]
     pub(crate) fn has_room(&self) -> bool {
         self.queue.is_empty()
-            || self.queued < self.machine.config().read_ahead
+            || self.queued < self.machine.config().get_read_ahead()
             || self.deaf
             || self.closed.is_some()
     }

@@ -46,8 +46,8 @@ impl Receiver {
     fn shorten_pieces(&self) -> usize {
         let mut configured = usize::MAX;
         self.reconfigure(|config| {
-            configured = config.piece_len;
-            let piece_len = config.piece_len.min(CHUNK_LEN);
+            configured = config.get_piece_len();
+            let piece_len = config.get_piece_len().min(CHUNK_LEN);
             config.piece_len(piece_len)
         });
         configured

@@ -117,7 +117,7 @@ impl Connect {
         let protocol = Protocol::from_static(ExtendedConnect::PROTOCOL);
         outgoing.extensions_mut().insert(protocol);
 
-        let mut timer = runtime.timer(runtime.now() + config.opening_timeout);
+        let mut timer = runtime.timer(runtime.now() + config.get_opening_timeout());
         let opening = shake_hands(send(outgoing), &asked, &mut *timer);
         let (transport, negotiated, response) = opening.await?;
         let connection = Connection::client(negotiated, runtime.seed(), config, runtime.now());

@@ -109,6 +109,7 @@ impl Options {
         let interval = self.ping_interval.map(Duration::from_millis);
         let config = Config::default()
             .ping_interval(interval)
+            .max_message_len(16 << 20)
             .fragment_len(self.fragment_len.unwrap_or(usize::MAX));
         self.deflate.iter().cloned().fold(config, Config::extension)
     }

@@ -74,7 +74,7 @@ pub(crate) async fn a_peer_that_does_not_read_is_not_sent_more<H: Http>() {
         let idle = Config::default().read_ahead(1);
         let _session = server.http.open_with(request, idle).await.spawn();
         let queued = queued.recv().await.unwrap();
-        let high_water = Config::default().high_water;
+        let high_water = Config::default().get_high_water();
         let held_by_the_stacks = 2 * WINDOW as usize;
         assert!(queued >= high_water, "{queued} of {len}");
         // The message that the client holds, and the one that went past the mark.

@@ -7,12 +7,18 @@ use sockless::{Config, Masking, Overflow};
 #[test]
 fn defaults_are_those_that_are_documented() {
     let config = Config::default();
-    assert_eq!((config.ping_interval, config.ping_timeout), (None, Duration::from_secs(15)));
-    assert_eq!((config.max_message_len, config.max_frame_len), (16 << 20, u64::MAX));
-    assert_eq!((config.high_water, config.read_ahead), (64 << 10, 64 << 10));
-    assert_eq!((config.send_overflow, config.recv_overflow), (Overflow::Wait, Overflow::Wait));
     assert_eq!(
-        (config.masking, config.closing_timeout),
+        (config.get_ping_interval(), config.get_ping_timeout()),
+        (None, Duration::from_secs(15))
+    );
+    assert_eq!((config.get_max_message_len(), config.get_max_frame_len()), (1 << 20, u64::MAX));
+    assert_eq!((config.get_high_water(), config.get_read_ahead()), (64 << 10, 64 << 10));
+    assert_eq!(
+        (config.get_send_overflow(), config.get_recv_overflow()),
+        (Overflow::Wait, Overflow::Wait)
+    );
+    assert_eq!(
+        (config.get_masking(), config.get_closing_timeout()),
         (Masking::Clients, Duration::from_secs(5))
     );
 }
@@ -25,8 +31,11 @@ fn options_without_a_meaning_take_the_nearest_that_has_one() {
         .fragment_len(0)
         .piece_len(0)
         .max_message_len(0);
-    assert_eq!(config.ping_interval, None);
-    assert_eq!((config.high_water, config.fragment_len, config.piece_len), (1, 1, 4));
+    assert_eq!(config.get_ping_interval(), None);
+    assert_eq!(
+        (config.get_high_water(), config.get_fragment_len(), config.get_piece_len()),
+        (1, 1, 4)
+    );
     // An empty message is still one.
-    assert_eq!(config.max_message_len, 0);
+    assert_eq!(config.get_max_message_len(), 0);
 }

@@ -91,7 +91,7 @@ fn a_transport_that_does_not_come_is_given_up() {
     Sim::check(0..5, |sim| async move {
         let host = host(&sim);
         granted(&host).await.serve(pending()).await;
-        assert_eq!(sim.now(), Instant::EPOCH + Config::default().opening_timeout);
+        assert_eq!(sim.now(), Instant::EPOCH + Config::default().get_opening_timeout());
         assert_eq!(host.connections(), 0);
 
         let failed = ready(Err(io::ErrorKind::BrokenPipe.into()));

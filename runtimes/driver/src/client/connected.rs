@@ -47,7 +47,7 @@ impl Connected {
     ) -> Result<Self, ConnectError> {
         let target = Target::parse(&request.uri().to_string()).map_err(ConnectError::UrlInvalid)?;
         target.put_into(&mut request);
-        let deadline = runtime.now() + config.opening_timeout;
+        let deadline = runtime.now() + config.get_opening_timeout();
         let exchange = Exchange::new(transport, runtime, deadline);
         match ask(exchange, request, config.clone(), Peer::new(&target, None)).await? {
             Answered::Open(connected) => Ok(connected),
@@ -160,7 +160,7 @@ pub(super) async fn ask(
     peer: Peer,
 ) -> Result<Answered, ConnectError> {
     let runtime = exchange.runtime.clone();
-    let timeout = config.opening_timeout;
+    let timeout = config.get_opening_timeout();
     let timed_out = |peer, step| ConnectError::Timeout { peer, step, timeout, attempts: vec![] };
     let call = Call::new(request.clone());
     let mut handshake = ClientHandshake::new(request, runtime.seed(), config, runtime.now())

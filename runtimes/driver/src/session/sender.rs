@@ -348,7 +348,7 @@ fn poll_sendable(
     if let Machine::Messages(connection) = &state.machine
         && connection.is_open()
     {
-        if state.overflow(|config| config.send_overflow) == Overflow::Wait {
+        if state.overflow(|config| config.get_send_overflow()) == Overflow::Wait {
             state.waiters.wait(Wait::Room, slot, cx);
             return Poll::Pending;
         }
