@@ -280,10 +280,10 @@ impl Config {
         self
     }
 
-    /// Refuses messages in more than `count` frames with 1008. At least 1.
+    /// Refuses messages in more than `count` frames with 1008; 0 refuses every message.
     #[must_use]
     pub fn max_fragments(mut self, count: u32) -> Self {
-        self.max_fragments = count.max(1);
+        self.max_fragments = count;
         self
     }
 

@@ -109,6 +109,10 @@ pub struct Connection {
     eof: bool,
     /// How many bytes the last poll left in the read buffer.
     seen: usize,
+    /// The longest piece that the host wants.
+    chunk_len: usize,
+    /// The header of the frame that is arriving was taken by a raw connection, and checked by its rules only.
+    unchecked_head: bool,
 }
 
 impl Connection {
@@ -123,12 +127,14 @@ impl Connection {
         Self::over(RawConnection::server(config), negotiated, now)
     }
 
-    /// Puts messages on top of frames. The raw connection must be between two messages.
+    /// Puts messages on top of frames. The raw connection must be between two messages; a frame that is half
+    /// received is held to the rules and limits of messages.
     pub fn over(mut raw: RawConnection, negotiated: Negotiated, now: Instant) -> Self {
         let codecs = Codecs::new(negotiated.extensions);
         raw.accept_rsv(codecs.rsv());
         Self {
             timers: Timers::new(&raw.config, now),
+            unchecked_head: raw.incoming.is_some(),
             raw,
             codecs,
             subprotocol: negotiated.subprotocol.as_deref().map(Box::from),
@@ -138,6 +144,7 @@ impl Connection {
             ending: None,
             eof: false,
             seen: 0,
+            chunk_len: usize::MAX,
         }
     }
 
@@ -149,9 +156,29 @@ impl Connection {
     pub fn poll_event(&mut self, inbound: &mut BytesMut, now: Instant) -> Option<Event> {
         self.timers.tick(now);
         if inbound.len() != self.seen {
-            self.timers.handle_received();
+            self.handle_received(inbound.len().saturating_sub(self.seen), now);
         }
-        let event = self.next_event(inbound, now);
+        let event = self.next_event(inbound, now).or_else(|| self.handle_starved(now));
+        self.seen = inbound.len();
+        event
+    }
+
+    /// Bytes have come from the peer: it is alive.
+    #[inline]
+    fn handle_received(&mut self, len: usize, now: Instant) {
+        self.timers.handle_received(len);
+        if self.ending.is_some() {
+            self.note_ending_progress(true, now);
+        }
+    }
+
+    /// Takes what has arrived of the message that is arriving, if any, although it is neither whole nor a
+    /// piece of [`Config::piece_len`](crate::Config::piece_len): for a receiver that wants a message as it
+    /// comes. The rest of the message follows in pieces.
+    ///
+    /// Call it after [`poll_event`](Self::poll_event) has given `None`, with the same `inbound`.
+    pub fn poll_partial(&mut self, inbound: &mut BytesMut, now: Instant) -> Option<Event> {
+        let event = self.partial_message(inbound, now);
         self.seen = inbound.len();
         event
     }
@@ -169,9 +196,55 @@ impl Connection {
         self.end_at_once(by, Cause::Transport(error.into()), now);
     }
 
-    /// Fires what is due; a spurious call does no harm.
+    /// Takes note that `now` has come, and fires what is due; a spurious call does no harm.
+    ///
+    /// What would be held against the peer is not fired before a [`poll_event`](Self::poll_event) has run
+    /// out of bytes after it was first found due: until then [`poll_timeout`](Self::poll_timeout) stays in
+    /// the past, so that a loop comes round once more, and reads what may have arrived in time. A poll that
+    /// runs out of bytes fires what is due too, so that a peer that never stops sending stops no clock.
     pub fn handle_timeout(&mut self, now: Instant) {
         self.fire_timers(now);
+    }
+
+    /// Takes note that the host has written as much of [`outbound`](Self::outbound) as the transport takes
+    /// for now.
+    ///
+    /// [`Config::write_timeout`](crate::Config::write_timeout) counts from here, and what a transport takes
+    /// that was full is a sign that the peer is alive. Without this call the timeout may take up to twice as
+    /// long.
+    pub fn handle_blocked(&mut self, now: Instant) {
+        self.note_blocked(now);
+    }
+
+    /// Ends the connection with 1008, since the host has not read from the transport for
+    /// [`Config::stall_timeout`](crate::Config::stall_timeout). Does nothing once either side has begun to
+    /// close.
+    pub fn handle_stall(&mut self, now: Instant) {
+        self.fail_stalled(now);
+    }
+
+    /// Fails the connection with 1009, as for a message longer than
+    /// [`Config::max_message_len`](crate::Config::max_message_len): for a receiver that puts the pieces of a
+    /// message together. `len` is how long it is so far.
+    pub fn reject_message(&mut self, len: u64, now: Instant) {
+        let max = self.raw.config.max_message_len;
+        let error = crate::error::ProtocolError::MessageTooLong { len, max };
+        if self.ending.is_none() {
+            let reason = error.close_reason();
+            self.fail_with(Cause::Protocol(error), &reason, now);
+        }
+    }
+
+    /// Has messages longer than `len` bytes delivered in pieces of that length, where
+    /// [`Config::piece_len`](crate::Config::piece_len) is longer; `None` goes back to that. At least 4.
+    pub fn set_chunk_len(&mut self, len: Option<usize>) {
+        self.chunk_len = len.unwrap_or(usize::MAX).max(4);
+    }
+
+    /// Takes note that the host has handed a message on that it had held, which counts as activity for
+    /// [`Config::idle_timeout`](crate::Config::idle_timeout).
+    pub fn note_delivery(&mut self) {
+        self.timers.message_sent();
     }
 
     /// Queues a whole message, or what says how to send one: [`Message::uncompressed`](crate::Message::uncompressed), a
@@ -212,9 +285,13 @@ impl Connection {
         self.send_ping(payload.into())
     }
 
-    /// Starts the closing handshake (RFC 6455 §7.1.2). Events keep arriving until
-    /// [`Event::Closed`], which comes after [`Config::closing_timeout`](crate::Config::closing_timeout)
-    /// at the latest. A second call does nothing.
+    /// Starts the closing handshake (RFC 6455 §7.1.2). Events keep arriving until [`Event::Closed`]. A second
+    /// call does nothing.
+    ///
+    /// The peer has [`Config::closing_timeout`](crate::Config::closing_timeout) to answer from when the
+    /// transport has taken the Close frame, and again from whatever it sends. Before that,
+    /// [`Config::write_timeout`](crate::Config::write_timeout) without progress ends the connection. In all
+    /// it takes 12 closing timeouts at most, and longer only for a peer that takes at least 1 KiB a second.
     pub fn close(&mut self, reason: impl Into<CloseReason>, now: Instant) {
         self.start_closing(reason.into(), None, now);
     }
@@ -224,14 +301,16 @@ impl Connection {
         self.end_at_once(Party::Local, Cause::Aborted, now);
     }
 
-    /// Replaces the settings, with effect at once.
+    /// Replaces the settings. Deadlines follow at once; limits of length hold from the next frame on.
     pub fn set_config(&mut self, config: Arc<Config>, now: Instant) {
         self.timers.configure(&config, now);
         self.raw.config = config;
     }
 
-    /// Says whether the host reads from the transport. While it does not, the peer's silence is not
-    /// held against it.
+    /// Takes note of whether the host reads from the transport. While it does not, the peer can neither
+    /// answer nor finish a message, and neither is held against it; pings are sent all the same, and
+    /// [`Config::idle_timeout`](crate::Config::idle_timeout) and
+    /// [`Config::write_timeout`](crate::Config::write_timeout) go on.
     pub fn set_reading(&mut self, reading: bool, now: Instant) {
         self.timers.set_reading(reading, now);
     }
@@ -308,6 +387,8 @@ impl Connection {
             ending: self.ending.clone(),
             eof: self.eof,
             seen: self.seen,
+            chunk_len: self.chunk_len,
+            unchecked_head: self.unchecked_head,
         })
     }
 

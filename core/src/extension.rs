@@ -47,7 +47,7 @@
 //! }
 //!
 //! let config = Config::default().extension(Shout);
-//! assert_eq!(config.extensions.iter().map(|one| one.name()).collect::<Vec<_>>(), ["x-shout"]);
+//! assert_eq!(config.get_extensions().iter().map(|one| one.name()).collect::<Vec<_>>(), ["x-shout"]);
 //! ```
 
 use alloc::boxed::Box;

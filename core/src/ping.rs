@@ -136,6 +136,17 @@ impl Pinger {
         Some(pings.deadline.unwrap_or(pings.last + interval))
     }
 
+    /// When the next ping is due, whether or not the last one has been answered.
+    pub(crate) fn next_ping(&self) -> Option<Instant> {
+        let pings = self.0.as_ref()?;
+        Some(pings.last + pings.interval?)
+    }
+
+    /// Whether a ping has been sent, and nothing has come since.
+    pub(crate) fn awaits_pong(&self) -> bool {
+        self.0.as_ref().is_some_and(|pings| pings.deadline.is_some())
+    }
+
     /// How long the last ping that was answered took to come back.
     pub fn round_trip(&self) -> Option<Duration> {
         self.0.as_ref()?.round_trip

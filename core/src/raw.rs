@@ -145,7 +145,8 @@ impl RawConnection {
         }
         if let Some(incoming) = self.incoming.take() {
             if let Some(key) = incoming.head.mask {
-                mask::apply(&mut inbound[..incoming.unmasked], key, 0);
+                let unmasked = incoming.unmasked.min(inbound.len());
+                mask::apply(&mut inbound[..unmasked], key, 0);
             }
             incoming.head.put(&mut before);
         }
@@ -322,6 +323,8 @@ impl RawConnection {
         let available = inbound.len().min(remaining);
         if let Some(key) = incoming.head.mask {
             // Only the phase counts, so that the cast may lose the upper bits.
+            // A host that has cut the buffer short has lost bytes, and no more than that.
+            incoming.unmasked = incoming.unmasked.min(available);
             let phase = (incoming.taken as usize).wrapping_add(incoming.unmasked);
             mask::apply(&mut inbound[incoming.unmasked..available], key, phase);
             incoming.unmasked = available;

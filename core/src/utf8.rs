@@ -54,6 +54,11 @@ impl Text {
         self.checked.len() + self.tail_len
     }
 
+    /// The length in bytes of its whole characters.
+    pub(crate) fn whole_len(&self) -> usize {
+        self.checked.len()
+    }
+
     /// The room before the text must move to grow.
     pub(crate) fn capacity(&self) -> usize {
         self.checked.capacity()

@@ -90,7 +90,9 @@ impl End {
 
     /// All bytes that wait to be sent.
     pub fn drain(&mut self) -> Vec<u8> {
-        drain(&mut self.connection)
+        let bytes = drain(&mut self.connection);
+        self.connection.handle_blocked(self.now);
+        bytes
     }
 
     /// All frames that wait to be sent, which must be masked if this is a client, and only then.

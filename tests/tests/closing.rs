@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use bytes::Buf;
 use sockless::{
     Cause, CloseCode, CloseReason, Closed, Config, Event, Instant, Party, Piece, ProtocolError,
     Role, SendError, Timeout, Transport,
@@ -394,13 +395,81 @@ fn a_peer_that_does_not_answer_is_given_up() {
     for role in BOTH {
         let mut end = End::new(role, Config::default().closing_timeout(3 * SECOND));
         end.close(reason(1000, ""));
-        // That it talks does not help.
+        // It has the whole time from when our Close frame has left, and again from what it sends: it may
+        // not have come to the frame yet.
+        assert_eq!(end.wait(2 * SECOND), []);
+        assert_eq!(end.sent().len(), 1);
+        assert_eq!(end.connection.poll_timeout(), Some(Instant::EPOCH + 5 * SECOND));
         assert_eq!(end.wait(2 * SECOND), []);
         assert_eq!(end.receive(end.peer.text("not yet")).len(), 1);
-        assert_eq!(end.connection.poll_timeout(), Some(Instant::EPOCH + 3 * SECOND));
+        assert_eq!(end.connection.poll_timeout(), Some(Instant::EPOCH + 7 * SECOND));
         let cause = Cause::Timeout(Timeout::Closing);
         let closed = Closed::new(Party::Local, cause, Some(reason(1000, "")), None);
-        let events = end.wait(SECOND);
+        let events = end.wait(3 * SECOND);
+        end.assert_over(&events, &closed);
+        // It may still be reading: a reset would take from it what it has not read.
+        assert_eq!(end.connection.transport(), Transport::ShutdownWrite);
+        assert_eq!(end.wait(2 * SECOND), []);
+        assert_eq!(end.receive(end.peer.text("still not")), []);
+        assert_eq!(end.wait(2 * SECOND), []);
+        assert_eq!(end.connection.transport(), Transport::ShutdownWrite);
+        assert_eq!(end.wait(SECOND), []);
+        assert_eq!(end.connection.transport(), Transport::Close);
+        assert!(end.drain().is_empty());
+    }
+}
+
+#[test]
+fn a_peer_that_talks_and_never_answers_is_given_up_in_the_end() {
+    for role in BOTH {
+        let mut end = End::new(role, Config::default().closing_timeout(3 * SECOND));
+        end.close(reason(1000, ""));
+        assert_eq!(end.sent().len(), 1);
+        while end.connection.transport() != Transport::Close {
+            assert!(end.now <= Instant::EPOCH + 36 * SECOND, "it is held for ever");
+            end.receive(end.peer.ping("?"));
+            end.wait(SECOND);
+        }
+        assert_eq!(end.now, Instant::EPOCH + 36 * SECOND);
+        assert_eq!(end.connection.poll_timeout(), None);
+    }
+}
+
+#[test]
+fn a_peer_that_takes_bytes_is_given_the_time_to_take_all_of_them() {
+    for role in BOTH {
+        let mut end = End::new(role, Config::default().closing_timeout(3 * SECOND));
+        assert_eq!(end.connection.send(vec![7; 1 << 20]), Ok(()));
+        end.close(reason(1000, ""));
+        let mut taken = 0;
+        while end.connection.outbound().has_remaining() {
+            let len = end.connection.outbound().remaining().min(30 << 10);
+            end.connection.outbound().advance(len);
+            end.connection.handle_blocked(end.now);
+            taken += len;
+            // Then it has the closing timeout to answer.
+            let rest = if end.connection.outbound().has_remaining() { 20 } else { 2 };
+            assert_eq!(end.wait(rest * SECOND), []);
+            assert_eq!(end.connection.transport(), Transport::KeepOpen, "{taken} bytes were taken");
+        }
+        let events = end.receive(end.peer.close(1000, ""));
+        let sent = reason(1000, "");
+        let closed = clean(Party::Local, Cause::Handshake, &sent, &sent);
+        assert_eq!(events, [Event::Closed(closed)]);
+    }
+}
+
+#[test]
+fn a_close_frame_that_could_not_be_written_is_not_one_that_was_not_answered() {
+    for role in BOTH {
+        let config = Config::default().closing_timeout(3 * SECOND).write_timeout(10 * SECOND);
+        let mut end = End::new(role, config);
+        end.close(reason(1000, ""));
+        end.connection.handle_blocked(end.now);
+        assert_eq!(end.connection.poll_timeout(), Some(Instant::EPOCH + 10 * SECOND));
+        let cause = Cause::Timeout(Timeout::Write);
+        let closed = Closed::new(Party::Local, cause, Some(reason(1000, "")), None);
+        let events = end.wait(10 * SECOND);
         end.assert_over(&events, &closed);
         assert_eq!(end.connection.transport(), Transport::Close);
         assert!(end.drain().is_empty(), "what the peer did not take is dropped");
@@ -413,7 +482,10 @@ fn a_transport_that_does_not_end_is_dropped() {
         // After a failure both ends linger, so that a reset does not eat what was said.
         let mut end = End::new(role, Config::default().closing_timeout(3 * SECOND));
         assert_eq!(end.receive([0xFF; 2]).len(), 1);
+        assert_eq!(end.sent().len(), 1);
         assert_eq!(end.wait(2 * SECOND), []);
+        // That it talks does not help: it broke the protocol.
+        assert_eq!(end.receive([0xFF; 2]), []);
         assert_eq!(end.connection.transport(), Transport::ShutdownWrite);
         assert_eq!(end.wait(SECOND), []);
         assert_eq!(end.connection.transport(), Transport::Close);
@@ -430,11 +502,12 @@ fn a_transport_that_does_not_end_is_dropped() {
 
 #[test]
 fn a_server_drops_what_its_peer_never_reads() {
-    let mut server = End::new(Role::Server, Config::default().closing_timeout(3 * SECOND));
+    let config = Config::default().closing_timeout(3 * SECOND).write_timeout(10 * SECOND);
+    let mut server = End::new(Role::Server, config);
     assert_eq!(server.receive(server.peer.close(1000, "")).len(), 2);
     assert_eq!(server.connection.transport(), Transport::Close);
-    assert_eq!(server.connection.poll_timeout(), Some(Instant::EPOCH + 3 * SECOND));
-    assert_eq!(server.wait(3 * SECOND), []);
+    assert_eq!(server.connection.poll_timeout(), Some(Instant::EPOCH + 10 * SECOND));
+    assert_eq!(server.wait(10 * SECOND), []);
     assert_eq!((server.drain(), server.connection.poll_timeout()), (vec![], None));
 }
 

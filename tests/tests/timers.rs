@@ -4,11 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Buf;
-use sockless::{Cause, CloseReason, Closed, Config, Event, Instant, Party, Timeout, Transport};
+use sockless::{
+    Cause, CloseReason, Closed, Config, Event, Instant, MessageRate, Party, Timeout, Transport,
+};
 use sockless_tests::end::{BOTH, End};
 use sockless_tests::link::Weather;
 use sockless_tests::pair::Pair;
-use sockless_tests::wire::{CLOSE, PING, TEXT_BEGINS, close_body, read_all};
+use sockless_tests::wire::{BINARY, CLOSE, ENDS, PING, TEXT_BEGINS, close_body, read_all};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -113,15 +115,18 @@ fn a_write_that_does_not_move_is_a_sign_of_death() {
 }
 
 #[test]
-fn while_we_do_not_read_silence_is_ours() {
+fn while_we_do_not_read_silence_is_ours_and_pings_go_on() {
     for role in BOTH {
-        let config = pinging().idle_timeout(20 * SECOND).message_timeout(15 * SECOND);
+        let config = pinging().message_timeout(15 * SECOND).write_timeout(None);
         let mut end = End::new(role, config);
         assert_eq!(end.receive(end.peer.frame(TEXT_BEGINS, "begun")), []);
         end.connection.set_reading(false, end.now);
-        assert_eq!(end.wait(1000 * SECOND), []);
+        for _ in 0..100 {
+            assert_eq!(end.wait(10 * SECOND), []);
+            let sent = end.sent();
+            assert_eq!((sent.len(), sent[0].first), (1, PING), "a ping each interval");
+        }
         assert!(end.connection.is_open());
-        assert_eq!(end.sent().len(), 1, "one ping is enough to wait for");
 
         // Then the peer has the whole of its time again, whenever we looked last.
         end.now = end.now + 2 * SECOND;
@@ -129,6 +134,142 @@ fn while_we_do_not_read_silence_is_ours() {
         assert_eq!(end.connection.poll_timeout(), Some(end.now + 3 * SECOND));
         assert_eq!(end.wait(2 * SECOND), []);
         assert_eq!(end.wait(SECOND).len(), 1);
+    }
+}
+
+#[test]
+fn while_we_do_not_read_a_connection_can_be_idle() {
+    for role in BOTH {
+        let mut end = End::new(role, Config::default().idle_timeout(20 * SECOND));
+        end.connection.set_reading(false, end.now);
+        assert_eq!(end.wait(19 * SECOND), []);
+        // What the host hands on of what it holds is activity.
+        end.connection.note_delivery();
+        assert_eq!(end.wait(20 * SECOND), []);
+        assert_eq!(end.sent(), []);
+        assert_eq!(end.wait(20 * SECOND), []);
+        assert_eq!(end.sent().len(), 1);
+    }
+}
+
+#[test]
+fn a_stall_of_any_length_closes_nobody_who_has_spoken() {
+    let config = || {
+        let config = pinging().idle_timeout(20 * SECOND).message_timeout(15 * SECOND);
+        config.message_rate(MessageRate::new(5 * SECOND, 1))
+    };
+    for role in BOTH {
+        for stall in [1, 3, 13, 100, 10_000] {
+            for order in 0..3 {
+                let mut end = End::new(role, config());
+                assert_eq!(end.receive(end.peer.frame(TEXT_BEGINS, "begun, ")), []);
+                assert_eq!(end.wait(2 * SECOND), []);
+                // The process stands still; meanwhile the peer ends its message.
+                end.now = end.now + stall * SECOND;
+                // Then a loop does what it does, in whatever order, and reads at last.
+                if order == 0 {
+                    end.connection.handle_timeout(end.now);
+                }
+                if order < 2 {
+                    assert_eq!(end.poll(), []);
+                }
+                let rest = end.peer.frame(ENDS, "and ended");
+                assert_eq!(end.receive(rest), [Event::Message("begun, and ended".into())]);
+                end.connection.handle_timeout(end.now);
+                assert_eq!(end.poll(), []);
+                assert!(end.connection.is_open(), "{stall} s, order {order}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_flood_stops_no_clock() {
+    for role in BOTH {
+        let slow = Config::default().message_timeout(5 * SECOND).max_message_len(1 << 40);
+        let old = Config::default().max_age(5 * SECOND);
+        for (config, is_slow) in [(slow.piece_len(100), true), (old, false)] {
+            let mut end = End::new(role, config);
+            if is_slow {
+                assert_eq!(end.receive(end.peer.header(BINARY, 1 << 39)), []);
+            }
+            // A loop that reads as long as there is something, and never finds time for a deadline.
+            while end.connection.is_open() {
+                end.now = end.now + SECOND / 10;
+                assert!(end.now < at(7), "the clock stands still");
+                let bytes = if is_slow { vec![0; 300] } else { end.peer.text("?") };
+                end.receive(bytes);
+            }
+            assert!(end.now >= at(5), "{:?}", end.now);
+        }
+    }
+}
+
+#[test]
+fn a_message_that_arrives_too_slowly_ends_the_connection() {
+    for role in BOTH {
+        let rate = MessageRate::new(10 * SECOND, 100);
+        let mut end = End::new(role, Config::default().message_rate(rate));
+        assert_eq!(end.receive(end.peer.header(BINARY, 10_000)), []);
+        // 200 bytes a second are fast enough,
+        for _ in 0..40 {
+            assert_eq!(end.receive([0; 200]), []);
+            assert_eq!(end.wait(SECOND), []);
+        }
+        // and then one a second is not.
+        let mut seconds = 0;
+        let closed = loop {
+            let events = [end.receive([0]), end.wait(SECOND)].concat();
+            seconds += 1;
+            match events.last() {
+                Some(Event::Closed(closed)) => break closed.clone(),
+                Some(event) => panic!("{event:?}"),
+                None => assert!(seconds < 100, "it is waited for"),
+            }
+        };
+        // By then 8,000 bytes have had 90 s, of which 40 are gone.
+        assert!((50..53).contains(&seconds), "{seconds}");
+        assert_eq!(closed.cause(), &Cause::Timeout(Timeout::Message));
+    }
+}
+
+#[test]
+fn a_transport_that_takes_nothing_is_given_up() {
+    for role in BOTH {
+        let mut end = End::new(role, Config::default().write_timeout(10 * SECOND));
+        assert_eq!(end.connection.send(vec![7; 100_000]), Ok(()));
+        for _ in 0..20 {
+            end.connection.outbound().advance(1000);
+            end.connection.handle_blocked(end.now);
+            assert_eq!(end.connection.poll_timeout(), Some(end.now + 10 * SECOND));
+            assert_eq!(end.wait(9 * SECOND), []);
+        }
+        // That the peer sends is no progress of this.
+        assert_eq!(end.receive(end.peer.text("hello")).len(), 1);
+        let events = end.wait(SECOND);
+        let cause = Cause::Timeout(Timeout::Write);
+        end.assert_over(&events, &Closed::new(Party::Local, cause, None, None));
+        assert_eq!(end.connection.transport(), Transport::Close);
+        assert!(end.drain().is_empty());
+    }
+}
+
+#[test]
+fn a_peer_that_takes_bytes_slowly_is_alive_whatever_becomes_of_our_pings() {
+    for role in BOTH {
+        let mut end = End::new(role, pinging());
+        for _ in 0..100 {
+            assert_eq!(end.connection.send(vec![7; 100_000]), Ok(()));
+            end.connection.outbound().advance(50_000);
+            end.connection.handle_blocked(end.now);
+            assert_eq!(end.wait(2 * SECOND), []);
+        }
+        assert!(end.connection.is_open());
+        // Pings that would wait behind more than enough are not queued.
+        let queued = end.connection.outbound().remaining();
+        let events = end.wait(1000 * SECOND);
+        assert_eq!(events.len(), 1, "now it is not");
+        assert!(queued > 0);
     }
 }
 
@@ -154,7 +295,9 @@ fn an_idle_peer_that_does_not_answer_is_given_up() {
     for role in BOTH {
         let config = Config::default().idle_timeout(20 * SECOND).closing_timeout(SECOND);
         let mut end = End::new(role, config);
-        let events = end.wait(21 * SECOND);
+        assert_eq!(end.wait(20 * SECOND), []);
+        assert_eq!(end.sent().len(), 1);
+        let events = end.wait(SECOND);
         let sent = reason(1001, "no message for too long (idle_timeout)");
         let cause = Cause::Timeout(Timeout::Idle);
         end.assert_over(&events, &Closed::new(Party::Local, cause, Some(sent), None));
@@ -199,7 +342,7 @@ fn a_message_that_takes_too_long_fails() {
                     break;
                 }
             }
-            let told = "a message took too long (message_timeout)";
+            let told = "a message took too long (message_timeout, message_rate)";
             let events = end.wait(at(15).saturating_since(end.now));
             assert_fails_by(&mut end, Timeout::Message, 1008, told, &events);
         }

@@ -3,19 +3,29 @@
 //! | phase | the peer's Close frame | what else ends it |
 //! |---|---|---|
 //! | open | answered: over | the transport ends, a failure: over |
-//! | `CloseSent` | over | the same, and the closing timeout |
+//! | `CloseSent` | over | the same; no progress before our Close frame has left: over; no answer after: `Unanswered` |
 //! | `CloseReceived` | – | our message ends, or the closing timeout: answered, over |
+//! | `Unanswered` | – | reported; shut down, and read until the peer ends or is silent for the closing timeout |
 //! | `Over` | – | the transport is ended as [`Transport`] says, by the closing timeout at the latest |
+//!
+//! A peer that still reads what was sent before our Close frame has not seen that, and cannot have answered.
+//! So the closing timeout begins when the transport has taken the frame, and begins again with what the peer
+//! sends; before that, [`Config::write_timeout`] bounds the time without progress. [`Ending::cap`] bounds all
+//! of it.
 
 use alloc::boxed::Box;
 
-use bytes::BytesMut;
+use core::time::Duration;
+
+use bytes::{Buf, BytesMut};
 
 use super::{Connection, Transport};
 use crate::close::CloseReason;
+use crate::config::Config;
 use crate::error::ProtocolError;
 use crate::event::{Cause, Closed, Event, Party, Timeout};
 use crate::extension::Codecs;
+use crate::outbound::Outbound;
 use crate::raw::Role;
 use crate::time::Instant;
 
@@ -28,8 +38,14 @@ pub(super) struct Ending {
     received: Option<CloseReason>,
     /// The deadline of ours that made us close, if one did.
     because: Option<Timeout>,
-    /// When this phase is given up.
-    deadline: Instant,
+    /// When this phase began, or the peer last made progress in it.
+    since: Instant,
+    /// When all of it is given up, whatever progress is made.
+    cap: Instant,
+    /// How many bytes have been queued once our Close frame has.
+    last_word: u64,
+    /// How many bytes had been taken at `since`.
+    taken: u64,
     /// Whether the end has been settled; it is reported once.
     told: bool,
     /// The report, until it is taken.
@@ -42,6 +58,8 @@ enum Phase {
     CloseSent,
     /// The peer has sent a Close frame; ours waits until the message we are sending ends.
     CloseReceived,
+    /// Our Close frame has left, and the peer has not answered it in time.
+    Unanswered,
     /// Nothing more is said; this is what the transport is still for.
     Over(Transport),
 }
@@ -64,16 +82,50 @@ impl Ending {
     pub(super) fn transport(&self) -> Transport {
         match self.phase {
             Phase::CloseSent | Phase::CloseReceived => Transport::KeepOpen,
+            Phase::Unanswered => Transport::ShutdownWrite,
             Phase::Over(transport) => transport,
         }
     }
 
     /// When the phase is given up; never, once the transport is to be dropped and all is sent.
-    pub(super) fn deadline(&self, drained: bool) -> Option<Instant> {
-        let waits = !(drained && self.transport() == Transport::Close);
-        waits.then_some(self.deadline)
+    pub(super) fn deadline(&self, outbound: &Outbound, config: &Config) -> Option<Instant> {
+        if self.transport() == Transport::Close && !outbound.has_remaining() {
+            return None;
+        }
+        let limit = match self.phase {
+            Phase::CloseReceived => config.closing_timeout,
+            _ if self.is_unsent(outbound) => progress_timeout(config),
+            _ => config.closing_timeout,
+        };
+        Some((self.since + limit).min(self.cap))
+    }
+
+    /// Whether our Close frame, or what was queued before it, still waits for the transport.
+    fn is_unsent(&self, outbound: &Outbound) -> bool {
+        outbound.has_remaining() && outbound.taken() < self.last_word
+    }
+
+    /// Whether what the peer sends gives it more time to answer.
+    fn waits_for_peer(&self) -> bool {
+        matches!(self.phase, Phase::CloseSent | Phase::Unanswered)
     }
 }
+
+/// How long the transport may take nothing of what was sent before the end: what holds for an open
+/// connection, and at least as long as an answer may take.
+fn progress_timeout(config: &Config) -> Duration {
+    const USUAL: Duration = Duration::from_secs(60);
+    config.write_timeout.unwrap_or(USUAL).max(config.closing_timeout)
+}
+
+/// How slowly the peer may take what was sent before the end, in bytes a second.
+const SLOWEST: u64 = 1024;
+
+/// How much of what the transport has taken may still be on its way to the peer.
+const ON_ITS_WAY: u64 = 1 << 20;
+
+/// How many closing timeouts an ending may take, besides the time that the slowest peer takes.
+const CAP: u32 = 12;
 
 impl Connection {
     /// Sends our Close frame first (RFC 6455 §7.1.2).
@@ -126,9 +178,8 @@ impl Connection {
         if let Some(ending) = &self.ending
             && ending.phase == Phase::CloseReceived
         {
-            // The clock is not read for this: the time that the answer had left is the transport's.
-            let deadline = ending.deadline;
-            self.answer_close(deadline);
+            let now = self.timers.now();
+            self.answer_close(now);
         }
     }
 
@@ -182,7 +233,6 @@ impl Connection {
     /// Ends the connection and drops what waits to be sent.
     pub(super) fn end_at_once(&mut self, by: Party, cause: Cause, now: Instant) {
         self.raw.outbound.clear();
-        self.pong = None;
         self.end(by, cause, Transport::Close, now);
     }
 
@@ -202,7 +252,20 @@ impl Connection {
         match ending.phase {
             Phase::CloseSent => {}
             Phase::CloseReceived => self.answer_close(now),
-            Phase::Over(_) => ending.phase = Phase::Over(Transport::Close),
+            Phase::Unanswered | Phase::Over(_) => ending.phase = Phase::Over(Transport::Close),
+        }
+    }
+
+    /// Takes note of what the transport has taken and, if `has_received`, of what came from the peer.
+    pub(super) fn note_ending_progress(&mut self, has_received: bool, now: Instant) {
+        let taken = self.raw.outbound.taken();
+        let Some(ending) = &mut self.ending else { return };
+        if taken != ending.taken && ending.phase != Phase::CloseReceived {
+            ending.taken = taken;
+            ending.since = now;
+        }
+        if has_received && ending.waits_for_peer() {
+            ending.since = now;
         }
     }
 
@@ -213,11 +276,16 @@ impl Connection {
         };
         match ending.phase {
             Phase::CloseSent => {
-                let (by, because) = (ending.by, ending.because.unwrap_or(Timeout::Closing));
-                self.end_at_once(by, Cause::Timeout(because), now);
+                let (by, because) = (ending.by, ending.because);
+                if ending.is_unsent(&self.raw.outbound) {
+                    let because = because.unwrap_or(Timeout::Write);
+                    return self.end_at_once(by, Cause::Timeout(because), now);
+                }
+                let because = because.unwrap_or(Timeout::Closing);
+                self.end_in(Phase::Unanswered, by, Cause::Timeout(because), now);
             }
             Phase::CloseReceived => self.answer_close(now),
-            Phase::Over(_) => {
+            Phase::Unanswered | Phase::Over(_) => {
                 ending.phase = Phase::Over(Transport::Close);
                 self.raw.outbound.clear();
             }
@@ -231,12 +299,17 @@ impl Connection {
 
     /// Reports the end, unless it was reported before.
     fn end(&mut self, by: Party, cause: Cause, exit: Transport, now: Instant) {
+        self.end_in(Phase::Over(exit), by, cause, now);
+    }
+
+    fn end_in(&mut self, phase: Phase, by: Party, cause: Cause, now: Instant) {
+        self.pong = None;
         self.assembly = None;
         self.sending = None;
         self.raw.incoming = None;
         self.codecs = Codecs::default();
         let was_over = matches!(&self.ending, Some(ending) if ending.told);
-        let ending = self.ending_from(by, Phase::Over(exit), now);
+        let ending = self.ending_from(by, phase, now);
         if was_over {
             return;
         }
@@ -245,23 +318,32 @@ impl Connection {
         ending.report = Some(Closed::new(by, cause, sent, received));
     }
 
-    /// The ending, made if this is its beginning, moved to `phase` with a deadline of its own.
+    /// The ending, made if this is its beginning, moved to `phase`, which begins now.
     fn ending_from(&mut self, by: Party, phase: Phase, now: Instant) -> &mut Ending {
-        let deadline = now + self.raw.config.closing_timeout;
+        let outbound = &self.raw.outbound;
+        let (taken, queued) = (outbound.taken(), outbound.queued());
+        let rest = outbound.remaining() as u64 + taken.min(ON_ITS_WAY);
+        let closing_timeout = self.raw.config.closing_timeout;
         let ending = self.ending.get_or_insert_with(|| {
+            let longest = closing_timeout.saturating_mul(CAP);
             Box::new(Ending {
                 by,
                 phase,
                 sent: None,
                 received: None,
                 because: None,
-                deadline,
+                since: now,
+                cap: now + longest.saturating_add(Duration::from_secs(rest / SLOWEST)),
+                last_word: queued,
+                taken,
                 report: None,
                 told: false,
             })
         });
         ending.phase = phase;
-        ending.deadline = deadline;
+        ending.since = now;
+        ending.taken = taken;
+        ending.last_word = queued;
         ending
     }
 }

@@ -20,6 +20,10 @@ use crate::utf8::Text;
 /// Text shorter than this is checked by the standard library, to which simdutf8 leaves it too.
 const SIMD_LEN: usize = 64;
 
+/// How much longer than its limit an encoded message may be, besides an eighth: frames of a deflate stream
+/// that stores in the smallest blocks of zlib add four hundredths.
+const MAX_ENCODED_OVERHEAD: u64 = 1024;
+
 /// A message that is arriving bit by bit.
 #[derive(Clone, Debug)]
 pub(super) struct Assembly {
@@ -74,7 +78,7 @@ impl Connection {
         let (len, config) = (whole.payload.len(), &self.raw.config);
         let is_allowed = len as u64 <= config.max_message_len
             && len as u64 <= config.max_frame_len
-            && len <= config.piece_len
+            && len <= config.piece_len.min(self.chunk_len)
             && config.max_fragments > 0;
         (is_next && is_allowed).then_some(whole)
     }
@@ -103,12 +107,18 @@ impl Connection {
     #[inline]
     fn step(&mut self, inbound: &mut BytesMut, now: Instant) -> Result<Step, ProtocolError> {
         let head = match &self.raw.incoming {
-            Some(incoming) => incoming.head,
+            Some(incoming) if !self.unchecked_head => incoming.head,
+            Some(incoming) => {
+                let head = incoming.head;
+                self.unchecked_head = false;
+                self.begin_frame(&head, inbound.len(), now)?;
+                head
+            }
             None => match self.raw.poll_head(inbound) {
                 None => return Ok(Step::Starved),
                 Some(head) => {
                     let head = head?;
-                    self.begin_frame(&head, now)?;
+                    self.begin_frame(&head, inbound.len(), now)?;
                     head
                 }
             },
@@ -123,7 +133,12 @@ impl Connection {
     /// Checks a header against the frames before it, and its length against the limits before any of
     /// it is waited for.
     #[inline]
-    fn begin_frame(&mut self, head: &FrameHead, now: Instant) -> Result<(), ProtocolError> {
+    fn begin_frame(
+        &mut self,
+        head: &FrameHead,
+        available: usize,
+        now: Instant,
+    ) -> Result<(), ProtocolError> {
         if !self.codecs.is_empty() {
             self.codecs.observe(Direction::Incoming, head);
         }
@@ -134,21 +149,23 @@ impl Connection {
         if head.opcode.is_control() {
             return Ok(());
         }
-        let (len, frames) = match (&mut self.assembly, head.opcode) {
+        let (len, frames, is_encoded) = match (&mut self.assembly, head.opcode) {
             (None, Opcode::Continuation) => return Err(ProtocolError::ContinuationUnexpected),
             (Some(assembly), Opcode::Continuation) => {
                 assembly.len = assembly.len.saturating_add(head.len);
                 assembly.frames += 1;
-                (assembly.len, assembly.frames)
+                (assembly.len, assembly.frames, assembly.decoding.is_some())
             }
             (Some(_), _) => return Err(ProtocolError::MessageUnfinished),
             (None, _) => {
-                self.timers.message_began(now);
-                (head.len, 1)
+                self.timers.message_began(available, now);
+                (head.len, 1, head.rsv != Rsv::NONE)
             }
         };
-        let max = self.raw.config.max_message_len;
-        if len > max {
+        let max = self.raw.config.get_max_streamed_len();
+        // The limit is the message's. What it was encoded to may be longer, if it could not be made shorter.
+        let overhead = if is_encoded { max / 8 + MAX_ENCODED_OVERHEAD } else { 0 };
+        if len > max.saturating_add(overhead) {
             return Err(ProtocolError::MessageTooLong { len, max });
         }
         let max = self.raw.config.max_fragments;
@@ -168,7 +185,7 @@ impl Connection {
         let available = self.raw.unmask(inbound);
         if self.assembly.is_none() {
             let plain = head.rsv == Rsv::NONE;
-            if plain && head.fin && head.len <= self.raw.config.piece_len as u64 {
+            if plain && head.fin && head.len <= self.piece_len() as u64 {
                 if available as u64 == head.len {
                     let is_text = head.opcode == Opcode::Text;
                     let whole = Whole { is_text, payload: 0..available };
@@ -228,7 +245,7 @@ impl Connection {
         now: Instant,
     ) -> Result<Step, ProtocolError> {
         let (piece_len, max_message_len) =
-            (self.raw.config.piece_len.max(4), self.raw.config.max_message_len);
+            (self.piece_len(), self.raw.config.get_max_streamed_len());
         let remaining = self.raw.incoming.as_ref().map_or(0, |incoming| incoming.remaining());
         let Some(assembly) = &mut self.assembly else {
             return Ok(Step::Starved);
@@ -264,7 +281,7 @@ impl Connection {
         inbound: &mut BytesMut,
         now: Instant,
     ) -> Result<Step, ProtocolError> {
-        let (piece_len, max) = (self.raw.config.piece_len.max(4), self.raw.config.max_message_len);
+        let (piece_len, max) = (self.piece_len(), self.raw.config.get_max_streamed_len());
         let remaining = self.raw.incoming.as_ref().map_or(0, |incoming| incoming.remaining());
         let Some(assembly) = &mut self.assembly else {
             return Ok(Step::Starved);
@@ -299,6 +316,48 @@ impl Connection {
             return Ok(Step::Again);
         }
         self.end_message(now)
+    }
+
+    /// How long a message must be to be delivered in pieces: also where it is too long to be held whole.
+    #[inline]
+    fn piece_len(&self) -> usize {
+        let config = &self.raw.config;
+        let len = config.piece_len.min(self.chunk_len);
+        if config.get_max_streamed_len() == config.max_message_len {
+            return len;
+        }
+        let held = usize::try_from(config.max_message_len).unwrap_or(usize::MAX);
+        len.min(held).max(4)
+    }
+
+    /// What has arrived of the message that is arriving, as a piece.
+    pub(super) fn partial_message(
+        &mut self,
+        inbound: &mut BytesMut,
+        now: Instant,
+    ) -> Option<Event> {
+        if self.ending.as_ref().is_some_and(|ending| ending.is_deaf()) {
+            return None;
+        }
+        if self.assembly.is_none()
+            && let Some(incoming) = &self.raw.incoming
+            && !incoming.head.opcode.is_control()
+            && !self.unchecked_head
+        {
+            // It was to stay in the read buffer until it is whole.
+            let head = incoming.head;
+            self.assembly = Some(Assembly::new(&head, None));
+            loop {
+                match self.step(inbound, now) {
+                    Ok(Step::Event(event)) => return Some(event),
+                    Ok(Step::Again) => {}
+                    Ok(Step::Starved) => break,
+                    Err(error) => return self.fail(error, inbound, now),
+                }
+            }
+        }
+        let assembly = self.assembly.as_mut()?;
+        (assembly.held.whole_len() > 0).then(|| Event::Piece(assembly.piece()))
     }
 
     /// The message has ended: what is held is all or the last of it.
@@ -374,6 +433,14 @@ impl Held {
         match self {
             Self::Binary(bytes) => bytes.len(),
             Self::Text(text) => text.len(),
+        }
+    }
+
+    /// How much of it could leave: not the beginning of a character that is cut.
+    fn whole_len(&self) -> usize {
+        match self {
+            Self::Binary(bytes) => bytes.len(),
+            Self::Text(text) => text.whole_len(),
         }
     }
 

@@ -7,27 +7,76 @@ use bytes::Buf;
 use super::Connection;
 use crate::close::{CloseCode, CloseReason};
 use crate::config::Config;
-use crate::event::{Cause, Timeout};
+use crate::event::{Cause, Event, Party, Timeout};
 use crate::ping::{PingAction, Pinger};
 use crate::time::Instant;
 
 #[derive(Clone, Debug)]
 pub(super) struct Timers {
     opened: Instant,
-    /// The time, as last told.
+    /// The latest time that a call has passed in.
     now: Instant,
     pinger: Pinger,
     /// When a message last went either way.
     last_message: Instant,
-    /// A message was sent since the clock was last read: `send` is not told the time.
+    /// A message was sent since the last call that passed in the time: `send` does not.
     message_sent: bool,
-    /// When the message that is arriving began.
-    message_began: Option<Instant>,
+    /// The message that is arriving.
+    arriving: Option<Arriving>,
+    /// How many bytes have been received.
+    received: u64,
+    writing: Writing,
     /// How many bytes must have been taken out for the last ping to be the next.
     ping_mark: u64,
     /// How many had been taken out when the peer was last excused.
     taken: u64,
-    reading: bool,
+    reading: Reading,
+    verdict: Verdict,
+}
+
+/// How long a message has been arriving, and since which byte.
+#[derive(Clone, Copy, Debug)]
+struct Arriving {
+    since: Instant,
+    /// How many bytes had been received before its first.
+    from: u64,
+}
+
+/// What has become of the bytes to be sent.
+#[derive(Clone, Copy, Debug)]
+enum Writing {
+    /// None wait, or it is not known since when.
+    Free,
+    /// `taken` bytes had been taken at `since`, and others waited. `blocked` when the host has reported that
+    /// the transport takes no more, so that any progress is the peer's.
+    Waits { taken: u64, since: Instant, blocked: bool },
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Reading {
+    On,
+    Paused { since: Instant },
+}
+
+/// Whether a deadline that has passed may be held against the peer.
+///
+/// A host that was stopped for a while finds a deadline passed and, in the transport, bytes that came in
+/// time. So a deadline is only noted when it is first found to have passed; it is enforced when it still has
+/// passed after a poll ran out of bytes, which every loop reaches by reading first.
+#[derive(Clone, Copy, Debug, Default)]
+struct Verdict {
+    /// How many polls have run out of bytes.
+    starved: u32,
+    /// How many had when a deadline was first found to have passed.
+    noted: Option<u32>,
+}
+
+impl Verdict {
+    /// Whether a deadline that has passed is to be enforced; notes it otherwise.
+    fn is_final(&mut self) -> bool {
+        let noted = *self.noted.get_or_insert(self.starved);
+        noted != self.starved
+    }
 }
 
 impl Timers {
@@ -38,10 +87,13 @@ impl Timers {
             pinger: Pinger::new(config, now),
             last_message: now,
             message_sent: false,
-            message_began: None,
+            arriving: None,
+            received: 0,
+            writing: Writing::Free,
             ping_mark: 0,
             taken: 0,
-            reading: true,
+            reading: Reading::On,
+            verdict: Verdict::default(),
         }
     }
 
@@ -49,11 +101,19 @@ impl Timers {
         self.pinger.configure(config, now);
     }
 
+    /// While nothing is read, the peer can neither answer nor go on with a message.
     pub(super) fn set_reading(&mut self, reading: bool, now: Instant) {
-        if reading && !self.reading {
-            self.excuse(now);
+        match (self.reading, reading) {
+            (Reading::On, false) => self.reading = Reading::Paused { since: now },
+            (Reading::Paused { since }, true) => {
+                self.reading = Reading::On;
+                self.pinger.excuse(now);
+                if let Some(arriving) = &mut self.arriving {
+                    arriving.since = arriving.since + now.saturating_since(since);
+                }
+            }
+            _ => {}
         }
-        self.reading = reading;
     }
 
     /// Takes note of the time.
@@ -66,13 +126,14 @@ impl Timers {
         }
     }
 
-    /// The time, as last told: commands that are not told it have no other.
+    /// The latest time that a call has passed in, for commands that do not.
     pub(super) fn now(&self) -> Instant {
         self.now
     }
 
     #[inline]
-    pub(super) fn handle_received(&mut self) {
+    pub(super) fn handle_received(&mut self, len: usize) {
+        self.received += len as u64;
         self.pinger.handle_received();
     }
 
@@ -85,40 +146,76 @@ impl Timers {
         self.message_sent = true;
     }
 
+    /// A message has begun, of which `available` bytes are in the read buffer.
     #[inline]
-    pub(super) fn message_began(&mut self, now: Instant) {
-        self.message_began = Some(now);
+    pub(super) fn message_began(&mut self, available: usize, now: Instant) {
+        let from = self.received.saturating_sub(available as u64);
+        self.arriving = Some(Arriving { since: now, from });
     }
 
     #[inline]
     pub(super) fn message_ended(&mut self, now: Instant) {
         self.last_message = now;
-        self.message_began = None;
+        self.arriving = None;
     }
 
     pub(super) fn round_trip(&self) -> Option<Duration> {
         self.pinger.round_trip()
     }
 
-    /// Starts every deadline of the peer's afresh: it could not have kept them.
-    fn excuse(&mut self, now: Instant) {
-        self.pinger.excuse(now);
-        self.last_message = now;
-        if self.message_began.is_some() {
-            self.message_began = Some(now);
+    /// Takes note of how far `waiting` bytes have come of which `taken` are gone.
+    fn note_written(&mut self, taken: u64, waiting: usize, is_blocked: bool, now: Instant) {
+        match &mut self.writing {
+            Writing::Waits { taken: before, blocked, .. } if waiting > 0 && *before == taken => {
+                *blocked |= is_blocked;
+            }
+            before => {
+                if let Writing::Waits { blocked: true, taken: stood, .. } = *before
+                    && stood != taken
+                {
+                    // The transport was full: what made room in it is a peer that takes bytes.
+                    self.pinger.excuse(now);
+                }
+                *before = match waiting {
+                    0 => Writing::Free,
+                    _ => Writing::Waits { taken, since: now, blocked: is_blocked },
+                };
+            }
         }
     }
 }
 
 impl Connection {
+    /// The host has written, and the transport takes no more for now if bytes are left.
+    pub(super) fn note_blocked(&mut self, now: Instant) {
+        let outbound = &self.raw.outbound;
+        self.timers.note_written(outbound.taken(), outbound.remaining(), true, now);
+        self.note_ending_progress(false, now);
+    }
+
+    /// Fires what is due when a poll has taken all that it could; an end is reported at once.
+    #[inline]
+    pub(super) fn handle_starved(&mut self, now: Instant) -> Option<Event> {
+        let outbound = &self.raw.outbound;
+        if outbound.has_remaining() {
+            self.timers.note_written(outbound.taken(), outbound.remaining(), false, now);
+        }
+        if self.next_deadline().is_some_and(|deadline| deadline <= now) {
+            self.fire_timers(now);
+        }
+        self.timers.verdict.starved = self.timers.verdict.starved.wrapping_add(1);
+        self.ending.as_mut()?.report()
+    }
+
     pub(super) fn next_deadline(&self) -> Option<Instant> {
         if let Some(ending) = &self.ending {
-            return ending.deadline(!self.raw.outbound.has_remaining());
+            return ending.deadline(&self.raw.outbound, &self.raw.config);
         }
         [
-            self.timers.pinger.poll_timeout(),
+            self.timers.pinger_deadline(),
             self.deadline_of(Timeout::Idle),
             self.deadline_of(Timeout::Message),
+            self.deadline_of(Timeout::Write),
             self.deadline_of(Timeout::MaxAge),
         ]
         .into_iter()
@@ -127,48 +224,98 @@ impl Connection {
     }
 
     pub(super) fn fire_timers(&mut self, now: Instant) {
-        if self.ending.is_some() {
-            if self.next_deadline().is_some_and(|deadline| deadline <= now) {
-                self.give_up_ending(now);
-            }
-            return;
-        }
         self.timers.tick(now);
-        if !self.timers.reading {
-            self.timers.excuse(now);
+        let outbound = &self.raw.outbound;
+        if outbound.has_remaining() {
+            self.timers.note_written(outbound.taken(), outbound.remaining(), false, now);
         }
-        let is_due = |timeout| self.deadline_of(timeout).is_some_and(|deadline| deadline <= now);
-        if is_due(Timeout::Message) {
-            let reason = CloseReason::new(CloseCode::POLICY_VIOLATION, TOLD_MESSAGE);
-            return self.fail_with(Cause::Timeout(Timeout::Message), &reason, now);
+        if self.ending.is_some() {
+            self.note_ending_progress(false, now);
         }
-        for (timeout, told) in [(Timeout::MaxAge, TOLD_MAX_AGE), (Timeout::Idle, TOLD_IDLE)] {
-            if is_due(timeout) {
-                let reason = CloseReason::new(CloseCode::GOING_AWAY, told);
-                return self.start_closing(reason, Some(timeout), now);
-            }
+        let Some(due) = self.due(now) else {
+            self.timers.verdict.noted = None;
+            return;
+        };
+        match due {
+            Due::Ping => return self.send_due_ping(now),
+            // What nothing that the peer sends could change is enforced at once.
+            Due::Timeout(Timeout::MaxAge) => {}
+            _ if self.timers.reading != Reading::On => {}
+            _ if !self.timers.verdict.is_final() => return,
+            _ => {}
         }
-        self.fire_pinger(now);
+        self.timers.verdict.noted = None;
+        match due {
+            Due::Ending => self.give_up_ending(now),
+            Due::Timeout(timeout) => self.enforce(timeout, now),
+            Due::Ping => {}
+        }
     }
 
-    fn fire_pinger(&mut self, now: Instant) {
-        match self.timers.pinger.handle_timeout(now) {
-            None => {}
-            Some(PingAction::Ping(payload)) => {
-                self.timers.ping_mark = self.raw.outbound.queued();
-                // Open, and eight bytes long: it cannot be refused.
-                let _ = self.send_ping(payload);
-                self.timers.taken = self.raw.outbound.taken();
+    /// What is due, the most important first.
+    fn due(&self, now: Instant) -> Option<Due> {
+        let has_passed = |deadline: Option<Instant>| deadline.is_some_and(|at| at <= now);
+        if self.ending.is_some() {
+            return has_passed(self.next_deadline()).then_some(Due::Ending);
+        }
+        let timeouts = [Timeout::Write, Timeout::Message, Timeout::MaxAge, Timeout::Idle];
+        let timeout = timeouts.into_iter().find(|timeout| has_passed(self.deadline_of(*timeout)));
+        if let Some(timeout) = timeout {
+            return Some(Due::Timeout(timeout));
+        }
+        let is_due = has_passed(self.timers.pinger_deadline());
+        is_due.then(|| match self.timers.awaits_pong() {
+            true => Due::Timeout(Timeout::Ping),
+            false => Due::Ping,
+        })
+    }
+
+    fn enforce(&mut self, timeout: Timeout, now: Instant) {
+        let (code, text) = match timeout {
+            // Nor would a Close frame be taken.
+            Timeout::Write => {
+                return self.end_at_once(Party::Local, Cause::Timeout(timeout), now);
             }
-            Some(PingAction::GiveUp) if self.ping_is_on_its_way() => {
+            Timeout::MaxAge => (CloseCode::GOING_AWAY, REASON_MAX_AGE),
+            Timeout::Idle => (CloseCode::GOING_AWAY, REASON_IDLE),
+            Timeout::Message => (CloseCode::POLICY_VIOLATION, REASON_MESSAGE),
+            Timeout::Stall => (CloseCode::POLICY_VIOLATION, REASON_STALL),
+            Timeout::Ping | Timeout::Closing => (CloseCode::INTERNAL_ERROR, REASON_PING),
+        };
+        let reason = CloseReason::new(code, text);
+        match timeout {
+            Timeout::MaxAge | Timeout::Idle => self.start_closing(reason, Some(timeout), now),
+            Timeout::Ping if self.ping_is_on_its_way() => {
                 self.timers.taken = self.raw.outbound.taken();
                 self.timers.pinger.excuse(now);
             }
-            Some(PingAction::GiveUp) => {
-                let reason = CloseReason::new(CloseCode::INTERNAL_ERROR, TOLD_PING);
-                self.fail_with(Cause::Timeout(Timeout::Ping), &reason, now);
-            }
+            _ => self.fail_with(Cause::Timeout(timeout), &reason, now),
         }
+    }
+
+    /// Ends the connection because the host could not read for too long.
+    pub(super) fn fail_stalled(&mut self, now: Instant) {
+        if self.ending.is_none() {
+            self.enforce(Timeout::Stall, now);
+        }
+    }
+
+    fn send_due_ping(&mut self, now: Instant) {
+        if self.timers.reading != Reading::On {
+            // The answer to the last one may have arrived, and lies unread.
+            self.timers.pinger.handle_received();
+        }
+        let Some(PingAction::Ping(payload)) = self.timers.pinger.handle_timeout(now) else {
+            return;
+        };
+        self.timers.ping_mark = self.raw.outbound.queued();
+        // Behind more than enough it would come late, and one more each time. The peer is given up all the
+        // same if it neither sends nor takes a byte.
+        if self.is_writable() {
+            // Open, and eight bytes long: it cannot be refused.
+            let _ = self.send_ping(payload);
+        }
+        self.timers.taken = self.raw.outbound.taken();
     }
 
     /// Whether something was before our ping when we last looked, and has moved since: then the peer is
@@ -183,13 +330,56 @@ impl Connection {
         match timeout {
             Timeout::Idle => config.idle_timeout.map(|limit| timers.last_message + limit),
             Timeout::MaxAge => config.max_age.map(|limit| timers.opened + limit),
-            Timeout::Message => Some(timers.message_began? + config.message_timeout?),
-            _ => None,
+            Timeout::Message => self.message_deadline(),
+            Timeout::Write => match timers.writing {
+                Writing::Waits { taken, since, .. } if taken == self.raw.outbound.taken() => {
+                    let waits = self.raw.outbound.has_remaining();
+                    config.write_timeout.filter(|_| waits).map(|limit| since + limit)
+                }
+                _ => None,
+            },
+            Timeout::Closing | Timeout::Ping | Timeout::Stall => None,
         }
+    }
+
+    /// When the message that is arriving must have ended, or gone on; while we do not read, it cannot.
+    fn message_deadline(&self) -> Option<Instant> {
+        let (timers, config) = (&self.timers, &self.raw.config);
+        let Arriving { since, from } = timers.arriving?;
+        if timers.reading != Reading::On {
+            return None;
+        }
+        let received = timers.received.saturating_sub(from);
+        let whole = config.message_timeout;
+        let slow = config.message_rate.map(|rate| rate.allowed(received));
+        [whole, slow].into_iter().flatten().min().map(|limit| since + limit)
     }
 }
 
-const TOLD_IDLE: &str = "no message for too long (idle_timeout)";
-const TOLD_MAX_AGE: &str = "the connection is too old (max_age)";
-const TOLD_MESSAGE: &str = "a message took too long (message_timeout)";
-const TOLD_PING: &str = "no answer to a ping (ping_timeout)";
+impl Timers {
+    /// When the pinger wants something. While we do not read, it only sends.
+    fn pinger_deadline(&self) -> Option<Instant> {
+        match self.reading {
+            Reading::On => self.pinger.poll_timeout(),
+            Reading::Paused { .. } => self.pinger.next_ping(),
+        }
+    }
+
+    fn awaits_pong(&self) -> bool {
+        self.reading == Reading::On && self.pinger.awaits_pong()
+    }
+}
+
+/// What is to be done about a deadline that has passed.
+#[derive(Clone, Copy)]
+enum Due {
+    Ending,
+    Ping,
+    Timeout(Timeout),
+}
+
+const REASON_IDLE: &str = "no message for too long (idle_timeout)";
+const REASON_MAX_AGE: &str = "the connection is too old (max_age)";
+const REASON_MESSAGE: &str = "a message took too long (message_timeout, message_rate)";
+const REASON_PING: &str = "no answer to a ping (ping_timeout)";
+const REASON_STALL: &str = "messages are not received (stall_timeout)";
