@@ -175,6 +175,11 @@ impl RawConnection {
         &mut self.outbound
     }
 
+    /// Whether bytes wait to be sent.
+    pub fn has_unsent(&self) -> bool {
+        self.outbound.has_remaining()
+    }
+
     /// Replaces the settings, with effect from the next frame on.
     pub fn set_config(&mut self, config: Arc<Config>) {
         self.config = config;

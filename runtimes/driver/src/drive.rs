@@ -4,25 +4,25 @@ use std::any::Any;
 use std::io::{self, IoSlice};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
-use std::sync::{Arc, MutexGuard};
-use std::task::{Context, Poll};
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 use bytes::Buf;
 use sockless::{CloseCode, CloseReason, Closed, Instant, Outbound, Overflow, Transport};
 
 use crate::buffers;
-use crate::io::{Io, Timer};
+use crate::io::{Ending, Io, Timer};
 use crate::service::{BoxError, BoxFuture};
-use crate::shared::{Shared, State};
+use crate::shared::{Locked, Shared, State};
 use crate::waiters::Wait;
 
 /// How many rounds one poll may take before the neighbours get their turn: enough that a connection that
 /// is busy with long messages is served while they are in the cache.
 const ROUNDS: u32 = 32;
 
-/// How many items one poll takes out of what was read before the neighbours get their turn; what the
-/// round has read already it finishes.
-const ITEMS: u32 = 4096;
+/// How long a transport that is not read, and does not wake us at its end, is left before it is asked again.
+const LOOK: Duration = Duration::from_secs(1);
 
 /// How many slices one vectored write takes.
 const SLICES: usize = 64;
@@ -31,8 +31,10 @@ const SLICES: usize = 64;
 ///
 /// Only this future touches the transport. One round is: read; poll the handler; read ahead what it
 /// left; write all that is queued, in one vectored write; fire timers. When nothing more can be done
-/// it gives the thread its buffers back and parks, woken by the transport, by a timer, or by anybody
-/// who sends.
+/// it gives the thread its buffers back and parks, woken by the transport, by a timer, or by a task that
+/// sends.
+///
+/// When as much is held as may be, nothing is read, and the transport is watched for its end instead.
 pub(crate) struct Drive<H> {
     shared: Arc<Shared>,
     handler: Option<H>,
@@ -42,6 +44,12 @@ pub(crate) struct Drive<H> {
     unflushed: bool,
     /// The writing half has been shut down.
     shut_down: bool,
+    /// The transport took no more when it was last written to.
+    blocked: bool,
+    /// What was queued before the handler first ran, the head of the response, has been written.
+    greeted: bool,
+    /// The transport is left unread, for want of room.
+    unread: Option<Unread>,
     /// When the end of the writing half is no longer waited for, once the transport is to be dropped.
     farewell: Option<Instant>,
     /// The transport delivers nothing more.
@@ -55,11 +63,22 @@ pub(crate) type Panic = Box<dyn Any + Send>;
 /// The driver of a session whose handler is elsewhere.
 pub(crate) type Detached = Drive<BoxFuture<'static, Result<(), BoxError>>>;
 
+/// A transport that is left unread.
+struct Unread {
+    since: Instant,
+    /// When it is asked for its end again, if it does not wake us.
+    look_at: Option<Instant>,
+    /// Whether its end would be seen.
+    is_watched: bool,
+}
+
 /// What a round found out.
 #[derive(Default)]
 struct Round {
     /// The transport may have more to read.
     more: bool,
+    /// The transport was not read, since something that was read before came first.
+    to_read: bool,
     /// The transport takes no more for now.
     blocked: bool,
     /// Something happened that the handler waits for.
@@ -74,6 +93,9 @@ impl<H> Drive<H> {
             transport: Some(transport),
             timer: None,
             unflushed: false,
+            blocked: false,
+            greeted: false,
+            unread: None,
             shut_down: false,
             farewell: None,
             eof: false,
@@ -95,6 +117,7 @@ where
         let now = shared.runtime.now();
         let mut state = shared.lock();
         state.begin_turn(now);
+        this.greet(&mut state, cx);
         let (mut for_handler, mut is_settled) = (true, false);
         for _ in 0..ROUNDS {
             let mut round = Round { for_handler, ..Round::default() };
@@ -121,7 +144,7 @@ where
             if is_settled && !round.more {
                 return this.park(state, cx);
             }
-            if state.taken >= ITEMS {
+            if !state.has_turn_left() {
                 break;
             }
         }
@@ -136,13 +159,33 @@ impl<H> Drive<H>
 where
     H: Future<Output = Result<(), BoxError>> + Unpin,
 {
+    /// Writes the head of the response before the handler runs for the first time: there are proxies that
+    /// take what comes with it for a part of it, and hold it back.
+    fn greet(&mut self, state: &mut State, cx: &mut Context<'_>) {
+        if !std::mem::replace(&mut self.greeted, true) {
+            let mut round = Round::default();
+            self.write(state, &mut round, cx);
+            self.flush(state, &mut round, cx);
+        }
+    }
+
     /// Reads once, as long as there is room for what that may bring; whether anything came of it.
     fn read(&mut self, state: &mut State, round: &mut Round, cx: &mut Context<'_>) -> bool {
-        // What was read before comes first: else each message received would let in a buffer more.
-        let reading = state.has_room() && !state.unparsed;
-        state.set_paused(!reading);
+        if !state.has_room() && !self.eof {
+            self.watch(state, cx);
+        }
+        let has_room = state.has_room();
+        state.set_paused(!has_room);
+        if has_room {
+            self.unread = None;
+        }
         let Some(transport) = &mut self.transport else { return false };
-        if self.eof || !reading {
+        if self.eof || !has_room {
+            return false;
+        }
+        // What was read before comes first: else each message received would let in a buffer more.
+        round.to_read = state.unparsed;
+        if round.to_read {
             return false;
         }
         state.make_room();
@@ -163,6 +206,22 @@ where
         state.unparsed = true;
         round.for_handler |= state.is_received_by(cx.waker());
         true
+    }
+
+    /// Looks for the end of a transport that is left unread. What it still holds is read then, without
+    /// limit: it is no more than the system held for us, and the peer can add nothing to it.
+    fn watch(&mut self, state: &mut State, cx: &mut Context<'_>) {
+        let Some(transport) = &mut self.transport else { return };
+        let now = state.now;
+        let unread =
+            self.unread.get_or_insert(Unread { since: now, look_at: Some(now), is_watched: false });
+        if unread.look_at.is_some_and(|at| now < at) {
+            return;
+        }
+        let ending = transport.poll_ending(cx);
+        unread.is_watched = ending != Ending::Unknown;
+        unread.look_at = (ending == Ending::Open).then_some(now + LOOK);
+        state.hung_up = ending == Ending::Ended;
     }
 
     /// Polls the handler, unlocked; its end begins the end of the session.
@@ -206,40 +265,50 @@ where
         {
             state.overflow_received();
         }
-        // After all that was parsed: what arrived may have set a deadline.
-        self.fire_timers(state, cx);
         self.write(state, round, cx);
         self.flush(state, round, cx);
-        if state.may_send() {
-            round.for_handler |= state.waiters.wake(Wait::Room, cx.waker());
-        }
+        round.for_handler |= state.wake_waiters(cx.waker());
+        // After all that was parsed and written: either may have set a deadline.
+        self.fire_timers(state, cx);
         self.end_transport(state, round, cx);
     }
 
-    /// Writes all that is queued.
+    /// Writes all that is queued, and has the protocol know how far that went.
     fn write(&mut self, state: &mut State, round: &mut Round, cx: &mut Context<'_>) {
-        let Some(transport) = &mut self.transport else { return };
+        if let Err(error) = self.write_all(state, round, cx) {
+            state.fail(&error);
+            return self.drop_transport(state);
+        }
+        if round.blocked || self.blocked || !state.machine.is_open() {
+            let now = state.now;
+            state.machine.handle_blocked(now);
+        }
+        self.blocked = round.blocked;
+    }
+
+    fn write_all(
+        &mut self,
+        state: &mut State,
+        round: &mut Round,
+        cx: &mut Context<'_>,
+    ) -> io::Result<()> {
+        let Some(transport) = &mut self.transport else { return Ok(()) };
         while state.machine.outbound().has_remaining() {
             let outbound = state.machine.outbound();
             match poll_write_once(&mut **transport, outbound, cx) {
                 Poll::Pending => {
                     round.blocked = true;
-                    return;
+                    return Ok(());
                 }
-                Poll::Ready(Ok(written)) if written > 0 => {
+                Poll::Ready(Ok(0)) => return Err(io::ErrorKind::WriteZero.into()),
+                Poll::Ready(Ok(written)) => {
                     outbound.advance(written);
                     self.unflushed = true;
                 }
-                Poll::Ready(result) => {
-                    let error = match result {
-                        Ok(_) => io::ErrorKind::WriteZero.into(),
-                        Err(error) => error,
-                    };
-                    state.fail(&error);
-                    return self.drop_transport(state);
-                }
+                Poll::Ready(Err(error)) => return Err(error),
             }
         }
+        Ok(())
     }
 
     fn flush(&mut self, state: &mut State, round: &mut Round, cx: &mut Context<'_>) {
@@ -252,7 +321,7 @@ where
             Poll::Ready(Ok(())) => {
                 self.unflushed = false;
                 state.flushed = state.machine.outbound().taken();
-                round.for_handler |= state.waiters.wake(Wait::Flushed, cx.waker());
+                round.for_handler |= state.wake_flushed(cx.waker());
             }
             Poll::Ready(Err(error)) => {
                 state.fail(&error);
@@ -261,18 +330,17 @@ where
         }
     }
 
-    /// Sets the alarm to the next deadline, and fires what is due. The alarm is left alone when the
-    /// deadline moves away: a spurious call does no harm, and messages move it each time.
+    /// Fires what is due, or sets the alarm to the next deadline. The alarm is left alone when the deadline
+    /// moves away: a spurious call does no harm, and messages move it each time.
     fn fire_timers(&mut self, state: &mut State, cx: &mut Context<'_>) {
-        while let Some(deadline) = self.next_deadline(state) {
+        loop {
+            let Some(deadline) = self.next_deadline(state) else {
+                // One that has gone off is not needed again soon.
+                self.timer.take_if(|(_, armed)| *armed <= state.now);
+                return;
+            };
             if deadline <= state.now {
-                let now = state.now;
-                state.machine.handle_timeout(now);
-                state.unparsed = true;
-                if self.farewell.is_some_and(|farewell| farewell <= now) {
-                    self.drop_transport(state);
-                }
-                continue;
+                return self.fire_due(state);
             }
             let (timer, armed) =
                 self.timer.get_or_insert_with(|| (self.shared.runtime.timer(deadline), deadline));
@@ -288,9 +356,33 @@ where
         }
     }
 
+    /// Fires what is due once. Another round follows: what is held against the peer is settled only when
+    /// nothing has come of another read.
+    fn fire_due(&mut self, state: &mut State) {
+        let now = state.now;
+        state.machine.handle_timeout(now);
+        state.unparsed = true;
+        state.asked = true;
+        if self.farewell.is_some_and(|farewell| farewell <= now) {
+            return self.drop_transport(state);
+        }
+        if self.stall_deadline(state).is_some_and(|deadline| deadline <= now) {
+            state.machine.handle_stall(now);
+        }
+    }
+
     fn next_deadline(&self, state: &State) -> Option<Instant> {
-        let deadlines = [state.machine.poll_timeout(), self.farewell];
+        let look_at = self.unread.as_ref().and_then(|unread| unread.look_at);
+        let deadlines =
+            [state.machine.poll_timeout(), self.farewell, look_at, self.stall_deadline(state)];
         deadlines.into_iter().flatten().min()
+    }
+
+    /// When a transport is given up that cannot be read because nothing is received.
+    fn stall_deadline(&self, state: &State) -> Option<Instant> {
+        let unread = self.unread.as_ref()?;
+        let timeout = state.machine.config().get_stall_timeout(unread.is_watched)?;
+        Some(unread.since + timeout)
     }
 
     /// Does with the transport what the protocol wants once everything has been written.
@@ -332,11 +424,12 @@ where
         self.transport = None;
         self.timer = None;
         self.farewell = None;
+        self.unread = None;
         state.transport_ended();
     }
 
     /// Waits for the next thing to happen, or ends when nothing more can.
-    fn park(&mut self, mut state: MutexGuard<'_, State>, cx: &Context<'_>) -> Poll<Option<Panic>> {
+    fn park(&mut self, mut state: Locked<'_>, cx: &Context<'_>) -> Poll<Option<Panic>> {
         state.end_turn();
         if self.transport.is_none() && self.handler.is_none() {
             return Poll::Ready(self.panic.take());
@@ -396,7 +489,8 @@ impl State {
         let to_write =
             !self.transport_over && !round.blocked && self.machine.outbound().has_remaining();
         let to_parse = self.unparsed && self.has_room();
-        let to_read = !self.transport_over && self.paused && self.has_room();
+        let to_read =
+            !self.transport_over && (self.paused || round.to_read) && self.has_room();
         self.asked || to_write || to_parse || to_read
     }
 
@@ -443,7 +537,13 @@ impl State {
         self.transport_over = true;
         self.unparsed = true;
         self.parse_ahead();
-        self.waiters.wake_all();
+        let Self { waiters, wakes, .. } = self;
+        waiters.wake_all(wakes);
+    }
+
+    /// Wakes all that wait for what was written to be flushed.
+    fn wake_flushed(&mut self, own: &Waker) -> bool {
+        self.waiters.wake(&[Wait::Flushed], own, &mut self.wakes)
     }
 }
 

@@ -25,6 +25,15 @@ impl Joined {
         }
     }
 
+    /// How long it is so far.
+    pub(crate) fn len(&self) -> usize {
+        match self {
+            Self::Nothing | Self::Dropped => 0,
+            Self::Binary(joined) => joined.len(),
+            Self::Text(joined) => joined.len(),
+        }
+    }
+
     /// Whether nobody wants them.
     pub(crate) fn is_dropped(&self) -> bool {
         matches!(self, Self::Dropped)

@@ -36,6 +36,7 @@ mod io;
 mod joined;
 mod machine;
 mod mounted;
+mod raw_machine;
 mod raw_session;
 mod server;
 mod service;

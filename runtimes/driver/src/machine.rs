@@ -2,11 +2,13 @@
 
 use std::sync::Arc;
 
-use bytes::{Buf, BytesMut};
+use bytes::BytesMut;
 use sockless::{
-    Cause, CloseReason, Closed, Config, Connection, Event, Frame, Instant, Negotiated, Outbound,
-    Party, ProtocolError, RawConnection, Transport,
+    Cause, CloseReason, Config, Connection, Event, Frame, Instant, Outbound, Party, Timeout,
+    Transport,
 };
+
+pub(crate) use crate::raw_machine::RawMachine;
 
 /// What a connection comes up with: an event of its messages, or a frame.
 #[derive(Debug)]
@@ -18,14 +20,18 @@ pub(crate) enum Item {
 impl Item {
     /// What holding it costs in bytes.
     pub(crate) fn cost(&self) -> usize {
-        let payload = match self {
+        size_of::<Self>() + self.len()
+    }
+
+    /// How long its payload is.
+    pub(crate) fn len(&self) -> usize {
+        match self {
             Self::Frame(frame) => frame.payload.len(),
             Self::Event(Event::Message(message)) => message.len(),
             Self::Event(Event::Piece(piece)) => piece.data.len(),
             // Nothing else is held.
             Self::Event(_) => 0,
-        };
-        size_of::<Self>() + payload
+        }
     }
 }
 
@@ -43,6 +49,14 @@ impl Machine {
         }
     }
 
+    /// What has arrived of a message, although it is neither whole nor a piece.
+    pub(crate) fn poll_partial(&mut self, inbound: &mut BytesMut, now: Instant) -> Option<Item> {
+        match self {
+            Self::Messages(connection) => connection.poll_partial(inbound, now).map(Item::Event),
+            Self::Raw(_) => None,
+        }
+    }
+
     pub(crate) fn handle_eof(&mut self, now: Instant) {
         match self {
             Self::Messages(connection) => connection.handle_eof(now),
@@ -56,7 +70,7 @@ impl Machine {
                 connection.handle_transport_error(error.to_string(), now);
             }
             Self::Raw(raw) => {
-                raw.end(Party::Peer, Cause::Transport(error.to_string().into()), Transport::Close);
+                raw.end(Party::Peer, Cause::Transport(error.to_string().into()));
             }
         }
     }
@@ -72,7 +86,40 @@ impl Machine {
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
         match self {
             Self::Messages(connection) => connection.poll_timeout(),
-            Self::Raw(raw) => raw.deadline,
+            Self::Raw(raw) => raw.poll_timeout(),
+        }
+    }
+
+    /// The transport has taken what it takes for now.
+    pub(crate) fn handle_blocked(&mut self, now: Instant) {
+        match self {
+            Self::Messages(connection) => connection.handle_blocked(now),
+            Self::Raw(raw) => raw.note_progress(now),
+        }
+    }
+
+    /// Nothing could be read for too long, since nothing is received.
+    pub(crate) fn handle_stall(&mut self, now: Instant) {
+        match self {
+            Self::Messages(connection) => connection.handle_stall(now),
+            Self::Raw(raw) => raw.fail(Cause::Timeout(Timeout::Stall), now),
+        }
+    }
+
+    /// Something that was held has been handed on.
+    #[inline]
+    pub(crate) fn note_delivery(&mut self) {
+        if let Self::Messages(connection) = self {
+            connection.note_delivery();
+        }
+    }
+
+    /// Whether messages or frames may be sent.
+    #[inline]
+    pub(crate) fn is_open(&self) -> bool {
+        match self {
+            Self::Messages(connection) => connection.is_open(),
+            Self::Raw(raw) => raw.is_open(),
         }
     }
 
@@ -96,7 +143,7 @@ impl Machine {
     pub(crate) fn transport(&self) -> Transport {
         match self {
             Self::Messages(connection) => connection.transport(),
-            Self::Raw(raw) => raw.exit,
+            Self::Raw(raw) => raw.transport(),
         }
     }
 
@@ -139,119 +186,7 @@ impl Machine {
     pub(crate) fn abort(&mut self, now: Instant) {
         match self {
             Self::Messages(connection) => connection.abort(now),
-            Self::Raw(raw) => raw.end(Party::Local, Cause::Aborted, Transport::Close),
-        }
-    }
-}
-
-/// A connection of frames, and the end of its transport.
-pub(crate) struct RawMachine {
-    pub(crate) connection: RawConnection,
-    eof: bool,
-    exit: Transport,
-    /// When the peer's end of the transport is no longer waited for.
-    deadline: Option<Instant>,
-    ended: bool,
-    report: Option<Closed>,
-    /// What the handshake settled, for messages on top.
-    negotiated: Negotiated,
-}
-
-impl RawMachine {
-    pub(crate) fn new(mut connection: RawConnection, negotiated: Negotiated) -> Self {
-        for agreed in &negotiated.extensions {
-            connection.accept_rsv(connection.rsv().union(agreed.rsv()));
-        }
-        Self {
-            connection,
-            eof: false,
-            exit: Transport::KeepOpen,
-            deadline: None,
-            ended: false,
-            report: None,
-            negotiated,
-        }
-    }
-
-    /// The same connection with messages on top; an end that has come to it comes to that too.
-    pub(crate) fn raise_to_messages(&mut self, now: Instant) -> Connection {
-        let config = self.connection.config().clone();
-        let raw = std::mem::replace(&mut self.connection, RawConnection::server(config));
-        let negotiated = std::mem::take(&mut self.negotiated);
-        let mut connection = Connection::over(raw, negotiated, now);
-        if self.eof {
-            connection.handle_eof(now);
-        }
-        if self.ended {
-            connection.abort(now);
-        }
-        connection
-    }
-
-    /// Whether frames may be sent.
-    pub(crate) fn is_open(&self) -> bool {
-        !self.ended
-    }
-
-    /// Says nothing more: what is queued goes out, then the writing half is shut down.
-    pub(crate) fn finish(&mut self, now: Instant) {
-        if !self.ended {
-            self.deadline = Some(now + self.connection.config().get_closing_timeout());
-            self.end(Party::Local, Cause::Aborted, Transport::ShutdownWrite);
-        }
-    }
-
-    fn poll(&mut self, inbound: &mut BytesMut, now: Instant) -> Option<Item> {
-        if self.ended {
-            inbound.clear();
-            if self.eof {
-                self.exit = Transport::Close;
-            }
-            return self.take_report();
-        }
-        match self.connection.poll_frame(inbound) {
-            Some(Ok(frame)) => Some(Item::Frame(frame)),
-            Some(Err(error)) => {
-                self.fail(error, now);
-                self.take_report()
-            }
-            None if self.eof => {
-                self.end(Party::Peer, Cause::Eof, Transport::Close);
-                self.take_report()
-            }
-            None => None,
-        }
-    }
-
-    /// What a peer breaks on a raw connection is for the application to answer; the transport ends.
-    fn fail(&mut self, error: ProtocolError, now: Instant) {
-        self.deadline = Some(now + self.connection.config().get_closing_timeout());
-        self.end(Party::Local, Cause::Protocol(error), Transport::ShutdownWrite);
-    }
-
-    fn take_report(&mut self) -> Option<Item> {
-        self.report.take().map(|closed| Item::Event(Event::Closed(closed)))
-    }
-
-    fn handle_timeout(&mut self, now: Instant) {
-        if self.deadline.is_some_and(|deadline| deadline <= now) {
-            self.deadline = None;
-            self.exit = Transport::Close;
-            let outbound = self.connection.outbound();
-            outbound.advance(outbound.remaining());
-        }
-    }
-
-    fn end(&mut self, by: Party, cause: Cause, exit: Transport) {
-        self.exit = exit;
-        if exit == Transport::Close {
-            self.deadline = None;
-            let outbound = self.connection.outbound();
-            outbound.advance(outbound.remaining());
-        }
-        if !self.ended {
-            self.ended = true;
-            self.report = Some(Closed::new(by, cause, None, None));
+            Self::Raw(raw) => raw.end(Party::Local, Cause::Aborted),
         }
     }
 }

@@ -78,7 +78,7 @@ impl RawSession {
                 }
                 // Ended, and how will be known when the driver has looked.
                 _ => {
-                    state.waiters.wait(Wait::Closed, &mut waiting.slot, cx);
+                    state.wait(Wait::Closed, &mut waiting.slot, cx);
                     return Poll::Pending;
                 }
             }
@@ -86,7 +86,7 @@ impl RawSession {
                 if state.overflow(|config| config.get_send_overflow()) == Overflow::Close {
                     state.close_on_overflow(self.shared.runtime.now(), NOT_READ);
                 }
-                state.waiters.wait(Wait::Room, &mut waiting.slot, cx);
+                state.wait(Wait::PartRoom, &mut waiting.slot, cx);
                 return Poll::Pending;
             }
             state.ask_driver();

@@ -180,7 +180,8 @@ impl Session {
         self.sender.config()
     }
 
-    /// Changes the settings of this session, with effect at once.
+    /// Changes the settings of this session. Deadlines follow at once; limits of length hold from the next
+    /// frame on. `change` is called again when the settings were changed by another task meanwhile.
     ///
     /// ```
     /// # use std::time::Duration;
@@ -189,7 +190,7 @@ impl Session {
     /// session.reconfigure(|config| config.ping_interval(Duration::from_secs(5)));
     /// # }
     /// ```
-    pub fn reconfigure(&self, change: impl FnOnce(Config) -> Config) {
+    pub fn reconfigure(&self, change: impl FnMut(Config) -> Config) {
         self.sender.reconfigure(change);
     }
 

@@ -1,6 +1,7 @@
 //! What a session's handles and its driver share, behind one short lock.
 
 use std::collections::VecDeque;
+use std::ops::{Deref, DerefMut};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
@@ -13,7 +14,11 @@ use crate::call::Call;
 use crate::io::Runtime;
 use crate::machine::{Item, Machine};
 use crate::sleep::Sleep;
-use crate::waiters::{Slot, Wait, Waiters};
+use crate::waiters::{Slot, Wait, Waiters, Wakes};
+
+/// How much one turn takes out of what was read before the neighbours get theirs, in units of [`weight`]: as
+/// many small messages, or 1 MiB of long ones.
+const TURN: usize = 4096;
 
 /// One connection. The lock is never held across an await, nor while the handler is polled.
 pub(crate) struct Shared {
@@ -36,8 +41,8 @@ pub(crate) struct State {
     pub(crate) unparsed: bool,
     /// The driver is polling the handler, so that `now` is now.
     pub(crate) in_turn: bool,
-    /// How many items were taken out of the read buffer in this turn.
-    pub(crate) taken: u32,
+    /// What was taken out of the read buffer in this turn, in units of [`weight`].
+    pub(crate) taken: usize,
     /// Something was asked of the driver since it last looked.
     pub(crate) asked: bool,
     /// The driver leaves the transport alone until the application has received something.
@@ -46,6 +51,12 @@ pub(crate) struct State {
     pub(crate) writing: bool,
     /// Nobody will receive any more: what comes is dropped.
     pub(crate) deaf: bool,
+    /// A reader in a task of its own wants what has arrived of a message.
+    wants_partial: bool,
+    /// We have sent a Close frame, and what arrives no longer fits: it is dropped from here on.
+    overflowed: bool,
+    /// The peer has ended the transport, so that what is left of it is read, whether or not there is room.
+    pub(crate) hung_up: bool,
     /// Nothing more will be read.
     pub(crate) input_over: bool,
     /// How many of the bytes that were ever queued the transport has taken and flushed.
@@ -63,6 +74,8 @@ pub(crate) struct State {
     pub(crate) parked: bool,
     receiver: Option<Waker>,
     pub(crate) waiters: Waiters,
+    /// Who is to be woken once the lock is released.
+    pub(crate) wakes: Wakes,
     /// The last handle to go closes the session.
     close_when_unused: bool,
     /// How many handles there are.
@@ -92,6 +105,9 @@ impl Shared {
             paused: false,
             writing: false,
             deaf: false,
+            wants_partial: false,
+            overflowed: false,
+            hung_up: false,
             input_over: false,
             flushed: 0,
             transport_over: false,
@@ -102,6 +118,7 @@ impl Shared {
             parked: false,
             receiver: None,
             waiters: Waiters::default(),
+            wakes: Wakes::default(),
             close_when_unused,
             handles: 0,
         };
@@ -110,8 +127,9 @@ impl Shared {
 
     /// The state. A panic under the lock is a bug of ours that poisons nothing: every change is whole
     /// before the next call.
-    pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    #[inline]
+    pub(crate) fn lock(&self) -> Locked<'_> {
+        Locked(Some(self.state.lock().unwrap_or_else(PoisonError::into_inner)))
     }
 
     /// Changes the machine, and has the driver look at what became of it.
@@ -127,18 +145,44 @@ impl Shared {
         self.command(|machine, now| machine.close(reason, now));
     }
 
-    pub(crate) fn reconfigure(&self, change: impl FnOnce(Config) -> Config) {
-        self.command(|machine, now| {
-            let config = change(Config::clone(machine.config()));
-            machine.set_config(Arc::new(config), now);
-        });
+    /// Changes the settings. `change` runs without the lock, and again when others changed them meanwhile.
+    pub(crate) fn reconfigure(&self, mut change: impl FnMut(Config) -> Config) {
+        loop {
+            let before = self.lock().machine.config().clone();
+            let config = Arc::new(change(Config::clone(&before)));
+            let now = self.runtime.now();
+            let mut state = self.lock();
+            if Arc::ptr_eq(state.machine.config(), &before) {
+                state.machine.set_config(config, now);
+                state.unparsed = true;
+                return state.ask_driver();
+            }
+        }
     }
 
-    /// The message that was being sent bit by bit has ended, or will not.
+    /// The message that was being sent in parts has ended, or will not.
     pub(crate) fn stop_writing(&self) {
         let mut state = self.lock();
         state.writing = false;
-        state.waiters.wake_for(Wait::Room);
+        state.wake_waiters(Waker::noop());
+    }
+
+    /// A message is longer than a receiver puts together.
+    pub(crate) fn reject_message(&self, len: u64) {
+        self.command(|machine, now| {
+            if let Machine::Messages(connection) = machine {
+                connection.reject_message(len, now);
+            }
+        });
+    }
+
+    /// Has long messages come in chunks of `len` bytes, or as the settings say.
+    pub(crate) fn set_chunk_len(&self, len: Option<usize>) {
+        let mut state = self.lock();
+        state.wants_partial = false;
+        if let Machine::Messages(connection) = &mut state.machine {
+            connection.set_chunk_len(len);
+        }
     }
 
     pub(crate) fn terminate(&self) {
@@ -219,13 +263,25 @@ impl Shared {
         Poll::Pending
     }
 
+    /// What has arrived of the message that is arriving, although it is neither whole nor a chunk; the driver
+    /// wakes the receiver for the next bit of it.
+    pub(crate) fn poll_partial(&self) -> Option<Item> {
+        let mut state = self.lock();
+        if state.may_look() {
+            return state.take_partial();
+        }
+        state.wants_partial = true;
+        state.ask_driver();
+        None
+    }
+
     /// How the connection ended.
     pub(crate) fn poll_closed(&self, slot: &mut Slot, cx: &Context<'_>) -> Poll<Closed> {
         let mut state = self.lock();
         match &state.closed {
             Some(closed) => Poll::Ready(closed.clone()),
             None => {
-                state.waiters.wait(Wait::Closed, slot, cx);
+                state.wait(Wait::Closed, slot, cx);
                 Poll::Pending
             }
         }
@@ -235,9 +291,50 @@ impl Shared {
     #[inline]
     pub(crate) fn stop_waiting(&self, slot: &Slot) {
         if slot.is_taken() {
-            self.lock().waiters.remove(slot);
+            let mut state = self.lock();
+            let State { waiters, wakes, .. } = &mut *state;
+            waiters.remove(slot, wakes);
         }
     }
+}
+
+/// The state, locked. When it is let go of, those are woken that something has happened for.
+pub(crate) struct Locked<'a>(Option<MutexGuard<'a, State>>);
+
+impl Deref for Locked<'_> {
+    type Target = State;
+
+    #[inline]
+    fn deref(&self) -> &State {
+        self.0.as_ref().expect("it is there until the drop")
+    }
+}
+
+impl DerefMut for Locked<'_> {
+    #[inline]
+    fn deref_mut(&mut self) -> &mut State {
+        self.0.as_mut().expect("it is there until the drop")
+    }
+}
+
+impl Drop for Locked<'_> {
+    #[inline]
+    fn drop(&mut self) {
+        if let Some(mut state) = self.0.take()
+            && !state.wakes.is_empty()
+        {
+            let wakes = std::mem::take(&mut state.wakes);
+            drop(state);
+            wakes.fire();
+        }
+    }
+}
+
+/// How much of a turn it costs to take a message of `len` bytes: as much as one small message for each 256
+/// bytes, so that a turn is bounded in bytes too, whatever they were inflated from.
+#[inline]
+fn weight(len: usize) -> usize {
+    1 + len / 256
 }
 
 impl State {
@@ -250,7 +347,7 @@ impl State {
         let Machine::Messages(connection) = &mut self.machine else { return None };
         match connection.poll_event(&mut self.inbound, self.now) {
             Some(Event::Message(message)) => {
-                self.taken += 1;
+                self.taken += weight(message.len());
                 // An open connection has nothing to tell but what it is told.
                 self.unparsed =
                     !self.inbound.is_empty() || self.input_over || !connection.is_open();
@@ -278,15 +375,54 @@ impl State {
     /// Has a receiver woken once there is something.
     #[inline]
     pub(crate) fn wait_for_item(&mut self, cx: &Context<'_>) {
-        match &mut self.receiver {
-            Some(waker) if waker.will_wake(cx.waker()) => {}
-            receiver => *receiver = Some(cx.waker().clone()),
+        self.wakes.replace(&mut self.receiver, cx.waker());
+    }
+
+    /// Has the task of `cx` woken once `wait` holds.
+    pub(crate) fn wait(&mut self, wait: Wait, slot: &mut Slot, cx: &Context<'_>) {
+        self.waiters.wait(wait, slot, cx, &mut self.wakes);
+    }
+
+    /// Whether what `wait` stands for has come about, so that who waits for it may go on.
+    pub(crate) fn holds(&self, wait: Wait) -> bool {
+        match wait {
+            Wait::Closed => self.closed.is_some(),
+            // Each waits for a mark of its own.
+            Wait::Flushed => false,
+            Wait::Room => self.may_send() || !self.machine.is_open(),
+            Wait::PartRoom => self.machine.is_writable() || !self.machine.is_open(),
+            Wait::Writer => !self.writing,
+        }
+    }
+
+    /// Wakes all whose wait is over, and says whether `own` is among them, which is not woken.
+    #[inline]
+    pub(crate) fn wake_waiters(&mut self, own: &Waker) -> bool {
+        !self.waiters.is_empty() && self.wake_some(own)
+    }
+
+    fn wake_some(&mut self, own: &Waker) -> bool {
+        let mut waits = [Wait::Flushed; 4];
+        let mut count = 0;
+        for wait in [Wait::Closed, Wait::Room, Wait::PartRoom, Wait::Writer] {
+            if self.holds(wait) {
+                waits[count] = wait;
+                count += 1;
+            }
+        }
+        self.waiters.wake(&waits[..count], own, &mut self.wakes)
+    }
+
+    fn wake_receiver(&mut self) {
+        if let Some(waker) = self.receiver.take() {
+            self.wakes.push(waker);
         }
     }
 
     fn next_item(&mut self) -> Option<Item> {
         if let Some(item) = self.queue.pop_front() {
             self.queued -= item.cost();
+            self.machine.note_delivery();
             if self.paused && self.has_room() {
                 self.ask_driver();
             }
@@ -299,13 +435,23 @@ impl State {
     /// past, and the driver reads ahead anyway.
     #[inline]
     fn may_parse(&self) -> bool {
-        self.unparsed && (self.in_turn || self.transport_over) && !self.deaf
+        self.unparsed && self.may_look()
+    }
+
+    #[inline]
+    fn may_look(&self) -> bool {
+        (self.in_turn || self.transport_over) && !self.deaf
+    }
+
+    fn take_partial(&mut self) -> Option<Item> {
+        let item = self.machine.poll_partial(&mut self.inbound, self.now)?;
+        self.settle(item)
     }
 
     /// Takes the next item out of the read buffer.
     fn parse(&mut self) -> Option<Item> {
         while let Some(item) = self.machine.poll(&mut self.inbound, self.now) {
-            self.taken += 1;
+            self.taken += weight(item.len());
             let item = self.settle(item);
             if item.is_some() {
                 return item;
@@ -329,16 +475,37 @@ impl State {
     /// frames and the end are noticed.
     pub(crate) fn parse_ahead(&mut self) {
         // Once nothing more comes, what is left is as good as held already.
-        while self.unparsed && (self.has_room() || self.input_over) {
-            let Some(item) = self.parse() else { return };
-            if self.deaf {
-                continue;
-            }
-            self.enqueue(item);
-            if let Some(waker) = self.receiver.take() {
-                waker.wake();
+        while self.unparsed && (self.has_room() || self.input_over) && self.has_turn_left() {
+            let Some(item) = self.parse() else { break };
+            if !self.is_dropped() {
+                self.enqueue(item);
+                self.wake_receiver();
             }
         }
+        if self.wants_partial
+            && self.queue.is_empty()
+            && !self.deaf
+            && let Some(item) = self.take_partial()
+        {
+            self.wants_partial = false;
+            self.enqueue(item);
+            self.wake_receiver();
+        }
+    }
+
+    /// Whether what arrives now is not kept: when it is not received any more, and once there is no room for
+    /// it after our Close frame, which the peer's answer stands behind.
+    fn is_dropped(&mut self) -> bool {
+        let is_full =
+            !self.queue.is_empty() && self.queued >= self.machine.config().get_read_ahead();
+        self.overflowed |= is_full && !self.machine.is_open() && !self.hung_up && !self.input_over;
+        self.deaf || self.overflowed
+    }
+
+    /// Whether the turn may go on before the neighbours get theirs.
+    #[inline]
+    pub(crate) fn has_turn_left(&self) -> bool {
+        self.taken < TURN || self.transport_over
     }
 
     fn enqueue(&mut self, item: Item) {
@@ -380,7 +547,8 @@ impl State {
         self.queue.is_empty()
             || self.queued < self.machine.config().get_read_ahead()
             || self.deaf
-            || self.closed.is_some()
+            || self.hung_up
+            || !self.machine.is_open()
     }
 
     /// Whether the task of `waker` waits to receive.
@@ -395,10 +563,9 @@ impl State {
         }
         tracing::debug!(%closed, "the session ended");
         self.closed = Some(closed);
-        self.waiters.wake_all();
-        if let Some(waker) = self.receiver.take() {
-            waker.wake();
-        }
+        let Self { waiters, wakes, .. } = self;
+        waiters.wake_all(wakes);
+        self.wake_receiver();
     }
 
     fn drop_queue(&mut self) {
@@ -411,18 +578,15 @@ impl State {
     pub(crate) fn ask_driver(&mut self) {
         self.asked = true;
         if std::mem::take(&mut self.parked)
-            && let Some(waker) = &self.driver
+            && let Some(waker) = self.driver.take()
         {
-            waker.wake_by_ref();
+            self.wakes.push(waker);
         }
     }
 
     pub(crate) fn park_driver(&mut self, waker: &Waker) {
         self.parked = true;
-        match &mut self.driver {
-            Some(driver) => driver.clone_from(waker),
-            driver => *driver = Some(waker.clone()),
-        }
+        self.wakes.replace(&mut self.driver, waker);
         if self.queue.is_empty() && self.queue.capacity() > 0 {
             buffers::give_back_queue(std::mem::take(&mut self.queue));
         }

@@ -20,7 +20,9 @@ const CHUNK_LEN: usize = 16 << 10;
 impl Receiver {
     /// Waits for the next message to begin, and gives it as it arrives.
     ///
-    /// A message that has been read ahead already comes in one chunk. When the reader is dropped
+    /// What has arrived is given at once, whatever its length. A message that has been read ahead already comes
+    /// in one chunk. One longer than [`Config::max_message_len`](sockless::Config::max_message_len) is accepted
+    /// up to [`Config::max_streamed_len`](sockless::Config::max_streamed_len). When the reader is dropped
     /// before the end, the rest of the message is dropped too.
     ///
     /// Cancel-safe: a message is either returned or still there.
@@ -29,9 +31,8 @@ impl Receiver {
     ///
     /// How the session ended.
     pub async fn reader(&mut self) -> Result<MessageReader<'_>, Closed> {
-        let configured = self.shorten_pieces();
-        let mut reader =
-            MessageReader { receiver: self, configured, is_text: false, first: None, ended: true };
+        self.shared().set_chunk_len(Some(CHUNK_LEN));
+        let mut reader = MessageReader { receiver: self, is_text: false, first: None, ended: true };
         let first = match reader.receiver.take_joined() {
             Some(data) => Piece { data, last: false },
             None => poll_fn(|cx| reader.receiver.poll_part(cx)).await?,
@@ -42,27 +43,24 @@ impl Receiver {
         Ok(reader)
     }
 
-    /// Has long messages come in pieces, and says how long they were.
-    fn shorten_pieces(&self) -> usize {
-        let mut configured = usize::MAX;
-        self.reconfigure(|config| {
-            configured = config.get_piece_len();
-            let piece_len = config.get_piece_len().min(CHUNK_LEN);
-            config.piece_len(piece_len)
-        });
-        configured
-    }
-
-    /// The next piece of a message, or a whole one.
+    /// The next piece of a message, a whole one, or what has arrived of one.
     fn poll_part(&mut self, cx: &Context<'_>) -> Poll<Result<Piece, Closed>> {
         loop {
-            let piece = match ready!(self.poll_next_item(cx))? {
-                Item::Event(Event::Message(data)) => Piece { data, last: true },
-                Item::Event(Event::Piece(piece)) => piece,
-                // No other event is held, and a machine of messages makes no frames.
-                Item::Event(_) | Item::Frame(_) => continue,
+            let item = match self.poll_next_item(cx) {
+                Poll::Pending if !self.is_skipping() => match self.shared().poll_partial() {
+                    Some(item) => item,
+                    None => return Poll::Pending,
+                },
+                polled => ready!(polled)?,
             };
-            return Poll::Ready(Ok(piece));
+            match item {
+                Item::Event(Event::Message(data)) => {
+                    return Poll::Ready(Ok(Piece { data, last: true }));
+                }
+                Item::Event(Event::Piece(piece)) => return Poll::Ready(Ok(piece)),
+                // No other event is held, and a machine of messages makes no frames.
+                Item::Event(_) | Item::Frame(_) => {}
+            }
         }
     }
 }
@@ -72,8 +70,6 @@ impl Receiver {
 /// As a [`Stream`] it gives the same chunks.
 pub struct MessageReader<'a> {
     receiver: &'a mut Receiver,
-    /// The length of pieces before there was a reader.
-    configured: usize,
     is_text: bool,
     first: Option<Message>,
     /// Whether the last chunk has been taken from the session.
@@ -120,8 +116,7 @@ impl Stream for MessageReader<'_> {
 
 impl Drop for MessageReader<'_> {
     fn drop(&mut self) {
-        let configured = self.configured;
-        self.receiver.reconfigure(|config| config.piece_len(configured));
+        self.receiver.shared().set_chunk_len(None);
         if !self.ended {
             self.receiver.skip_message();
         }
@@ -151,7 +146,7 @@ impl Sender {
                 return Poll::Ready(Err(closed.clone()));
             }
             if state.writing {
-                state.waiters.wait(Wait::Room, &mut waiting.slot, cx);
+                state.wait(Wait::Writer, &mut waiting.slot, cx);
                 return Poll::Pending;
             }
             state.writing = true;
@@ -230,7 +225,7 @@ impl MessageWriter<'_> {
                 return Poll::Ready(Err(WriteError::Closed(closed.clone())));
             }
             if !state.machine.is_writable() {
-                state.waiters.wait(Wait::Room, &mut waiting.slot, cx);
+                state.wait(Wait::PartRoom, &mut waiting.slot, cx);
                 return Poll::Pending;
             }
             let Machine::Messages(connection) = &mut state.machine else { return Poll::Pending };
@@ -238,7 +233,7 @@ impl MessageWriter<'_> {
                 && connection.send_piece(part).is_err()
             {
                 // Either side has begun to close: how it ends is not known before it has ended.
-                state.waiters.wait(Wait::Closed, &mut waiting.slot, cx);
+                state.wait(Wait::Closed, &mut waiting.slot, cx);
                 return Poll::Pending;
             }
             state.ask_driver();

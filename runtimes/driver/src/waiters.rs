@@ -4,12 +4,58 @@ use std::task::{Context, Waker};
 
 use crate::shared::Shared;
 
-/// What somebody may wait for, besides an item.
+/// What a task may wait for, besides an item. [`State::holds`](crate::shared::State::holds) is the condition of
+/// each: a waiter asks it before it waits, and the driver before it wakes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Wait {
+    /// The session is over.
     Closed,
+    /// More has been flushed.
     Flushed,
+    /// A whole message may be sent.
     Room,
+    /// A part of a message, or a frame, may be sent.
+    PartRoom,
+    /// No message is being sent in parts.
+    Writer,
+}
+
+/// Wakers that were taken under the session's lock, to be called once it is released: a waker may run code
+/// that needs the lock.
+#[derive(Default)]
+pub(crate) struct Wakes {
+    first: Option<Waker>,
+    more: Vec<Waker>,
+    /// To be dropped only: that may run code too.
+    replaced: Vec<Waker>,
+}
+
+impl Wakes {
+    #[inline]
+    pub(crate) fn is_empty(&self) -> bool {
+        self.first.is_none() && self.replaced.is_empty()
+    }
+
+    #[inline]
+    pub(crate) fn push(&mut self, waker: Waker) {
+        match self.first {
+            None => self.first = Some(waker),
+            Some(_) => self.more.push(waker),
+        }
+    }
+
+    /// Puts a clone of `waker` where another one was.
+    #[inline]
+    pub(crate) fn replace(&mut self, slot: &mut Option<Waker>, waker: &Waker) {
+        if !slot.as_ref().is_some_and(|held| held.will_wake(waker)) {
+            self.replaced.extend(slot.replace(waker.clone()));
+        }
+    }
+
+    /// Calls them. Without the lock.
+    pub(crate) fn fire(self) {
+        self.first.into_iter().chain(self.more).for_each(Waker::wake);
+    }
 }
 
 /// A place among the [`Waiters`], kept by a future or a handle; 0 when it waits nowhere.
@@ -34,12 +80,25 @@ pub(crate) struct Waiters {
 }
 
 impl Waiters {
+    #[inline]
+    pub(crate) fn is_empty(&self) -> bool {
+        self.waiting.is_empty()
+    }
+
     /// Waits in `slot`, in place of what waited there before.
-    pub(crate) fn wait(&mut self, wait: Wait, slot: &mut Slot, cx: &Context<'_>) {
+    pub(crate) fn wait(
+        &mut self,
+        wait: Wait,
+        slot: &mut Slot,
+        cx: &Context<'_>,
+        wakes: &mut Wakes,
+    ) {
         let known = self.waiting.iter_mut().find(|(id, ..)| *id == slot.0);
         if let Some((_, waits_for, waker)) = known {
             *waits_for = wait;
-            waker.clone_from(cx.waker());
+            if !waker.will_wake(cx.waker()) {
+                wakes.replaced.push(std::mem::replace(waker, cx.waker().clone()));
+            }
             return;
         }
         self.last += 1;
@@ -47,43 +106,31 @@ impl Waiters {
         slot.0 = self.last;
     }
 
-    pub(crate) fn remove(&mut self, slot: &Slot) {
-        self.waiting.retain(|(id, ..)| *id != slot.0);
+    pub(crate) fn remove(&mut self, slot: &Slot, wakes: &mut Wakes) {
+        let removed = self.waiting.extract_if(.., |(id, ..)| *id == slot.0);
+        wakes.replaced.extend(removed.map(|(_, _, waker)| waker));
         if self.waiting.is_empty() && self.waiting.capacity() > KEPT_WAITERS {
             self.waiting = Vec::new();
         }
     }
 
-    /// Wakes all that wait for `wait`; whether `own` is among them, which is not woken.
-    #[inline]
-    pub(crate) fn wake(&mut self, wait: Wait, own: &Waker) -> bool {
-        !self.waiting.is_empty() && self.wake_some(wait, own)
-    }
-
-    fn wake_some(&mut self, wait: Wait, own: &Waker) -> bool {
+    /// Wakes all that wait for one of `waits`; whether `own` is among them, which is not woken.
+    pub(crate) fn wake(&mut self, waits: &[Wait], own: &Waker, wakes: &mut Wakes) -> bool {
         let mut is_own = false;
-        self.waiting.retain(|(_, waits_for, waker)| {
-            if *waits_for != wait {
-                return true;
-            }
+        for (_, _, waker) in self.waiting.extract_if(.., |(_, wait, _)| waits.contains(wait)) {
             if waker.will_wake(own) {
                 is_own = true;
+                wakes.replaced.push(waker);
             } else {
-                waker.wake_by_ref();
+                wakes.push(waker);
             }
-            false
-        });
+        }
         is_own
     }
 
-    /// Wakes all that wait for `wait`.
-    pub(crate) fn wake_for(&mut self, wait: Wait) {
-        self.wake(wait, Waker::noop());
-    }
-
-    pub(crate) fn wake_all(&mut self) {
+    pub(crate) fn wake_all(&mut self, wakes: &mut Wakes) {
         for (_, _, waker) in std::mem::take(&mut self.waiting) {
-            waker.wake();
+            wakes.push(waker);
         }
     }
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use futures_core::Stream;
-use sockless::{Closed, Config, Event, Message};
+use sockless::{Closed, Event, Message};
 
 use crate::call::Call;
 use crate::joined::Joined;
@@ -66,7 +66,13 @@ impl Receiver {
                 Item::Event(Event::Message(message)) => return Poll::Ready(Ok(message)),
                 Item::Event(Event::Piece(piece)) => {
                     let last = piece.last;
-                    self.joined.get_or_insert_default().push(piece);
+                    let joined = self.joined.get_or_insert_default();
+                    joined.push(piece);
+                    let len = joined.len() as u64;
+                    if len > self.shared.lock().machine.config().get_max_message_len() {
+                        self.shared.reject_message(len);
+                        self.skip_message();
+                    }
                     if let Some(message) = last.then(|| self.take_joined()).flatten() {
                         return Poll::Ready(Ok(message));
                     }
@@ -102,12 +108,13 @@ impl Receiver {
         self.joined = Some(Box::new(Joined::Dropped));
     }
 
-    fn is_skipping(&self) -> bool {
-        self.joined.as_ref().is_some_and(|joined| joined.is_dropped())
+    pub(crate) fn shared(&self) -> &Shared {
+        &self.shared
     }
 
-    pub(crate) fn reconfigure(&self, change: impl FnOnce(Config) -> Config) {
-        self.shared.reconfigure(change);
+    /// Whether what arrives belongs to a message that is not wanted.
+    pub(crate) fn is_skipping(&self) -> bool {
+        self.joined.as_ref().is_some_and(|joined| joined.is_dropped())
     }
 }
 

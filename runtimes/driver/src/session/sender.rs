@@ -3,7 +3,7 @@
 use std::fmt;
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
-use std::sync::{Arc, MutexGuard};
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ use sockless::{
 use crate::call::Call;
 use crate::machine::Machine;
 use crate::service::BoxFuture;
-use crate::shared::{Shared, State};
+use crate::shared::{Locked, Shared};
 use crate::sleep::Sleep;
 use crate::waiters::{Slot, Wait, Waiting};
 
@@ -185,8 +185,9 @@ impl Sender {
         self.shared.lock().machine.config().clone()
     }
 
-    /// Changes the settings of this session, with effect at once.
-    pub fn reconfigure(&self, change: impl FnOnce(Config) -> Config) {
+    /// Changes the settings of this session. Deadlines follow at once; limits of length hold from the next
+    /// frame on. `change` is called again when the settings were changed by another task meanwhile.
+    pub fn reconfigure(&self, change: impl FnMut(Config) -> Config) {
         self.shared.reconfigure(change);
     }
 
@@ -341,7 +342,7 @@ fn poll_send(
 #[cold]
 fn poll_sendable(
     shared: &Shared,
-    mut state: MutexGuard<'_, State>,
+    mut state: Locked<'_>,
     slot: &mut Slot,
     cx: &Context<'_>,
 ) -> Poll<Result<(), Closed>> {
@@ -349,7 +350,7 @@ fn poll_sendable(
         && connection.is_open()
     {
         if state.overflow(|config| config.get_send_overflow()) == Overflow::Wait {
-            state.waiters.wait(Wait::Room, slot, cx);
+            state.wait(Wait::Room, slot, cx);
             return Poll::Pending;
         }
         state.close_on_overflow(shared.runtime.now(), NOT_READ);
@@ -357,7 +358,7 @@ fn poll_sendable(
     if let Some(closed) = &state.closed {
         return Poll::Ready(Err(closed.clone()));
     }
-    state.waiters.wait(Wait::Closed, slot, cx);
+    state.wait(Wait::Closed, slot, cx);
     Poll::Pending
 }
 
@@ -369,7 +370,7 @@ fn poll_room(shared: &Shared, slot: &mut Slot, cx: &Context<'_>) -> Poll<Result<
     if state.may_send() {
         return Poll::Ready(Ok(()));
     }
-    state.waiters.wait(Wait::Room, slot, cx);
+    state.wait(Wait::Room, slot, cx);
     Poll::Pending
 }
 
@@ -388,6 +389,6 @@ pub(crate) fn poll_flushed(
     {
         return Poll::Ready(Err(closed.clone()));
     }
-    state.waiters.wait(Wait::Flushed, slot, cx);
+    state.wait(Wait::Flushed, slot, cx);
     Poll::Pending
 }
