@@ -93,7 +93,8 @@ impl Ending {
             return None;
         }
         let limit = match self.phase {
-            Phase::CloseReceived => config.closing_timeout,
+            // A peer that broke the protocol, or is silent, is owed no more.
+            Phase::CloseReceived | Phase::Over(Transport::ShutdownWrite) => config.closing_timeout,
             _ if self.is_unsent(outbound) => progress_timeout(config),
             _ => config.closing_timeout,
         };

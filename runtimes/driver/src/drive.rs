@@ -139,9 +139,10 @@ where
             }
             this.settle(&mut state, &mut round, cx);
             for_handler = round.for_handler;
-            // All but what the transport may still have: it was not asked whether that is all.
+            // All but what the transport may still have: it was not asked whether that is all, nor, if there
+            // is no more room since, whether it has ended.
             is_settled = !for_handler && !state.has_work(&round);
-            if is_settled && !round.more {
+            if is_settled && !round.more && (state.has_room() || state.paused) {
                 return this.park(state, cx);
             }
             if !state.has_turn_left() {

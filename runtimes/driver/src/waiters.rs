@@ -20,41 +20,56 @@ pub(crate) enum Wait {
     Writer,
 }
 
-/// Wakers that were taken under the session's lock, to be called once it is released: a waker may run code
-/// that needs the lock.
+/// Wakers that were taken under the session's lock, to be called or dropped once it is released: either may
+/// run code that needs the lock.
 #[derive(Default)]
 pub(crate) struct Wakes {
-    first: Option<Waker>,
-    more: Vec<Waker>,
-    /// To be dropped only: that may run code too.
-    replaced: Vec<Waker>,
+    due: Few,
+    replaced: Few,
 }
 
-impl Wakes {
-    #[inline]
-    pub(crate) fn is_empty(&self) -> bool {
-        self.first.is_none() && self.replaced.is_empty()
-    }
+/// One waker at no cost, and more.
+#[derive(Default)]
+struct Few {
+    first: Option<Waker>,
+    more: Vec<Waker>,
+}
 
+impl Few {
     #[inline]
-    pub(crate) fn push(&mut self, waker: Waker) {
+    fn push(&mut self, waker: Waker) {
         match self.first {
             None => self.first = Some(waker),
             Some(_) => self.more.push(waker),
         }
     }
+}
+
+impl Wakes {
+    #[inline]
+    pub(crate) fn is_empty(&self) -> bool {
+        self.due.first.is_none() && self.replaced.first.is_none()
+    }
+
+    #[inline]
+    pub(crate) fn push(&mut self, waker: Waker) {
+        self.due.push(waker);
+    }
 
     /// Puts a clone of `waker` where another one was.
     #[inline]
     pub(crate) fn replace(&mut self, slot: &mut Option<Waker>, waker: &Waker) {
-        if !slot.as_ref().is_some_and(|held| held.will_wake(waker)) {
-            self.replaced.extend(slot.replace(waker.clone()));
+        if !slot.as_ref().is_some_and(|held| held.will_wake(waker))
+            && let Some(replaced) = slot.replace(waker.clone())
+        {
+            self.replaced.push(replaced);
         }
     }
 
-    /// Calls them. Without the lock.
+    /// Calls those that are due. Without the lock.
     pub(crate) fn fire(self) {
-        self.first.into_iter().chain(self.more).for_each(Waker::wake);
+        let Few { first, more } = self.due;
+        first.into_iter().chain(more).for_each(Waker::wake);
     }
 }
 
@@ -107,8 +122,9 @@ impl Waiters {
     }
 
     pub(crate) fn remove(&mut self, slot: &Slot, wakes: &mut Wakes) {
-        let removed = self.waiting.extract_if(.., |(id, ..)| *id == slot.0);
-        wakes.replaced.extend(removed.map(|(_, _, waker)| waker));
+        for (_, _, waker) in self.waiting.extract_if(.., |(id, ..)| *id == slot.0) {
+            wakes.replaced.push(waker);
+        }
         if self.waiting.is_empty() && self.waiting.capacity() > KEPT_WAITERS {
             self.waiting = Vec::new();
         }

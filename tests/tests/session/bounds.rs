@@ -17,7 +17,7 @@ fn send_waits_while_high_water_bytes_are_on_their_way_to_a_peer_that_never_reads
     on_both_sides(10, |sim, role| async move {
         let sent = Arc::new(AtomicUsize::new(0));
         let counter = Arc::clone(&sent);
-        let config = Config::default().high_water(10_000);
+        let config = Config::default().high_water(10_000).write_timeout(None);
         let narrow = Link::default().capacity(2_000);
         let tested = open_over(&sim, role, &narrow, config, async move |session| {
             for _ in 0..100 {
@@ -174,7 +174,6 @@ fn a_peer_is_not_blamed_for_silence_while_it_is_not_read() {
             .read_ahead(1_000)
             .ping_interval(SECOND * 30)
             .ping_timeout(SECOND * 15)
-            .idle_timeout(SECOND * 60)
             .message_timeout(SECOND * 20);
         let tested = open(&sim, role, config, async move |mut session| {
             clock.sleep(HOUR).await;
@@ -196,8 +195,8 @@ fn a_peer_is_not_blamed_for_silence_while_it_is_not_read() {
             tested.peer.send(tested.peer.write.pong(frame.payload)).await;
         };
         let closed_at = sim.now();
-        // The one before the pause has been answered for an hour, unread.
-        assert_eq!((pings, close.first, close_code(&close)), (2, CLOSE, Some(1008)));
+        // Pings go on, though their answers are not read.
+        assert_eq!((pings, close.first, close_code(&close)), (120, CLOSE, Some(1008)));
         let (messages, closed) = tested.output.await.expect("it returned");
         assert_eq!(messages.len(), 50);
         assert_eq!(closed.cause(), &Cause::Timeout(Timeout::Message));
@@ -361,14 +360,15 @@ fn a_handler_that_returned_leaves_nobody_to_receive_and_nothing_grows() {
         let config = Config::default().read_ahead(1_000);
         let tested = open(&sim, role, config, async |_session| "done").await;
         tested.peer.expect_close(1000).await;
-        // A peer that talks on instead of answering is read and dropped, until the closing timeout.
+        // A peer that talks on instead of answering may not have come to our Close frame: it is read and
+        // dropped, for twelve closing timeouts at most.
         let mut sent = 0;
         while tested.peer.io.write_all(&tested.peer.write.binary([7; 1000])).await.is_ok() {
             sent += 1;
             sim.sleep(SECOND / 100).await;
         }
-        assert!((400..600).contains(&sent), "{sent}");
+        assert!((5900..6100).contains(&sent), "{sent}");
         assert_eq!(tested.output.await, Some("done"));
-        assert!(sim.now() <= Instant::EPOCH + SECOND * 6);
+        assert!(sim.now() <= Instant::EPOCH + SECOND * 61);
     });
 }
