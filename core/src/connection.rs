@@ -110,7 +110,7 @@ pub struct Connection {
     /// How many bytes the last poll left in the read buffer.
     seen: usize,
     /// The longest piece that the host wants.
-    chunk_len: usize,
+    chunk_len: u32,
     /// The header of the frame that is arriving was taken by a raw connection, and checked by its rules only.
     unchecked_head: bool,
 }
@@ -144,7 +144,7 @@ impl Connection {
             ending: None,
             eof: false,
             seen: 0,
-            chunk_len: usize::MAX,
+            chunk_len: u32::MAX,
         }
     }
 
@@ -237,8 +237,17 @@ impl Connection {
 
     /// Has messages longer than `len` bytes delivered in pieces of that length, where
     /// [`Config::piece_len`](crate::Config::piece_len) is longer; `None` goes back to that. At least 4.
-    pub fn set_chunk_len(&mut self, len: Option<usize>) {
-        self.chunk_len = len.unwrap_or(usize::MAX).max(4);
+    pub fn set_chunk_len(&mut self, len: Option<u32>) {
+        self.chunk_len = len.unwrap_or(u32::MAX).max(4);
+    }
+
+    /// The longest piece that is wanted.
+    #[inline]
+    pub(crate) fn longest_piece(&self) -> usize {
+        match self.chunk_len {
+            u32::MAX => self.raw.config.piece_len,
+            len => self.raw.config.piece_len.min(len as usize),
+        }
     }
 
     /// Takes note that the host has handed a message on that it had held, which counts as activity for

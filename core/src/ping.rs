@@ -44,6 +44,10 @@ struct Pings {
     deadline: Option<Instant>,
     count: u64,
     round_trip: Option<Duration>,
+    /// How many bytes must have been taken out for the last ping to be the next.
+    mark: u64,
+    /// How many had been taken out when the peer was last excused.
+    taken: u64,
 }
 
 /// What a [`Pinger`] wants done.
@@ -66,6 +70,8 @@ impl Pinger {
                 deadline: None,
                 count: 0,
                 round_trip: None,
+                mark: 0,
+                taken: 0,
             })
         };
         Self(config.ping_interval.map(pings))
@@ -134,6 +140,26 @@ impl Pinger {
         let pings = self.0.as_ref()?;
         let interval = pings.interval?;
         Some(pings.deadline.unwrap_or(pings.last + interval))
+    }
+
+    /// The next ping goes behind `mark` bytes.
+    pub(crate) fn set_mark(&mut self, mark: u64) {
+        if let Some(pings) = &mut self.0 {
+            pings.mark = mark;
+        }
+    }
+
+    /// `taken` bytes have been taken out.
+    pub(crate) fn set_taken(&mut self, taken: u64) {
+        if let Some(pings) = &mut self.0 {
+            pings.taken = taken;
+        }
+    }
+
+    /// Whether something was before our ping when we last looked, and has moved since, now that `taken` bytes
+    /// have been taken out.
+    pub(crate) fn is_on_its_way(&self, taken: u64) -> bool {
+        self.0.as_ref().is_some_and(|pings| taken != pings.taken && pings.taken < pings.mark)
     }
 
     /// When the next ping is due, whether or not the last one has been answered.

@@ -78,7 +78,7 @@ impl Connection {
         let (len, config) = (whole.payload.len(), &self.raw.config);
         let is_allowed = len as u64 <= config.max_message_len
             && len as u64 <= config.max_frame_len
-            && len <= config.piece_len.min(self.chunk_len)
+            && len <= self.longest_piece()
             && config.max_fragments > 0;
         (is_next && is_allowed).then_some(whole)
     }
@@ -322,7 +322,7 @@ impl Connection {
     #[inline]
     fn piece_len(&self) -> usize {
         let config = &self.raw.config;
-        let len = config.piece_len.min(self.chunk_len);
+        let len = self.longest_piece();
         if config.get_max_streamed_len() == config.max_message_len {
             return len;
         }

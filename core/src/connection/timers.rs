@@ -23,23 +23,17 @@ pub(super) struct Timers {
     message_sent: bool,
     /// The message that is arriving.
     arriving: Option<Arriving>,
-    /// How many bytes have been received.
-    received: u64,
     writing: Writing,
-    /// How many bytes must have been taken out for the last ping to be the next.
-    ping_mark: u64,
-    /// How many had been taken out when the peer was last excused.
-    taken: u64,
-    reading: Reading,
+    /// Whether the host reads from the transport.
+    reading: bool,
     verdict: Verdict,
 }
 
-/// How long a message has been arriving, and since which byte.
+/// How long a message has been arriving, and how many bytes have come in that time.
 #[derive(Clone, Copy, Debug)]
 struct Arriving {
     since: Instant,
-    /// How many bytes had been received before its first.
-    from: u64,
+    received: u64,
 }
 
 /// What has become of the bytes to be sent.
@@ -52,12 +46,6 @@ enum Writing {
     Waits { taken: u64, since: Instant, blocked: bool },
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Reading {
-    On,
-    Paused { since: Instant },
-}
-
 /// Whether a deadline that has passed may be held against the peer.
 ///
 /// A host that was stopped for a while finds a deadline passed and, in the transport, bytes that came in
@@ -66,9 +54,9 @@ enum Reading {
 #[derive(Clone, Copy, Debug, Default)]
 struct Verdict {
     /// How many polls have run out of bytes.
-    starved: u32,
+    starved: u16,
     /// How many had when a deadline was first found to have passed.
-    noted: Option<u32>,
+    noted: Option<u16>,
 }
 
 impl Verdict {
@@ -88,11 +76,8 @@ impl Timers {
             last_message: now,
             message_sent: false,
             arriving: None,
-            received: 0,
             writing: Writing::Free,
-            ping_mark: 0,
-            taken: 0,
-            reading: Reading::On,
+            reading: true,
             verdict: Verdict::default(),
         }
     }
@@ -103,17 +88,14 @@ impl Timers {
 
     /// While nothing is read, the peer can neither answer nor go on with a message.
     pub(super) fn set_reading(&mut self, reading: bool, now: Instant) {
-        match (self.reading, reading) {
-            (Reading::On, false) => self.reading = Reading::Paused { since: now },
-            (Reading::Paused { since }, true) => {
-                self.reading = Reading::On;
-                self.pinger.excuse(now);
-                if let Some(arriving) = &mut self.arriving {
-                    arriving.since = arriving.since + now.saturating_since(since);
-                }
+        if reading && !self.reading {
+            self.pinger.excuse(now);
+            // No other message can have come meanwhile: what lets us read again is progress of this one.
+            if let Some(arriving) = &mut self.arriving {
+                *arriving = Arriving { since: now, received: 0 };
             }
-            _ => {}
         }
+        self.reading = reading;
     }
 
     /// Takes note of the time.
@@ -133,7 +115,9 @@ impl Timers {
 
     #[inline]
     pub(super) fn handle_received(&mut self, len: usize) {
-        self.received += len as u64;
+        if let Some(arriving) = &mut self.arriving {
+            arriving.received += len as u64;
+        }
         self.pinger.handle_received();
     }
 
@@ -149,8 +133,7 @@ impl Timers {
     /// A message has begun, of which `available` bytes are in the read buffer.
     #[inline]
     pub(super) fn message_began(&mut self, available: usize, now: Instant) {
-        let from = self.received.saturating_sub(available as u64);
-        self.arriving = Some(Arriving { since: now, from });
+        self.arriving = Some(Arriving { since: now, received: available as u64 });
     }
 
     #[inline]
@@ -240,7 +223,7 @@ impl Connection {
             Due::Ping => return self.send_due_ping(now),
             // What nothing that the peer sends could change is enforced at once.
             Due::Timeout(Timeout::MaxAge) => {}
-            _ if self.timers.reading != Reading::On => {}
+            _ if !self.timers.reading => {}
             _ if !self.timers.verdict.is_final() => return,
             _ => {}
         }
@@ -286,7 +269,7 @@ impl Connection {
         match timeout {
             Timeout::MaxAge | Timeout::Idle => self.start_closing(reason, Some(timeout), now),
             Timeout::Ping if self.ping_is_on_its_way() => {
-                self.timers.taken = self.raw.outbound.taken();
+                self.timers.pinger.set_taken(self.raw.outbound.taken());
                 self.timers.pinger.excuse(now);
             }
             _ => self.fail_with(Cause::Timeout(timeout), &reason, now),
@@ -301,28 +284,28 @@ impl Connection {
     }
 
     fn send_due_ping(&mut self, now: Instant) {
-        if self.timers.reading != Reading::On {
+        if !self.timers.reading {
             // The answer to the last one may have arrived, and lies unread.
             self.timers.pinger.handle_received();
         }
         let Some(PingAction::Ping(payload)) = self.timers.pinger.handle_timeout(now) else {
             return;
         };
-        self.timers.ping_mark = self.raw.outbound.queued();
+        let mark = self.raw.outbound.queued();
+        self.timers.pinger.set_mark(mark);
         // Behind more than enough it would come late, and one more each time. The peer is given up all the
         // same if it neither sends nor takes a byte.
         if self.is_writable() {
             // Open, and eight bytes long: it cannot be refused.
             let _ = self.send_ping(payload);
         }
-        self.timers.taken = self.raw.outbound.taken();
+        self.timers.pinger.set_taken(self.raw.outbound.taken());
     }
 
     /// Whether something was before our ping when we last looked, and has moved since: then the peer is
     /// alive, and may not have been asked for long.
     fn ping_is_on_its_way(&self) -> bool {
-        let taken = self.raw.outbound.taken();
-        taken != self.timers.taken && self.timers.taken < self.timers.ping_mark
+        self.timers.pinger.is_on_its_way(self.raw.outbound.taken())
     }
 
     fn deadline_of(&self, timeout: Timeout) -> Option<Instant> {
@@ -345,11 +328,10 @@ impl Connection {
     /// When the message that is arriving must have ended, or gone on; while we do not read, it cannot.
     fn message_deadline(&self) -> Option<Instant> {
         let (timers, config) = (&self.timers, &self.raw.config);
-        let Arriving { since, from } = timers.arriving?;
-        if timers.reading != Reading::On {
+        let Arriving { since, received } = timers.arriving?;
+        if !timers.reading {
             return None;
         }
-        let received = timers.received.saturating_sub(from);
         let whole = config.message_timeout;
         let slow = config.message_rate.map(|rate| rate.allowed(received));
         [whole, slow].into_iter().flatten().min().map(|limit| since + limit)
@@ -359,14 +341,11 @@ impl Connection {
 impl Timers {
     /// When the pinger wants something. While we do not read, it only sends.
     fn pinger_deadline(&self) -> Option<Instant> {
-        match self.reading {
-            Reading::On => self.pinger.poll_timeout(),
-            Reading::Paused { .. } => self.pinger.next_ping(),
-        }
+        if self.reading { self.pinger.poll_timeout() } else { self.pinger.next_ping() }
     }
 
     fn awaits_pong(&self) -> bool {
-        self.reading == Reading::On && self.pinger.awaits_pong()
+        self.reading && self.pinger.awaits_pong()
     }
 }
 

@@ -49,7 +49,7 @@ pub(crate) struct Drive<H> {
     /// What was queued before the handler first ran, the head of the response, has been written.
     greeted: bool,
     /// The transport is left unread, for want of room.
-    unread: Option<Unread>,
+    unread: Option<Box<Unread>>,
     /// When the end of the writing half is no longer waited for, once the transport is to be dropped.
     farewell: Option<Instant>,
     /// The transport delivers nothing more.
@@ -72,12 +72,18 @@ struct Unread {
     is_watched: bool,
 }
 
+impl Unread {
+    fn from(now: Instant) -> Self {
+        Self { since: now, look_at: Some(now), is_watched: false }
+    }
+}
+
 /// What a round found out.
 #[derive(Default)]
 struct Round {
     /// The transport may have more to read.
     more: bool,
-    /// The transport was not read, since something that was read before came first.
+    /// The transport was not read, for want of room or since something that was read before came first.
     to_read: bool,
     /// The transport takes no more for now.
     blocked: bool,
@@ -121,7 +127,7 @@ where
         let (mut for_handler, mut is_settled) = (true, false);
         for _ in 0..ROUNDS {
             let mut round = Round { for_handler, ..Round::default() };
-            let is_news = this.read(&mut state, &mut round, cx);
+            let is_news = this.read(&mut state, &mut round, is_settled, cx);
             if is_settled && !is_news {
                 return this.park(state, cx);
             }
@@ -142,7 +148,7 @@ where
             // All but what the transport may still have: it was not asked whether that is all, nor, if there
             // is no more room since, whether it has ended.
             is_settled = !for_handler && !state.has_work(&round);
-            if is_settled && !round.more && (state.has_room() || state.paused) {
+            if is_settled && !round.more && (state.has_room() || state.paused || this.eof) {
                 return this.park(state, cx);
             }
             if !state.has_turn_left() {
@@ -170,22 +176,29 @@ where
         }
     }
 
-    /// Reads once, as long as there is room for what that may bring; whether anything came of it.
-    fn read(&mut self, state: &mut State, round: &mut Round, cx: &mut Context<'_>) -> bool {
-        if !state.has_room() && !self.eof {
+    /// Reads once, as long as there is room for what that may bring; whether anything came of it. Where there
+    /// is none and, `is_settled`, nothing else will make some, the transport is watched instead.
+    fn read(
+        &mut self,
+        state: &mut State,
+        round: &mut Round,
+        is_settled: bool,
+        cx: &mut Context<'_>,
+    ) -> bool {
+        if !state.has_room() && !self.eof && (is_settled || self.unread.is_some()) {
             self.watch(state, cx);
         }
         let has_room = state.has_room();
-        state.set_paused(!has_room);
         if has_room {
             self.unread = None;
         }
+        state.set_paused(self.unread.is_some());
         let Some(transport) = &mut self.transport else { return false };
-        if self.eof || !has_room {
+        if self.eof {
             return false;
         }
         // What was read before comes first: else each message received would let in a buffer more.
-        round.to_read = state.unparsed;
+        round.to_read = state.unparsed || !has_room;
         if round.to_read {
             return false;
         }
@@ -214,8 +227,7 @@ where
     fn watch(&mut self, state: &mut State, cx: &mut Context<'_>) {
         let Some(transport) = &mut self.transport else { return };
         let now = state.now;
-        let unread =
-            self.unread.get_or_insert(Unread { since: now, look_at: Some(now), is_watched: false });
+        let unread = self.unread.get_or_insert_with(|| Box::new(Unread::from(now)));
         if unread.look_at.is_some_and(|at| now < at) {
             return;
         }
@@ -490,8 +502,7 @@ impl State {
         let to_write =
             !self.transport_over && !round.blocked && self.machine.outbound().has_remaining();
         let to_parse = self.unparsed && self.has_room();
-        let to_read =
-            !self.transport_over && (self.paused || round.to_read) && self.has_room();
+        let to_read = !self.transport_over && (self.paused || round.to_read) && self.has_room();
         self.asked || to_write || to_parse || to_read
     }
 

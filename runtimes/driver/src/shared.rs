@@ -177,7 +177,7 @@ impl Shared {
     }
 
     /// Has long messages come in chunks of `len` bytes, or as the settings say.
-    pub(crate) fn set_chunk_len(&self, len: Option<usize>) {
+    pub(crate) fn set_chunk_len(&self, len: Option<u32>) {
         let mut state = self.lock();
         state.wants_partial = false;
         if let Machine::Messages(connection) = &mut state.machine {

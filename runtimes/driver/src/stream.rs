@@ -15,7 +15,7 @@ use crate::waiters::{Wait, Waiting};
 
 /// The longest chunk that a reader gives, unless [`Config::piece_len`](sockless::Config::piece_len) is
 /// shorter.
-const CHUNK_LEN: usize = 16 << 10;
+const CHUNK_LEN: u32 = 16 << 10;
 
 impl Receiver {
     /// Waits for the next message to begin, and gives it as it arrives.

@@ -24,36 +24,34 @@ pub(crate) enum Wait {
 /// run code that needs the lock.
 #[derive(Default)]
 pub(crate) struct Wakes {
-    due: Few,
-    replaced: Few,
+    due: Option<Waker>,
+    more: Option<Box<More>>,
 }
 
-/// One waker at no cost, and more.
+/// What is seldom needed, and takes no room otherwise.
 #[derive(Default)]
-struct Few {
-    first: Option<Waker>,
-    more: Vec<Waker>,
-}
-
-impl Few {
-    #[inline]
-    fn push(&mut self, waker: Waker) {
-        match self.first {
-            None => self.first = Some(waker),
-            Some(_) => self.more.push(waker),
-        }
-    }
+struct More {
+    due: Vec<Waker>,
+    replaced: Vec<Waker>,
 }
 
 impl Wakes {
     #[inline]
     pub(crate) fn is_empty(&self) -> bool {
-        self.due.first.is_none() && self.replaced.first.is_none()
+        self.due.is_none() && self.more.is_none()
     }
 
     #[inline]
     pub(crate) fn push(&mut self, waker: Waker) {
-        self.due.push(waker);
+        match self.due {
+            None => self.due = Some(waker),
+            Some(_) => self.more.get_or_insert_default().due.push(waker),
+        }
+    }
+
+    /// Drops a waker once the lock is released.
+    fn drop_later(&mut self, waker: Waker) {
+        self.more.get_or_insert_default().replaced.push(waker);
     }
 
     /// Puts a clone of `waker` where another one was.
@@ -62,14 +60,14 @@ impl Wakes {
         if !slot.as_ref().is_some_and(|held| held.will_wake(waker))
             && let Some(replaced) = slot.replace(waker.clone())
         {
-            self.replaced.push(replaced);
+            self.drop_later(replaced);
         }
     }
 
     /// Calls those that are due. Without the lock.
     pub(crate) fn fire(self) {
-        let Few { first, more } = self.due;
-        first.into_iter().chain(more).for_each(Waker::wake);
+        let more = self.more.map_or_else(Vec::new, |more| more.due);
+        self.due.into_iter().chain(more).for_each(Waker::wake);
     }
 }
 
@@ -112,7 +110,7 @@ impl Waiters {
         if let Some((_, waits_for, waker)) = known {
             *waits_for = wait;
             if !waker.will_wake(cx.waker()) {
-                wakes.replaced.push(std::mem::replace(waker, cx.waker().clone()));
+                wakes.drop_later(std::mem::replace(waker, cx.waker().clone()));
             }
             return;
         }
@@ -123,7 +121,7 @@ impl Waiters {
 
     pub(crate) fn remove(&mut self, slot: &Slot, wakes: &mut Wakes) {
         for (_, _, waker) in self.waiting.extract_if(.., |(id, ..)| *id == slot.0) {
-            wakes.replaced.push(waker);
+            wakes.drop_later(waker);
         }
         if self.waiting.is_empty() && self.waiting.capacity() > KEPT_WAITERS {
             self.waiting = Vec::new();
@@ -135,8 +133,8 @@ impl Waiters {
         let mut is_own = false;
         for (_, _, waker) in self.waiting.extract_if(.., |(_, wait, _)| waits.contains(wait)) {
             if waker.will_wake(own) {
+                // It can be dropped here: its task is the one that runs.
                 is_own = true;
-                wakes.replaced.push(waker);
             } else {
                 wakes.push(waker);
             }
