@@ -4,7 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use sockless::{Config, MessageRate, Role};
-use sockless_sim::Link;
+use sockless_sim::{Link, Sim};
 
 use crate::support::SECOND;
 
@@ -203,11 +203,17 @@ impl Cell {
 
     /// The links to the session and from it. What the peer sends before it ends fits in the receiver's
     /// buffer, so that its end arrives; what the session sends does not, so that it is blocked.
-    pub(crate) fn links(self) -> [Link; 2] {
-        let link = Link::tcp()
+    pub(crate) fn links(self, sim: &Sim) -> [Link; 2] {
+        let mut link = Link::tcp()
             .latency(Duration::from_millis(10))
             .jitter(Duration::from_millis(5))
             .ending_unknown(self.watch == Watch::Unknown);
+        if sim.draw(0..3) == 0 {
+            link = link.short_reads(3_000);
+        }
+        if sim.draw(0..3) == 0 {
+            link = link.short_writes(3_000);
+        }
         [link.clone().buffers(256 << 10, 256 << 10), link.buffers(2 << 10, 2 << 10)]
     }
 }

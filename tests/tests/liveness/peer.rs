@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::BytesMut;
 use sockless_sim::{Sim, poll_at_most};
-use sockless_tests::wire::{BINARY, BINARY_BEGINS, CLOSE, Read, TEXT};
+use sockless_tests::wire::{BINARY, BINARY_BEGINS, CLOSE, PING, PONG, Read, TEXT};
 
 use crate::cell::{Cell, End, MESSAGE, Settings};
 use crate::expected::PATIENCE;
@@ -49,7 +49,7 @@ pub(crate) async fn end(
             peer.close(1000).await;
         }
         End::NeverReads => over.await,
-        End::ReadsSlowly => return Some(read_at_rate(&sim, &peer, 8 << 10, SECOND).await.0),
+        End::ReadsSlowly => return Some(read_at_rate(&sim, &peer, 1 << 10, SECOND / 8).await.0),
         End::Drips => drip(&sim, cell, &peer).await,
         End::Unfinished => {
             peer.send(peer.write.frame(BINARY_BEGINS, [7; 10])).await;
@@ -104,7 +104,9 @@ pub(crate) struct Frames {
 }
 
 impl Frames {
-    pub(crate) fn add(&mut self, bytes: &[u8]) {
+    /// Takes what was read; the pongs and the Close frame that answer it.
+    pub(crate) fn add(&mut self, bytes: &[u8]) -> Vec<Read> {
+        let mut answers = Vec::new();
         self.unparsed.extend_from_slice(bytes);
         while let Some(len) = frame_len(&self.unparsed) {
             let frame = self.unparsed.split_to(len);
@@ -113,15 +115,20 @@ impl Frames {
                 continue;
             }
             let frame = sockless_tests::wire::read_all(&frame).remove(0);
-            match frame.first & 0x0F {
-                0..=2 => {
-                    self.payload += frame.payload.len();
-                    self.messages += usize::from(frame.first >> 7);
+            match frame.first {
+                CLOSE => {
+                    answers.push(frame.clone());
+                    self.close = Some(frame);
                 }
-                8 => self.close = Some(frame),
-                _ => {}
+                PING => answers.push(Read { first: PONG, ..frame }),
+                PONG => {}
+                first => {
+                    self.payload += frame.payload.len();
+                    self.messages += usize::from(first >> 7);
+                }
             }
         }
+        answers
     }
 }
 
@@ -142,7 +149,8 @@ fn frame_len(bytes: &[u8]) -> Option<usize> {
     (bytes.len() >= len).then_some(len)
 }
 
-/// Reads `bytes` each `interval` up to the end and answers the Close frame; what came, and how it ended.
+/// Reads `bytes` each `interval` up to the end, and answers pings and the Close frame; what came, and how
+/// it ended.
 pub(crate) async fn read_at_rate(
     sim: &Sim,
     peer: &Peer,
@@ -156,11 +164,9 @@ pub(crate) async fn read_at_rate(
             Ok(read) => read,
             Err(error) => return (frames, Err(error)),
         };
-        let was_closed = frames.close.is_some();
-        frames.add(&read);
-        if let Some(close) = frames.close.as_ref().filter(|_| !was_closed) {
+        for answer in frames.add(&read) {
             // A session that no longer waits for it is judged by its report.
-            let _ = peer.io.write_all(&peer.write.frame(CLOSE, &close.payload)).await;
+            let _ = peer.io.write_all(&peer.write.frame(answer.first, &answer.payload)).await;
         }
         sim.sleep(interval).await;
     }

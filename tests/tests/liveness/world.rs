@@ -89,7 +89,7 @@ impl World {
             return Self::open_raw(sim, cell, log).await;
         }
         let stand = move |session| async move { drop(stand(cell, session, log).await) };
-        Self::open(sim, cell.role, cell.links(), cell.config(), stand).await
+        Self::open(sim, cell.role, cell.links(sim), cell.config(), stand).await
     }
 
     /// Opens a session of `role` over a link to it and one from it.
@@ -144,7 +144,7 @@ impl World {
         };
         let run: Run =
             Box::new(|call, request, config| Upgrade::raw(call, request, config, handler));
-        Self::serve(sim, cell.links(), cell.config(), run, closed).await
+        Self::serve(sim, cell.links(sim), cell.config(), run, closed).await
     }
 
     async fn serve(
@@ -155,11 +155,22 @@ impl World {
         closed: oneshot::Receiver<(Instant, Closed)>,
     ) -> Self {
         let (near, far, transport) = pipe(sim, links);
+        let (host, driver) = Self::serve_over(sim, near, config, run);
+        let peer = Peer::of_a_server(far).await;
+        Self { peer, closed, driver, transport, host: Some(host) }
+    }
+
+    /// Serves one call over one transport.
+    pub(crate) fn serve_over(
+        sim: &Sim,
+        near: Box<dyn Io>,
+        config: Config,
+        run: Run,
+    ) -> (Host, JoinHandle<()>) {
         let service = Once { config: Arc::new(config), run: Mutex::new(Some(run)) };
         let host = Host::new(service, sim.runtime());
         let driver = sim.spawn(host.serve_connection(near, None, None));
-        let peer = Peer::of_a_server(far).await;
-        Self { peer, closed, driver, transport, host: Some(host) }
+        (host, driver)
     }
 }
 
@@ -176,7 +187,7 @@ struct Once {
     run: Mutex<Option<Run>>,
 }
 
-type Run = Box<dyn FnOnce(Call, UpgradeRequest, Arc<Config>) -> Upgrade + Send>;
+pub(crate) type Run = Box<dyn FnOnce(Call, UpgradeRequest, Arc<Config>) -> Upgrade + Send>;
 
 impl Service for Once {
     fn call(&self, call: Call) -> BoxFuture<'_, Answer> {
