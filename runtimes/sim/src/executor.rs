@@ -25,7 +25,8 @@ use crate::time::Time;
 ///
 /// - To run it: [`run`](Self::run), [`check`](Self::check), [`max_polls`](Self::max_polls).
 /// - Tasks and time: [`spawn`](Self::spawn), [`now`](Self::now), [`sleep`](Self::sleep),
-///   [`sleep_until`](Self::sleep_until), [`timeout`](Self::timeout), [`settle`](Self::settle).
+///   [`sleep_until`](Self::sleep_until), [`timeout`](Self::timeout), [`settle`](Self::settle),
+///   [`unfinished`](Self::unfinished).
 /// - Transports: [`pipe`](Self::pipe), [`pipe_over`](Self::pipe_over), [`listen`](Self::listen),
 ///   [`listen_over`](Self::listen_over), [`dial`](Self::dial).
 /// - WebSockets: [`serve`](Self::serve), [`bind`](Self::bind), [`bind_over`](Self::bind_over),
@@ -159,6 +160,12 @@ impl Sim {
     pub fn draw(&self, range: Range<u64>) -> u64 {
         assert!(!range.is_empty(), "nothing to draw from {range:?}");
         range.start + lock(&self.world.chance).below(range.end - range.start)
+    }
+
+    /// How many spawned tasks have not ended, the one that asks included unless it is the main one: those
+    /// of the driver's own too, so that a test can say that nothing is left.
+    pub fn unfinished(&self) -> usize {
+        lock(&self.world.tasks).alive.len()
     }
 
     /// A digest of all that happened so far: which task was polled when, and how many bytes each read

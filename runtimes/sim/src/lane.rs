@@ -1,9 +1,7 @@
-//! One direction of a pipe: bytes under way, who waits for them, and what has gone wrong.
+//! One direction of a pipe: where its bytes are, and when those under way arrive.
 
 use std::collections::VecDeque;
-use std::io;
-use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::{Buf, BytesMut};
@@ -11,86 +9,84 @@ use sockless::Instant;
 
 use crate::link::Link;
 use crate::rng::Chance;
-use crate::time::{Alarm, Time};
-
-/// The wakers that an operation on a pipe calls or lets go of, once the pipe's lock is released:
-/// either may run code that needs the lock.
-#[derive(Default)]
-pub(crate) struct Wakes {
-    due: Vec<Waker>,
-    replaced: Vec<Waker>,
-}
-
-impl Wakes {
-    pub(crate) fn fire(self) {
-        self.due.into_iter().for_each(Waker::wake);
-    }
-
-    /// Puts the task of `cx` where `waiting` was.
-    fn replace(&mut self, waiting: &mut Option<Waker>, cx: &Context<'_>) {
-        if !waiting.as_ref().is_some_and(|held| held.will_wake(cx.waker())) {
-            self.replaced.extend(waiting.replace(cx.waker().clone()));
-        }
-    }
-}
+use crate::waiter::Wakes;
 
 pub(crate) struct Lane {
     link: Link,
     chance: Chance,
-    /// What is under way, oldest first: `arrived` bytes, then those of `in_flight`, then `held`.
+    /// What was written and not read, oldest first: `arrived` bytes, then those of `in_flight`, then
+    /// `waiting`, then `held`.
     bytes: BytesMut,
     arrived: usize,
-    /// When how many arrive, unless those before them come later still: nothing overtakes.
+    /// When how many arrive. Nothing overtakes.
     in_flight: VecDeque<(Instant, usize)>,
+    /// When what was sent off last arrives.
+    last_arrival: Instant,
+    /// In the sender's buffer, until the receiver's has room.
+    waiting: usize,
     held: usize,
-    /// When the end of the stream arrives, once the writer has ended it.
-    end: Option<Instant>,
+    fin: Fin,
     reader_gone: bool,
-    stalled: bool,
-    cut: bool,
-    reader: Option<Waker>,
-    writer: Option<Waker>,
-    alarm: Alarm,
+    flow: Flow,
+    /// What still takes the writer's room, because the other end vanished before it could acknowledge it.
+    lost: usize,
+}
+
+/// The end of the stream.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Fin {
+    /// The writer has not ended it.
+    None,
+    /// It leaves behind what waits.
+    Queued,
+    /// It arrives then.
+    Sent(Instant),
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Flow {
+    Passes,
+    /// Nothing is read, until it passes again.
+    Stalled,
+    /// Nothing arrives any more. What had arrived is there.
+    Vanished,
 }
 
 /// What the two ends do.
 impl Lane {
-    pub(crate) fn new(link: Link, chance: Chance, time: &Arc<Time>) -> Self {
+    pub(crate) fn new(link: Link, chance: Chance) -> Self {
         Self {
             link,
             chance,
             bytes: BytesMut::new(),
             arrived: 0,
             in_flight: VecDeque::new(),
+            last_arrival: Instant::EPOCH,
+            waiting: 0,
             held: 0,
-            end: None,
+            fin: Fin::None,
             reader_gone: false,
-            stalled: false,
-            cut: false,
-            reader: None,
-            writer: None,
-            alarm: Alarm::new(time),
+            flow: Flow::Passes,
+            lost: 0,
         }
     }
 
-    /// How many bytes are under way.
-    pub(crate) fn len(&self) -> usize {
-        self.bytes.len()
+    pub(crate) fn link(&self) -> &Link {
+        &self.link
     }
 
+    /// How many bytes the reader has not read of those that have arrived.
+    pub(crate) fn arrived(&self) -> usize {
+        self.arrived
+    }
+
+    /// Reads what has arrived into the spare capacity of `buffer`; nothing at the end.
     pub(crate) fn poll_read(
         &mut self,
         cx: &Context<'_>,
-        now: Instant,
         buffer: &mut BytesMut,
         wakes: &mut Wakes,
-    ) -> Poll<io::Result<usize>> {
-        self.check_not_cut()?;
-        self.arrive(now);
-        if self.stalled || self.arrived == 0 && !self.has_ended(now) {
-            self.wait_for_arrival(cx, wakes);
-            return Poll::Pending;
-        }
+    ) -> Poll<usize> {
         let mut len = self.arrived.min(buffer.capacity() - buffer.len());
         if let Some(longest) = self.link.short_reads.filter(|_| len > 0) {
             if self.dawdles(cx, wakes) {
@@ -101,178 +97,200 @@ impl Lane {
         buffer.extend_from_slice(&self.bytes[..len]);
         self.bytes.advance(len);
         self.arrived -= len;
-        wakes.due.extend(self.writer.take());
-        Poll::Ready(Ok(len))
+        if self.flow == Flow::Vanished {
+            self.lost += len;
+        }
+        Poll::Ready(len)
     }
 
+    /// Takes some of `slices`, for which there is room.
     pub(crate) fn poll_write(
         &mut self,
         cx: &Context<'_>,
-        now: Instant,
-        slices: &[io::IoSlice<'_>],
+        slices: &[std::io::IoSlice<'_>],
         wakes: &mut Wakes,
-    ) -> Poll<io::Result<usize>> {
-        self.check_writable()?;
+    ) -> Poll<usize> {
         let offered: usize = slices.iter().map(|slice| slice.len()).sum();
-        let room = self.link.capacity.saturating_sub(self.bytes.len());
-        if offered == 0 {
-            return Poll::Ready(Ok(0));
-        }
-        if room == 0 {
-            self.release(now, wakes);
-            wakes.replace(&mut self.writer, cx);
-            return Poll::Pending;
-        }
-        let mut len = offered.min(room);
+        let mut len = offered.min(self.room());
         if let Some(longest) = self.link.short_writes {
             if self.dawdles(cx, wakes) {
                 return Poll::Pending;
             }
             len = len.min(self.chance.length(longest));
         }
+        if self.flow == Flow::Vanished {
+            self.lost += len;
+            return Poll::Ready(len);
+        }
         self.append(slices, len);
         if !self.link.held_until_flush {
-            self.release(now, wakes);
+            self.release();
         }
-        Poll::Ready(Ok(len))
+        Poll::Ready(len)
     }
 
-    pub(crate) fn flush(&mut self, now: Instant, wakes: &mut Wakes) -> io::Result<()> {
-        self.check_not_cut()?;
-        self.release(now, wakes);
-        Ok(())
+    /// How many bytes a write may take.
+    pub(crate) fn room(&self) -> usize {
+        self.link.capacity.saturating_sub(self.bytes.len() + self.lost)
     }
 
-    pub(crate) fn shutdown(&mut self, now: Instant, wakes: &mut Wakes) -> io::Result<()> {
-        self.check_not_cut()?;
-        self.end(now, wakes);
-        Ok(())
-    }
-
-    pub(crate) fn drop_writer(&mut self, now: Instant, wakes: &mut Wakes) {
-        self.bytes.truncate(self.bytes.len() - self.held);
+    /// Sends off what is held, as far as the receiver has room.
+    pub(crate) fn release(&mut self) {
+        self.waiting += self.held;
         self.held = 0;
-        self.end(now, wakes);
     }
 
-    pub(crate) fn drop_reader(&mut self, wakes: &mut Wakes) {
+    /// Nothing more can be written; the reader learns it behind what is under way.
+    pub(crate) fn end(&mut self) {
+        self.release();
+        if self.fin == Fin::None {
+            self.fin = Fin::Queued;
+        }
+    }
+
+    /// Loses what has not left: all of it, or what is held only.
+    pub(crate) fn drop_unsent(&mut self, all: bool) {
+        let waiting = if all { std::mem::take(&mut self.waiting) } else { 0 };
+        self.bytes.truncate(self.bytes.len() - self.held - waiting);
+        self.held = 0;
+    }
+
+    pub(crate) fn drop_reader(&mut self) {
         self.reader_gone = true;
-        self.discard(wakes);
-        self.wake_both(wakes);
     }
 }
 
 /// What a test does to it.
 impl Lane {
-    pub(crate) fn cut(&mut self, wakes: &mut Wakes) {
-        self.cut = true;
-        self.discard(wakes);
-        self.wake_both(wakes);
-    }
-
-    /// Nothing more can be written; the reader learns it behind what is under way.
-    pub(crate) fn end(&mut self, now: Instant, wakes: &mut Wakes) {
-        self.release(now, wakes);
-        if self.end.is_none() {
-            self.end = Some(self.next_arrival(now));
+    pub(crate) fn set_stalled(&mut self, stalled: bool) {
+        if self.flow != Flow::Vanished {
+            self.flow = if stalled { Flow::Stalled } else { Flow::Passes };
         }
-        self.wake_both(wakes);
     }
 
-    pub(crate) fn set_stalled(&mut self, stalled: bool, wakes: &mut Wakes) {
-        self.stalled = stalled;
-        self.wake_both(wakes);
+    pub(crate) fn vanish(&mut self, now: Instant) {
+        self.flow = Flow::Vanished;
+        self.lost += self.bytes.len() - self.arrived;
+        self.bytes.truncate(self.arrived);
+        self.in_flight.clear();
+        (self.waiting, self.held) = (0, 0);
+        if matches!(self.fin, Fin::Sent(at) if at > now) {
+            self.fin = Fin::Queued;
+        }
     }
 
-    pub(crate) fn set_link(&mut self, link: Link, wakes: &mut Wakes) {
+    pub(crate) fn set_link(&mut self, link: Link) {
         self.link = link;
-        self.wake_both(wakes);
+    }
+
+    /// Loses all that was written and not read.
+    pub(crate) fn discard(&mut self) {
+        self.bytes.clear();
+        self.in_flight.clear();
+        (self.arrived, self.waiting, self.held) = (0, 0, 0);
     }
 }
 
+/// What time does to it.
 impl Lane {
-    fn arrive(&mut self, now: Instant) {
+    /// Lets arrive what is due, and sends off what the receiver has room for.
+    pub(crate) fn advance(&mut self, now: Instant) {
         while let Some(&(at, len)) = self.in_flight.front()
             && at <= now
         {
             self.arrived += len;
             self.in_flight.pop_front();
         }
-    }
-
-    fn has_ended(&self, now: Instant) -> bool {
-        self.in_flight.is_empty() && self.end.is_some_and(|end| end <= now)
-    }
-
-    fn wait_for_arrival(&mut self, cx: &Context<'_>, wakes: &mut Wakes) {
-        wakes.replace(&mut self.reader, cx);
-        let next = self.in_flight.front().map(|&(at, _)| at).or(self.end);
-        wakes.replaced.extend(match next {
-            // While it is stalled, nothing that arrives counts: resuming wakes the reader.
-            Some(at) if !self.stalled => self.alarm.set(at, cx.waker()),
-            _ => self.alarm.clear(),
-        });
-    }
-
-    fn check_not_cut(&self) -> io::Result<()> {
-        if self.cut {
-            return Err(io::ErrorKind::ConnectionReset.into());
+        if self.flow == Flow::Vanished {
+            return;
         }
-        Ok(())
+        let len = self.waiting.min(self.window());
+        if len > 0 {
+            let at = self.next_arrival(now);
+            self.in_flight.push_back((at, len));
+            self.waiting -= len;
+        }
+        if self.fin == Fin::Queued && self.waiting == 0 {
+            self.fin = Fin::Sent(self.next_arrival(now));
+        }
     }
 
-    fn check_writable(&self) -> io::Result<()> {
-        self.check_not_cut()?;
-        // That the reader is gone is news from its side, which a stalled lane does not bring.
-        if self.end.is_some() || self.reader_gone && !self.stalled {
-            return Err(io::ErrorKind::BrokenPipe.into());
+    /// When something that is sent off now arrives.
+    pub(crate) fn next_arrival(&mut self, now: Instant) -> Instant {
+        let jitter = self.chance.below(self.link.jitter.as_nanos() as u64 + 1);
+        let at = now + self.link.latency + Duration::from_nanos(jitter);
+        self.last_arrival = self.last_arrival.max(at);
+        self.last_arrival
+    }
+
+    /// When a read gets something or the end, as far as is known.
+    pub(crate) fn readable_at(&self, now: Instant) -> Option<Instant> {
+        match self.flow {
+            Flow::Stalled => None,
+            _ if self.arrived > 0 => Some(now),
+            _ => self.in_flight.front().map(|&(at, _)| at).or(self.ended_at()),
         }
-        Ok(())
+    }
+
+    /// When the end of the stream arrives, as far as is known, even if there is more to read before it.
+    pub(crate) fn ended_at(&self) -> Option<Instant> {
+        match self.fin {
+            Fin::Sent(at) if self.flow != Flow::Stalled => Some(at),
+            _ => None,
+        }
+    }
+
+    /// When the first of what the reader has not read arrives, if anything passes.
+    pub(crate) fn first_arrival(&self, now: Instant) -> Option<Instant> {
+        if self.arrived > 0 {
+            return Some(now);
+        }
+        self.in_flight.front().map(|&(at, _)| at).filter(|_| self.passes())
+    }
+
+    pub(crate) fn passes(&self) -> bool {
+        self.flow == Flow::Passes
+    }
+
+    pub(crate) fn has_vanished(&self) -> bool {
+        self.flow == Flow::Vanished
+    }
+
+    pub(crate) fn is_reader_gone(&self) -> bool {
+        self.reader_gone
+    }
+
+    /// Whether what is written fails, though the wire did not.
+    pub(crate) fn is_broken(&self) -> bool {
+        // That the reader is gone is news from its side: over TCP by a reset, which has a way to go, and
+        // else at once, unless nothing passes.
+        let is_gone = self.reader_gone && !self.link.resets && self.passes();
+        self.fin != Fin::None || is_gone
+    }
+}
+
+impl Lane {
+    /// How many bytes more the receiver's buffer takes, those in flight included.
+    fn window(&self) -> usize {
+        let buffer = self.link.receive_buffer.unwrap_or(usize::MAX);
+        buffer.saturating_sub(self.bytes.len() - self.waiting - self.held)
     }
 
     /// Once in a while something else gets its turn first.
     fn dawdles(&mut self, cx: &Context<'_>, wakes: &mut Wakes) -> bool {
         let dawdles = self.chance.below(4) == 0;
         if dawdles {
-            wakes.due.push(cx.waker().clone());
+            wakes.wake(cx.waker().clone());
         }
         dawdles
     }
 
-    fn append(&mut self, slices: &[io::IoSlice<'_>], mut len: usize) {
+    fn append(&mut self, slices: &[std::io::IoSlice<'_>], mut len: usize) {
         self.held += len;
         for slice in slices {
             let part = len.min(slice.len());
             self.bytes.extend_from_slice(&slice[..part]);
             len -= part;
         }
-    }
-
-    /// Sends off what is held.
-    fn release(&mut self, now: Instant, wakes: &mut Wakes) {
-        if self.held > 0 {
-            let at = self.next_arrival(now);
-            self.in_flight.push_back((at, self.held));
-            self.held = 0;
-            wakes.due.extend(self.reader.take());
-        }
-    }
-
-    fn next_arrival(&mut self, now: Instant) -> Instant {
-        let jitter = self.chance.below(self.link.jitter.as_nanos() as u64 + 1);
-        now + self.link.latency + Duration::from_nanos(jitter)
-    }
-
-    fn discard(&mut self, wakes: &mut Wakes) {
-        wakes.replaced.extend(self.alarm.clear());
-        self.bytes.clear();
-        self.in_flight.clear();
-        self.arrived = 0;
-        self.held = 0;
-    }
-
-    fn wake_both(&mut self, wakes: &mut Wakes) {
-        wakes.due.extend(self.reader.take());
-        wakes.due.extend(self.writer.take());
     }
 }

@@ -13,7 +13,8 @@
 //! - [`Sim::pipe`], [`Sim::listen`] and [`Sim::dial`] make transports: [`SimIo`], over a [`Link`]
 //!   with a capacity, a latency, and cuts where the seed wants them.
 //! - [`Sim::set_lookup`] and [`Sim::set_route`] spoil names and addresses.
-//! - [`Wire`] counts reads and writes, and stalls, ends or cuts what it belongs to.
+//! - [`Wire`] counts reads and writes, and stalls, ends, cuts or resets what it belongs to.
+//! - [`Link::tcp`] has the buffers and the resets of a TCP connection, under which data can be lost.
 //!
 //! ```
 //! use std::io;
@@ -50,6 +51,7 @@
 //! two runs went the same way.
 
 mod cancel;
+mod ends;
 mod executor;
 mod kit;
 mod lane;
@@ -59,6 +61,7 @@ mod network;
 mod pipe;
 mod rng;
 mod time;
+mod waiter;
 mod websocket;
 mod wire;
 

@@ -22,6 +22,13 @@ use std::time::Duration;
 pub struct Link {
     /// How many bytes may be under way: written and not yet read. Default: 64 KiB.
     pub capacity: usize,
+    /// How many of them may be in flight or have arrived, the rest waiting at the sender's. Default: all.
+    pub receive_buffer: Option<usize>,
+    /// Whether what reaches an end that is gone, or that goes without having read it, is answered with a
+    /// reset. Default: no.
+    pub resets: bool,
+    /// Whether an end can only be found by reading. Default: no.
+    pub ending_unknown: bool,
     /// How long a byte takes. Default: no time.
     pub latency: Duration,
     /// How much longer a write may take, drawn for each. Default: not at all.
@@ -38,6 +45,9 @@ impl Default for Link {
     fn default() -> Self {
         Self {
             capacity: 64 << 10,
+            receive_buffer: None,
+            resets: false,
+            ending_unknown: false,
             latency: Duration::ZERO,
             jitter: Duration::ZERO,
             short_reads: None,
@@ -48,6 +58,44 @@ impl Default for Link {
 }
 
 impl Link {
+    /// A TCP connection: 64 KiB of [buffer](Self::buffers) at either end, and [resets](Self::resets).
+    #[must_use]
+    pub fn tcp() -> Self {
+        Self::default().buffers(64 << 10, 64 << 10).resets(true)
+    }
+
+    /// Has `send` bytes wait at the sender's while `receive` bytes are in flight or have arrived and were
+    /// not read, as the kernels' buffers of a socket do: their sum is the [`capacity`](Self::capacity).
+    /// Each at least 1.
+    ///
+    /// The end of the stream leaves behind what waits. Room in the receiver's buffer is known to the
+    /// sender at once.
+    #[must_use]
+    pub fn buffers(mut self, send: usize, receive: usize) -> Self {
+        self.receive_buffer = Some(receive.max(1));
+        self.capacity(send.max(1).saturating_add(receive.max(1)))
+    }
+
+    /// Answers with a reset, as TCP does, when an end is dropped that has received what it has not read,
+    /// and when something reaches an end that was dropped. The reset takes the latency of the link, and on
+    /// its arrival the receiver loses what it has not read and gets `ConnectionReset` for whatever it does.
+    ///
+    /// An end that is dropped with nothing unread ends what it wrote, which is delivered. Without resets
+    /// every end does, and its peer's writes are broken at once.
+    #[must_use]
+    pub fn resets(mut self, resets: bool) -> Self {
+        self.resets = resets;
+        self
+    }
+
+    /// Has [`Io::poll_ending`](sockless_driver::Io::poll_ending) not tell of the end, as behind a host
+    /// that has no way to wait for it but to read.
+    #[must_use]
+    pub fn ending_unknown(mut self, unknown: bool) -> Self {
+        self.ending_unknown = unknown;
+        self
+    }
+
     /// Lets `bytes` be under way, those in flight included; then a writer waits for the reader. At
     /// least 1.
     #[must_use]

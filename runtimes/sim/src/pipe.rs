@@ -8,13 +8,15 @@ use std::task::{Context, Poll};
 
 use bytes::{Bytes, BytesMut};
 use sockless::Instant;
-use sockless_driver::Io;
+use sockless_driver::{Ending, Io};
 
+use crate::ends::{End, Ends};
 use crate::executor::Sim;
-use crate::lane::{Lane, Wakes};
+use crate::lane::Lane;
 use crate::link::Link;
 use crate::lock;
 use crate::time::Time;
+use crate::waiter::Wakes;
 use crate::wire::{Stats, Wire};
 
 impl Sim {
@@ -26,10 +28,11 @@ impl Sim {
     /// A pipe over `link`, which holds for both directions until
     /// [`Wire::set_link`] changes one.
     pub fn pipe_over(&self, link: &Link) -> (SimIo, SimIo) {
-        let lane = || Lane::new(link.clone(), self.fork_chance(), self.time());
+        let lane = || Lane::new(link.clone(), self.fork_chance());
+        let end = || End::new(self.time());
         let pipe = Arc::new(Pipe {
             time: Arc::clone(self.time()),
-            state: Mutex::new(State { lanes: [lane(), lane()], ends: Default::default() }),
+            state: Mutex::new(Ends { lanes: [lane(), lane()], ends: [end(), end()] }),
         });
         let end = |side| SimIo { pipe: Arc::clone(&pipe), side };
         (end(0), end(1))
@@ -40,7 +43,8 @@ impl Sim {
 /// that speaks in bytes.
 ///
 /// Dropping it ends what it wrote, after the bytes that are under way, and breaks what its peer
-/// writes from then on. At any time one task may read and one may write.
+/// writes from then on; over a link that [resets](Link::resets) as the end of a TCP connection does.
+/// At any time one task may read and one may write.
 ///
 /// ```
 /// use sockless_sim::Sim;
@@ -74,12 +78,23 @@ impl SimIo {
     ///
     /// # Errors
     ///
-    /// `ConnectionReset` when the wire was cut.
+    /// `ConnectionReset` when the wire was cut or reset.
     pub async fn read_some(&self) -> io::Result<Bytes> {
+        self.read_up_to(usize::MAX).await
+    }
+
+    /// Reads what has come, at least a byte and at most `len`; nothing at the end of the stream.
+    ///
+    /// Cancel-safe: what was not returned is there for the next read.
+    ///
+    /// # Errors
+    ///
+    /// `ConnectionReset` when the wire was cut or reset.
+    pub async fn read_up_to(&self, len: usize) -> io::Result<Bytes> {
         if self.unread(|unread| unread.is_empty()) {
-            self.fill().await?;
+            self.fill(len).await?;
         }
-        Ok(self.unread(|unread| unread.split().freeze()))
+        Ok(self.unread(|unread| unread.split_to(len.min(unread.len())).freeze()))
     }
 
     /// Reads `len` bytes.
@@ -88,10 +103,10 @@ impl SimIo {
     ///
     /// # Errors
     ///
-    /// `UnexpectedEof` when the stream ends before, `ConnectionReset` when the wire was cut.
+    /// `UnexpectedEof` when the stream ends before, `ConnectionReset` when the wire was cut or reset.
     pub async fn read_exact(&self, len: usize) -> io::Result<Bytes> {
-        while self.unread(|unread| unread.len() < len) {
-            self.fill_or_eof().await?;
+        while let missing @ 1.. = self.unread(|unread| len.saturating_sub(unread.len())) {
+            self.fill_or_eof(missing).await?;
         }
         Ok(self.unread(|unread| unread.split_to(len).freeze()))
     }
@@ -102,7 +117,7 @@ impl SimIo {
     ///
     /// # Errors
     ///
-    /// `UnexpectedEof` when the stream ends before, `ConnectionReset` when the wire was cut.
+    /// `UnexpectedEof` when the stream ends before, `ConnectionReset` when the wire was cut or reset.
     ///
     /// # Panics
     ///
@@ -119,7 +134,7 @@ impl SimIo {
             });
             match found {
                 Some(bytes) => return Ok(bytes),
-                None => self.fill_or_eof().await?,
+                None => self.fill_or_eof(usize::MAX).await?,
             }
         }
     }
@@ -130,9 +145,9 @@ impl SimIo {
     ///
     /// # Errors
     ///
-    /// `ConnectionReset` when the wire was cut.
+    /// `ConnectionReset` when the wire was cut or reset.
     pub async fn read_to_end(&self) -> io::Result<Bytes> {
-        while self.fill().await? > 0 {}
+        while self.fill(usize::MAX).await? > 0 {}
         self.read_some().await
     }
 
@@ -144,7 +159,7 @@ impl SimIo {
     /// # Errors
     ///
     /// `BrokenPipe` when this direction was ended or the peer dropped its end, `ConnectionReset` when
-    /// the wire was cut.
+    /// the wire was cut or reset.
     pub async fn write_all(&self, mut bytes: &[u8]) -> io::Result<()> {
         while !bytes.is_empty() {
             let slices = [io::IoSlice::new(bytes)];
@@ -160,17 +175,17 @@ impl SimIo {
     ///
     /// # Errors
     ///
-    /// `ConnectionReset` when the wire was cut.
+    /// `ConnectionReset` when the wire was cut or reset.
     pub async fn shutdown(&self) -> io::Result<()> {
         self.pipe.shutdown(self.side)
     }
 
-    async fn fill(&self) -> io::Result<usize> {
-        poll_fn(|cx| self.pipe.poll_fill(self.side, cx)).await
+    async fn fill(&self, wanted: usize) -> io::Result<usize> {
+        poll_fn(|cx| self.pipe.poll_fill(self.side, cx, wanted)).await
     }
 
-    async fn fill_or_eof(&self) -> io::Result<()> {
-        match self.fill().await? {
+    async fn fill_or_eof(&self, wanted: usize) -> io::Result<()> {
+        match self.fill(wanted).await? {
             0 => Err(io::ErrorKind::UnexpectedEof.into()),
             _ => Ok(()),
         }
@@ -208,14 +223,17 @@ impl Io for SimIo {
     fn poll_shutdown(&mut self, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Poll::Ready(self.pipe.shutdown(self.side))
     }
+
+    /// Whether a FIN or a reset has arrived, behind however much that was not read;
+    /// [`Ending::Unknown`] over a link of that kind.
+    fn poll_ending(&mut self, cx: &mut Context<'_>) -> Ending {
+        self.pipe.with(|state, now, wakes| state.poll_ending(self.side, cx, now, wakes))
+    }
 }
 
 impl Drop for SimIo {
     fn drop(&mut self) {
-        self.pipe.with(|state, now, wakes| {
-            state.lanes[self.side].drop_writer(now, wakes);
-            state.lanes[1 - self.side].drop_reader(wakes);
-        });
+        self.pipe.with(|state, now, _| state.drop_end(self.side, now));
     }
 }
 
@@ -225,29 +243,24 @@ impl fmt::Debug for SimIo {
     }
 }
 
-/// What the two ends share. Side 0 writes to lane 0 and reads from lane 1, side 1 the other way round.
+/// The pipe itself: the clock that it goes by, and its state.
 pub(crate) struct Pipe {
     time: Arc<Time>,
-    state: Mutex<State>,
-}
-
-pub(crate) struct State {
-    pub(crate) lanes: [Lane; 2],
-    ends: [End; 2],
-}
-
-#[derive(Default)]
-struct End {
-    stats: Stats,
-    /// Read from the lane by an `async` method that wanted more or was dropped.
-    unread: BytesMut,
+    state: Mutex<Ends>,
 }
 
 impl Pipe {
     /// Acts on the pipe at the present instant, then wakes whom that concerns.
-    pub(crate) fn with<T>(&self, act: impl FnOnce(&mut State, Instant, &mut Wakes) -> T) -> T {
+    pub(crate) fn with<T>(&self, act: impl FnOnce(&mut Ends, Instant, &mut Wakes) -> T) -> T {
+        let now = self.time.now();
         let mut wakes = Wakes::default();
-        let result = act(&mut lock(&self.state), self.time.now(), &mut wakes);
+        let result = {
+            let mut state = lock(&self.state);
+            state.advance(now);
+            let result = act(&mut state, now, &mut wakes);
+            state.settle(now, &mut wakes);
+            result
+        };
         wakes.fire();
         result
     }
@@ -265,27 +278,29 @@ impl Pipe {
         let spare = buffer.capacity() - buffer.len();
         assert_ne!(spare, 0, "a read needs a buffer with spare capacity");
         self.with(|state, now, wakes| {
-            let State { lanes, ends } = state;
-            let unread = &mut ends[side].unread;
+            let unread = &mut state.ends[side].unread;
             if !unread.is_empty() {
                 let len = unread.len().min(spare);
                 buffer.extend_from_slice(&unread.split_to(len));
                 return Poll::Ready(Ok(len));
             }
-            let polled = lanes[1 - side].poll_read(cx, now, buffer, wakes);
-            self.count_read(side, &mut ends[side].stats, &polled);
+            let polled = state.poll_read(side, cx, now, buffer, wakes);
+            self.count_read(side, &mut state.ends[side].stats, &polled);
             polled
         })
     }
 
-    /// Reads into `unread` all that has come.
-    fn poll_fill(&self, side: usize, cx: &Context<'_>) -> Poll<io::Result<usize>> {
+    /// Reads into `unread` what has come: all of it, or no more than is wanted where the rest would take
+    /// up a receive buffer.
+    fn poll_fill(&self, side: usize, cx: &Context<'_>, wanted: usize) -> Poll<io::Result<usize>> {
         self.with(|state, now, wakes| {
-            let State { lanes, ends } = state;
-            let End { stats, unread } = &mut ends[side];
-            let lane = &mut lanes[1 - side];
-            unread.reserve(lane.len().max(1));
-            let polled = lane.poll_read(cx, now, unread, wakes);
+            let lane = &state.lanes[1 - side];
+            let limit = if lane.link().receive_buffer.is_some() { wanted } else { usize::MAX };
+            let mut filled = BytesMut::zeroed(lane.arrived().clamp(1, limit.max(1)));
+            filled.clear();
+            let polled = state.poll_read(side, cx, now, &mut filled, wakes);
+            let End { stats, unread, .. } = &mut state.ends[side];
+            unread.extend_from_slice(&filled);
             self.count_read(side, stats, &polled);
             polled
         })
@@ -297,8 +312,8 @@ impl Pipe {
         cx: &Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        self.with(|state, now, wakes| {
-            let polled = state.lanes[side].poll_write(cx, now, slices, wakes);
+        self.with(|state, _, wakes| {
+            let polled = state.poll_write(side, cx, slices, wakes);
             if let Poll::Ready(Ok(len @ 1..)) = polled {
                 self.time.record([Sim::WROTE, side as u64, len as u64]);
                 let offered = slices.iter().filter(|slice| !slice.is_empty()).count();
@@ -313,11 +328,11 @@ impl Pipe {
     }
 
     fn flush(&self, side: usize) -> io::Result<()> {
-        self.with(|state, now, wakes| state.lanes[side].flush(now, wakes))
+        self.with(|state, _, _| state.flush(side))
     }
 
     fn shutdown(&self, side: usize) -> io::Result<()> {
-        self.with(|state, now, wakes| state.lanes[side].shutdown(now, wakes))
+        self.with(|state, _, _| state.shutdown(side))
     }
 
     fn count_read(&self, side: usize, stats: &mut Stats, polled: &Poll<io::Result<usize>>) {

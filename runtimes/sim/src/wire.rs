@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use crate::lane::{Lane, Wakes};
+use crate::lane::Lane;
 use crate::link::Link;
 use crate::pipe::Pipe;
 
@@ -53,38 +53,48 @@ impl Wire {
     /// Cuts the wire: both ends get [`ConnectionReset`](std::io::ErrorKind::ConnectionReset) for
     /// whatever they do, and what was under way is lost.
     pub fn cut(&self) {
-        self.pipe.with(|state, _, wakes| {
-            for lane in &mut state.lanes {
-                lane.cut(wakes);
-            }
-        });
+        self.pipe.with(|state, _, _| state.cut());
+    }
+
+    /// Resets the connection from this end, as a process does that ends with data unread: this end gets
+    /// [`ConnectionReset`](std::io::ErrorKind::ConnectionReset) from now on, and so does its peer once the
+    /// reset has reached it, behind what left before. What the peer has not read by then is lost.
+    pub fn reset(&self) {
+        self.pipe.with(|state, now, _| state.reset(self.side, now));
+    }
+
+    /// Has both ends vanish for each other, as when a cable is pulled: nothing arrives any more in either
+    /// direction, no end and no reset either, and nobody is told. What has arrived can be read; writers
+    /// fill their buffers and then wait for ever.
+    pub fn vanish(&self) {
+        self.pipe.with(|state, now, _| state.vanish(now));
     }
 
     /// Ends one direction, as if its writer had shut it down: the reader gets what is under way and
     /// then the end of the stream, the writer gets [`BrokenPipe`](std::io::ErrorKind::BrokenPipe).
     pub fn end(&self, direction: Direction) {
-        self.pipe.with(|state, now, wakes| state.lanes[self.lane(direction)].end(now, wakes));
+        self.with_lane(direction, Lane::end);
     }
 
     /// Lets nothing pass in one direction until [`resume`](Self::resume): the reader waits, and the
     /// writer waits as soon as the link's capacity is used up.
     pub fn stall(&self, direction: Direction) {
-        self.with_lane(direction, |lane, wakes| lane.set_stalled(true, wakes));
+        self.with_lane(direction, |lane| lane.set_stalled(true));
     }
 
     /// Lets pass what [`stall`](Self::stall) held up.
     pub fn resume(&self, direction: Direction) {
-        self.with_lane(direction, |lane, wakes| lane.set_stalled(false, wakes));
+        self.with_lane(direction, |lane| lane.set_stalled(false));
     }
 
     /// Makes one direction behave as `link` from now on. Bytes under way are not dropped, even if they
     /// are more than its capacity, and new ones do not overtake them.
     pub fn set_link(&self, direction: Direction, link: Link) {
-        self.with_lane(direction, |lane, wakes| lane.set_link(link, wakes));
+        self.with_lane(direction, |lane| lane.set_link(link));
     }
 
-    fn with_lane(&self, direction: Direction, act: impl FnOnce(&mut Lane, &mut Wakes)) {
-        self.pipe.with(|state, _, wakes| act(&mut state.lanes[self.lane(direction)], wakes));
+    fn with_lane(&self, direction: Direction, act: impl FnOnce(&mut Lane)) {
+        self.pipe.with(|state, _, _| act(&mut state.lanes[self.lane(direction)]));
     }
 
     fn lane(&self, direction: Direction) -> usize {

@@ -1,0 +1,254 @@
+//! The two ends of a pipe and what is between them, as sockets and their buffers: [`Ends`].
+
+use std::io;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use bytes::BytesMut;
+use sockless::Instant;
+use sockless_driver::Ending;
+
+use crate::lane::Lane;
+use crate::time::Time;
+use crate::waiter::{Waiter, Wakes};
+use crate::wire::Stats;
+
+/// What the two ends share. Side 0 writes to lane 0 and reads from lane 1, side 1 the other way round.
+pub(crate) struct Ends {
+    pub(crate) lanes: [Lane; 2],
+    pub(crate) ends: [End; 2],
+}
+
+pub(crate) struct End {
+    pub(crate) stats: Stats,
+    /// Taken from the lane by an `async` method that wanted more or was dropped.
+    pub(crate) unread: BytesMut,
+    fate: Fate,
+    reader: Waiter,
+    writer: Waiter,
+    /// Who waits to be told of the end without reading.
+    watcher: Waiter,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Fate {
+    Alive,
+    /// A reset from the other end arrives then.
+    ToBeReset(Instant),
+    Reset,
+}
+
+impl End {
+    pub(crate) fn new(time: &Arc<Time>) -> Self {
+        let waiter = || Waiter::new(time);
+        let (reader, writer, watcher) = (waiter(), waiter(), waiter());
+        let (stats, unread) = (Stats::default(), BytesMut::new());
+        Self { stats, unread, fate: Fate::Alive, reader, writer, watcher }
+    }
+
+    fn check(&self) -> io::Result<()> {
+        if self.fate == Fate::Reset {
+            return Err(io::ErrorKind::ConnectionReset.into());
+        }
+        Ok(())
+    }
+}
+
+/// What an end does.
+impl Ends {
+    /// Reads into the spare capacity of `buffer`.
+    pub(crate) fn poll_read(
+        &mut self,
+        side: usize,
+        cx: &Context<'_>,
+        now: Instant,
+        buffer: &mut BytesMut,
+        wakes: &mut Wakes,
+    ) -> Poll<io::Result<usize>> {
+        let end = &mut self.ends[side];
+        end.reader.forget(wakes);
+        end.check()?;
+        let lane = &mut self.lanes[1 - side];
+        if lane.readable_at(now).is_none_or(|at| at > now) {
+            end.reader.wait(cx, wakes);
+            return Poll::Pending;
+        }
+        lane.poll_read(cx, buffer, wakes).map(Ok)
+    }
+
+    pub(crate) fn poll_write(
+        &mut self,
+        side: usize,
+        cx: &Context<'_>,
+        slices: &[io::IoSlice<'_>],
+        wakes: &mut Wakes,
+    ) -> Poll<io::Result<usize>> {
+        self.ends[side].writer.forget(wakes);
+        self.check_writable(side)?;
+        let lane = &mut self.lanes[side];
+        if slices.iter().all(|slice| slice.is_empty()) {
+            return Poll::Ready(Ok(0));
+        }
+        if lane.room() == 0 {
+            lane.release();
+            self.ends[side].writer.wait(cx, wakes);
+            return Poll::Pending;
+        }
+        lane.poll_write(cx, slices, wakes).map(Ok)
+    }
+
+    pub(crate) fn flush(&mut self, side: usize) -> io::Result<()> {
+        self.ends[side].check()?;
+        self.lanes[side].release();
+        Ok(())
+    }
+
+    pub(crate) fn shutdown(&mut self, side: usize) -> io::Result<()> {
+        self.ends[side].check()?;
+        self.lanes[side].end();
+        Ok(())
+    }
+
+    /// Whether the end has arrived, read or not; has the task of `cx` told otherwise.
+    pub(crate) fn poll_ending(
+        &mut self,
+        side: usize,
+        cx: &Context<'_>,
+        now: Instant,
+        wakes: &mut Wakes,
+    ) -> Ending {
+        let end = &mut self.ends[side];
+        end.watcher.forget(wakes);
+        let lane = &self.lanes[1 - side];
+        if lane.link().ending_unknown {
+            return Ending::Unknown;
+        }
+        if end.fate == Fate::Reset || lane.ended_at().is_some_and(|at| at <= now) {
+            return Ending::Ended;
+        }
+        end.watcher.wait(cx, wakes);
+        Ending::Watched
+    }
+
+    pub(crate) fn drop_end(&mut self, side: usize, now: Instant) {
+        self.lanes[1 - side].drop_reader();
+        self.lanes[side].drop_unsent(false);
+        if self.ends[side].fate == Fate::Reset {
+            return;
+        }
+        let has_unread = !self.ends[side].unread.is_empty() || self.lanes[1 - side].arrived() > 0;
+        if self.lanes[side].link().resets && has_unread {
+            self.send_reset(side, now);
+        } else {
+            self.lanes[side].end();
+        }
+        if !self.lanes[side].link().resets {
+            self.lanes[1 - side].discard();
+        }
+    }
+
+    fn check_writable(&self, side: usize) -> io::Result<()> {
+        self.ends[side].check()?;
+        if self.lanes[side].is_broken() {
+            return Err(io::ErrorKind::BrokenPipe.into());
+        }
+        Ok(())
+    }
+}
+
+/// What a test does to them.
+impl Ends {
+    /// Resets both ends at once.
+    pub(crate) fn cut(&mut self) {
+        for side in [0, 1] {
+            self.kill(side);
+        }
+    }
+
+    /// Resets `side` at once, which tells the other end.
+    pub(crate) fn reset(&mut self, side: usize, now: Instant) {
+        if self.ends[side].fate == Fate::Reset {
+            return;
+        }
+        self.ends[side].fate = Fate::Reset;
+        self.ends[side].unread.clear();
+        self.send_reset(side, now);
+    }
+
+    /// Lets nothing arrive at either end any more.
+    pub(crate) fn vanish(&mut self, now: Instant) {
+        for side in [0, 1] {
+            self.lanes[side].vanish(now);
+            if let Fate::ToBeReset(_) = self.ends[side].fate {
+                self.ends[side].fate = Fate::Alive;
+            }
+        }
+    }
+}
+
+/// What time does to them.
+impl Ends {
+    /// Lets happen what is due.
+    pub(crate) fn advance(&mut self, now: Instant) {
+        for side in [0, 1] {
+            if let Fate::ToBeReset(at) = self.ends[side].fate
+                && at <= now
+                && self.lanes[1 - side].passes()
+            {
+                self.kill(side);
+            }
+            self.lanes[side].advance(now);
+        }
+    }
+
+    /// Sends what an operation has left to be sent, and tells those who wait for what it brought.
+    pub(crate) fn settle(&mut self, now: Instant, wakes: &mut Wakes) {
+        self.advance(now);
+        for side in [0, 1] {
+            self.answer_for_the_dropped(side, now);
+        }
+        for side in [0, 1] {
+            let reset_at = match self.ends[side].fate {
+                Fate::Reset => Some(now),
+                Fate::ToBeReset(at) if self.lanes[1 - side].passes() => Some(at),
+                _ => None,
+            };
+            let earlier = |at: Option<Instant>| [at, reset_at].into_iter().flatten().min();
+            let [inbound, outbound] = [&self.lanes[1 - side], &self.lanes[side]];
+            let is_writable = outbound.room() > 0 || outbound.is_broken();
+            let End { reader, writer, watcher, .. } = &mut self.ends[side];
+            reader.settle(earlier(inbound.readable_at(now)), now, wakes);
+            writer.settle(earlier(is_writable.then_some(now)), now, wakes);
+            watcher.settle(earlier(inbound.ended_at()), now, wakes);
+        }
+    }
+
+    /// Bytes that reach an end that was dropped are answered with a reset.
+    fn answer_for_the_dropped(&mut self, side: usize, now: Instant) {
+        let (inbound, outbound) = (&self.lanes[1 - side], &self.lanes[side]);
+        if inbound.is_reader_gone()
+            && outbound.link().resets
+            && let Some(at) = inbound.first_arrival(now)
+        {
+            self.send_reset(side, at);
+        }
+    }
+
+    /// Sends a reset from `side`, behind what has left.
+    fn send_reset(&mut self, side: usize, at: Instant) {
+        let lane = &mut self.lanes[side];
+        lane.drop_unsent(true);
+        if self.ends[1 - side].fate == Fate::Alive && !lane.has_vanished() {
+            self.ends[1 - side].fate = Fate::ToBeReset(lane.next_arrival(at));
+        }
+    }
+
+    /// What happens to `side` when a reset reaches it.
+    fn kill(&mut self, side: usize) {
+        self.ends[side].fate = Fate::Reset;
+        self.ends[side].unread.clear();
+        for lane in &mut self.lanes {
+            lane.discard();
+        }
+    }
+}

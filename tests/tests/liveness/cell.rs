@@ -1,0 +1,226 @@
+//! What the matrix is made of: [`Cell`], and which of them make no sense.
+
+use std::fmt;
+use std::time::Duration;
+
+use sockless::{Config, MessageRate, Role};
+use sockless_sim::{Link, Sim};
+
+use crate::support::SECOND;
+
+/// How many bytes of undelivered messages a session reads ahead, and how many it queues to be sent. Far
+/// less than the defaults, so that the cells are quick; the deadlines do not depend on it.
+pub(crate) const QUEUE: usize = 8_000;
+
+/// How long each message is that the peer or the session sends.
+pub(crate) const MESSAGE: usize = 1_000;
+
+/// One case: how the peer ends, where the handler stands, and what else matters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Cell {
+    pub(crate) end: End,
+    pub(crate) stand: Stand,
+    pub(crate) unread: Unread,
+    pub(crate) role: Role,
+    pub(crate) settings: Settings,
+    pub(crate) watch: Watch,
+}
+
+/// How the peer ends, or fails to go on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum End {
+    /// Ends what it writes, and keeps its socket.
+    Fin,
+    /// Resets.
+    Rst,
+    /// Is not there any more, which nothing tells.
+    Vanish,
+    /// Sends a Close frame, waits up to 5 s for the answer, and drops its socket.
+    CloseAndWait,
+    /// Sends a Close frame and drops its socket.
+    CloseAndDrop,
+    /// Reads nothing, though the session sends much.
+    NeverReads,
+    /// Reads 8 KiB a second, up to the end.
+    ReadsSlowly,
+    /// Sends a byte of a long message now and then.
+    Drips,
+    /// Sends a part of a message and nothing more.
+    Unfinished,
+}
+
+/// Where the handler stands. Where it sends, its peer has not read a byte before it ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stand {
+    Recv,
+    /// In `chunk` of a reader.
+    Reader,
+    /// In `write` of a writer.
+    Write,
+    Send,
+    Flush,
+    Closed,
+    /// In an hour's sleep of its own.
+    Sleep,
+    /// In `closed` of the one half, with the other half held.
+    SplitHeld,
+    /// In `closed` of the one half, with the other half dropped.
+    SplitDropped,
+    RawRecv,
+    RawClosed,
+}
+
+/// How much the peer sends before it ends, against what a session reads ahead.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Unread {
+    None,
+    Below,
+    /// As many bytes of payload; whether that leaves room depends on what an item costs besides.
+    JustAt,
+    /// More than one read brings, so that some of it stays in the receiver's buffer; it all fits in there.
+    FarAbove,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Settings {
+    Default,
+    /// Every deadline is a few seconds.
+    Short,
+}
+
+/// Whether the transport tells of its end without being read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Watch {
+    Known,
+    Unknown,
+}
+
+const ENDS: [End; 9] = [
+    End::Fin,
+    End::Rst,
+    End::Vanish,
+    End::CloseAndWait,
+    End::CloseAndDrop,
+    End::NeverReads,
+    End::ReadsSlowly,
+    End::Drips,
+    End::Unfinished,
+];
+
+const STANDS: [Stand; 11] = [
+    Stand::Recv,
+    Stand::Reader,
+    Stand::Write,
+    Stand::Send,
+    Stand::Flush,
+    Stand::Closed,
+    Stand::Sleep,
+    Stand::SplitHeld,
+    Stand::SplitDropped,
+    Stand::RawRecv,
+    Stand::RawClosed,
+];
+
+const UNREAD: [Unread; 4] = [Unread::None, Unread::Below, Unread::JustAt, Unread::FarAbove];
+
+/// All cells that make sense.
+pub(crate) fn all() -> Vec<Cell> {
+    let mut cells = Vec::new();
+    for end in ENDS {
+        for stand in STANDS {
+            for unread in UNREAD {
+                for role in [Role::Server, Role::Client] {
+                    for settings in [Settings::Default, Settings::Short] {
+                        for watch in [Watch::Known, Watch::Unknown] {
+                            cells.push(Cell { end, stand, unread, role, settings, watch });
+                        }
+                    }
+                }
+            }
+        }
+    }
+    cells.retain(|cell| cell.why_not().is_none());
+    cells
+}
+
+impl Cell {
+    /// Why the cell makes no sense, if it does not.
+    pub(crate) fn why_not(self) -> Option<&'static str> {
+        let needs_output = matches!(self.end, End::NeverReads | End::ReadsSlowly);
+        if needs_output && !self.sends() {
+            return Some("a session that sends nothing does not notice whether its peer reads");
+        }
+        if self.is_raw() && self.role == Role::Client {
+            return Some("a client has no session of frames");
+        }
+        None
+    }
+
+    /// Whether the handler sends as much as it can, and is blocked in it.
+    pub(crate) fn sends(self) -> bool {
+        matches!(self.stand, Stand::Write | Stand::Send | Stand::Flush)
+    }
+
+    /// Whether the handler takes what the peer sends, or has said that it never will.
+    pub(crate) fn receives(self) -> bool {
+        matches!(self.stand, Stand::Recv | Stand::Reader | Stand::SplitDropped | Stand::RawRecv)
+    }
+
+    pub(crate) fn is_raw(self) -> bool {
+        matches!(self.stand, Stand::RawRecv | Stand::RawClosed)
+    }
+
+    /// Whether the session has as much unread as it may hold, or may have.
+    pub(crate) fn is_paused(self) -> bool {
+        !self.receives() && matches!(self.unread, Unread::JustAt | Unread::FarAbove)
+    }
+
+    /// How many messages the peer sends before it ends.
+    pub(crate) fn messages(self) -> usize {
+        match self.unread {
+            Unread::None => 0,
+            Unread::Below => QUEUE / MESSAGE / 2,
+            Unread::JustAt => QUEUE / MESSAGE,
+            Unread::FarAbove => 120,
+        }
+    }
+
+    pub(crate) fn config(self) -> Config {
+        let config = Config::default().read_ahead(QUEUE).high_water(QUEUE);
+        match self.settings {
+            Settings::Default => config,
+            Settings::Short => config
+                .ping_interval(SECOND)
+                .ping_timeout(SECOND)
+                .idle_timeout(2 * SECOND)
+                .message_timeout(2 * SECOND)
+                .message_rate(MessageRate::new(SECOND, 1024))
+                .write_timeout(2 * SECOND)
+                .closing_timeout(SECOND)
+                .stall_timeout(3 * SECOND),
+        }
+    }
+
+    /// The links to the session and from it. What the peer sends before it ends fits in the receiver's
+    /// buffer, so that its end arrives; what the session sends does not, so that it is blocked.
+    pub(crate) fn links(self, sim: &Sim) -> [Link; 2] {
+        let mut link = Link::tcp()
+            .latency(Duration::from_millis(10))
+            .jitter(Duration::from_millis(5))
+            .ending_unknown(self.watch == Watch::Unknown);
+        if sim.draw(0..3) == 0 {
+            link = link.short_reads(3_000);
+        }
+        if sim.draw(0..3) == 0 {
+            link = link.short_writes(3_000);
+        }
+        [link.clone().buffers(256 << 10, 256 << 10), link.buffers(2 << 10, 2 << 10)]
+    }
+}
+
+impl fmt::Display for Cell {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { end, stand, unread, role, settings, watch } = self;
+        write!(f, "{end:?} at {stand:?}, unread {unread:?}, {role:?}, {settings:?}, end {watch:?}")
+    }
+}

@@ -1,0 +1,161 @@
+//! What the law demands of a cell: by when the session has ended, and why.
+
+use std::time::Duration;
+
+use sockless::{Cause, Closed, Party, Timeout};
+
+use crate::cell::{Cell, End, Settings, Stand, Watch};
+use crate::support::SECOND;
+
+/// What is noticed when it happens takes no longer than this.
+pub(crate) const PROMPT: Duration = Duration::from_secs(2);
+
+/// How long a peer waits for the answer to its Close frame.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(5);
+
+impl Cell {
+    /// How long after the peer's end the session may last; `None` where nothing bounds it: no deadline is
+    /// set, nothing is to be sent, and nothing tells.
+    pub(crate) fn within(self) -> Option<Duration> {
+        let by_deadline = self.by_deadline(self.sends());
+        // Behind unread bytes it is seen at once, or when a deadline has passed.
+        let is_seen = !self.is_paused() || self.watch == Watch::Known;
+        match self.end {
+            End::Fin if is_seen => Some(PROMPT),
+            // Its writes fail.
+            End::Rst if is_seen || self.sends() => Some(PROMPT),
+            // With what was sent unread it is a reset.
+            End::CloseAndDrop if is_seen || self.sends() => Some(PROMPT),
+            End::CloseAndWait if !self.is_paused() && !self.is_raw() => Some(PROMPT),
+            End::CloseAndWait if is_seen => Some(PATIENCE + PROMPT),
+            // Meanwhile the peer reads.
+            End::CloseAndWait => {
+                self.by_deadline(false).map(|deadline| deadline.max(PATIENCE + PROMPT))
+            }
+            End::Drips | End::Unfinished if !self.is_paused() && !self.is_raw() => {
+                let unfinished = self.of_settings(45 * SECOND, 2 * SECOND) + self.farewell();
+                Some(unfinished.max(by_deadline.unwrap_or_default()))
+            }
+            End::ReadsSlowly => Some(8 * SECOND + self.farewell()),
+            _ => by_deadline,
+        }
+    }
+
+    /// How long a session lasts whose peer says and does nothing; `blocked` when it does not read either.
+    fn by_deadline(self, blocked: bool) -> Option<Duration> {
+        let stalls = self.is_paused() && self.watch == Watch::Unknown;
+        match self.settings {
+            // The latest is `stall_timeout`, of those that a session of messages cannot escape; one of
+            // frames has no other.
+            Settings::Short if !self.is_raw() || self.is_paused() => {
+                Some(3 * SECOND + self.farewell())
+            }
+            // `write_timeout`.
+            Settings::Default if blocked => Some(60 * SECOND + self.farewell()),
+            // `stall_timeout`, where the end of the transport is not known.
+            Settings::Default if stalls => Some(300 * SECOND + self.farewell()),
+            _ => None,
+        }
+    }
+
+    /// How long the end takes that we begin: the closing handshake, and some round trips.
+    pub(crate) fn farewell(self) -> Duration {
+        self.of_settings(5 * SECOND, SECOND) + SECOND
+    }
+
+    fn of_settings(self, default: Duration, short: Duration) -> Duration {
+        match self.settings {
+            Settings::Default => default,
+            Settings::Short => short,
+        }
+    }
+
+    /// What is wrong with the way in which the session has ended.
+    pub(crate) fn complaint(self, closed: &Closed) -> Option<String> {
+        let demanded = self.demanded();
+        let is_met = demanded.iter().any(|demanded| demanded.is_met_by(closed));
+        (!is_met).then(|| format!("closed {demanded:?}, got {closed:?}"))
+    }
+
+    /// The ends of which it may be any.
+    fn demanded(self) -> Vec<Demanded> {
+        use Demanded::{AnyTimeout, Clean, Eof, Handshake, Transport};
+        // Whatever is not seen ends by a deadline, and so does what takes longer than the short ones.
+        let is_seen = !self.is_paused() || self.watch == Watch::Known;
+        let or_late = |mut demanded: Vec<Demanded>, is_late: bool| {
+            demanded.extend(is_late.then_some(AnyTimeout));
+            demanded
+        };
+        let is_short = self.settings == Settings::Short;
+        match self.end {
+            End::Fin => or_late(vec![Eof], !is_seen),
+            End::Rst => or_late(vec![Transport, Eof], !is_seen && !self.sends()),
+            End::CloseAndWait if self.is_raw() => or_late(vec![Eof], is_short || !is_seen),
+            End::CloseAndWait if !self.is_paused() => vec![Clean(Party::Peer)],
+            End::CloseAndWait => or_late(vec![Handshake, Eof, Transport], is_short || !is_seen),
+            End::CloseAndDrop if self.is_raw() => or_late(vec![Eof], !is_seen),
+            End::CloseAndDrop if self.sends() => vec![Handshake, Eof, Transport],
+            End::CloseAndDrop if !self.is_paused() => vec![Handshake],
+            End::CloseAndDrop => or_late(vec![Handshake, Eof], !is_seen),
+            End::ReadsSlowly => vec![Clean(Party::Local)],
+            End::Vanish | End::NeverReads | End::Drips | End::Unfinished => self.deadlines(),
+        }
+    }
+
+    /// The deadlines of which any may come first.
+    fn deadlines(self) -> Vec<Demanded> {
+        let is_unfinished = matches!(self.end, End::Drips | End::Unfinished);
+        let timeouts = match self.settings {
+            Settings::Short => return vec![Demanded::AnyTimeout],
+            Settings::Default if self.sends() && is_unfinished => {
+                vec![Timeout::Message, Timeout::Write]
+            }
+            Settings::Default if self.sends() => vec![Timeout::Write],
+            Settings::Default if self.is_paused() && is_unfinished => {
+                vec![Timeout::Message, Timeout::Stall]
+            }
+            Settings::Default if is_unfinished => vec![Timeout::Message],
+            Settings::Default => vec![Timeout::Stall],
+        };
+        timeouts.into_iter().map(Demanded::Timeout).collect()
+    }
+
+    /// Whether the handler gets all that the peer has sent: it receives, and nothing took it away.
+    pub(crate) fn delivers_all(self) -> bool {
+        let receives = matches!(self.stand, Stand::Recv | Stand::Reader | Stand::RawRecv);
+        receives && self.end != End::Rst
+    }
+}
+
+/// A way in which a session is to end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Demanded {
+    /// By the closing handshake that this side began, with a Close frame in both directions.
+    Clean(Party),
+    /// By the peer's Close frame, answered or not.
+    Handshake,
+    /// By the peer, without a Close frame.
+    Eof,
+    /// By the peer, and the transport failed.
+    Transport,
+    /// By us, because of this deadline.
+    Timeout(Timeout),
+    /// By us, because of any deadline.
+    AnyTimeout,
+}
+
+impl Demanded {
+    fn is_met_by(self, closed: &Closed) -> bool {
+        let by = closed.by();
+        match (self, closed.cause()) {
+            (Self::Clean(party), Cause::Handshake) => by == party && closed.is_clean(),
+            (Self::Handshake, Cause::Handshake) => by == Party::Peer,
+            (Self::Eof, Cause::Eof) | (Self::Transport, Cause::Transport(_)) => by == Party::Peer,
+            (Self::Timeout(demanded), Cause::Timeout(timeout)) => {
+                by == Party::Local && demanded == *timeout
+            }
+            (Self::AnyTimeout, Cause::Timeout(_)) => by == Party::Local,
+            _ => false,
+        }
+    }
+}

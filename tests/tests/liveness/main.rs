@@ -1,0 +1,14 @@
+//! The law of liveness, in the simulator: for every way in which a peer can end, and every place where a
+//! handler can stand, the session ends in time, says why, and leaves nothing behind.
+
+mod cell;
+mod closing;
+mod expected;
+mod matrix;
+mod peer;
+mod stand;
+#[allow(dead_code, reason = "the sessions' tests need more of it")]
+#[path = "../session/support.rs"]
+mod support;
+mod wakeups;
+mod world;

@@ -1,0 +1,133 @@
+//! Every cell, over a few seeds each: what is wrong with it, in one list.
+//!
+//! `LIVENESS_CELL='Fin at Sleep' cargo test -p sockless-tests --test liveness matrix` runs the cells alone
+//! whose names hold that.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Duration;
+
+use sockless::Instant;
+use sockless_driver::Host;
+use sockless_sim::{JoinHandle, Sim};
+use tokio::sync::oneshot;
+
+use crate::cell::{self, Cell, Stand};
+use crate::peer::{self, Frames};
+use crate::stand::{Entries, Log};
+use crate::support::{HOUR, SECOND};
+use crate::world::World;
+
+const SEEDS: u64 = 3;
+
+/// Where nothing bounds a session, it is watched for so long.
+const UNBOUNDED: Duration = Duration::from_secs(600);
+
+#[test]
+fn every_session_ends_in_time_and_says_why() {
+    let mut cells = cell::all();
+    if let Ok(part) = std::env::var("LIVENESS_CELL") {
+        cells.retain(|cell| cell.to_string().contains(&part));
+    }
+    let failures: Vec<_> = cells.iter().filter_map(|cell| failure(*cell)).collect();
+    println!("{} cells, {} of them fail", cells.len(), failures.len());
+    for (cell, complaint) in &failures {
+        println!("{cell}: {complaint}");
+    }
+    assert!(failures.is_empty(), "{} of {} cells fail", failures.len(), cells.len());
+}
+
+/// What is wrong with a cell, as the first seed shows it that does.
+fn failure(cell: Cell) -> Option<(Cell, String)> {
+    (0..SEEDS).find_map(|seed| {
+        let sim = Sim::new(seed).max_polls(1_000_000);
+        let run = || sim.run(judge(sim.clone(), cell));
+        let complaints = catch_unwind(AssertUnwindSafe(run))
+            .unwrap_or_else(|_| vec![format!("seed {seed} panicked, see above")]);
+        (!complaints.is_empty()).then(|| (cell, format!("{} (seed {seed})", complaints.join("; "))))
+    })
+}
+
+/// Runs a cell; what is wrong with it.
+async fn judge(sim: Sim, cell: Cell) -> Vec<String> {
+    let log = Log::default();
+    let World { peer, mut closed, driver, transport, host } =
+        World::of(&sim, cell, log.clone()).await;
+    let (tell, over) = oneshot::channel::<()>();
+    peer::prelude(&sim, cell, &peer).await;
+    let began = sim.now();
+    let over = async { drop(over.await) };
+    let peer = sim.spawn(peer::end(sim.clone(), cell, peer, over));
+    let within = cell.within();
+    let ended = sim.timeout(within.unwrap_or(UNBOUNDED), &mut closed).await;
+    let Some(Ok((_, closed))) = ended else {
+        // Where nothing bounds it, it need not have ended.
+        return within.into_iter().map(|within| missed(within, &sim, began)).collect();
+    };
+    let mut complaints = Vec::from_iter(cell.complaint(&closed));
+    // The peers that have not gone themselves, go.
+    sim.sleep(cell.farewell()).await;
+    let rest = Rest { sim: &sim, cell, driver, log };
+    complaints.extend(rest.complaint_of_transport(transport.at()));
+    drop(tell);
+    complaints.extend(rest.judge(peer, host.as_ref()).await);
+    complaints
+}
+
+fn missed(within: Duration, sim: &Sim, began: Instant) -> String {
+    let after = sim.now().saturating_since(began);
+    format!("closed within {within:?}, not closed after {after:?}")
+}
+
+/// What is left of a session that has ended.
+struct Rest<'a> {
+    sim: &'a Sim,
+    cell: Cell,
+    driver: JoinHandle<()>,
+    log: Log,
+}
+
+impl Rest<'_> {
+    fn complaint_of_transport(&self, dropped: Option<Instant>) -> Option<String> {
+        dropped.is_none().then(|| {
+            let after = self.cell.farewell();
+            format!("the transport dropped within {after:?} after the end, still held")
+        })
+    }
+
+    async fn judge(self, peer: JoinHandle<Option<Frames>>, host: Option<&Host>) -> Vec<String> {
+        let Self { sim, cell, log, .. } = self;
+        let mut complaints = Vec::new();
+        let patience = if cell.stand == Stand::Sleep { HOUR } else { SECOND };
+        if sim.timeout(patience, self.driver).await.is_none() {
+            complaints.push("the driver's task ends with its handler, still running".to_owned());
+        }
+        match sim.timeout(HOUR, peer).await {
+            None => complaints.push("the peer sees the end, still there".to_owned()),
+            Some(Some(frames)) => complaints.extend(complaint_of_output(&frames, log.entries())),
+            Some(None) => {}
+        }
+        complaints.extend(complaint_of_input(cell, log.entries()));
+        sim.settle().await;
+        if let Some(open @ 1..) = host.map(Host::connections) {
+            complaints.push(format!("no connection left, the host counts {open}"));
+        }
+        if let tasks @ 1.. = sim.unfinished() {
+            complaints.push(format!("no task left, {tasks} wait"));
+        }
+        complaints
+    }
+}
+
+/// What was accepted before we closed reaches a peer that goes on reading.
+fn complaint_of_output(frames: &Frames, log: Entries) -> Option<String> {
+    let got = (frames.payload, frames.close.is_some(), frames.after_close);
+    (got != (log.accepted, true, 0))
+        .then(|| format!("{} bytes delivered and a Close frame, got {got:?}", log.accepted))
+}
+
+/// What the peer sent before its end is delivered to a handler that receives.
+fn complaint_of_input(cell: Cell, log: Entries) -> Option<String> {
+    let sent = cell.messages();
+    (cell.delivers_all() && log.received < sent)
+        .then(|| format!("{sent} messages received, got {}", log.received))
+}
