@@ -11,9 +11,9 @@ use sockless_driver::Host;
 use sockless_sim::{JoinHandle, Sim};
 use tokio::sync::oneshot;
 
-use crate::cell::{self, Cell, Stand};
+use crate::cell::{self, Cell, MESSAGE, Stand};
 use crate::peer::{self, Frames};
-use crate::stand::{Entries, Log};
+use crate::stand::{Entries, Log, MOST};
 use crate::support::{HOUR, SECOND};
 use crate::world::World;
 
@@ -39,7 +39,7 @@ fn every_session_ends_in_time_and_says_why() {
 /// What is wrong with a cell, as the first seed shows it that does.
 fn failure(cell: Cell) -> Option<(Cell, String)> {
     (0..SEEDS).find_map(|seed| {
-        let sim = Sim::new(seed).max_polls(1_000_000);
+        let sim = Sim::new(seed).max_polls(100_000);
         let run = || sim.run(judge(sim.clone(), cell));
         let complaints = catch_unwind(AssertUnwindSafe(run))
             .unwrap_or_else(|_| vec![format!("seed {seed} panicked, see above")]);
@@ -68,6 +68,7 @@ async fn judge(sim: Sim, cell: Cell) -> Vec<String> {
     sim.sleep(cell.farewell()).await;
     let rest = Rest { sim: &sim, cell, driver, log };
     complaints.extend(rest.complaint_of_transport(transport.at()));
+    complaints.extend(complaint_of_excess(rest.log.entries()));
     drop(tell);
     complaints.extend(rest.judge(peer, host.as_ref()).await);
     complaints
@@ -123,6 +124,11 @@ fn complaint_of_output(frames: &Frames, log: Entries) -> Option<String> {
     let got = (frames.payload, frames.close.is_some(), frames.after_close);
     (got != (log.accepted, true, 0))
         .then(|| format!("{} bytes delivered and a Close frame, got {got:?}", log.accepted))
+}
+
+/// A session that takes what nobody reads would let its handler run for ever.
+fn complaint_of_excess(log: Entries) -> Option<String> {
+    (log.accepted >= MOST * MESSAGE).then(|| format!("backpressure, {} bytes taken", log.accepted))
 }
 
 /// What the peer sent before its end is delivered to a handler that receives.

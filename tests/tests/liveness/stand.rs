@@ -11,6 +11,9 @@ use crate::support::HOUR;
 /// How many messages a handler sends that returns of itself.
 const BOUNDED: usize = 40;
 
+/// How many a handler sends at most, so that one that is never made to wait comes to an end.
+pub(crate) const MOST: usize = 20_000;
+
 /// What a handler has seen and done so far.
 #[derive(Clone, Default)]
 pub(crate) struct Log(Arc<Mutex<Entries>>);
@@ -39,7 +42,7 @@ impl Log {
 
 /// Stands where the cell says, until the session is over; how it ended, if the handler was told.
 pub(crate) async fn stand(cell: Cell, mut session: Session, log: Log) -> Option<Closed> {
-    let most = if cell.end == End::ReadsSlowly { BOUNDED } else { usize::MAX };
+    let most = if cell.end == End::ReadsSlowly { BOUNDED } else { MOST };
     match cell.stand {
         Stand::Recv => loop {
             match session.recv().await {
