@@ -4,6 +4,7 @@ mod body;
 mod connected;
 mod dial;
 mod error;
+pub(crate) mod escape;
 mod eyeballs;
 mod proxy;
 mod reconnect;
