@@ -133,6 +133,7 @@ fn a_server_that_wants_a_certificate_is_not_asked_again() {
             let told = matches!(error, ConnectError::Tls { error: TlsError::Refused(_), .. });
             assert!(told && !error.is_transient(), "{error}");
             assert!(error.to_string().starts_with("no TLS with server:443 ("), "{error}");
+            assert!(error.to_string().contains("wants a certificate"), "{error}");
         });
     }
 }
@@ -186,6 +187,7 @@ fn settings_for_http_2_are_used_for_http_1_only() {
         let error = connecting.await.unwrap_err();
         let told = matches!(error, ConnectError::Tls { error: TlsError::Refused(_), .. });
         assert!(told && !error.is_transient(), "{error}");
+        assert!(error.to_string().contains("needs http/1.1"), "{error}");
     });
 }
 

@@ -51,14 +51,21 @@ fn read_at_once(exchange: &mut Exchange, cx: &mut Context<'_>) -> io::Result<Inp
 pub(super) async fn read_body(exchange: &mut Exchange, response: &Response<()>) -> (Bytes, bool) {
     let mut body = Body::of(response);
     while !body.poll(&mut exchange.inbound) {
-        match read(exchange).await {
+        match exchange.read().await {
             Ok(Input::Bytes) => {}
             Ok(Input::Eof) => {
                 body.handle_eof();
                 break;
             }
+            // What has come is read once: the lines between chunks may be much more than the body.
+            Ok(Input::Timeout) => {
+                if let Ok(Input::Bytes) = read_what_came(exchange).await {
+                    body.poll(&mut exchange.inbound);
+                }
+                break;
+            }
             // The answer itself says more than how its body was cut short.
-            Ok(Input::Timeout) | Err(_) => break,
+            Err(_) => break,
         }
     }
     let (body, complete) = body.into_parts();

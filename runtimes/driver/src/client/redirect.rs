@@ -55,7 +55,8 @@ impl Redirects {
             return Err(RedirectError::TooMany { max: self.max, to: next.shown() });
         }
         self.followed += 1;
-        tracing::debug!(from = target.shown(), to = next.shown(), "following a redirect");
+        let (from, to) = (Escaped(target.shown()), Escaped(next.shown()));
+        tracing::debug!(%from, %to, "following a redirect");
         Ok(Some(next))
     }
 }

@@ -118,12 +118,31 @@ impl fmt::Display for TlsError {
                  install a provider of rustls",
             ),
             Self::Refused(alert) => {
-                write!(f, "the peer refused the TLS handshake, with the alert {alert:?}")
+                write!(f, "the peer refused the TLS handshake, with the alert {alert:?}")?;
+                f.write_str(hint(*alert))
             }
             Self::Transport(error) => {
                 write!(f, "the transport failed during the TLS handshake: {error}")
             }
         }
+    }
+}
+
+/// What an alert asks to be changed, where that is clear.
+fn hint(alert: AlertDescription) -> &'static str {
+    match alert {
+        AlertDescription::CertificateRequired => {
+            ": it wants a certificate, which the rustls config of this end has to hold"
+        }
+        AlertDescription::NoApplicationProtocol => {
+            ": it takes none of the protocols that were offered (ALPN), and a WebSocket needs http/1.1"
+        }
+        AlertDescription::ProtocolVersion => ": it takes none of the versions of TLS on offer",
+        AlertDescription::UnknownCA => ": it does not trust who issued the certificate of this end",
+        AlertDescription::UnrecognisedName => {
+            ": it has no certificate for the name that was asked for"
+        }
+        _ => "",
     }
 }
 
