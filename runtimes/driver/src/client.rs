@@ -184,9 +184,10 @@ impl Connect {
         self
     }
 
-    /// Follows up to `max` redirects, 20 at most whatever `max` is: 301, 302, 303, 307 and 308 with a `Location`, which may be
-    /// relative, and be `http:` for `ws:` and `https:` for `wss:`. Default: 0, as browsers do it for
-    /// WebSockets, and a redirect is a [`ConnectError::Rejected`] as any other answer.
+    /// Follows up to `max` redirects, and never more than 20: 301, 302, 303, 307 and 308 with a
+    /// `Location`, which may be relative, and be `http:` for `ws:` and `https:` for `wss:`. Default: 0,
+    /// as browsers do it for WebSockets, and a redirect is a [`ConnectError::Rejected`] as any other
+    /// answer.
     ///
     /// None is followed from `wss:` to `ws:`, nor to where another one came from. One that leads to
     /// another origin (scheme, host or port) loses the URL's credentials, the headers `Authorization`,

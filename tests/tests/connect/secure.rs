@@ -138,6 +138,23 @@ fn a_server_that_wants_a_certificate_is_not_asked_again() {
     }
 }
 
+/// The same of a server that has closed before the request goes out.
+#[test]
+fn a_refusal_over_tls_before_the_request_is_out_is_told() {
+    Sim::check(0..10, |sim| async move {
+        let authority = Authority::new();
+        let acceptor = asking(&authority, &rustls::version::TLS13);
+        let connector = TlsConnector::trusting_pem(authority.pem().as_bytes()).unwrap();
+        let (near, far) = sim.pipe();
+        let refusing = sim.spawn(async move { acceptor.accept(Box::new(far)).await.err() });
+        let transport = connector.connect("server", Box::new(near)).await.unwrap();
+        refusing.await.expect("it wants a certificate");
+        let error = sim.connect("wss://server/").over(transport).await.unwrap_err();
+        let told = matches!(error, ConnectError::Tls { error: TlsError::Refused(_), .. });
+        assert!(told && !error.is_transient(), "{error}");
+    });
+}
+
 /// A server that refuses may close before the request is out.
 #[test]
 fn a_refusal_that_comes_before_the_request_is_out_is_told() {

@@ -175,21 +175,18 @@ impl Asking {
         let handshake = ClientHandshake::new(request, runtime.seed(), config, runtime.now());
         let mut handshake = handshake.map_err(ConnectError::RequestInvalid)?;
         let mut exchange = Exchange::new(transport, runtime, deadline);
-        let result = match shake_hands(&mut exchange, &mut handshake).await {
-            Ok(result) => result,
-            Err((step, None)) => {
-                return Err(ConnectError::Timeout { peer, step, timeout, attempts: vec![] });
-            }
-            Err((step, Some(error))) => return Err(ConnectError::of_transport(peer, step, error)),
-        };
-        match result {
-            Ok((connection, response)) => {
+        match shake_hands(&mut exchange, &mut handshake).await {
+            Outcome::Verdict(Ok((connection, response))) => {
                 Ok(Answered::Open(Connected { connection, exchange, call, response, peer }))
             }
-            Err(HandshakeError::Rejected(response)) => {
+            Outcome::Verdict(Err(HandshakeError::Rejected(response))) => {
                 Ok(Answered::Otherwise(Refusal { response, peer, exchange, deadline }))
             }
-            Err(error) => Err(ConnectError::Handshake { peer, error }),
+            Outcome::Verdict(Err(error)) => Err(ConnectError::Handshake { peer, error }),
+            Outcome::Timeout(step) => {
+                Err(ConnectError::Timeout { peer, step, timeout, attempts: vec![] })
+            }
+            Outcome::Broken(step, error) => Err(ConnectError::of_transport(peer, step, error)),
         }
     }
 }
@@ -202,27 +199,32 @@ fn check_alpn(transport: &dyn Io, peer: Peer) -> Result<Peer, ConnectError> {
     }
 }
 
-/// The server's verdict; or else the step that failed and with what, which is the time when it is
-/// nothing.
-async fn shake_hands(
-    exchange: &mut Exchange,
-    handshake: &mut ClientHandshake,
-) -> Result<Result<(Connection, Response<()>), HandshakeError>, (Step, Option<io::Error>)> {
+/// What became of an opening handshake.
+enum Outcome {
+    /// The server has answered, one way or the other.
+    Verdict(Result<(Connection, Response<()>), HandshakeError>),
+    /// The deadline passed in this step.
+    Timeout(Step),
+    /// The transport failed in this step.
+    Broken(Step, io::Error),
+}
+
+async fn shake_hands(exchange: &mut Exchange, handshake: &mut ClientHandshake) -> Outcome {
     let runtime = exchange.runtime.clone();
     match exchange.write(handshake.outbound()).await {
         Ok(true) => {}
-        Ok(false) => return Err((Step::Request, None)),
+        Ok(false) => return Outcome::Timeout(Step::Request),
         Err(error) => return refusal_before_the_request(exchange, handshake, error).await,
     }
     loop {
         if let Some(verdict) = handshake.poll_response(&mut exchange.inbound, runtime.now()) {
-            return Ok(verdict);
+            return Outcome::Verdict(verdict);
         }
         match reading::read(exchange).await {
             Ok(Input::Bytes) => {}
             Ok(Input::Eof) => handshake.handle_eof(),
-            Ok(Input::Timeout) => return Err((Step::Response, None)),
-            Err(error) => return Err((Step::Response, Some(error))),
+            Ok(Input::Timeout) => return Outcome::Timeout(Step::Response),
+            Err(error) => return Outcome::Broken(Step::Response, error),
         }
     }
 }
@@ -233,21 +235,23 @@ async fn refusal_before_the_request(
     exchange: &mut Exchange,
     handshake: &mut ClientHandshake,
     error: io::Error,
-) -> Result<Result<(Connection, Response<()>), HandshakeError>, (Step, Option<io::Error>)> {
+) -> Outcome {
     let now = exchange.runtime.now();
     loop {
         match handshake.poll_response(&mut exchange.inbound, now) {
-            Some(Err(refusal @ HandshakeError::Rejected(_))) => return Ok(Err(refusal)),
-            Some(_) => return Err((Step::Request, Some(error))),
+            Some(Err(refusal @ HandshakeError::Rejected(_))) => {
+                return Outcome::Verdict(Err(refusal));
+            }
+            Some(_) => return Outcome::Broken(Step::Request, error),
             None => {}
         }
         match reading::read_what_came(exchange).await {
             Ok(Input::Bytes) => {}
             #[cfg(feature = "rustls")]
             Err(alert) if crate::tls::TlsError::within(&alert).is_some() => {
-                return Err((Step::Request, Some(alert)));
+                return Outcome::Broken(Step::Request, alert);
             }
-            _ => return Err((Step::Request, Some(error))),
+            _ => return Outcome::Broken(Step::Request, error),
         }
     }
 }
