@@ -10,8 +10,9 @@ use base64::engine::general_purpose::STANDARD;
 use bytes::{Buf, BytesMut};
 use bytestring::ByteString;
 use http::header::{
-    CONNECTION, CONTENT_LENGTH, HOST, HeaderName, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_EXTENSIONS,
-    SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, TRANSFER_ENCODING, UPGRADE,
+    CONNECTION, CONTENT_LENGTH, HOST, HeaderMap, HeaderName, HeaderValue, SEC_WEBSOCKET_ACCEPT,
+    SEC_WEBSOCKET_EXTENSIONS, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION,
+    TRANSFER_ENCODING, UPGRADE,
 };
 use http::request::Parts;
 use http::{Method, Request, Response, StatusCode, Uri, Version};
@@ -73,7 +74,9 @@ impl ClientHandshake {
     /// The request's own headers are sent too, such as `Origin`, `Cookie`, `Authorization` and
     /// `Sec-WebSocket-Protocol`. To dial the host, to speak TLS for `wss`, and to follow a redirect
     /// is the caller's. A fragment in the URI, which RFC 6455 §3 forbids, cannot be refused here:
-    /// [`http::Uri`] drops it when it is made, and it is not sent.
+    /// [`http::Uri`] drops it when it is made, and it is not sent. Nor is the zone of an IPv6 address,
+    /// as in `ws://[fe80::1%25eth0]/`, which is only for dialling it (RFC 6874 §4). Subprotocols that
+    /// stand in several lines are sent in one.
     ///
     /// # Errors
     ///
@@ -98,9 +101,7 @@ impl ClientHandshake {
         }
         let offered = Subprotocols::offered(&request.headers);
         let offered = offered.ok_or(RequestError::SubprotocolInvalid)?;
-        if let Some(line) = offered.in_one_line() {
-            request.headers.insert(SEC_WEBSOCKET_PROTOCOL, line);
-        }
+        put_in_one_line(&offered, &mut request.headers);
 
         let (nonce, seed) = nonce_and_seed(seed);
         let key = STANDARD.encode(nonce);
@@ -214,7 +215,18 @@ impl fmt::Debug for ClientHandshake {
     }
 }
 
-/// The value of `Host`: the port only where it is not the scheme's own (RFC 6455 §4.1).
+/// Replaces the lines in which subprotocols are offered by a single one, where there are several. It is
+/// sensitive if one of them was.
+pub(super) fn put_in_one_line(offered: &Subprotocols, headers: &mut HeaderMap) {
+    if let Some(mut line) = offered.in_one_line() {
+        let mut lines = headers.get_all(SEC_WEBSOCKET_PROTOCOL).iter();
+        line.set_sensitive(lines.any(HeaderValue::is_sensitive));
+        headers.insert(SEC_WEBSOCKET_PROTOCOL, line);
+    }
+}
+
+/// The value of `Host`: the port only where it is not the scheme's own (RFC 6455 §4.1), and an IPv6
+/// address without its zone, which means something on this machine only (RFC 6874 §4).
 pub(super) fn host_header(uri: &Uri) -> Result<String, RequestError> {
     let scheme = uri.scheme_str().unwrap_or_default();
     let default_port = match () {
@@ -223,11 +235,19 @@ pub(super) fn host_header(uri: &Uri) -> Result<String, RequestError> {
         () => return Err(RequestError::SchemeUnsupported),
     };
     let authority = uri.authority().ok_or(RequestError::SchemeUnsupported)?;
-    match host_and_port(authority) {
-        Some((host, Some(port))) if port != default_port => Ok(alloc::format!("{host}:{port}")),
-        Some((host, _)) => Ok(String::from(host)),
-        None => Err(RequestError::AuthorityInvalid(authority.as_str().into())),
+    let invalid = || RequestError::AuthorityInvalid(authority.as_str().into());
+    let (host, port) = host_and_port(authority).ok_or_else(invalid)?;
+    let host = without_zone(host).ok_or_else(invalid)?;
+    match port {
+        Some(port) if port != default_port => Ok(alloc::format!("{host}:{port}")),
+        _ => Ok(host),
     }
+}
+
+/// A host without the zone of an IPv6 address, as in `[fe80::1%25eth0]`; `None` where nothing is left.
+fn without_zone(host: &str) -> Option<String> {
+    let Some((address, _)) = host.split_once('%') else { return Some(String::from(host)) };
+    (address.len() > 1).then(|| alloc::format!("{address}]"))
 }
 
 /// What the handshake sets itself, what it does not offer, and what a GET of RFC 6455 cannot have: a

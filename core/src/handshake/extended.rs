@@ -10,7 +10,7 @@ use http::header::{
 use http::uri::{PathAndQuery, Scheme};
 use http::{Method, Request, Response, Uri, Version};
 
-use super::client::{host_header, is_reserved, shown};
+use super::client::{host_header, is_reserved, put_in_one_line, shown};
 use super::error::{HandshakeError, RequestError};
 use super::{Subprotocols, extensions, header_of};
 use crate::config::Config;
@@ -77,6 +77,7 @@ impl ExtendedConnect {
         }
         let offered = Subprotocols::offered(&parts.headers);
         let offered = offered.ok_or(RequestError::SubprotocolInvalid)?;
+        put_in_one_line(&offered, &mut parts.headers);
 
         parts.uri = http_uri(&parts.uri)?;
         parts.method = Method::CONNECT;

@@ -4,8 +4,10 @@ mod body;
 mod connected;
 mod dial;
 mod error;
+pub(crate) mod escape;
 mod eyeballs;
 mod proxy;
+mod reading;
 mod reconnect;
 mod redirect;
 mod target;
@@ -35,7 +37,7 @@ use crate::service::BoxFuture;
 use crate::session::Session;
 #[cfg(feature = "rustls")]
 use crate::tls::TlsConnector;
-use connected::{Answered, ask};
+use connected::{Answered, Asking};
 use dial::Dialler;
 use redirect::{Redirects, without_secrets};
 use target::Target;
@@ -89,7 +91,9 @@ use target::Target;
 /// `Host` and the handshake's own headers come first, then those that were given, in their order; the
 /// lines of one name stand together. Credentials in the URL go out as `Authorization: Basic`
 /// (RFC 7617), unless such a header is given. A fragment stays here (RFC 6455 §3). A name beyond ASCII
-/// has to be in its form for the DNS already, such as `xn--bcher-kva.example` (RFC 5890).
+/// has to be in its form for the DNS already, such as `xn--bcher-kva.example` (RFC 5890). An IPv6
+/// address has no zone (RFC 6874): to reach a link-local address, connect a stream and speak
+/// [`over`](Self::over) it.
 #[must_use = "nothing is dialled before it is awaited or run"]
 pub struct Connect {
     target: Result<Target, UrlError>,
@@ -145,7 +149,8 @@ impl Connect {
         self
     }
 
-    /// Offers a subprotocol, after those that were offered before; all stand in one line.
+    /// Offers a subprotocol, after those that were offered before; all stand in one line, which is
+    /// sensitive if it was before.
     pub fn subprotocol(mut self, name: &str) -> Self {
         self.headers = self.headers.and_then(|mut headers| {
             let value = HeaderValue::try_from(name)?;
@@ -154,8 +159,10 @@ impl Connect {
                     entry.insert(value);
                 }
                 Entry::Occupied(mut entry) => {
-                    let list = [entry.get().as_bytes(), b", ", name.as_bytes()].concat();
-                    *entry.get_mut() = HeaderValue::try_from(list)?;
+                    let list = [entry.get().as_bytes(), b", ", value.as_bytes()].concat();
+                    let mut list = HeaderValue::try_from(list)?;
+                    list.set_sensitive(entry.get().is_sensitive());
+                    *entry.get_mut() = list;
                 }
             }
             Ok(headers)
@@ -177,22 +184,25 @@ impl Connect {
         self
     }
 
-    /// Follows up to `max` redirects: 301, 302, 303, 307 and 308 with a `Location`, which may be
-    /// relative, and be `http:` for `ws:` and `https:` for `wss:`. Default: 0, as browsers do it for
-    /// WebSockets, and a redirect is a [`ConnectError::Rejected`] as any other answer.
+    /// Follows up to `max` redirects, and never more than 20: 301, 302, 303, 307 and 308 with a
+    /// `Location`, which may be relative, and be `http:` for `ws:` and `https:` for `wss:`. Default: 0,
+    /// as browsers do it for WebSockets, and a redirect is a [`ConnectError::Rejected`] as any other
+    /// answer.
     ///
     /// None is followed from `wss:` to `ws:`, nor to where another one came from. One that leads to
-    /// another origin (scheme, host or port) loses the URL's credentials and the headers
-    /// `Authorization`, `Cookie` and `Proxy-Authorization`; others go along. Credentials in a
-    /// `Location` are never used.
+    /// another origin (scheme, host or port) loses the URL's credentials, the headers `Authorization`,
+    /// `Cookie` and `Proxy-Authorization`, and each header whose value is
+    /// [sensitive](HeaderValue::is_sensitive); others go along. Credentials in a `Location` are never
+    /// used.
     pub fn redirects(mut self, max: u32) -> Self {
         self.redirects = max;
         self
     }
 
     /// Speaks over `transport` and dials nobody: the URL says whom the request is for. The transport
-    /// is taken as it is, for `wss:` too: what is to be encrypted has to be encrypted already. What a
-    /// redirect leads to is dialled.
+    /// is taken as it is, for `wss:` too: what is to be encrypted has to be encrypted already. One of TLS
+    /// that was agreed on for another protocol than `http/1.1` is an error,
+    /// [`Alpn`](ConnectError::Alpn). What a redirect leads to is dialled.
     pub fn over(mut self, transport: Box<dyn Io>) -> Self {
         self.transport = Some(transport);
         self
@@ -202,6 +212,10 @@ impl Connect {
     /// the operating system trusts, with the feature `platform-verifier`, or else whom Mozilla trusts,
     /// with `webpki-roots`; with neither, `wss:` fails as
     /// [`TlsUnavailable`](ConnectError::TlsUnavailable).
+    ///
+    /// HTTP/1.1 is spoken, so `http/1.1` is all that is offered by ALPN, whatever else `connector`
+    /// would offer; one that offers nothing is left at that. A connector may be shared with a client of
+    /// HTTP/2.
     #[cfg(feature = "rustls")]
     pub fn tls(mut self, connector: TlsConnector) -> Self {
         self.tls = Tls(Some(connector));
@@ -235,9 +249,9 @@ impl Connect {
                     reached.await?
                 }
             };
-            let exchange = Exchange::new(transport, dialler.runtime.clone(), deadline);
-            let request = request(&target, &headers);
-            let refusal = match ask(exchange, request, self.config.clone(), peer).await? {
+            let (runtime, config) = (dialler.runtime.clone(), self.config.clone());
+            let asking = Asking { transport, runtime, deadline, config, peer };
+            let refusal = match asking.ask(request(&target, &headers)).await? {
                 Answered::Open(connected) => return Ok(connected),
                 Answered::Otherwise(refusal) => refusal,
             };
@@ -337,7 +351,7 @@ impl Tls {
     /// The connector that was given, or else one that trusts as the features of this build have it.
     fn get(&self, peer: &Peer) -> Result<TlsConnector, ConnectError> {
         if let Some(connector) = &self.0 {
-            return Ok(connector.clone());
+            return Ok(connector.for_http_1());
         }
         #[cfg(feature = "platform-verifier")]
         let made = TlsConnector::platform();
@@ -365,16 +379,21 @@ async fn reach_through(
     }
     loop {
         let addr = addrs.pop();
-        let mut tunnel = proxy
-            .tunnel(target, addr)
-            .map_err(|error| ConnectError::Proxy { peer: peer.clone(), error })?;
+        let mut tunnel = proxy.tunnel(target, addr).map_err(|error| ConnectError::Proxy {
+            peer: peer.clone(),
+            error,
+            response: None,
+        })?;
         let proxy_addrs = dialler.resolve(&proxy.host, proxy.port, peer).await?;
         let transport = dialler.connect(proxy_addrs, peer).await?;
         let mut exchange = Exchange::new(transport, dialler.runtime.clone(), dialler.deadline);
         match dig(dialler, &mut exchange, &mut tunnel, peer).await? {
             Ok(()) => return Ok(exchange.transport),
             Err(error) if error.is_of_the_address() && !addrs.is_empty() => {}
-            Err(error) => return Err(ConnectError::Proxy { peer: peer.clone(), error }),
+            Err(error) => {
+                let response = explanation(dialler, &mut exchange, tunnel).await;
+                return Err(ConnectError::Proxy { peer: peer.clone(), error, response });
+            }
         }
     }
 }
@@ -393,7 +412,7 @@ async fn dig(
         if !exchange.write(tunnel.outbound()).await.map_err(failed)? {
             return Err(timed_out());
         }
-        match exchange.read().await.map_err(failed)? {
+        match reading::read(exchange).await.map_err(failed)? {
             Input::Bytes => {}
             Input::Eof => return Ok(Err(ProxyError::Eof)),
             Input::Timeout => return Err(timed_out()),
@@ -402,6 +421,20 @@ async fn dig(
             return Ok(verdict);
         }
     }
+}
+
+/// The answer by which an HTTP proxy refused, with what comes of its body in a short time: however it
+/// is framed, it is only there to explain.
+async fn explanation(
+    dialler: &Dialler,
+    exchange: &mut Exchange,
+    tunnel: proxy::Tunnel,
+) -> Option<Box<http::Response<bytes::Bytes>>> {
+    let head = tunnel.into_refusal()?;
+    let soon = dialler.runtime.now() + reading::BODY_PATIENCE;
+    exchange.set_deadline(soon.min(dialler.deadline));
+    let (body, _) = reading::read_body(exchange, &head).await;
+    Some(Box::new(head.map(|()| body)))
 }
 
 /// The request of the handshake to come.

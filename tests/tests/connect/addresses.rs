@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use sockless::{Config, Instant};
 use sockless_driver::{ConnectError, Step};
-use sockless_sim::{Link, Lookup, Route, Sim};
+use sockless_sim::{Link, Lookup, Route, Sim, poll_at_most};
 
 use crate::support::{DEADLINE, MS, SECOND, assert_echoes, error, serve_echo};
 
@@ -92,6 +92,28 @@ fn no_attempt_is_given_up_for_a_later_one() {
         // The attempt that lost was dropped, and its pipe with it.
         let (_first, second) = counted.await;
         assert_eq!(second.read_to_end().await.unwrap(), "");
+    });
+}
+
+/// What has come is taken when somebody looks at last, be the deadline over by then.
+#[test]
+fn an_answer_that_came_counts_when_it_is_looked_at_late() {
+    Sim::check(0..5, |sim| async move {
+        let (near, far) = sim.pipe();
+        let mut connecting = sim.connect_over(near, "ws://server/").into_future();
+        assert!(poll_at_most(1, &mut connecting).await.is_none());
+        let head = far.read_until(b"\r\n\r\n").await.unwrap();
+        far.write_all(&crate::support::accepting(&head, &[])).await.unwrap();
+        sim.sleep(11 * SECOND).await;
+        connecting.await.unwrap();
+
+        let (near, far) = sim.pipe();
+        let mut connecting = sim.connect_over(near, "ws://server/").into_future();
+        assert!(poll_at_most(1, &mut connecting).await.is_none());
+        far.write_all(b"HTTP/1.1 101 Switching").await.unwrap();
+        sim.sleep(11 * SECOND).await;
+        let error = poll_at_most(1, connecting).await.unwrap().unwrap_err();
+        assert!(matches!(error, ConnectError::Timeout { step: Step::Response, .. }), "{error}");
     });
 }
 

@@ -5,7 +5,7 @@ use sockless::handshake::HandshakeError;
 use sockless_driver::{ConnectError, Step};
 use sockless_sim::Sim;
 
-use crate::support::{DEADLINE, WRONG_ACCEPT, answer, error, script};
+use crate::support::{DEADLINE, MS, SECOND, WRONG_ACCEPT, answer, error, script};
 
 #[test]
 fn a_server_that_says_nothing_is_given_up_at_the_deadline() {
@@ -48,7 +48,7 @@ fn a_head_that_drips_ends_at_the_deadline() {
             let io = listener.accept().await;
             let _ = io.write_all(b"HTTP/1.1 101 ").await;
             while io.write_all(b"x").await.is_ok() {
-                clock.sleep(crate::support::SECOND).await;
+                clock.sleep(SECOND).await;
             }
         });
         let error = error(&sim, "ws://server/").await;
@@ -109,6 +109,29 @@ fn what_was_not_offered_is_named() {
     }
 }
 
+/// U+009B alone begins what a terminal obeys, and is text as far as HTTP is concerned.
+#[test]
+fn what_a_server_writes_is_shown_escaped() {
+    for line in [
+        "Sec-WebSocket-Protocol: \u{9b}31mred",
+        "Sec-WebSocket-Extensions: red\u{9b}31m",
+        "Sec-WebSocket-Extensions: red; a=\"\u{9b}31m\"",
+        "Upgrade: \u{9b}31mred",
+    ] {
+        Sim::check(0..3, |sim| async move {
+            script(&sim, "server", move |io| async move {
+                let head = io.read_until(b"\r\n\r\n").await.unwrap();
+                io.write_all(&crate::support::accepting(&head, &[line])).await.unwrap();
+                io
+            });
+            let error = sim.connect("ws://server/").subprotocol("mine").await.unwrap_err();
+            for shown in [error.to_string(), format!("{error:?}")] {
+                assert!(!shown.contains(char::is_control), "{shown:?}");
+            }
+        });
+    }
+}
+
 #[test]
 fn a_refusal_comes_whole() {
     let long = "x".repeat(70_000);
@@ -154,4 +177,68 @@ fn a_refusal_whose_body_does_not_end_comes_at_the_deadline() {
         };
         assert_eq!((&response.body()[..], sim.now()), (&b"no such"[..], DEADLINE));
     });
+}
+
+/// A server that keeps the connection and states no length would have us wait for its end.
+#[test]
+fn a_refusal_of_no_stated_length_comes_soon() {
+    for encoding in ["", "Transfer-Encoding: gzip\r\n"] {
+        Sim::check(0..3, |sim| async move {
+            let text = format!("HTTP/1.1 403 Forbidden\r\n{encoding}\r\nnot for you");
+            answer(&sim, "server", text, false);
+            let error = error(&sim, "ws://server/").await;
+            let ConnectError::Rejected { response, complete: false, .. } = error else {
+                panic!("{error}");
+            };
+            assert_eq!(&response.body()[..], b"not for you");
+            assert_eq!(sim.now(), Instant::EPOCH + SECOND);
+        });
+    }
+}
+
+/// What drips moves neither that second nor the deadline.
+#[test]
+fn a_refusal_that_drips_comes_soon() {
+    for (late, due) in [(3 * SECOND, 4 * SECOND), (9500 * MS, 10 * SECOND)] {
+        Sim::check(0..3, |sim| async move {
+            let clock = sim.clone();
+            let mut listener = sim.listen("server");
+            sim.spawn(async move {
+                let io = listener.accept().await;
+                clock.sleep(late).await;
+                let _ = io.write_all(b"HTTP/1.1 403 Forbidden\r\n\r\n").await;
+                while io.write_all(b"x").await.is_ok() {
+                    clock.sleep(100 * MS).await;
+                }
+            });
+            let error = error(&sim, "ws://server/").await;
+            assert!(matches!(error, ConnectError::Rejected { complete: false, .. }), "{error}");
+            assert_eq!(sim.now(), Instant::EPOCH + due);
+        });
+    }
+}
+
+/// RFC 9112 §5.2 leaves it to a client to refuse folded lines; where two parsers differ on them, one
+/// is fooled. It is the same in an answer that opens, in one that refuses, and in a redirect.
+#[test]
+fn folded_header_lines_are_refused_in_every_answer() {
+    for text in [
+        "HTTP/1.1 101 Switching Protocols\r\nUpgrade:\r\n websocket\r\n\r\n",
+        "HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\nX: a\r\n\tb\r\n\r\n",
+        "HTTP/1.1 302 Found\r\nLocation: ws://other/\r\n b\r\nContent-Length: 0\r\n\r\n",
+        "HTTP/1.1 403 Forbidden\r\n folded: first\r\n\r\n",
+        "HTTP/1.1 403 Forbidden\r\nX: a\r\n \r\n\r\n",
+        "HTTP/1.1 103 Early Hints\r\nX: a\r\n b\r\n\r\nHTTP/1.1 403 Forbidden\r\n\r\n",
+    ] {
+        Sim::check(0..3, |sim| async move {
+            answer(&sim, "server", text, true);
+            for redirects in [0, 3] {
+                let connecting = sim.connect("ws://server/").redirects(redirects);
+                let error = connecting.await.unwrap_err();
+                let is_handshake = matches!(error, ConnectError::Handshake { .. });
+                assert!(is_handshake && !error.is_transient(), "{error}");
+                assert!(error.to_string().contains("folded values are obsolete"), "{error}");
+            }
+        });
+    }
 }

@@ -131,7 +131,7 @@ fn a_socks_proxy_gets_the_name_or_an_address() {
 
 #[test]
 fn each_bad_answer_of_a_proxy_is_named() {
-    let cases: [(&str, &[u8], &str); 7] = [
+    let cases: [(&str, &[u8], &str); 9] = [
         ("http", b"HTTP/1.1 403 Forbidden\r\n\r\n", "answered CONNECT with 403"),
         ("http", b"HTTP/1.1 200 OK\r\n\r\nHTTP/1.1 101", "more than that the way is open"),
         ("http", b"HTTP/1.1 2", "ended the transport"),
@@ -139,6 +139,8 @@ fn each_bad_answer_of_a_proxy_is_named() {
         ("http", &[b'H'; 3], "does not speak HTTP/1.1"),
         ("http", b"", "ended the transport"),
         ("http", b"HTTP/1.1 200 OK\r\nbad\r\n\r\n", "malformed"),
+        ("http", b"HTTP/1.1 200 OK\r\nA: b\r\n c\r\n\r\n", "folded values are obsolete"),
+        ("http", b"HTTP/1.1 200 OK\r\n\tc\r\n\r\n", "folded values are obsolete"),
     ];
     for (scheme, bytes, told) in cases {
         Sim::check(0..3, |sim| async move {
@@ -207,5 +209,54 @@ fn rules_choose_by_server() {
         assert_echoes(&mut connecting.await.unwrap()).await;
         let error = sim.connect("ws://elsewhere/").proxy(rules).await.unwrap_err();
         assert!(matches!(error, ConnectError::Proxy { .. }), "{error}");
+    });
+}
+
+/// What a proxy says when it refuses is for people: it may be the only hint at what to change.
+#[test]
+fn a_proxys_refusal_comes_with_its_headers_and_its_body() {
+    let cases = [
+        ("403 Forbidden", "Content-Length: 16\r\n\r\nblocked\x1b[2J\u{9b}no more", true, 0),
+        ("502 Bad Gateway", "\r\nuntil the end", true, 0),
+        ("407 Who are you?", "Transfer-Encoding: chunked\r\n\r\n3\r\nwho\r\n0\r\n\r\n", false, 0),
+        ("403 Forbidden", "\r\nno end", false, 1),
+        ("403 Forbidden", "Content-Length: 99\r\n\r\ncut", false, 1),
+    ];
+    for (status, rest, ends, seconds) in cases {
+        Sim::check(0..3, |sim| async move {
+            let text = format!("HTTP/1.1 {status}\r\nProxy-Authenticate: Digest\r\n{rest}");
+            answer(&sim, "proxy", text, ends);
+            let error = sim.connect("ws://server/").proxy(proxy("http://proxy"));
+            let error = error.await.unwrap_err();
+            let ConnectError::Proxy { response: Some(response), .. } = &error else {
+                panic!("{error}");
+            };
+            assert!(status.starts_with(response.status().as_str()), "{error}");
+            assert_eq!(response.headers()["proxy-authenticate"], "Digest");
+            let body = rest.split_once("\r\n\r\n").map_or(rest, |(_, body)| body).trim_start();
+            let body = if body.contains("who") { "who" } else { body };
+            let body = &body.as_bytes()[..body.len().min(16)];
+            assert_eq!(&response.body()[..], body);
+            let shown = error.to_string();
+            let words: String = body.iter().map(|&b| char::from(b)).take(5).collect();
+            assert!(shown.contains(&words) && !shown.contains(char::is_control), "{shown:?}");
+            assert_eq!(sim.now(), Instant::EPOCH + seconds * crate::support::SECOND);
+        });
+    }
+}
+
+/// A page as long as proxies make them is not all of a line for the log.
+#[test]
+fn the_beginning_of_a_proxys_page_is_shown() {
+    Sim::check(0..3, |sim| async move {
+        let text = format!("HTTP/1.1 403 Forbidden\r\n\r\n{}", "page ".repeat(20_000));
+        answer(&sim, "proxy", text, true);
+        let error = sim.connect("ws://server/").proxy(proxy("http://proxy")).await.unwrap_err();
+        let ConnectError::Proxy { response: Some(response), .. } = &error else {
+            panic!("{error}");
+        };
+        assert_eq!(response.body().len(), 64 << 10);
+        let shown = error.to_string();
+        assert!(shown.len() < 500 && shown.contains(": \"page page "), "{shown}");
     });
 }

@@ -2,8 +2,9 @@
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
-use sockless::{CloseCode, Instant, Seed};
+use sockless::{CloseCode, CloseReason, Instant, Seed};
 use sockless_driver::{AttemptEnd, Connect, Reconnect, ReconnectState, Session};
 use sockless_routing::{Router, websocket};
 use sockless_sim::{Sim, poll_at_most};
@@ -16,7 +17,7 @@ fn reconnect(sim: &Sim) -> Reconnect {
 }
 
 /// Serves an echo at `server` for so long, then shuts down.
-async fn serve_for(sim: &Sim, duration: std::time::Duration) {
+async fn serve_for(sim: &Sim, duration: Duration) {
     let server = sim.bind("server");
     let (sim, router) = (sim.clone(), Router::new().route("/", websocket(echo)));
     let stopping = sim.clone();
@@ -120,6 +121,23 @@ fn what_stays_wrong_is_given_up_at_once() {
 }
 
 #[test]
+fn what_a_server_says_at_the_end_is_shown_escaped() {
+    Sim::check(0..3, |sim| async move {
+        let rude = async |session: Session| {
+            session.close(CloseReason::new(CloseCode::POLICY_VIOLATION, "\x1b[2J\n\u{9b}31mred"));
+        };
+        sim.spawn(sim.serve("server", Router::new().route("/", websocket(rude))));
+        let mut feed = reconnect(&sim);
+        let session = feed.next().await.unwrap();
+        let gave_up = feed.next().await.unwrap_err();
+        drop(session);
+        for shown in [gave_up.to_string(), format!("{gave_up:?}"), gave_up.end().to_string()] {
+            assert!(shown.contains("31mred") && !shown.contains(char::is_control), "{shown:?}");
+        }
+    });
+}
+
+#[test]
 fn a_hook_that_fails_is_a_failed_attempt() {
     Sim::check(0..5, |sim| async move {
         serve_echo(&sim, "server");
@@ -164,6 +182,101 @@ fn only_a_stable_connection_resets_the_delays() {
             assert_eq!(sim.now() <= without_growing, resets, "{:?}", sim.now());
         });
     }
+}
+
+/// How long a session lasted is a matter of its end, not of when the program asks for the next one.
+#[test]
+fn a_busy_program_makes_no_session_stable() {
+    for (lasts, resets) in [(Duration::ZERO, false), (6 * SECOND, true)] {
+        Sim::check(0..5, |sim| async move {
+            let clock = sim.clone();
+            let brief = move |session: Session| {
+                let clock = clock.clone();
+                async move {
+                    clock.sleep(lasts).await;
+                    session.close(CloseCode::GOING_AWAY);
+                }
+            };
+            sim.spawn(sim.serve("server", Router::new().route("/", websocket(brief))));
+            let attempts = Arc::new(Mutex::new(Vec::new()));
+            let noted = Arc::clone(&attempts);
+            let mut feed = reconnect(&sim).retry_if(move |_, attempt| {
+                noted.lock().unwrap().push(attempt);
+                true
+            });
+            for _ in 0..8 {
+                let session = feed.next().await.unwrap();
+                sim.sleep(60 * SECOND).await;
+                drop(session);
+            }
+            let due = if resets { vec![0; 7] } else { Vec::from_iter(1..=7) };
+            assert_eq!(*attempts.lock().unwrap(), due);
+        });
+    }
+}
+
+/// The time that a hook takes is part of the session's life.
+#[test]
+fn a_session_lasts_from_its_opening_handshake_on() {
+    Sim::check(0..5, |sim| async move {
+        let clock = sim.clone();
+        let brief = move |session: Session| {
+            let clock = clock.clone();
+            async move {
+                clock.sleep(6 * SECOND).await;
+                session.close(CloseCode::GOING_AWAY);
+            }
+        };
+        sim.spawn(sim.serve("server", Router::new().route("/", websocket(brief))));
+        let attempts = Arc::new(Mutex::new(Vec::new()));
+        let (noted, clock) = (Arc::clone(&attempts), sim.clone());
+        let mut feed = reconnect(&sim)
+            .retry_if(move |_, attempt| {
+                noted.lock().unwrap().push(attempt);
+                true
+            })
+            .on_open(move |_session| {
+                let clock = clock.clone();
+                Box::pin(async move {
+                    clock.sleep(4 * SECOND).await;
+                    Ok(())
+                })
+            });
+        for _ in 0..4 {
+            feed.next().await.unwrap().closed().await;
+        }
+        assert_eq!(*attempts.lock().unwrap(), [0; 3]);
+    });
+}
+
+/// What the program was busy with has been waited for already.
+#[test]
+fn a_delay_counts_from_the_end_of_the_session() {
+    Sim::check(0..5, |sim| async move {
+        let brief = |session: Session| async move { session.close(CloseCode::GOING_AWAY) };
+        sim.spawn(sim.serve("server", Router::new().route("/", websocket(brief))));
+        let mut feed = reconnect(&sim).max_delay(10 * SECOND);
+        for _ in 0..8 {
+            drop(feed.next().await.unwrap());
+            sim.sleep(10 * SECOND).await;
+            let asked = sim.now();
+            feed.next().await.unwrap();
+            assert_eq!(sim.now(), asked);
+            sim.sleep(10 * SECOND).await;
+        }
+    });
+}
+
+/// A watcher of the session's end is no reason for it to stay open, nor for anything to be left behind.
+#[test]
+fn a_session_that_was_given_away_closes_when_it_is_dropped() {
+    Sim::check(0..5, |sim| async move {
+        serve_echo(&sim, "server");
+        let mut feed = reconnect(&sim);
+        drop(feed.next().await.unwrap());
+        sim.settle().await;
+        assert_echoes(&mut feed.next().await.unwrap()).await;
+    });
 }
 
 /// Nothing is lost by dropping `next` at any await: it goes on where it was.

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex};
 
-use http::StatusCode;
+use http::{HeaderValue, StatusCode};
 use sockless_driver::{ConnectError, RedirectError};
 use sockless_sim::Sim;
 
@@ -10,6 +10,12 @@ use crate::support::{answer, assert_echoes, error, script, serve_echo};
 
 fn redirect(status: u16, location: &str) -> String {
     format!("HTTP/1.1 {status} Elsewhere\r\nLocation: {location}\r\nContent-Length: 0\r\n\r\n")
+}
+
+fn sensitive(value: &'static str) -> HeaderValue {
+    let mut value = HeaderValue::from_static(value);
+    value.set_sensitive(true);
+    value
 }
 
 #[test]
@@ -77,6 +83,9 @@ fn secrets_stay_with_their_origin() {
         let connecting = sim
             .connect("ws://ada:pw@one/a")
             .header("Cookie", "k=v")
+            .header("X-Token", sensitive("token"))
+            .header("X-Both", sensitive("token"))
+            .header("X-Both", "open")
             .header("X-Kept", "yes")
             .header("Authorization-Like", "kept")
             .redirects(3);
@@ -92,6 +101,8 @@ fn secrets_stay_with_their_origin() {
             assert_eq!(own, index < 2, "{head}");
             assert_eq!(head.contains("Authorization: Basic YWRhOnB3\r\n"), own, "{head}");
             assert_eq!(head.contains("Cookie: k=v\r\n"), own, "{head}");
+            assert_eq!(head.matches("token").count(), if own { 2 } else { 0 }, "{head}");
+            assert!(head.contains("X-Both: open\r\n"), "{head}");
             let kept = head.find("X-Kept: yes\r\nAuthorization-Like: kept\r\n");
             assert!(kept.is_some(), "{head}");
             assert!(!head.contains("ZXZl"), "credentials of a Location are not used: {head}");
@@ -117,6 +128,40 @@ fn loops_and_long_ways_end_with_their_error() {
         let to = "ws://two:80/".to_owned();
         assert_eq!((peer.host(), reason), ("one", &RedirectError::TooMany { max: 1, to }));
         assert!(!error.to_string().contains("secret"), "{error}");
+    });
+}
+
+/// However many redirects the program allows.
+#[test]
+fn there_is_a_limit_to_all_redirects() {
+    Sim::check(0..3, |sim| async move {
+        for index in 0..30 {
+            let next = redirect(302, &format!("ws://server{}/", index + 1));
+            answer(&sim, &format!("server{index}"), next, false);
+        }
+        for (allowed, due) in [(u32::MAX, 20), (21, 20), (20, 20), (19, 19)] {
+            let error = sim.connect("ws://server0/").redirects(allowed).await.unwrap_err();
+            let ConnectError::Redirect { peer, error: reason } = &error else { panic!("{error}") };
+            let to = format!("ws://server{}:80/", due + 1);
+            assert_eq!(reason, &RedirectError::TooMany { max: due, to });
+            assert_eq!(peer.host(), format!("server{due}"));
+        }
+    });
+}
+
+/// A terminal obeys ESC, and CSI as one character, which http takes for text.
+#[test]
+fn a_location_is_shown_without_control_characters() {
+    Sim::check(0..3, |sim| async move {
+        answer(&sim, "server", redirect(302, "ws://other/\u{9b}31m\u{85}"), false);
+        answer(&sim, "other", redirect(302, "/\u{9b}2J\u{202e}"), false);
+        for redirects in [1, 2] {
+            let error = sim.connect("ws://server/").redirects(redirects).await.unwrap_err();
+            for shown in [error.to_string(), format!("{error:?}")] {
+                let clean = !shown.contains(|c: char| c.is_control() || c == '\u{202e}');
+                assert!(clean && shown.contains(r"\u{9b}"), "{shown:?}");
+            }
+        }
     });
 }
 

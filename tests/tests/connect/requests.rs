@@ -95,6 +95,18 @@ fn credentials_of_a_request_are_sent_and_never_shown() {
     });
 }
 
+/// The line of subprotocols may hold a token, as browsers have no other place for one.
+#[test]
+fn subprotocols_that_are_secret_stay_so() {
+    let mut token = http::HeaderValue::from_static("token.abc");
+    token.set_sensitive(true);
+    let (head, shown) = request("ws://server/", |connect| {
+        connect.header("Sec-WebSocket-Protocol", token.clone()).subprotocol("chat")
+    });
+    assert!(head.contains("\r\nSec-WebSocket-Protocol: token.abc, chat\r\n"), "{head}");
+    assert!(!shown.contains("token.abc"), "{shown}");
+}
+
 #[test]
 fn what_cannot_be_asked_is_told_before_anything_is_dialled() {
     Sim::check(0..2, |sim| async move {
@@ -105,6 +117,7 @@ fn what_cannot_be_asked_is_told_before_anything_is_dialled() {
             ("ws://ser ver/", UrlError::Syntax),
             ("ws://server:65536/", UrlError::PortInvalid),
             ("ws://u:%@server/", UrlError::CredentialsInvalid),
+            ("ws://[fe80::1%25eth0]/", UrlError::ZoneUnsupported),
         ] {
             let told = sim.connect(url).await.unwrap_err();
             assert!(matches!(told, ConnectError::UrlInvalid(it) if it == error), "{url}: {told}");

@@ -1,11 +1,16 @@
 //! Over TLS: whom it trusts, what a peer may do instead, and redirects from and to it.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use http::StatusCode;
-use sockless_driver::tls::{TlsAcceptor, TlsConnector, TlsError};
-use sockless_driver::{ConnectError, Proxy, RedirectError, Step};
+use sockless::Instant;
+use sockless_driver::tls::rustls::pki_types::pem::PemObject;
+use sockless_driver::tls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use sockless_driver::tls::{TlsAcceptor, TlsConnector, TlsError, rustls};
+use sockless_driver::{AttemptEnd, ConnectError, Proxy, Reconnect, RedirectError, Step};
 use sockless_routing::{Router, respond, websocket};
-use sockless_sim::Sim;
+use sockless_sim::{Direction, Link, Sim};
 
 use crate::certificates::Authority;
 use crate::support::{DEADLINE, answer, assert_echoes, echo, script};
@@ -81,6 +86,141 @@ fn a_certificate_of_somebody_else_is_refused() {
             error.to_string().starts_with("no TLS with server:443 (198.18.0.1:443): "),
             "{error}"
         );
+    });
+}
+
+/// A server that wants certificates of clients, by this version of TLS.
+fn asking(
+    authority: &Authority,
+    version: &'static rustls::SupportedProtocolVersion,
+) -> TlsAcceptor {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let mut roots = rustls::RootCertStore::empty();
+    let theirs = Authority::new().pem();
+    roots.add(CertificateDer::from_pem_slice(theirs.as_bytes()).unwrap()).unwrap();
+    let verifier = rustls::server::WebPkiClientVerifier::builder_with_provider(
+        Arc::new(roots),
+        provider.clone(),
+    );
+    let identity = authority.issue("server");
+    let chain = vec![CertificateDer::from_pem_slice(identity.chain.as_bytes()).unwrap()];
+    let key = PrivateKeyDer::from_pem_slice(identity.key.as_bytes()).unwrap();
+    let config = rustls::ServerConfig::builder_with_provider(provider)
+        .with_protocol_versions(&[version])
+        .unwrap()
+        .with_client_cert_verifier(verifier.build().unwrap())
+        .with_single_cert(chain, key);
+    TlsAcceptor::from(Arc::new(config.unwrap()))
+}
+
+/// In TLS 1.3 the refusal comes when the client is through with its handshake (RFC 8446 §2): to come
+/// back without a certificate would be in vain all the same.
+#[test]
+fn a_server_that_wants_a_certificate_is_not_asked_again() {
+    for version in [&rustls::version::TLS13, &rustls::version::TLS12] {
+        Sim::check(0..10, |sim| async move {
+            let authority = Authority::new();
+            let router = Router::new().route("/", websocket(echo));
+            let server = sim.bind("server:443").tls(asking(&authority, version));
+            sim.spawn(server.serve(router));
+            let connector = TlsConnector::trusting_pem(authority.pem().as_bytes()).unwrap();
+            let client = sim.clone();
+            let mut feed =
+                Reconnect::new(move || client.connect("wss://server/").tls(connector.clone()));
+            let gave_up = feed.next().await.unwrap_err();
+            assert_eq!((gave_up.attempt(), sim.now()), (1, Instant::EPOCH));
+            let AttemptEnd::Connect(error) = gave_up.end() else { panic!("{gave_up}") };
+            let told = matches!(error, ConnectError::Tls { error: TlsError::Refused(_), .. });
+            assert!(told && !error.is_transient(), "{error}");
+            assert!(error.to_string().starts_with("no TLS with server:443 ("), "{error}");
+            assert!(error.to_string().contains("wants a certificate"), "{error}");
+        });
+    }
+}
+
+/// The same of a server that has closed before the request goes out.
+#[test]
+fn a_refusal_over_tls_before_the_request_is_out_is_told() {
+    Sim::check(0..10, |sim| async move {
+        let authority = Authority::new();
+        let acceptor = asking(&authority, &rustls::version::TLS13);
+        let connector = TlsConnector::trusting_pem(authority.pem().as_bytes()).unwrap();
+        let (near, far) = sim.pipe();
+        let refusing = sim.spawn(async move { acceptor.accept(Box::new(far)).await.err() });
+        let transport = connector.connect("server", Box::new(near)).await.unwrap();
+        refusing.await.expect("it wants a certificate");
+        let error = sim.connect("wss://server/").over(transport).await.unwrap_err();
+        let told = matches!(error, ConnectError::Tls { error: TlsError::Refused(_), .. });
+        assert!(told && !error.is_transient(), "{error}");
+    });
+}
+
+/// A server that refuses may close before the request is out.
+#[test]
+fn a_refusal_that_comes_before_the_request_is_out_is_told() {
+    Sim::check(0..10, |sim| async move {
+        let answer = "HTTP/1.1 503 Busy\r\nContent-Length: 4\r\n\r\nbusy";
+        let (near, far) = sim.pipe();
+        near.wire().set_link(Direction::Outbound, Link::default().capacity(16));
+        let connecting = sim.spawn(sim.connect_over(near, "ws://server/").into_future());
+        far.read_exact(16).await.unwrap();
+        far.write_all(answer.as_bytes()).await.unwrap();
+        far.shutdown().await.unwrap();
+        far.wire().end(Direction::Inbound);
+        let error = connecting.await.unwrap_err();
+        let ConnectError::Rejected { response, complete: true, .. } = error else {
+            panic!("{error}");
+        };
+        assert_eq!(&response.body()[..], b"busy");
+    });
+}
+
+/// Speaks TLS at `server:443`, and takes what it prefers of what the client offers.
+fn serve_with_alpn(sim: &Sim, protocols: &[&str]) -> Authority {
+    let authority = Authority::new();
+    let identity = authority.issue("server");
+    let acceptor = TlsAcceptor::from_pem(identity.chain.as_bytes(), identity.key.as_bytes());
+    let router = Router::new().route("/", websocket(echo));
+    let server = sim.bind("server:443").tls(acceptor.unwrap().alpn(protocols));
+    sim.spawn(server.serve(router));
+    authority
+}
+
+/// HTTP/1.1 is spoken, and nothing else may be agreed on (RFC 7301 §3.2).
+#[test]
+fn settings_for_http_2_are_used_for_http_1_only() {
+    Sim::check(0..3, |sim| async move {
+        let authority = serve_with_alpn(&sim, &["h2", "http/1.1"]);
+        for offered in [&["h2", "http/1.1"][..], &["h2"], &["http/1.1"], &[]] {
+            let connector = TlsConnector::trusting_pem(authority.pem().as_bytes()).unwrap();
+            let connecting = sim.connect("wss://server/").tls(connector.alpn(offered));
+            assert_echoes(&mut connecting.await.unwrap()).await;
+        }
+    });
+    Sim::check(0..3, |sim| async move {
+        let authority = serve_with_alpn(&sim, &["h2"]);
+        let connector = TlsConnector::trusting_pem(authority.pem().as_bytes()).unwrap();
+        let connecting = sim.connect("wss://server/").tls(connector.alpn(["h2"]));
+        let error = connecting.await.unwrap_err();
+        let told = matches!(error, ConnectError::Tls { error: TlsError::Refused(_), .. });
+        assert!(told && !error.is_transient(), "{error}");
+        assert!(error.to_string().contains("needs http/1.1"), "{error}");
+    });
+}
+
+/// A stream of the caller's own that was agreed on for something else.
+#[test]
+fn a_stream_of_another_protocol_is_not_spoken_into() {
+    Sim::check(0..3, |sim| async move {
+        let authority = serve_with_alpn(&sim, &["h2"]);
+        let connector = TlsConnector::trusting_pem(authority.pem().as_bytes()).unwrap();
+        let transport = Box::new(sim.dial("server:443").await.unwrap());
+        let transport = connector.alpn(["h2"]).connect("server", transport).await.unwrap();
+        let error = sim.connect("wss://server/").over(transport).await.unwrap_err();
+        let ConnectError::Alpn { protocol, .. } = &error else { panic!("{error}") };
+        assert_eq!((&protocol[..], error.is_transient()), (&b"h2"[..], false));
+        let due = ["server:443", "\"h2\"", "http/1.1"];
+        assert!(due.iter().all(|part| error.to_string().contains(part)), "{error}");
     });
 }
 

@@ -90,7 +90,10 @@ pub(crate) async fn a_proxy_that_refuses_is_told<R: Runtime>() {
     let (addr, gone) = server(|stream| answer(stream, "HTTP/1.1 407 Who are you?\r\n\r\n"));
     let proxy = Proxy::new(&format!("http://{addr}")).unwrap();
     let error = R::connect("ws://example.com/").proxy(proxy).await.expect_err("it is refused");
-    let ConnectError::Proxy { peer, error } = error else { panic!("{error}") };
+    let ConnectError::Proxy { peer, error, response: Some(response) } = error else {
+        panic!("{error}")
+    };
+    assert_eq!(response.status(), 407);
     assert_eq!((peer.host(), peer.addr()), ("example.com", Some(addr)));
     assert_eq!(error, ProxyError::AuthenticationRequired);
     gone.join().unwrap();

@@ -54,6 +54,23 @@ fn the_request_is_that_of_the_rfc() {
     assert_eq!(asked, expected.replace("KEY", key));
 }
 
+/// A zone has a meaning on one machine only (RFC 6874 §4).
+#[test]
+fn the_host_has_no_zone() {
+    for (url, host) in [
+        ("ws://[fe80::1%25eth0]/", "[fe80::1]"),
+        ("ws://[fe80::1%25eth0]:80/", "[fe80::1]"),
+        ("wss://[fe80::1%25en%2d1]:80/", "[fe80::1]:80"),
+        ("ws://[fe80::1%eth0]:81/", "[fe80::1]:81"),
+    ] {
+        let head = asked(get(url)).expect(url);
+        assert!(head.contains(&format!("\r\nHost: {host}\r\n")), "{head}");
+        assert!(!head.contains('%'), "{head}");
+    }
+    let error = asked(get("ws://[%25eth0]/")).expect_err("there is no address");
+    assert!(matches!(error, RequestError::AuthorityInvalid(_)), "{error}");
+}
+
 /// Servers that look at the first line of a header only see all that is offered.
 #[test]
 fn subprotocols_are_offered_in_one_line() {

@@ -1,8 +1,9 @@
 //! Asking for a WebSocket over HTTP/2, and judging the answer.
 
 use alloc::string::ToString;
+use alloc::vec::Vec;
 
-use http::{Method, Version};
+use http::{HeaderValue, Method, Version};
 
 use super::*;
 
@@ -34,6 +35,41 @@ fn the_request_is_that_of_rfc_8441() {
     assert_eq!(headers["sec-websocket-protocol"], "chat, superchat");
     assert_eq!(headers["origin"], "http://www.example.com");
     assert_eq!(headers.len(), 3, "no Host, no Connection, no key");
+}
+
+/// There are servers that look at the first line only.
+#[test]
+fn subprotocols_stand_in_one_line() {
+    let asked = connect(
+        Request::get("ws://a/")
+            .header("Sec-WebSocket-Protocol", "chat.v2")
+            .header("Sec-WebSocket-Protocol", "chat.v1, chat.v0"),
+    );
+    let asked = asked.expect("a sound request");
+    let lines: Vec<_> =
+        asked.request().headers().get_all("sec-websocket-protocol").iter().collect();
+    assert_eq!(lines, ["chat.v2, chat.v1, chat.v0"]);
+}
+
+/// HPACK keeps what is sensitive out of its tables (RFC 7541 §7.1.3), and `{:?}` out of logs.
+#[test]
+fn subprotocols_in_one_line_stay_sensitive() {
+    let mut token = HeaderValue::from_static("token.abc");
+    token.set_sensitive(true);
+    let asked = connect(
+        Request::get("ws://a/")
+            .header("Sec-WebSocket-Protocol", "chat")
+            .header("Sec-WebSocket-Protocol", token),
+    );
+    let asked = asked.expect("a sound request");
+    assert!(asked.request().headers()["sec-websocket-protocol"].is_sensitive());
+}
+
+/// A zone has a meaning on one machine only (RFC 6874 §4).
+#[test]
+fn the_authority_has_no_zone() {
+    let asked = connect(Request::get("ws://[fe80::1%25eth0]:81/"));
+    assert_eq!(*asked.expect("a sound request").request().uri(), "http://[fe80::1]:81/");
 }
 
 #[test]

@@ -60,6 +60,11 @@ impl Body {
         Self { received: BytesMut::new(), rest, complete: false }
     }
 
+    /// Whether only the end of the transport says where it ends.
+    pub(crate) fn is_open_ended(&self) -> bool {
+        matches!(self.rest, Rest::Eof)
+    }
+
     /// Takes what has come of the body; true when no more is wanted.
     pub(crate) fn poll(&mut self, inbound: &mut BytesMut) -> bool {
         loop {

@@ -1,15 +1,16 @@
 //! The opening handshake over a transport, and what comes of it: [`Connected`].
 
 use std::fmt;
+use std::io;
 use std::sync::Arc;
 
-use bytes::Bytes;
 use http::{Request, Response};
 use sockless::handshake::{ClientHandshake, HandshakeError};
-use sockless::{Config, Connection};
+use sockless::{Config, Connection, Instant};
 
 use super::body::Body;
 use super::error::{ConnectError, Peer, Step};
+use super::reading;
 use super::target::Target;
 use crate::call::Call;
 use crate::drive::{Detached, Drive};
@@ -38,7 +39,8 @@ impl Connected {
     ///
     /// # Errors
     ///
-    /// [`ConnectError`], except for those of dialling.
+    /// [`ConnectError`], except for those of dialling; [`Alpn`](ConnectError::Alpn) when `transport` is
+    /// of TLS and was agreed on for another protocol than `http/1.1`.
     pub async fn over(
         transport: Box<dyn Io>,
         mut request: Request<()>,
@@ -48,8 +50,9 @@ impl Connected {
         let target = Target::parse(&request.uri().to_string()).map_err(ConnectError::UrlInvalid)?;
         target.put_into(&mut request);
         let deadline = runtime.now() + config.get_opening_timeout();
-        let exchange = Exchange::new(transport, runtime, deadline);
-        match ask(exchange, request, config.clone(), Peer::new(&target, None)).await? {
+        let asking =
+            Asking { transport, runtime, deadline, config, peer: Peer::new(&target, None) };
+        match asking.ask(request).await? {
             Answered::Open(connected) => Ok(connected),
             Answered::Otherwise(refusal) => Err(refusal.read().await),
         }
@@ -150,67 +153,119 @@ pub(super) struct Refusal {
     pub(super) response: Box<Response<()>>,
     pub(super) peer: Peer,
     exchange: Exchange,
+    deadline: Instant,
 }
 
-/// Sends the request and waits for the head of the answer, until the deadline of `exchange`.
-pub(super) async fn ask(
-    mut exchange: Exchange,
-    request: Request<()>,
-    config: Arc<Config>,
-    peer: Peer,
-) -> Result<Answered, ConnectError> {
+/// A transport to a server that is about to be asked.
+pub(super) struct Asking {
+    pub(super) transport: Box<dyn Io>,
+    pub(super) runtime: Arc<dyn Runtime>,
+    pub(super) deadline: Instant,
+    pub(super) config: Arc<Config>,
+    pub(super) peer: Peer,
+}
+
+impl Asking {
+    /// Sends the request and waits for the head of the answer, until the deadline.
+    pub(super) async fn ask(self, request: Request<()>) -> Result<Answered, ConnectError> {
+        let Self { transport, runtime, deadline, config, peer } = self;
+        let peer = check_alpn(&*transport, peer)?;
+        let timeout = config.get_opening_timeout();
+        let call = Call::new(request.clone());
+        let handshake = ClientHandshake::new(request, runtime.seed(), config, runtime.now());
+        let mut handshake = handshake.map_err(ConnectError::RequestInvalid)?;
+        let mut exchange = Exchange::new(transport, runtime, deadline);
+        match shake_hands(&mut exchange, &mut handshake).await {
+            Outcome::Verdict(Ok((connection, response))) => {
+                Ok(Answered::Open(Connected { connection, exchange, call, response, peer }))
+            }
+            Outcome::Verdict(Err(HandshakeError::Rejected(response))) => {
+                Ok(Answered::Otherwise(Refusal { response, peer, exchange, deadline }))
+            }
+            Outcome::Verdict(Err(error)) => Err(ConnectError::Handshake { peer, error }),
+            Outcome::Timeout(step) => {
+                Err(ConnectError::Timeout { peer, step, timeout, attempts: vec![] })
+            }
+            Outcome::Broken(step, error) => Err(ConnectError::of_transport(peer, step, error)),
+        }
+    }
+}
+
+/// HTTP/1.1 is not spoken into what was agreed on for something else (RFC 7301 §3.2).
+fn check_alpn(transport: &dyn Io, peer: Peer) -> Result<Peer, ConnectError> {
+    match transport.tls().and_then(|tls| tls.alpn) {
+        Some(protocol) if protocol != "http/1.1" => Err(ConnectError::Alpn { peer, protocol }),
+        _ => Ok(peer),
+    }
+}
+
+/// What became of an opening handshake.
+enum Outcome {
+    /// The server has answered, one way or the other.
+    Verdict(Result<(Connection, Response<()>), HandshakeError>),
+    /// The deadline passed in this step.
+    Timeout(Step),
+    /// The transport failed in this step.
+    Broken(Step, io::Error),
+}
+
+async fn shake_hands(exchange: &mut Exchange, handshake: &mut ClientHandshake) -> Outcome {
     let runtime = exchange.runtime.clone();
-    let timeout = config.get_opening_timeout();
-    let timed_out = |peer, step| ConnectError::Timeout { peer, step, timeout, attempts: vec![] };
-    let call = Call::new(request.clone());
-    let mut handshake = ClientHandshake::new(request, runtime.seed(), config, runtime.now())
-        .map_err(ConnectError::RequestInvalid)?;
     match exchange.write(handshake.outbound()).await {
         Ok(true) => {}
-        Ok(false) => return Err(timed_out(peer, Step::Request)),
-        Err(error) => return Err(ConnectError::Transport { peer, step: Step::Request, error }),
+        Ok(false) => return Outcome::Timeout(Step::Request),
+        Err(error) => return refusal_before_the_request(exchange, handshake, error).await,
     }
     loop {
-        if let Some(result) = handshake.poll_response(&mut exchange.inbound, runtime.now()) {
-            return match result {
-                Ok((connection, response)) => {
-                    let connected = Connected { connection, exchange, call, response, peer };
-                    Ok(Answered::Open(connected))
-                }
-                Err(HandshakeError::Rejected(response)) => {
-                    Ok(Answered::Otherwise(Refusal { response, peer, exchange }))
-                }
-                Err(error) => Err(ConnectError::Handshake { peer, error }),
-            };
+        if let Some(verdict) = handshake.poll_response(&mut exchange.inbound, runtime.now()) {
+            return Outcome::Verdict(verdict);
         }
-        match exchange.read().await {
+        match reading::read(exchange).await {
             Ok(Input::Bytes) => {}
             Ok(Input::Eof) => handshake.handle_eof(),
-            Ok(Input::Timeout) => return Err(timed_out(peer, Step::Response)),
-            Err(error) => {
-                return Err(ConnectError::Transport { peer, step: Step::Response, error });
+            Ok(Input::Timeout) => return Outcome::Timeout(Step::Response),
+            Err(error) => return Outcome::Broken(Step::Response, error),
+        }
+    }
+}
+
+/// A server may refuse and close before it has read the whole request. What it said is there then, in
+/// HTTP or as an alert of TLS, and says more than that the transport takes no more, which is `error`.
+async fn refusal_before_the_request(
+    exchange: &mut Exchange,
+    handshake: &mut ClientHandshake,
+    error: io::Error,
+) -> Outcome {
+    let now = exchange.runtime.now();
+    loop {
+        match handshake.poll_response(&mut exchange.inbound, now) {
+            Some(Err(refusal @ HandshakeError::Rejected(_))) => {
+                return Outcome::Verdict(Err(refusal));
             }
+            Some(_) => return Outcome::Broken(Step::Request, error),
+            None => {}
+        }
+        match reading::read_what_came(exchange).await {
+            Ok(Input::Bytes) => {}
+            #[cfg(feature = "rustls")]
+            Err(alert) if crate::tls::TlsError::within(&alert).is_some() => {
+                return Outcome::Broken(Step::Request, alert);
+            }
+            _ => return Outcome::Broken(Step::Request, error),
         }
     }
 }
 
 impl Refusal {
-    /// Reads the body, as far as it comes by the deadline and up to the limit.
+    /// Reads the body, as far as it comes by the deadline and up to the limit. Where nothing says when
+    /// it is over, the server may keep the transport open, and is not waited for as long.
     pub(super) async fn read(mut self) -> ConnectError {
-        let mut body = Body::of(&self.response);
-        while !body.poll(&mut self.exchange.inbound) {
-            match self.exchange.read().await {
-                Ok(Input::Bytes) => {}
-                Ok(Input::Eof) => {
-                    body.handle_eof();
-                    break;
-                }
-                // The answer itself says more than how its body was cut short.
-                Ok(Input::Timeout) | Err(_) => break,
-            }
+        if Body::of(&self.response).is_open_ended() {
+            let soon = self.exchange.runtime.now() + reading::BODY_PATIENCE;
+            self.exchange.set_deadline(soon.min(self.deadline));
         }
-        let (body, complete) = body.into_parts();
-        let response = self.response.map(|()| Bytes::from(body));
-        ConnectError::Rejected { peer: self.peer, response: Box::new(response), complete }
+        let (body, complete) = reading::read_body(&mut self.exchange, &self.response).await;
+        let response = Box::new(self.response.map(|()| body));
+        ConnectError::Rejected { peer: self.peer, response, complete }
     }
 }

@@ -9,6 +9,7 @@ use bytes::Bytes;
 use http::{Response, StatusCode};
 use sockless::handshake::{HandshakeError, RequestError};
 
+use super::escape::{Escaped, Excerpt};
 use super::proxy::{ProxyError, ProxyUrlError};
 use super::redirect::RedirectError;
 use super::target::{Target, host_and_port};
@@ -17,10 +18,20 @@ use crate::tls::TlsError;
 
 /// Why there is no connection: which step failed, with whom, and why.
 ///
-/// No text of it, neither `{}` nor `{:?}`, has credentials in it, those of a URL included.
+/// No text of it, neither `{}` nor `{:?}`, has credentials in it, those of a URL included. What a peer
+/// wrote is escaped in both.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum ConnectError {
+    /// The TLS connection was agreed on for another protocol than `http/1.1` (ALPN, RFC 7301), such as
+    /// `h2`: a request of HTTP/1.1 would not be understood. Only a transport of the caller's own comes
+    /// to that, since [`Connect`](super::Connect) offers nothing else on those that it makes.
+    Alpn {
+        /// Who is at the other end.
+        peer: Peer,
+        /// The protocol that both ends agreed on.
+        protocol: Bytes,
+    },
     /// No address of the host could be reached.
     Dial {
         /// Who was to be reached.
@@ -41,6 +52,9 @@ pub enum ConnectError {
         peer: Peer,
         /// What the proxy said.
         error: ProxyError,
+        /// The answer of an HTTP proxy that refused CONNECT: its head, and of its body what came
+        /// within a second, up to 64 KiB. `None` where it did not come to a refusal over HTTP.
+        response: Option<Box<Response<Bytes>>>,
     },
     /// The URL of a proxy is none, given or in the environment.
     ProxyUrl(ProxyUrlError),
@@ -56,7 +70,9 @@ pub enum ConnectError {
         /// Who answered.
         peer: Peer,
         /// The whole answer; of its body, what came by the deadline of
-        /// [`Config::opening_timeout`](sockless::Config::opening_timeout), up to 64 KiB.
+        /// [`Config::opening_timeout`](sockless::Config::opening_timeout), up to 64 KiB. Where the
+        /// answer does not state where its body ends, which is then the end of the transport, what
+        /// came within a second.
         response: Box<Response<Bytes>>,
         /// Whether that is all of the body.
         complete: bool,
@@ -113,9 +129,17 @@ pub enum ConnectError {
 }
 
 impl ConnectError {
-    /// Whether the same may well succeed at another time: nobody could be reached, a deadline passed,
-    /// a transport broke off, or the server or the proxy answered 408, 425, 429 or 5xx. What is wrong
-    /// with a URL, a request or a handshake stays wrong.
+    /// Whether the same may well succeed at another time. It may when
+    ///
+    /// * nobody could be reached, a deadline passed or a transport broke off,
+    /// * the server or the proxy answered 408, 425, 429 or 5xx, except for 501, 505, 506, 508 and 510,
+    ///   which are about how a server is set up,
+    /// * a SOCKS proxy could not reach the server (RFC 1928 §6: 1 and 3 to 6),
+    /// * TLS was cut off or damaged on its way, the peer refused it for a reason of its own
+    ///   (`internal_error`, `user_canceled`, `close_notify`, `bad_record_mac`), or its certificate is not
+    ///   valid yet.
+    ///
+    /// What is wrong with a URL, a request, a handshake, a certificate or the lack of one stays wrong.
     pub fn is_transient(&self) -> bool {
         match self {
             Self::Dial { .. }
@@ -128,8 +152,9 @@ impl ConnectError {
             Self::Proxy { error, .. } => error.is_transient(),
             Self::Rejected { response, .. } => is_transient(response.status()),
             #[cfg(feature = "rustls")]
-            Self::Tls { error, .. } => matches!(error, TlsError::Cut | TlsError::Transport(_)),
-            Self::ProxyUrl(_)
+            Self::Tls { error, .. } => error.is_transient(),
+            Self::Alpn { .. }
+            | Self::ProxyUrl(_)
             | Self::Redirect { .. }
             | Self::Request(_)
             | Self::RequestInvalid(_)
@@ -138,10 +163,21 @@ impl ConnectError {
         }
     }
 
+    /// A transport that failed after it had been opened. What TLS has to say of it is an error of TLS:
+    /// in TLS 1.3 a client is through before the server refuses what it showed (RFC 8446 §2).
+    pub(crate) fn of_transport(peer: Peer, step: Step, error: io::Error) -> Self {
+        #[cfg(feature = "rustls")]
+        if let Some(error) = TlsError::within(&error) {
+            return Self::Tls { peer, error };
+        }
+        Self::Transport { peer, step, error }
+    }
+
     /// Whom the failed step was taken with; `None` when it did not come to that.
     pub fn peer(&self) -> Option<&Peer> {
         match self {
-            Self::Dial { peer, .. }
+            Self::Alpn { peer, .. }
+            | Self::Dial { peer, .. }
             | Self::Handshake { peer, .. }
             | Self::Proxy { peer, .. }
             | Self::Redirect { peer, .. }
@@ -160,39 +196,64 @@ impl ConnectError {
     }
 }
 
-/// Whether a status says that another time may be better (RFC 9110 §15, RFC 6585 §4).
+/// Whether a status says that another time may be better (RFC 9110 §15, RFC 6585 §4). What the server
+/// does not support, and how it is set up, stays: 501, 505, 506, 508 and 510.
 pub(crate) fn is_transient(status: StatusCode) -> bool {
-    status.is_server_error() || matches!(status.as_u16(), 408 | 425 | 429)
+    match status.as_u16() {
+        501 | 505 | 506 | 508 | 510 => false,
+        408 | 425 | 429 => true,
+        _ => status.is_server_error(),
+    }
 }
 
+/// What a peer wrote is escaped.
 impl fmt::Display for ConnectError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Dial { peer, attempts } => {
+        Escaped(Text(self)).fmt(f)
+    }
+}
+
+/// The text of an error, with what peers wrote as they wrote it.
+struct Text<'a>(&'a ConnectError);
+
+impl fmt::Display for Text<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        use ConnectError::*;
+        match self.0 {
+            Alpn { peer, protocol } => write!(
+                f,
+                "the TLS connection with {peer} was agreed on for \"{}\" (ALPN), not for http/1.1, \
+                 which is spoken here: offer http/1.1 only, or nothing, where it is made",
+                protocol.escape_ascii()
+            ),
+            Dial { peer, attempts } => {
                 write!(f, "cannot reach {peer}")?;
                 write_attempts(f, attempts)
             }
-            Self::Handshake { peer, error } => {
+            Handshake { peer, error } => {
                 write!(f, "the opening handshake with {peer} failed: {error}")
             }
-            Self::Proxy { peer, error } => write!(f, "cannot reach {peer}: {error}"),
-            Self::ProxyUrl(error) => error.fmt(f),
-            Self::Redirect { peer, error } => write!(f, "{peer} redirects: {error}"),
-            Self::Rejected { peer, response, .. } => {
+            Proxy { peer, error, response } => {
+                let body = response.as_ref().map_or(&[][..], |response| response.body());
+                write!(f, "cannot reach {peer}: {error}{}", Excerpt(body))
+            }
+            ProxyUrl(error) => error.fmt(f),
+            Redirect { peer, error } => write!(f, "{peer} redirects: {error}"),
+            Rejected { peer, response, .. } => {
                 write!(f, "{peer} answered {}, not 101 Switching Protocols", response.status())
             }
-            Self::Request(error) => write!(f, "the request cannot be made: {error}"),
-            Self::RequestInvalid(error) => write!(f, "the request cannot be made: {error}"),
-            Self::Resolve { peer, name, error } => {
+            Request(error) => write!(f, "the request cannot be made: {error}"),
+            RequestInvalid(error) => write!(f, "the request cannot be made: {error}"),
+            Resolve { peer, name, error } => {
                 write!(f, "cannot reach {peer}: no address of {name}: {error}")
             }
-            Self::Timeout { peer, step, timeout, attempts } => {
+            Timeout { peer, step, timeout, attempts } => {
                 write!(f, "opening_timeout = {timeout:?} passed while {step} {peer}")?;
                 write_attempts(f, attempts)
             }
             #[cfg(feature = "rustls")]
-            Self::Tls { peer, error } => write!(f, "no TLS with {peer}: {error}"),
-            Self::TlsUnavailable { peer } => {
+            Tls { peer, error } => write!(f, "no TLS with {peer}: {error}"),
+            TlsUnavailable { peer } => {
                 let missing = if cfg!(feature = "rustls") {
                     "Connect::tls, or the feature `platform-verifier` or `webpki-roots`"
                 } else {
@@ -200,10 +261,10 @@ impl fmt::Display for ConnectError {
                 };
                 write!(f, "no TLS with {peer}: wss needs {missing}")
             }
-            Self::Transport { peer, step, error } => {
+            Transport { peer, step, error } => {
                 write!(f, "the transport failed while {step} {peer}: {error}")
             }
-            Self::UrlInvalid(error) => write!(f, "the URL is none for a WebSocket: {error}"),
+            UrlInvalid(error) => write!(f, "the URL is none for a WebSocket: {error}"),
         }
     }
 }
@@ -233,7 +294,10 @@ impl std::error::Error for ConnectError {
             Self::UrlInvalid(error) => Some(error),
             #[cfg(feature = "rustls")]
             Self::Tls { error, .. } => Some(error),
-            Self::Rejected { .. } | Self::Timeout { .. } | Self::TlsUnavailable { .. } => None,
+            Self::Alpn { .. }
+            | Self::Rejected { .. }
+            | Self::Timeout { .. }
+            | Self::TlsUnavailable { .. } => None,
         }
     }
 }
@@ -285,11 +349,11 @@ impl Peer {
     }
 }
 
-/// Such as `example.com:80 (192.0.2.1:80)`.
+/// Such as `example.com:80 (192.0.2.1:80)`. A redirect's host is escaped.
 impl fmt::Display for Peer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let named = host_and_port(&self.host, self.port);
-        f.write_str(&named)?;
+        Escaped(&named).fmt(f)?;
         if let Some(proxy) = &self.proxy {
             write!(f, " through {proxy}")?;
         }
@@ -355,6 +419,8 @@ pub enum UrlError {
     SchemeUnsupported,
     /// It is no URL at all.
     Syntax,
+    /// The IPv6 address has a zone identifier, as in `[fe80::1%25eth0]` (RFC 6874).
+    ZoneUnsupported,
 }
 
 impl fmt::Display for UrlError {
@@ -365,6 +431,10 @@ impl fmt::Display for UrlError {
             Self::PortInvalid => "the port is no number up to 65535",
             Self::SchemeUnsupported => "the scheme is not ws or wss",
             Self::Syntax => "it is not of the form ws://host:port/path",
+            Self::ZoneUnsupported => {
+                "its IPv6 address has a zone (RFC 6874), which is not supported: leave it out, and \
+                 for a link-local address connect a stream and pass it to Connect::over"
+            }
         })
     }
 }
@@ -372,16 +442,4 @@ impl fmt::Display for UrlError {
 impl std::error::Error for UrlError {}
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn tls_that_is_missing_is_told_with_the_feature() {
-        let target = Target::parse("wss://example.com/").unwrap();
-        let error = ConnectError::TlsUnavailable { peer: Peer::new(&target, None) };
-        let text = error.to_string();
-        assert!(text.starts_with("no TLS with example.com:443: wss needs "), "{text}");
-        let feature = if cfg!(feature = "rustls") { "`platform-verifier`" } else { "`tls`" };
-        assert!(text.contains(feature) && !error.is_transient(), "{text}");
-    }
-}
+mod tests;

@@ -8,7 +8,7 @@ use std::fmt;
 
 use bytes::BytesMut;
 use bytestring::ByteString;
-use http::StatusCode;
+use http::{Response, StatusCode};
 
 pub use rules::ProxyRules;
 
@@ -151,6 +151,14 @@ impl Tunnel {
         }
         Some(verdict)
     }
+
+    /// The head of the answer by which an HTTP proxy refused; its body is what follows in `inbound`.
+    pub(crate) fn into_refusal(self) -> Option<Response<()>> {
+        match self {
+            Self::Http(connect) => connect.refusal,
+            Self::Socks5(_) => None,
+        }
+    }
 }
 
 /// Why a proxy gave no way to a server.
@@ -167,9 +175,10 @@ pub enum ProxyError {
     HeadTooLong,
     /// SOCKS has no room for a name longer than 255 bytes (RFC 1928 §5).
     HostTooLong,
-    /// What it says is not the protocol that its URL names.
+    /// What it says is not the protocol that its URL names, or breaks a rule of it.
     Invalid(&'static str),
-    /// It answered CONNECT with this status, not 2xx.
+    /// It answered CONNECT with this status, not 2xx. The whole answer stands in
+    /// [`ConnectError::Proxy`](super::ConnectError::Proxy).
     Refused(StatusCode),
     /// It answered a SOCKS request with this code, not 0 (RFC 1928 §6).
     SocksRefused(u8),

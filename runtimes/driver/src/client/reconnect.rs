@@ -1,6 +1,7 @@
 //! A client that comes back: [`Reconnect`], a layer above [`Connect`].
 
 mod backoff;
+mod lifetime;
 mod watch;
 
 use std::fmt;
@@ -13,11 +14,13 @@ use sockless::{Closed, Instant, Seed};
 
 pub use watch::{ReconnectState, ReconnectWatch};
 
+use super::escape::Escaped;
 use super::{Connect, ConnectError};
 use crate::io::{Runtime, Timer};
 use crate::service::{BoxError, BoxFuture};
 use crate::session::Session;
 use backoff::Backoff;
+use lifetime::Lifetime;
 use watch::Board;
 
 /// A client that connects again when its connection ends: one [`Session`] after the other.
@@ -43,15 +46,17 @@ use watch::Board;
 /// # }
 /// ```
 ///
-/// It goes on while [`next`](Self::next) is awaited, and has no task of its own: a session that was
-/// given away is driven as any other, and what was lost with it is the program's to ask for again.
+/// It goes on while [`next`](Self::next) is awaited: a session that was given away is driven as any
+/// other, and what was lost with it is the program's to ask for again. Only a session's end is noted
+/// when it comes, by a task of its own: what counts is how long the session lasted, and not how long
+/// the program took to ask for the next one.
 ///
 /// # Delays
 ///
 /// Before the second attempt and each further one it waits: at random, between nothing and
 /// [`initial_delay`](Self::initial_delay), which doubles with each attempt up to
-/// [`max_delay`](Self::max_delay). A connection that lasts [`stable_after`](Self::stable_after) makes
-/// it begin anew. There is no limit to the attempts but [`retry_if`](Self::retry_if).
+/// [`max_delay`](Self::max_delay), counted from the end of the session or of the failed attempt. A
+/// connection that lasts [`stable_after`](Self::stable_after) makes it begin anew. There is no limit to the attempts but [`retry_if`](Self::retry_if).
 pub struct Reconnect {
     factory: Box<dyn FnMut() -> Connect + Send>,
     hook: Option<Hook>,
@@ -75,10 +80,13 @@ enum Phase {
     Idle,
     Connecting(BoxFuture<'static, Result<Session, ConnectError>>),
     /// The hook is at work on a new session.
-    Hooked(BoxFuture<'static, (Hook, Session, Result<(), BoxError>)>),
+    Hooked {
+        lifetime: Option<Lifetime>,
+        hooked: BoxFuture<'static, (Hook, Session, Result<(), BoxError>)>,
+    },
     /// The session was given away.
     Open {
-        since: Instant,
+        lifetime: Lifetime,
         end: BoxFuture<'static, Closed>,
     },
     Waiting(Box<dyn Timer>),
@@ -117,8 +125,8 @@ impl Reconnect {
         self
     }
 
-    /// Sets how long a connection must last for the delays and the number of the attempt to begin
-    /// anew: less, and a server that accepts and drops its clients would be stormed. Default: 5 s.
+    /// Sets how long a connection must last, from the end of its opening handshake to its own, for the
+    /// delays and the number of the attempt to begin anew: less, and a server that accepts and drops its clients would be stormed. Default: 5 s.
     #[must_use]
     pub fn stable_after(mut self, duration: Duration) -> Self {
         self.stable_after = duration;
@@ -165,7 +173,7 @@ impl Reconnect {
     /// succeeds.
     ///
     /// Cancel-safe: what has begun goes on with the next call. In between it stands still: a handshake
-    /// may then find that its deadline has passed.
+    /// may then find that its deadline has passed, unless its answer has come.
     ///
     /// # Errors
     ///
@@ -179,28 +187,36 @@ impl Reconnect {
             match &mut self.phase {
                 Phase::Idle => self.connect(),
                 Phase::Connecting(connecting) => match ready!(connecting.as_mut().poll(cx)) {
-                    Ok(session) => match self.hook.take() {
-                        Some(hook) => self.phase = Phase::Hooked(run(hook, session)),
-                        None => return Poll::Ready(Ok(self.give(session))),
-                    },
-                    Err(error) => self.ended(AttemptEnd::Connect(error)),
+                    Ok(session) => {
+                        let lifetime = Lifetime::watch(&session, self.runtime());
+                        match self.hook.take() {
+                            Some(hook) => {
+                                let hooked = run(hook, session);
+                                self.phase = Phase::Hooked { lifetime: Some(lifetime), hooked };
+                            }
+                            None => return Poll::Ready(Ok(self.give(session, lifetime))),
+                        }
+                    }
+                    Err(error) => self.ended(AttemptEnd::Connect(error), self.runtime().now()),
                 },
-                Phase::Hooked(hooked) => {
+                Phase::Hooked { lifetime, hooked } => {
                     let (hook, session, result) = ready!(hooked.as_mut().poll(cx));
+                    let lifetime = lifetime.take().expect("a hook ends once");
                     self.hook = Some(hook);
                     match result {
-                        Ok(()) => return Poll::Ready(Ok(self.give(session))),
-                        Err(error) => self.ended(AttemptEnd::Hook(error)),
+                        Ok(()) => return Poll::Ready(Ok(self.give(session, lifetime))),
+                        Err(error) => self.ended(AttemptEnd::Hook(error), self.runtime().now()),
                     }
                 }
-                Phase::Open { since, end } => {
+                Phase::Open { lifetime, end } => {
                     let closed = ready!(end.as_mut().poll(cx));
-                    let since = *since;
-                    if self.runtime().now().saturating_since(since) >= self.stable_after {
+                    let now = self.runtime.as_ref().map_or(Instant::EPOCH, |it| it.now());
+                    let ended_at = lifetime.ended_at(now);
+                    if lifetime.lasted(ended_at) >= self.stable_after {
                         self.attempt = 0;
                         self.backoff.reset();
                     }
-                    self.ended(AttemptEnd::Closed(closed));
+                    self.ended(AttemptEnd::Closed(closed), ended_at);
                 }
                 Phase::Waiting(timer) => {
                     ready!(timer.poll_expired(cx));
@@ -223,15 +239,15 @@ impl Reconnect {
         self.board.publish(ReconnectState::Connecting { attempt: self.attempt });
     }
 
-    fn give(&mut self, session: Session) -> Session {
+    fn give(&mut self, session: Session, lifetime: Lifetime) -> Session {
         let end = session.as_sender().end();
-        self.phase = Phase::Open { since: self.runtime().now(), end };
+        self.phase = Phase::Open { lifetime, end };
         self.board.publish(ReconnectState::Open);
         session
     }
 
-    /// Waits for the next attempt, or gives up.
-    fn ended(&mut self, end: AttemptEnd) {
+    /// Waits for the next attempt, or gives up; the delay counts from `at`.
+    fn ended(&mut self, end: AttemptEnd, at: Instant) {
         let attempt = self.attempt;
         if !(self.retry_if)(&end, attempt) {
             tracing::debug!(%end, attempt, "no further attempt to connect");
@@ -241,13 +257,13 @@ impl Reconnect {
         }
         let delay = self.backoff.next_delay();
         tracing::debug!(%end, attempt, ?delay, "connecting again");
-        let until = self.runtime().now() + delay;
+        let until = at + delay;
         self.phase = Phase::Waiting(self.runtime().timer(until));
         self.board.publish(ReconnectState::Waiting { attempt, until });
     }
 
-    fn runtime(&self) -> &dyn Runtime {
-        &**self.runtime.as_ref().expect("a connection was begun before anything else")
+    fn runtime(&self) -> &Arc<dyn Runtime> {
+        self.runtime.as_ref().expect("a connection was begun before anything else")
     }
 }
 
@@ -306,12 +322,13 @@ fn is_transient(closed: &Closed) -> bool {
     !code.is_some_and(|code| matches!(code.get(), 1002 | 1003 | 1007..=1010 | 3000 | 3003))
 }
 
+/// What a peer wrote is escaped.
 impl fmt::Display for AttemptEnd {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Closed(closed) => closed.fmt(f),
+            Self::Closed(closed) => Escaped(closed).fmt(f),
             Self::Connect(error) => error.fmt(f),
-            Self::Hook(error) => write!(f, "the hook on_open failed: {error}"),
+            Self::Hook(error) => write!(f, "the hook on_open failed: {}", Escaped(error)),
         }
     }
 }

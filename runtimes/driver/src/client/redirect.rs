@@ -6,7 +6,11 @@ use http::header::{AUTHORIZATION, COOKIE, HeaderMap, LOCATION, PROXY_AUTHORIZATI
 use http::{Response, StatusCode};
 
 use super::error::UrlError;
+use super::escape::Escaped;
 use super::target::Target;
+
+/// The most redirects of one connection, whatever the program allows: as many as browsers follow.
+pub(crate) const MAX_REDIRECTS: u32 = 20;
 
 /// The redirects of one connection.
 pub(crate) struct Redirects {
@@ -18,7 +22,7 @@ pub(crate) struct Redirects {
 
 impl Redirects {
     pub(crate) fn new(max: u32) -> Self {
-        Self { max, followed: 0, visited: Vec::new() }
+        Self { max: max.min(MAX_REDIRECTS), followed: 0, visited: Vec::new() }
     }
 
     /// Where `response`, the answer of `target`, leads; `None` when it is not to be followed anywhere.
@@ -51,15 +55,17 @@ impl Redirects {
             return Err(RedirectError::TooMany { max: self.max, to: next.shown() });
         }
         self.followed += 1;
-        tracing::debug!(from = target.shown(), to = next.shown(), "following a redirect");
+        let (from, to) = (Escaped(target.shown()), Escaped(next.shown()));
+        tracing::debug!(%from, %to, "following a redirect");
         Ok(Some(next))
     }
 }
 
-/// The headers that go on to another origin: all but those that prove who we are, in their order.
+/// The headers that go on to another origin: all but those that prove who we are, by their name or
+/// because they were marked as sensitive, in their order.
 pub(crate) fn without_secrets(headers: &HeaderMap) -> HeaderMap {
     let is_secret = |name| [AUTHORIZATION, COOKIE, PROXY_AUTHORIZATION].contains(name);
-    let kept = headers.iter().filter(|(name, _)| !is_secret(name));
+    let kept = headers.iter().filter(|(name, value)| !is_secret(name) && !value.is_sensitive());
     let mut headers = HeaderMap::new();
     for (name, value) in kept {
         headers.append(name, value.clone());
@@ -67,7 +73,8 @@ pub(crate) fn without_secrets(headers: &HeaderMap) -> HeaderMap {
     headers
 }
 
-/// Why a redirect is not followed. The URLs are shown without their queries, which may be secret.
+/// Why a redirect is not followed. The URLs are shown without their queries, which may be secret, and
+/// in `{}` and `{:?}` escaped, as the server wrote them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum RedirectError {
@@ -85,7 +92,7 @@ pub enum RedirectError {
     },
     /// As many have been followed as [`Connect::redirects`](super::Connect::redirects) allows.
     TooMany {
-        /// The setting's value.
+        /// The setting's value, 20 at most.
         max: u32,
         /// Where it leads.
         to: String,
@@ -95,11 +102,13 @@ pub enum RedirectError {
 impl fmt::Display for RedirectError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Downgrade { to } => write!(f, "not from wss to {to}, which is not encrypted"),
+            Self::Downgrade { to } => {
+                write!(f, "not from wss to {}, which is not encrypted", Escaped(to))
+            }
             Self::LocationInvalid(error) => write!(f, "Location is none for a WebSocket: {error}"),
-            Self::Loop { to } => write!(f, "back to {to}, in a circle"),
+            Self::Loop { to } => write!(f, "back to {}, in a circle", Escaped(to)),
             Self::TooMany { max, to } => {
-                write!(f, "to {to}, after redirects = {max} have been followed")
+                write!(f, "to {}, after redirects = {max} have been followed", Escaped(to))
             }
         }
     }

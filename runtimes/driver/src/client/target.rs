@@ -134,7 +134,10 @@ impl Authority {
             Some(userinfo) => Some(Credentials::parse(userinfo)?),
         };
         let (host, port) = match rest.strip_prefix('[') {
-            Some(rest) => rest.split_once(']').ok_or(UrlError::Syntax)?,
+            Some(rest) => match rest.split_once(']').ok_or(UrlError::Syntax)? {
+                (address, _) if address.contains('%') => return Err(UrlError::ZoneUnsupported),
+                host_and_port => host_and_port,
+            },
             None => rest.split_at(rest.find(':').unwrap_or(rest.len())),
         };
         if host.is_empty() {
@@ -281,6 +284,8 @@ mod tests {
             ("ws://example.com:99999/", UrlError::PortInvalid),
             ("ws://example.com:+80/", UrlError::PortInvalid),
             ("ws://exa mple.com/", UrlError::Syntax),
+            ("ws://[fe80::1%25eth0]/", UrlError::ZoneUnsupported),
+            ("wss://u:p@[fe80::1%25eth0]:81/", UrlError::ZoneUnsupported),
             ("ws://a%zz:b@example.com/", UrlError::CredentialsInvalid),
             ("ws://a%3Ab:c@example.com/", UrlError::CredentialsInvalid),
             ("ws://a:b%0D%0A@example.com/", UrlError::CredentialsInvalid),
@@ -328,5 +333,7 @@ mod tests {
         assert!(base.join("ws://eve:x@other.com/").unwrap().credentials.is_none());
         assert_eq!(base.join("ftp://other.com/").err(), Some(UrlError::SchemeUnsupported));
         assert_eq!(base.join("/a b").err(), Some(UrlError::Syntax));
+        let zone = base.join("//[fe80::1%25eth0]/").err();
+        assert_eq!(zone, Some(UrlError::ZoneUnsupported));
     }
 }

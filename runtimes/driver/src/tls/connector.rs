@@ -93,10 +93,23 @@ impl TlsConnector {
     ///
     /// Which of them the server took stands in [`Io::tls`] of the connection. A server that wants none
     /// of them refuses, unless it does not know ALPN.
+    ///
+    /// It holds for [`connect`](Self::connect). [`Connect`](crate::Connect) speaks HTTP/1.1, and offers
+    /// `http/1.1` alone where this would offer anything.
     #[must_use]
     pub fn alpn<P: AsRef<[u8]>>(mut self, protocols: impl IntoIterator<Item = P>) -> Self {
         Arc::make_mut(&mut self.config).alpn_protocols = protocol_list(protocols);
         self
+    }
+
+    /// This one for HTTP/1.1: where it offers something, it offers that alone, so that nothing else can
+    /// be agreed on.
+    pub(crate) fn for_http_1(&self) -> Self {
+        let offered = &self.config.alpn_protocols;
+        if offered.is_empty() || *offered == [HTTP_1_1.as_bytes()] {
+            return self.clone();
+        }
+        self.clone().alpn([HTTP_1_1])
     }
 
     /// Makes a TLS connection of `transport`, to the server `host`: a name or an address, without

@@ -6,6 +6,8 @@ use std::path::PathBuf;
 
 use rustls::{AlertDescription, CertificateError, InvalidMessage};
 
+use crate::client::escape::Escaped;
+
 /// Why there is no TLS connection, or no settings for one: what failed, and whose fault it is.
 #[derive(Debug)]
 #[non_exhaustive]
@@ -59,13 +61,48 @@ impl TlsError {
             error => Self::Protocol(error),
         }
     }
+
+    /// What TLS reported through a transport, after the handshake was through on this side.
+    pub(crate) fn within(error: &io::Error) -> Option<Self> {
+        let error = error.get_ref()?.source()?.downcast_ref::<rustls::Error>()?;
+        Some(Self::of_handshake(error.clone()))
+    }
+
+    /// Whether the same may well succeed at another time: see
+    /// [`ConnectError::is_transient`](crate::ConnectError::is_transient).
+    pub(crate) fn is_transient(&self) -> bool {
+        match self {
+            Self::Cut | Self::Transport(_) => true,
+            // The clock of a device may not be set yet.
+            Self::Certificate(error) => matches!(
+                error,
+                CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. }
+            ),
+            // Damaged on its way.
+            Self::Protocol(error) => matches!(error, rustls::Error::DecryptError),
+            Self::Refused(alert) => matches!(
+                alert,
+                AlertDescription::BadRecordMac
+                    | AlertDescription::CloseNotify
+                    | AlertDescription::InternalError
+                    | AlertDescription::UserCanceled
+            ),
+            Self::Config(_)
+            | Self::File { .. }
+            | Self::NameInvalid { .. }
+            | Self::NotTls
+            | Self::Pem { .. }
+            | Self::ProviderMissing => false,
+        }
+    }
 }
 
+/// What the peer wrote, such as the names in its certificate, is escaped.
 impl fmt::Display for TlsError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Certificate(error) => {
-                write!(f, "the peer's certificate is not accepted: {error}")
+                write!(f, "the peer's certificate is not accepted: {}", Escaped(error))
             }
             Self::Config(error) => write!(f, "the TLS settings are not sound: {error}"),
             Self::Cut => f.write_str("the peer ended the connection during the TLS handshake"),
@@ -75,18 +112,37 @@ impl fmt::Display for TlsError {
             }
             Self::NotTls => f.write_str("the peer does not speak TLS"),
             Self::Pem { what, error } => write!(f, "there is no {what} in the PEM: {error}"),
-            Self::Protocol(error) => write!(f, "the TLS handshake failed: {error}"),
+            Self::Protocol(error) => write!(f, "the TLS handshake failed: {}", Escaped(error)),
             Self::ProviderMissing => f.write_str(
                 "there is no cryptography for TLS: switch on the feature `ring` or `aws-lc-rs`, or \
                  install a provider of rustls",
             ),
             Self::Refused(alert) => {
-                write!(f, "the peer refused the TLS handshake, with the alert {alert:?}")
+                write!(f, "the peer refused the TLS handshake, with the alert {alert:?}")?;
+                f.write_str(hint(*alert))
             }
             Self::Transport(error) => {
                 write!(f, "the transport failed during the TLS handshake: {error}")
             }
         }
+    }
+}
+
+/// What an alert asks to be changed, where that is clear.
+fn hint(alert: AlertDescription) -> &'static str {
+    match alert {
+        AlertDescription::CertificateRequired => {
+            ": it wants a certificate, which the rustls config of this end has to hold"
+        }
+        AlertDescription::NoApplicationProtocol => {
+            ": it takes none of the protocols that were offered (ALPN), and a WebSocket needs http/1.1"
+        }
+        AlertDescription::ProtocolVersion => ": it takes none of the versions of TLS on offer",
+        AlertDescription::UnknownCA => ": it does not trust who issued the certificate of this end",
+        AlertDescription::UnrecognisedName => {
+            ": it has no certificate for the name that was asked for"
+        }
+        _ => "",
     }
 }
 

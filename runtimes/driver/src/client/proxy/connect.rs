@@ -1,7 +1,8 @@
 //! HTTP CONNECT (RFC 9110 §9.3.6): [`HttpConnect`].
 
 use bytes::{Buf, BytesMut};
-use http::StatusCode;
+use http::header::{HeaderName, HeaderValue};
+use http::{Response, StatusCode};
 
 use super::ProxyError;
 use crate::client::target::Credentials;
@@ -19,6 +20,8 @@ pub(crate) struct HttpConnect {
     /// How much of the answer has been searched for its end.
     searched: usize,
     room: usize,
+    /// The head of an answer that is no 2xx.
+    pub(super) refusal: Option<Response<()>>,
 }
 
 impl HttpConnect {
@@ -35,7 +38,8 @@ impl HttpConnect {
         }
         request.extend_from_slice(b"\r\n");
         let authenticates = credentials.is_some();
-        Self { outbound: request, authenticates, searched: 0, room: MAX_HEAD_LEN }
+        let room = MAX_HEAD_LEN;
+        Self { outbound: request, authenticates, searched: 0, room, refusal: None }
     }
 
     pub(super) fn poll(&mut self, inbound: &mut BytesMut) -> Option<Result<(), ProxyError>> {
@@ -51,43 +55,60 @@ impl HttpConnect {
                 return (inbound.len() >= self.room).then_some(Err(ProxyError::HeadTooLong));
             };
             let len = self.searched + end + 4;
-            let status = match status(&inbound[..len]) {
-                Ok(status) => status,
+            let response = match parse(&inbound[..len]) {
+                Ok(response) => response,
                 Err(error) => return Some(Err(error)),
             };
             inbound.advance(len);
             self.room -= len;
             self.searched = 0;
-            if !status.is_informational() {
-                return Some(self.verdict(status));
+            if !response.status().is_informational() {
+                return Some(self.verdict(response));
             }
         }
     }
 
-    fn verdict(&self, status: StatusCode) -> Result<(), ProxyError> {
-        match status {
-            status if status.is_success() => Ok(()),
-            StatusCode::PROXY_AUTHENTICATION_REQUIRED if self.authenticates => {
-                Err(ProxyError::CredentialsRefused)
-            }
-            StatusCode::PROXY_AUTHENTICATION_REQUIRED => Err(ProxyError::AuthenticationRequired),
-            status => Err(ProxyError::Refused(status)),
+    fn verdict(&mut self, response: Response<()>) -> Result<(), ProxyError> {
+        let status = response.status();
+        if status.is_success() {
+            return Ok(());
         }
+        self.refusal = Some(response);
+        Err(match status {
+            StatusCode::PROXY_AUTHENTICATION_REQUIRED if self.authenticates => {
+                ProxyError::CredentialsRefused
+            }
+            StatusCode::PROXY_AUTHENTICATION_REQUIRED => ProxyError::AuthenticationRequired,
+            status => ProxyError::Refused(status),
+        })
     }
 }
 
-fn status(head: &[u8]) -> Result<StatusCode, ProxyError> {
+fn parse(head: &[u8]) -> Result<Response<()>, ProxyError> {
+    // As in an answer of a server: where two parsers differ on such lines, one is fooled.
+    if head.windows(3).any(|window| matches!(window, b"\r\n " | b"\r\n\t")) {
+        let why = "a header line begins with a space: folded values are obsolete (RFC 9112 5.2)";
+        return Err(ProxyError::Invalid(why));
+    }
     let mut headers = [httparse::EMPTY_HEADER; MAX_HEADERS];
-    let mut response = httparse::Response::new(&mut headers);
-    match response.parse(head) {
+    let mut parsed = httparse::Response::new(&mut headers);
+    let malformed = || ProxyError::Invalid("its head is malformed");
+    match parsed.parse(head) {
         Ok(httparse::Status::Complete(_)) => {}
         Err(httparse::Error::TooManyHeaders) => {
             return Err(ProxyError::Invalid("its head has more than 100 lines"));
         }
-        _ => return Err(ProxyError::Invalid("its head is malformed")),
+        _ => return Err(malformed()),
     }
-    let status = response.code.and_then(|code| StatusCode::from_u16(code).ok());
-    status.ok_or(ProxyError::Invalid("its status is none"))
+    let status = parsed.code.and_then(|code| StatusCode::from_u16(code).ok());
+    let mut response = Response::new(());
+    *response.status_mut() = status.ok_or(ProxyError::Invalid("its status is none"))?;
+    for header in parsed.headers {
+        let name = HeaderName::from_bytes(header.name.as_bytes()).map_err(|_| malformed())?;
+        let value = HeaderValue::from_bytes(header.value).map_err(|_| malformed())?;
+        response.headers_mut().append(name, value);
+    }
+    Ok(response)
 }
 
 #[cfg(test)]

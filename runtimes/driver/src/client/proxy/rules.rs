@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
+use ipnet::IpNet;
+
 use super::{Proxy, ProxyUrlError};
 
 /// Which connections go through which proxy.
@@ -80,9 +82,14 @@ impl ProxyRules {
     }
 
     /// Adds servers that are reached without a proxy, separated by commas: a name such as
-    /// `example.com` or `.example.com`, with all names below it; an address such as `10.1.2.3`, a
-    /// network such as `10.0.0.0/8`; each with a port behind a colon if only that one is meant; or
-    /// `*`, all. A name is not looked up to compare its address. Other entries mean nothing.
+    /// `example.com` or `.example.com`, with all names below it; an address such as `10.1.2.3` or
+    /// `2001:db8::1`; a network such as `10.0.0.0/8` or `2001:db8::/32` (RFC 4632, RFC 4291 §2.3); each
+    /// with a port behind a colon if only that one is meant, and then brackets around an address of
+    /// IPv6; or `*`, all. A name is not looked up to compare its address. Other entries mean nothing.
+    ///
+    /// An address stands for itself alone, `/32` or `/128`. The bits of a network's address beyond its
+    /// length do not count: `10.1.2.3/8` is `10.0.0.0/8`. An IPv4 address that is mapped into IPv6, here
+    /// or in a URL, is the IPv4 address: `::ffff:10.0.0.0/104` is `10.0.0.0/8`.
     #[must_use]
     pub fn except(mut self, servers: &str) -> Self {
         self.exceptions.extend(servers.split(',').filter_map(Exception::parse));
@@ -114,8 +121,7 @@ enum Servers {
     All,
     /// This name and those below it.
     Domain(String),
-    /// The addresses that have as many bits in common with this one.
-    Network(IpAddr, u32),
+    Network(IpNet),
 }
 
 impl Exception {
@@ -152,35 +158,27 @@ impl Exception {
                 let below = host.strip_suffix(domain.as_str());
                 below.is_some_and(|below| below.is_empty() || below.ends_with('.'))
             }
-            Servers::Network(network, bits) => host
-                .parse::<IpAddr>()
-                .is_ok_and(|ip| common_bits(ip.to_canonical(), *network) >= Some(*bits)),
+            Servers::Network(network) => {
+                host.parse::<IpAddr>().is_ok_and(|ip| network.contains(&ip.to_canonical()))
+            }
         }
     }
 }
 
 /// An address, or a network in the notation of RFC 4632.
 fn network(entry: &str) -> Option<Servers> {
-    let (ip, bits) = match entry.split_once('/') {
-        Some((ip, bits)) => (ip, Some(bits.parse().ok()?)),
-        None => (entry, None),
-    };
-    let ip: IpAddr = ip.parse().ok()?;
-    let all = if ip.is_ipv4() { 32 } else { 128 };
-    let bits = bits.unwrap_or(all);
-    (bits <= all).then_some(Servers::Network(ip, bits))
+    let address = entry.parse::<IpAddr>().ok().map(|ip| IpNet::from(ip.to_canonical()));
+    address.or_else(|| canonical(entry.parse().ok()?)).map(Servers::Network)
 }
 
-/// How many bits two addresses have in common at their beginning; `None` for two of different families.
-fn common_bits(one: IpAddr, other: IpAddr) -> Option<u32> {
-    match (one, other) {
-        (IpAddr::V4(one), IpAddr::V4(other)) => {
-            Some((one.to_bits() ^ other.to_bits()).leading_zeros())
+/// The network of IPv4 that one of IPv6 maps, as [`IpAddr::to_canonical`] does it for addresses; `None`
+/// where its length leaves open whether it is one of mapped addresses.
+fn canonical(network: IpNet) -> Option<IpNet> {
+    match network.addr().to_canonical() {
+        address @ IpAddr::V4(_) if network.addr().is_ipv6() => {
+            IpNet::new(address, network.prefix_len().checked_sub(96)?).ok()
         }
-        (IpAddr::V6(one), IpAddr::V6(other)) => {
-            Some((one.to_bits() ^ other.to_bits()).leading_zeros())
-        }
-        _ => None,
+        _ => Some(network),
     }
 }
 
@@ -249,6 +247,26 @@ mod tests {
             ("[::1]:81", "::1", 80, false),
             ("2001:db8::/32", "2001:db8:1::2", 80, true),
             ("127.0.0.1", "::ffff:127.0.0.1", 80, true),
+            ("127.0.0.1", "127.0.0.2", 80, false),
+            ("::ffff:127.0.0.1", "127.0.0.1", 80, true),
+            ("::ffff:127.0.0.1", "::ffff:127.0.0.1", 80, true),
+            ("10.1.2.3/8", "10.9.9.9", 80, true),
+            ("10.1.2.3/8", "11.1.2.3", 80, false),
+            ("2001:db8::7/32", "2001:db8:1::2", 80, true),
+            ("10.0.0.0/8", "::ffff:10.0.0.1", 80, true),
+            ("10.0.0.0/8", "::10.0.0.1", 80, false),
+            ("::ffff:10.0.0.0/104", "10.1.2.3", 80, true),
+            ("::ffff:10.0.0.0/104", "::ffff:10.1.2.3", 80, true),
+            ("::ffff:10.0.0.0/104", "11.0.0.0", 80, false),
+            ("::ffff:10.0.0.0/95", "10.0.0.0", 80, false),
+            ("::/0", "2001:db8::1", 80, true),
+            ("::/0", "1.2.3.4", 80, false),
+            ("::1", "::2", 80, false),
+            ("10.0.0.0/+8", "10.0.0.0", 80, false),
+            ("10.0.0.0/", "10.0.0.0", 80, false),
+            ("10.0.0.0/8:81", "10.1.2.3", 81, true),
+            ("[2001:db8::/32]:81", "2001:db8::1", 81, true),
+            ("::/129", "::1", 80, false),
             ("10.0.0.0/33", "10.0.0.0", 80, false),
             ("", "example.com", 80, false),
             (",,.,example.com:x", "example.com", 80, false),

@@ -19,7 +19,7 @@ pub enum ReconnectState {
         /// The number of this attempt, from 1, since a connection last proved stable.
         attempt: u32,
     },
-    /// It has given a session away.
+    /// It has given a session away, and was not asked for the next one since that ended.
     Open,
     /// It waits before the next attempt.
     Waiting {
