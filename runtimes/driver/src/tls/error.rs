@@ -5,6 +5,7 @@ use std::io;
 use std::path::PathBuf;
 
 use rustls::{AlertDescription, CertificateError, InvalidMessage};
+use sockless::Escaped;
 
 /// Why there is no TLS connection, or no settings for one: what failed, and whose fault it is.
 #[derive(Debug)]
@@ -65,7 +66,7 @@ impl fmt::Display for TlsError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Certificate(error) => {
-                write!(f, "the peer's certificate is not accepted: {error}")
+                write!(f, "the peer's certificate is not accepted: {}", Escaped(error))
             }
             Self::Config(error) => write!(f, "the TLS settings are not sound: {error}"),
             Self::Cut => f.write_str("the peer ended the connection during the TLS handshake"),
@@ -75,7 +76,7 @@ impl fmt::Display for TlsError {
             }
             Self::NotTls => f.write_str("the peer does not speak TLS"),
             Self::Pem { what, error } => write!(f, "there is no {what} in the PEM: {error}"),
-            Self::Protocol(error) => write!(f, "the TLS handshake failed: {error}"),
+            Self::Protocol(error) => write!(f, "the TLS handshake failed: {}", Escaped(error)),
             Self::ProviderMissing => f.write_str(
                 "there is no cryptography for TLS: switch on the feature `ring` or `aws-lc-rs`, or \
                  install a provider of rustls",
@@ -84,7 +85,7 @@ impl fmt::Display for TlsError {
                 write!(f, "the peer refused the TLS handshake, with the alert {alert:?}")
             }
             Self::Transport(error) => {
-                write!(f, "the transport failed during the TLS handshake: {error}")
+                write!(f, "the transport failed during the TLS handshake: {}", Escaped(error))
             }
         }
     }
