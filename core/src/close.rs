@@ -5,6 +5,8 @@ use core::num::NonZeroU16;
 
 use bytestring::ByteString;
 
+use crate::escape::Escaped;
+
 /// A close code that may stand in a Close frame: 1000 to 1003, 1007 to 1014, 3000 to 4999.
 ///
 /// 1005, 1006 and 1015 say that *no* code came over the wire (RFC 6455 §7.4.1), and have no value
@@ -104,6 +106,8 @@ impl fmt::Display for CloseCode {
 /// assert_eq!(reason.to_string(), "1001 restarting");
 /// assert_eq!(CloseReason::EMPTY.code(), None);
 /// ```
+///
+/// `Display` shows the text [escaped](crate::Escaped), as a peer may have written it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct CloseReason {
     code: Option<CloseCode>,
@@ -135,6 +139,9 @@ impl CloseReason {
     }
 
     /// The text; empty when there is none.
+    ///
+    /// It is as the peer sent it, line breaks and escape sequences included: print it
+    /// [`Escaped`](crate::Escaped).
     pub fn text(&self) -> &str {
         &self.text
     }
@@ -157,7 +164,7 @@ impl fmt::Display for CloseReason {
         match self.code {
             None => f.write_str("no code"),
             Some(code) if self.text.is_empty() => code.fmt(f),
-            Some(code) => write!(f, "{code} {}", self.text),
+            Some(code) => write!(f, "{code} {}", Escaped(&self.text)),
         }
     }
 }

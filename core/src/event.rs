@@ -8,6 +8,7 @@ use bytestring::ByteString;
 
 use crate::close::CloseReason;
 use crate::error::ProtocolError;
+use crate::escape::Escaped;
 use crate::message::{Message, Piece};
 
 /// Something that happened on a [`Connection`](crate::Connection).
@@ -33,7 +34,8 @@ pub enum Event {
 
 /// How a connection ended: who ended it, why, and which Close frames crossed.
 ///
-/// Cheap to clone: everybody who waits for the end gets the same one.
+/// Cheap to clone: everybody who waits for the end gets the same one. `Display` gives it in one line, with
+/// the peer's text [escaped](crate::Escaped).
 #[derive(Clone, PartialEq)]
 pub struct Closed(Arc<End>);
 
@@ -154,7 +156,7 @@ impl fmt::Display for Cause {
                 write!(f, "the peer broke RFC 6455 {}: {error}", error.clause())
             }
             Self::Timeout(timeout) => timeout.fmt(f),
-            Self::Transport(error) => write!(f, "the transport failed: {error}"),
+            Self::Transport(error) => write!(f, "the transport failed: {}", Escaped(error)),
         }
     }
 }

@@ -11,6 +11,7 @@ mod connection;
 #[cfg(feature = "deflate")]
 mod deflate;
 mod error;
+mod escape;
 mod event;
 pub mod extension;
 mod frame;
@@ -33,6 +34,7 @@ pub use connection::{Connection, Negotiated, Transport};
 #[cfg(feature = "deflate")]
 pub use deflate::{Deflate, ParseDeflateError};
 pub use error::{ProtocolError, SendError};
+pub use escape::Escaped;
 pub use event::{Cause, Closed, Event, Party, Timeout};
 pub use frame::{Frame, FrameHead, Opcode, Rsv};
 pub use message::{Message, Piece};

@@ -23,6 +23,11 @@ pub struct Readme;
 #[doc = include_str!("../../docs/porting.md")]
 pub struct Porting;
 
+/// The blocks of the guide to what a public server needs, compiled and run.
+#[cfg(all(doctest, feature = "runtimes"))]
+#[doc = include_str!("../../docs/deployment.md")]
+pub struct Deployment;
+
 /// The blocks of the guide to many cores and many connections, compiled and run.
 #[cfg(all(doctest, feature = "runtimes"))]
 #[doc = include_str!("../../docs/scale.md")]

@@ -50,6 +50,25 @@ fn every_row_of_the_parity_table_is_there_and_proved() {
     }
 }
 
+/// Settings of [`Config`](sockless::Config) that bound nothing: what they set is a matter of taste.
+const NOT_BOUNDS: &[&str] =
+    &["accept_any_masking", "extensions", "fragment_len", "masking", "piece_len"];
+
+#[test]
+fn every_bound_of_config_stands_in_the_guide_to_deployment() {
+    let (config, guide) = (read("core/src/config.rs"), read("docs/deployment.md"));
+    let settings: Vec<_> = config
+        .lines()
+        .filter_map(|line| line.trim().strip_prefix("pub fn get_")?.split_once('('))
+        .map(|(name, _)| name)
+        .filter(|name| !NOT_BOUNDS.contains(name))
+        .collect();
+    assert!(settings.len() > 15, "{settings:?}");
+    let table: String = guide.lines().filter(|line| line.starts_with("| ")).collect();
+    let missing: Vec<_> = settings.iter().filter(|name| !table.contains(**name)).collect();
+    assert!(missing.is_empty(), "docs/deployment.md does not name {missing:?}");
+}
+
 /// A row's name, and its line.
 fn row(line: &str) -> Option<(&str, &str)> {
     let name = line.strip_prefix("| ")?.split(' ').next()?;

@@ -15,6 +15,7 @@ use http::{Response, StatusCode};
 use thiserror::Error;
 
 use super::MAX_HEADERS;
+use crate::escape::Escaped;
 
 /// The peer's HTTP/1.1 head did not come, is too long, or is none.
 ///
@@ -228,7 +229,8 @@ pub enum HandshakeError {
     Eof,
     /// The 101 has an extension that was not offered, or not with these parameters (RFC 6455 §4.1).
     #[error(
-        "the server chose the extension \"{0}\", which was not offered like this (RFC 6455 4.1)"
+        "the server chose the extension \"{}\", which was not offered like this (RFC 6455 4.1)",
+        Escaped(.0)
     )]
     ExtensionUnoffered(ByteString),
     /// The 101's `Sec-WebSocket-Extensions` does not conform to its grammar.
@@ -242,7 +244,10 @@ pub enum HandshakeError {
     #[error("the server answered {}, not {}", .0.status(), success(.0))]
     Rejected(Box<Response<()>>),
     /// The 101 has a subprotocol that was not offered (RFC 6455 §4.1).
-    #[error("the server chose the subprotocol \"{0}\", which was not offered (RFC 6455 4.1)")]
+    #[error(
+        "the server chose the subprotocol \"{}\", which was not offered (RFC 6455 4.1)",
+        Escaped(.0)
+    )]
     SubprotocolUnoffered(ByteString),
     /// The server did not answer within
     /// [`Config::opening_timeout`](crate::Config::opening_timeout).
@@ -278,7 +283,7 @@ pub enum RequestError {
     /// The URI's authority is not a host with an optional port (RFC 6455 §3).
     ///
     /// A user's name and password do not belong there: they go into an `Authorization` header.
-    #[error("the URI's authority \"{0}\" is not a host with an optional port (RFC 6455 3)")]
+    #[error("the URI's authority \"{}\" is not a host with an optional port (RFC 6455 3)", Escaped(.0))]
     AuthorityInvalid(ByteString),
     /// A header that the handshake sets itself, or that an upgrade request cannot have.
     #[error("the header {0} cannot be set: it belongs to the handshake")]

@@ -1,213 +1,127 @@
 //! The demo server: a page that chats and echoes, at http://127.0.0.1:8080 or, with a certificate,
 //! at https.
 
+mod certificate;
 mod chat;
+mod options;
 mod routes;
 mod shards;
+mod signals;
 #[cfg(test)]
 mod tests;
 
 use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
-use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::process::ExitCode;
 
-use async_signal::{Signal, Signals};
-use clap::{Parser, ValueEnum};
-use smol::stream::StreamExt;
-use sockless::{Config, Deflate};
-use sockless_driver::tls::{TlsAcceptor, TlsError};
 use sockless_driver::{Server, ShutdownReport};
+use sockless_routing::Router;
 
-/// A server that chats and echoes over WebSockets.
-#[derive(Debug, Parser)]
-#[command(version)]
-struct Options {
-    /// The address to listen on; with port 0 the system picks one.
-    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8080")]
-    listen: String,
+use crate::certificate::Certificate;
+use crate::options::{Failure, Options, RuntimeName};
+use crate::signals::Stop;
 
-    /// The runtime to serve on.
-    #[arg(long, value_enum, default_value_t = RuntimeName::Tokio)]
-    runtime: RuntimeName,
-
-    /// Serves on N threads that share the address and no connection, each with a runtime of its
-    /// own: on Linux and FreeBSD, with the runtime tokio.
-    #[arg(long, value_name = "N")]
-    shards: Option<NonZeroUsize>,
-
-    /// Serves https and wss, with the certificate chain in FILE (PEM); `kill -HUP` reads it again.
-    #[arg(long, value_name = "FILE", requires = "tls_key")]
-    tls_cert: Option<PathBuf>,
-
-    /// The private key of the certificate, in FILE (PEM).
-    #[arg(long, value_name = "FILE", requires = "tls_cert")]
-    tls_key: Option<PathBuf>,
-
-    /// Compresses messages for clients that offer it, by an agreement like EXTENSION; `off` does not.
-    #[arg(long, value_name = "EXTENSION", default_value = DEFLATE)]
-    deflate: String,
-
-    /// Logs what peers do wrong, and how sessions end.
-    #[arg(long, short)]
-    verbose: bool,
-}
-
-/// Nothing is remembered from one message to the next, so that idle connections hold nothing.
-const DEFLATE: &str = "permessage-deflate; server_no_context_takeover; client_no_context_takeover";
-
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum RuntimeName {
-    AsyncStd,
-    Smol,
-    Tokio,
-}
-
-fn main() -> io::Result<()> {
-    let options = Options::parse();
+fn main() -> ExitCode {
+    let options = Options::of_process();
     let level = if options.verbose { tracing::Level::DEBUG } else { tracing::Level::WARN };
     tracing_subscriber::fmt().with_max_level(level).with_writer(io::stderr).init();
-    match (options.runtime, options.shards) {
-        (RuntimeName::AsyncStd, None) => async_std::task::block_on(serve_on_async_std(&options)),
-        (RuntimeName::Smol, None) => smol::block_on(serve_on_smol(&options)),
-        (RuntimeName::Tokio, None) => serve_on_tokio(&options),
-        (RuntimeName::Tokio, Some(count)) => serve_in_shards(&options, count),
-        // One executor for the whole program.
-        (_, Some(_)) => Err(io::Error::other("--shards needs --runtime tokio")),
+    match run(&options) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("{failure}");
+            ExitCode::FAILURE
+        }
     }
 }
 
-async fn serve_on_async_std(options: &Options) -> io::Result<()> {
-    serve(sockless_async_std::bind(&options.listen).await?, options, next_interrupt()).await
+/// Serves until it is asked to stop.
+fn run(options: &Options) -> Result<(), Failure> {
+    let setup = Setup::new(options)?;
+    match (options.runtime, options.shards) {
+        (RuntimeName::Tokio, Some(count)) => serve_in_shards(options, setup, count),
+        (RuntimeName::Tokio, None) => serve_on_tokio(options, setup),
+        (RuntimeName::AsyncStd, _) => async_std::task::block_on(async {
+            serve(options, setup, sockless_async_std::bind(&options.listen).await).await
+        }),
+        (RuntimeName::Smol, _) => smol::block_on(async {
+            serve(options, setup, sockless_smol::bind(&options.listen).await).await
+        }),
+    }
 }
 
-async fn serve_on_smol(options: &Options) -> io::Result<()> {
-    serve(sockless_smol::bind(&options.listen).await?, options, next_interrupt()).await
+/// All that can fail before the address is listened on.
+struct Setup {
+    router: Router,
+    certificate: Option<Certificate>,
+    stop: Stop,
+}
+
+impl Setup {
+    fn new(options: &Options) -> Result<Self, Failure> {
+        Ok(Self {
+            router: routes::router(options.config()),
+            certificate: Certificate::read(options)?,
+            stop: Stop::catch()?,
+        })
+    }
 }
 
 #[tokio::main]
-async fn serve_on_tokio(options: &Options) -> io::Result<()> {
-    serve(sockless_tokio::bind(&options.listen).await?, options, tokio::signal::ctrl_c()).await
+async fn serve_on_tokio(options: &Options, setup: Setup) -> Result<(), Failure> {
+    serve(options, setup, sockless_tokio::bind(&options.listen).await).await
 }
 
-fn serve_in_shards(options: &Options, count: NonZeroUsize) -> io::Result<()> {
-    let certificate = options.certificate().map_err(io::Error::other)?;
-    let mut shards = shards::bind(&options.listen, count)?;
-    if let Some(certificate) = &certificate {
-        shards = shards.tls(&certificate.acceptor);
-    }
-    announce_listening(shards.local_addr(), certificate.as_ref())?;
-    let router = routes::router(options.config()?);
-    let shutdown = until(next_interrupt(), certificate);
-    announce_shutdown(shards.serve_until(&router, shutdown))
-}
-
-/// Serves until Ctrl-C.
-async fn serve(
-    mut server: Server,
-    options: &Options,
-    ctrl_c: impl Future<Output = io::Result<()>>,
-) -> io::Result<()> {
-    let certificate = options.certificate().map_err(io::Error::other)?;
+async fn serve(options: &Options, setup: Setup, bound: io::Result<Server>) -> Result<(), Failure> {
+    let mut server = bound.map_err(|error| Failure::to_listen(options, error))?;
+    let Setup { router, certificate, stop } = setup;
     if let Some(certificate) = &certificate {
         server = server.tls(certificate.acceptor.clone());
     }
     announce_listening(server.local_addr(), certificate.as_ref())?;
-    let router = routes::router(options.config()?);
-    announce_shutdown(server.serve_until(router, until(ctrl_c, certificate)).await)
+    announce_shutdown(server.serve_until(router, until(stop, certificate)).await)
 }
 
-/// Waits for Ctrl-C, and reads the certificate again when it has changed meanwhile.
-async fn until(ctrl_c: impl Future<Output = io::Result<()>>, certificate: Option<Certificate<'_>>) {
-    let shutdown = async {
-        if let Err(error) = ctrl_c.await {
-            tracing::error!(%error, "Ctrl-C cannot be waited for");
-            std::future::pending::<()>().await;
-        }
-    };
+fn serve_in_shards(options: &Options, setup: Setup, count: NonZeroUsize) -> Result<(), Failure> {
+    let shards = shards::bind(&options.listen, count);
+    let mut shards = shards.map_err(|error| Failure::to_listen(options, error))?;
+    let Setup { router, certificate, stop } = setup;
+    if let Some(certificate) = &certificate {
+        shards = shards.tls(&certificate.acceptor);
+    }
+    announce_listening(shards.local_addr(), certificate.as_ref())?;
+    announce_shutdown(shards.serve_until(&router, until(stop, certificate)))
+}
+
+/// Waits until the demo is asked to stop, and meanwhile reads the certificate again when it is asked to.
+async fn until(stop: Stop, certificate: Option<Certificate>) {
     let reloading = async {
-        if let Some(certificate) = certificate {
-            certificate.reload_on_hangup().await;
+        match certificate {
+            Some(certificate) => certificate.reload_on_hangup().await,
+            None => std::future::pending().await,
         }
-        std::future::pending::<()>().await;
     };
-    smol::future::or(shutdown, reloading).await;
+    smol::future::or(stop.wait(), reloading).await;
 }
 
 fn announce_listening(
     addr: Option<SocketAddr>,
-    certificate: Option<&Certificate<'_>>,
-) -> io::Result<()> {
+    certificate: Option<&Certificate>,
+) -> Result<(), Failure> {
     let scheme = if certificate.is_some() { "https" } else { "http" };
     addr.map_or(Ok(()), |addr| announce(&format!("listening on {scheme}://{addr}")))
 }
 
-fn announce_shutdown(report: ShutdownReport) -> io::Result<()> {
+fn announce_shutdown(report: ShutdownReport) -> Result<(), Failure> {
     announce(&format!(
         "shut down: {} connections ended, {} were terminated",
         report.drained, report.terminated
     ))
 }
 
-/// What the server shows to those who come by TLS, and where it was read.
-struct Certificate<'a> {
-    acceptor: TlsAcceptor,
-    chain: &'a Path,
-    key: &'a Path,
-}
-
-impl Options {
-    /// What holds for every route.
-    fn config(&self) -> io::Result<Config> {
-        let config =
-            Config::default().ping_interval(Duration::from_secs(30)).max_message_len(16 << 20);
-        if self.deflate == "off" {
-            return Ok(config);
-        }
-        let deflate: Deflate = self.deflate.parse().map_err(io::Error::other)?;
-        Ok(config.extension(deflate))
-    }
-
-    fn certificate(&self) -> Result<Option<Certificate<'_>>, TlsError> {
-        let (Some(chain), Some(key)) = (&self.tls_cert, &self.tls_key) else { return Ok(None) };
-        let acceptor = TlsAcceptor::from_pem_files(chain, key)?;
-        Ok(Some(Certificate { acceptor, chain, key }))
-    }
-}
-
-impl Certificate<'_> {
-    /// Reads the files again each time that the program is told to by SIGHUP: connections that are
-    /// there keep their certificate, new ones get the new.
-    #[cfg(unix)]
-    async fn reload_on_hangup(&self) {
-        let mut hangups = match Signals::new([Signal::Hup]) {
-            Ok(hangups) => hangups,
-            Err(error) => return tracing::error!(%error, "SIGHUP cannot be waited for"),
-        };
-        while let Some(Ok(_)) = hangups.next().await {
-            match self.acceptor.reload_pem_files(self.chain, self.key) {
-                Ok(()) => tracing::warn!("the certificate was read again"),
-                Err(error) => tracing::error!(%error, "the certificate stays the old one"),
-            }
-        }
-    }
-
-    #[cfg(not(unix))]
-    async fn reload_on_hangup(&self) {
-        let Self { chain: _, key: _, .. } = self;
-    }
-}
-
-/// Ctrl-C for runtimes that have no signals of their own.
-async fn next_interrupt() -> io::Result<()> {
-    let mut signals = Signals::new([Signal::Int])?;
-    signals.next().await.map_or(Ok(()), |signal| signal.map(drop))
-}
-
-/// Prints a line at once: whoever started the server may be waiting for it in a pipe.
-fn announce(line: &str) -> io::Result<()> {
+/// Prints a line at once: the program that started the server may be waiting for it in a pipe.
+fn announce(line: &str) -> Result<(), Failure> {
     let mut stdout = io::stdout().lock();
-    writeln!(stdout, "{line}")?;
-    stdout.flush()
+    let printed = writeln!(stdout, "{line}").and_then(|()| stdout.flush());
+    printed.map_err(|error| Failure::new("stdout", error))
 }

@@ -6,7 +6,8 @@ use sockless::{Config, Deflate};
 use sockless_routing::Router;
 use sockless_sim::{App, Conversation, Sim};
 
-use crate::{Options, routes};
+use crate::options::Options;
+use crate::routes;
 
 #[test]
 fn a_chat_has_named_users_who_hear_each_other() {
@@ -141,7 +142,7 @@ fn shards_share_the_room_and_go_down_together() {
 }
 
 fn app() -> Router {
-    routes::router(Options::parse_from(["demo"]).config().unwrap())
+    routes::router(Options::parse_from(["demo"]).config())
 }
 
 /// Joins as `wanted`, and is welcomed as `name`.

@@ -20,7 +20,7 @@ use core::time::Duration;
 use embassy_executor::Spawner;
 use embassy_sync::blocking_mutex::raw::CriticalSectionRawMutex;
 use embassy_sync::pipe::Pipe;
-use sockless::{CloseCode, Config, Connection, Event, Message, Negotiated, Seed};
+use sockless::{CloseCode, Config, Connection, Escaped, Event, Message, Negotiated, Seed};
 
 /// One direction of the line, with the little FIFO that a UART has.
 type Wire = Pipe<CriticalSectionRawMutex, 64>;
@@ -75,7 +75,7 @@ async fn host() {
     connection.send(questions.pop().expect("the first")).expect("it is open");
     port::drive(connection, &TO_HOST, &TO_DEVICE, |connection, event| match event {
         Event::Message(answer) => {
-            std::println!("{}", shortened(answer.as_text().unwrap_or_default()));
+            std::println!("{}", Escaped(shortened(answer.as_text().unwrap_or_default())));
             if let Some(question) = questions.pop() {
                 let _ = connection.send(question);
             }

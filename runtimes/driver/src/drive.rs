@@ -9,7 +9,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use bytes::Buf;
-use sockless::{CloseCode, CloseReason, Closed, Instant, Outbound, Overflow, Transport};
+use sockless::{CloseCode, CloseReason, Instant, Outbound, Overflow, Transport};
 
 use crate::buffers;
 use crate::io::{Ending, Io, Timer};
@@ -257,11 +257,7 @@ where
         let reason = match ended {
             Ok(()) => CloseCode::NORMAL,
             // The end of the session, passed on with `?`, is no failure.
-            Err(Some(error)) if error.is::<Closed>() => CloseCode::NORMAL,
-            Err(Some(error)) => {
-                tracing::error!(%error, "the handler failed; its session is closed with 1011");
-                CloseCode::INTERNAL_ERROR
-            }
+            Err(Some(error)) => self.shared.log_failure(&error),
             Err(None) => CloseCode::INTERNAL_ERROR,
         };
         // The code says enough: a text might tell the peer of our insides.

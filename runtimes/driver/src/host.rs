@@ -13,7 +13,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::StatusCode;
 use sockless::handshake::{HeadError, ServerHandshake, encode_response};
-use sockless::{CloseCode, CloseReason, Instant, RawConnection};
+use sockless::{CloseCode, CloseReason, Escaped, Instant, RawConnection};
 
 use crate::call::{Call, Held};
 use crate::drive::Drive;
@@ -345,7 +345,7 @@ impl Membership {
                 }
             }
             Err(error) => {
-                tracing::debug!(%error, ?peer, "the opening handshake failed");
+                tracing::debug!(error = %Escaped(&error), ?peer, "the opening handshake failed");
                 Answer::Respond(error.response()?)
             }
         };
@@ -357,7 +357,7 @@ impl Membership {
             Answer::Respond(response) => {
                 let deadline = runtime.now() + config.get_opening_timeout();
                 if let Err(error) = respond(exchange, &response, deadline).await {
-                    tracing::debug!(%error, ?peer, "the response did not get through");
+                    tracing::debug!(error = %Escaped(&error), ?peer, "the response did not get through");
                 }
                 None
             }

@@ -29,6 +29,7 @@ mod call;
 mod client;
 mod drive;
 mod exchange;
+mod failure;
 #[cfg(feature = "futures-io")]
 pub mod futures_io;
 mod host;

@@ -7,8 +7,8 @@ use std::io;
 use std::task::Poll;
 
 use bytes::Bytes;
-use sockless::Config;
 use sockless::handshake::{HeadError, MAX_HEADERS};
+use sockless::{Config, Escaped};
 
 use crate::call::Call;
 use crate::exchange::Exchange;
@@ -44,7 +44,7 @@ impl Host {
         let membership = Membership::new(&self.inner);
         let (service, runtime) = (&*self.inner.service, &self.inner.runtime);
         if let Err(error) = check_head(call.request(), &service.config()) {
-            tracing::debug!(%error, "a request was refused");
+            tracing::debug!(error = %Escaped(&error), "a request was refused");
             return Reply::Respond(error.response().unwrap_or_else(host::unavailable));
         }
         if membership.is_shutting_down() {
@@ -119,7 +119,7 @@ impl Granted {
         let transport = match membership.unless_killed(coming).await.flatten() {
             Some(Ok(transport)) => transport,
             Some(Err(error)) => {
-                tracing::debug!(%error, "the response to an upgrade did not get through");
+                tracing::debug!(error = %Escaped(&error), "the response to an upgrade did not get through");
                 return None;
             }
             None => {

@@ -188,4 +188,11 @@ impl fmt::Display for RawSendError {
     }
 }
 
-impl std::error::Error for RawSendError {}
+impl std::error::Error for RawSendError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Closed(closed) => Some(closed),
+            Self::Invalid(error) => Some(error),
+        }
+    }
+}

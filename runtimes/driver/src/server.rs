@@ -9,6 +9,8 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use sockless::Escaped;
+
 use crate::host::{Host, ShutdownReport};
 use crate::io::{Io, Runtime, Timer};
 use crate::service::{BoxFuture, Service};
@@ -152,11 +154,11 @@ impl Server {
         match std::task::ready!(self.listener.poll_accept(cx)) {
             Ok(accepted) => self.runtime.spawn(self.serve_accepted(host, accepted)),
             Err(error) if is_the_peers(&error) => {
-                tracing::debug!(%error, "a connection ended before it was accepted");
+                tracing::debug!(error = %Escaped(&error), "a connection ended before it was accepted");
             }
             Err(error) => {
                 // Out of descriptors or memory: to try again at once would only spin.
-                tracing::warn!(%error, "accepting failed; trying again in {ACCEPT_PAUSE:?}");
+                tracing::warn!(error = %Escaped(&error), "accepting failed; trying again in {ACCEPT_PAUSE:?}");
                 *pause = Some(self.runtime.timer(self.runtime.now() + ACCEPT_PAUSE));
             }
         }

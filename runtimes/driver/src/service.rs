@@ -166,7 +166,12 @@ impl<Fut: Future<Output: Outcome> + Send> Run for Fut {
     }
 }
 
-/// What a handler may return: nothing, or a `Result` whose error closes the connection with 1011.
+/// What a handler may return: nothing, or a `Result`.
+///
+/// An error while the session is open is logged at error level and closes the connection with 1011. An
+/// error of any type after the session has ended or has begun to close, and one that has a
+/// [`Closed`](sockless::Closed) among its [sources](std::error::Error::source), is an ordinary end: it is
+/// logged at debug level, and the connection closed with 1000 if it is still open.
 pub trait Outcome: Send {
     /// The result that the driver acts on.
     ///

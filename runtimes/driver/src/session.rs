@@ -77,7 +77,17 @@ impl Session {
     /// one that is [not to be compressed](Message::uncompressed), or a
     /// [`Broadcast`](sockless::Broadcast).
     ///
-    /// It leaves soon: all that is sent while a handler is polled goes out in one write.
+    /// It is ready when the message is queued, not when it has left: all that is sent while a handler is
+    /// polled goes out in one write. The driver writes it soon after, but a program that ends, or drops
+    /// its runtime, right after `send` takes the driver along and may lose the message. Before that,
+    /// await one of these:
+    ///
+    /// * [`flush`](Self::flush): what was sent has been given to the operating system;
+    /// * [`close`](Self::close), then [`closed`](Self::closed): the peer has answered our Close frame,
+    ///   which follows all that was sent.
+    ///
+    /// A server's handler, and a block that [`Connect::run`](crate::Connect::run) drives, need neither:
+    /// when they return, the driver flushes and closes before it ends.
     ///
     /// Cancel-safe: when the future is dropped before it is ready, the message was not sent.
     ///
@@ -102,6 +112,21 @@ impl Session {
 
     /// Waits until all that was sent before has reached the transport.
     ///
+    /// When it returns `Ok`, the bytes have been given to the operating system, which sends them even if
+    /// the program ends then, unless the connection breaks; over TLS they have been encrypted before. Over
+    /// HTTP/2 they have been given to the HTTP connection, which is a task of its own. That the peer has
+    /// received them is known only from its answer, or from [`closed`](Self::closed).
+    ///
+    /// ```
+    /// # use sockless::Closed;
+    /// # use sockless_driver::Session;
+    /// async fn report(session: &Session) -> Result<(), Closed> {
+    ///     session.send("all is well").await?;
+    ///     // The program may end after this.
+    ///     session.flush().await
+    /// }
+    /// ```
+    ///
     /// Cancel-safe.
     ///
     /// # Errors
@@ -123,11 +148,32 @@ impl Session {
 
     /// Starts the closing handshake: what was sent before leaves first, messages that arrive
     /// meanwhile can still be received. A second call does nothing.
+    ///
+    /// It does not wait: a program that ends right after it may lose the Close frame and what was sent
+    /// before. Await [`closed`](Self::closed), which takes as long as the peer does to answer, and
+    /// [`Config::closing_timeout`] at most.
+    ///
+    /// ```
+    /// # use sockless::CloseCode;
+    /// # use sockless_driver::Session;
+    /// async fn leave(session: Session) {
+    ///     session.close((CloseCode::NORMAL, "that was all"));
+    ///     let closed = session.closed().await;
+    ///     // The program may end here. Whether the peer has received everything:
+    ///     if !closed.is_clean() {
+    ///         eprintln!("{closed}");
+    ///     }
+    /// }
+    /// ```
     pub fn close(&self, reason: impl Into<CloseReason>) {
         self.sender.close(reason);
     }
 
-    /// Waits for the end, and says how it was. Any number of tasks may wait, any number of times.
+    /// Waits for the end, and returns how it was. Any number of tasks may wait, any number of times.
+    ///
+    /// After it the closing handshake is over, or has been given up. Where this end closed first and
+    /// [`Closed::is_clean`], the peer has read all that was sent before. Where the peer closed first, our
+    /// answer to its Close frame may still be queued: [`flush`](Self::flush) waits for it.
     ///
     /// Cancel-safe.
     pub async fn closed(&self) -> Closed {

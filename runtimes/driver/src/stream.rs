@@ -278,4 +278,11 @@ impl fmt::Display for WriteError {
     }
 }
 
-impl std::error::Error for WriteError {}
+impl std::error::Error for WriteError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Closed(closed) => Some(closed),
+            Self::KindMismatch => None,
+        }
+    }
+}

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use sockless::{Closed, Message};
+use sockless::{Closed, Escaped, Message};
 
 use crate::service::BoxError;
 use crate::session::{Receiver, Sender, Session};
@@ -116,12 +116,19 @@ impl fmt::Display for EncodeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Closed(closed) => closed.fmt(f),
-            Self::Invalid(error) => write!(f, "the value cannot be encoded: {error}"),
+            Self::Invalid(error) => write!(f, "the value cannot be encoded: {}", Escaped(error)),
         }
     }
 }
 
-impl std::error::Error for EncodeError {}
+impl std::error::Error for EncodeError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Closed(closed) => Some(closed),
+            Self::Invalid(error) => Some(&**error),
+        }
+    }
+}
 
 /// Why no value was received.
 #[derive(Debug)]
@@ -141,12 +148,22 @@ impl fmt::Display for DecodeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Closed(closed) => closed.fmt(f),
-            Self::Invalid { error, .. } => write!(f, "a message says no such value: {error}"),
+            Self::Invalid { error, .. } => {
+                // A format's error may quote the message.
+                write!(f, "a message says no such value: {}", Escaped(error))
+            }
         }
     }
 }
 
-impl std::error::Error for DecodeError {}
+impl std::error::Error for DecodeError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Closed(closed) => Some(closed),
+            Self::Invalid { error, .. } => Some(&**error),
+        }
+    }
+}
 
 #[cfg(feature = "json")]
 mod json {

@@ -11,6 +11,7 @@ use http::{Method, Request, Response, StatusCode, Version};
 use http_body_util::Full;
 use hyper::ext::Protocol;
 use hyper::upgrade::OnUpgrade;
+use sockless::Escaped;
 use sockless::handshake::ExtendedConnect;
 use sockless_driver::{Call, Granted, Host, Io, Reply};
 
@@ -80,7 +81,7 @@ fn upgrade(granted: Granted, on_upgrade: OnUpgrade, version: Version) -> Respons
             Ok(upgraded) => Ok(Box::new(Transport::new(upgraded, version)) as Box<dyn Io>),
             Err(error) => {
                 if error.is_user() {
-                    tracing::warn!(%error, "the HTTP server is not run with upgrades");
+                    tracing::warn!(error = %Escaped(&error), "the HTTP server is not run with upgrades");
                 }
                 Err(io::Error::other(error))
             }

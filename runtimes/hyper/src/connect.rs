@@ -15,7 +15,7 @@ use hyper::body::Incoming;
 use hyper::client::conn::http2::SendRequest;
 use hyper::ext::Protocol;
 use sockless::handshake::{ExtendedConnect, HandshakeError, RequestError};
-use sockless::{Config, Connection, Negotiated};
+use sockless::{Config, Connection, Escaped, Negotiated};
 use sockless_driver::{BoxFuture, Connected, Io, Runtime, Session, Timer};
 use thiserror::Error;
 
@@ -208,10 +208,10 @@ async fn within<F: Future + Unpin>(timer: &mut dyn Timer, mut future: F) -> Opti
 #[non_exhaustive]
 pub enum ConnectError {
     /// The server's answer is no handshake.
-    #[error("the opening handshake failed: {0}")]
+    #[error("the opening handshake failed: {}", Escaped(.0))]
     Handshake(#[source] HandshakeError),
     /// The connection or the stream failed; perhaps the server has not announced extended CONNECT.
-    #[error("the request did not get through: {0}")]
+    #[error("the request did not get through: {}", Escaped(.0))]
     Http(#[source] hyper::Error),
     /// The server answered something else than a success: its response, of which the body is cut
     /// after 64 KiB, and where it does not come in time.

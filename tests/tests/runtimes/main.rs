@@ -7,6 +7,7 @@
 mod certificates;
 mod connecting;
 mod endings;
+mod leaving;
 mod messages;
 mod on;
 mod opening;

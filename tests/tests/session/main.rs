@@ -6,7 +6,10 @@ mod bounds;
 mod cancel;
 mod driven;
 mod ends;
+mod failures;
 mod handles;
+#[path = "../logs/lines.rs"]
+mod lines;
 mod mounted;
 mod opening;
 mod pieces;

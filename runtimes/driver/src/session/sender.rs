@@ -44,7 +44,9 @@ impl Sender {
         Self { shared, sink: None }
     }
 
-    /// Sends a message, waiting while [`Config::high_water`] bytes or more are on their way.
+    /// Sends a message, waiting while [`Config::high_water`] bytes or more are on their way. It is ready
+    /// when the message is queued: see [`Session::send`](crate::Session::send) for what a program awaits
+    /// before it ends.
     ///
     /// Cancel-safe: when the future is dropped before it is ready, the message was not sent.
     ///
@@ -91,7 +93,8 @@ impl Sender {
         }
     }
 
-    /// Waits until all that was sent before, by whomever, has reached the transport.
+    /// Waits until all that was sent before, by any handle, has reached the transport: has been given to the
+    /// operating system. See [`Session::flush`](crate::Session::flush).
     ///
     /// Cancel-safe.
     ///
@@ -121,11 +124,14 @@ impl Sender {
     }
 
     /// Starts the closing handshake: what was sent before leaves first. A second call does nothing.
+    ///
+    /// It does not wait: await [`closed`](Self::closed) before the program ends.
     pub fn close(&self, reason: impl Into<CloseReason>) {
         self.shared.close(reason.into());
     }
 
-    /// Waits for the end, and says how it was. Any number of tasks may wait, any number of times.
+    /// Waits for the end, and returns how it was. Any number of tasks may wait, any number of times. See
+    /// [`Session::closed`](crate::Session::closed) for what holds then.
     ///
     /// Cancel-safe.
     pub async fn closed(&self) -> Closed {

@@ -11,7 +11,7 @@ use std::task::Poll;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ServerConfig, ServerConnection};
-use sockless::Instant;
+use sockless::{Escaped, Instant};
 
 use super::stream::TlsStream;
 use super::{HTTP_1_1, TlsError, protocol_list, provider};
@@ -140,7 +140,9 @@ impl TlsAcceptor {
         });
         match accepted.await {
             Some(Ok(transport)) => return Some(transport),
-            Some(Err(error)) => tracing::debug!(%error, ?peer, "the TLS handshake failed"),
+            Some(Err(error)) => {
+                tracing::debug!(error = %Escaped(&error), ?peer, "the TLS handshake failed");
+            }
             None => tracing::debug!(?peer, "opening_timeout passed during the TLS handshake"),
         }
         None

@@ -5,6 +5,7 @@ use std::io;
 use std::path::PathBuf;
 
 use rustls::{AlertDescription, CertificateError, InvalidMessage};
+use sockless::Escaped;
 
 use crate::client::escape::Escaped;
 
@@ -122,7 +123,7 @@ impl fmt::Display for TlsError {
                 f.write_str(hint(*alert))
             }
             Self::Transport(error) => {
-                write!(f, "the transport failed during the TLS handshake: {error}")
+                write!(f, "the transport failed during the TLS handshake: {}", Escaped(error))
             }
         }
     }

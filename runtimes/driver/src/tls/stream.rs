@@ -313,7 +313,7 @@ impl std::fmt::Display for Broken {
             Error::AlertReceived(alert) => {
                 write!(f, "the peer ended TLS with the alert {alert:?} (RFC 8446 §6.2)")
             }
-            error => write!(f, "what the peer sent is not sound TLS: {error}"),
+            error => write!(f, "what the peer sent is not sound TLS: {}", sockless::Escaped(error)),
         }
     }
 }
