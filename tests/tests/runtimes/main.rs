@@ -13,10 +13,14 @@ mod opening;
 mod raw;
 mod seam;
 mod serving;
+#[cfg(target_os = "linux")]
+mod settings;
 mod sharing;
 mod tls;
 #[cfg(unix)]
 mod unix;
+#[cfg(target_os = "linux")]
+mod watching;
 
 /// A test of each scenario on one runtime.
 macro_rules! scenarios {
@@ -132,3 +136,24 @@ macro_rules! on_unix {
 on_unix!(unix_async_std: AsyncStd);
 on_unix!(unix_smol: Smol);
 on_unix!(unix_tokio: Tokio);
+
+macro_rules! on_linux {
+    ($name:ident: $runtime:ident) => {
+        #[cfg(target_os = "linux")]
+        mod $name {
+            scenarios! {
+                $runtime:
+                settings::keep_alive_is_on_where_one_accepts_and_dials
+                watching::a_reset_behind_a_full_buffer_is_seen
+                watching::a_reset_behind_unread_bytes_is_seen
+                watching::an_end_after_ones_own_is_seen
+                watching::an_end_behind_unread_bytes_is_seen
+                watching::an_end_under_tls_is_seen
+            }
+        }
+    };
+}
+
+on_linux!(linux_async_std: AsyncStd);
+on_linux!(linux_smol: Smol);
+on_linux!(linux_tokio: Tokio);
