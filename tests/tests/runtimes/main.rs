@@ -89,6 +89,7 @@ macro_rules! on_runtime {
                 tls::a_client_that_stalls_counts_towards_the_cap
                 tls::a_client_that_stalls_is_given_up
                 tls::a_cut_without_a_word_is_told_from_a_close
+                tls::a_server_agrees_on_no_protocol_but_http_1_1
                 tls::a_server_that_fails_the_handshake_is_told
                 tls::a_url_of_wss_is_dialled
                 tls::clients_that_fail_the_handshake_are_dropped
