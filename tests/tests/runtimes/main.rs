@@ -7,6 +7,7 @@
 mod certificates;
 mod connecting;
 mod endings;
+mod head_first;
 mod messages;
 mod on;
 mod opening;
@@ -24,9 +25,10 @@ mod watching;
 
 /// A test of each scenario on one runtime.
 macro_rules! scenarios {
-    ($runtime:ident: $($file:ident::$scenario:ident)+) => {
+    ($runtime:ident: $($(#[$attribute:meta])* $file:ident::$scenario:ident)+) => {
         $(
             #[test]
+            $(#[$attribute])*
             fn $scenario() {
                 use crate::on::{$runtime, World, run};
                 run(|| $runtime::block_on(crate::$file::$scenario::<$runtime>()));
@@ -56,6 +58,8 @@ macro_rules! on_runtime {
                 endings::a_handler_that_panics_says_1011
                 endings::a_peer_that_answers_no_ping_is_given_up
                 endings::a_shutdown_says_1001_and_counts
+                #[ignore = "until the driver flushes the 101 first"]
+                head_first::the_head_of_a_101_leaves_in_a_write_of_its_own
                 messages::a_hundred_clients_at_once
                 messages::a_message_from_a_thread_leaves_while_the_handler_waits
                 messages::halves_on_two_tasks_do_not_wait_for_each_other
