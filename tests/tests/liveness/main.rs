@@ -61,7 +61,6 @@ macro_rules! on_runtime {
                 a_peer_that_ends_behind_what_is_unread_is_noticed(OWN)
                 #[ignore = "until the driver watches a paused transport"]
                 a_peer_that_ends_is_noticed_by_default(OWN)
-                #[ignore = "until the driver watches a paused transport"]
                 a_peer_that_resets_behind_what_is_unread_is_noticed(OWN)
                 #[ignore = "until the driver watches a paused transport"]
                 a_peer_that_resets_is_noticed_by_default(OWN)
@@ -91,7 +90,6 @@ mod behind_hyper {
         a_peer_that_ends_behind_what_is_unread_is_noticed(BOTH)
         #[ignore = "until the driver watches a paused transport"]
         a_peer_that_ends_is_noticed_by_default(&[Way::Http1])
-        #[ignore = "until the driver watches a paused transport"]
         a_peer_that_resets_behind_what_is_unread_is_noticed(BOTH)
         #[ignore = "until the driver watches a paused transport"]
         a_peer_that_resets_is_noticed_by_default(BOTH)

@@ -99,8 +99,8 @@ async fn greet<R: Runtime>(place: &Place<R>) {
 async fn settled<R: Runtime>() -> usize {
     let runtime = R::driver();
     let (mut count, mut same) = (descriptors(), 0);
-    while same < 10 {
-        let mut timer = runtime.timer(runtime.now() + Duration::from_millis(5));
+    while same < 20 {
+        let mut timer = runtime.timer(runtime.now() + Duration::from_millis(10));
         std::future::poll_fn(|cx| timer.poll_expired(cx)).await;
         let now = descriptors();
         (same, count) = if now == count { (same + 1, count) } else { (0, now) };
