@@ -49,7 +49,7 @@
 //!
 //! A session that does not read, because its handler does not receive, still sees that its peer has ended
 //! or reset the connection, once a second, also under TLS: on Linux, Android, FreeBSD and illumos, over
-//! [`TcpStream`](tokio::net::TcpStream) and `UnixStream`. Over other streams and on other systems,
+//! [`TcpStream`] and `UnixStream`. Over other streams and on other systems,
 //! [`Config::stall_timeout`] holds.
 
 mod runtime;
