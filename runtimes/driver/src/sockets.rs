@@ -14,11 +14,9 @@ use crate::io::Ending;
 const KEEPALIVE_IDLE: Duration = Duration::from_secs(60);
 
 /// How long the kernel waits for an answer before it asks again.
-#[cfg(not(any(target_os = "haiku", target_os = "openbsd")))]
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(15);
 
 /// How often the kernel asks before it gives the peer up.
-#[cfg(not(any(target_os = "haiku", target_os = "openbsd", target_os = "windows")))]
 const KEEPALIVE_PROBES: u32 = 4;
 
 /// How many bytes the kernel queues that it has not sent yet before the socket takes no more: above
@@ -156,13 +154,37 @@ pub fn prepare_tcp(socket: &SockRef<'_>) {
     let _ = socket.set_tcp_notsent_lowat(NOTSENT_LOWAT);
 }
 
+#[cfg(any(
+    target_os = "android",
+    target_os = "dragonfly",
+    target_os = "freebsd",
+    target_os = "fuchsia",
+    target_os = "illumos",
+    target_os = "linux",
+    target_os = "netbsd",
+    target_os = "windows",
+    target_vendor = "apple"
+))]
 fn keepalive() -> TcpKeepalive {
     let keepalive = TcpKeepalive::new().with_time(KEEPALIVE_IDLE);
-    #[cfg(not(any(target_os = "haiku", target_os = "openbsd")))]
-    let keepalive = keepalive.with_interval(KEEPALIVE_INTERVAL);
-    #[cfg(not(any(target_os = "haiku", target_os = "openbsd", target_os = "windows")))]
-    let keepalive = keepalive.with_retries(KEEPALIVE_PROBES);
-    keepalive
+    keepalive.with_interval(KEEPALIVE_INTERVAL).with_retries(KEEPALIVE_PROBES)
+}
+
+/// There, the system's own interval and count hold.
+#[cfg(not(any(
+    target_os = "android",
+    target_os = "dragonfly",
+    target_os = "freebsd",
+    target_os = "fuchsia",
+    target_os = "illumos",
+    target_os = "linux",
+    target_os = "netbsd",
+    target_os = "windows",
+    target_vendor = "apple"
+)))]
+fn keepalive() -> TcpKeepalive {
+    let _ = (KEEPALIVE_INTERVAL, KEEPALIVE_PROBES);
+    TcpKeepalive::new().with_time(KEEPALIVE_IDLE)
 }
 
 /// Whether the peer of a connected socket has ended the connection, or it has failed, found out without
