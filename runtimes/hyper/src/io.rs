@@ -17,8 +17,9 @@ use crate::socket;
 /// A connection of HTTP/1.1 or a stream of HTTP/2, after the upgrade.
 pub(crate) struct Transport {
     stream: Box<dyn Stream>,
-    /// What the HTTP server had read before it gave up the connection.
-    read_before: Bytes,
+    /// What the HTTP server had read before it gave up the connection; `None` once it is taken, since it
+    /// pins the whole of that server's read buffer.
+    read_before: Option<Bytes>,
     /// The most that one write takes.
     write_len: usize,
 }
@@ -27,9 +28,10 @@ impl Transport {
     pub(crate) fn new(upgraded: Upgraded, version: Version) -> Self {
         if version == Version::HTTP_2 {
             let stream = Box::new(Http2Stream { upgraded, has_failed: false });
-            return Self { stream, read_before: Bytes::new(), write_len: STREAM_WRITE_LEN };
+            return Self { stream, read_before: None, write_len: STREAM_WRITE_LEN };
         }
         let (stream, read_before) = reveal(upgraded);
+        let read_before = Some(read_before).filter(|bytes| !bytes.is_empty());
         Self { stream, read_before, write_len: usize::MAX }
     }
 }
@@ -63,10 +65,11 @@ impl Io for Transport {
         cx: &mut Context<'_>,
         buffer: &mut BytesMut,
     ) -> Poll<io::Result<usize>> {
-        if !self.read_before.is_empty() {
-            let len = self.read_before.len().min(buffer.capacity() - buffer.len());
-            buffer.extend_from_slice(&self.read_before[..len]);
-            self.read_before.advance(len);
+        if let Some(mut bytes) = self.read_before.take() {
+            let len = bytes.len().min(buffer.capacity() - buffer.len());
+            buffer.extend_from_slice(&bytes[..len]);
+            bytes.advance(len);
+            self.read_before = Some(bytes).filter(|bytes| !bytes.is_empty());
             return Poll::Ready(Ok(len));
         }
         let mut scratch = SCRATCH.take();
