@@ -18,8 +18,11 @@ const ALLOWED: &[(&str, &[&str])] = &[
 #[test]
 fn arrows_point_down_only() {
     let tree = |name: &str| {
+        // What knows tokio's sockets behind hyper is a feature, on by default.
+        let bare: &[_] = if name == "sockless-hyper" { &["--no-default-features"] } else { &[] };
         let output = Command::new(env!("CARGO"))
             .args(["tree", "--offline", "--prefix", "none", "--edges", "normal", "-p", name])
+            .args(bare)
             .current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
             .output()
             .unwrap();

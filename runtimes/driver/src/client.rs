@@ -4,7 +4,7 @@ mod body;
 mod connected;
 mod dial;
 mod error;
-pub(crate) mod escape;
+mod excerpt;
 mod eyeballs;
 mod proxy;
 mod reading;

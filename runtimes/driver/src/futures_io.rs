@@ -12,8 +12,8 @@ use bytes::BytesMut;
 use futures_io::{AsyncRead, AsyncWrite};
 use socket2::SockRef;
 
-use crate::io::Io;
-use crate::sockets::shutdown_write;
+use crate::io::{Ending, Io};
+use crate::sockets::{ending, shutdown_write};
 
 /// A stream of the futures family as a transport for the driver; `K` knows which ones are sockets.
 pub struct Stream<S, K> {
@@ -86,6 +86,10 @@ where
             Some(socket) => Poll::Ready(shutdown_write(&socket)),
             None => Pin::new(&mut self.stream).poll_close(cx),
         }
+    }
+
+    fn poll_ending(&mut self, _cx: &mut Context<'_>) -> Ending {
+        self.socket().map_or(Ending::Unknown, |socket| ending(&socket))
     }
 }
 

@@ -75,7 +75,8 @@ pub enum Ending {
     Ended,
     /// It has not ended as far as is known now. It wakes nobody: ask again after a while.
     Open,
-    /// It cannot be known without reading.
+    /// That it has not ended cannot be known without reading. It wakes nobody; a later answer may be
+    /// [`Ended`](Self::Ended), as on a stream of HTTP/2, of which a reset is seen and an orderly end is not.
     Unknown,
     /// It has not ended, and the task that asked is woken when it does.
     Watched,

@@ -147,14 +147,6 @@ impl Machine {
         }
     }
 
-    /// Whether neither side has begun to close.
-    pub(crate) fn is_open(&self) -> bool {
-        match self {
-            Self::Messages(connection) => connection.is_open(),
-            Self::Raw(raw) => raw.is_open(),
-        }
-    }
-
     pub(crate) fn missing(&self, inbound: &BytesMut) -> u64 {
         match self {
             Self::Messages(connection) => connection.missing(inbound),

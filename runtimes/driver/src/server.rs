@@ -89,6 +89,9 @@ impl Server {
     /// [`Config::opening_timeout`](sockless::Config::opening_timeout). A client that fails it is
     /// dropped, and logged at debug level. Keep a clone of `acceptor` to replace its certificate.
     ///
+    /// This server speaks HTTP/1.1: of the protocols that `acceptor` offers by ALPN, such as `h2` in a
+    /// rustls config that is shared with another server, none but `http/1.1` is agreed on.
+    ///
     /// ```no_run
     /// # use sockless_driver::{Server, Service};
     /// # async fn example(

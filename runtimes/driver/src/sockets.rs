@@ -8,8 +8,23 @@ use std::time::Duration;
 
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 
+use crate::io::Ending;
+
 /// How long a TCP connection may be silent before the kernel asks whether the peer is there.
-const KEEPALIVE: Duration = Duration::from_secs(60);
+const KEEPALIVE_IDLE: Duration = Duration::from_secs(60);
+
+/// How long the kernel waits for an answer before it asks again.
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(15);
+
+/// How often the kernel asks before it gives the peer up.
+const KEEPALIVE_PROBES: u32 = 4;
+
+/// How many bytes the kernel queues that it has not sent yet before the socket takes no more: above
+/// the default [`high_water`](sockless::Config::high_water), so that what a session sends at once goes
+/// in one write; far below the megabytes to which a send buffer grows. What was sent and waits to be
+/// acknowledged does not count, so that it costs no throughput on long ways.
+#[cfg(any(target_os = "android", target_os = "linux"))]
+const NOTSENT_LOWAT: u32 = 128 << 10;
 
 /// How a TCP address is listened on; the default is what most programs want.
 #[derive(Clone, Debug)]
@@ -117,13 +132,100 @@ fn set_reuse_port(_socket: &Socket) -> io::Result<()> {
     Err(io::Error::new(io::ErrorKind::Unsupported, error))
 }
 
-/// Sets a TCP socket up: without delay, since what is written together is written at once, and with
-/// keep-alive, so that the kernel notices a peer that is gone.
+/// Sets a TCP socket up, as the runtimes' own crates do with each that they accept or dial.
+///
+/// * `TCP_NODELAY`: what is written together is sent at once.
+/// * Keep-alive, so that a peer that vanished without a word ends the connection after about two minutes,
+///   whether anything is read or not: after 60 s of silence the kernel probes, up to 4 times, 15 s apart.
+///   It does not probe while something that it has sent waits to be acknowledged: then the system's
+///   retransmissions decide, which Linux gives up after about 15 minutes, unless
+///   [`ping_timeout`](sockless::Config::ping_timeout) or
+///   [`write_timeout`](sockless::Config::write_timeout) is faster. Where a time cannot be set for one
+///   socket, as on OpenBSD and Haiku, the system's own holds.
+/// * `TCP_NOTSENT_LOWAT`, on Android and Linux: the kernel takes no more while it holds 128 KiB that it
+///   has not sent. What a session has written is then on its way to the peer, but for these; `send` waits
+///   and `write_timeout` runs as soon as a peer does not keep up, and not after megabytes.
 ///
 /// A socket that refuses a setting still works; one that is broken says so when it is read.
 pub fn prepare_tcp(socket: &SockRef<'_>) {
     let _ = socket.set_tcp_nodelay(true);
-    let _ = socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEPALIVE));
+    let _ = socket.set_tcp_keepalive(&keepalive());
+    #[cfg(any(target_os = "android", target_os = "linux"))]
+    let _ = socket.set_tcp_notsent_lowat(NOTSENT_LOWAT);
+}
+
+#[cfg(any(
+    target_os = "android",
+    target_os = "dragonfly",
+    target_os = "freebsd",
+    target_os = "fuchsia",
+    target_os = "illumos",
+    target_os = "linux",
+    target_os = "netbsd",
+    target_os = "windows",
+    target_vendor = "apple"
+))]
+fn keepalive() -> TcpKeepalive {
+    let keepalive = TcpKeepalive::new().with_time(KEEPALIVE_IDLE);
+    keepalive.with_interval(KEEPALIVE_INTERVAL).with_retries(KEEPALIVE_PROBES)
+}
+
+/// There, the system's own interval and count hold.
+#[cfg(not(any(
+    target_os = "android",
+    target_os = "dragonfly",
+    target_os = "freebsd",
+    target_os = "fuchsia",
+    target_os = "illumos",
+    target_os = "linux",
+    target_os = "netbsd",
+    target_os = "windows",
+    target_vendor = "apple"
+)))]
+fn keepalive() -> TcpKeepalive {
+    let _ = (KEEPALIVE_INTERVAL, KEEPALIVE_PROBES);
+    TcpKeepalive::new().with_time(KEEPALIVE_IDLE)
+}
+
+/// Whether the peer of a connected socket has ended the connection, or it has failed, found out without
+/// reading from it: for [`Io::poll_ending`](crate::Io::poll_ending).
+///
+/// It asks `poll(2)` for `POLLRDHUP`, `POLLHUP` and `POLLERR`, and does not wait. What was received and is
+/// unread does not hide the end behind it. What the peer could not send yet, because this side's receive
+/// buffer is full, does: a FIN waits its turn in the peer's own queue, whereas a reset overtakes. That our
+/// own side has been shut down is not an end.
+///
+/// [`Ending::Unknown`] on systems without `POLLRDHUP`: it exists on Android, FreeBSD, illumos and Linux,
+/// except on SPARC.
+#[cfg(any(
+    target_os = "freebsd",
+    target_os = "illumos",
+    all(
+        any(target_os = "android", target_os = "linux"),
+        not(any(target_arch = "sparc", target_arch = "sparc64"))
+    )
+))]
+pub fn ending(socket: &SockRef<'_>) -> Ending {
+    use rustix::event::{PollFd, PollFlags, Timespec, poll};
+    let flags = PollFlags::RDHUP | PollFlags::HUP | PollFlags::ERR;
+    match poll(&mut [PollFd::new(&**socket, flags)], Some(&Timespec::default())) {
+        Ok(1..) => Ending::Ended,
+        // A signal may have come in between: the next time will tell.
+        Ok(0) | Err(_) => Ending::Open,
+    }
+}
+
+/// On this system, the end of a socket is only seen by reading from it: [`Ending::Unknown`].
+#[cfg(not(any(
+    target_os = "freebsd",
+    target_os = "illumos",
+    all(
+        any(target_os = "android", target_os = "linux"),
+        not(any(target_arch = "sparc", target_arch = "sparc64"))
+    )
+)))]
+pub fn ending(_socket: &SockRef<'_>) -> Ending {
+    Ending::Unknown
 }
 
 /// Ends the writing half of a socket; reading goes on.
@@ -142,4 +244,24 @@ pub fn shutdown_write(socket: &SockRef<'_>) -> io::Result<()> {
 #[cfg(unix)]
 pub fn at_path(path: &Path, error: &io::Error) -> io::Error {
     io::Error::new(error.kind(), format!("{}: {error}", path.display()))
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use std::net::TcpStream;
+
+    use super::*;
+
+    #[test]
+    fn a_tcp_socket_is_set_up_as_documented() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let stream = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let socket = SockRef::from(&stream);
+        prepare_tcp(&socket);
+        assert!(socket.tcp_nodelay().unwrap() && socket.keepalive().unwrap());
+        assert_eq!(socket.tcp_keepalive_time().unwrap(), Duration::from_secs(60));
+        assert_eq!(socket.tcp_keepalive_interval().unwrap(), Duration::from_secs(15));
+        assert_eq!(socket.tcp_keepalive_retries().unwrap(), 4);
+        assert_eq!(socket.tcp_notsent_lowat().unwrap(), 128 << 10);
+    }
 }

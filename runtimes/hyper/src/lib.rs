@@ -31,6 +31,24 @@
 //!   `http/1.1` by ALPN.
 //! * **A client** opens WebSockets over an HTTP/2 connection that it has: [`connect`].
 //!
+//! # Sockets
+//!
+//! The sockets are the HTTP server's: so are their settings. An own server of `sockless-tokio` switches
+//! on `TCP_NODELAY`, keep-alive (60 s idle, then 4 probes, 15 s apart) and a short queue of what is unsent
+//! (`TCP_NOTSENT_LOWAT`, 128 KiB); behind hyper and axum that is up to the program, such as in
+//! `ListenerExt::tap_io` of axum. Without keep-alive, only a [ping
+//! interval](sockless::Config::ping_interval) notices a client that vanished without a word.
+//!
+//! A session whose handler does not receive does not read either, once it holds `read_ahead` bytes. It
+//! still sees that its client has gone:
+//!
+//! * over HTTP/1.1 on a `TcpStream` or `UnixStream` of tokio, in hyper-util's `TokioIo`, as `axum::serve`
+//!   has it, with or without `server::conn::auto`: that takes the feature `tokio`, which is on by default;
+//! * over HTTP/2, when the stream is reset or the connection ends.
+//!
+//! Not over TLS with HTTP/1.1 or on other streams, and not at an orderly END_STREAM behind what is unread:
+//! there [`Config::stall_timeout`](sockless::Config::stall_timeout) holds.
+//!
 //! The same handlers, [`Call`](sockless_driver::Call) and answers as everywhere: what is no upgrade is
 //! answered by the router (404, 405, 426, its `respond` routes), or passed on:
 //! [`Mount::fallback`].
@@ -40,6 +58,10 @@ mod connect;
 mod fallback;
 mod io;
 mod mount;
+#[cfg(feature = "tokio")]
+mod socket;
+#[cfg(all(test, feature = "tokio", target_os = "linux"))]
+mod tests;
 
 pub use connect::{Connect, ConnectError, connect};
 pub use fallback::{Fallback, FallbackBody};

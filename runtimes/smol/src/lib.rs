@@ -40,6 +40,20 @@
 //! # Ok(())
 //! # }
 //! ```
+//!
+//! # Sockets
+//!
+//! TCP sockets that this crate accepts or dials are set up alike, and so need nothing from the program:
+//! `TCP_NODELAY`; keep-alive after 60 s of silence, with up to 4 probes 15 s apart, so that a peer that
+//! vanished is noticed after about two minutes; and, on Linux and Android, `TCP_NOTSENT_LOWAT` of 128 KiB,
+//! so that what a session has written is nearly all on its way. [`sockless_driver::sockets::prepare_tcp`]
+//! has the details, and sets up a stream of one's own for [`serve_connection`] or [`connect_over`], which
+//! take theirs as they are.
+//!
+//! A session that does not read, because its handler does not receive, still sees that its peer has ended
+//! or reset the connection, once a second, also under TLS: on Linux, Android, FreeBSD and illumos, over
+//! `TcpStream`, `UnixStream` and `Async`. Over other streams and on other systems,
+//! [`Config::stall_timeout`] holds.
 
 mod runtime;
 mod stream;

@@ -1,14 +1,22 @@
 //! Any stream of tokio's as a transport: [`Stream`].
 
+use std::any::Any;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use bytes::BytesMut;
-use sockless_driver::Io;
+use socket2::SockRef;
+use sockless_driver::{Ending, Io, sockets};
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+#[cfg(unix)]
+use tokio::net::UnixStream;
 
 /// A stream of tokio's as a transport for the driver.
+///
+/// Where it is a [`TcpStream`] or a `UnixStream` itself, the driver sees the end of the peer without
+/// reading; where it is anything else, only by reading.
 #[derive(Debug)]
 pub struct Stream<S>(S);
 
@@ -47,4 +55,16 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin + 'static> Io for Stream<S> {
     fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.0).poll_shutdown(cx)
     }
+
+    fn poll_ending(&mut self, _cx: &mut Context<'_>) -> Ending {
+        socket(&self.0).map_or(Ending::Unknown, |socket| sockets::ending(&socket))
+    }
+}
+
+/// The socket that `stream` is, if it is one.
+fn socket(stream: &dyn Any) -> Option<SockRef<'_>> {
+    let socket = stream.downcast_ref::<TcpStream>().map(SockRef::from);
+    #[cfg(unix)]
+    let socket = socket.or_else(|| stream.downcast_ref::<UnixStream>().map(SockRef::from));
+    socket
 }

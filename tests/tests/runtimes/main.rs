@@ -7,6 +7,7 @@
 mod certificates;
 mod connecting;
 mod endings;
+mod head_first;
 mod leaving;
 mod messages;
 mod on;
@@ -14,16 +15,21 @@ mod opening;
 mod raw;
 mod seam;
 mod serving;
+#[cfg(target_os = "linux")]
+mod settings;
 mod sharing;
 mod tls;
 #[cfg(unix)]
 mod unix;
+#[cfg(target_os = "linux")]
+mod watching;
 
 /// A test of each scenario on one runtime.
 macro_rules! scenarios {
-    ($runtime:ident: $($file:ident::$scenario:ident)+) => {
+    ($runtime:ident: $($(#[$attribute:meta])* $file:ident::$scenario:ident)+) => {
         $(
             #[test]
+            $(#[$attribute])*
             fn $scenario() {
                 use crate::on::{$runtime, World, run};
                 run(|| $runtime::block_on(crate::$file::$scenario::<$runtime>()));
@@ -53,6 +59,7 @@ macro_rules! on_runtime {
                 endings::a_handler_that_panics_says_1011
                 endings::a_peer_that_answers_no_ping_is_given_up
                 endings::a_shutdown_says_1001_and_counts
+                head_first::the_head_of_a_101_leaves_in_a_write_of_its_own
                 messages::a_hundred_clients_at_once
                 messages::a_message_from_a_thread_leaves_while_the_handler_waits
                 messages::halves_on_two_tasks_do_not_wait_for_each_other
@@ -86,6 +93,7 @@ macro_rules! on_runtime {
                 tls::a_client_that_stalls_counts_towards_the_cap
                 tls::a_client_that_stalls_is_given_up
                 tls::a_cut_without_a_word_is_told_from_a_close
+                tls::a_server_agrees_on_no_protocol_but_http_1_1
                 tls::a_server_that_fails_the_handshake_is_told
                 tls::a_url_of_wss_is_dialled
                 tls::clients_that_fail_the_handshake_are_dropped
@@ -133,3 +141,24 @@ macro_rules! on_unix {
 on_unix!(unix_async_std: AsyncStd);
 on_unix!(unix_smol: Smol);
 on_unix!(unix_tokio: Tokio);
+
+macro_rules! on_linux {
+    ($name:ident: $runtime:ident) => {
+        #[cfg(target_os = "linux")]
+        mod $name {
+            scenarios! {
+                $runtime:
+                settings::keep_alive_is_on_where_one_accepts_and_dials
+                watching::a_reset_behind_a_full_buffer_is_seen
+                watching::a_reset_behind_unread_bytes_is_seen
+                watching::an_end_after_ones_own_is_seen
+                watching::an_end_behind_unread_bytes_is_seen
+                watching::an_end_under_tls_is_seen
+            }
+        }
+    };
+}
+
+on_linux!(linux_async_std: AsyncStd);
+on_linux!(linux_smol: Smol);
+on_linux!(linux_tokio: Tokio);

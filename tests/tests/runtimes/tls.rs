@@ -121,6 +121,45 @@ pub(crate) async fn a_call_knows_that_it_came_by_tls<R: Runtime>() {
     assert_eq!(told.recv().await.unwrap(), (None, None));
 }
 
+/// Even where the settings offer more, as those that are shared with a server of HTTP/2.
+pub(crate) async fn a_server_agrees_on_no_protocol_but_http_1_1<R: Runtime>() {
+    let authority = Authority::new();
+    let identity = authority.issue(NAME);
+    let h2 = || acceptor(&identity).alpn(["h2"]);
+    let both = || acceptor(&identity).alpn(["h2", "http/1.1"]);
+    let replaced = acceptor(&identity);
+    replaced.replace(both_in_a_config_of_ones_own(&identity));
+    for acceptor in [h2(), both(), both_in_a_config_of_ones_own(&identity).into(), replaced] {
+        let server = serve::<R>(acceptor).await;
+        let transport = R::transport(TcpStream::connect(server.addr).unwrap());
+        let wants_h2 = connector(&authority).alpn(["h2", "http/1.1"]);
+        let transport = wants_h2.connect(NAME, transport).await.unwrap();
+        assert_eq!(transport.tls().unwrap().alpn.as_deref(), Some(&b"http/1.1"[..]));
+        let mut session = connect::<R>(server.addr, &wants_h2).await.unwrap();
+        exchange(&mut session, "in HTTP/1.1").await;
+
+        let refused = connect::<R>(server.addr, &connector(&authority).alpn(["h2"])).await;
+        let expected = rustls::AlertDescription::NoApplicationProtocol;
+        assert!(matches!(refused, Err(TlsError::Refused(alert)) if alert == expected));
+        let none: [&str; 0] = [];
+        let silent = connector(&authority).alpn(none);
+        exchange(&mut connect::<R>(server.addr, &silent).await.unwrap(), "hello").await;
+    }
+}
+
+fn both_in_a_config_of_ones_own(identity: &Identity) -> Arc<rustls::ServerConfig> {
+    use rustls::pki_types::pem::PemObject;
+    use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+    let chain = CertificateDer::pem_slice_iter(identity.chain.as_bytes()).map(Result::unwrap);
+    let key = PrivateKeyDer::from_pem_slice(identity.key.as_bytes()).unwrap();
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let builder = rustls::ServerConfig::builder_with_provider(provider);
+    let builder = builder.with_safe_default_protocol_versions().unwrap().with_no_client_auth();
+    let mut config = builder.with_single_cert(chain.collect(), key).unwrap();
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    Arc::new(config)
+}
+
 pub(crate) async fn a_certificate_is_replaced_while_the_server_runs<R: Runtime>() {
     let (old, new) = (Authority::new(), Authority::new());
     let acceptor = acceptor(&old.issue(NAME));

@@ -2,10 +2,11 @@
 
 use std::future::poll_fn;
 use std::io::{ErrorKind, IoSlice};
-use std::task::Poll;
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use bytes::BytesMut;
+use sockless_driver::{Ending, Io};
 use sockless_sim::{Direction, Link, Sim};
 
 use crate::support::*;
@@ -141,6 +142,30 @@ fn the_end_is_told_from_a_cut() {
         let error = read(&mut *client, 100).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::UnexpectedEof);
         assert!(error.to_string().contains("close_notify"), "{error}");
+    });
+}
+
+#[test]
+fn a_close_notify_that_was_decrypted_is_an_end_to_who_does_not_read() {
+    Sim::check(0..10, |sim| async move {
+        let (mut client, mut server) = pair(&sim, &Link::default()).await;
+        let is_ended = |io: &mut dyn Io| {
+            let ending = io.poll_ending(&mut Context::from_waker(Waker::noop()));
+            ending == Ending::Ended
+        };
+        write_all(&mut *client, b"first").await.unwrap();
+        assert_eq!(read(&mut *server, 100).await.unwrap(), "first");
+        assert!(!is_ended(&mut *server));
+        let len = poll_fn(|cx| client.poll_write(cx, &[IoSlice::new(b"last words")])).await;
+        assert_eq!(len.unwrap(), 10);
+        shutdown(&mut *client).await.unwrap();
+        let mut words = BytesMut::new();
+        while words.len() < 10 {
+            words.extend_from_slice(&read(&mut *server, 100).await.unwrap());
+        }
+        assert_eq!(read(&mut *server, 100).await.unwrap(), "");
+        assert!(is_ended(&mut *server));
+        assert_eq!(words, "last words");
     });
 }
 

@@ -7,9 +7,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Response, StatusCode};
+use sockless::Escaped;
 use sockless::handshake::{HandshakeError, RequestError};
 
-use super::escape::{Escaped, Excerpt};
+use super::excerpt::Excerpt;
 use super::proxy::{ProxyError, ProxyUrlError};
 use super::redirect::RedirectError;
 use super::target::{Target, host_and_port};

@@ -10,11 +10,10 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use sockless::{Closed, Instant, Seed};
+use sockless::{Closed, Escaped, Instant, Seed};
 
 pub use watch::{ReconnectState, ReconnectWatch};
 
-use super::escape::Escaped;
 use super::{Connect, ConnectError};
 use crate::io::{Runtime, Timer};
 use crate::service::{BoxError, BoxFuture};

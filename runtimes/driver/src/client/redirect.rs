@@ -4,9 +4,9 @@ use std::fmt;
 
 use http::header::{AUTHORIZATION, COOKIE, HeaderMap, LOCATION, PROXY_AUTHORIZATION};
 use http::{Response, StatusCode};
+use sockless::Escaped;
 
 use super::error::UrlError;
-use super::escape::Escaped;
 use super::target::Target;
 
 /// The most redirects of one connection, whatever the program allows: as many as browsers follow.

@@ -10,7 +10,7 @@ use std::task::Poll;
 
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::{ServerConfig, ServerConnection};
+use rustls::{Error, ServerConfig, ServerConnection};
 use sockless::{Escaped, Instant};
 
 use super::stream::TlsStream;
@@ -37,7 +37,22 @@ use crate::io::{Io, Runtime};
 /// ```
 #[derive(Clone)]
 pub struct TlsAcceptor {
-    config: Arc<RwLock<Arc<ServerConfig>>>,
+    configs: Arc<RwLock<Configs>>,
+}
+
+/// One config for whoever asks, and one for a server of our own.
+#[derive(Clone)]
+struct Configs {
+    given: Arc<ServerConfig>,
+    /// Without the protocols that our own server does not speak.
+    spoken: Arc<ServerConfig>,
+}
+
+impl From<Arc<ServerConfig>> for Configs {
+    fn from(config: Arc<ServerConfig>) -> Self {
+        let given = without_early_data(config);
+        Self { spoken: spoken_only(&given), given }
+    }
 }
 
 impl TlsAcceptor {
@@ -70,6 +85,10 @@ impl TlsAcceptor {
     ///
     /// A client that offers others only is refused. Which one was taken stands in [`Io::tls`] of the
     /// connection.
+    ///
+    /// [`Server::tls`](crate::Server::tls) speaks HTTP/1.1 whatever is agreed on, and so agrees on nothing
+    /// but `http/1.1`, where anything is offered here: a client that offers `h2` alone is refused. A server
+    /// of hyper's speaks both, on connections of [`accept`](Self::accept).
     #[must_use]
     pub fn alpn<P: AsRef<[u8]>>(self, protocols: impl IntoIterator<Item = P>) -> Self {
         let mut config = ServerConfig::clone(&self.config());
@@ -80,8 +99,7 @@ impl TlsAcceptor {
 
     /// Serves connections that are yet to come with `config`, on all clones.
     pub fn replace(&self, config: Arc<ServerConfig>) {
-        let config = without_early_data(config);
-        *self.config.write().unwrap_or_else(PoisonError::into_inner) = config;
+        *self.configs.write().unwrap_or_else(PoisonError::into_inner) = config.into();
     }
 
     /// Serves connections that are yet to come with this certificate, on all clones; the protocols stay
@@ -120,11 +138,10 @@ impl TlsAcceptor {
     ///
     /// [`TlsError`] says what failed, and whose fault it is. The transport is dropped.
     pub async fn accept(&self, transport: Box<dyn Io>) -> Result<Box<dyn Io>, TlsError> {
-        let connection = ServerConnection::new(self.config()).map_err(TlsError::Config)?;
-        TlsStream::handshake(connection, transport).await
+        accept(self.config(), transport).await
     }
 
-    /// The same by `deadline`, for a host: what goes wrong is logged.
+    /// The same by `deadline`, for a host that speaks HTTP/1.1: what goes wrong is logged.
     pub(crate) async fn accept_by(
         self,
         deadline: Instant,
@@ -133,13 +150,19 @@ impl TlsAcceptor {
         peer: Option<SocketAddr>,
     ) -> Option<Box<dyn Io>> {
         let mut timer = runtime.timer(deadline);
-        let mut accepting = pin!(self.accept(transport));
+        let mut accepting = pin!(accept(self.configs().spoken, transport));
         let accepted = poll_fn(|cx| match accepting.as_mut().poll(cx) {
             Poll::Ready(accepted) => Poll::Ready(Some(accepted)),
             Poll::Pending => timer.poll_expired(cx).map(|()| None),
         });
         match accepted.await {
             Some(Ok(transport)) => return Some(transport),
+            Some(Err(TlsError::Protocol(error @ Error::NoApplicationProtocol))) => tracing::debug!(
+                %error,
+                ?peer,
+                "the TLS handshake failed: the client offers protocols by ALPN, but not http/1.1, the only \
+                 one that this server speaks"
+            ),
             Some(Err(error)) => {
                 tracing::debug!(error = %Escaped(&error), ?peer, "the TLS handshake failed");
             }
@@ -149,14 +172,26 @@ impl TlsAcceptor {
     }
 
     fn config(&self) -> Arc<ServerConfig> {
-        self.config.read().unwrap_or_else(PoisonError::into_inner).clone()
+        self.configs().given
     }
+
+    fn configs(&self) -> Configs {
+        self.configs.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+async fn accept(
+    config: Arc<ServerConfig>,
+    transport: Box<dyn Io>,
+) -> Result<Box<dyn Io>, TlsError> {
+    let connection = ServerConnection::new(config).map_err(TlsError::Config)?;
+    TlsStream::handshake(connection, transport).await
 }
 
 /// Takes a config of the caller's own, but for early data: see [`TlsAcceptor::replace`].
 impl From<Arc<ServerConfig>> for TlsAcceptor {
     fn from(config: Arc<ServerConfig>) -> Self {
-        Self { config: Arc::new(RwLock::new(without_early_data(config))) }
+        Self { configs: Arc::new(RwLock::new(config.into())) }
     }
 }
 
@@ -192,6 +227,17 @@ fn config_from_pem(
 fn without_early_data(mut config: Arc<ServerConfig>) -> Arc<ServerConfig> {
     if config.max_early_data_size > 0 {
         Arc::make_mut(&mut config).max_early_data_size = 0;
+    }
+    config
+}
+
+/// A client that was promised another protocol, such as `h2`, would be answered in HTTP/1.1. Who offers
+/// nothing promises nothing.
+fn spoken_only(config: &Arc<ServerConfig>) -> Arc<ServerConfig> {
+    let mut config = Arc::clone(config);
+    let offered = &config.alpn_protocols;
+    if offered.iter().any(|protocol| protocol != HTTP_1_1.as_bytes()) {
+        Arc::make_mut(&mut config).alpn_protocols = vec![HTTP_1_1.into()];
     }
     config
 }

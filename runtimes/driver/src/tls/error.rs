@@ -7,8 +7,6 @@ use std::path::PathBuf;
 use rustls::{AlertDescription, CertificateError, InvalidMessage};
 use sockless::Escaped;
 
-use crate::client::escape::Escaped;
-
 /// Why there is no TLS connection, or no settings for one: what failed, and whose fault it is.
 #[derive(Debug)]
 #[non_exhaustive]

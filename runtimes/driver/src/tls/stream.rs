@@ -9,7 +9,7 @@ use bytes::{Buf, Bytes, BytesMut};
 use rustls::{Connection, Error, HandshakeKind, ProtocolVersion};
 
 use super::TlsError;
-use crate::io::{Io, TlsInfo};
+use crate::io::{Ending, Io, TlsInfo};
 
 /// How much is encrypted ahead of the transport, in bytes of plaintext.
 const HELD_LEN: usize = 64 << 10;
@@ -42,6 +42,8 @@ pub(super) struct TlsStream {
     unflushed: bool,
     /// Our close_notify is among what was written.
     closed: bool,
+    /// The peer sends nothing more: its close_notify was decrypted, or the transport has ended.
+    peer_closed: bool,
 }
 
 impl TlsStream {
@@ -59,6 +61,7 @@ impl TlsStream {
             broken: None,
             unflushed: false,
             closed: false,
+            peer_closed: false,
         };
         poll_fn(|cx| stream.poll_handshake(cx)).await?;
         Ok(Box::new(stream))
@@ -136,8 +139,11 @@ impl TlsStream {
         if taken == 0 {
             // What follows a close_notify is nothing (RFC 8446 §6.1).
             *ciphertext = &[];
-        } else if let Err(error) = self.connection.process_new_packets() {
-            self.broken = Some(error);
+            return;
+        }
+        match self.connection.process_new_packets() {
+            Ok(state) => self.peer_closed |= state.peer_has_closed(),
+            Err(error) => self.broken = Some(error),
         }
     }
 
@@ -168,6 +174,7 @@ impl TlsStream {
         if ended {
             // That is how rustls is told of it.
             let _ = self.connection.read_tls(&mut io::empty());
+            self.peer_closed = true;
         }
         Poll::Ready(Ok(()))
     }
@@ -255,6 +262,13 @@ impl Io for TlsStream {
         }
         ready!(self.poll_flush(cx))?;
         self.transport.poll_shutdown(cx)
+    }
+
+    fn poll_ending(&mut self, cx: &mut Context<'_>) -> Ending {
+        if self.peer_closed || self.broken.is_some() {
+            return Ending::Ended;
+        }
+        self.transport.poll_ending(cx)
     }
 
     fn tls(&self) -> Option<TlsInfo> {

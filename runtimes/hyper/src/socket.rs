@@ -1,0 +1,53 @@
+//! The socket of tokio's under a connection that hyper gives up: [`reveal`].
+
+use std::task::Context;
+
+use bytes::Bytes;
+use hyper::upgrade::Upgraded;
+use hyper_util::rt::TokioIo;
+use hyper_util::server::conn::auto::upgrade;
+use sockless_driver::{Ending, sockets};
+use tokio::net::TcpStream;
+#[cfg(unix)]
+use tokio::net::UnixStream;
+
+use crate::io::Stream;
+
+/// The socket itself, and what had been read from it; the connection as it was when it is over anything
+/// else, such as TLS.
+pub(crate) fn reveal(upgraded: Upgraded) -> Result<(Box<dyn Stream>, Bytes), Upgraded> {
+    let upgraded = match reveal_as::<TokioIo<TcpStream>>(upgraded) {
+        Err(upgraded) => upgraded,
+        revealed => return revealed,
+    };
+    #[cfg(unix)]
+    let upgraded = match reveal_as::<TokioIo<UnixStream>>(upgraded) {
+        Err(upgraded) => upgraded,
+        revealed => return revealed,
+    };
+    Err(upgraded)
+}
+
+fn reveal_as<S: Stream + 'static>(
+    upgraded: Upgraded,
+) -> Result<(Box<dyn Stream>, Bytes), Upgraded> {
+    let upgraded = match upgraded.downcast::<S>() {
+        Ok(parts) => return Ok((Box::new(parts.io), parts.read_buf)),
+        Err(upgraded) => upgraded,
+    };
+    // What serves both versions on one port, as `axum::serve` does, wraps it once more.
+    upgrade::downcast::<S>(upgraded).map(|parts| (Box::new(parts.io) as _, parts.read_buf))
+}
+
+impl Stream for TokioIo<TcpStream> {
+    fn poll_ending(&mut self, _cx: &mut Context<'_>) -> Ending {
+        sockets::ending(&self.inner().into())
+    }
+}
+
+#[cfg(unix)]
+impl Stream for TokioIo<UnixStream> {
+    fn poll_ending(&mut self, _cx: &mut Context<'_>) -> Ending {
+        sockets::ending(&self.inner().into())
+    }
+}
