@@ -93,9 +93,11 @@ impl Ending {
             return None;
         }
         let limit = match self.phase {
-            // A peer that broke the protocol, or is silent, is owed no more.
-            Phase::CloseReceived | Phase::Over(Transport::ShutdownWrite) => config.closing_timeout,
-            _ if self.is_unsent(outbound) => progress_timeout(config),
+            Phase::CloseSent if self.is_unsent(outbound) => progress_timeout(config),
+            // A peer that has said goodbye may still read; one that broke off is owed no more.
+            Phase::Over(_) if self.received.is_some() && self.is_unsent(outbound) => {
+                progress_timeout(config)
+            }
             _ => config.closing_timeout,
         };
         Some((self.since + limit).min(self.cap))
@@ -241,7 +243,9 @@ impl Connection {
     pub(super) fn end_of_input(&mut self, inbound: &mut BytesMut, now: Instant) -> Option<Event> {
         inbound.clear();
         let by = self.ender(Party::Peer);
-        self.end(by, Cause::Eof, Transport::Close, now);
+        let because = self.ending.as_ref().and_then(|ending| ending.because);
+        let cause = because.map_or(Cause::Eof, Cause::Timeout);
+        self.end(by, cause, Transport::Close, now);
         self.ending.as_mut()?.report()
     }
 

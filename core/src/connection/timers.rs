@@ -29,7 +29,7 @@ pub(super) struct Timers {
     verdict: Verdict,
 }
 
-/// How long a message has been arriving, and how many bytes have come in that time.
+/// How long a message, or a frame between messages, has been arriving, and how many bytes have come in that time.
 #[derive(Clone, Copy, Debug)]
 struct Arriving {
     since: Instant,
@@ -130,10 +130,12 @@ impl Timers {
         self.message_sent = true;
     }
 
-    /// A message has begun, of which `available` bytes are in the read buffer.
+    /// A message has begun, of which `available` bytes are in the read buffer, unless it had with the first
+    /// bytes of its header.
     #[inline]
     pub(super) fn message_began(&mut self, available: usize, now: Instant) {
-        self.arriving = Some(Arriving { since: now, received: available as u64 });
+        let received = available as u64;
+        self.arriving.get_or_insert(Arriving { since: now, received });
     }
 
     #[inline]
@@ -178,7 +180,13 @@ impl Connection {
 
     /// Fires what is due when a poll has taken all that it could; an end is reported at once.
     #[inline]
-    pub(super) fn handle_starved(&mut self, now: Instant) -> Option<Event> {
+    pub(super) fn handle_starved(&mut self, available: usize, now: Instant) -> Option<Event> {
+        // A header, or a control frame, that comes bit by bit takes time like a message.
+        if available == 0 && self.assembly.is_none() && self.raw.incoming.is_none() {
+            self.timers.arriving = None;
+        } else {
+            self.timers.message_began(available, now);
+        }
         let outbound = &self.raw.outbound;
         if outbound.has_remaining() {
             self.timers.note_written(outbound.taken(), outbound.remaining(), false, now);

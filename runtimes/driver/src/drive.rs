@@ -128,7 +128,7 @@ where
         for _ in 0..ROUNDS {
             let mut round = Round { for_handler, ..Round::default() };
             let is_news = this.read(&mut state, &mut round, is_settled, cx);
-            if is_settled && !is_news {
+            if is_settled && !is_news && !state.asked {
                 return this.park(state, cx);
             }
             if round.for_handler {
@@ -227,13 +227,15 @@ where
     fn watch(&mut self, state: &mut State, cx: &mut Context<'_>) {
         let Some(transport) = &mut self.transport else { return };
         let now = state.now;
+        // With it a deadline may begin, for which the alarm is to be set.
+        state.asked |= self.unread.is_none();
         let unread = self.unread.get_or_insert_with(|| Box::new(Unread::from(now)));
         if unread.look_at.is_some_and(|at| now < at) {
             return;
         }
         let ending = transport.poll_ending(cx);
         unread.is_watched = ending != Ending::Unknown;
-        unread.look_at = (ending == Ending::Open).then_some(now + LOOK);
+        unread.look_at = (ending != Ending::Watched).then_some(now + LOOK);
         state.hung_up = ending == Ending::Ended;
     }
 
