@@ -150,6 +150,11 @@ impl Cell {
         if needs_output && !self.sends() {
             return Some("a session that sends nothing does not notice whether its peer reads");
         }
+        if self.end == End::ReadsSlowly && self.settings == Settings::Short && self.is_paused() {
+            return Some(
+                "what was not received for `stall_timeout` ends it before it has sent all",
+            );
+        }
         if self.is_raw() && self.role == Role::Client {
             return Some("a client has no session of frames");
         }

@@ -178,7 +178,8 @@ fn what_could_not_be_written_is_told_from_what_was_not_answered() {
     }
 }
 
-/// At any rate: the closing timeout is over long before the peer has read what its kernel holds.
+/// At any rate: the closing timeout is over long before the peer has read what the kernels hold. Its answer
+/// to the Close frame may come too late, and be answered with a reset.
 #[test]
 fn a_peer_that_reads_very_slowly_gets_all_that_was_sent_and_the_close_frame() {
     for role in BOTH {
@@ -187,10 +188,9 @@ fn a_peer_that_reads_very_slowly_gets_all_that_was_sent_and_the_close_frame() {
                 let links = tcp().map(|tcp| tcp.buffers(send, receive));
                 let handler = |session| send_and_return(session, 8);
                 let world = World::open(&sim, role, links, Config::default(), handler).await;
-                let (frames, end) =
+                let (frames, _) =
                     read_at_rate(&sim, &world.peer, 1 << 10, Duration::from_millis(100)).await;
                 assert_all_came(&frames, 8);
-                end.expect("the end of the stream");
                 let (_, closed) = world.closed.await.unwrap();
                 let cause = closed.cause();
                 let is_known = matches!(cause, Cause::Handshake | Cause::Timeout(Timeout::Closing));

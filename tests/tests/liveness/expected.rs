@@ -79,11 +79,11 @@ impl Cell {
 
     /// The ends of which it may be any.
     fn demanded(self) -> Vec<Demanded> {
-        use Demanded::{AnyTimeout, Clean, Eof, Handshake, Transport};
+        use Demanded::{Clean, Eof, Handshake, Late, Transport};
         // Whatever is not seen ends by a deadline, and so does what takes longer than the short ones.
         let is_seen = !self.is_paused() || self.watch == Watch::Known;
         let or_late = |mut demanded: Vec<Demanded>, is_late: bool| {
-            demanded.extend(is_late.then_some(AnyTimeout));
+            demanded.extend(is_late.then_some(Late));
             demanded
         };
         let is_short = self.settings == Settings::Short;
@@ -96,6 +96,8 @@ impl Cell {
             End::CloseAndDrop if self.is_raw() => or_late(vec![Eof], !is_seen),
             End::CloseAndDrop if self.sends() => vec![Handshake, Eof, Transport],
             End::CloseAndDrop if !self.is_paused() => vec![Handshake],
+            // Short deadlines ping, which a dropped socket answers with a reset.
+            End::CloseAndDrop if is_short => or_late(vec![Handshake, Eof, Transport], !is_seen),
             End::CloseAndDrop => or_late(vec![Handshake, Eof], !is_seen),
             End::ReadsSlowly => vec![Clean(Party::Local)],
             End::Vanish | End::NeverReads | End::Drips | End::Unfinished => self.deadlines(),
@@ -106,7 +108,7 @@ impl Cell {
     fn deadlines(self) -> Vec<Demanded> {
         let is_unfinished = matches!(self.end, End::Drips | End::Unfinished);
         let timeouts = match self.settings {
-            Settings::Short => return vec![Demanded::AnyTimeout],
+            Settings::Short => return vec![Demanded::Late],
             Settings::Default if self.sends() && is_unfinished => {
                 vec![Timeout::Message, Timeout::Write]
             }
@@ -140,8 +142,8 @@ enum Demanded {
     Transport,
     /// By us, because of this deadline.
     Timeout(Timeout),
-    /// By us, because of any deadline.
-    AnyTimeout,
+    /// By us, because of any deadline; then the peer's end may have come to light.
+    Late,
 }
 
 impl Demanded {
@@ -154,7 +156,10 @@ impl Demanded {
             (Self::Timeout(demanded), Cause::Timeout(timeout)) => {
                 by == Party::Local && demanded == *timeout
             }
-            (Self::AnyTimeout, Cause::Timeout(_)) => by == Party::Local,
+            (Self::Late, Cause::Timeout(_)) => by == Party::Local,
+            (Self::Late, Cause::Eof | Cause::Transport(_)) => {
+                by == Party::Local && closed.sent().is_some()
+            }
             _ => false,
         }
     }

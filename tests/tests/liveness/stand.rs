@@ -12,7 +12,7 @@ use crate::support::HOUR;
 const BOUNDED: usize = 40;
 
 /// How many a handler sends at most, so that one that is never made to wait comes to an end.
-pub(crate) const MOST: usize = 20_000;
+pub(crate) const MOST: usize = 3_000;
 
 /// What a handler has seen and done so far.
 #[derive(Clone, Default)]
