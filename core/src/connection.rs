@@ -355,6 +355,13 @@ impl Connection {
         self.ending.is_none()
     }
 
+    /// Whether a piece may be sent: while neither side has begun to close, and to end a message that was begun
+    /// before the peer did.
+    #[inline]
+    pub fn can_send_piece(&self) -> bool {
+        self.may_send_part()
+    }
+
     /// How many bytes of the frame that is arriving `inbound` still lacks, if the frame is left there
     /// until it is whole; for drivers that read straight into a buffer of the right size. Never make
     /// room for all of it at once: it is what the peer claims.

@@ -123,6 +123,14 @@ impl Machine {
         }
     }
 
+    /// Whether a part of a message, or a frame, may be sent.
+    pub(crate) fn can_send_part(&self) -> bool {
+        match self {
+            Self::Messages(connection) => connection.can_send_piece(),
+            Self::Raw(raw) => raw.is_open(),
+        }
+    }
+
     #[inline]
     pub(crate) fn outbound(&mut self) -> &mut Outbound {
         match self {

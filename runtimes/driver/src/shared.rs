@@ -390,7 +390,7 @@ impl State {
             // Each waits for a mark of its own.
             Wait::Flushed => false,
             Wait::Room => self.may_send() || !self.machine.is_open(),
-            Wait::PartRoom => self.machine.is_writable() || !self.machine.is_open(),
+            Wait::PartRoom => self.machine.is_writable() || !self.machine.can_send_part(),
             Wait::Writer => !self.writing,
         }
     }

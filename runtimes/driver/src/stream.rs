@@ -224,7 +224,7 @@ impl MessageWriter<'_> {
             if let Some(closed) = &state.closed {
                 return Poll::Ready(Err(WriteError::Closed(closed.clone())));
             }
-            if !state.machine.is_writable() {
+            if !state.holds(Wait::PartRoom) {
                 state.wait(Wait::PartRoom, &mut waiting.slot, cx);
                 return Poll::Pending;
             }

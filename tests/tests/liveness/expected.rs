@@ -26,6 +26,8 @@ impl Cell {
             End::Rst if is_seen || self.sends() => Some(PROMPT),
             // With what was sent unread it is a reset.
             End::CloseAndDrop if is_seen || self.sends() => Some(PROMPT),
+            // The message that is being written may be ended first.
+            End::CloseAndWait if self.stand == Stand::Write => Some(self.farewell() + PROMPT),
             End::CloseAndWait if !self.is_paused() && !self.is_raw() => Some(PROMPT),
             End::CloseAndWait if is_seen => Some(PATIENCE + PROMPT),
             // Meanwhile the peer reads.
@@ -58,9 +60,11 @@ impl Cell {
         }
     }
 
-    /// How long the end takes that we begin: the closing handshake, and some round trips.
+    /// How long the end takes that we begin: the closing handshake, and some round trips. A peer that goes
+    /// on sending may be about to answer, for twelve closing timeouts at most.
     pub(crate) fn farewell(self) -> Duration {
-        self.of_settings(5 * SECOND, SECOND) + SECOND
+        let closing = self.of_settings(5 * SECOND, SECOND);
+        if self.end == End::Drips { 12 * closing + SECOND } else { closing + SECOND }
     }
 
     fn of_settings(self, default: Duration, short: Duration) -> Duration {
@@ -91,6 +95,7 @@ impl Cell {
             End::Fin => or_late(vec![Eof], !is_seen),
             End::Rst => or_late(vec![Transport, Eof], !is_seen && !self.sends()),
             End::CloseAndWait if self.is_raw() => or_late(vec![Eof], is_short || !is_seen),
+            End::CloseAndWait if self.stand == Stand::Write => vec![Handshake, Eof, Transport],
             End::CloseAndWait if !self.is_paused() => vec![Clean(Party::Peer)],
             End::CloseAndWait => or_late(vec![Handshake, Eof, Transport], is_short || !is_seen),
             End::CloseAndDrop if self.is_raw() => or_late(vec![Eof], !is_seen),

@@ -376,7 +376,8 @@ fn poll_room(shared: &Shared, slot: &mut Slot, cx: &Context<'_>) -> Poll<Result<
     if state.may_send() {
         return Poll::Ready(Ok(()));
     }
-    state.wait(Wait::Room, slot, cx);
+    let wait = if state.holds(Wait::Room) { Wait::Closed } else { Wait::Room };
+    state.wait(wait, slot, cx);
     Poll::Pending
 }
 
