@@ -158,7 +158,8 @@ impl Connection {
         if inbound.len() != self.seen {
             self.handle_received(inbound.len().saturating_sub(self.seen), now);
         }
-        let event = self.next_event(inbound, now).or_else(|| self.handle_starved(inbound.len(), now));
+        let event =
+            self.next_event(inbound, now).or_else(|| self.handle_starved(inbound.len(), now));
         self.seen = inbound.len();
         event
     }

@@ -95,7 +95,9 @@ impl Cell {
             End::Fin => or_late(vec![Eof], !is_seen),
             End::Rst => or_late(vec![Transport, Eof], !is_seen && !self.sends()),
             End::CloseAndWait if self.is_raw() => or_late(vec![Eof], is_short || !is_seen),
-            End::CloseAndWait if self.stand == Stand::Write => vec![Handshake, Eof, Transport],
+            End::CloseAndWait if self.stand == Stand::Write && !self.is_paused() => {
+                vec![Handshake, Eof, Transport]
+            }
             End::CloseAndWait if !self.is_paused() => vec![Clean(Party::Peer)],
             End::CloseAndWait => or_late(vec![Handshake, Eof, Transport], is_short || !is_seen),
             End::CloseAndDrop if self.is_raw() => or_late(vec![Eof], !is_seen),
