@@ -33,13 +33,13 @@
 //! wire.put(client.outbound());
 //!
 //! // The server reads, selects and accepts.
-//! let mut server = ServerHandshake::new(config, now);
+//! let mut server = ServerHandshake::new(config.clone(), now);
 //! let request = server.poll_request(&mut wire).expect("a whole head has come")?;
 //! assert_eq!(request.uri().path(), "/chat");
 //! let mut upgrade = UpgradeRequest::from_request(&request)?;
 //! assert_eq!(upgrade.select(&["chat.v1", "chat.v2"]), Some("chat.v2"));
 //! let (response, negotiated) = upgrade.accept();
-//! let mut server = server.accept(&response, negotiated, now);
+//! let mut server = server.accept(&response, negotiated, config, now);
 //! wire.put(server.outbound());
 //!
 //! // The client checks what came back, and both are open.

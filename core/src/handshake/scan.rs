@@ -46,6 +46,10 @@ impl HeadReader {
         }
     }
 
+    pub(super) fn set_deadline(&mut self, deadline: Instant) {
+        self.deadline = deadline;
+    }
+
     /// Takes one head out of `inbound`, and nothing after it; on an error, nothing at all.
     pub(super) fn poll<T>(
         &mut self,

@@ -222,6 +222,17 @@ fn the_deadline_is_an_error_unless_the_head_is_whole() {
 }
 
 #[test]
+fn a_deadline_of_the_hosts_own_is_the_only_one() {
+    let start = Instant::from_epoch(Duration::from_secs(100));
+    let deadline = start + Duration::from_secs(3);
+    let mut server = ServerHandshake::new(config(), start).with_deadline(deadline);
+    assert_eq!(server.poll_timeout(), Some(deadline));
+    server.handle_timeout(deadline);
+    let verdict = server.poll_request(&mut BytesMut::from("GET / HT")).expect("a verdict");
+    assert_eq!(verdict.unwrap_err(), HeadError::Timeout);
+}
+
+#[test]
 fn an_error_is_final_and_takes_nothing() {
     let mut server = server();
     let mut inbound = BytesMut::from("GET / HTTP/1.1\r\n\r\nrest");
@@ -260,8 +271,8 @@ fn both_kinds_of_connection_begin_with_the_101() {
     response.headers_mut().insert("Content-Length", HeaderValue::from_static("5"));
     *response.status_mut() = http::StatusCode::OK;
 
-    let mut connection = server().accept(&response, negotiated, Instant::EPOCH);
+    let mut connection = server().accept(&response, negotiated, config(), Instant::EPOCH);
     assert_eq!(bytes::Buf::chunk(connection.outbound()), ANSWER.as_bytes());
-    let mut connection = server().accept_raw(&response);
+    let mut connection = server().accept_raw(&response, config());
     assert_eq!(bytes::Buf::chunk(connection.outbound()), ANSWER.as_bytes());
 }
