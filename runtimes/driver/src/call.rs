@@ -9,7 +9,7 @@ mod whole;
 use std::any::Any;
 use std::borrow::Cow;
 use std::fmt;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::str::FromStr;
 
 use bytestring::ByteString;
@@ -253,6 +253,13 @@ impl Call {
         }
     }
 
+    /// The client's address as limits count it: an IPv4 address, or an IPv6 network of 64 bits, written
+    /// as its first address, since one customer gets such a network. `None` where
+    /// [`client_ip`](Self::client_ip) is.
+    pub fn client_network(&self) -> Option<IpAddr> {
+        self.client_ip().map(network_of)
+    }
+
     /// The host and the port that the client asked for: what a trusted proxy says, or the request's
     /// target, or its one `Host`. `None` when there is none of them, or it is not valid.
     pub fn authority(&self) -> Option<Authority<'_>> {
@@ -393,6 +400,14 @@ impl fmt::Debug for Call {
             .field("subprotocol", &self.subprotocol())
             .field("extensions", &self.extensions)
             .finish_non_exhaustive()
+    }
+}
+
+/// The address that counts `ip` in a limit: see [`Call::client_network`].
+pub(crate) fn network_of(ip: IpAddr) -> IpAddr {
+    match ip.to_canonical() {
+        IpAddr::V6(ip) => IpAddr::V6(Ipv6Addr::from_bits(ip.to_bits() >> 64 << 64)),
+        ip => ip,
     }
 }
 

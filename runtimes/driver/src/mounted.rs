@@ -12,7 +12,7 @@ use sockless::handshake::{HeadError, MAX_HEADERS};
 
 use crate::call::Call;
 use crate::exchange::Exchange;
-use crate::host::{self, Host, Membership, Open, Serving};
+use crate::host::{self, Begins, Host, Membership, Open, Serving};
 use crate::io::{Io, Timer};
 use crate::service::{Answer, Upgrade};
 
@@ -41,7 +41,10 @@ impl Host {
     ///
     /// Cancel-safe: dropping the future drops the service's, and nothing is granted.
     pub async fn answer(&self, call: Call) -> Reply {
-        let membership = Membership::new(&self.inner);
+        let peer = call.peer_addr();
+        let Some(membership) = Membership::new(&self.inner, peer, Begins::Answering) else {
+            return Reply::Respond(host::too_many());
+        };
         let (service, runtime) = (&*self.inner.service, &self.inner.runtime);
         if let Err(error) = check_head(call.request(), &service.config()) {
             tracing::debug!(%error, "a request was refused");
@@ -53,7 +56,7 @@ impl Host {
         let now = runtime.now();
         let mut timer = runtime.timer(now + service.config().get_opening_timeout());
         let asking = Box::pin(host::ask(service, call.with_received_at(now)));
-        let decided = membership.unless_killed(Box::pin(within(&mut *timer, asking))).await;
+        let decided = membership.unless_dropped(Box::pin(within(&mut *timer, asking))).await;
         match decided {
             Some(Some(Answer::Respond(response))) => Reply::Respond(response),
             Some(Some(Answer::Upgrade(upgrade))) if !membership.is_shutting_down() => {
@@ -116,7 +119,7 @@ impl Granted {
         let deadline = runtime.now() + upgrade.config.get_opening_timeout();
         let mut timer = runtime.timer(deadline);
         let coming = Box::pin(within(&mut *timer, Box::pin(transport)));
-        let transport = match membership.unless_killed(coming).await.flatten() {
+        let transport = match membership.unless_dropped(coming).await.flatten() {
             Some(Ok(transport)) => transport,
             Some(Err(error)) => {
                 tracing::debug!(%error, "the response to an upgrade did not get through");

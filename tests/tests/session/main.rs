@@ -1,12 +1,14 @@
 //! Sessions, from the opening handshake to the end, in the simulator: no port, no waiting, and a seed in
 //! each failure.
 
+mod accepting;
 mod batches;
 mod bounds;
 mod cancel;
 mod driven;
 mod ends;
 mod handles;
+mod logged;
 mod mounted;
 mod opening;
 mod pieces;
