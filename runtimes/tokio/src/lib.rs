@@ -38,6 +38,7 @@
 //! # }
 //! ```
 
+mod alarm;
 mod runtime;
 mod stream;
 

@@ -193,7 +193,7 @@ fn a_handler_that_blocks_its_thread_does_not_hold_up_the_shutdown() {
         });
         let stop = async move { begun.recv().await.unwrap() };
         let serving = server.serve_until(router, stop);
-        let report = tokio::time::timeout(SECOND * 30, serving).await.expect("it returns");
+        let report = serving.await;
         assert_eq!((report.drained, report.terminated, report.stuck), (0, 1, 1));
         release.send(()).expect("the handler still waits");
         drop(client.await.unwrap());
