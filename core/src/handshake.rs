@@ -82,9 +82,12 @@ pub use upgrade::UpgradeRequest;
 
 /// The most header lines that a head may have.
 ///
-/// Bytes are what bounds a head; this bounds the work per byte. Proxies and content networks add
-/// some thirty lines to a browser's fifteen.
-pub const MAX_HEADERS: usize = 100;
+/// Bytes are what bounds a head ([`Config::max_head_len`](crate::Config::max_head_len)); this bounds the
+/// work per byte. The lines are counted as their bytes come, before a parser makes anything of them.
+///
+/// It lies above the 100 that Apache and others let through by default, with room for what they and
+/// the proxies behind them add: what one of them has admitted is not refused here.
+pub const MAX_HEADERS: usize = 128;
 
 /// The value of `Sec-WebSocket-Accept` that answers `key` (RFC 6455 §4.2.2).
 fn accept_key(key: &[u8]) -> String {

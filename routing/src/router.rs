@@ -80,6 +80,7 @@ use crate::table::{Entry, RouteError, Table, parse};
 /// | 400, 403 | the handshake is malformed, or the page's origin is refused |
 /// | 426, with `Upgrade` and `Sec-WebSocket-Version` | only WebSockets are here, and the request asks for none, or for another version |
 /// | 400 | no offered subprotocol is served |
+/// | 204, with `Allow` | OPTIONS, and no route at this path answers it; `OPTIONS *` |
 /// | 405, with `Allow` | no route at this path answers the method |
 /// | 400 | the query lacks what each route at this path needs |
 /// | 404 | no route has this path |

@@ -9,6 +9,7 @@ use sockless::Config;
 use sockless_driver::{Answer, BoxFuture, Call, Service};
 
 use crate::choose::{Chose, Chosen, choose};
+use crate::reject::{Rejection, options};
 use crate::router::Router;
 use crate::table::Entry;
 
@@ -35,7 +36,17 @@ impl Router {
         if let Some(proxies) = &self.proxies {
             call.set_forwarded(proxies.hear(&call));
         }
-        let Chosen { entry, action, params } = choose(self, &call).map_err(|r| r.response())?;
+        if call.method() == Method::OPTIONS && call.path() == "*" {
+            // About the server and none of its paths (RFC 9110 §9.3.7).
+            return Err(options(&[Method::GET, Method::HEAD]));
+        }
+        let Chosen { entry, action, params } =
+            choose(self, &call).map_err(|rejection| match rejection {
+                Rejection::MethodNotAllowed { allowed } if call.method() == Method::OPTIONS => {
+                    options(&allowed)
+                }
+                rejection => rejection.response(),
+            })?;
         for (name, value) in params {
             call.push_param(name, value);
         }

@@ -3,8 +3,10 @@
 //! The parser is `httparse`, at its strictest. [`HeadReader`](super::scan::HeadReader) has found the
 //! end by then, counted the lines and refused what may not be in them.
 
+use core::str;
+
 use bytes::Bytes;
-use http::header::{HOST, HeaderName, HeaderValue};
+use http::header::{CONTENT_LENGTH, HOST, HeaderName, HeaderValue, TRANSFER_ENCODING};
 use http::uri::{Authority, Scheme, Uri};
 use http::{HeaderMap, Method, Request, Response, StatusCode, Version};
 use httparse::{EMPTY_HEADER, Header, Status};
@@ -30,6 +32,7 @@ pub(super) fn parse_request(head: &Bytes) -> Result<Request<()>, HeadRule> {
     *request.version_mut() = version(parsed.version);
     *request.headers_mut() = header_map(head, parsed.headers)?;
     check_host(request.headers(), request.version())?;
+    check_length(request.headers())?;
     Ok(request)
 }
 
@@ -63,6 +66,23 @@ pub(super) fn check_host(headers: &HeaderMap, version: Version) -> Result<(), He
     }
     let authority = Authority::try_from(host.as_bytes()).map_err(|_| HeadRule::HostInvalid)?;
     host_and_port(&authority).map(|_| ()).ok_or(HeadRule::HostInvalid)
+}
+
+/// At most one `Content-Length`, of digits alone, and none beside `Transfer-Encoding`.
+///
+/// RFC 9112 §6.3 would have some of the other cases repaired. The body is not read here, and the
+/// connection not kept, so nothing is gained by it; a proxy that repairs them another way is fooled.
+fn check_length(headers: &HeaderMap) -> Result<(), HeadRule> {
+    let mut lengths = headers.get_all(CONTENT_LENGTH).iter();
+    let Some(length) = lengths.next() else { return Ok(()) };
+    let length = length.as_bytes();
+    let is_number = !length.is_empty()
+        && length.iter().all(u8::is_ascii_digit)
+        && str::from_utf8(length).is_ok_and(|digits| digits.parse::<u64>().is_ok());
+    match is_number && lengths.next().is_none() && !headers.contains_key(TRANSFER_ENCODING) {
+        true => Ok(()),
+        false => Err(HeadRule::ContentLength),
+    }
 }
 
 /// The target in one of the four forms of RFC 9112 §3.2, and in the one that the method allows.

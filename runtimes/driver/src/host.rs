@@ -26,7 +26,7 @@ use crate::session::Session;
 use crate::shared::Shared;
 use registry::{Eviction, Registry};
 
-pub(crate) use answers::{ask, too_many, unavailable, undecided};
+pub(crate) use answers::{Asked, ask, too_many, unavailable, undecided};
 pub(crate) use registry::Begins;
 
 /// Serves transports that the caller accepted, and can end them all.
@@ -184,10 +184,10 @@ impl Host {
 
     /// Waits until no connection is left, for `patience` at most.
     async fn all_gone_within(&self, patience: Duration) {
-        let mut timer = self.inner.runtime.timer(self.inner.runtime.now() + patience);
+        let mut alarm = self.inner.runtime.alarm(self.inner.runtime.now() + patience);
         std::future::poll_fn(|cx| match self.poll_fewer_than(1, cx) {
             Poll::Ready(()) => Poll::Ready(()),
-            Poll::Pending => timer.poll_expired(cx),
+            Poll::Pending => alarm.poll_expired(cx),
         })
         .await;
     }
@@ -390,15 +390,15 @@ impl Membership {
             return None;
         }
         let answer = match request {
-            Ok(_) if self.is_shutting_down() => Answer::Respond(unavailable()),
             Ok(request) => {
                 let call = Call::new(request).with_tls(tls);
                 let call = call.with_addrs(peer, local).with_received_at(runtime.now());
-                let answering = exchange.wait_for(ask(&**service, call)).await;
-                match answering.unwrap_or_else(|| Answer::Respond(undecided())) {
-                    Answer::Upgrade(_) if self.is_shutting_down() => Answer::Respond(unavailable()),
-                    answer => answer,
+                let asked = Asked::of(&call);
+                let answer = self.decide(exchange.wait_for(ask(&**service, call))).await;
+                if let Answer::Respond(response) = &answer {
+                    asked.log(response);
                 }
+                answer
             }
             Err(error) => {
                 tracing::debug!(%error, ?peer, "the opening handshake failed");
@@ -418,6 +418,17 @@ impl Membership {
                 }
                 None
             }
+        }
+    }
+
+    /// Waits for the service, unless the host shuts down.
+    async fn decide(&self, answering: impl Future<Output = Option<Answer>>) -> Answer {
+        if self.is_shutting_down() {
+            return Answer::Respond(unavailable());
+        }
+        match answering.await.unwrap_or_else(|| Answer::Respond(undecided())) {
+            Answer::Upgrade(_) if self.is_shutting_down() => Answer::Respond(unavailable()),
+            answer => answer,
         }
     }
 

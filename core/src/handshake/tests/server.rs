@@ -163,13 +163,50 @@ fn header_lines_are_counted_to_the_limit() {
         let lines = "a: b\r\n".repeat(count - 1);
         format!("GET / HTTP/1.1\r\nHost: a\r\n{lines}\r\n")
     };
-    for count in [99, 100] {
+    for count in [127, 128] {
         let request = read(with(count)).expect("a verdict").expect("a request");
         assert_eq!(request.headers().len(), count);
     }
-    for count in [101, 102, 2000] {
+    for count in [129, 130, 2000] {
         let error = read(with(count)).expect("a verdict").unwrap_err();
         assert_eq!(error, HeadError::TooManyHeaders);
+    }
+}
+
+#[test]
+fn a_length_is_one_number_or_the_request_is_invalid() {
+    let with = |lines: &str| format!("POST / HTTP/1.1\r\nHost: a\r\n{lines}\r\n");
+    for lines in ["Content-Length: 0\r\n", "Content-Length:  18446744073709551615 \r\n", ""] {
+        read(with(lines)).expect("a verdict").expect("a request");
+    }
+    read(with("Transfer-Encoding: chunked\r\n")).expect("a verdict").expect("a request");
+    for lines in [
+        "Content-Length: abc\r\n",
+        "Content-Length:\r\n",
+        "Content-Length: -1\r\n",
+        "Content-Length: +1\r\n",
+        "Content-Length: 0x10\r\n",
+        "Content-Length: 1 2\r\n",
+        "Content-Length: 5, 5\r\n",
+        "Content-Length: 18446744073709551616\r\n",
+        "Content-Length: 5\r\nContent-Length: 5\r\n",
+        "Content-Length: 5\r\nTransfer-Encoding: chunked\r\n",
+    ] {
+        let error = read(with(lines)).expect("a verdict").unwrap_err();
+        let is_length = |rule| matches!(rule, HeadRule::ContentLength);
+        assert!(matches!(error, HeadError::Invalid { rule, .. } if is_length(rule)), "{lines:?}");
+    }
+}
+
+#[test]
+fn a_peer_that_sent_nothing_by_the_deadline_is_silent_and_gets_no_answer() {
+    for (bytes, error) in [("", HeadError::Silent), ("\r", HeadError::Timeout)] {
+        let mut server = server();
+        let mut inbound = BytesMut::from(bytes);
+        assert!(server.poll_request(&mut inbound).is_none());
+        server.handle_timeout(server.poll_timeout().expect("a deadline"));
+        assert_eq!(server.poll_request(&mut inbound).expect("a verdict").unwrap_err(), error);
+        assert_eq!(error.response().is_some(), !bytes.is_empty());
     }
 }
 
