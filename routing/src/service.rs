@@ -36,6 +36,8 @@ impl Router {
         if let Some(proxies) = &self.proxies {
             call.set_forwarded(proxies.hear(&call));
         }
+        self.scope.attach_state(&mut call);
+        let mut call = self.door.admit(call).await?;
         if call.method() == Method::OPTIONS && call.path() == "*" {
             // About the server and none of its paths (RFC 9110 §9.3.7).
             return Err(options(&[Method::GET, Method::HEAD]));
@@ -63,9 +65,8 @@ impl Router {
         entry.scope.settings(|| self.config())
     }
 
-    /// Attaches the state and runs the guards, this router's before the nested ones'.
+    /// Attaches the route's state and runs the guards, this router's before the nested ones'.
     async fn admit(&self, entry: &Entry, mut call: Call) -> Result<Call, Response<Bytes>> {
-        self.scope.attach_state(&mut call);
         entry.scope.attach_state(&mut call);
         let call = self.scope.admit(call).await?;
         entry.scope.admit(call).await

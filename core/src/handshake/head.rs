@@ -3,6 +3,7 @@
 //! The parser is `httparse`, at its strictest. [`HeadReader`](super::scan::HeadReader) has found the
 //! end by then, counted the lines and refused what may not be in them.
 
+use core::net::Ipv6Addr;
 use core::str;
 
 use bytes::Bytes;
@@ -65,7 +66,16 @@ pub(super) fn check_host(headers: &HeaderMap, version: Version) -> Result<(), He
         return Err(HeadRule::HostRepeated);
     }
     let authority = Authority::try_from(host.as_bytes()).map_err(|_| HeadRule::HostInvalid)?;
-    host_and_port(&authority).map(|_| ()).ok_or(HeadRule::HostInvalid)
+    if is_host(&authority) { Ok(()) } else { Err(HeadRule::HostInvalid) }
+}
+
+/// A name of RFC 3986's `reg-name` without percent-encoding, which `Authority` refuses, or an IPv6 address
+/// without a zone in brackets; and perhaps a port.
+fn is_host(authority: &Authority) -> bool {
+    host_and_port(authority).is_some_and(|(host, _)| match host.strip_prefix('[') {
+        Some(address) => address.trim_end_matches(']').parse::<Ipv6Addr>().is_ok(),
+        None => true,
+    })
 }
 
 /// At most one `Content-Length`, of digits alone, and none beside `Transfer-Encoding`.
@@ -93,10 +103,10 @@ fn target(head: &Bytes, target: &str, method: &Method) -> Result<Uri, HeadRule> 
     }
     let uri = Uri::from_maybe_shared(head.slice_ref(target.as_bytes()));
     let uri = uri.map_err(|_| HeadRule::Target)?;
-    let dialled = uri.authority().and_then(host_and_port);
+    let is_host = uri.authority().is_some_and(is_host);
     let valid = match uri.scheme() {
-        Some(scheme) => (*scheme == Scheme::HTTP || *scheme == Scheme::HTTPS) && dialled.is_some(),
-        None if uri.authority().is_some() => *method == Method::CONNECT && dialled.is_some(),
+        Some(scheme) => (*scheme == Scheme::HTTP || *scheme == Scheme::HTTPS) && is_host,
+        None if uri.authority().is_some() => *method == Method::CONNECT && is_host,
         None if target == "*" => *method == Method::OPTIONS,
         None => *method != Method::CONNECT,
     };

@@ -52,8 +52,11 @@ enum Known {
 /// What proxies that are trusted say of the client; see [`Call::set_forwarded`].
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Forwarded {
-    /// The client's address; `None` when they do not tell.
+    /// The client's address; `None` when they do not say.
     pub client: Option<IpAddr>,
+    /// Whether they say of the client what is not an address, such as `unknown`, or what cannot be
+    /// read. Limits count all such clients as one, since a client may be able to bring it about.
+    pub hidden: bool,
     /// The host, perhaps with a port, that the client asked for.
     pub host: Option<ByteString>,
     /// Whether the client came over TLS.
@@ -478,7 +481,7 @@ mod tests {
 
         let client = Some("203.0.113.7".parse().unwrap());
         let host = Some("example.com".into());
-        call.set_forwarded(Some(Forwarded { client, host, secure: Some(true) }));
+        call.set_forwarded(Some(Forwarded { client, hidden: false, host, secure: Some(true) }));
         assert_eq!(call.client_ip(), client);
         assert_eq!((call.host(), call.port()), (Some("example.com"), Some(443)));
         assert_eq!(call.peer_addr().unwrap().port(), 5);
