@@ -87,7 +87,7 @@ impl TrustedProxies {
     /// Trusts peers that have no IP address, as those of a Unix socket; about nothing, until a header is
     /// named. With addresses besides, name it `unix:` in [`new`](Self::new).
     ///
-    /// Whoever may connect to the socket is believed, so its permissions decide. Do not use it in an HTTP
+    /// Every program that may connect to the socket is believed, so its permissions decide. Do not use it in an HTTP
     /// server over TCP that passes on no addresses (`Mount` of `sockless-hyper` without `peer_addr`):
     /// there every client has none.
     ///

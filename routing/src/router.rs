@@ -25,7 +25,8 @@ use crate::table::{Entry, RouteError, Table, parse};
 /// [`configure`](Self::configure), [`origins`](Self::origins),
 /// [`prefer_server_protocols`](Self::prefer_server_protocols),
 /// [`ignore_trailing_slash`](Self::ignore_trailing_slash)), *selectors* ([`when`](Self::when)),
-/// *state* ([`state`](Self::state)) and *guards* ([`guard`](Self::guard)).
+/// *state* ([`state`](Self::state)) and *guards* ([`guard`](Self::guard),
+/// [`guard_all`](Self::guard_all)).
 ///
 /// # Paths
 ///

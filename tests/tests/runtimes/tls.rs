@@ -207,7 +207,7 @@ pub(crate) async fn a_client_that_stalls_makes_room_at_the_cap<R: Runtime>() {
     let mut first = connect::<R>(addr, &connector).await.unwrap();
     let mut second = connect::<R>(addr, &connector).await.unwrap();
     assert!(silent.read_to_reset().is_empty());
-    // Both are sessions now, which make room for nobody.
+    // Both are sessions now, which are not dropped for another.
     let (telling, told) = channel::bounded(1);
     let next = spawn::<R, _>(async move {
         let session = connect::<R>(addr, &connector).await;

@@ -12,10 +12,12 @@ use crate::shared::Shared;
 /// message.
 #[derive(Default)]
 pub(super) struct Registry {
-    open: BTreeMap<u64, Connection>,
+    open: BTreeMap<u64, Stage>,
     /// Those of `open` that may be dropped to make room, the oldest first.
     evictable: BTreeSet<u64>,
-    /// How many connections each peer has; counted only where there is a limit.
+    /// The address that counts a connection; kept only where there is a limit, as is the next.
+    peers: BTreeMap<u64, IpAddr>,
+    /// How many connections each peer has.
     per_peer: BTreeMap<IpAddr, usize>,
     max_per_peer: Option<usize>,
     next: u64,
@@ -23,12 +25,6 @@ pub(super) struct Registry {
     gone: u64,
     /// Tasks that wait for a connection to go.
     waiters: Vec<Waker>,
-}
-
-struct Connection {
-    /// The address that counts it, where it is counted.
-    peer: Option<IpAddr>,
-    stage: Stage,
 }
 
 /// How far a connection has come.
@@ -58,15 +54,15 @@ impl Registry {
 
     /// Adds a connection, unless its peer has as many as it may.
     pub(super) fn add(&mut self, peer: Option<IpAddr>, begins: Begins) -> Option<u64> {
-        let peer = peer.filter(|_| self.max_per_peer.is_some());
+        let id = self.next;
         if let (Some(peer), Some(max)) = (peer, self.max_per_peer) {
             let own = self.per_peer.get(&peer).copied().unwrap_or(0);
             if own >= max {
                 return None;
             }
             self.per_peer.insert(peer, own + 1);
+            self.peers.insert(id, peer);
         }
-        let id = self.next;
         self.next += 1;
         let stage = match begins {
             Begins::Opening => {
@@ -75,7 +71,7 @@ impl Registry {
             }
             Begins::Answering => Stage::Answering(None),
         };
-        self.open.insert(id, Connection { peer, stage });
+        self.open.insert(id, stage);
         Some(id)
     }
 
@@ -83,9 +79,10 @@ impl Registry {
     #[must_use = "they have to be woken"]
     pub(super) fn remove(&mut self, id: u64) -> Vec<Waker> {
         self.evictable.remove(&id);
-        let Some(connection) = self.open.remove(&id) else { return Vec::new() };
-        self.gone += 1;
-        if let Some(peer) = connection.peer
+        if self.open.remove(&id).is_some() {
+            self.gone += 1;
+        }
+        if let Some(peer) = self.peers.remove(&id)
             && let Some(own) = self.per_peer.get_mut(&peer)
         {
             *own -= 1;
@@ -118,7 +115,7 @@ impl Registry {
 
     /// Has the task of a connection woken when the connection is to be dropped before it is a session.
     pub(super) fn set_waker(&mut self, id: u64, waker: Waker) {
-        if let Some(Connection { stage, .. }) = self.open.get_mut(&id)
+        if let Some(stage) = self.open.get_mut(&id)
             && let Stage::Evictable(registered) | Stage::Answering(registered) = stage
         {
             *registered = Some(waker);
@@ -129,22 +126,20 @@ impl Registry {
     /// there is none.
     pub(super) fn evict_one(&mut self) -> Option<Eviction> {
         let id = self.evictable.pop_first()?;
-        let connection = self.open.get_mut(&id)?;
-        let stage = std::mem::replace(&mut connection.stage, Stage::Evicted);
-        match stage {
+        match std::mem::replace(self.open.get_mut(&id)?, Stage::Evicted) {
             Stage::Evictable(waker) => Some(Eviction(waker)),
             _ => None,
         }
     }
 
     pub(super) fn is_evicted(&self, id: u64) -> bool {
-        self.open.get(&id).is_some_and(|connection| matches!(connection.stage, Stage::Evicted))
+        matches!(self.open.get(&id), Some(Stage::Evicted))
     }
 
     /// The connection's request has come; false when the connection is to be dropped all the same.
     pub(super) fn begin_answering(&mut self, id: u64) -> bool {
         self.evictable.remove(&id);
-        let Some(Connection { stage, .. }) = self.open.get_mut(&id) else { return false };
+        let Some(stage) = self.open.get_mut(&id) else { return false };
         if let Stage::Evictable(waker) = stage {
             *stage = Stage::Answering(waker.take());
         }
@@ -153,7 +148,7 @@ impl Registry {
 
     /// The connection was answered with a response, so it is over once its peer has read that.
     pub(super) fn end_answering(&mut self, id: u64) {
-        if let Some(Connection { stage, .. }) = self.open.get_mut(&id)
+        if let Some(stage) = self.open.get_mut(&id)
             && let Stage::Answering(waker) = stage
         {
             *stage = Stage::Evictable(waker.take());
@@ -162,13 +157,13 @@ impl Registry {
     }
 
     pub(super) fn begin_session(&mut self, id: u64, shared: &Arc<Shared>) {
-        if let Some(connection) = self.open.get_mut(&id) {
-            connection.stage = Stage::Session(Arc::downgrade(shared));
+        if let Some(stage) = self.open.get_mut(&id) {
+            *stage = Stage::Session(Arc::downgrade(shared));
         }
     }
 
     pub(super) fn sessions(&self) -> Vec<Arc<Shared>> {
-        let of = |connection: &Connection| match &connection.stage {
+        let of = |stage: &Stage| match stage {
             Stage::Session(shared) => shared.upgrade(),
             _ => None,
         };
@@ -177,7 +172,7 @@ impl Registry {
 
     /// The tasks of the connections that are no sessions yet.
     pub(super) fn take_wakers(&mut self) -> Vec<Waker> {
-        let of = |connection: &mut Connection| match &mut connection.stage {
+        let of = |stage: &mut Stage| match stage {
             Stage::Evictable(waker) | Stage::Answering(waker) => waker.take(),
             _ => None,
         };
@@ -205,7 +200,7 @@ mod tests {
         for id in ids {
             assert!(registry.remove(id).is_empty());
         }
-        assert_eq!((registry.per_peer.len(), registry.evictable.len()), (0, 0));
+        assert_eq!((registry.per_peer.len(), registry.peers.len()), (0, 0));
     }
 
     #[test]
