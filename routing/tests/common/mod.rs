@@ -2,7 +2,7 @@
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
 use std::fmt::{self, Write};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, LazyLock, Mutex};
 
 use bytes::Bytes;
 use http::request::Builder;
@@ -110,6 +110,11 @@ pub(crate) fn params(upgrade: &Upgrade) -> Vec<(&str, &str)> {
     upgrade.call().params().collect()
 }
 
+/// One more subscriber, for as long as the process: with only one, `tracing` asks that of the thread which
+/// meets a line of the code first, and if another thread's test did, nothing is logged there ever after.
+static SECOND: LazyLock<tracing::Dispatch> =
+    LazyLock::new(|| tracing::Dispatch::new(Warnings::default()));
+
 /// The warnings that were logged.
 #[derive(Clone, Default)]
 pub(crate) struct Warnings(Arc<Mutex<Vec<String>>>);
@@ -117,6 +122,7 @@ pub(crate) struct Warnings(Arc<Mutex<Vec<String>>>);
 impl Warnings {
     /// Those of `scenario` on this thread.
     pub(crate) fn of(scenario: impl FnOnce()) -> Vec<String> {
+        LazyLock::force(&SECOND);
         let warnings = Self::default();
         tracing::subscriber::with_default(warnings.clone(), scenario);
         std::mem::take(&mut *warnings.0.lock().unwrap())

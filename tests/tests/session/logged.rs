@@ -1,10 +1,14 @@
 //! What is logged, line by line.
 
 use std::fmt::{self, Write};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, LazyLock, Mutex};
 
 use tracing::field::{Field, Visit};
-use tracing::{Level, Metadata, Subscriber, span};
+use tracing::{Dispatch, Level, Metadata, Subscriber, span};
+
+/// One more subscriber, for as long as the process: with only one, `tracing` asks that of the thread which
+/// meets a line of the code first, and if another thread's test did, nothing is logged there ever after.
+static SECOND: LazyLock<Dispatch> = LazyLock::new(|| Dispatch::new(Logged::default()));
 
 /// The lines that were logged: `LEVEL message field=value …`.
 #[derive(Clone, Default)]
@@ -13,6 +17,7 @@ pub(crate) struct Logged(Arc<Mutex<Vec<String>>>);
 impl Logged {
     /// What `scenario` logs on this thread at `level` or louder.
     pub(crate) fn of(level: Level, scenario: impl FnOnce()) -> Vec<String> {
+        LazyLock::force(&SECOND);
         let logged = Self::default();
         tracing::subscriber::with_default(logged.clone(), scenario);
         let mut lines = std::mem::take(&mut *logged.0.lock().unwrap());
