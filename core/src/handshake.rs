@@ -33,13 +33,13 @@
 //! wire.put(client.outbound());
 //!
 //! // The server reads, selects and accepts.
-//! let mut server = ServerHandshake::new(config, now);
+//! let mut server = ServerHandshake::new(config.clone(), now);
 //! let request = server.poll_request(&mut wire).expect("a whole head has come")?;
 //! assert_eq!(request.uri().path(), "/chat");
 //! let mut upgrade = UpgradeRequest::from_request(&request)?;
 //! assert_eq!(upgrade.select(&["chat.v1", "chat.v2"]), Some("chat.v2"));
 //! let (response, negotiated) = upgrade.accept();
-//! let mut server = server.accept(&response, negotiated, now);
+//! let mut server = server.accept(&response, negotiated, config, now);
 //! wire.put(server.outbound());
 //!
 //! // The client checks what came back, and both are open.
@@ -82,9 +82,12 @@ pub use upgrade::UpgradeRequest;
 
 /// The most header lines that a head may have.
 ///
-/// Bytes are what bounds a head; this bounds the work per byte. Proxies and content networks add
-/// some thirty lines to a browser's fifteen.
-pub const MAX_HEADERS: usize = 100;
+/// Bytes are what bounds a head ([`Config::max_head_len`](crate::Config::max_head_len)); this bounds the
+/// work per byte. The lines are counted as their bytes come, before a parser makes anything of them.
+///
+/// It lies above the 100 that Apache and others let through by default, with room for what they and
+/// the proxies behind them add: what one of them has admitted is not refused here.
+pub const MAX_HEADERS: usize = 128;
 
 /// The value of `Sec-WebSocket-Accept` that answers `key` (RFC 6455 §4.2.2).
 fn accept_key(key: &[u8]) -> String {

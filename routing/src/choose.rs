@@ -224,7 +224,7 @@ fn is_get_or_head(request: &Request<()>) -> bool {
 /// Why a GET, or a HEAD that is answered as GET would be (RFC 9110 §9.3.2), gets no WebSocket.
 fn no_upgrade(request: &Request<()>) -> UpgradeError {
     match request.version() {
-        Version::HTTP_11 => UpgradeError::NotUpgrade,
+        Version::HTTP_11 => UpgradeError::of_no_upgrade(request),
         _ => UpgradeError::HttpVersion,
     }
 }

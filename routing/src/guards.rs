@@ -4,6 +4,16 @@
 //! route. A guard that is used in several places has one state in all of them when it is a clone, and
 //! one in each when it is made anew.
 //!
+//! A limit counts what reaches it. Put it before routing with
+//! [`Router::guard_all`](crate::Router::guard_all), so that it counts requests that no route takes too. A
+//! connection that sends no request reaches no guard: limit those with
+//! [`Server::max_connections_per_peer`](sockless_driver::Server::max_connections_per_peer).
+//!
+//! The limits go by [`Call::client_network`](sockless_driver::Call::client_network). Calls without an
+//! address, as through a Unix socket whose peer is not
+//! [trusted](crate::TrustedProxies::unix), are let through and not counted, and each guard logs one warning
+//! of it. Clients that a trusted proxy hides (`unknown`) count as one.
+//!
 //! ```
 //! use std::time::Duration;
 //!
@@ -14,7 +24,7 @@
 //! async fn log(session: Session) {}
 //!
 //! let router = Router::new()
-//!     .guard(limit_rate(RateLimit::new(10, Duration::from_secs(60))))
+//!     .guard_all(limit_rate(RateLimit::new(10, Duration::from_secs(60))))
 //!     .guard(limit_connections(ConnectionLimit::new().per_peer(4)))
 //!     .nest("/admin", Router::new().guard(bearer(["s3cret"])).route("/log", websocket(log)));
 //! ```
@@ -23,7 +33,8 @@ mod connections;
 mod credentials;
 mod rate;
 
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
 use http::Response;
@@ -35,12 +46,46 @@ pub use rate::{RateLimit, limit_rate};
 
 type Admission = Result<Call, Response<Bytes>>;
 
-/// Whom a limit counts a call for: its client's address, with all of an IPv6 network of 64 bits
-/// counting as one, since such a network is what a single customer gets. Calls whose client is not
-/// known count as one client's.
-fn peer_of(call: &Call) -> Option<IpAddr> {
-    call.client_ip().map(|ip| match ip {
-        IpAddr::V4(_) => ip,
-        IpAddr::V6(ip) => IpAddr::V6(Ipv6Addr::from_bits(ip.to_bits() >> 64 << 64)),
-    })
+/// The client that a limit counts a call for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Peer {
+    /// As [`Call::client_network`] has it.
+    Network(IpAddr),
+    /// Any client whose proxy hides it, or says of it what cannot be read: they count as one, or a client
+    /// that garbles a header would pass every limit.
+    Hidden,
+}
+
+/// Finds the client of a call, for one guard.
+#[derive(Debug)]
+struct PeerOf {
+    guard: &'static str,
+    warned: AtomicBool,
+}
+
+impl PeerOf {
+    fn new(guard: &'static str) -> Self {
+        Self { guard, warned: AtomicBool::new(false) }
+    }
+
+    /// `None` where nothing says who calls. Such calls must not count as one client's, which could lock
+    /// all others out; that the limit does not hold for them is logged once.
+    fn find(&self, call: &Call) -> Option<Peer> {
+        if let Some(network) = call.client_network() {
+            return Some(Peer::Network(network));
+        }
+        if call.forwarded().is_some_and(|forwarded| forwarded.hidden) {
+            return Some(Peer::Hidden);
+        }
+        if !self.warned.swap(true, Ordering::Relaxed) {
+            tracing::warn!(
+                guard = self.guard,
+                "calls have no peer address, so this guard lets them pass and counts none of them; \
+                 behind a proxy on a Unix socket, set Router::trust(TrustedProxies::unix()\
+                 .x_forwarded_for()) and have the proxy set that header; in axum or hyper, set \
+                 Mount::peer_addr or Mount::with_addrs"
+            );
+        }
+        None
+    }
 }

@@ -1,12 +1,11 @@
 //! Which proxies are believed, and about what: [`TrustedProxies`].
 
-use std::fmt;
 use std::net::{IpAddr, SocketAddr};
-use std::str::FromStr;
 use std::sync::Arc;
 
 use bytestring::ByteString;
 use http::header::{FORWARDED, HeaderName};
+use ipnet::{IpNet, Ipv4Net};
 use sockless_driver::{Authority, Call, Forwarded};
 use thiserror::Error;
 
@@ -25,6 +24,12 @@ const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto
 /// Name those headers that each of the proxies sets or removes; in one that a proxy passes on
 /// untouched, the client speaks.
 ///
+/// `X-Forwarded-Host` and `X-Forwarded-Proto` may be lists too, such as `https, http`. Of these the item is
+/// taken that stands as far from the end as the client's address does in `X-Forwarded-For`: what the
+/// farthest trusted proxy saw. A list that is shorter gives its first item, since many proxies set these
+/// headers anew. Where `X-Forwarded-For` is not [read](Self::x_forwarded_for), the last item is taken, the
+/// nearest proxy's own: that may be the `http` between two proxies, so read both.
+///
 /// ```
 /// use sockless_routing::{Router, TrustedProxies};
 ///
@@ -36,7 +41,8 @@ const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto
 #[derive(Clone, Debug)]
 #[must_use = "it does nothing until a router has it"]
 pub struct TrustedProxies {
-    networks: Arc<[Network]>,
+    networks: Arc<[IpNet]>,
+    unix: bool,
     forwarded: bool,
     x_for: bool,
     x_host: bool,
@@ -45,7 +51,10 @@ pub struct TrustedProxies {
 
 impl TrustedProxies {
     /// Trusts these addresses, and all of networks such as `10.0.0.0/8`; about nothing, until a
-    /// header is named.
+    /// header is named. `unix:` stands for peers without an address: see [`unix`](Self::unix).
+    ///
+    /// Of `10.1.2.3/8`, the bits behind the prefix are ignored. IPv4 addresses match however they are
+    /// written: `::ffff:10.0.0.1` is `10.0.0.1`.
     ///
     /// # Panics
     ///
@@ -64,9 +73,31 @@ impl TrustedProxies {
     ///
     /// When one is neither an address nor a network.
     pub fn try_new(proxies: impl IntoIterator<Item: AsRef<str>>) -> Result<Self, ProxyInvalid> {
-        let networks: Result<_, _> = proxies.into_iter().map(|p| p.as_ref().parse()).collect();
-        let networks = networks?;
-        Ok(Self { networks, forwarded: false, x_for: false, x_host: false, x_proto: false })
+        let (mut networks, mut unix) = (Vec::new(), false);
+        for proxy in proxies {
+            match proxy.as_ref() {
+                "unix:" => unix = true,
+                network => networks.push(parse_network(network)?),
+            }
+        }
+        let networks = networks.into();
+        Ok(Self { networks, unix, forwarded: false, x_for: false, x_host: false, x_proto: false })
+    }
+
+    /// Trusts peers that have no IP address, as those of a Unix socket; about nothing, until a header is
+    /// named. With addresses besides, name it `unix:` in [`new`](Self::new).
+    ///
+    /// Every program that may connect to the socket is believed, so its permissions decide. Do not use it in an HTTP
+    /// server over TCP that passes on no addresses (`Mount` of `sockless-hyper` without `peer_addr`):
+    /// there every client has none.
+    ///
+    /// ```
+    /// use sockless_routing::{Router, TrustedProxies};
+    ///
+    /// let router = Router::new().trust(TrustedProxies::unix().x_forwarded_for());
+    /// ```
+    pub fn unix() -> Self {
+        Self::new(["unix:"])
     }
 
     /// Reads the client's address, host and scheme from `Forwarded` (RFC 7239), and from no other
@@ -96,20 +127,21 @@ impl TrustedProxies {
 
     /// What `call` says of its client, as far as that is to be believed; `None` when it is nothing.
     pub(crate) fn hear(&self, call: &Call) -> Option<Forwarded> {
-        let peer = call.peer_addr()?.ip();
-        if !self.trusts(peer) {
+        let peer = call.peer_addr().map(|addr| addr.ip());
+        if !peer.map_or(self.unix, |peer| self.trusts(peer)) {
             return None;
         }
         if self.forwarded {
-            return self.hear_forwarded(call);
+            return self.hear_forwarded(call, peer);
         }
-        let (client, hops) = match self.x_for {
-            true => self.client(peer, items(call, &X_FORWARDED_FOR).map(parse_node)),
-            false => (Some(peer), 1),
+        let Farthest { client, hidden, hops } = match self.x_for {
+            true => self.farthest(peer, items(call, &X_FORWARDED_FOR).map(Node::parse)),
+            false => Farthest { client: peer, hidden: false, hops: 1 },
         };
         let nth = |read, name| if read { nth_last(items(call, name), hops) } else { None };
         let heard = Forwarded {
             client: client.map(|client| client.to_canonical()),
+            hidden,
             host: nth(self.x_host, &X_FORWARDED_HOST).and_then(parse_host),
             secure: nth(self.x_proto, &X_FORWARDED_PROTO).and_then(parse_proto),
         };
@@ -117,35 +149,33 @@ impl TrustedProxies {
     }
 
     /// RFC 7239: each proxy adds an element on whom it got the request from, and how.
-    fn hear_forwarded(&self, call: &Call) -> Option<Forwarded> {
+    fn hear_forwarded(&self, call: &Call, peer: Option<IpAddr>) -> Option<Forwarded> {
         let mut elements = Vec::new();
         for line in call.headers().get_all(FORWARDED) {
             // After a line that cannot be read nothing can be told apart.
             let line = line.to_str().ok().and_then(parse_forwarded);
-            elements.extend(line.unwrap_or_else(|| vec![Element::default()]));
+            let unreadable = || vec![Element { client: Node::Hidden, ..Element::default() }];
+            elements.extend(line.unwrap_or_else(unreadable));
         }
-        let peer = call.peer_addr()?.ip();
         let nodes = elements.iter().rev().map(|element| element.client);
-        let (client, hops) = self.client(peer, nodes);
+        let Farthest { client, hidden, hops } = self.farthest(peer, nodes);
         let told = nth_last(elements.iter().rev(), hops)?;
         Some(Forwarded {
             client: client.map(|client| client.to_canonical()),
+            hidden,
             host: told.host.clone(),
             secure: told.secure,
         })
     }
 
     /// Walks from `peer`, which is trusted, through `nodes`, the nearest first, to the first that is
-    /// not; gives its address, if it is told, and its number, counted from 1.
-    fn client(
-        &self,
-        peer: IpAddr,
-        nodes: impl Iterator<Item = Option<IpAddr>>,
-    ) -> (Option<IpAddr>, usize) {
-        let mut farthest = (Some(peer), 1);
+    /// not.
+    fn farthest(&self, peer: Option<IpAddr>, nodes: impl Iterator<Item = Node>) -> Farthest {
+        let mut farthest = Farthest { client: peer, hidden: false, hops: 1 };
         for (index, node) in nodes.enumerate() {
-            farthest = (node, index + 1);
-            if !node.is_some_and(|node| self.trusts(node)) {
+            let hops = index + 1;
+            farthest = Farthest { client: node.address(), hidden: node == Node::Hidden, hops };
+            if !node.address().is_some_and(|node| self.trusts(node)) {
                 break;
             }
         }
@@ -153,78 +183,70 @@ impl TrustedProxies {
     }
 
     fn trusts(&self, address: IpAddr) -> bool {
-        self.networks.iter().any(|network| network.contains(address))
+        let address = address.to_canonical();
+        self.networks.iter().any(|network| network.contains(&address))
+    }
+}
+
+/// The first node on the way back to the client that is not trusted.
+struct Farthest {
+    client: Option<IpAddr>,
+    hidden: bool,
+    /// Its number, counted from 1.
+    hops: usize,
+}
+
+/// What a proxy says of the node that it got the request from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Node {
+    Address(IpAddr),
+    /// Something that is not an address: it hides, or cannot be read.
+    Hidden,
+    /// Nothing.
+    #[default]
+    Unsaid,
+}
+
+impl Node {
+    fn parse(text: &str) -> Self {
+        parse_node(text).map_or(Self::Hidden, Self::Address)
+    }
+
+    fn address(self) -> Option<IpAddr> {
+        match self {
+            Self::Address(address) => Some(address),
+            Self::Hidden | Self::Unsaid => None,
+        }
     }
 }
 
 /// A text that names neither an address nor a network was put into a list of proxies.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
-#[error("{0:?} is neither an address nor a network: write 127.0.0.1, ::1 or 10.0.0.0/8")]
+#[error("{0:?} is neither an address nor a network: write 127.0.0.1, ::1, 10.0.0.0/8 or unix:")]
 pub struct ProxyInvalid(String);
 
-/// The addresses that begin with the first `len` bits of `base`.
-#[derive(Clone, Copy)]
-struct Network {
-    base: IpAddr,
-    len: u32,
-}
-
-impl Network {
-    fn contains(&self, address: IpAddr) -> bool {
-        // A shift by all bits is none that the language has.
-        match (self.base, address.to_canonical()) {
-            (IpAddr::V4(base), IpAddr::V4(address)) => {
-                let differ = base.to_bits() ^ address.to_bits();
-                differ.checked_shr(32 - self.len).unwrap_or(0) == 0
-            }
-            (IpAddr::V6(base), IpAddr::V6(address)) => {
-                let differ = base.to_bits() ^ address.to_bits();
-                differ.checked_shr(128 - self.len).unwrap_or(0) == 0
-            }
-            _ => false,
+/// Reads an address or a network. Bits behind the prefix are ignored, and IPv4 addresses that are written
+/// as IPv6 ones are read as what they are.
+fn parse_network(text: &str) -> Result<IpNet, ProxyInvalid> {
+    let address = || text.parse::<IpAddr>().ok().map(IpNet::from);
+    let network = text.parse::<IpNet>().ok().or_else(address);
+    let network = network.and_then(|network| match network.addr().to_canonical() {
+        IpAddr::V4(base) if network.max_prefix_len() == 128 => {
+            let len = network.prefix_len().checked_sub(96)?;
+            Ipv4Net::new(base, len).ok().map(IpNet::V4)
         }
-    }
-}
-
-impl FromStr for Network {
-    type Err = ProxyInvalid;
-
-    fn from_str(text: &str) -> Result<Self, ProxyInvalid> {
-        let parse = || {
-            let (base, len) = match text.split_once('/') {
-                Some((base, len)) => (base, Some(len)),
-                None => (text, None),
-            };
-            let base: IpAddr = base.parse().ok()?;
-            let bits: u32 = if base.is_ipv4() { 32 } else { 128 };
-            let len = match len {
-                Some(len) => len.parse().ok().filter(|len| *len <= bits)?,
-                None => bits,
-            };
-            // Addresses of version 4 are compared as such, however they are written.
-            match (base, base.to_canonical()) {
-                (IpAddr::V6(_), base @ IpAddr::V4(_)) => {
-                    Some(Self { base, len: len.checked_sub(96)? })
-                }
-                _ => Some(Self { base, len }),
-            }
-        };
-        parse().ok_or_else(|| ProxyInvalid(text.to_owned()))
-    }
-}
-
-impl fmt::Debug for Network {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}", self.base, self.len)
-    }
+        _ => Some(network),
+    });
+    network.ok_or_else(|| ProxyInvalid(text.to_owned()))
 }
 
 /// The items of a header that is a list, over all its lines, the last first.
 fn items<'c>(call: &'c Call, name: &HeaderName) -> impl Iterator<Item = &'c str> {
     let lines = call.headers().get_all(name).iter().rev();
-    // A line that is no text counts as one item that says nothing.
-    let lines = lines.flat_map(|line| line.to_str().unwrap_or("?").rsplit(','));
-    lines.map(str::trim).filter(|item| !item.is_empty())
+    // Each by itself: what a client wrote in the same line before must not hide the proxy's own item.
+    let items = lines.flat_map(|line| line.as_bytes().rsplit(|&byte| byte == b','));
+    let items = items.map(|item| str::from_utf8(item).unwrap_or("?").trim());
+    items.filter(|item| !item.is_empty())
 }
 
 /// The `n`th of what comes last first, counted from 1; the farthest when there are fewer, since a
@@ -255,7 +277,7 @@ fn parse_proto(text: &str) -> Option<bool> {
 /// What one proxy says of the next.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Element {
-    client: Option<IpAddr>,
+    client: Node,
     host: Option<ByteString>,
     secure: Option<bool>,
 }
@@ -277,7 +299,7 @@ fn parse_forwarded(line: &str) -> Option<Vec<Element>> {
                 let (value, behind) = parse_value(value)?;
                 match name {
                     n if n.contains([',', ';', '"']) => return None,
-                    n if n.eq_ignore_ascii_case("for") => element.client = parse_node(&value),
+                    n if n.eq_ignore_ascii_case("for") => element.client = Node::parse(&value),
                     n if n.eq_ignore_ascii_case("host") => element.host = parse_host(&value),
                     n if n.eq_ignore_ascii_case("proto") => element.secure = parse_proto(&value),
                     _ => {}
@@ -330,9 +352,9 @@ mod tests {
             ("::ffff:10.0.0.0/104", "10.1.2.3", "11.0.0.0"),
             ("::/0", "ffff::", "1.2.3.4"),
         ] {
-            let network: Network = network.parse().unwrap();
-            assert!(network.contains(inside.parse().unwrap()), "{inside} in {network:?}");
-            assert!(!network.contains(outside.parse().unwrap()), "{outside} in {network:?}");
+            let proxies = TrustedProxies::new([network]);
+            assert!(proxies.trusts(inside.parse().unwrap()), "{inside} in {network:?}");
+            assert!(!proxies.trusts(outside.parse().unwrap()), "{outside} in {network:?}");
         }
     }
 
@@ -358,7 +380,7 @@ mod tests {
     #[test]
     fn forwarded_is_read_as_its_rfc_writes_it() {
         let element = |client: &str, host: Option<&str>, secure| Element {
-            client: client.parse().ok(),
+            client: Node::parse(client),
             host: host.map(Into::into),
             secure,
         };

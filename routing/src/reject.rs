@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use http::header::{self, HeaderValue};
 use http::{Method, Response, StatusCode};
-use sockless::handshake::UpgradeError;
+use sockless::handshake::{HeadError, HeadRule, UpgradeError};
 
 use crate::listing::comma_separated;
 use crate::origin::OriginRefused;
@@ -45,13 +45,29 @@ impl Rejection {
             Self::MethodNotAllowed { allowed } => method_not_allowed(allowed),
             Self::NotFound => text(StatusCode::NOT_FOUND, "nothing is served at this path\n"),
             Self::OriginRefused(error) => text(StatusCode::FORBIDDEN, format!("{error}\n")),
-            Self::PathInvalid(error) => text(StatusCode::BAD_REQUEST, format!("{error}\n")),
+            Self::PathInvalid(error) => {
+                let mut response = text(StatusCode::BAD_REQUEST, format!("{error}\n"));
+                // For the host, which logs what is malformed less loudly.
+                let rule = HeadRule::Target;
+                response.extensions_mut().insert(HeadError::Invalid { rule, at: 0 });
+                response
+            }
             Self::ProtocolNotServed { offered, served } => protocol_not_served(*offered, served),
             Self::QueryLacks { selector } => {
                 text(StatusCode::BAD_REQUEST, format!("this path needs more: {selector}\n"))
             }
         }
     }
+}
+
+/// Answers OPTIONS where no route does: with the methods that do something (RFC 9110 §9.3.7).
+pub(crate) fn options(allowed: &[Method]) -> Response<Bytes> {
+    let mut response = Response::new(Bytes::new());
+    *response.status_mut() = StatusCode::NO_CONTENT;
+    let allow = format!("{}, OPTIONS", comma_separated(allowed));
+    let allow = HeaderValue::try_from(allow).expect("methods are tokens");
+    response.headers_mut().insert(header::ALLOW, allow);
+    response
 }
 
 /// RFC 9110 §15.5.6 demands that `Allow` says what would do.

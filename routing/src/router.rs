@@ -25,7 +25,8 @@ use crate::table::{Entry, RouteError, Table, parse};
 /// [`configure`](Self::configure), [`origins`](Self::origins),
 /// [`prefer_server_protocols`](Self::prefer_server_protocols),
 /// [`ignore_trailing_slash`](Self::ignore_trailing_slash)), *selectors* ([`when`](Self::when)),
-/// *state* ([`state`](Self::state)) and *guards* ([`guard`](Self::guard)).
+/// *state* ([`state`](Self::state)) and *guards* ([`guard`](Self::guard),
+/// [`guard_all`](Self::guard_all)).
 ///
 /// # Paths
 ///
@@ -80,6 +81,7 @@ use crate::table::{Entry, RouteError, Table, parse};
 /// | 400, 403 | the handshake is malformed, or the page's origin is refused |
 /// | 426, with `Upgrade` and `Sec-WebSocket-Version` | only WebSockets are here, and the request asks for none, or for another version |
 /// | 400 | no offered subprotocol is served |
+/// | 204, with `Allow` | OPTIONS, and no route at this path answers it; `OPTIONS *` |
 /// | 405, with `Allow` | no route at this path answers the method |
 /// | 400 | the query lacks what each route at this path needs |
 /// | 404 | no route has this path |
@@ -88,6 +90,8 @@ use crate::table::{Entry, RouteError, Table, parse};
 pub struct Router {
     pub(crate) table: Table,
     pub(crate) scope: Scope,
+    /// The guards that stand before the routes.
+    pub(crate) door: Scope,
     pub(crate) proxies: Option<TrustedProxies>,
 }
 
@@ -164,8 +168,10 @@ impl Router {
     /// When the prefix is not valid, or a route conflicts with one that is there.
     pub fn try_nest(mut self, prefix: &str, router: Self) -> Result<Self, RouteError> {
         let prefix = parse(prefix)?;
-        for entry in router.table.into_entries() {
-            self.table.insert(entry.nest(&prefix, &router.scope))?;
+        let Self { table, mut scope, door, proxies: _ } = router;
+        scope.enter_door(&door);
+        for entry in table.into_entries() {
+            self.table.insert(entry.nest(&prefix, &scope))?;
         }
         Ok(self)
     }
@@ -238,7 +244,8 @@ impl Router {
     /// with a response of any kind.
     ///
     /// Guards run one after the other: the outer router's before the inner one's, and in the order
-    /// they were added, and a route's own last. They see only calls that a route was chosen for. What
+    /// they were added, and a route's own last. They see only calls that a route was chosen for:
+    /// [`guard_all`](Self::guard_all) is for those that see every request. What
     /// they wait for counts towards the outermost router's
     /// [`opening_timeout`](Config::opening_timeout()). [`guards`](crate::guards) has some that are
     /// ready to use.
@@ -274,6 +281,33 @@ impl Router {
         self
     }
 
+    /// Asks `guard` about every request, before a route is looked for: also about those that are answered
+    /// with 404, 405 or 426, or refused for their origin. This is the place of a
+    /// [rate limit](crate::guards::limit_rate). Requests whose head is malformed reach no router: they are
+    /// answered before.
+    ///
+    /// These guards run before all others, in the order they were added, with this router's
+    /// [`state`](Self::state) attached and no path parameters. In a router that is nested in another
+    /// they run as the first of its [guards](Self::guard), and see only calls that one of its routes was
+    /// chosen for.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// use sockless_routing::Router;
+    /// use sockless_routing::guards::{RateLimit, limit_rate};
+    ///
+    /// let router = Router::new().guard_all(limit_rate(RateLimit::new(20, Duration::from_secs(10))));
+    /// ```
+    pub fn guard_all<F, Fut>(mut self, guard: F) -> Self
+    where
+        F: Fn(Call) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<Call, Response<Bytes>>> + Send + 'static,
+    {
+        self.door.add_guard(guard);
+        self
+    }
+
     /// All routes, in the order of their definition. [`Display`](fmt::Display) writes the same, a
     /// route to a line.
     pub fn routes(&self) -> impl Iterator<Item = &RouteInfo> {
@@ -295,6 +329,7 @@ impl fmt::Debug for Router {
         f.debug_struct("Router")
             .field("routes", &self.routes().collect::<Vec<_>>())
             .field("scope", &self.scope)
+            .field("door", &self.door)
             .field("proxies", &self.proxies)
             .finish()
     }

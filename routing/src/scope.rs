@@ -50,6 +50,11 @@ impl Scope {
         }));
     }
 
+    /// Puts the guards of `door`, which stand before a router's routes, before all others.
+    pub(crate) fn enter_door(&mut self, door: &Self) {
+        self.guards.splice(0..0, door.guards.iter().cloned());
+    }
+
     /// Makes this the scope inside of `outer`: what is set here wins, what is done there comes first.
     pub(crate) fn enter(&mut self, outer: &Self) {
         fn set<T: Clone>(inner: &mut Option<T>, outer: &Option<T>) {

@@ -77,7 +77,10 @@ impl Selector {
         };
         let authority = Authority::parse(name.strip_prefix("*.").unwrap_or(&name))?;
         let is_bare = name.ends_with(authority.host);
-        is_bare.then(|| Self { text: format!("host {name}"), test: Test::Host(name) })
+        // A list, or a star elsewhere, is a mistake here, though a client may send such a host.
+        let is_plain = |b: u8| b.is_ascii_alphanumeric() || b"-._~[]:".contains(&b);
+        let is_one = is_bare && authority.host.bytes().all(is_plain);
+        is_one.then(|| Self { text: format!("host {name}"), test: Test::Host(name) })
     }
 
     /// Requests for the port `port`, as the client has it: [`Call::port`].

@@ -9,6 +9,7 @@ use sockless::Config;
 use sockless_driver::{Answer, BoxFuture, Call, Service};
 
 use crate::choose::{Chose, Chosen, choose};
+use crate::reject::{Rejection, options};
 use crate::router::Router;
 use crate::table::Entry;
 
@@ -35,7 +36,19 @@ impl Router {
         if let Some(proxies) = &self.proxies {
             call.set_forwarded(proxies.hear(&call));
         }
-        let Chosen { entry, action, params } = choose(self, &call).map_err(|r| r.response())?;
+        self.scope.attach_state(&mut call);
+        let mut call = self.door.admit(call).await?;
+        if call.method() == Method::OPTIONS && call.path() == "*" {
+            // About the server and none of its paths (RFC 9110 §9.3.7).
+            return Err(options(&[Method::GET, Method::HEAD]));
+        }
+        let Chosen { entry, action, params } =
+            choose(self, &call).map_err(|rejection| match rejection {
+                Rejection::MethodNotAllowed { allowed } if call.method() == Method::OPTIONS => {
+                    options(&allowed)
+                }
+                rejection => rejection.response(),
+            })?;
         for (name, value) in params {
             call.push_param(name, value);
         }
@@ -52,9 +65,8 @@ impl Router {
         entry.scope.settings(|| self.config())
     }
 
-    /// Attaches the state and runs the guards, this router's before the nested ones'.
+    /// Attaches the route's state and runs the guards, this router's before the nested ones'.
     async fn admit(&self, entry: &Entry, mut call: Call) -> Result<Call, Response<Bytes>> {
-        self.scope.attach_state(&mut call);
         entry.scope.attach_state(&mut call);
         let call = self.scope.admit(call).await?;
         entry.scope.admit(call).await

@@ -39,13 +39,32 @@ fn a_method_that_no_route_answers_is_told_the_others() {
         (Method::POST, "/socket", "GET"),
         (Method::POST, "/both", "GET, HEAD"),
         (Method::PUT, "/page", "GET, HEAD, POST"),
-        (Method::OPTIONS, "/page", "GET, HEAD, POST"),
     ] {
         let response = responded(&router(), request(method, path));
         assert_eq!(response.status(), StatusCode::METHOD_NOT_ALLOWED, "{path}");
         assert_eq!(response.headers()["allow"], allow, "{path}");
         assert_eq!(line(&response), format!("this path answers to {allow} only"));
     }
+}
+
+#[test]
+fn options_is_answered_with_the_methods_of_a_path() {
+    for (path, allow) in [
+        ("/socket", "GET, OPTIONS"),
+        ("/both", "GET, HEAD, OPTIONS"),
+        ("/page", "GET, HEAD, POST, OPTIONS"),
+        ("*", "GET, HEAD, OPTIONS"),
+    ] {
+        let response = responded(&router(), request(Method::OPTIONS, path));
+        assert_eq!(response.status(), StatusCode::NO_CONTENT, "{path}");
+        assert_eq!(response.headers()["allow"], allow, "{path}");
+        assert!(response.body().is_empty());
+    }
+    assert_eq!(status(&router(), request(Method::OPTIONS, "/nowhere")), StatusCode::NOT_FOUND);
+    assert_eq!(status(&Router::new(), request(Method::OPTIONS, "*")), StatusCode::NO_CONTENT);
+    let own = respond(|_call| text(StatusCode::OK, "own")).method(Method::OPTIONS);
+    let router = router().route("/own", own);
+    assert_eq!(status(&router, request(Method::OPTIONS, "/own")), StatusCode::OK);
 }
 
 #[test]
@@ -65,6 +84,21 @@ fn a_plain_get_to_a_websocket_must_upgrade() {
     assert_eq!(response.headers()["connection"], "Upgrade");
     assert_eq!(response.headers()["sec-websocket-version"], "13");
     assert!(line(&response).contains("WebSocket"));
+}
+
+#[test]
+fn a_handshake_whose_headers_a_proxy_removed_is_told_what_to_set() {
+    for method in [Method::GET, Method::HEAD] {
+        let mut request = upgrade("/socket").method(method.clone());
+        for name in ["connection", "upgrade"] {
+            request.headers_mut().unwrap().remove(name);
+        }
+        let response = responded(&router(), request);
+        assert_eq!(response.status(), StatusCode::UPGRADE_REQUIRED);
+        if method == Method::GET {
+            assert!(line(&response).contains("proxy_set_header Upgrade $http_upgrade"));
+        }
+    }
 }
 
 #[test]

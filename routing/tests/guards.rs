@@ -156,6 +156,93 @@ fn a_rate_is_kept_for_each_address_on_the_hosts_clock() {
 }
 
 #[test]
+fn a_limit_before_routing_counts_every_request() {
+    let limit = || limit_rate(RateLimit::new(3, Duration::from_secs(1)));
+    let router = || {
+        Router::new()
+            .guard_all(limit())
+            .route("/x", ws())
+            .nest("/inner", Router::new().guard(bearer(["t"])).route("/y", ws()))
+    };
+    let call =
+        |request: Builder| call(request).with_addrs(Some("1.1.1.1:1".parse().unwrap()), None);
+    let foreign = || upgrade("/x").header("origin", "https://evil.example");
+    let options = || common::request(http::Method::OPTIONS, "*");
+    for (request, status) in [
+        (&(|| upgrade("/nowhere")) as &dyn Fn() -> Builder, 404),
+        (&(|| common::get("/x")), 426),
+        (&(|| common::request(http::Method::POST, "/x")), 405),
+        (&foreign, 403),
+        (&(|| upgrade("/%")), 400),
+        (&(|| upgrade("/inner/y")), 401),
+        (&options, 204),
+    ] {
+        let router = router();
+        for expected in [status, status, status, 429, 429] {
+            let refused = answered(&router, call(request())).unwrap_err();
+            assert_eq!(refused.status(), expected);
+        }
+    }
+    // In a nested router it counts what comes to its routes.
+    let outer = Router::new().nest("/", Router::new().guard_all(limit()).route("/x", ws()));
+    for _ in 0..10 {
+        assert_eq!(answered(&outer, call(upgrade("/nowhere"))).unwrap_err().status(), 404);
+    }
+    for _ in 0..3 {
+        answered(&outer, call(upgrade("/x"))).unwrap();
+    }
+    assert_eq!(answered(&outer, call(upgrade("/x"))).unwrap_err().status(), 429);
+}
+
+#[test]
+fn calls_without_an_address_pass_and_are_warned_of_once_for_each_guard() {
+    let rate = limit_rate(RateLimit::new(1, Duration::from_secs(1)));
+    let connections = limit_connections(ConnectionLimit::new().per_peer(1));
+    let router = Router::new().guard_all(rate).guard(connections).route("/x", ws());
+    let mut open = Vec::new();
+    let warnings = common::Warnings::of(|| {
+        for _ in 0..100 {
+            open.push(granted(&router, upgrade("/x")));
+        }
+    });
+    assert_eq!(warnings.len(), 2, "{warnings:#?}");
+    for (warning, guard) in warnings.iter().zip(["limit_rate", "limit_connections"]) {
+        assert!(warning.contains(&format!("guard=\"{guard}\"")), "{warning}");
+        assert!(warning.contains("TrustedProxies::unix()"), "{warning}");
+        assert!(warning.contains("Mount::peer_addr"), "{warning}");
+    }
+    // As many as there may be counts them all the same.
+    let total = limit_connections(ConnectionLimit::new().total(1));
+    let router = Router::new().guard(total).route("/x", ws());
+    let _first = granted(&router, upgrade("/x"));
+    assert_eq!(common::status(&router, upgrade("/x")), StatusCode::SERVICE_UNAVAILABLE);
+}
+
+#[test]
+fn clients_that_a_trusted_proxy_hides_count_as_one() {
+    let router = |proxies| {
+        let limit = limit_rate(RateLimit::new(1, Duration::from_secs(1)));
+        Router::new().trust(proxies).guard(limit).route("/x", ws())
+    };
+    let is_granted = |router: &Router, name: &str, value: &str| {
+        matches!(common::answer(router, upgrade("/x").header(name, value)), Answer::Upgrade(_))
+    };
+    // One that garbles its header passes no limit by that.
+    let forwarded = router(TrustedProxies::unix().forwarded());
+    assert!(is_granted(&forwarded, "forwarded", "for=\", for=1.1.1.1"));
+    assert!(!is_granted(&forwarded, "forwarded", "for=unknown"));
+    assert!(is_granted(&forwarded, "forwarded", "for=2.2.2.2"));
+    let addresses = router(TrustedProxies::unix().x_forwarded_for());
+    assert!(is_granted(&addresses, "x-forwarded-for", "unknown"));
+    assert!(!is_granted(&addresses, "x-forwarded-for", "_hidden"));
+    // A proxy that says nothing of the client hides nothing.
+    for _ in 0..5 {
+        assert!(is_granted(&addresses, "x-other", ""));
+        assert!(is_granted(&forwarded, "forwarded", "proto=https"));
+    }
+}
+
+#[test]
 fn an_ipv6_network_of_64_bits_counts_as_one_address() {
     let limit = RateLimit::new(1, Duration::from_secs(1));
     let router = Router::new().guard(limit_rate(limit)).route("/x", ws());
@@ -189,7 +276,10 @@ fn a_limit_that_is_cloned_is_one_limit_and_made_anew_it_is_another() {
         .nest("/a", routes().guard(one.clone()))
         .nest("/b", routes().guard(one))
         .nest("/c", routes().guard(limit_rate(RateLimit::new(1, Duration::from_secs(1)))));
-    let is_granted = |path| matches!(common::answer(&router, upgrade(path)), Answer::Upgrade(_));
+    let is_granted = |path| {
+        let call = call(upgrade(path)).with_addrs(Some("1.1.1.1:1".parse().unwrap()), None);
+        answered(&router, call).is_ok()
+    };
     assert!(is_granted("/a/x") && !is_granted("/b/x") && is_granted("/c/x"));
 }
 

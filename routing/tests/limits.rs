@@ -46,7 +46,7 @@ fn a_place_is_given_back_when_the_connection_is_over_whoever_keeps_its_sender() 
         };
         let limit = ConnectionLimit::new().per_peer(1);
         let router = Router::new().guard(limit_connections(limit)).route("/x", websocket(handler));
-        let app = sim.host(router);
+        let app = sim.host(router).with_addrs(Some(([203, 0, 113, 7], 5000).into()), None);
         for turn in 1..4 {
             let mut session = app.open("/x").await;
             session.send("hi").await;

@@ -101,7 +101,10 @@ fn a_path_that_cannot_be_decoded_is_a_bad_request() {
 #[test]
 fn targets_that_are_no_paths_are_not_found() {
     let router = Router::new().route("/{*rest}", ws());
+    // It is about the server: no route is asked.
     let asterisk = request(Method::OPTIONS, "*");
+    assert_eq!(status(&router, asterisk), StatusCode::NO_CONTENT);
+    let asterisk = request(Method::GET, "*");
     assert_eq!(status(&router, asterisk), StatusCode::NOT_FOUND);
     let authority = request(Method::CONNECT, "example.com:443");
     assert_eq!(status(&router, authority), StatusCode::NOT_FOUND);

@@ -6,6 +6,7 @@ use std::net::IpAddr;
 
 use common::{answer_call, call, granted, page, upgrade, ws};
 use http::StatusCode;
+use http::header::HeaderValue;
 use http::request::Builder;
 use sockless_driver::{Answer, Call, Upgrade};
 use sockless_routing::{Origins, Router, Selector, TrustedProxies};
@@ -106,6 +107,15 @@ fn what_a_client_wrote_before_the_proxys_own_word_is_not_believed() {
 }
 
 #[test]
+fn bytes_that_are_not_text_do_not_hide_the_proxys_own_item() {
+    let value = HeaderValue::from_bytes(b"\xff\xfe, 203.0.113.7").unwrap();
+    let mut request = upgrade("/x");
+    request.headers_mut().unwrap().insert("x-forwarded-for", value);
+    let upgrade = routed(&router(x_forwarded()), NEAR, request);
+    assert_eq!(upgrade.call().client_ip(), Some(CLIENT.parse().unwrap()));
+}
+
+#[test]
 fn the_walk_goes_from_right_to_left_through_those_who_are_trusted() {
     for (list, found) in [
         ("203.0.113.7, 10.0.0.3, 10.0.0.2", CLIENT),
@@ -172,6 +182,32 @@ fn host_and_scheme_are_those_that_the_farthest_trusted_proxy_saw() {
     }
 }
 
+/// A page over https, behind two proxies with http between them.
+#[test]
+fn the_origin_of_a_page_is_compared_with_what_the_farthest_trusted_proxy_saw() {
+    let status = |proxies: TrustedProxies, clients: &str, protos: &str| {
+        let router = router(proxies).origins(Origins::same_origin());
+        let request = upgrade("/x")
+            .header("x-forwarded-for", clients)
+            .header("x-forwarded-proto", protos)
+            .header("x-forwarded-host", "a.example, a.example")
+            .header("origin", "https://a.example");
+        match answer_call(&router, from(NEAR, request)) {
+            Answer::Respond(response) => response.status().as_u16(),
+            Answer::Upgrade(_) => 101,
+        }
+    };
+    assert_eq!(status(x_forwarded(), "203.0.113.7, 10.0.0.2", "https, http"), 101);
+    assert_eq!(status(x_forwarded(), "1.1.1.1, 203.0.113.7, 10.0.0.2", "http, https, http"), 101);
+    assert_eq!(status(x_forwarded(), "203.0.113.7", "http, https"), 101);
+    // What stands before the trusted item is the client's own invention.
+    assert_eq!(status(x_forwarded(), "203.0.113.7", "https, http"), 403);
+    // Without X-Forwarded-For it is not known how many proxies there are.
+    let no_addresses = proxies().x_forwarded_host().x_forwarded_proto();
+    assert_eq!(status(no_addresses.clone(), "", "http, https"), 101);
+    assert_eq!(status(no_addresses, "", "https, http"), 403);
+}
+
 #[test]
 fn forwarded_is_read_element_by_element() {
     for (line, found, host, is_secure) in [
@@ -219,6 +255,25 @@ fn without_a_peer_address_nobody_is_believed() {
     let upgrade =
         granted(&router(TrustedProxies::new(["0.0.0.0/0", "::/0"]).x_forwarded_for()), request);
     assert_eq!(upgrade.call().client_ip(), None);
+}
+
+#[test]
+fn a_peer_of_a_unix_socket_may_be_trusted() {
+    for proxies in [TrustedProxies::unix(), TrustedProxies::new(["10.0.0.2", "unix:"])] {
+        let proxies = proxies.x_forwarded_for().x_forwarded_proto();
+        let request = upgrade("/x")
+            .header("x-forwarded-for", "1.1.1.1, 203.0.113.7")
+            .header("x-forwarded-proto", "https");
+        let upgrade = granted(&router(proxies.clone()), request);
+        let call = upgrade.call();
+        assert_eq!((call.client_ip(), call.is_secure()), (CLIENT.parse().ok(), Some(true)));
+        // One over TCP is not of a Unix socket.
+        assert_eq!(client(proxies, "9.9.9.9", &[("x-forwarded-for", CLIENT)]).unwrap(), "9.9.9.9");
+    }
+    let forwarded = upgrade("/x").header("forwarded", "for=203.0.113.7;host=a.example");
+    let upgrade = granted(&router(TrustedProxies::unix().forwarded()), forwarded);
+    assert_eq!(upgrade.call().client_ip(), CLIENT.parse().ok());
+    assert_eq!(upgrade.call().host(), Some("a.example"));
 }
 
 #[test]

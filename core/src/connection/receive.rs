@@ -114,14 +114,13 @@ impl Connection {
                 self.begin_frame(&head, inbound.len(), now)?;
                 head
             }
-            None => match self.raw.poll_head(inbound) {
-                None => return Ok(Step::Starved),
-                Some(head) => {
-                    let head = head?;
-                    self.begin_frame(&head, inbound.len(), now)?;
-                    head
-                }
-            },
+            None => {
+                let available = inbound.len();
+                let Some(head) = self.raw.poll_head(inbound) else { return Ok(Step::Starved) };
+                let head = head?;
+                self.begin_frame(&head, available, now)?;
+                head
+            }
         };
         if head.opcode.is_control() {
             self.receive_control(head.opcode, inbound, now)
@@ -147,6 +146,9 @@ impl Connection {
             return Err(ProtocolError::FrameTooLong { len: head.len, max });
         }
         if head.opcode.is_control() {
+            if self.assembly.is_none() {
+                self.timers.message_began(available, now);
+            }
             return Ok(());
         }
         let (len, frames, is_encoded) = match (&mut self.assembly, head.opcode) {
@@ -378,6 +380,9 @@ impl Connection {
         let Some(payload) = self.raw.poll_whole_payload(inbound) else {
             return Ok(Step::Starved);
         };
+        if self.assembly.is_none() {
+            self.timers.frame_ended();
+        }
         Ok(match opcode {
             Opcode::Ping => {
                 self.answer_ping(&payload);

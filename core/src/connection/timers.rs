@@ -23,17 +23,20 @@ pub(super) struct Timers {
     message_sent: bool,
     /// The message that is arriving.
     arriving: Option<Arriving>,
+    /// How many bytes have been received.
+    received: u64,
     writing: Writing,
     /// Whether the host reads from the transport.
     reading: bool,
     verdict: Verdict,
 }
 
-/// How long a message, or a frame between messages, has been arriving, and how many bytes have come in that time.
+/// Since when, and since which byte, a message or a frame between messages has been arriving.
 #[derive(Clone, Copy, Debug)]
 struct Arriving {
     since: Instant,
-    received: u64,
+    /// How many bytes had been received before its first.
+    from: u64,
 }
 
 /// What has become of the bytes to be sent.
@@ -76,6 +79,7 @@ impl Timers {
             last_message: now,
             message_sent: false,
             arriving: None,
+            received: 0,
             writing: Writing::Free,
             reading: true,
             verdict: Verdict::default(),
@@ -92,7 +96,7 @@ impl Timers {
             self.pinger.excuse(now);
             // No other message can have come meanwhile: what lets us read again is progress of this one.
             if let Some(arriving) = &mut self.arriving {
-                *arriving = Arriving { since: now, received: 0 };
+                *arriving = Arriving { since: now, from: self.received };
             }
         }
         self.reading = reading;
@@ -115,9 +119,7 @@ impl Timers {
 
     #[inline]
     pub(super) fn handle_received(&mut self, len: usize) {
-        if let Some(arriving) = &mut self.arriving {
-            arriving.received += len as u64;
-        }
+        self.received += len as u64;
         self.pinger.handle_received();
     }
 
@@ -130,12 +132,17 @@ impl Timers {
         self.message_sent = true;
     }
 
-    /// A message has begun, of which `available` bytes are in the read buffer, unless it had with the first
-    /// bytes of its header.
+    /// A message has begun, of which `available` bytes, its header among them, are or were in the read buffer,
+    /// unless it had begun with the first bytes of its header.
     #[inline]
     pub(super) fn message_began(&mut self, available: usize, now: Instant) {
-        let received = available as u64;
-        self.arriving.get_or_insert(Arriving { since: now, received });
+        let from = self.received.saturating_sub(available as u64);
+        self.arriving.get_or_insert(Arriving { since: now, from });
+    }
+
+    /// A frame between messages has ended.
+    pub(super) fn frame_ended(&mut self) {
+        self.arriving = None;
     }
 
     #[inline]
@@ -336,10 +343,11 @@ impl Connection {
     /// When the message that is arriving must have ended, or gone on; while we do not read, it cannot.
     fn message_deadline(&self) -> Option<Instant> {
         let (timers, config) = (&self.timers, &self.raw.config);
-        let Arriving { since, received } = timers.arriving?;
+        let Arriving { since, from } = timers.arriving?;
         if !timers.reading {
             return None;
         }
+        let received = timers.received.saturating_sub(from);
         let whole = config.message_timeout;
         let slow = config.message_rate.map(|rate| rate.allowed(received));
         [whole, slow].into_iter().flatten().min().map(|limit| since + limit)

@@ -9,7 +9,8 @@ use core::fmt;
 use bytes::Bytes;
 use bytestring::ByteString;
 use http::header::{
-    ALLOW, CONNECTION, CONTENT_TYPE, HeaderName, HeaderValue, SEC_WEBSOCKET_VERSION, UPGRADE,
+    ALLOW, CONNECTION, CONTENT_TYPE, HeaderName, HeaderValue, SEC_WEBSOCKET_KEY,
+    SEC_WEBSOCKET_VERSION, UPGRADE,
 };
 use http::{Response, StatusCode};
 use thiserror::Error;
@@ -40,6 +41,11 @@ pub enum HeadError {
         /// That byte.
         first: u8,
     },
+    /// Not one byte of a request came within
+    /// [`Config::opening_timeout`](crate::Config::opening_timeout): a connection that was opened in
+    /// advance, or a probe. It is not answered.
+    #[error("no byte came within opening_timeout")]
+    Silent,
     /// The head did not come within
     /// [`Config::opening_timeout`](crate::Config::opening_timeout).
     #[error("the head did not come within opening_timeout")]
@@ -68,13 +74,15 @@ fn not_http(first: u8) -> &'static str {
 }
 
 impl HeadError {
-    /// What a server answers before it closes the transport; `None` where nobody is left to read.
+    /// What a server answers before it closes the transport; `None` where the peer is gone, or has sent
+    /// nothing that could be answered.
     ///
     /// The statuses are 400, 408, 431 and 505. Send it as
-    /// [`encode_response`](super::encode_response) writes it.
+    /// [`encode_response`](super::encode_response) writes it. The error is one of its
+    /// [extensions](Response::extensions).
     pub fn response(&self) -> Option<Response<Bytes>> {
         let status = match self {
-            Self::Eof => return None,
+            Self::Eof | Self::Silent => return None,
             Self::Invalid { .. } | Self::NotHttp { .. } => StatusCode::BAD_REQUEST,
             Self::Timeout => StatusCode::REQUEST_TIMEOUT,
             Self::TooLong { .. } | Self::TooManyHeaders => {
@@ -82,7 +90,9 @@ impl HeadError {
             }
             Self::VersionUnsupported => StatusCode::HTTP_VERSION_NOT_SUPPORTED,
         };
-        Some(plain(status, self))
+        let mut response = plain(status, self);
+        response.extensions_mut().insert(*self);
+        Some(response)
     }
 }
 
@@ -97,6 +107,13 @@ pub enum HeadRule {
     /// end; where two parsers differ, one of them is fooled).
     #[error("a line feed stands alone (RFC 9112 2.2)")]
     BareLf,
+    /// `Content-Length` is not one decimal number, or came beside `Transfer-Encoding` (RFC 9112 §6.3):
+    /// where two parsers may differ on where a request ends, one of them is fooled.
+    #[error(
+        "Content-Length must be one decimal number, once, and not beside Transfer-Encoding \
+         (RFC 9112 6.3)"
+    )]
+    ContentLength,
     /// A control character (RFC 9110 §5.5).
     #[error("the control character {0:#04x} (RFC 9110 5.5)")]
     ControlByte(u8),
@@ -141,7 +158,8 @@ pub enum UpgradeError {
     BodyUnexpected,
     /// `Upgrade: websocket` came without `Connection: Upgrade`. Status 426.
     #[error(
-        "the request has no `Connection: Upgrade`: a proxy in between must be told to pass it on"
+        "the request has no `Connection: Upgrade`: a proxy in between has to pass it on (nginx: \
+         proxy_set_header Connection \"upgrade\")"
     )]
     ConnectionMissing,
     /// There is not exactly one valid `Host`. Status 400.
@@ -153,7 +171,7 @@ pub enum UpgradeError {
     /// §7.8 has us ignore the `Upgrade` of an HTTP/1.0 request: to ask again with it would not help.
     #[error(
         "a WebSocket opens by GET over HTTP/1.1 or by extended CONNECT over HTTP/2; a proxy in \
-         between may speak HTTP/1.0 where it could speak HTTP/1.1"
+         between may speak HTTP/1.0 where it could speak HTTP/1.1 (nginx: proxy_http_version 1.1)"
     )]
     HttpVersion,
     /// `Sec-WebSocket-Extensions` does not conform to its grammar. Status 400.
@@ -175,25 +193,67 @@ pub enum UpgradeError {
     #[error("Sec-WebSocket-Protocol must list distinct tokens, at least one (RFC 6455 4.1)")]
     SubprotocolInvalid,
     /// `Connection: Upgrade` came without `Upgrade: websocket`. Status 426.
-    #[error("the request has no `Upgrade: websocket` (RFC 6455 4.2.1)")]
+    #[error(
+        "the request has no `Upgrade: websocket` (RFC 6455 4.2.1): a proxy in between has to pass it \
+         on (nginx: proxy_set_header Upgrade $http_upgrade)"
+    )]
     UpgradeMissing,
+    /// There is a `Sec-WebSocket-Key`, but neither `Upgrade` nor `Connection: Upgrade`: a proxy has
+    /// removed them, as it does unless it is set up for WebSockets (RFC 9110 §7.6.1). Status 426.
+    #[error(
+        "the request looks like a WebSocket handshake whose Upgrade and Connection headers a proxy \
+         removed: have it pass them on (nginx: proxy_http_version 1.1; proxy_set_header Upgrade \
+         $http_upgrade; proxy_set_header Connection \"upgrade\")"
+    )]
+    UpgradeRemoved,
     /// `Sec-WebSocket-Version` is not 13, once. Status 426.
     #[error("Sec-WebSocket-Version must be 13, once (RFC 6455 4.2.1)")]
     VersionUnsupported,
 }
 
 impl UpgradeError {
-    /// The answer: its status, the headers that the status calls for, and one line of text.
+    /// What is wrong with a GET of HTTP/1.1 that asks for no upgrade.
+    pub fn of_no_upgrade<B>(request: &http::Request<B>) -> Self {
+        match request.headers().contains_key(SEC_WEBSOCKET_KEY) {
+            true => Self::UpgradeRemoved,
+            false => Self::NotUpgrade,
+        }
+    }
+
+    /// Whether the handshake itself is malformed, and not only sent to the wrong place, in another
+    /// version or through a proxy that changed it: what no client of WebSockets sends.
+    pub fn is_malformed(&self) -> bool {
+        match self {
+            Self::BodyUnexpected
+            | Self::ExtensionsInvalid
+            | Self::HostInvalid
+            | Self::KeyInvalid
+            | Self::KeyMissing
+            | Self::SubprotocolInvalid => true,
+            Self::ConnectionMissing
+            | Self::HttpVersion
+            | Self::MethodNotGet
+            | Self::NotUpgrade
+            | Self::UpgradeMissing
+            | Self::UpgradeRemoved
+            | Self::VersionUnsupported => false,
+        }
+    }
+
+    /// The answer: its status, the headers that the status calls for, and one line of text. The error is
+    /// one of its [extensions](Response::extensions).
     pub fn response(&self) -> Response<Bytes> {
         let status = match self {
             Self::MethodNotGet => StatusCode::METHOD_NOT_ALLOWED,
             Self::ConnectionMissing
             | Self::NotUpgrade
             | Self::UpgradeMissing
+            | Self::UpgradeRemoved
             | Self::VersionUnsupported => StatusCode::UPGRADE_REQUIRED,
             _ => StatusCode::BAD_REQUEST,
         };
         let mut response = plain(status, self);
+        response.extensions_mut().insert(*self);
         let headers = response.headers_mut();
         if status == StatusCode::METHOD_NOT_ALLOWED {
             // RFC 9110 §15.5.6.
@@ -270,7 +330,7 @@ impl From<HeadError> for HandshakeError {
     fn from(error: HeadError) -> Self {
         match error {
             HeadError::Eof => Self::Eof,
-            HeadError::Timeout => Self::Timeout,
+            HeadError::Silent | HeadError::Timeout => Self::Timeout,
             error => Self::Head(error),
         }
     }
@@ -333,7 +393,7 @@ mod tests {
             assert_eq!(response.status(), status, "{error:?}");
             assert_one_line(&response);
         }
-        assert!(HeadError::Eof.response().is_none());
+        assert!(HeadError::Eof.response().is_none() && HeadError::Silent.response().is_none());
     }
 
     #[test]
@@ -351,6 +411,7 @@ mod tests {
             (E::NotUpgrade, 426),
             (E::SubprotocolInvalid, 400),
             (E::UpgradeMissing, 426),
+            (E::UpgradeRemoved, 426),
             (E::VersionUnsupported, 426),
         ] {
             let response = error.response();
@@ -378,7 +439,7 @@ mod tests {
         );
         assert_eq!(
             HeadError::TooManyHeaders.to_string(),
-            "the head has more than 100 header lines"
+            "the head has more than 128 header lines"
         );
         let rule = HeadRule::ControlByte(0);
         assert_eq!(

@@ -3,8 +3,11 @@
 //! The parser is `httparse`, at its strictest. [`HeadReader`](super::scan::HeadReader) has found the
 //! end by then, counted the lines and refused what may not be in them.
 
+use core::net::Ipv6Addr;
+use core::str;
+
 use bytes::Bytes;
-use http::header::{HOST, HeaderName, HeaderValue};
+use http::header::{CONTENT_LENGTH, HOST, HeaderName, HeaderValue, TRANSFER_ENCODING};
 use http::uri::{Authority, Scheme, Uri};
 use http::{HeaderMap, Method, Request, Response, StatusCode, Version};
 use httparse::{EMPTY_HEADER, Header, Status};
@@ -30,6 +33,7 @@ pub(super) fn parse_request(head: &Bytes) -> Result<Request<()>, HeadRule> {
     *request.version_mut() = version(parsed.version);
     *request.headers_mut() = header_map(head, parsed.headers)?;
     check_host(request.headers(), request.version())?;
+    check_length(request.headers())?;
     Ok(request)
 }
 
@@ -62,7 +66,33 @@ pub(super) fn check_host(headers: &HeaderMap, version: Version) -> Result<(), He
         return Err(HeadRule::HostRepeated);
     }
     let authority = Authority::try_from(host.as_bytes()).map_err(|_| HeadRule::HostInvalid)?;
-    host_and_port(&authority).map(|_| ()).ok_or(HeadRule::HostInvalid)
+    if is_host(&authority) { Ok(()) } else { Err(HeadRule::HostInvalid) }
+}
+
+/// A name of RFC 3986's `reg-name` without percent-encoding, which `Authority` refuses, or an IPv6 address
+/// without a zone in brackets; and perhaps a port.
+fn is_host(authority: &Authority) -> bool {
+    host_and_port(authority).is_some_and(|(host, _)| match host.strip_prefix('[') {
+        Some(address) => address.trim_end_matches(']').parse::<Ipv6Addr>().is_ok(),
+        None => true,
+    })
+}
+
+/// At most one `Content-Length`, of digits alone, and none beside `Transfer-Encoding`.
+///
+/// RFC 9112 §6.3 would have some of the other cases repaired. The body is not read here, and the
+/// connection not kept, so nothing is gained by it; a proxy that repairs them another way is fooled.
+fn check_length(headers: &HeaderMap) -> Result<(), HeadRule> {
+    let mut lengths = headers.get_all(CONTENT_LENGTH).iter();
+    let Some(length) = lengths.next() else { return Ok(()) };
+    let length = length.as_bytes();
+    let is_number = !length.is_empty()
+        && length.iter().all(u8::is_ascii_digit)
+        && str::from_utf8(length).is_ok_and(|digits| digits.parse::<u64>().is_ok());
+    match is_number && lengths.next().is_none() && !headers.contains_key(TRANSFER_ENCODING) {
+        true => Ok(()),
+        false => Err(HeadRule::ContentLength),
+    }
 }
 
 /// The target in one of the four forms of RFC 9112 §3.2, and in the one that the method allows.
@@ -73,10 +103,10 @@ fn target(head: &Bytes, target: &str, method: &Method) -> Result<Uri, HeadRule> 
     }
     let uri = Uri::from_maybe_shared(head.slice_ref(target.as_bytes()));
     let uri = uri.map_err(|_| HeadRule::Target)?;
-    let dialled = uri.authority().and_then(host_and_port);
+    let is_host = uri.authority().is_some_and(is_host);
     let valid = match uri.scheme() {
-        Some(scheme) => (*scheme == Scheme::HTTP || *scheme == Scheme::HTTPS) && dialled.is_some(),
-        None if uri.authority().is_some() => *method == Method::CONNECT && dialled.is_some(),
+        Some(scheme) => (*scheme == Scheme::HTTP || *scheme == Scheme::HTTPS) && is_host,
+        None if uri.authority().is_some() => *method == Method::CONNECT && is_host,
         None if target == "*" => *method == Method::OPTIONS,
         None => *method != Method::CONNECT,
     };

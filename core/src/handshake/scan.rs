@@ -46,6 +46,10 @@ impl HeadReader {
         }
     }
 
+    pub(super) fn set_deadline(&mut self, deadline: Instant) {
+        self.deadline = deadline;
+    }
+
     /// Takes one head out of `inbound`, and nothing after it; on an error, nothing at all.
     pub(super) fn poll<T>(
         &mut self,
@@ -59,7 +63,7 @@ impl HeadReader {
         }
         let verdict = match (self.scanner.scan(inbound, self.room), self.wait) {
             (Ok(Some(len)), _) => self.take(inbound, len, parse),
-            (Ok(None), Wait::Ended(error)) => Err(error),
+            (Ok(None), Wait::Ended(error)) => Err(self.ended(error)),
             (Ok(None), _) => return None,
             (Err(Breach::Head(error)), _) => Err(error),
             (Err(Breach::Room), _) => Err(HeadError::TooLong { max: self.max }),
@@ -99,6 +103,14 @@ impl HeadReader {
     pub(super) fn handle_timeout(&mut self, now: Instant) {
         if now >= self.deadline {
             self.end(HeadError::Timeout);
+        }
+    }
+
+    /// A peer that sent nothing at all is not one that was slow: nothing is there to answer.
+    fn ended(&self, error: HeadError) -> HeadError {
+        match (error, self.scanner.kind) {
+            (HeadError::Timeout, Kind::Request) if self.scanner.at == 0 => HeadError::Silent,
+            _ => error,
         }
     }
 

@@ -19,7 +19,7 @@ use crate::time::Instant;
 ///
 /// The request may be any of HTTP/1.1: whether it is an upgrade is what
 /// [`UpgradeRequest`](super::UpgradeRequest) knows. Feed [`poll_request`](Self::poll_request) until
-/// it gives one; while it does not, tell of the transport's end with
+/// it gives one; while it does not, report the transport's end with
 /// [`handle_eof`](Self::handle_eof) and call [`handle_timeout`](Self::handle_timeout) when
 /// [`poll_timeout`](Self::poll_timeout) says so. To refuse, drop it and send what
 /// [`encode_response`](super::encode_response) writes.
@@ -43,13 +43,24 @@ use crate::time::Instant;
 #[derive(Clone, Debug)]
 pub struct ServerHandshake {
     reader: HeadReader,
-    config: Arc<Config>,
 }
 
 impl ServerHandshake {
-    /// Awaits a request, until [`Config::opening_timeout`] from `now`.
+    /// Awaits a request, whose head has at most [`Config::max_head_len`] bytes, until
+    /// [`Config::opening_timeout`] from `now`.
+    ///
+    /// These two settings of `config` are all that the handshake uses: those of the connection are
+    /// given to [`accept`](Self::accept), when it is known what was asked for.
     pub fn new(config: Arc<Config>, now: Instant) -> Self {
-        Self { reader: HeadReader::new(Kind::Request, &config, now), config }
+        Self { reader: HeadReader::new(Kind::Request, &config, now) }
+    }
+
+    /// Awaits the request until `deadline` instead: for hosts whose opening began earlier, such as with
+    /// a TLS handshake.
+    #[must_use]
+    pub fn with_deadline(mut self, deadline: Instant) -> Self {
+        self.reader.set_deadline(deadline);
+        self
     }
 
     /// Takes one request out of `inbound`; `None` until its head is whole.
@@ -85,7 +96,7 @@ impl ServerHandshake {
         self.reader.poll_timeout()
     }
 
-    /// Opens the connection, whose outbound bytes begin with the 101.
+    /// Opens the connection, whose outbound bytes begin with the 101, with the settings in `config`.
     ///
     /// `response` and `negotiated` are those of
     /// [`UpgradeRequest::accept`](super::UpgradeRequest::accept); of the response the headers are
@@ -94,16 +105,18 @@ impl ServerHandshake {
         self,
         response: &Response<()>,
         negotiated: Negotiated,
+        config: Arc<Config>,
         now: Instant,
     ) -> Connection {
-        let mut connection = Connection::server(negotiated, self.config, now);
+        let mut connection = Connection::server(negotiated, config, now);
         connection.raw.outbound.push_head(&encode::switching_protocols(response));
         connection
     }
 
-    /// Opens a connection of frames, whose outbound bytes begin with the 101.
-    pub fn accept_raw(self, response: &Response<()>) -> RawConnection {
-        let mut connection = RawConnection::server(self.config);
+    /// Opens a connection of frames, whose outbound bytes begin with the 101, with the settings in
+    /// `config`.
+    pub fn accept_raw(self, response: &Response<()>, config: Arc<Config>) -> RawConnection {
+        let mut connection = RawConnection::server(config);
         connection.outbound.push_head(&encode::switching_protocols(response));
         connection
     }

@@ -119,7 +119,7 @@ fn the_halves_agree() {
     assert_eq!(upgrade.select(&["chat.v1"]), Some("chat.v1"));
     let (mut response, negotiated) = upgrade.accept();
     response.headers_mut().append("Set-Cookie", HeaderValue::from_static("a=b"));
-    let mut server = server.accept(&response, negotiated, Instant::EPOCH);
+    let mut server = server.accept(&response, negotiated, config(), Instant::EPOCH);
     bytes::BufMut::put(&mut wire, server.outbound());
     wire.extend_from_slice(b"frames");
 

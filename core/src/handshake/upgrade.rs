@@ -76,7 +76,7 @@ impl UpgradeRequest {
             (true, true) => {}
             (true, false) => return Err(UpgradeError::UpgradeMissing),
             (false, true) => return Err(UpgradeError::ConnectionMissing),
-            (false, false) => return Err(UpgradeError::NotUpgrade),
+            (false, false) => return Err(UpgradeError::of_no_upgrade(request)),
         }
         let host = head::check_host(headers, request.version());
         host.map_err(|_| UpgradeError::HostInvalid)?;

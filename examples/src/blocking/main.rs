@@ -44,7 +44,7 @@ fn serve(mut stream: TcpStream) -> Result<()> {
     match upgrade {
         Ok(upgrade) => {
             let (response, negotiated) = upgrade.accept();
-            let connection = handshake.accept(&response, negotiated, now());
+            let connection = handshake.accept(&response, negotiated, Default::default(), now());
             driver::drive(connection, stream, inbound, now, |connection, event| {
                 if let Event::Message(message) = event {
                     // Refused only while the connection is closing, which needs no answer.

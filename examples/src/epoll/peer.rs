@@ -189,7 +189,7 @@ impl Peer {
             Ok(mut upgrade) => {
                 upgrade.select_extensions(config.get_extensions());
                 let (response, negotiated) = upgrade.accept();
-                State::Open(handshake.accept(&response, negotiated, now))
+                State::Open(handshake.accept(&response, negotiated, config, now))
             }
             Err(Some(response)) => refused(encode_response(&response)),
             // Nobody is there to read an answer.

@@ -2,13 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::future::{Ready, ready};
-use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use http::StatusCode;
 use sockless_driver::Call;
 
-use super::{Admission, peer_of};
+use super::{Admission, Peer, PeerOf};
 use crate::reject::text;
 
 /// How many connections may be open at a time, for [`limit_connections`].
@@ -47,14 +46,16 @@ impl Default for ConnectionLimit {
 /// A guard that lets calls through while `limit` holds. One that got through counts until its
 /// connection is over.
 ///
-/// The peer address is [`Call::client_ip`], of which an IPv6 network of 64 bits counts as one. It
-/// remembers no address that has no connection.
+/// The peer address is [`Call::client_network`]; see [the module](crate::guards) for calls that have
+/// none, which count towards [`total`](ConnectionLimit::total) alone. It remembers no address that has no
+/// connection.
 pub fn limit_connections(
     limit: ConnectionLimit,
 ) -> impl Fn(Call) -> Ready<Admission> + Clone + Send + Sync + 'static {
     let open = Arc::new(Mutex::new(Open::default()));
+    let peer_of = Arc::new(PeerOf::new("limit_connections"));
     move |mut call| {
-        let peer = peer_of(&call);
+        let peer = if limit.per_peer == usize::MAX { None } else { peer_of.find(&call) };
         ready(match admit(&limit, &open, peer) {
             Ok(permit) => {
                 call.hold(permit);
@@ -67,7 +68,7 @@ pub fn limit_connections(
 
 #[derive(Debug, Default)]
 struct Open {
-    per_peer: BTreeMap<Option<IpAddr>, usize>,
+    per_peer: BTreeMap<Peer, usize>,
     total: usize,
 }
 
@@ -75,25 +76,28 @@ struct Open {
 #[derive(Debug)]
 struct Permit {
     open: Arc<Mutex<Open>>,
-    peer: Option<IpAddr>,
+    /// Where it is known, and there is a limit for each.
+    peer: Option<Peer>,
 }
 
 fn admit(
     limit: &ConnectionLimit,
     open: &Arc<Mutex<Open>>,
-    peer: Option<IpAddr>,
+    peer: Option<Peer>,
 ) -> Result<Permit, (StatusCode, &'static str)> {
     let mut counts = lock(open);
     if counts.total >= limit.total {
         let why = "as many connections as there may be are open\n";
         return Err((StatusCode::SERVICE_UNAVAILABLE, why));
     }
-    let own = counts.per_peer.get(&peer).copied().unwrap_or(0);
-    if own >= limit.per_peer {
-        let why = "as many connections as one address may have are open\n";
-        return Err((StatusCode::TOO_MANY_REQUESTS, why));
+    if let Some(peer) = peer {
+        let own = counts.per_peer.get(&peer).copied().unwrap_or(0);
+        if own >= limit.per_peer {
+            let why = "as many connections as one address may have are open\n";
+            return Err((StatusCode::TOO_MANY_REQUESTS, why));
+        }
+        counts.per_peer.insert(peer, own + 1);
     }
-    counts.per_peer.insert(peer, own + 1);
     counts.total += 1;
     Ok(Permit { open: Arc::clone(open), peer })
 }
@@ -102,10 +106,12 @@ impl Drop for Permit {
     fn drop(&mut self) {
         let mut counts = lock(&self.open);
         counts.total -= 1;
-        if let Some(own) = counts.per_peer.get_mut(&self.peer) {
+        if let Some(peer) = self.peer
+            && let Some(own) = counts.per_peer.get_mut(&peer)
+        {
             *own -= 1;
             if *own == 0 {
-                counts.per_peer.remove(&self.peer);
+                counts.per_peer.remove(&peer);
             }
         }
     }
@@ -117,6 +123,8 @@ fn lock(open: &Mutex<Open>) -> MutexGuard<'_, Open> {
 
 #[cfg(test)]
 mod tests {
+    use std::net::IpAddr;
+
     use super::*;
 
     #[test]
@@ -124,7 +132,7 @@ mod tests {
         let limit = ConnectionLimit::new().per_peer(2);
         let open = Arc::default();
         let permits: Vec<_> = (0..1000_u32)
-            .map(|n| admit(&limit, &open, Some(IpAddr::V4(n.into()))).unwrap())
+            .map(|n| admit(&limit, &open, Some(Peer::Network(IpAddr::V4(n.into())))).unwrap())
             .collect();
         let counts = || {
             let open = lock(&open);

@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::{Ready, ready};
-use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -12,7 +11,7 @@ use http::{Response, StatusCode};
 use sockless::Instant;
 use sockless_driver::Call;
 
-use super::{Admission, peer_of};
+use super::{Admission, Peer, PeerOf};
 use crate::reject::text;
 
 /// How many calls one peer address may make, for [`limit_rate`].
@@ -48,22 +47,22 @@ impl RateLimit {
 
 /// A guard that lets calls through as `limit` allows, and answers others with 429 and `Retry-After`.
 ///
-/// The peer address is [`Call::client_ip`], of which an IPv6 network of 64 bits counts as one. Time is
-/// [`Call::received_at`], so where the host does not tell it, what is used up stays so.
+/// The peer address is [`Call::client_network`]; see [the module](crate::guards) for calls that have
+/// none. Time is [`Call::received_at`], so where the host does not set it, what is used up stays so.
 pub fn limit_rate(
     limit: RateLimit,
 ) -> impl Fn(Call) -> Ready<Admission> + Clone + Send + Sync + 'static {
     let buckets = Arc::new(Mutex::new(Buckets::default()));
+    let peer_of = Arc::new(PeerOf::new("limit_rate"));
     move |call| {
+        let Some(peer) = peer_of.find(&call) else { return ready(Ok(call)) };
         let mut buckets = buckets.lock().unwrap_or_else(PoisonError::into_inner);
-        ready(match buckets.take(&limit, peer_of(&call), call.received_at()) {
+        ready(match buckets.take(&limit, peer, call.received_at()) {
             Ok(()) => Ok(call),
             Err(wait) => Err(too_many(wait)),
         })
     }
 }
-
-type Peer = Option<IpAddr>;
 
 /// The token buckets, each as the time at which it is full again (the "generic cell rate
 /// algorithm"): a full one tells nothing, and need not be remembered.
@@ -123,10 +122,12 @@ fn too_many(wait: Duration) -> Response<Bytes> {
 
 #[cfg(test)]
 mod tests {
+    use std::net::IpAddr;
+
     use super::*;
 
     fn peer(number: u32) -> Peer {
-        Some(IpAddr::V4(number.into()))
+        Peer::Network(IpAddr::V4(number.into()))
     }
 
     fn at(millis: u64) -> Instant {

@@ -1,6 +1,9 @@
 //! Requests as a client sends them, answers in the words of the tests.
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
+use std::fmt::{self, Write};
+use std::sync::{Arc, LazyLock, Mutex};
+
 use bytes::Bytes;
 use http::request::Builder;
 use http::{Method, Request, Response, StatusCode};
@@ -105,4 +108,52 @@ pub(crate) fn protocol(mut upgrade: Upgrade) -> Option<String> {
 #[track_caller]
 pub(crate) fn params(upgrade: &Upgrade) -> Vec<(&str, &str)> {
     upgrade.call().params().collect()
+}
+
+/// One more subscriber, for as long as the process: with only one, `tracing` asks that of the thread which
+/// meets a line of the code first, and if another thread's test did, nothing is logged there ever after.
+static SECOND: LazyLock<tracing::Dispatch> =
+    LazyLock::new(|| tracing::Dispatch::new(Warnings::default()));
+
+/// The warnings that were logged.
+#[derive(Clone, Default)]
+pub(crate) struct Warnings(Arc<Mutex<Vec<String>>>);
+
+impl Warnings {
+    /// Those of `scenario` on this thread.
+    pub(crate) fn of(scenario: impl FnOnce()) -> Vec<String> {
+        LazyLock::force(&SECOND);
+        let warnings = Self::default();
+        tracing::subscriber::with_default(warnings.clone(), scenario);
+        std::mem::take(&mut *warnings.0.lock().unwrap())
+    }
+}
+
+struct Line(String);
+
+impl tracing::field::Visit for Line {
+    fn record_debug(&mut self, field: &tracing::field::Field, value: &dyn fmt::Debug) {
+        write!(self.0, "{}={value:?} ", field.name()).expect("a string takes all");
+    }
+}
+
+impl tracing::Subscriber for Warnings {
+    fn enabled(&self, metadata: &tracing::Metadata<'_>) -> bool {
+        *metadata.level() <= tracing::Level::WARN
+    }
+
+    fn event(&self, event: &tracing::Event<'_>) {
+        let mut line = Line(String::new());
+        event.record(&mut line);
+        self.0.lock().unwrap().push(line.0);
+    }
+
+    fn new_span(&self, _: &tracing::span::Attributes<'_>) -> tracing::span::Id {
+        tracing::span::Id::from_u64(1)
+    }
+
+    fn record(&self, _: &tracing::span::Id, _: &tracing::span::Record<'_>) {}
+    fn record_follows_from(&self, _: &tracing::span::Id, _: &tracing::span::Id) {}
+    fn enter(&self, _: &tracing::span::Id) {}
+    fn exit(&self, _: &tracing::span::Id) {}
 }

@@ -9,7 +9,7 @@ mod whole;
 use std::any::Any;
 use std::borrow::Cow;
 use std::fmt;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::str::FromStr;
 
 use bytestring::ByteString;
@@ -52,8 +52,11 @@ enum Known {
 /// What proxies that are trusted say of the client; see [`Call::set_forwarded`].
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Forwarded {
-    /// The client's address; `None` when they do not tell.
+    /// The client's address; `None` when they do not say.
     pub client: Option<IpAddr>,
+    /// Whether they say of the client what is not an address, such as `unknown`, or what cannot be
+    /// read. Limits count all such clients as one, since a client may be able to bring it about.
+    pub hidden: bool,
     /// The host, perhaps with a port, that the client asked for.
     pub host: Option<ByteString>,
     /// Whether the client came over TLS.
@@ -253,6 +256,13 @@ impl Call {
         }
     }
 
+    /// The client's address as limits count it: an IPv4 address, or an IPv6 network of 64 bits, written
+    /// as its first address, since one customer gets such a network. `None` where
+    /// [`client_ip`](Self::client_ip) is.
+    pub fn client_network(&self) -> Option<IpAddr> {
+        self.client_ip().map(network_of)
+    }
+
     /// The host and the port that the client asked for: what a trusted proxy says, or the request's
     /// target, or its one `Host`. `None` when there is none of them, or it is not valid.
     pub fn authority(&self) -> Option<Authority<'_>> {
@@ -396,6 +406,14 @@ impl fmt::Debug for Call {
     }
 }
 
+/// The address that counts `ip` in a limit: see [`Call::client_network`].
+pub(crate) fn network_of(ip: IpAddr) -> IpAddr {
+    match ip.to_canonical() {
+        IpAddr::V6(ip) => IpAddr::V6(Ipv6Addr::from_bits(ip.to_bits() >> 64 << 64)),
+        ip => ip,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
@@ -463,7 +481,7 @@ mod tests {
 
         let client = Some("203.0.113.7".parse().unwrap());
         let host = Some("example.com".into());
-        call.set_forwarded(Some(Forwarded { client, host, secure: Some(true) }));
+        call.set_forwarded(Some(Forwarded { client, hidden: false, host, secure: Some(true) }));
         assert_eq!(call.client_ip(), client);
         assert_eq!((call.host(), call.port()), (Some("example.com"), Some(443)));
         assert_eq!(call.peer_addr().unwrap().port(), 5);

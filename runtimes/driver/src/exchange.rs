@@ -64,10 +64,11 @@ impl Exchange {
     /// Writes all of `outbound`; false when the deadline has passed.
     pub(crate) async fn write(&mut self, outbound: &mut impl Buf) -> io::Result<bool> {
         poll_fn(|cx| {
+            // Before what may wait, flushing included: a transport may never get rid of its bytes.
+            if self.timer.poll_expired(cx).is_ready() {
+                return Poll::Ready(Ok(false));
+            }
             while outbound.has_remaining() {
-                if self.timer.poll_expired(cx).is_ready() {
-                    return Poll::Ready(Ok(false));
-                }
                 let mut slices = [IoSlice::new(&[]); 8];
                 let filled = outbound.chunks_vectored(&mut slices);
                 match ready!(self.transport.poll_write(cx, &slices[..filled]))? {

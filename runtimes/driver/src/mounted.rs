@@ -12,7 +12,7 @@ use sockless::{Config, Escaped};
 
 use crate::call::Call;
 use crate::exchange::Exchange;
-use crate::host::{self, Host, Membership, Open, Serving};
+use crate::host::{self, Asked, Begins, Host, Membership, Open, Serving};
 use crate::io::{Io, Timer};
 use crate::service::{Answer, Upgrade};
 
@@ -36,15 +36,27 @@ impl Host {
     /// session keeps of it; what reading it may cost is the other server's to bound.
     ///
     /// It never fails: a service that takes too long and a host that shuts down answer 503, a service
-    /// that panics answers 500. The request counts among the host's
+    /// that panics answers 500, and a peer that has as many connections as
+    /// [it may](Self::max_connections_per_peer) gets 429. The request counts among the host's
     /// [connections](Host::connections) until it is answered, and an upgrade until its session is over.
     ///
     /// Cancel-safe: dropping the future drops the service's, and nothing is granted.
     pub async fn answer(&self, call: Call) -> Reply {
-        let membership = Membership::new(&self.inner);
+        let asked = Asked::of(&call);
+        let reply = self.decide(call).await;
+        if let Reply::Respond(response) = &reply {
+            asked.log(response);
+        }
+        reply
+    }
+
+    async fn decide(&self, call: Call) -> Reply {
+        let peer = call.peer_addr();
+        let Some(membership) = Membership::new(&self.inner, peer, Begins::Answering) else {
+            return Reply::Respond(host::too_many());
+        };
         let (service, runtime) = (&*self.inner.service, &self.inner.runtime);
         if let Err(error) = check_head(call.request(), &service.config()) {
-            tracing::debug!(error = %Escaped(&error), "a request was refused");
             return Reply::Respond(error.response().unwrap_or_else(host::unavailable));
         }
         if membership.is_shutting_down() {
@@ -53,7 +65,7 @@ impl Host {
         let now = runtime.now();
         let mut timer = runtime.timer(now + service.config().get_opening_timeout());
         let asking = Box::pin(host::ask(service, call.with_received_at(now)));
-        let decided = membership.unless_killed(Box::pin(within(&mut *timer, asking))).await;
+        let decided = membership.unless_dropped(Box::pin(within(&mut *timer, asking))).await;
         match decided {
             Some(Some(Answer::Respond(response))) => Reply::Respond(response),
             Some(Some(Answer::Upgrade(upgrade))) if !membership.is_shutting_down() => {
@@ -116,7 +128,7 @@ impl Granted {
         let deadline = runtime.now() + upgrade.config.get_opening_timeout();
         let mut timer = runtime.timer(deadline);
         let coming = Box::pin(within(&mut *timer, Box::pin(transport)));
-        let transport = match membership.unless_killed(coming).await.flatten() {
+        let transport = match membership.unless_dropped(coming).await.flatten() {
             Some(Ok(transport)) => transport,
             Some(Err(error)) => {
                 tracing::debug!(error = %Escaped(&error), "the response to an upgrade did not get through");

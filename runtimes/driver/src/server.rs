@@ -1,4 +1,6 @@
-//! Accepting connections: [`Server`], on whatever [`Listen`]s.
+//! Accepting connections: [`Server`], on any [`Listen`].
+
+mod accepting;
 
 use std::fmt;
 use std::future::poll_fn;
@@ -9,13 +11,12 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use sockless::Escaped;
-
 use crate::host::{Host, ShutdownReport};
-use crate::io::{Io, Runtime, Timer};
+use crate::io::{Io, Runtime};
 use crate::service::{BoxFuture, Service};
 #[cfg(feature = "rustls")]
 use crate::tls::TlsAcceptor;
+use accepting::Accepting;
 
 /// Something that accepts connections, which a runtime fills in.
 pub trait Listen: Send + 'static {
@@ -45,6 +46,7 @@ pub struct Server {
     listener: Box<dyn Listen>,
     runtime: Arc<dyn Runtime>,
     max_connections: usize,
+    max_per_peer: Option<usize>,
     drain_timeout: Duration,
     #[cfg(feature = "rustls")]
     tls: Option<TlsAcceptor>,
@@ -57,6 +59,7 @@ impl Server {
             listener: Box::new(listener),
             runtime,
             max_connections: usize::MAX,
+            max_per_peer: None,
             drain_timeout: Duration::from_secs(10),
             #[cfg(feature = "rustls")]
             tls: None,
@@ -68,11 +71,29 @@ impl Server {
         self.listener.local_addr()
     }
 
-    /// Accepts no more while there are `count` connections; further ones wait in the listener's own
-    /// queue. Default: no limit.
+    /// Serves at most `count` connections at a time, at least one. Default: no limit.
+    ///
+    /// While there are as many, a further one makes room for itself: the oldest connection that has not
+    /// sent a whole request head, or that only reads the answer to a request that was refused, is dropped,
+    /// and logged at debug level. So clients that connect and send nothing cannot keep others out until
+    /// [`Config::opening_timeout`](sockless::Config::opening_timeout). A session, and a request that is
+    /// being decided, is never dropped for another: where all connections are of these kinds, further
+    /// ones wait in the listener's own queue.
+    ///
+    /// The same is done when the process has as many open files as the system allows it (`EMFILE`,
+    /// `ENFILE`); that is logged as a warning when it begins, and with the number of failures when accepting
+    /// has not failed for 10 s.
     #[must_use]
     pub fn max_connections(mut self, count: usize) -> Self {
         self.max_connections = count.max(1);
+        self
+    }
+
+    /// Serves at most `count` connections, at least one, of one peer address at a time, counted from
+    /// the moment they are accepted; see [`Host::max_connections_per_peer`]. Default: no limit.
+    #[must_use]
+    pub fn max_connections_per_peer(mut self, count: usize) -> Self {
+        self.max_per_peer = Some(count.max(1));
         self
     }
 
@@ -88,9 +109,6 @@ impl Server {
     /// The TLS handshake is part of the opening handshake: in the connection's own task, within
     /// [`Config::opening_timeout`](sockless::Config::opening_timeout). A client that fails it is
     /// dropped, and logged at debug level. Keep a clone of `acceptor` to replace its certificate.
-    ///
-    /// This server speaks HTTP/1.1: of the protocols that `acceptor` offers by ALPN, such as `h2` in a
-    /// rustls config that is shared with another server, none but `http/1.1` is agreed on.
     ///
     /// ```no_run
     /// # use sockless_driver::{Server, Service};
@@ -112,60 +130,43 @@ impl Server {
         self
     }
 
-    /// Serves for ever.
+    /// Serves without an end.
     pub async fn serve(self, service: impl Service) {
         self.serve_until(service, std::future::pending()).await;
     }
 
     /// Serves until `shutdown` is ready, then accepts no more, closes every session with 1001 and
-    /// terminates what has not ended within [`drain_timeout`](Self::drain_timeout).
+    /// terminates what has not ended within [`drain_timeout`](Self::drain_timeout). It returns one second
+    /// after that at the latest, as [`Host::shutdown`] does.
     pub async fn serve_until(
         mut self,
         service: impl Service,
         shutdown: impl Future<Output = ()>,
     ) -> ShutdownReport {
         let host = Host::new(service, self.runtime.clone());
+        let host = match self.max_per_peer {
+            Some(count) => host.max_connections_per_peer(count),
+            None => host,
+        };
         let mut shutdown = pin!(shutdown);
-        let mut pause = None;
+        let mut accepting = Accepting::new(self.runtime.clone(), self.max_connections);
         poll_fn(|cx| {
             if shutdown.as_mut().poll(cx).is_ready() {
                 return Poll::Ready(());
             }
             for _ in 0..ACCEPTS {
-                std::task::ready!(self.poll_accept(&host, &mut pause, cx));
+                let accepted =
+                    std::task::ready!(accepting.poll_next(&mut *self.listener, &host, cx));
+                if let Some(accepted) = accepted {
+                    self.runtime.spawn(self.serve_accepted(&host, accepted));
+                }
             }
             cx.waker().wake_by_ref();
             Poll::Pending
         })
         .await;
-        drop(self.listener);
+        drop((self.listener, accepting));
         host.shutdown(self.drain_timeout).await
-    }
-
-    /// Accepts one connection and spawns its task.
-    fn poll_accept(
-        &mut self,
-        host: &Host,
-        pause: &mut Option<Box<dyn Timer>>,
-        cx: &mut Context<'_>,
-    ) -> Poll<()> {
-        if let Some(timer) = pause {
-            std::task::ready!(timer.poll_expired(cx));
-            *pause = None;
-        }
-        std::task::ready!(host.poll_fewer_than(self.max_connections, cx));
-        match std::task::ready!(self.listener.poll_accept(cx)) {
-            Ok(accepted) => self.runtime.spawn(self.serve_accepted(host, accepted)),
-            Err(error) if is_the_peers(&error) => {
-                tracing::debug!(error = %Escaped(&error), "a connection ended before it was accepted");
-            }
-            Err(error) => {
-                // Out of descriptors or memory: to try again at once would only spin.
-                tracing::warn!(error = %Escaped(&error), "accepting failed; trying again in {ACCEPT_PAUSE:?}");
-                *pause = Some(self.runtime.timer(self.runtime.now() + ACCEPT_PAUSE));
-            }
-        }
-        Poll::Ready(())
     }
 
     fn serve_accepted(&self, host: &Host, accepted: Accepted) -> BoxFuture<'static, ()> {
@@ -181,25 +182,12 @@ impl Server {
 /// How many connections one poll accepts before the shutdown and the neighbours get their turn.
 const ACCEPTS: usize = 64;
 
-/// How long accepting rests after it failed.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-
-/// Whether accepting failed for one connection only.
-fn is_the_peers(error: &io::Error) -> bool {
-    matches!(
-        error.kind(),
-        io::ErrorKind::ConnectionAborted
-            | io::ErrorKind::ConnectionRefused
-            | io::ErrorKind::ConnectionReset
-            | io::ErrorKind::Interrupted
-    )
-}
-
 impl fmt::Debug for Server {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Server")
             .field("local_addr", &self.local_addr())
             .field("max_connections", &self.max_connections)
+            .field("max_connections_per_peer", &self.max_per_peer)
             .field("drain_timeout", &self.drain_timeout)
             .finish_non_exhaustive()
     }

@@ -76,7 +76,8 @@ impl Mount {
     }
 
     /// Finds the peer's address in each request, where the HTTP server put it. It goes before that of
-    /// [`with_addrs`](Self::with_addrs), unless it finds none.
+    /// [`with_addrs`](Self::with_addrs), unless it finds none. Without an address, limits for each peer
+    /// do not hold, and log one warning.
     ///
     /// For axum, served with `into_make_service_with_connect_info::<SocketAddr>()`:
     ///

@@ -52,6 +52,7 @@
 //! [`TcpStream`] and `UnixStream`. Over other streams and on other systems,
 //! [`Config::stall_timeout`] holds.
 
+mod alarm;
 mod runtime;
 mod stream;
 

@@ -8,6 +8,8 @@ use sockless::{Instant, Seed};
 use sockless_driver::{BoxFuture, Clock, Runtime, Spawn, Timer};
 use tokio::time::{Sleep, sleep_until};
 
+use crate::alarm::Alarm;
+
 /// The tokio runtime that the caller is in. Its clock is tokio's, which tests may pause.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct TokioRuntime;
@@ -23,6 +25,10 @@ impl Clock for TokioRuntime {
 
     fn timer(&self, deadline: Instant) -> Box<dyn Timer> {
         Box::new(TokioTimer(Box::pin(sleep_until(in_tokios_words(deadline)))))
+    }
+
+    fn alarm(&self, deadline: Instant) -> Box<dyn Timer> {
+        Box::new(Alarm::new(deadline))
     }
 }
 

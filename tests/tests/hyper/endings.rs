@@ -4,7 +4,7 @@ use std::future::pending;
 use std::time::Duration;
 
 use sockless::{Cause, CloseCode, Config, Party, Timeout};
-use sockless_driver::{Session, ShutdownReport};
+use sockless_driver::Session;
 use sockless_routing::{Router, websocket};
 
 use crate::on::Http;
@@ -87,7 +87,7 @@ pub(crate) async fn a_shutdown_says_1001_and_counts<H: Http>() {
         sessions.push(tokio::spawn(until_closed(server.connect().await)));
     }
     let report = server.host.shutdown(Duration::from_secs(10)).await;
-    assert_eq!(report, ShutdownReport { drained: 3, terminated: 0 });
+    assert_eq!((report.drained, report.terminated, report.stuck), (3, 0, 0));
     assert_eq!(server.host.connections(), 0);
     for session in sessions {
         assert_eq!(codes(&session.await.unwrap()), (Some(1001), Some(1001)));
@@ -104,7 +104,7 @@ pub(crate) async fn a_handler_that_never_ends_is_terminated<H: Http>() {
     let before = tokio::time::Instant::now();
     let drain = Duration::from_secs(10);
     let report = server.host.shutdown(drain).await;
-    assert_eq!(report, ShutdownReport { drained: 1, terminated: 1 });
+    assert_eq!((report.drained, report.terminated, report.stuck), (1, 1, 0));
     assert_eq!(before.elapsed().as_secs(), 10);
     assert_eq!(codes(&session.await.unwrap()), (Some(1001), Some(1001)));
     assert_eq!(stuck.await.unwrap().received().unwrap().code(), Some(CloseCode::GOING_AWAY));

@@ -1,8 +1,12 @@
 //! How loudly something is logged.
 
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, LazyLock, Mutex};
 
-use tracing::{Level, Metadata, Subscriber, span};
+use tracing::{Dispatch, Level, Metadata, Subscriber, span};
+
+/// One more subscriber, for as long as the process: with only one, `tracing` asks that of the thread which
+/// meets a line of the code first, and if another thread's test did, nothing is logged there ever after.
+static SECOND: LazyLock<Dispatch> = LazyLock::new(|| Dispatch::new(Loudest::default()));
 
 /// The loudest level at which something was logged.
 #[derive(Clone, Default)]
@@ -11,6 +15,7 @@ pub(crate) struct Loudest(Arc<Mutex<Option<Level>>>);
 impl Loudest {
     /// The loudest level at which `scenario` logs on this thread.
     pub(crate) fn of(scenario: impl FnOnce()) -> Option<Level> {
+        LazyLock::force(&SECOND);
         let loudest = Self::default();
         tracing::subscriber::with_default(loudest.clone(), scenario);
         *loudest.0.lock().unwrap()

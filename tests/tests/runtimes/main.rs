@@ -90,7 +90,7 @@ macro_rules! on_runtime {
                 tls::a_call_knows_that_it_came_by_tls
                 tls::a_certificate_is_replaced_while_the_server_runs
                 tls::a_certificate_that_is_not_accepted_is_told
-                tls::a_client_that_stalls_counts_towards_the_cap
+                tls::a_client_that_stalls_makes_room_at_the_cap
                 tls::a_client_that_stalls_is_given_up
                 tls::a_cut_without_a_word_is_told_from_a_close
                 tls::a_server_agrees_on_no_protocol_but_http_1_1

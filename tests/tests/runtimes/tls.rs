@@ -235,15 +235,18 @@ pub(crate) async fn a_client_that_stalls_is_given_up<R: Runtime>() {
     assert!(silent.read_to_reset().is_empty());
 }
 
-pub(crate) async fn a_client_that_stalls_counts_towards_the_cap<R: Runtime>() {
+pub(crate) async fn a_client_that_stalls_makes_room_at_the_cap<R: Runtime>() {
     let authority = Authority::new();
     let acceptor = acceptor(&authority.issue(NAME));
     let router = Router::new().route("/", websocket(echo));
     let cap = |server: sockless_driver::Server| server.tls(acceptor).max_connections(2);
     let server = Serving::<R>::start_with(router, cap).await;
-    let silent = RawClient::connect(server.addr);
+    let mut silent = RawClient::connect(server.addr);
     let (addr, connector) = (server.addr, connector(&authority));
     let mut first = connect::<R>(addr, &connector).await.unwrap();
+    let mut second = connect::<R>(addr, &connector).await.unwrap();
+    assert!(silent.read_to_reset().is_empty());
+    // Both are sessions now, which are not dropped for another.
     let (telling, told) = channel::bounded(1);
     let next = spawn::<R, _>(async move {
         let session = connect::<R>(addr, &connector).await;
@@ -254,7 +257,8 @@ pub(crate) async fn a_client_that_stalls_counts_towards_the_cap<R: Runtime>() {
         exchange(&mut first, "time passes").await;
     }
     assert!(told.is_empty(), "it was let in past the cap");
-    drop(silent);
+    exchange(&mut second, "still here").await;
+    drop(second);
     next.await;
 }
 

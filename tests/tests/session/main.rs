@@ -1,6 +1,7 @@
 //! Sessions, from the opening handshake to the end, in the simulator: no port, no waiting, and a seed in
 //! each failure.
 
+mod accepting;
 mod batches;
 mod bounds;
 mod cancel;
@@ -10,6 +11,7 @@ mod failures;
 mod handles;
 #[path = "../logs/lines.rs"]
 mod lines;
+mod logged;
 mod mounted;
 mod opening;
 mod pieces;

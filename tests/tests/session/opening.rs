@@ -1,19 +1,23 @@
 //! The opening handshake: what a server answers, what a client makes of answers, and by when.
 
+use std::io;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use http::{Response, StatusCode};
 use sockless::handshake::HandshakeError;
 use sockless::{Config, Instant};
 use sockless_driver::{
-    Answer, BoxFuture, Call, ConnectError, Connected, Host, Service, Session, Step,
+    Answer, BoxFuture, Call, ConnectError, Connected, Host, Io, Service, Session, Step,
 };
 use sockless_routing::{Router, respond, websocket};
 use sockless_sim::{Link, Sim, SimIo};
 use sockless_tests::wire::Writer;
+use tracing::Level;
 
+use crate::logged::Logged;
 use crate::support::{HOUR, Once, Peer, REQUEST, SECOND, any_link, echo};
 
 fn router() -> Router {
@@ -57,14 +61,140 @@ fn a_head_that_never_ends_is_answered_408_at_its_deadline() {
 }
 
 #[test]
-fn a_peer_that_says_nothing_is_answered_408_and_forgotten() {
+fn a_peer_that_sends_nothing_is_dropped_without_an_answer() {
     Sim::check(0..10, |sim| async move {
         let (near, far) = sim.pipe();
         let serving = sim.spawn(sim.serve_connection(near, router()));
         serving.await;
-        assert!(answer(&far).await.starts_with("HTTP/1.1 408 "));
-        assert!(sim.now() <= Instant::EPOCH + SECOND * 20, "{:?}", sim.now());
+        assert_eq!(answer(&far).await, "");
+        assert_eq!(sim.now(), Instant::EPOCH + SECOND * 10);
     });
+}
+
+#[test]
+fn a_length_that_is_not_one_number_is_answered_400() {
+    for length in ["abc", "-1", "+1", "1, 2", "1\r\nContent-Length: 1", "99999999999999999999", ""]
+    {
+        Sim::check(0..3, |sim| async move {
+            let request =
+                format!("GET /health HTTP/1.1\r\nHost: a\r\nContent-Length: {length}\r\n\r\n");
+            let answer = answer_to(&sim, &any_link(&sim), request).await;
+            assert!(answer.starts_with("HTTP/1.1 400 "), "{length}: {answer}");
+            assert!(answer.contains("Content-Length"), "{answer}");
+        });
+    }
+}
+
+#[test]
+fn an_options_request_is_answered_with_what_the_path_allows() {
+    Sim::check(0..3, |sim| async move {
+        for (target, status, allow) in [
+            ("/health", 204, Some("GET, HEAD, OPTIONS")),
+            ("/", 204, Some("GET, OPTIONS")),
+            ("*", 204, Some("GET, HEAD, OPTIONS")),
+            ("/nowhere", 404, None),
+        ] {
+            let request = format!("OPTIONS {target} HTTP/1.1\r\nHost: server\r\n\r\n");
+            let answer = answer_to(&sim, &any_link(&sim), request).await;
+            assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{target}: {answer}");
+            let allowed = answer.lines().find_map(|line| line.strip_prefix("Allow: "));
+            assert_eq!(allowed, allow, "{target}");
+        }
+    });
+}
+
+#[test]
+fn a_handshake_whose_upgrade_a_proxy_removed_is_named() {
+    Sim::check(0..3, |sim| async move {
+        let request = REQUEST.replace("Connection: Upgrade\r\nUpgrade: websocket\r\n", "");
+        let answer = answer_to(&sim, &any_link(&sim), request).await;
+        assert!(answer.starts_with("HTTP/1.1 426 "), "{answer}");
+        assert!(answer.contains("a proxy removed"), "{answer}");
+        assert!(answer.contains("proxy_set_header Upgrade $http_upgrade"), "{answer}");
+        let request = REQUEST.replace("HTTP/1.1", "HTTP/1.0");
+        let answer = answer_to(&sim, &any_link(&sim), request).await;
+        assert!(answer.contains("proxy_http_version 1.1"), "{answer}");
+    });
+}
+
+#[test]
+fn a_head_may_have_the_lines_that_proxies_add() {
+    Sim::check(0..3, |sim| async move {
+        // As many as Apache lets through, and what it adds.
+        let lines: String = (0..120).map(|i| format!("X-{i}: 1\r\n")).collect();
+        let request = REQUEST.replace("\r\n\r\n", &format!("\r\n{lines}\r\n"));
+        let (near, far) = sim.pipe_over(&any_link(&sim));
+        sim.spawn(sim.serve_connection(near, router()));
+        far.write_all(request.as_bytes()).await.unwrap();
+        let head = far.read_until(b"\r\n\r\n").await.unwrap();
+        assert!(head.starts_with(b"HTTP/1.1 101 "), "{head:?}");
+    });
+}
+
+/// What is logged at info of requests from `peer` to a server of `router`.
+fn logged_of(requests: &'static [&'static str]) -> Vec<String> {
+    Logged::of(Level::INFO, || {
+        Sim::check(0..1, |sim| async move {
+            for request in requests {
+                let (near, far) = sim.pipe();
+                let host = Host::new(router(), sim.runtime());
+                let peer = Some("192.0.2.7:4711".parse().unwrap());
+                sim.spawn(host.serve_connection(Box::new(near), peer, None));
+                let _ = far.write_all(request.as_bytes()).await;
+                sim.settle().await;
+            }
+        });
+    })
+}
+
+#[test]
+fn a_handshake_that_is_refused_leaves_a_line_at_info() {
+    const HEADERS: &str = "Host: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+        Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+    let requests = [
+        format!("GET /nowhere?token=secret HTTP/1.1\r\n{HEADERS}"),
+        format!("GET / HTTP/1.1\r\nOrigin: https://evil.example\r\n{HEADERS}"),
+        format!("POST / HTTP/1.1\r\n{HEADERS}"),
+        format!("GET / HTTP/1.1\r\n{}", HEADERS.replace("Upgrade: websocket\r\n", "")),
+        format!("GET / HTTP/1.1\r\n{}", HEADERS.replace("Version: 13", "Version: 8")),
+        "GET / HTTP/1.1\r\nHost: a\r\n\r\n".to_owned(),
+    ];
+    let requests = requests.map(|request| &*request.leak());
+    let lines = logged_of(requests.to_vec().leak());
+    let begin = |status: u16, path: &str| {
+        format!(
+            "INFO a request was refused status={status} path={path} peer=Some(192.0.2.7:4711) reason="
+        )
+    };
+    let expected = [
+        begin(404, "/nowhere") + "nothing is served at this path",
+        begin(403, "/") + "no page may open this WebSocket",
+        begin(405, "/"),
+        begin(426, "/"),
+        begin(426, "/"),
+        begin(426, "/"),
+    ];
+    assert_eq!(lines.len(), expected.len(), "{lines:#?}");
+    for (line, expected) in lines.iter().zip(&expected) {
+        assert!(line.starts_with(expected), "{line}\n{expected}");
+    }
+    assert!(lines.iter().all(|line| !line.contains("secret")), "{lines:#?}");
+}
+
+#[test]
+fn what_is_malformed_or_asks_for_no_websocket_leaves_no_line_at_info() {
+    let lines = logged_of(&[
+        "GET / HTTP/1.1\r\n\r\n",
+        "GARBAGE\r\n\r\n",
+        "GET /nowhere HTTP/1.1\r\nHost: a\r\n\r\n",
+        "GET /% HTTP/1.1\r\nHost: a\r\n\r\n",
+        "GET /health HTTP/1.1\r\nHost: a\r\n\r\n",
+        "GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: short\r\n\r\n",
+        "OPTIONS / HTTP/1.1\r\nHost: a\r\n\r\n",
+        "",
+    ]);
+    assert_eq!(lines, [""; 0]);
 }
 
 #[test]
@@ -220,6 +350,47 @@ fn a_peer_that_does_not_read_its_answer_is_forgotten_too() {
         serving.await;
         assert!(sim.now() <= Instant::EPOCH + SECOND * 10, "{:?}", sim.now());
         drop(io);
+    });
+}
+
+/// A transport that takes bytes and never gets rid of them, as TLS over a peer that reads nothing.
+struct NeverFlushes(SimIo);
+
+impl Io for NeverFlushes {
+    fn poll_read(
+        &mut self,
+        cx: &mut Context<'_>,
+        buffer: &mut BytesMut,
+    ) -> Poll<io::Result<usize>> {
+        self.0.poll_read(cx, buffer)
+    }
+
+    fn poll_write(
+        &mut self,
+        _cx: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Poll::Ready(Ok(slices.iter().map(|slice| slice.len()).sum()))
+    }
+
+    fn poll_flush(&mut self, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Pending
+    }
+
+    fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.0.poll_shutdown(cx)
+    }
+}
+
+#[test]
+fn a_refusal_that_is_never_flushed_ends_at_its_deadline() {
+    Sim::check(0..10, |sim| async move {
+        let (near, far) = sim.pipe();
+        let host = Host::new(router(), sim.runtime());
+        let serving = sim.spawn(host.serve_connection(Box::new(NeverFlushes(near)), None, None));
+        far.write_all(b"GET /nowhere HTTP/1.1\r\nHost: server\r\n\r\n").await.unwrap();
+        sim.timeout(HOUR, serving).await.expect("it ends");
+        assert_eq!(sim.now(), Instant::EPOCH + SECOND * 10);
     });
 }
 

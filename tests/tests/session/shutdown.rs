@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, mpsc};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -93,7 +94,7 @@ fn handlers_learn_of_the_shutdown_and_may_finish_their_work() {
 fn stragglers_are_terminated_with_their_handlers() {
     Sim::check(0..10, |sim| async move {
         let (clock, spawner) = (sim.clone(), sim.clone());
-        let ends = std::sync::Arc::new(std::sync::Mutex::new(Vec::new()));
+        let ends = Arc::new(Mutex::new(Vec::new()));
         let told = ends.clone();
         let handler = move |session: Session| {
             let (clock, told, sender) = (clock.clone(), told.clone(), session.sender());
@@ -145,6 +146,57 @@ fn a_connection_that_still_opens_is_terminated_wherever_it_waits() {
         opening.await;
         assert_eq!(sim.now(), Instant::EPOCH + SECOND);
         drop(far);
+    });
+}
+
+#[test]
+fn a_connection_that_does_not_go_when_terminated_is_reported_after_a_second() {
+    Sim::check(0..10, |sim| async move {
+        let host = Host::new(Router::new(), sim.runtime());
+        let (near, _far) = sim.pipe();
+        // Never polled, as a task whose thread a handler blocks.
+        let stuck = host.serve_connection(Box::new(near), None, None);
+        let report = sim.timeout(HOUR, host.shutdown(SECOND * 3)).await.expect("it returns");
+        assert_eq!(sim.now(), Instant::EPOCH + SECOND * 4);
+        assert_eq!((report.drained, report.terminated), (0, 1));
+        assert_eq!((report.stuck, host.connections()), (1, 1));
+        drop(stuck);
+        assert_eq!(host.connections(), 0);
+    });
+}
+
+#[test]
+fn a_handler_that_blocks_its_thread_does_not_hold_up_the_shutdown() {
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(3).enable_all().build().unwrap();
+    let (release, released) = mpsc::channel::<()>();
+    let released = Arc::new(Mutex::new(released));
+    let (begin, begun) = smol::channel::unbounded::<()>();
+    let handler = move |mut session: Session| {
+        let (released, begin) = (released.clone(), begin.clone());
+        async move {
+            session.recv().await.unwrap();
+            begin.send(()).await.unwrap();
+            // As a call of a library does that blocks.
+            let _ = released.lock().unwrap().recv();
+        }
+    };
+    let router = Router::new().route("/", websocket(handler));
+    runtime.block_on(async move {
+        let drain = Duration::from_millis(50);
+        let server = sockless_tokio::bind("127.0.0.1:0").await.unwrap().drain_timeout(drain);
+        let url = format!("ws://{}/", server.local_addr().unwrap());
+        let client = tokio::spawn(async move {
+            let session = sockless_tokio::connect(&url).await.unwrap();
+            session.send("block").await.unwrap();
+            session
+        });
+        let stop = async move { begun.recv().await.unwrap() };
+        let serving = server.serve_until(router, stop);
+        let report = serving.await;
+        assert_eq!((report.drained, report.terminated, report.stuck), (0, 1, 1));
+        release.send(()).expect("the handler still waits");
+        drop(client.await.unwrap());
     });
 }
 

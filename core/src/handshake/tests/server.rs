@@ -36,6 +36,7 @@ fn other_requests_are_requests_too() {
         "GET / HTTP/1.0\r\n\r\n",
         "GET / HTTP/1.0\r\nHost: a\r\n\r\n",
         "\r\n\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n",
+        "GET / HTTP/1.1\r\nHost: a_b~c!$&'()*+,;=:80\r\n\r\n",
         "GET http://a:80/b?c HTTP/1.1\r\nHost: a\r\n\r\n",
         "GET HTTPS://a HTTP/1.1\r\nHost: a\r\n\r\n",
         "OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n",
@@ -59,6 +60,11 @@ fn a_head_that_breaks_a_rule_is_refused() {
         ("GET / HTTP/1.1\r\nHost: a b\r\n\r\n", R::HostInvalid),
         ("GET / HTTP/1.1\r\nHost: user@a\r\n\r\n", R::HostInvalid),
         ("GET / HTTP/1.1\r\nHost: http://a\r\n\r\n", R::HostInvalid),
+        ("GET / HTTP/1.1\r\nHost: a%41b\r\n\r\n", R::HostInvalid),
+        ("GET / HTTP/1.1\r\nHost: [fe80::1%25eth0]\r\n\r\n", R::HostInvalid),
+        ("GET / HTTP/1.1\r\nHost: [v1.a]\r\n\r\n", R::HostInvalid),
+        ("GET http://a%41b/ HTTP/1.1\r\nHost: a\r\n\r\n", R::Target),
+        ("GET http://[fe80::1%25eth0]/ HTTP/1.1\r\nHost: a\r\n\r\n", R::Target),
         ("GET / HTTP/1.1\r\nHost: a:65536\r\n\r\n", R::HostInvalid),
         ("GET / HTTP/1.1\r\nHost: \u{e4}\r\n\r\n", R::HostInvalid),
         ("GET a HTTP/1.1\r\nHost: a\r\n\r\n", R::Target),
@@ -163,13 +169,50 @@ fn header_lines_are_counted_to_the_limit() {
         let lines = "a: b\r\n".repeat(count - 1);
         format!("GET / HTTP/1.1\r\nHost: a\r\n{lines}\r\n")
     };
-    for count in [99, 100] {
+    for count in [127, 128] {
         let request = read(with(count)).expect("a verdict").expect("a request");
         assert_eq!(request.headers().len(), count);
     }
-    for count in [101, 102, 2000] {
+    for count in [129, 130, 2000] {
         let error = read(with(count)).expect("a verdict").unwrap_err();
         assert_eq!(error, HeadError::TooManyHeaders);
+    }
+}
+
+#[test]
+fn a_length_is_one_number_or_the_request_is_invalid() {
+    let with = |lines: &str| format!("POST / HTTP/1.1\r\nHost: a\r\n{lines}\r\n");
+    for lines in ["Content-Length: 0\r\n", "Content-Length:  18446744073709551615 \r\n", ""] {
+        read(with(lines)).expect("a verdict").expect("a request");
+    }
+    read(with("Transfer-Encoding: chunked\r\n")).expect("a verdict").expect("a request");
+    for lines in [
+        "Content-Length: abc\r\n",
+        "Content-Length:\r\n",
+        "Content-Length: -1\r\n",
+        "Content-Length: +1\r\n",
+        "Content-Length: 0x10\r\n",
+        "Content-Length: 1 2\r\n",
+        "Content-Length: 5, 5\r\n",
+        "Content-Length: 18446744073709551616\r\n",
+        "Content-Length: 5\r\nContent-Length: 5\r\n",
+        "Content-Length: 5\r\nTransfer-Encoding: chunked\r\n",
+    ] {
+        let error = read(with(lines)).expect("a verdict").unwrap_err();
+        let is_length = |rule| matches!(rule, HeadRule::ContentLength);
+        assert!(matches!(error, HeadError::Invalid { rule, .. } if is_length(rule)), "{lines:?}");
+    }
+}
+
+#[test]
+fn a_peer_that_sent_nothing_by_the_deadline_is_silent_and_gets_no_answer() {
+    for (bytes, error) in [("", HeadError::Silent), ("\r", HeadError::Timeout)] {
+        let mut server = server();
+        let mut inbound = BytesMut::from(bytes);
+        assert!(server.poll_request(&mut inbound).is_none());
+        server.handle_timeout(server.poll_timeout().expect("a deadline"));
+        assert_eq!(server.poll_request(&mut inbound).expect("a verdict").unwrap_err(), error);
+        assert_eq!(error.response().is_some(), !bytes.is_empty());
     }
 }
 
@@ -222,6 +265,17 @@ fn the_deadline_is_an_error_unless_the_head_is_whole() {
 }
 
 #[test]
+fn a_deadline_of_the_hosts_own_is_the_only_one() {
+    let start = Instant::from_epoch(Duration::from_secs(100));
+    let deadline = start + Duration::from_secs(3);
+    let mut server = ServerHandshake::new(config(), start).with_deadline(deadline);
+    assert_eq!(server.poll_timeout(), Some(deadline));
+    server.handle_timeout(deadline);
+    let verdict = server.poll_request(&mut BytesMut::from("GET / HT")).expect("a verdict");
+    assert_eq!(verdict.unwrap_err(), HeadError::Timeout);
+}
+
+#[test]
 fn an_error_is_final_and_takes_nothing() {
     let mut server = server();
     let mut inbound = BytesMut::from("GET / HTTP/1.1\r\n\r\nrest");
@@ -260,8 +314,8 @@ fn both_kinds_of_connection_begin_with_the_101() {
     response.headers_mut().insert("Content-Length", HeaderValue::from_static("5"));
     *response.status_mut() = http::StatusCode::OK;
 
-    let mut connection = server().accept(&response, negotiated, Instant::EPOCH);
+    let mut connection = server().accept(&response, negotiated, config(), Instant::EPOCH);
     assert_eq!(bytes::Buf::chunk(connection.outbound()), ANSWER.as_bytes());
-    let mut connection = server().accept_raw(&response);
+    let mut connection = server().accept_raw(&response, config());
     assert_eq!(bytes::Buf::chunk(connection.outbound()), ANSWER.as_bytes());
 }

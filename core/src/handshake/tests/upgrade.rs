@@ -57,6 +57,8 @@ fn each_missing_part_has_its_error() {
     assert_eq!(error(&with("sec-websocket-version", None)), E::VersionUnsupported);
     let mut plain = with("upgrade", None);
     plain.headers_mut().remove("connection");
+    assert_eq!(error(&plain), E::UpgradeRemoved);
+    plain.headers_mut().remove("sec-websocket-key");
     assert_eq!(error(&plain), E::NotUpgrade);
 }
 

@@ -14,6 +14,10 @@ pub struct Authority<'a> {
 impl<'a> Authority<'a> {
     /// Reads `host` or `host:port`.
     ///
+    /// A name has the characters of RFC 3986's `reg-name`, without percent-encoding: a `%` is refused, as
+    /// it is in a request's `Host` and its target, since programs differ in whether they decode it. In
+    /// brackets stands an IPv6 address without a zone.
+    ///
     /// ```
     /// use sockless_driver::Authority;
     ///
@@ -43,7 +47,7 @@ fn is_host(text: &str) -> bool {
     match text.strip_prefix('[').and_then(|text| text.strip_suffix(']')) {
         Some(address) => address.parse::<Ipv6Addr>().is_ok(),
         None => {
-            let is_letter = |b: u8| b.is_ascii_alphanumeric() || b"-._".contains(&b);
+            let is_letter = |b: u8| b.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=".contains(&b);
             !text.is_empty() && text.bytes().all(is_letter)
         }
     }
@@ -59,6 +63,7 @@ mod tests {
             ("example.com", "example.com", None),
             ("Example.com:80", "Example.com", Some(80)),
             ("example.com:", "example.com", None),
+            ("a_b~c!$&'()*+,;=:80", "a_b~c!$&'()*+,;=", Some(80)),
             ("127.0.0.1:3000", "127.0.0.1", Some(3000)),
             ("[::1]", "[::1]", None),
             ("[::1]:3000", "[::1]", Some(3000)),
@@ -70,8 +75,23 @@ mod tests {
     #[test]
     fn what_is_more_or_less_is_refused() {
         for text in [
-            "", ":80", "a:80:80", "a:+80", "a:65536", "u@a", "a/", "a b", "::1", "[::1", "[a]",
-            "[::1]x", "bücher",
+            "",
+            ":80",
+            "a:80:80",
+            "a:+80",
+            "a:65536",
+            "u@a",
+            "a/",
+            "a b",
+            "::1",
+            "[::1",
+            "[a]",
+            "[::1]x",
+            "bücher",
+            "a%41",
+            "%",
+            "[fe80::1%25eth0]",
+            "[v1.a]",
         ] {
             assert_eq!(Authority::parse(text), None, "{text}");
         }

@@ -1,0 +1,123 @@
+//! A timer that a blocked runtime does not hold up: [`Alarm`].
+
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll, Waker};
+use std::thread;
+use std::time::{Duration, Instant as StdInstant};
+
+use sockless::Instant;
+use sockless_driver::{Clock, Timer};
+
+use crate::runtime::TokioRuntime;
+
+/// A timer of tokio's, and a thread that wakes its task at the same time.
+///
+/// tokio looks at its timers in the worker thread that waited for events last. When that one runs a
+/// handler that blocks, the others may all sleep, and then no timer expires.
+pub(crate) struct Alarm {
+    timer: Box<dyn Timer>,
+    /// In real time, which a test does not pause.
+    deadline: StdInstant,
+    /// The task to wake.
+    waker: Arc<Mutex<Option<Waker>>>,
+    /// Ends the thread when it is dropped.
+    thread: Option<Sender<()>>,
+}
+
+impl Alarm {
+    pub(crate) fn new(deadline: Instant) -> Self {
+        Self {
+            timer: TokioRuntime.timer(deadline),
+            deadline: real(deadline),
+            waker: Arc::default(),
+            thread: None,
+        }
+    }
+
+    /// Starts the thread. Where the system has none to give, tokio's own timer has to do.
+    fn start(&mut self) {
+        let (sender, receiver) = channel();
+        let (deadline, waker) = (self.deadline, Arc::clone(&self.waker));
+        let thread = thread::Builder::new().name("sockless-alarm".to_owned());
+        let _ = thread.spawn(move || wait(&receiver, deadline, &waker));
+        self.thread = Some(sender);
+    }
+}
+
+impl Timer for Alarm {
+    fn reset(&mut self, deadline: Instant) {
+        self.timer.reset(deadline);
+        self.deadline = real(deadline);
+        self.thread = None;
+    }
+
+    fn poll_expired(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        // The waker first: from now on the thread wakes it.
+        *self.waker.lock().unwrap_or_else(PoisonError::into_inner) = Some(cx.waker().clone());
+        if self.timer.poll_expired(cx).is_ready() || StdInstant::now() >= self.deadline {
+            return Poll::Ready(());
+        }
+        if self.thread.is_none() {
+            self.start();
+        }
+        Poll::Pending
+    }
+}
+
+fn wait(dropped: &Receiver<()>, deadline: StdInstant, waker: &Mutex<Option<Waker>>) {
+    let patience = deadline.saturating_duration_since(StdInstant::now());
+    if dropped.recv_timeout(patience) == Err(RecvTimeoutError::Timeout)
+        && let Some(waker) = waker.lock().unwrap_or_else(PoisonError::into_inner).take()
+    {
+        waker.wake();
+    }
+}
+
+/// The same time on the system's own clock; one too far away for it becomes a year.
+fn real(deadline: Instant) -> StdInstant {
+    const YEAR: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+    let (now, left) = (StdInstant::now(), deadline.saturating_since(TokioRuntime.now()));
+    now.checked_add(left).unwrap_or_else(|| now + YEAR)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+
+    use super::*;
+
+    /// The only thread that could look at tokio's timers is in `block_on` of another kind.
+    #[test]
+    fn it_expires_where_nothing_drives_the_runtime() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        let _entered = runtime.enter();
+        let mut alarm = Alarm::new(TokioRuntime.now() + Duration::from_millis(20));
+        let (woken, wakes) = channel();
+        struct Wakes(Mutex<Sender<()>>);
+        impl std::task::Wake for Wakes {
+            fn wake(self: Arc<Self>) {
+                let _ = self.0.lock().unwrap().send(());
+            }
+        }
+        let waker = Waker::from(Arc::new(Wakes(Mutex::new(woken))));
+        let mut cx = Context::from_waker(&waker);
+        while alarm.poll_expired(&mut cx).is_pending() {
+            wakes.recv_timeout(Duration::from_secs(60)).expect("it is woken");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_reset_counts() {
+        let mut alarm = Alarm::new(TokioRuntime.now() + Duration::from_secs(3600));
+        let mut polled = false;
+        poll_fn(|cx| {
+            if !std::mem::replace(&mut polled, true) {
+                assert!(alarm.poll_expired(cx).is_pending());
+                alarm.reset(TokioRuntime.now() + Duration::from_millis(1));
+            }
+            alarm.poll_expired(cx)
+        })
+        .await;
+    }
+}
