@@ -51,6 +51,9 @@ impl Setup {
             .max_frame_len(self.max_frame_len)
             .max_fragments(self.max_fragments)
             .high_water(self.high_water)
+            // A simulated network may take any time.
+            .message_rate(None)
+            .write_timeout(None)
     }
 }
 

@@ -64,7 +64,7 @@ fn a_silent_peer_is_given_up_at_the_ping_timeout() {
 #[test]
 fn any_byte_is_a_sign_of_life() {
     for role in BOTH {
-        let mut end = End::new(role, pinging());
+        let mut end = End::new(role, pinging().message_rate(None));
         for byte in end.peer.binary([0; 5]).into_iter().take(6) {
             assert_eq!(end.wait(10 * SECOND), []);
             assert_eq!(end.sent().len(), 1);

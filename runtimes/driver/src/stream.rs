@@ -102,7 +102,8 @@ impl MessageReader<'_> {
         }
         let piece = ready!(self.receiver.poll_part(cx))?;
         self.ended = piece.last;
-        Poll::Ready(Ok(Some(piece.data)))
+        // All of it may have been given before its end was known.
+        Poll::Ready(Ok(Some(piece.data).filter(|data| !data.is_empty() || !piece.last)))
     }
 }
 

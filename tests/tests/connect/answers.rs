@@ -28,7 +28,7 @@ fn an_endless_head_ends_at_the_limit() {
         let long = format!("{endless}B: {}", "b".repeat(64 << 10));
         answer(&sim, "lines", "HTTP/1.1 101 X\r\n".to_owned() + &"A: b\r\n".repeat(9999), false);
         answer(&sim, "long", long, false);
-        for (host, limit) in [("lines", "100"), ("long", "max_head_len = 16384")] {
+        for (host, limit) in [("lines", "128"), ("long", "max_head_len = 16384")] {
             let error = error(&sim, &format!("ws://{host}/")).await;
             let told =
                 matches!(error, ConnectError::Handshake { error: HandshakeError::Head(_), .. });

@@ -186,6 +186,22 @@ fn serve_with_alpn(sim: &Sim, protocols: &[&str]) -> Authority {
     authority
 }
 
+/// Speaks TLS at `server:443` as a server does that knows HTTP/2 only, and nothing after it.
+fn speak_h2_only(sim: &Sim) -> Authority {
+    let authority = Authority::new();
+    let identity = authority.issue("server");
+    let acceptor = TlsAcceptor::from_pem(identity.chain.as_bytes(), identity.key.as_bytes());
+    let acceptor = acceptor.unwrap().alpn(["h2"]);
+    let mut listener = sim.listen("server:443");
+    sim.spawn(async move {
+        let mut kept = Vec::new();
+        loop {
+            kept.push(acceptor.accept(Box::new(listener.accept().await)).await);
+        }
+    });
+    authority
+}
+
 /// HTTP/1.1 is spoken, and nothing else may be agreed on (RFC 7301 §3.2).
 #[test]
 fn settings_for_http_2_are_used_for_http_1_only() {
@@ -198,7 +214,7 @@ fn settings_for_http_2_are_used_for_http_1_only() {
         }
     });
     Sim::check(0..3, |sim| async move {
-        let authority = serve_with_alpn(&sim, &["h2"]);
+        let authority = speak_h2_only(&sim);
         let connector = TlsConnector::trusting_pem(authority.pem().as_bytes()).unwrap();
         let connecting = sim.connect("wss://server/").tls(connector.alpn(["h2"]));
         let error = connecting.await.unwrap_err();
@@ -212,7 +228,7 @@ fn settings_for_http_2_are_used_for_http_1_only() {
 #[test]
 fn a_stream_of_another_protocol_is_not_spoken_into() {
     Sim::check(0..3, |sim| async move {
-        let authority = serve_with_alpn(&sim, &["h2"]);
+        let authority = speak_h2_only(&sim);
         let connector = TlsConnector::trusting_pem(authority.pem().as_bytes()).unwrap();
         let transport = Box::new(sim.dial("server:443").await.unwrap());
         let transport = connector.alpn(["h2"]).connect("server", transport).await.unwrap();

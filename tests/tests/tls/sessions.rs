@@ -115,8 +115,8 @@ fn a_peer_that_never_reads_cannot_keep_its_connection() {
         sim.settle().await;
         assert_eq!(server.host.connections(), 1, "it waits for the peer to read");
         let timeout = Config::default().get_closing_timeout();
-        // To close, to give that up, and to give up what the transport holds.
-        sim.sleep(timeout * 2 + SECOND).await;
+        // To be answered, to be silent, and to take what the transport holds.
+        sim.sleep(timeout * 3 + SECOND).await;
         assert_eq!(server.host.connections(), 0);
     });
 }
