@@ -224,6 +224,28 @@ impl Connection {
         self.fail_stalled(now);
     }
 
+    /// Ends the connection with 1013, since the host holds too much for all its connections. What is held of
+    /// an unfinished message is dropped, and so is what waits to be sent if it is more than
+    /// [`Config::high_water`](crate::Config::high_water) bytes.
+    pub fn handle_overload(&mut self, now: Instant) {
+        if self.is_open() && self.is_writable() {
+            let reason = CloseReason::new(
+                crate::close::CloseCode::TRY_AGAIN_LATER,
+                "too much is held for all connections (memory_budget)",
+            );
+            self.fail_with(Cause::Overloaded, &reason, now);
+        } else {
+            self.end_at_once(Party::Local, Cause::Overloaded, now);
+        }
+    }
+
+    /// How many bytes the connection holds of a message that is arriving and of what waits to be sent, apart
+    /// from payloads that are held elsewhere too.
+    pub fn held(&self) -> usize {
+        let assembly = self.assembly.as_ref().map_or(0, |assembly| assembly.capacity());
+        assembly + self.raw.outbound.held()
+    }
+
     /// Fails the connection with 1009, as for a message longer than
     /// [`Config::max_message_len`](crate::Config::max_message_len): for a receiver that puts the pieces of a
     /// message together. `len` is how long it is so far.

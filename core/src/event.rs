@@ -138,6 +138,8 @@ pub enum Cause {
     Eof,
     /// The closing handshake ran to its end.
     Handshake,
+    /// This end held too much for all its connections, more than its memory budget.
+    Overloaded,
     /// The peer broke the protocol or a limit.
     Protocol(ProtocolError),
     /// A deadline passed.
@@ -152,6 +154,9 @@ impl fmt::Display for Cause {
             Self::Aborted => f.write_str("the transport was dropped"),
             Self::Eof => f.write_str("the transport ended without a Close frame"),
             Self::Handshake => f.write_str("the closing handshake is complete"),
+            Self::Overloaded => {
+                f.write_str("too much was held for all connections (memory_budget)")
+            }
             Self::Protocol(error) => {
                 write!(f, "the peer broke RFC 6455 {}: {error}", error.clause())
             }

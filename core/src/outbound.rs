@@ -54,6 +54,14 @@ impl Outbound {
         self.taken
     }
 
+    /// How many of the bytes that wait are held for this connection alone: not those of payloads that are
+    /// held elsewhere too, such as a message that goes to many.
+    pub(crate) fn held(&self) -> usize {
+        let Some(blocks) = self.staging.get().filter(|_| self.len > 0) else { return 0 };
+        let own = blocks.sealed.iter().filter(|bytes| bytes.is_unique());
+        blocks.block.len() + own.map(Bytes::len).sum::<usize>()
+    }
+
     /// Forgets everything that waits.
     pub(crate) fn clear(&mut self) {
         self.staging = Staging::default();

@@ -175,6 +175,11 @@ impl RawConnection {
         &mut self.outbound
     }
 
+    /// How many bytes wait to be sent, apart from payloads that are held elsewhere too.
+    pub fn held(&self) -> usize {
+        self.outbound.held()
+    }
+
     /// Whether bytes wait to be sent.
     pub fn has_unsent(&self) -> bool {
         self.outbound.has_remaining()

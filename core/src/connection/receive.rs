@@ -413,6 +413,14 @@ impl Assembly {
         Self { held, len: head.len, frames: 1, decoding, in_pieces: false }
     }
 
+    /// How much memory it takes.
+    pub(super) fn capacity(&self) -> usize {
+        match &self.held {
+            Held::Binary(bytes) => bytes.capacity(),
+            Held::Text(text) => text.capacity(),
+        }
+    }
+
     /// What is held leaves as a piece.
     fn piece(&mut self) -> Piece {
         self.in_pieces = true;

@@ -279,6 +279,11 @@ where
         self.write(state, round, cx);
         self.flush(state, round, cx);
         round.for_handler |= state.wake_waiters(cx.waker());
+        if state.is_over_budget() {
+            let now = state.now;
+            state.machine.handle_overload(now);
+            state.unparsed = true;
+        }
         // After all that was parsed and written: either may have set a deadline.
         self.fire_timers(state, cx);
         self.end_transport(state, round, cx);
@@ -437,6 +442,8 @@ where
         self.farewell = None;
         self.unread = None;
         state.transport_ended();
+        // What it held of an unfinished message, or for the peer, is gone.
+        state.is_over_budget();
     }
 
     /// Waits for the next thing to happen, or ends when nothing more can.

@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use sockless::{CloseCode, CloseReason, Instant};
 
+use crate::budget::Budget;
 use crate::call::Held;
 use crate::io::{Io, Runtime};
 use crate::service::Service;
@@ -35,6 +36,7 @@ pub struct Host {
 pub(crate) struct Inner {
     pub(crate) service: Box<dyn Service>,
     pub(crate) runtime: Arc<dyn Runtime>,
+    pub(crate) budget: Arc<Budget>,
     registry: Mutex<Registry>,
     /// How many connections were dropped to make room: a change has those that open look for themselves.
     evictions: AtomicU64,
@@ -73,6 +75,7 @@ impl Host {
         let inner = Inner {
             service: Box::new(service),
             runtime,
+            budget: Arc::default(),
             registry: Mutex::default(),
             evictions: AtomicU64::new(0),
             shutting_down: AtomicBool::new(false),
@@ -96,6 +99,24 @@ impl Host {
     pub fn max_connections_per_peer(self, count: usize) -> Self {
         self.inner.lock().limit_per_peer(count.max(1));
         self
+    }
+
+    /// Holds at most `bytes` of unfinished messages, of messages that were not received and of what waits to be
+    /// sent, for all sessions together. Default: 256 MiB.
+    ///
+    /// When that is passed, a session that comes to hold more than an equal share of it is ended with 1013 and
+    /// [`Cause::Overloaded`](sockless::Cause::Overloaded); those that hold less are left alone. A message that
+    /// goes to many is not counted while it is held elsewhere too. What handlers hold, what the extensions hold
+    /// and TLS are not counted.
+    #[must_use]
+    pub fn memory_budget(self, bytes: usize) -> Self {
+        self.inner.budget.set_limit(bytes);
+        self
+    }
+
+    /// How many bytes the sessions hold together now, as [`memory_budget`](Self::memory_budget) counts them.
+    pub fn held_bytes(&self) -> usize {
+        self.inner.budget.held()
     }
 
     /// Serves one transport until it ends: the opening handshake, then an HTTP response or a session

@@ -24,6 +24,7 @@
 
 #[cfg(feature = "async-io")]
 pub mod async_io;
+mod budget;
 mod buffers;
 mod call;
 mod client;

@@ -106,6 +106,23 @@ impl Machine {
         }
     }
 
+    /// Too much is held for all sessions of the host, and for this one.
+    pub(crate) fn handle_overload(&mut self, now: Instant) {
+        match self {
+            Self::Messages(connection) => connection.handle_overload(now),
+            Self::Raw(raw) => raw.end(Party::Local, Cause::Overloaded),
+        }
+    }
+
+    /// How many bytes it holds.
+    #[inline]
+    pub(crate) fn held(&self) -> usize {
+        match self {
+            Self::Messages(connection) => connection.held(),
+            Self::Raw(raw) => raw.connection.held(),
+        }
+    }
+
     /// Something that was held has been handed on.
     #[inline]
     pub(crate) fn note_delivery(&mut self) {

@@ -47,6 +47,7 @@ pub struct Server {
     runtime: Arc<dyn Runtime>,
     max_connections: usize,
     max_per_peer: Option<usize>,
+    memory_budget: Option<usize>,
     drain_timeout: Duration,
     #[cfg(feature = "rustls")]
     tls: Option<TlsAcceptor>,
@@ -60,6 +61,7 @@ impl Server {
             runtime,
             max_connections: usize::MAX,
             max_per_peer: None,
+            memory_budget: None,
             drain_timeout: Duration::from_secs(10),
             #[cfg(feature = "rustls")]
             tls: None,
@@ -86,6 +88,14 @@ impl Server {
     #[must_use]
     pub fn max_connections(mut self, count: usize) -> Self {
         self.max_connections = count.max(1);
+        self
+    }
+
+    /// Holds at most `bytes` of unfinished messages and queues for all sessions together; see
+    /// [`Host::memory_budget`]. Default: 256 MiB.
+    #[must_use]
+    pub fn memory_budget(mut self, bytes: usize) -> Self {
+        self.memory_budget = Some(bytes);
         self
     }
 
@@ -146,6 +156,10 @@ impl Server {
         let host = Host::new(service, self.runtime.clone());
         let host = match self.max_per_peer {
             Some(count) => host.max_connections_per_peer(count),
+            None => host,
+        };
+        let host = match self.memory_budget {
+            Some(bytes) => host.memory_budget(bytes),
             None => host,
         };
         let mut shutdown = pin!(shutdown);

@@ -9,6 +9,7 @@ use std::time::Duration;
 use bytes::BytesMut;
 use sockless::{CloseCode, CloseReason, Closed, Config, Event, Instant, Message, Overflow};
 
+use crate::budget::{Account, Budget};
 use crate::buffers;
 use crate::call::Call;
 use crate::io::Runtime;
@@ -74,6 +75,8 @@ pub(crate) struct State {
     pub(crate) parked: bool,
     receiver: Option<Waker>,
     pub(crate) waiters: Waiters,
+    /// What the session holds, as its host's budget knows it.
+    account: Option<Account>,
     /// Who is to be woken once the lock is released.
     pub(crate) wakes: Wakes,
     /// The last handle to go closes the session.
@@ -118,6 +121,7 @@ impl Shared {
             parked: false,
             receiver: None,
             waiters: Waiters::default(),
+            account: None,
             wakes: Wakes::default(),
             close_when_unused,
             handles: 0,
@@ -130,6 +134,11 @@ impl Shared {
     #[inline]
     pub(crate) fn lock(&self) -> Locked<'_> {
         Locked(Some(self.state.lock().unwrap_or_else(PoisonError::into_inner)))
+    }
+
+    /// Has what the session holds count towards `budget`.
+    pub(crate) fn charge_to(&self, budget: Arc<Budget>) {
+        self.lock().account = Some(Account::new(budget));
     }
 
     /// Changes the machine, and has the driver look at what became of it.
@@ -411,6 +420,13 @@ impl State {
             }
         }
         self.waiters.wake(&waits[..count], own, &mut self.wakes)
+    }
+
+    /// Has the budget know what is held, and says whether the session is to end for it.
+    #[inline]
+    pub(crate) fn is_over_budget(&mut self) -> bool {
+        let held = self.queued + self.inbound.len() + self.machine.held();
+        self.account.as_mut().is_some_and(|account| account.settle(held))
     }
 
     fn wake_receiver(&mut self) {

@@ -4,6 +4,7 @@
 mod accepting;
 mod batches;
 mod bounds;
+mod budget;
 mod cancel;
 mod driven;
 mod ends;

@@ -164,6 +164,7 @@ impl Membership {
                 (shared.clone(), handler(RawSession::new(shared)))
             }
         };
+        shared.charge_to(Arc::clone(&self.inner.budget));
         let shutting_down = {
             let mut registry = self.inner.lock();
             registry.begin_session(self.id, &shared);
