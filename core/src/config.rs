@@ -32,7 +32,7 @@ pub struct Config {
     pub(crate) idle_timeout: Option<Duration>,
     /// How long one message may take from its first byte to its last. Default: off.
     pub(crate) message_timeout: Option<Duration>,
-    /// How slowly one message may arrive. Default: 45 s, and longer for what it brings at 1 KiB a second.
+    /// How slowly one message may arrive. Default: at 1 KiB a second, with pauses of 45 s.
     pub(crate) message_rate: Option<MessageRate>,
     /// How long the transport may take no byte of what waits to be sent. Default: 60 s.
     pub(crate) write_timeout: Option<Duration>,
@@ -95,13 +95,17 @@ pub enum Overflow {
     Wait,
 }
 
-/// The slowest that one message may arrive; see [`Config::message_rate`].
+/// How slowly one message may arrive; see [`Config::message_rate`].
+///
+/// A message has `grace` from its first byte. Each byte that comes gives it the time that it takes at
+/// `bytes_per_second`, but never more than `grace` from then: so what arrives faster may pause for `grace`, and
+/// what arrives more slowly ends sooner or later.
 ///
 /// ```
 /// use core::time::Duration;
 /// use sockless::{Config, MessageRate};
 ///
-/// // Ten seconds, and one second more for each 4 KiB that has come.
+/// // At least 4 KiB a second, with pauses of up to ten seconds.
 /// let config = Config::default().message_rate(MessageRate::new(Duration::from_secs(10), 4096));
 /// assert!(config.get_message_rate().is_some());
 /// ```
@@ -112,23 +116,31 @@ pub struct MessageRate {
 }
 
 impl MessageRate {
-    /// 45 s, and one second more for each KiB that has come.
+    /// 45 s, and 1 KiB a second.
     pub const DEFAULT: Self = Self { grace: Duration::from_secs(45), bytes_per_second: 1024 };
 
-    /// Allows `grace`, and the time that what has come takes at `bytes_per_second`, which is at least 1.
+    /// Allows a message to be silent for `grace`, and to arrive at `bytes_per_second`, which is at least 1.
     pub const fn new(grace: Duration, bytes_per_second: u64) -> Self {
         let bytes_per_second = if bytes_per_second == 0 { 1 } else { bytes_per_second };
         Self { grace, bytes_per_second }
     }
 
-    /// How long a message may be unfinished of which `received` bytes have arrived, as they came over the
-    /// wire.
-    pub const fn allowed(self, received: u64) -> Duration {
-        let seconds = received / self.bytes_per_second;
-        let nanos = (received % self.bytes_per_second) as u128 * 1_000_000_000;
+    /// How long a message may be silent.
+    pub const fn grace(self) -> Duration {
+        self.grace
+    }
+
+    /// How slowly it may arrive, in bytes a second.
+    pub const fn bytes_per_second(self) -> u64 {
+        self.bytes_per_second
+    }
+
+    /// How long `len` bytes may take.
+    pub(crate) fn time_for(self, len: u64) -> Duration {
+        let (whole, rest) = (len / self.bytes_per_second, len % self.bytes_per_second);
+        let nanos = u128::from(rest) * 1_000_000_000 / u128::from(self.bytes_per_second);
         // Less than a second, so that the cast loses nothing.
-        let nanos = (nanos / self.bytes_per_second as u128) as u32;
-        self.grace.saturating_add(Duration::new(seconds, nanos))
+        Duration::new(whole, nanos as u32)
     }
 }
 

@@ -167,7 +167,7 @@ impl Connection {
     /// Bytes have come from the peer: it is alive.
     #[inline]
     fn handle_received(&mut self, len: usize, now: Instant) {
-        self.timers.handle_received(len);
+        self.timers.handle_received(len, &self.raw.config);
         if self.ending.is_some() {
             self.note_ending_progress(true, now);
         }
@@ -344,7 +344,7 @@ impl Connection {
     /// [`Config::idle_timeout`](crate::Config::idle_timeout) and
     /// [`Config::write_timeout`](crate::Config::write_timeout) go on.
     pub fn set_reading(&mut self, reading: bool, now: Instant) {
-        self.timers.set_reading(reading, now);
+        self.timers.set_reading(reading, &self.raw.config, now);
     }
 
     /// The bytes to send, a [`bytes::Buf`]: write its (vectored) chunks, then `advance`.

@@ -227,8 +227,7 @@ fn a_message_that_arrives_too_slowly_ends_the_connection() {
                 None => assert!(seconds < 100, "it is waited for"),
             }
         };
-        // By then 8,000 bytes have had 90 s, of which 40 are gone.
-        assert!((50..53).contains(&seconds), "{seconds}");
+        assert!((10..12).contains(&seconds), "{seconds}");
         assert_eq!(closed.cause(), &Cause::Timeout(Timeout::Message));
     }
 }

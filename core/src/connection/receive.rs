@@ -111,14 +111,13 @@ impl Connection {
             Some(incoming) => {
                 let head = incoming.head;
                 self.unchecked_head = false;
-                self.begin_frame(&head, inbound.len(), now)?;
+                self.begin_frame(&head, now)?;
                 head
             }
             None => {
-                let available = inbound.len();
                 let Some(head) = self.raw.poll_head(inbound) else { return Ok(Step::Starved) };
                 let head = head?;
-                self.begin_frame(&head, available, now)?;
+                self.begin_frame(&head, now)?;
                 head
             }
         };
@@ -132,12 +131,7 @@ impl Connection {
     /// Checks a header against the frames before it, and its length against the limits before any of
     /// it is waited for.
     #[inline]
-    fn begin_frame(
-        &mut self,
-        head: &FrameHead,
-        available: usize,
-        now: Instant,
-    ) -> Result<(), ProtocolError> {
+    fn begin_frame(&mut self, head: &FrameHead, now: Instant) -> Result<(), ProtocolError> {
         if !self.codecs.is_empty() {
             self.codecs.observe(Direction::Incoming, head);
         }
@@ -147,7 +141,7 @@ impl Connection {
         }
         if head.opcode.is_control() {
             if self.assembly.is_none() {
-                self.timers.message_began(available, now);
+                self.timers.message_began(&self.raw.config, now);
             }
             return Ok(());
         }
@@ -160,7 +154,7 @@ impl Connection {
             }
             (Some(_), _) => return Err(ProtocolError::MessageUnfinished),
             (None, _) => {
-                self.timers.message_began(available, now);
+                self.timers.message_began(&self.raw.config, now);
                 (head.len, 1, head.rsv != Rsv::NONE)
             }
         };

@@ -6,7 +6,7 @@ use bytes::Buf;
 
 use super::Connection;
 use crate::close::{CloseCode, CloseReason};
-use crate::config::Config;
+use crate::config::{Config, MessageRate};
 use crate::event::{Cause, Event, Party, Timeout};
 use crate::ping::{PingAction, Pinger};
 use crate::time::Instant;
@@ -23,20 +23,18 @@ pub(super) struct Timers {
     message_sent: bool,
     /// The message that is arriving.
     arriving: Option<Arriving>,
-    /// How many bytes have been received.
-    received: u64,
     writing: Writing,
     /// Whether the host reads from the transport.
     reading: bool,
     verdict: Verdict,
 }
 
-/// Since when, and since which byte, a message or a frame between messages has been arriving.
+/// How long a message, or a frame between messages, has been arriving and may go on.
 #[derive(Clone, Copy, Debug)]
 struct Arriving {
     since: Instant,
-    /// How many bytes had been received before its first.
-    from: u64,
+    /// When it has come too slowly. Each byte moves it on, up to where it began.
+    until: Instant,
 }
 
 /// What has become of the bytes to be sent.
@@ -79,7 +77,6 @@ impl Timers {
             last_message: now,
             message_sent: false,
             arriving: None,
-            received: 0,
             writing: Writing::Free,
             reading: true,
             verdict: Verdict::default(),
@@ -88,15 +85,18 @@ impl Timers {
 
     pub(super) fn configure(&mut self, config: &Config, now: Instant) {
         self.pinger.configure(config, now);
+        if let Some(arriving) = &mut self.arriving {
+            arriving.until = now + grace(config);
+        }
     }
 
     /// While nothing is read, the peer can neither answer nor go on with a message.
-    pub(super) fn set_reading(&mut self, reading: bool, now: Instant) {
+    pub(super) fn set_reading(&mut self, reading: bool, config: &Config, now: Instant) {
         if reading && !self.reading {
             self.pinger.excuse(now);
             // No other message can have come meanwhile: what lets us read again is progress of this one.
             if let Some(arriving) = &mut self.arriving {
-                *arriving = Arriving { since: now, from: self.received };
+                *arriving = Arriving { since: now, until: now + grace(config) };
             }
         }
         self.reading = reading;
@@ -118,8 +118,11 @@ impl Timers {
     }
 
     #[inline]
-    pub(super) fn handle_received(&mut self, len: usize) {
-        self.received += len as u64;
+    pub(super) fn handle_received(&mut self, len: usize, config: &Config) {
+        if let (Some(arriving), Some(rate)) = (&mut self.arriving, config.message_rate) {
+            let latest = self.now + rate.grace();
+            arriving.until = (arriving.until + rate.time_for(len as u64)).min(latest);
+        }
         self.pinger.handle_received();
     }
 
@@ -132,12 +135,10 @@ impl Timers {
         self.message_sent = true;
     }
 
-    /// A message has begun, of which `available` bytes, its header among them, are or were in the read buffer,
-    /// unless it had begun with the first bytes of its header.
+    /// A message has begun, unless it had with the first bytes of its header.
     #[inline]
-    pub(super) fn message_began(&mut self, available: usize, now: Instant) {
-        let from = self.received.saturating_sub(available as u64);
-        self.arriving.get_or_insert(Arriving { since: now, from });
+    pub(super) fn message_began(&mut self, config: &Config, now: Instant) {
+        self.arriving.get_or_insert_with(|| Arriving { since: now, until: now + grace(config) });
     }
 
     /// A frame between messages has ended.
@@ -192,7 +193,7 @@ impl Connection {
         if available == 0 && self.assembly.is_none() && self.raw.incoming.is_none() {
             self.timers.arriving = None;
         } else {
-            self.timers.message_began(available, now);
+            self.timers.message_began(&self.raw.config, now);
         }
         let outbound = &self.raw.outbound;
         if outbound.has_remaining() {
@@ -343,14 +344,13 @@ impl Connection {
     /// When the message that is arriving must have ended, or gone on; while we do not read, it cannot.
     fn message_deadline(&self) -> Option<Instant> {
         let (timers, config) = (&self.timers, &self.raw.config);
-        let Arriving { since, from } = timers.arriving?;
+        let Arriving { since, until } = timers.arriving?;
         if !timers.reading {
             return None;
         }
-        let received = timers.received.saturating_sub(from);
         let whole = config.message_timeout;
-        let slow = config.message_rate.map(|rate| rate.allowed(received));
-        [whole, slow].into_iter().flatten().min().map(|limit| since + limit)
+        let slow = config.message_rate.map(|_| until);
+        [whole.map(|limit| since + limit), slow].into_iter().flatten().min()
     }
 }
 
@@ -363,6 +363,11 @@ impl Timers {
     fn awaits_pong(&self) -> bool {
         self.reading && self.pinger.awaits_pong()
     }
+}
+
+/// How long a message may be silent.
+fn grace(config: &Config) -> Duration {
+    config.message_rate.map_or(Duration::ZERO, MessageRate::grace)
 }
 
 /// What is to be done about a deadline that has passed.
