@@ -187,7 +187,7 @@ impl Connection {
     }
 
     /// Fires what is due when a poll has taken all that it could; an end is reported at once.
-    #[inline]
+    #[inline(never)]
     pub(super) fn handle_starved(&mut self, available: usize, now: Instant) -> Option<Event> {
         // A header, or a control frame, that comes bit by bit takes time like a message.
         if available == 0 && self.assembly.is_none() && self.raw.incoming.is_none() {
@@ -195,12 +195,13 @@ impl Connection {
         } else {
             self.timers.message_began(&self.raw.config, now);
         }
+        if self.next_deadline().is_some_and(|deadline| deadline <= now) {
+            self.fire_timers(now);
+        }
+        // A host that does not report how far it has written is seen to wait for its transport here.
         let outbound = &self.raw.outbound;
         if outbound.has_remaining() {
             self.timers.note_written(outbound.taken(), outbound.remaining(), false, now);
-        }
-        if self.next_deadline().is_some_and(|deadline| deadline <= now) {
-            self.fire_timers(now);
         }
         self.timers.verdict.starved = self.timers.verdict.starved.wrapping_add(1);
         self.ending.as_mut()?.report()
@@ -209,6 +210,9 @@ impl Connection {
     pub(super) fn next_deadline(&self) -> Option<Instant> {
         if let Some(ending) = &self.ending {
             return ending.deadline(&self.raw.outbound, &self.raw.config);
+        }
+        if self.has_no_deadline() {
+            return None;
         }
         [
             self.timers.pinger_deadline(),
@@ -220,6 +224,17 @@ impl Connection {
         .into_iter()
         .flatten()
         .min()
+    }
+
+    /// Whether none of the deadlines of an open connection runs: mostly so, by default.
+    #[inline]
+    fn has_no_deadline(&self) -> bool {
+        let (timers, config) = (&self.timers, &self.raw.config);
+        timers.arriving.is_none()
+            && matches!(timers.writing, Writing::Free)
+            && config.idle_timeout.is_none()
+            && config.max_age.is_none()
+            && timers.pinger_deadline().is_none()
     }
 
     pub(super) fn fire_timers(&mut self, now: Instant) {

@@ -388,9 +388,12 @@ where
     }
 
     fn next_deadline(&self, state: &State) -> Option<Instant> {
+        let deadline = state.machine.poll_timeout();
+        if self.unread.is_none() && self.farewell.is_none() {
+            return deadline;
+        }
         let look_at = self.unread.as_ref().and_then(|unread| unread.look_at);
-        let deadlines =
-            [state.machine.poll_timeout(), self.farewell, look_at, self.stall_deadline(state)];
+        let deadlines = [deadline, self.farewell, look_at, self.stall_deadline(state)];
         deadlines.into_iter().flatten().min()
     }
 
@@ -560,7 +563,7 @@ impl State {
 
     /// Wakes all that wait for what was written to be flushed.
     fn wake_flushed(&mut self, own: &Waker) -> bool {
-        self.waiters.wake(&[Wait::Flushed], own, &mut self.wakes)
+        !self.waiters.is_empty() && self.waiters.wake(&[Wait::Flushed], own, &mut self.wakes)
     }
 }
 

@@ -329,13 +329,19 @@ impl DerefMut for Locked<'_> {
 impl Drop for Locked<'_> {
     #[inline]
     fn drop(&mut self) {
-        if let Some(mut state) = self.0.take()
-            && !state.wakes.is_empty()
-        {
-            let wakes = std::mem::take(&mut state.wakes);
-            drop(state);
-            wakes.fire();
+        if self.0.as_ref().is_some_and(|state| !state.wakes.is_empty()) {
+            self.unlock_and_wake();
         }
+    }
+}
+
+impl Locked<'_> {
+    #[inline(never)]
+    fn unlock_and_wake(&mut self) {
+        let Some(mut state) = self.0.take() else { return };
+        let wakes = std::mem::take(&mut state.wakes);
+        drop(state);
+        wakes.fire();
     }
 }
 

@@ -66,8 +66,12 @@ impl Wakes {
 
     /// Calls those that are due. Without the lock.
     pub(crate) fn fire(self) {
-        let more = self.more.map_or_else(Vec::new, |more| more.due);
-        self.due.into_iter().chain(more).for_each(Waker::wake);
+        if let Some(waker) = self.due {
+            waker.wake();
+        }
+        if let Some(more) = self.more {
+            more.due.into_iter().for_each(Waker::wake);
+        }
     }
 }
 
