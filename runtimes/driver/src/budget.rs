@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// How many bytes the sessions of a host may hold together, unless that is set.
-pub(crate) const DEFAULT_BUDGET: usize = 256 << 20;
+pub(crate) const DEFAULT_BUDGET: usize = 192 << 20;
 
 /// A limit in bytes for what all sessions of a host hold of unfinished messages and queues.
 #[derive(Debug)]

@@ -102,7 +102,7 @@ impl Host {
     }
 
     /// Holds at most `bytes` of unfinished messages, of messages that were not received and of what waits to be
-    /// sent, for all sessions together. Default: 256 MiB.
+    /// sent, for all sessions together. Default: 192 MiB.
     ///
     /// When that is passed, a session that comes to hold more than an equal share of it is ended with 1013 and
     /// [`Cause::Overloaded`](sockless::Cause::Overloaded); those that hold less are left alone. A message that

@@ -92,7 +92,7 @@ impl Server {
     }
 
     /// Holds at most `bytes` of unfinished messages and queues for all sessions together; see
-    /// [`Host::memory_budget`]. Default: 256 MiB.
+    /// [`Host::memory_budget`]. Default: 192 MiB.
     #[must_use]
     pub fn memory_budget(mut self, bytes: usize) -> Self {
         self.memory_budget = Some(bytes);
