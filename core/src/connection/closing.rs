@@ -125,7 +125,7 @@ fn progress_timeout(config: &Config) -> Duration {
 const SLOWEST: u64 = 1024;
 
 /// How much of what the transport has taken may still be on its way to the peer.
-const ON_ITS_WAY: u64 = 1 << 20;
+const ON_ITS_WAY: u64 = 256 << 10;
 
 /// How many closing timeouts an ending may take, besides the time that the slowest peer takes.
 const CAP: u32 = 12;
