@@ -200,6 +200,8 @@ impl Connection {
         }
         if self.next_deadline().is_some_and(|deadline| deadline <= now) {
             self.fire_timers(now);
+        } else {
+            self.timers.verdict.noted = None;
         }
         self.timers.verdict.starved = self.timers.verdict.starved.wrapping_add(1);
         self.ending.as_mut()?.report()
@@ -235,7 +237,10 @@ impl Connection {
             return;
         };
         match due {
-            Due::Ping => return self.send_due_ping(now),
+            Due::Ping => {
+                self.timers.verdict.noted = None;
+                return self.send_due_ping(now);
+            }
             // What nothing that the peer sends could change is enforced at once.
             Due::Timeout(Timeout::MaxAge) => {}
             _ if !self.timers.reading => {}
