@@ -1,4 +1,4 @@
-//! The command line of the loops: where to listen, and deadlines to try out.
+//! The command line of the loops: where to listen, and limits to try out.
 
 use std::time::Duration;
 
@@ -33,6 +33,10 @@ pub(crate) struct Options {
     /// Waits MS milliseconds for the peer's part of the closing handshake.
     #[arg(long, value_name = "MS")]
     closing_ms: Option<u64>,
+
+    /// Stops reading while LEN bytes wait to be sent.
+    #[arg(long, value_name = "LEN")]
+    high_water: Option<usize>,
 }
 
 impl Options {
@@ -56,6 +60,9 @@ impl Options {
                 config = set(config, Duration::from_millis(millis));
             }
         }
-        config
+        match self.high_water {
+            Some(len) => config.high_water(len),
+            None => config,
+        }
     }
 }

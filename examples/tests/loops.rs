@@ -391,6 +391,22 @@ fn a_client_that_never_reads_is_given_up() {
     }
 }
 
+/// All of them arrive in one read, and each answer takes all the room that there is.
+#[test]
+fn what_was_left_for_want_of_room_is_answered_once_there_is_some() {
+    for program in [BLOCKING, EPOLL] {
+        let server = Server::start_with(program, &["--high-water", "1"]);
+        let mut stream = server.upgraded().expect("it answers");
+        let messages: Vec<_> =
+            (0..200).flat_map(|number| short_frame(BINARY, &[number; 10])).collect();
+        stream.write_all(&messages).expect("it reads");
+        for number in 0..200 {
+            let echo = take_frame(&mut stream).expect("it comes");
+            assert_eq!(echo, (BINARY, vec![number; 10]), "{program}");
+        }
+    }
+}
+
 /// What `docs/porting.md` shows is the driver of the blocking program, so the tests above hold for it.
 #[test]
 fn the_loop_of_the_guide_is_the_one_that_is_tested() {

@@ -57,13 +57,12 @@ impl Host {
                 }
                 _ => {}
             }
-            let is_reading = has_room(&connection);
-            connection.set_reading(is_reading, self.now());
-            // Only a look, if there is something else to do.
-            let has_more = has_unsent || !is_starved;
-            let until = if has_more { Some(self.now()) } else { connection.poll_timeout() };
-            let may_read = is_reading && !at_eof;
-            match if may_read { self.read(&mut inbound, until) } else { Ok(None) } {
+            let has_room = has_room(&connection);
+            connection.set_reading(has_room, self.now());
+            // Only a look, while there is something to write as well.
+            let until = if has_unsent { Some(self.now()) } else { connection.poll_timeout() };
+            let is_reading = has_room && is_starved && !at_eof;
+            match if is_reading { self.read(&mut inbound, until) } else { Ok(None) } {
                 Ok(Some(0)) => {
                     at_eof = true;
                     connection.handle_eof(self.now());

@@ -29,6 +29,8 @@ pub(crate) struct Peer {
     state: State,
     /// What has arrived and is no whole frame yet, if there is such.
     leftover: Option<Box<BytesMut>>,
+    /// Nothing more can be made of what has arrived.
+    is_starved: bool,
     /// It sends nothing more.
     eof: bool,
     /// It was told that nothing more comes.
@@ -60,7 +62,7 @@ pub(crate) enum Wait {
 impl Peer {
     pub(crate) fn new(stream: TcpStream, config: Arc<Config>, now: Instant) -> Self {
         let state = State::Opening(ServerHandshake::new(config.clone(), now), config);
-        Self { stream, state, leftover: None, eof: false, shut_down: false }
+        Self { stream, state, leftover: None, is_starved: true, eof: false, shut_down: false }
     }
 
     pub(crate) fn stream(&mut self) -> &mut TcpStream {
@@ -105,8 +107,9 @@ impl Peer {
     ) -> Result<Wait> {
         for _ in 0..READS {
             // First what has come: after a standstill of ours it may have come in time.
-            let is_dry = self.is_reading(now) && self.read(inbound, lent, now)?;
-            let is_starved = self.advance(inbound, react, now);
+            let is_dry =
+                self.is_reading(now) && self.is_starved && self.read(inbound, lent, now)?;
+            self.is_starved = self.advance(inbound, react, now);
             // What the events of one read gave rise to leaves in one write.
             if self.write(now)? {
                 match self.transport(now) {
@@ -119,7 +122,7 @@ impl Peer {
             }
             // What was left for want of room may have found some by now. While something comes, advancing
             // fires what is due.
-            if self.has_room() && !is_starved || self.is_reading(now) && !is_dry {
+            if self.has_room() && !self.is_starved || self.is_reading(now) && !is_dry {
                 continue;
             }
             if self.deadline().is_none_or(|deadline| deadline > now) {
