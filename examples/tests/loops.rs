@@ -278,8 +278,8 @@ const LATE: Duration = Duration::from_secs(10);
 fn a_client_that_sends_without_pause_is_ended_when_it_is_too_old() {
     for program in [BLOCKING, EPOLL] {
         let server = Server::start_with(program, &["--max-age-ms", "500"]);
-        let mut stream = server.upgraded().expect("it answers");
         let start = std::time::Instant::now();
+        let mut stream = server.upgraded().expect("it answers");
         let mut writer = stream.try_clone().expect("it is a socket");
         let writing = std::thread::spawn(move || {
             let messages = short_frame(BINARY, &[7; 100]).repeat(100);

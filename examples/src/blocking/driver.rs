@@ -19,6 +19,7 @@ pub(crate) struct Host {
 
 impl Host {
     pub(crate) fn new(stream: TcpStream) -> Result<Self> {
+        stream.set_nodelay(true)?; // What is written together is sent at once.
         stream.set_write_timeout(Some(TURN))?;
         Ok(Self { stream, start: std::time::Instant::now() })
     }

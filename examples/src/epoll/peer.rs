@@ -53,7 +53,7 @@ enum State {
 pub(crate) enum Wait {
     /// For its socket, or for its deadline.
     For(Interest),
-    /// For the others to have had their turn: it has more to read.
+    /// For the others to have had their turn: it has more to do.
     Others(Interest),
     /// For nothing: it is over.
     Over,
