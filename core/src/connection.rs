@@ -57,21 +57,25 @@ pub enum Transport {
 ///
 /// Its methods are
 ///
-/// * *inputs*: [`poll_event`](Self::poll_event) takes bytes and gives what they mean,
-///   [`handle_eof`](Self::handle_eof), [`handle_transport_error`](Self::handle_transport_error) and
-///   [`handle_timeout`](Self::handle_timeout) tell what else happened;
+/// * *inputs*: [`poll_event`](Self::poll_event) takes bytes and gives what they mean;
+///   [`handle_eof`](Self::handle_eof), [`handle_transport_error`](Self::handle_transport_error),
+///   [`handle_timeout`](Self::handle_timeout), [`handle_blocked`](Self::handle_blocked),
+///   [`handle_stall`](Self::handle_stall), [`set_reading`](Self::set_reading) and
+///   [`note_delivery`](Self::note_delivery) report what else happened;
 /// * *commands*: [`send`](Self::send), [`send_piece`](Self::send_piece), [`ping`](Self::ping),
-///   [`close`](Self::close), [`abort`](Self::abort), [`set_config`](Self::set_config);
-/// * *outputs*, to be looked at after any of the former: [`poll_event`](Self::poll_event) again,
-///   [`outbound`](Self::outbound), [`transport`](Self::transport) and
-///   [`poll_timeout`](Self::poll_timeout);
+///   [`close`](Self::close), [`abort`](Self::abort), [`reject_message`](Self::reject_message),
+///   [`set_config`](Self::set_config), [`set_chunk_len`](Self::set_chunk_len);
+/// * *outputs*, to be looked at after any of the former: [`poll_event`](Self::poll_event) again, and
+///   [`poll_partial`](Self::poll_partial) after it; [`outbound`](Self::outbound),
+///   [`transport`](Self::transport) and [`poll_timeout`](Self::poll_timeout);
 /// * *getters*.
 ///
 /// `now` must not go back. Between calls only append to `inbound`.
 ///
 /// A loop around it reads as much as the transport has, polls until `None`, writes what is in
-/// [`outbound`](Self::outbound), does with the transport what [`transport`](Self::transport) says,
-/// and waits for bytes or for [`poll_timeout`](Self::poll_timeout):
+/// [`outbound`](Self::outbound), calls [`handle_blocked`](Self::handle_blocked), does with the transport what
+/// [`transport`](Self::transport) says, and waits for bytes or for [`poll_timeout`](Self::poll_timeout). When
+/// that has come it calls [`handle_timeout`](Self::handle_timeout), and goes round again:
 ///
 /// ```
 /// use bytes::{Buf, BytesMut};

@@ -24,9 +24,13 @@ struct Server {
 
 impl Server {
     fn start(program: &str) -> Self {
+        Self::start_with(program, &[])
+    }
+
+    fn start_with(program: &str, options: &[&str]) -> Self {
         let mut command = Command::new(program);
-        let mut process =
-            command.arg("127.0.0.1:0").stdout(Stdio::piped()).spawn().expect("it was built");
+        command.arg("127.0.0.1:0").args(options).stdout(Stdio::piped());
+        let mut process = command.spawn().expect("it was built");
         let mut line = String::new();
         let stdout = process.stdout.take().expect("it is piped");
         BufReader::new(stdout).read_line(&mut line).expect("it says where it listens");
@@ -59,6 +63,23 @@ impl Server {
         let stream = TcpStream::connect(self.addr)?;
         stream.set_read_timeout(Some(LIMIT))?;
         Ok(stream)
+    }
+
+    /// Stops the process, has `meanwhile` done, and lets it go on after `length`.
+    #[cfg(unix)]
+    fn stand_still(&self, length: Duration, meanwhile: impl FnOnce()) {
+        self.signal("-STOP");
+        meanwhile();
+        // Not for anything to happen: this is what is tested.
+        std::thread::sleep(length);
+        self.signal("-CONT");
+    }
+
+    #[cfg(unix)]
+    fn signal(&self, signal: &str) {
+        let id = self.process.id().to_string();
+        let status = Command::new("kill").args([signal, &id]).status();
+        assert!(status.expect("there is such a program").success());
     }
 
     /// Waits until the server has as many descriptors open as that.
@@ -105,6 +126,27 @@ fn frame(payload: &[u8]) -> Vec<u8> {
     frame.extend_from_slice(payload);
     frame
 }
+
+/// Takes a short frame of the server: its first byte, and its payload.
+fn take_frame(stream: &mut impl Read) -> Result<(u8, Vec<u8>)> {
+    let mut head = [0; 2];
+    stream.read_exact(&mut head)?;
+    assert!(head[1] < 126, "it is short");
+    let mut payload = vec![0; head[1].into()];
+    stream.read_exact(&mut payload)?;
+    Ok((head[0], payload))
+}
+
+/// A client's short frame whose mask is zero.
+fn short_frame(first: u8, payload: &[u8]) -> Vec<u8> {
+    let len = 0x80 | u8::try_from(payload.len()).expect("it is short");
+    [&[first, len, 0, 0, 0, 0], payload].concat()
+}
+
+const PING: u8 = 0x89;
+const PONG: u8 = 0x8a;
+const CLOSE: u8 = 0x88;
+const BINARY: u8 = 0x82;
 
 #[test]
 fn messages_come_back_and_so_does_the_code() {
@@ -179,7 +221,7 @@ fn a_client_that_does_not_read_is_not_read_from() {
         }
         assert!(sent < 256 << 20, "it reads on and on");
     };
-    assert!(matches!(halted.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut), "{halted}");
+    assert!(is_timeout(&halted), "{halted}");
     block_on(async {
         let mut other = sockless_tokio::connect(&server.url()).await.expect("it answers");
         exchange(&mut other, "meanwhile").await;
@@ -226,4 +268,157 @@ fn a_device_and_its_host_talk_over_a_serial_line() {
          closed by us: the closing handshake is complete; the peer said 1000 thank you; \
          we said 1000 thank you\n"
     );
+}
+
+/// The limit of the tests of deadlines, and how late it may be kept on a busy machine.
+const SHORT: Duration = Duration::from_millis(500);
+const LATE: Duration = Duration::from_secs(10);
+
+#[test]
+fn a_client_that_sends_without_pause_is_ended_when_it_is_too_old() {
+    for program in [BLOCKING, EPOLL] {
+        let server = Server::start_with(program, &["--max-age-ms", "500"]);
+        let start = std::time::Instant::now();
+        let mut stream = server.upgraded().expect("it answers");
+        let mut writer = stream.try_clone().expect("it is a socket");
+        let writing = std::thread::spawn(move || {
+            let messages = short_frame(BINARY, &[7; 100]).repeat(100);
+            while writer.write_all(&messages).is_ok() {}
+        });
+        let reason = loop {
+            match take_frame(&mut stream).expect("a Close frame comes before the end") {
+                (CLOSE, reason) => break reason,
+                echo => assert_eq!(echo, (BINARY, vec![7; 100])),
+            }
+            assert!(start.elapsed() < LATE, "{program}: its clock stands still");
+        };
+        assert!(start.elapsed() >= SHORT);
+        assert_eq!(reason[..2], 1001_u16.to_be_bytes(), "{program}");
+        stream.shutdown(Shutdown::Both).expect("it is connected");
+        writing.join().expect("it does not panic");
+    }
+}
+
+/// Its message is never whole, and each read of the server's brings some of it.
+#[test]
+fn a_message_that_arrives_without_pause_and_without_end_is_given_up() {
+    for program in [BLOCKING, EPOLL] {
+        let options = ["--message-ms", "500", "--closing-ms", "500"];
+        let server = Server::start_with(program, &options);
+        let mut stream = server.upgraded().expect("it answers");
+        stream.set_nodelay(true).expect("it is a socket");
+        let start = std::time::Instant::now();
+        let header = &frame(&vec![7; 1 << 20])[..14];
+        stream.write_all(header).expect("it reads");
+        let mut reader = stream.try_clone().expect("it is a socket");
+        let reading = std::thread::spawn(move || take_frame(&mut reader));
+        // Byte by byte, or the message would be whole before.
+        while stream.write_all(&[7]).is_ok() {
+            assert!(start.elapsed() < LATE, "{program}: its clock stands still");
+        }
+        assert!(start.elapsed() >= SHORT);
+        let (first, reason) = reading.join().expect("it does not panic").expect("a frame comes");
+        assert_eq!((first, &reason[..2]), (CLOSE, &1008_u16.to_be_bytes()[..]), "{program}");
+    }
+}
+
+/// While a server stands still its deadlines pass, and what was sent to it in time lies unread.
+#[test]
+#[cfg(unix)]
+fn clients_that_answered_in_time_outlive_a_standstill() {
+    for program in [BLOCKING, EPOLL] {
+        let options = ["--ping-ms", "300", "--ping-timeout-ms", "900"];
+        let server = Server::start_with(program, &options);
+        let mut streams: Vec<_> = (0..20).map(|_| server.upgraded().expect("it answers")).collect();
+        for round in 0..3 {
+            let pings: Vec<_> = streams.iter_mut().map(take_ping).collect();
+            server.stand_still(Duration::from_secs(1), || {
+                for (stream, payload) in streams.iter_mut().zip(&pings) {
+                    stream.write_all(&short_frame(PONG, payload)).expect("it is connected");
+                }
+            });
+            for (number, stream) in streams.iter_mut().enumerate() {
+                let lives = echoes(stream, &[round, number as u8]);
+                assert!(lives, "{program}: client {number} was given up, standstill {round}");
+            }
+        }
+    }
+}
+
+/// Takes frames until a ping comes, and leaves that one without an answer.
+fn take_ping(stream: &mut TcpStream) -> Vec<u8> {
+    let (first, payload) = take_frame(stream).expect("it is connected");
+    assert_eq!(first, PING);
+    payload
+}
+
+/// Whether a message comes back; pings that come before it are answered.
+fn echoes(stream: &mut TcpStream, message: &[u8]) -> bool {
+    let sent = stream.write_all(&short_frame(BINARY, message));
+    sent.is_ok()
+        && loop {
+            match take_frame(stream) {
+                Ok((PING, payload)) => {
+                    if stream.write_all(&short_frame(PONG, &payload)).is_err() {
+                        break false;
+                    }
+                }
+                Ok(received) => break received == (BINARY, message.to_vec()),
+                Err(_) => break false,
+            }
+        }
+}
+
+#[test]
+fn a_client_that_never_reads_is_given_up() {
+    for program in [BLOCKING, EPOLL] {
+        let server = Server::start_with(program, &["--write-ms", "500"]);
+        let mut stream = server.upgraded().expect("it answers");
+        stream.set_write_timeout(Some(Duration::from_millis(100))).expect("it is a socket");
+        let blocks = frame(&[7; 1 << 16]);
+        let (mut sent, start) = (0, std::time::Instant::now());
+        let error = loop {
+            match stream.write(&blocks[sent % blocks.len()..]) {
+                Ok(len) => sent += len,
+                Err(error) if is_timeout(&error) => {}
+                Err(error) => break error,
+            }
+            assert!(start.elapsed() < LATE, "{program}: it waits on and on");
+        };
+        let kinds = [ErrorKind::ConnectionReset, ErrorKind::BrokenPipe];
+        assert!(kinds.contains(&error.kind()), "{program}: {error}");
+        assert!(start.elapsed() >= SHORT);
+    }
+}
+
+/// All of them arrive in one read, and each answer takes all the room that there is.
+#[test]
+fn what_was_left_for_want_of_room_is_answered_once_there_is_some() {
+    for program in [BLOCKING, EPOLL] {
+        let server = Server::start_with(program, &["--high-water", "1"]);
+        let mut stream = server.upgraded().expect("it answers");
+        let messages: Vec<_> =
+            (0..200).flat_map(|number| short_frame(BINARY, &[number; 10])).collect();
+        stream.write_all(&messages).expect("it reads");
+        for number in 0..200 {
+            let echo = take_frame(&mut stream).expect("it comes");
+            assert_eq!(echo, (BINARY, vec![number; 10]), "{program}");
+        }
+    }
+}
+
+/// What `docs/porting.md` shows is the driver of the blocking program, so the tests above hold for it.
+#[test]
+fn the_loop_of_the_guide_is_the_one_that_is_tested() {
+    let read = |path: &str| {
+        let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
+        std::fs::read_to_string(path).expect("it is there")
+    };
+    let driver = read("src/blocking/driver.rs").replace("pub(crate) ", "");
+    let body = driver.find("/// How long writing waits").expect("the loop begins so");
+    assert!(read("../docs/porting.md").contains(driver[body..].trim()), "they differ");
+}
+
+fn is_timeout(error: &std::io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut)
 }

@@ -184,6 +184,23 @@ fn a_stall_of_any_length_closes_nobody_who_has_spoken() {
 }
 
 #[test]
+fn a_stall_that_did_no_harm_does_not_count_in_the_next_one() {
+    let config = Config::default().message_timeout(15 * SECOND);
+    for role in BOTH {
+        let mut end = End::new(role, config.clone());
+        for stall in 0..2 {
+            assert_eq!(end.receive(end.peer.frame(TEXT_BEGINS, "begun, ")), []);
+            end.now = end.now + 100 * SECOND;
+            // Before it reads: what came in time is not there yet.
+            assert_eq!(end.poll(), [], "stall {stall}");
+            let rest = end.peer.frame(ENDS, "and ended");
+            assert_eq!(end.receive(rest), [Event::Message("begun, and ended".into())]);
+            assert!(end.connection.is_open(), "stall {stall}");
+        }
+    }
+}
+
+#[test]
 fn a_flood_stops_no_clock() {
     for role in BOTH {
         let slow = Config::default().message_timeout(5 * SECOND).max_message_len(1 << 40);

@@ -197,6 +197,8 @@ impl Connection {
         }
         if self.next_deadline().is_some_and(|deadline| deadline <= now) {
             self.fire_timers(now);
+        } else {
+            self.timers.verdict.noted = None;
         }
         // A host that does not report how far it has written is seen to wait for its transport here.
         let outbound = &self.raw.outbound;
@@ -251,7 +253,10 @@ impl Connection {
             return;
         };
         match due {
-            Due::Ping => return self.send_due_ping(now),
+            Due::Ping => {
+                self.timers.verdict.noted = None;
+                return self.send_due_ping(now);
+            }
             // What nothing that the peer sends could change is enforced at once.
             Due::Timeout(Timeout::MaxAge) => {}
             _ if !self.timers.reading => {}

@@ -1,54 +1,124 @@
 //! A driver over blocking sockets, whole: everything that a port of sockless to a loop of your own has
-//! to do.
+//! to do. `docs/porting.md` shows the same code.
 
-use std::io::{ErrorKind, Read, Result, Write};
+use std::io::{Error, ErrorKind, Read, Result, Write};
 use std::net::{Shutdown, TcpStream};
 use std::time::Duration;
 
 use bytes::{Buf, BytesMut};
 use sockless::{Connection, Event, Instant, Transport};
 
-/// Runs a connection to its end, and gives each event to `react`.
-pub(crate) fn drive(
-    mut connection: Connection,
-    mut stream: TcpStream,
-    mut inbound: BytesMut,
-    now: impl Fn() -> Instant,
-    mut react: impl FnMut(&mut Connection, Event),
-) -> Result<()> {
-    loop {
-        while let Some(event) = connection.poll_event(&mut inbound, now()) {
-            react(&mut connection, event);
+/// How long writing waits for room before it is reading's turn again.
+const TURN: Duration = Duration::from_millis(20);
+
+/// A transport and a clock: the two things that the core does without.
+pub(crate) struct Host {
+    stream: TcpStream,
+    start: std::time::Instant,
+}
+
+impl Host {
+    pub(crate) fn new(stream: TcpStream) -> Result<Self> {
+        stream.set_nodelay(true)?; // What is written together is sent at once.
+        stream.set_write_timeout(Some(TURN))?;
+        Ok(Self { stream, start: std::time::Instant::now() })
+    }
+
+    pub(crate) fn now(&self) -> Instant {
+        Instant::from_epoch(self.start.elapsed())
+    }
+
+    /// Runs a connection to its end, and gives each event to `react`.
+    pub(crate) fn drive(
+        &mut self,
+        mut connection: Connection,
+        mut inbound: BytesMut,
+        mut react: impl FnMut(&mut Connection, Event, Instant),
+    ) {
+        let (mut at_eof, mut is_shut_down) = (false, false);
+        loop {
+            let mut is_starved = false;
+            while !is_starved && has_room(&connection) {
+                match connection.poll_event(&mut inbound, self.now()) {
+                    Some(event) => react(&mut connection, event, self.now()),
+                    None => is_starved = true,
+                }
+            }
+            if let Err(error) = self.write(connection.outbound()) {
+                connection.handle_transport_error(error.to_string(), self.now());
+                continue; // The end is reported by the next poll.
+            }
+            connection.handle_blocked(self.now());
+            let has_unsent = connection.outbound().has_remaining();
+            match connection.transport() {
+                Transport::Close if !has_unsent => return,
+                Transport::ShutdownWrite if !has_unsent && !is_shut_down => {
+                    is_shut_down = true;
+                    let _ = self.stream.shutdown(Shutdown::Write); // Reading finds out too.
+                }
+                _ => {}
+            }
+            let has_room = has_room(&connection);
+            connection.set_reading(has_room, self.now());
+            // Only a look, while there is something to write as well.
+            let until = if has_unsent { Some(self.now()) } else { connection.poll_timeout() };
+            let is_reading = has_room && is_starved && !at_eof;
+            match if is_reading { self.read(&mut inbound, until) } else { Ok(None) } {
+                Ok(Some(0)) => {
+                    at_eof = true;
+                    connection.handle_eof(self.now());
+                }
+                Ok(Some(_)) => {}
+                Ok(None) => connection.handle_timeout(self.now()),
+                Err(error) => connection.handle_transport_error(error.to_string(), self.now()),
+            }
         }
-        while connection.outbound().has_remaining() {
-            let written = stream.write(connection.outbound().chunk())?;
-            connection.outbound().advance(written);
+    }
+
+    /// Waits for bytes, but no longer than `until`. `Some(0)` is the end, `None` that the time was up first.
+    pub(crate) fn read(
+        &mut self,
+        inbound: &mut BytesMut,
+        until: Option<Instant>,
+    ) -> Result<Option<usize>> {
+        let mut bytes = [0; 4096];
+        loop {
+            let wait = until.map(|until| until.saturating_since(self.now()));
+            self.stream.set_read_timeout(wait.map(|wait| wait.max(Duration::from_millis(1))))?;
+            match self.stream.read(&mut bytes) {
+                Ok(len) => {
+                    inbound.extend_from_slice(&bytes[..len]);
+                    return Ok(Some(len));
+                }
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) if is_timeout(&error) => return Ok(None),
+                Err(error) => return Err(error),
+            }
         }
-        match connection.transport() {
-            Transport::KeepOpen => {}
-            Transport::ShutdownWrite => stream.shutdown(Shutdown::Write)?,
-            Transport::Close => return Ok(()),
+    }
+
+    /// Writes what the transport takes within a turn.
+    pub(crate) fn write(&mut self, outbound: &mut impl Buf) -> Result<()> {
+        let until = self.now() + TURN;
+        while outbound.has_remaining() && self.now() < until {
+            match self.stream.write(outbound.chunk()) {
+                Ok(len) => outbound.advance(len),
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) if is_timeout(&error) => break,
+                Err(error) => return Err(error),
+            }
         }
-        let wait = connection.poll_timeout().map(|deadline| deadline.saturating_since(now()));
-        match read(&mut stream, &mut inbound, wait)? {
-            Some(0) => connection.handle_eof(now()),
-            _ => connection.handle_timeout(now()),
-        }
+        Ok(())
     }
 }
 
-/// Reads what there is and says how much that was; `None` when the time was up first.
-pub(crate) fn read(
-    stream: &mut TcpStream,
-    inbound: &mut BytesMut,
-    wait: Option<Duration>,
-) -> Result<Option<usize>> {
-    stream.set_read_timeout(wait.map(|wait| wait.max(Duration::from_millis(1))))?;
-    let mut bytes = [0; 16 * 1024];
-    let count = match stream.read(&mut bytes) {
-        Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(None),
-        read => read?,
-    };
-    inbound.extend_from_slice(&bytes[..count]);
-    Ok(Some(count))
+/// Whether there is room for the answers to what is read. A connection that closes gives no more answers, and
+/// has to hear of its end.
+fn has_room(connection: &Connection) -> bool {
+    connection.is_writable() || !connection.is_open()
+}
+
+/// What a read or write that waited in vain fails with; systems differ.
+fn is_timeout(error: &Error) -> bool {
+    matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut)
 }

@@ -3,39 +3,46 @@
 //! Run it, and point any client at ws://127.0.0.1:9001, or name another address.
 
 mod driver;
+#[path = "../limits.rs"]
+mod limits;
 
-use std::io::{Result, Write};
+use std::io::Result;
 use std::net::{TcpListener, TcpStream};
+use std::sync::Arc;
 
 use bytes::BytesMut;
+use clap::Parser;
 use sockless::handshake::{ServerHandshake, UpgradeRequest, encode_response};
-use sockless::{Event, Instant};
+use sockless::{Config, Event};
+
+use crate::driver::Host;
+use crate::limits::Options;
 
 fn main() -> Result<()> {
-    let addr = std::env::args().nth(1).unwrap_or("127.0.0.1:9001".into());
-    let listener = TcpListener::bind(addr)?;
+    let options = Options::parse();
+    let listener = TcpListener::bind(options.addr("127.0.0.1:9001"))?;
+    let config = Arc::new(options.config(Config::default()));
     println!("listening on ws://{}", listener.local_addr()?);
     for stream in listener.incoming() {
-        let stream = stream?;
-        std::thread::spawn(|| serve(stream));
+        let (stream, config) = (stream?, config.clone());
+        std::thread::spawn(|| serve(stream, config));
     }
     Ok(())
 }
 
 /// Shakes hands, then echoes until the connection ends.
-fn serve(mut stream: TcpStream) -> Result<()> {
-    let start = std::time::Instant::now();
-    let now = || Instant::from_epoch(start.elapsed());
+fn serve(stream: TcpStream, config: Arc<Config>) -> Result<()> {
+    let mut host = Host::new(stream)?;
     let mut inbound = BytesMut::new();
-    let mut handshake = ServerHandshake::new(Default::default(), now());
+    let mut handshake = ServerHandshake::new(config.clone(), host.now());
     let request = loop {
         if let Some(request) = handshake.poll_request(&mut inbound) {
             break request;
         }
-        let wait = handshake.poll_timeout().map(|deadline| deadline.saturating_since(now()));
-        match driver::read(&mut stream, &mut inbound, wait)? {
+        match host.read(&mut inbound, handshake.poll_timeout())? {
             Some(0) => handshake.handle_eof(),
-            _ => handshake.handle_timeout(now()),
+            // Not only when nothing comes: a request that trickles in has to end as well.
+            _ => handshake.handle_timeout(host.now()),
         }
     };
     let upgrade = request.map_err(|error| error.response()).and_then(|request| {
@@ -44,15 +51,18 @@ fn serve(mut stream: TcpStream) -> Result<()> {
     match upgrade {
         Ok(upgrade) => {
             let (response, negotiated) = upgrade.accept();
-            let connection = handshake.accept(&response, negotiated, Default::default(), now());
-            driver::drive(connection, stream, inbound, now, |connection, event| {
+            let connection = handshake.accept(&response, negotiated, config, host.now());
+            // What came behind the request is the first frames: `inbound` goes on.
+            host.drive(connection, inbound, |connection, event, _now| {
                 if let Event::Message(message) = event {
                     // Refused only while the connection is closing, which needs no answer.
                     let _ = connection.send(message);
                 }
-            })
+            });
+            Ok(())
         }
-        Err(Some(refusal)) => stream.write_all(&encode_response(&refusal)),
+        // Short enough for any transport's buffer.
+        Err(Some(refusal)) => host.write(&mut encode_response(&refusal)),
         Err(None) => Ok(()),
     }
 }

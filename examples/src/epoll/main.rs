@@ -4,23 +4,29 @@
 //! Run it, and point any client at ws://127.0.0.1:9002, or name another address.
 
 mod lent;
+#[path = "../limits.rs"]
+mod limits;
 mod peer;
 mod server;
 
 use std::io::Result;
 use std::time::Duration;
 
+use clap::Parser;
 use sockless::{Config, Connection, Event};
 
+use crate::limits::Options;
 use crate::server::Server;
 
 fn main() -> Result<()> {
-    let addr = std::env::args().nth(1).unwrap_or("127.0.0.1:9002".into());
+    let options = Options::parse();
+    let addr = options.addr("127.0.0.1:9002");
     let config = Config::default()
         // Who is gone without a word, and who stays without one, is given up.
         .ping_interval(Duration::from_secs(30))
         .idle_timeout(Duration::from_secs(3600));
-    let mut server = Server::bind(addr.parse().map_err(std::io::Error::other)?, config, echo)?;
+    let mut server =
+        Server::bind(addr.parse().map_err(std::io::Error::other)?, options.config(config), echo)?;
     println!("listening on ws://{}", server.local_addr()?);
     server.run()
 }

@@ -29,6 +29,8 @@ pub(crate) struct Peer {
     state: State,
     /// What has arrived and is no whole frame yet, if there is such.
     leftover: Option<Box<BytesMut>>,
+    /// Nothing more can be made of what has arrived.
+    is_starved: bool,
     /// It sends nothing more.
     eof: bool,
     /// It was told that nothing more comes.
@@ -51,7 +53,7 @@ enum State {
 pub(crate) enum Wait {
     /// For its socket, or for its deadline.
     For(Interest),
-    /// For the others to have had their turn: it has more to read.
+    /// For the others to have had their turn: it has more to do.
     Others(Interest),
     /// For nothing: it is over.
     Over,
@@ -60,7 +62,7 @@ pub(crate) enum Wait {
 impl Peer {
     pub(crate) fn new(stream: TcpStream, config: Arc<Config>, now: Instant) -> Self {
         let state = State::Opening(ServerHandshake::new(config.clone(), now), config);
-        Self { stream, state, leftover: None, eof: false, shut_down: false }
+        Self { stream, state, leftover: None, is_starved: true, eof: false, shut_down: false }
     }
 
     pub(crate) fn stream(&mut self) -> &mut TcpStream {
@@ -103,35 +105,43 @@ impl Peer {
         react: React,
         now: Instant,
     ) -> Result<Wait> {
-        self.handle_timeout(now);
         for _ in 0..READS {
-            self.advance(inbound, react, now);
+            // First what has come: after a standstill of ours it may have come in time.
+            let is_dry =
+                self.is_reading(now) && self.is_starved && self.read(inbound, lent, now)?;
+            self.is_starved = self.advance(inbound, react, now);
             // What the events of one read gave rise to leaves in one write.
-            if self.write()? {
+            if self.write(now)? {
                 match self.transport(now) {
-                    Transport::KeepOpen => {}
-                    Transport::ShutdownWrite if self.shut_down => {}
-                    Transport::ShutdownWrite => {
+                    Transport::ShutdownWrite if !mem::replace(&mut self.shut_down, true) => {
                         self.stream.shutdown(Shutdown::Write)?;
-                        self.shut_down = true;
                     }
+                    Transport::KeepOpen | Transport::ShutdownWrite => {}
                     Transport::Close => return Ok(Wait::Over),
                 }
             }
-            if !self.is_reading(now) {
+            // What was left for want of room may have found some by now. While something comes, advancing
+            // fires what is due.
+            if self.has_room() && !self.is_starved || self.is_reading(now) && !is_dry {
+                continue;
+            }
+            if self.deadline().is_none_or(|deadline| deadline > now) {
                 return Ok(Wait::For(self.interest()));
             }
-            // To the last byte, since the loop is told only of what is new.
-            match lent.read(&mut self.stream, inbound) {
-                Ok(0) => self.handle_eof(now),
-                Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                    return Ok(Wait::For(self.interest()));
-                }
-                Err(error) if error.kind() != ErrorKind::Interrupted => return Err(error),
-                _ => {}
-            }
+            self.handle_timeout(now);
         }
         Ok(Wait::Others(self.interest()))
+    }
+
+    /// Reads once, and says whether that was to the last byte, since the loop is told only of what is new.
+    fn read(&mut self, inbound: &mut BytesMut, lent: &mut Lent, now: Instant) -> Result<bool> {
+        match lent.read(&mut self.stream, inbound) {
+            Ok(0) => self.handle_eof(now),
+            Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(true),
+            Err(error) if error.kind() != ErrorKind::Interrupted => return Err(error),
+            _ => {}
+        }
+        Ok(false)
     }
 
     fn handle_timeout(&mut self, now: Instant) {
@@ -153,8 +163,8 @@ impl Peer {
         }
     }
 
-    /// Makes of what has arrived what can be made of it.
-    fn advance(&mut self, inbound: &mut BytesMut, react: React, now: Instant) {
+    /// Makes of what has arrived what can be made of it, and says whether that was all.
+    fn advance(&mut self, inbound: &mut BytesMut, react: React, now: Instant) -> bool {
         if let State::Opening(..) = self.state {
             self.answer(inbound, now);
         }
@@ -162,14 +172,17 @@ impl Peer {
             State::Opening(..) => {}
             State::Open(connection) => {
                 // While a peer does not read its answers, its questions stay where they are.
-                while has_room(connection)
-                    && let Some(event) = connection.poll_event(inbound, now)
-                {
-                    react(connection, event);
+                while has_room(connection) {
+                    match connection.poll_event(inbound, now) {
+                        Some(event) => react(connection, event),
+                        None => return true,
+                    }
                 }
+                return false;
             }
             State::Refused { .. } => inbound.clear(),
         }
+        true
     }
 
     /// Answers the request, if it has arrived.
@@ -197,26 +210,18 @@ impl Peer {
         };
     }
 
-    /// Writes what waits to be written; whether nothing does any more.
-    fn write(&mut self) -> Result<bool> {
-        loop {
-            let mut slices = [IoSlice::new(&[]); 16];
-            let outbound: &mut dyn Buf = match &mut self.state {
-                State::Opening(..) => return Ok(true),
-                State::Open(connection) => connection.outbound(),
-                State::Refused { answer, .. } => answer,
-            };
-            if !outbound.has_remaining() {
-                return Ok(true);
-            }
-            let count = outbound.chunks_vectored(&mut slices);
-            match self.stream.write_vectored(&slices[..count]) {
-                Ok(len) => outbound.advance(len),
-                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(false),
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
-            }
+    /// Writes what the socket takes; whether nothing waits any more.
+    fn write(&mut self, now: Instant) -> Result<bool> {
+        let outbound: &mut dyn Buf = match &mut self.state {
+            State::Opening(..) => return Ok(true),
+            State::Open(connection) => connection.outbound(),
+            State::Refused { answer, .. } => answer,
+        };
+        let is_drained = write(&mut self.stream, outbound)?;
+        if let State::Open(connection) = &mut self.state {
+            connection.handle_blocked(now);
         }
+        Ok(is_drained)
     }
 
     /// What to do with the socket when all is written.
@@ -229,36 +234,54 @@ impl Peer {
         }
     }
 
-    /// Whether to read on. A connection is told, for it does not blame a peer for silence that nobody
-    /// listens to.
+    /// Whether to read on. A connection takes note of it, for it does not blame a peer for silence that the
+    /// loop does not listen to.
     fn is_reading(&mut self, now: Instant) -> bool {
-        let reading = match &mut self.state {
-            State::Open(connection) => {
-                let reading = has_room(connection);
-                connection.set_reading(reading, now);
-                reading
-            }
+        let has_room = self.has_room();
+        if let State::Open(connection) = &mut self.state {
+            connection.set_reading(has_room, now);
+        }
+        has_room && !self.eof
+    }
+
+    /// Whether there is room for the answers to what is read.
+    fn has_room(&self) -> bool {
+        match &self.state {
+            State::Open(connection) => has_room(connection),
             State::Opening(..) | State::Refused { .. } => true,
-        };
-        reading && !self.eof
+        }
     }
 
     /// What its socket has to be ready for to be worth a turn.
     fn interest(&mut self) -> Interest {
-        let (reads, writes) = match &mut self.state {
-            State::Opening(..) => (true, false),
-            State::Open(connection) => {
-                (has_room(connection), connection.outbound().has_remaining())
-            }
-            State::Refused { answer, .. } => (true, answer.has_remaining()),
+        let reads = self.has_room() && !self.eof;
+        let writes = match &mut self.state {
+            State::Opening(..) => false,
+            State::Open(connection) => connection.outbound().has_remaining(),
+            State::Refused { answer, .. } => answer.has_remaining(),
         };
-        match (reads && !self.eof, writes) {
+        match (reads, writes) {
             (true, true) => Interest::READABLE | Interest::WRITABLE,
             (false, true) => Interest::WRITABLE,
             // A socket must be watched for something, even if only its deadline is awaited.
             _ => Interest::READABLE,
         }
     }
+}
+
+/// Writes what the socket takes, and says whether that was all.
+fn write(stream: &mut TcpStream, outbound: &mut dyn Buf) -> Result<bool> {
+    while outbound.has_remaining() {
+        let mut slices = [IoSlice::new(&[]); 16];
+        let count = outbound.chunks_vectored(&mut slices);
+        match stream.write_vectored(&slices[..count]) {
+            Ok(len) => outbound.advance(len),
+            Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(false),
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(true)
 }
 
 /// Whether there is room for the answers to what is read. One that closes gives no more answers, and has

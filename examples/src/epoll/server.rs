@@ -118,12 +118,12 @@ impl Server {
                 return Ok(());
             }
         };
-        if interest != seat.interest || again {
-            // It also makes the system tell once more that there is something to read.
+        if interest != seat.interest {
             self.poll.registry().reregister(seat.peer.stream(), token, interest)?;
             seat.interest = interest;
         }
-        let deadline = seat.peer.deadline();
+        // What a peer has left may be in a buffer of its own, where no readiness announces it.
+        let deadline = if again { Some(now) } else { seat.peer.deadline() };
         if deadline != seat.deadline {
             let before = std::mem::replace(&mut seat.deadline, deadline);
             before.map(|at| self.deadlines.remove(&(at, token)));

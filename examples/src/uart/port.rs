@@ -34,22 +34,26 @@ where
     W: Write<Error = R::Error>,
 {
     let mut inbound = BytesMut::new();
-    let mut over = false;
+    let (mut is_over, mut at_eof) = (false, false);
     loop {
         while has_room(&connection)
             && let Some(event) = connection.poll_event(&mut inbound, now())
         {
-            over |= matches!(event, Event::Closed(_));
+            is_over |= matches!(event, Event::Closed(_));
             react(&mut connection, event);
         }
         // A line is neither shut down nor closed, so there is no use in asking `Connection::transport`:
         // the end is when the last byte has left.
-        if over && !connection.outbound().has_remaining() {
+        if is_over && !connection.outbound().has_remaining() {
             return Ok(());
         }
         let mut bytes = [0; 64];
-        let (reads, deadline) = (has_room(&connection), connection.poll_timeout());
-        let reading = async { if reads { from.read(&mut bytes).await } else { pending().await } };
+        let is_reading = has_room(&connection);
+        connection.set_reading(is_reading, now());
+        let deadline = connection.poll_timeout();
+        let reading = async {
+            if is_reading && !at_eof { from.read(&mut bytes).await } else { pending().await }
+        };
         let outbound = connection.outbound();
         let writing = async {
             if outbound.has_remaining() {
@@ -58,10 +62,18 @@ where
                 pending().await
             }
         };
+        // What has come goes first: it may have come in time.
         match select3(reading, writing, expire(deadline)).await {
-            Either3::First(Ok(0)) => connection.handle_eof(now()),
+            Either3::First(Ok(0)) => {
+                at_eof = true;
+                connection.handle_eof(now());
+            }
             Either3::First(read) => inbound.extend_from_slice(&bytes[..read?]),
-            Either3::Second(written) => connection.outbound().advance(written?),
+            Either3::Second(written) => {
+                connection.outbound().advance(written?);
+                // What is left waits for room in the FIFO.
+                connection.handle_blocked(now());
+            }
             Either3::Third(()) => connection.handle_timeout(now()),
         }
     }

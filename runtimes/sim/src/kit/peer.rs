@@ -98,12 +98,14 @@ pub(crate) struct Driving {
     timer: Sleep,
     /// The transport delivers nothing more.
     eof: bool,
+    /// Its writing half has been shut down.
+    shut_down: bool,
 }
 
 impl Driving {
     pub(crate) fn new(sim: &Sim, peer: Arc<Mutex<Peer>>, io: SimIo, inbound: BytesMut) -> Self {
         let timer = sim.sleep(Duration::MAX);
-        Self { sim: sim.clone(), peer, io, inbound, timer, eof: false }
+        Self { sim: sim.clone(), peer, io, inbound, timer, eof: false, shut_down: false }
     }
 }
 
@@ -111,10 +113,9 @@ impl Future for Driving {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        let Self { sim, peer, io, inbound, timer, eof } = &mut *self;
+        let Self { sim, peer, io, inbound, timer, eof, shut_down } = &mut *self;
         let (now, mut peer) = (sim.now(), lock(peer));
         let peer = &mut *peer;
-        peer.connection.handle_timeout(now);
         loop {
             let more = !*eof && read(io, inbound, eof, &mut peer.connection, now, cx);
             while let Some(event) = peer.connection.poll_event(inbound, now) {
@@ -125,6 +126,7 @@ impl Future for Driving {
             }
         }
         let drained = write(io, &mut peer.connection, now, cx);
+        peer.connection.handle_blocked(now);
         // Writing may have found the transport broken.
         while let Some(event) = peer.connection.poll_event(inbound, now) {
             peer.handle(event, now);
@@ -135,12 +137,16 @@ impl Future for Driving {
         match peer.connection.transport() {
             Transport::Close if drained => return Poll::Ready(()),
             // What it fails with, reading finds too.
-            Transport::ShutdownWrite if drained => drop(io.poll_shutdown(cx)),
+            Transport::ShutdownWrite if drained && !*shut_down => {
+                *shut_down = io.poll_shutdown(cx).is_ready();
+            }
             _ => {}
         }
         peer.driver = Some(cx.waker().clone());
         timer.reset(peer.connection.poll_timeout().unwrap_or(Instant::from_epoch(Duration::MAX)));
         if timer.poll_expired(cx).is_ready() {
+            // Another round reads, and writes what this gives rise to.
+            peer.connection.handle_timeout(now);
             cx.waker().wake_by_ref();
         }
         Poll::Pending
