@@ -132,11 +132,13 @@ impl Connection {
     }
 
     /// Puts messages on top of frames. The raw connection must be between two messages; a frame that is half
-    /// received is held to the rules and limits of messages.
+    /// received is held to the rules and limits of messages. Over one that has failed the connection is over
+    /// too: the peer is told what it broke, and so is the host, by [`Event::Closed`].
     pub fn over(mut raw: RawConnection, negotiated: Negotiated, now: Instant) -> Self {
         let codecs = Codecs::new(negotiated.extensions);
         raw.accept_rsv(codecs.rsv());
-        Self {
+        let failure = raw.failure.as_deref().copied();
+        let mut connection = Self {
             timers: Timers::new(&raw.config, now),
             unchecked_head: raw.incoming.is_some(),
             raw,
@@ -149,7 +151,11 @@ impl Connection {
             eof: false,
             seen: 0,
             chunk_len: u32::MAX,
+        };
+        if let Some(error) = failure {
+            connection.fail_with(Cause::Protocol(error), &error.close_reason(), now);
         }
+        connection
     }
 
     /// Takes the next event out of `inbound`, unmasking it in place; `None` when it needs more
@@ -256,7 +262,8 @@ impl Connection {
     pub fn reject_message(&mut self, len: u64, now: Instant) {
         let max = self.raw.config.max_message_len;
         let error = crate::error::ProtocolError::MessageTooLong { len, max };
-        if self.ending.is_none() {
+        // After our Close frame messages still count.
+        if self.ending.as_ref().is_none_or(|ending| !ending.is_deaf()) {
             let reason = error.close_reason();
             self.fail_with(Cause::Protocol(error), &reason, now);
         }

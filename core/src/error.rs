@@ -78,6 +78,15 @@ pub enum ProtocolError {
     /// A frame has a reserved bit set that no extension owns (RFC 6455 §5.2).
     #[error("a reserved bit is set that no extension owns")]
     ReservedBitSet,
+    /// A message that is accepted in pieces is longer than `max` bytes, set by
+    /// [`Config::max_streamed_len`](crate::Config::max_streamed_len).
+    #[error("a message of at least {len} bytes is longer than max_streamed_len = {max}")]
+    StreamTooLong {
+        /// The length in bytes that is known so far: what arrived and what the last header declares.
+        len: u64,
+        /// The limit in bytes.
+        max: u64,
+    },
     /// A text message is not UTF-8 (RFC 6455 §8.1).
     #[error("a text message is not UTF-8")]
     TextInvalid,
@@ -96,7 +105,9 @@ impl ProtocolError {
         match self {
             Self::CodecFailed { error, .. } => error.code,
             Self::CloseReasonInvalid | Self::TextInvalid => CloseCode::INVALID_PAYLOAD,
-            Self::FrameTooLong { .. } | Self::MessageTooLong { .. } => CloseCode::MESSAGE_TOO_BIG,
+            Self::FrameTooLong { .. }
+            | Self::MessageTooLong { .. }
+            | Self::StreamTooLong { .. } => CloseCode::MESSAGE_TOO_BIG,
             Self::TooManyFragments { .. } => CloseCode::POLICY_VIOLATION,
             _ => CloseCode::PROTOCOL_ERROR,
         }
@@ -118,6 +129,7 @@ impl ProtocolError {
             Self::CodecFailed { .. } => "9",
             Self::FrameTooLong { .. }
             | Self::MessageTooLong { .. }
+            | Self::StreamTooLong { .. }
             | Self::TooManyFragments { .. } => "10.4",
         }
     }

@@ -65,7 +65,8 @@ pub struct RawConnection {
     pub(crate) incoming: Option<Incoming>,
     /// The reserved bits that extensions own.
     rsv: Rsv,
-    failed: bool,
+    /// The rule that the peer broke, after which nothing is heard.
+    pub(crate) failure: Option<Box<ProtocolError>>,
 }
 
 /// The frame whose payload is arriving.
@@ -97,7 +98,7 @@ impl RawConnection {
 
     fn new(role: Role, keys: Option<Box<MaskKeys>>, config: Arc<Config>) -> Self {
         let outbound = Outbound::default();
-        Self { role, config, keys, outbound, incoming: None, rsv: Rsv::NONE, failed: false }
+        Self { role, config, keys, outbound, incoming: None, rsv: Rsv::NONE, failure: None }
     }
 
     /// Which end this is.
@@ -242,7 +243,7 @@ impl RawConnection {
         let start = 2 + len_len + key_len;
         let is_minimal = len_len == 0 || len > 125;
         let is_whole = start + len <= inbound.len();
-        let is_next = self.incoming.is_none() && !self.failed;
+        let is_next = self.incoming.is_none() && self.failure.is_none();
         let whole = Whole { is_text, payload: start..start + len };
         (is_minimal && is_whole && is_next).then_some(whole)
     }
@@ -266,7 +267,7 @@ impl RawConnection {
         &mut self,
         inbound: &mut BytesMut,
     ) -> Option<Result<FrameHead, ProtocolError>> {
-        if self.failed {
+        if self.failure.is_some() {
             inbound.clear();
             return None;
         }
@@ -285,7 +286,7 @@ impl RawConnection {
 
     /// What no header may say on this connection (RFC 6455 §5.1, §5.2).
     #[inline]
-    fn check(&self, head: &FrameHead) -> Result<(), ProtocolError> {
+    pub(crate) fn check(&self, head: &FrameHead) -> Result<(), ProtocolError> {
         if head.rsv != Rsv::NONE {
             // A bit is its message's, and stands on the first frame (RFC 7692 §6.1): no control frame
             // and no continuation has one.
@@ -304,7 +305,7 @@ impl RawConnection {
 
     /// Refuses all that follows.
     pub(crate) fn fail(&mut self, error: ProtocolError) -> ProtocolError {
-        self.failed = true;
+        self.failure = Some(Box::new(error));
         self.incoming = None;
         error
     }

@@ -111,6 +111,8 @@ impl Connection {
             Some(incoming) => {
                 let head = incoming.head;
                 self.unchecked_head = false;
+                // The reserved bits that are accepted now may be fewer.
+                self.raw.check(&head)?;
                 self.begin_frame(&head, now)?;
                 head
             }
@@ -162,7 +164,7 @@ impl Connection {
         // The limit is the message's. What it was encoded to may be longer, if it could not be made shorter.
         let overhead = if is_encoded { max / 8 + MAX_ENCODED_OVERHEAD } else { 0 };
         if len > max.saturating_add(overhead) {
-            return Err(ProtocolError::MessageTooLong { len, max });
+            return Err(self.too_long(len));
         }
         let max = self.raw.config.max_fragments;
         if frames > max {
@@ -295,7 +297,8 @@ impl Connection {
         let room = piece_len.saturating_sub(held.len()).min(allowed).max(1);
         let step = decoding.step(&mut self.codecs, &inbound[..available], last, room)?;
         if step.len > max {
-            return Err(ProtocolError::MessageTooLong { len: step.len, max });
+            let len = step.len;
+            return Err(self.too_long(len));
         }
         inbound.advance(step.read);
         if !step.output.is_empty() {
@@ -312,6 +315,18 @@ impl Connection {
             return Ok(Step::Again);
         }
         self.end_message(now)
+    }
+
+    /// A message of at least `len` bytes is too long; the setting that bounds it is named.
+    #[cold]
+    fn too_long(&self, len: u64) -> ProtocolError {
+        let config = &self.raw.config;
+        let (max, held) = (config.get_max_streamed_len(), config.max_message_len);
+        if max > held {
+            ProtocolError::StreamTooLong { len, max }
+        } else {
+            ProtocolError::MessageTooLong { len, max }
+        }
     }
 
     /// How long a message must be to be delivered in pieces: also where it is too long to be held whole.

@@ -178,17 +178,24 @@ impl Shared {
 
     /// A message is longer than a receiver puts together.
     pub(crate) fn reject_message(&self, len: u64) {
-        self.command(|machine, now| {
-            if let Machine::Messages(connection) = machine {
-                connection.reject_message(len, now);
-            }
-        });
+        let now = self.runtime.now();
+        let mut state = self.lock();
+        if let Machine::Messages(connection) = &mut state.machine {
+            connection.reject_message(len, now);
+        }
+        // What was read behind it is not received either, whether or not the peer could still be told.
+        state.deaf = true;
+        state.drop_queue();
+        state.unparsed = true;
+        state.ask_driver();
     }
 
     /// Has long messages come in chunks of `len` bytes, or as the settings say.
     pub(crate) fn set_chunk_len(&self, len: Option<u32>) {
         let mut state = self.lock();
         state.wants_partial = false;
+        // What has arrived of a long message may have a meaning now.
+        state.unparsed = true;
         if let Machine::Messages(connection) = &mut state.machine {
             connection.set_chunk_len(len);
         }
@@ -453,33 +460,44 @@ impl State {
         if self.may_parse() { self.parse() } else { None }
     }
 
-    /// Whether a receiver may look into the read buffer: outside of the driver's turn `now` may be long
-    /// past, and the driver reads ahead anyway.
+    /// Whether a receiver may look into the read buffer.
     #[inline]
     fn may_parse(&self) -> bool {
         self.unparsed && self.may_look()
     }
 
+    /// Outside of the driver's turn `now` may be long past, and the driver reads ahead anyway; at the end of it
+    /// the neighbours come first, and the handler is polled again in the next. Behind what was dropped nothing
+    /// is received: there would be a gap.
     #[inline]
     fn may_look(&self) -> bool {
-        (self.in_turn || self.transport_over) && !self.deaf
+        (self.in_turn || self.transport_over)
+            && self.has_turn_left()
+            && !self.deaf
+            && !self.overflowed
     }
 
     fn take_partial(&mut self) -> Option<Item> {
         let item = self.machine.poll_partial(&mut self.inbound, self.now)?;
+        self.taken += weight(item.len());
+        // More of the message may lie in the read buffer.
+        self.unparsed = true;
         self.settle(item)
     }
 
     /// Takes the next item out of the read buffer.
     fn parse(&mut self) -> Option<Item> {
-        while let Some(item) = self.machine.poll(&mut self.inbound, self.now) {
+        while self.has_turn_left() {
+            let Some(item) = self.machine.poll(&mut self.inbound, self.now) else {
+                self.unparsed = false;
+                break;
+            };
             self.taken += weight(item.len());
             let item = self.settle(item);
             if item.is_some() {
                 return item;
             }
         }
-        self.unparsed = false;
         None
     }
 

@@ -6,3 +6,4 @@ mod cuts;
 mod sending;
 mod support;
 mod window;
+mod wire_len;

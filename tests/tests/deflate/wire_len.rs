@@ -1,0 +1,71 @@
+//! How long a message may be on the wire: deflate makes noise longer, which is not held against it.
+
+use sockless::{Cause, Config, Event, Message, ProtocolError, Role};
+use sockless_tests::end::{BOTH, End, peer_of};
+use sockless_tests::wire::{BINARY, BINARY_BEGINS};
+
+use crate::support::{RSV1, eager, noise, with};
+
+const MAX: usize = 1 << 20;
+
+/// A message as the peer of `role` sends it.
+fn sent_to(role: Role, config: Config, message: Vec<u8>) -> Vec<u8> {
+    let mut from = End::new(if role == Role::Client { Role::Server } else { Role::Client }, config);
+    from.connection.send(message).unwrap();
+    from.drain()
+}
+
+#[test]
+fn noise_of_the_greatest_length_is_accepted_when_deflate_makes_it_longer() {
+    for role in BOTH {
+        for level in [0, 1, 6] {
+            for fragment_len in [usize::MAX, 10_000] {
+                let config = with(eager().level(level)).fragment_len(fragment_len);
+                let message = noise(MAX, 3);
+                let wire = sent_to(role, config.clone(), message.clone());
+                assert!(wire.len() > MAX, "level {level}: {}", wire.len());
+                let mut end = End::new(role, config);
+                assert_eq!(end.receive(wire), [Event::Message(Message::from(message))]);
+            }
+        }
+    }
+}
+
+#[test]
+fn one_byte_more_is_refused() {
+    for role in BOTH {
+        for fragment_len in [usize::MAX, 10_000] {
+            let config = with(eager().level(1)).fragment_len(fragment_len);
+            let wire = sent_to(role, config.clone(), noise(MAX + 1, 3));
+            let mut end = End::new(role, config);
+            let events = end.receive(wire);
+            let [Event::Closed(closed)] = &events[..] else { panic!("{} events", events.len()) };
+            let max = MAX as u64;
+            let error = ProtocolError::MessageTooLong { len: max + 1, max };
+            assert_eq!(closed.cause(), &Cause::Protocol(error));
+            assert_eq!(
+                closed.sent().and_then(|sent| sent.code()).map(|code| code.get()),
+                Some(1009)
+            );
+        }
+    }
+}
+
+#[test]
+fn what_no_deflate_makes_of_an_allowed_message_is_refused_by_its_header() {
+    for role in BOTH {
+        let (peer, max) = (peer_of(role), MAX as u64);
+        for len in [2 * max, u64::MAX >> 1] {
+            for first in [BINARY | RSV1, BINARY_BEGINS | RSV1] {
+                let mut end = End::new(role, with(eager()));
+                let events = end.receive(peer.header(first, len));
+                let error = ProtocolError::MessageTooLong { len, max };
+                end.assert_fails_with(1009, error, &events);
+            }
+        }
+        // What is not compressed is as long as it says.
+        let mut end = End::new(role, with(eager()));
+        let events = end.receive(peer.header(BINARY, max + 1));
+        end.assert_fails_with(1009, ProtocolError::MessageTooLong { len: max + 1, max }, &events);
+    }
+}

@@ -1,0 +1,165 @@
+//! What one turn of a driver does is bounded, whatever the peer makes of few bytes.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use sockless::{Closed, Config, Deflate, Role};
+use sockless_driver::Session;
+use sockless_tests::end::End;
+use sockless_tests::served::{BROWSER_REQUEST, Served, host};
+use sockless_tests::wire::Writer;
+
+/// How much one turn takes, in small messages.
+const TURN: u64 = 4096;
+
+const PEER: Writer = Writer { masks: true };
+
+type Count = Arc<AtomicU64>;
+
+/// Polls until nothing is left to do, and says how much was counted in each turn.
+fn turns(served: &mut Served, count: &Count) -> Vec<u64> {
+    let mut turns = Vec::new();
+    loop {
+        let before = count.load(Ordering::Relaxed);
+        let again = served.poll();
+        turns.push(count.load(Ordering::Relaxed) - before);
+        if !again {
+            return turns;
+        }
+    }
+}
+
+#[test]
+fn small_pieces_make_no_turn_longer() {
+    let count = Count::default();
+    let counted = Arc::clone(&count);
+    let mut served = Served::new(Config::default().piece_len(4), move |mut session: Session| {
+        let count = Arc::clone(&counted);
+        async move {
+            loop {
+                let mut reader = session.reader().await?;
+                while reader.chunk().await?.is_some() {
+                    count.fetch_add(1, Ordering::Relaxed);
+                }
+            }
+            #[allow(unreachable_code, reason = "it says what the block returns")]
+            Ok::<_, Closed>(())
+        }
+    });
+    served.peer().say(&PEER.binary(vec![7; 40_000]), 1);
+    let turns = turns(&mut served, &count);
+    assert_eq!(turns.iter().sum::<u64>(), 10_000);
+    assert!(turns.iter().all(|pieces| *pieces <= TURN), "{turns:?}");
+}
+
+#[test]
+fn small_pieces_that_are_joined_make_no_turn_longer() {
+    let count = Count::default();
+    let counted = Arc::clone(&count);
+    let mut served = Served::new(Config::default().piece_len(4), move |mut session: Session| {
+        let count = Arc::clone(&counted);
+        async move {
+            while session.recv().await.is_ok() {
+                count.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+    });
+    // 10 000 pieces take three turns of 4 096.
+    served.peer().say(&PEER.binary(vec![7; 40_000]), 1);
+    let turns = turns(&mut served, &count);
+    assert_eq!(turns, [0, 0, 1]);
+}
+
+#[test]
+fn pings_make_no_turn_longer() {
+    let count = Count::default();
+    let mut served = Served::new(Config::default(), async |session: Session| {
+        session.closed().await;
+    });
+    served.peer().say(&PEER.ping(""), 10_000);
+    let mut before = served.peer().written;
+    let (mut turns, mut pongs) = (0, 0);
+    loop {
+        let again = served.poll();
+        let written = served.peer().written;
+        assert!((written - before) / 2 <= TURN, "{} pongs in one turn", (written - before) / 2);
+        (turns, pongs, before) = (turns + 1, pongs + (written - before) / 2, written);
+        if !again {
+            break;
+        }
+    }
+    assert!(turns >= 3 && pongs == 10_000, "{turns} turns, {pongs} pongs");
+    assert_eq!(count.load(Ordering::Relaxed), 0);
+}
+
+/// 15 MiB of zeros in 16 KB.
+fn bomb(config: &Config) -> Vec<u8> {
+    let mut from = End::new(Role::Client, config.clone());
+    from.connection.send(vec![0; 15 << 20]).unwrap();
+    let wire = from.drain();
+    assert!(wire.len() < 17_000, "{}", wire.len());
+    wire
+}
+
+#[test]
+fn bombers_leave_a_neighbour_its_turn_after_each_bomb() {
+    const BOMBS: usize = 4;
+    let config = Config::default().max_message_len(16 << 20).extension(Deflate::default().level(6));
+    let wire = bomb(&config);
+    let open = |count: Count| {
+        Served::opened_by(
+            BROWSER_REQUEST,
+            &host(config.clone(), move |mut session: Session| {
+                let count = Arc::clone(&count);
+                async move {
+                    while let Ok(message) = session.recv().await {
+                        count.fetch_add(message.len() as u64, Ordering::Relaxed);
+                    }
+                }
+            }),
+        )
+    };
+    let counts: [Count; 2] = std::array::from_fn(|_| Count::default());
+    let mut bombers = counts.clone().map(open);
+    let neighbours = Count::default();
+    let mut neighbour = open(Arc::clone(&neighbours));
+    for bomber in &bombers {
+        bomber.peer().say(&wire, BOMBS);
+    }
+    let mut turns = 0;
+    loop {
+        // One of each, as an executor does.
+        let before = counts.each_ref().map(|count| count.load(Ordering::Relaxed));
+        let again = bombers.each_mut().map(Served::poll);
+        for (count, before) in counts.iter().zip(before) {
+            let inflated = count.load(Ordering::Relaxed) - before;
+            assert!(inflated <= 15 << 20, "{inflated} bytes between two turns of the neighbour");
+        }
+        turns += 1;
+        neighbour.peer().say(&PEER.text("x"), 1);
+        neighbour.poll();
+        assert_eq!(neighbours.load(Ordering::Relaxed), turns);
+        if again == [false; 2] {
+            break;
+        }
+    }
+    let all = (BOMBS as u64) * (15 << 20);
+    assert_eq!(counts.map(|count| count.load(Ordering::Relaxed)), [all; 2]);
+    assert!(turns >= BOMBS as u64);
+}
+
+#[test]
+fn bombs_that_nobody_receives_take_a_turn_each_too() {
+    const BOMBS: usize = 4;
+    let config = Config::default().max_message_len(16 << 20).extension(Deflate::default().level(6));
+    let wire = bomb(&config);
+    let host = host(config, async |session: Session| {
+        let (sender, receiver) = session.split();
+        drop(receiver);
+        sender.closed().await;
+    });
+    let mut served = Served::opened_by(BROWSER_REQUEST, &host);
+    served.peer().say(&wire, BOMBS);
+    let turns = turns(&mut served, &Count::default());
+    assert!(turns.len() >= BOMBS, "{} turns for {BOMBS} bombs", turns.len());
+}
