@@ -194,8 +194,6 @@ impl Shared {
     pub(crate) fn set_chunk_len(&self, len: Option<u32>) {
         let mut state = self.lock();
         state.wants_partial = false;
-        // What has arrived of a long message may have a meaning now.
-        state.unparsed = true;
         if let Machine::Messages(connection) = &mut state.machine {
             connection.set_chunk_len(len);
         }

@@ -4,7 +4,7 @@ use sockless::{Cause, Config, Event, Message, ProtocolError, Role};
 use sockless_tests::end::{BOTH, End, peer_of};
 use sockless_tests::wire::{BINARY, BINARY_BEGINS};
 
-use crate::support::{RSV1, eager, noise, with};
+use crate::support::{Compressor, RSV1, eager, noise, with};
 
 const MAX: usize = 1 << 20;
 
@@ -27,6 +27,33 @@ fn noise_of_the_greatest_length_is_accepted_when_deflate_makes_it_longer() {
                 let mut end = End::new(role, config);
                 assert_eq!(end.receive(wire), [Event::Message(Message::from(message))]);
             }
+        }
+    }
+}
+
+#[test]
+fn a_peer_that_sends_deflated_noise_although_it_is_longer_is_held_to_the_length_of_the_message() {
+    let message = noise(MAX, 3);
+    let payload = Compressor::new().message(&message);
+    let longer = Compressor::new().message(&noise(MAX + 1, 3));
+    assert!(payload.len() > MAX, "{}", payload.len());
+    for role in BOTH {
+        let peer = peer_of(role);
+        let fragments = |payload: &[u8]| {
+            let parts: Vec<&[u8]> = payload.chunks(10_000).collect();
+            peer.fragments(BINARY_BEGINS | RSV1, &parts)
+        };
+        for wire in [peer.frame(BINARY | RSV1, &payload), fragments(&payload)] {
+            let mut end = End::new(role, with(eager()));
+            assert!(end.receive(wire) == [Event::Message(message.clone().into())]);
+        }
+        for wire in [peer.frame(BINARY | RSV1, &longer), fragments(&longer)] {
+            let mut end = End::new(role, with(eager()));
+            let events = end.receive(wire);
+            let [Event::Closed(closed)] = &events[..] else { panic!("{} events", events.len()) };
+            let max = MAX as u64;
+            let error = ProtocolError::MessageTooLong { len: max + 1, max };
+            assert_eq!(closed.cause(), &Cause::Protocol(error));
         }
     }
 }

@@ -8,6 +8,8 @@ use sockless_tests::wire::{BINARY, BINARY_BEGINS, ENDS, GOES_ON, PING, TEXT, TEX
 fn poll_all(end: &mut End) -> Vec<Event> {
     let mut events = end.poll();
     while let Some(event) = end.connection.poll_partial(&mut end.inbound, end.now) {
+        let is_empty = matches!(&event, Event::Piece(part) if part.data.is_empty() && !part.last);
+        assert!(!is_empty, "a piece of nothing");
         events.push(event);
         events.extend(end.poll());
     }
