@@ -43,9 +43,11 @@ fn a_peer_that_reads_slowly_gets_all_that_was_sent_and_the_close_frame() {
     for role in BOTH {
         Sim::check(0..3, |sim| async move {
             let handler = |session| send_and_return(session, 32);
-            let world = World::open(&sim, role, tcp(), Config::default(), handler).await;
+            // What waits at the close takes the peer longer than the closing timeout.
+            let config = Config::default().high_water(1 << 20);
+            let world = World::open(&sim, role, tcp(), config, handler).await;
             let (frames, end) =
-                read_at_rate(&sim, &world.peer, 32 << 10, Duration::from_millis(100)).await;
+                read_at_rate(&sim, &world.peer, 8 << 10, Duration::from_millis(100)).await;
             assert_all_came(&frames, 32);
             end.expect("the end of the stream");
             assert_clean(&world.closed.await.unwrap().1, Party::Local);
@@ -58,7 +60,8 @@ fn a_peer_that_talks_while_it_reads_slowly_gets_all_that_was_sent_and_a_clean_cl
     for role in BOTH {
         Sim::check(0..3, |sim| async move {
             let handler = |session| send_and_return(session, 48);
-            let world = World::open(&sim, role, tcp(), Config::default(), handler).await;
+            let config = Config::default().high_water(2 << 20);
+            let world = World::open(&sim, role, tcp(), config, handler).await;
             let mut frames = Frames::default();
             for tenths in 1.. {
                 let bytes = world.peer.io.read_up_to(20_000).await.expect("no reset");
@@ -97,7 +100,8 @@ fn a_server_whose_handler_is_slow_gets_all_that_a_client_sent_before_it_closed()
             let _ = tell.send((received, closed));
         });
         sim.spawn(sim.serve_connection(server, service));
-        let session = sim.connect_over(client, "ws://server/").await.unwrap();
+        let config = Config::default().high_water(1 << 20);
+        let session = sim.connect_over(client, "ws://server/").config(config).await.unwrap();
         for _ in 0..48 {
             session.send(Message::from(vec![7; LONG])).await.expect("the server reads");
         }
@@ -197,5 +201,46 @@ fn a_peer_that_reads_very_slowly_gets_all_that_was_sent_and_the_close_frame() {
                 assert!(closed.by() == Party::Local && is_known, "{closed:?}");
             });
         }
+    }
+}
+
+/// A transport that was dropped when the answer did not come would meet the word with a reset, which takes
+/// from the peer what it has not read.
+#[test]
+fn a_peer_that_speaks_after_the_closing_timeout_gets_all_that_was_sent_and_the_close_frame() {
+    for role in BOTH {
+        Sim::check(0..3, |sim| async move {
+            let handler = |session| send_and_return(session, 1);
+            let world = World::open(&sim, role, tcp(), Config::default(), handler).await;
+            sim.sleep(SECOND * 7).await;
+            world.peer.text("word").await;
+            sim.sleep(SECOND).await;
+            let (frames, end) = read_at_rate(&sim, &world.peer, 64 << 10, SECOND / 10).await;
+            assert_all_came(&frames, 1);
+            end.expect("the end of the stream");
+            let (_, closed) = world.closed.await.unwrap();
+            let got = (closed.by(), closed.cause());
+            assert_eq!(got, (Party::Local, &Cause::Timeout(Timeout::Closing)), "{closed:?}");
+        });
+    }
+}
+
+/// Its answers come late by all that the kernels hold before our pings, a minute of its reading; what it
+/// takes meanwhile says that it is there.
+#[test]
+fn a_slow_reader_that_answers_each_ping_when_it_comes_to_it_is_not_given_up() {
+    for role in BOTH {
+        Sim::check(0..2, |sim| async move {
+            let links = tcp().map(|tcp| tcp.buffers(2 << 20, 2 << 20));
+            let config = Config::default().ping_interval(SECOND * 30).ping_timeout(SECOND * 15);
+            let handler = |session| send_and_return(session, 160);
+            let world = World::open(&sim, role, links, config, handler).await;
+            let (frames, _) = read_at_rate(&sim, &world.peer, 64 << 10, SECOND).await;
+            assert_all_came(&frames, 160);
+            let (_, closed) = world.closed.await.unwrap();
+            let cause = closed.cause();
+            let is_known = matches!(cause, Cause::Handshake | Cause::Timeout(Timeout::Closing));
+            assert!(closed.by() == Party::Local && is_known, "{closed:?}");
+        });
     }
 }
