@@ -5,17 +5,16 @@ use std::io::{self, IoSlice};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Buf;
 use sockless::{CloseCode, CloseReason, Instant, Outbound, Overflow, Transport};
 
-use crate::buffers;
 use crate::io::{Ending, Io, Timer};
+use crate::locked::Locked;
 use crate::service::{BoxError, BoxFuture};
-use crate::shared::{Locked, Shared, State};
-use crate::waiters::Wait;
+use crate::shared::{Shared, State};
 
 /// How many rounds one poll may take before the neighbours get their turn: enough that a connection that
 /// is busy with long messages is served while they are in the cache.
@@ -80,15 +79,15 @@ impl Unread {
 
 /// What a round found out.
 #[derive(Default)]
-struct Round {
+pub(crate) struct Round {
     /// The transport may have more to read.
-    more: bool,
+    pub(crate) more: bool,
     /// The transport was not read, for want of room or since something that was read before came first.
-    to_read: bool,
+    pub(crate) to_read: bool,
     /// The transport takes no more for now.
-    blocked: bool,
+    pub(crate) blocked: bool,
     /// Something happened that the handler waits for.
-    for_handler: bool,
+    pub(crate) for_handler: bool,
 }
 
 impl<H> Drive<H> {
@@ -487,88 +486,3 @@ impl<H> Drop for Drive<H> {
         }
     }
 }
-
-impl State {
-    fn begin_turn(&mut self, now: Instant) {
-        self.now = now;
-        self.in_turn = true;
-        self.taken = 0;
-        self.parked = false;
-        buffers::give_back_staging(self.machine.outbound().lend(buffers::lend_staging()));
-    }
-
-    fn end_turn(&mut self) {
-        self.in_turn = false;
-        buffers::give_back_read(&mut self.inbound);
-        if let Some(staging) = self.machine.outbound().reclaim() {
-            buffers::give_back_staging(staging);
-        }
-    }
-
-    /// Whether another round would find something to do.
-    fn has_work(&mut self, round: &Round) -> bool {
-        let to_write =
-            !self.transport_over && !round.blocked && self.machine.outbound().has_remaining();
-        let to_parse = self.unparsed && self.has_room();
-        let to_read = !self.transport_over && (self.paused || round.to_read) && self.has_room();
-        self.asked || to_write || to_parse || to_read
-    }
-
-    fn set_paused(&mut self, paused: bool) {
-        if self.paused != paused {
-            self.paused = paused;
-            let now = self.now;
-            self.machine.set_reading(!paused, now);
-        }
-    }
-
-    /// Makes room to read into: the thread's own buffer, or, while a frame is arriving that does not
-    /// fit it, as much as has arrived so far and twice more, but no more than the frame lacks.
-    fn make_room(&mut self) {
-        buffers::renew_read(&mut self.inbound);
-        let (len, missing) = (self.inbound.len(), self.missing());
-        if self.inbound.capacity() - len < MIN_READ_LEN {
-            let room = missing.min(len.saturating_mul(3));
-            self.inbound.reserve(room.max(buffers::READ_LEN));
-        }
-        if missing > LONG_LEN && missing < self.inbound.capacity() - len {
-            // Whatever follows would have to be moved out of the block, which the payload keeps.
-            drop(self.inbound.split_off(len + missing));
-        }
-    }
-
-    /// How much the frame that is arriving lacks, where it is left in the read buffer.
-    fn missing(&self) -> usize {
-        usize::try_from(self.machine.missing(&self.inbound)).unwrap_or(usize::MAX)
-    }
-
-    fn fail(&mut self, error: &io::Error) {
-        let now = self.now;
-        self.machine.handle_transport_error(error, now);
-        self.input_over = true;
-        self.unparsed = true;
-    }
-
-    /// The transport is gone: settles how the session ended, and tells all who wait.
-    fn transport_ended(&mut self) {
-        let now = self.now;
-        self.machine.handle_eof(now);
-        self.input_over = true;
-        self.transport_over = true;
-        self.unparsed = true;
-        self.parse_ahead();
-        let Self { waiters, wakes, .. } = self;
-        waiters.wake_all(wakes);
-    }
-
-    /// Wakes all that wait for what was written to be flushed.
-    fn wake_flushed(&mut self, own: &Waker) -> bool {
-        !self.waiters.is_empty() && self.waiters.wake(&[Wait::Flushed], own, &mut self.wakes)
-    }
-}
-
-/// A read with less room than this is not worth its system call.
-const MIN_READ_LEN: usize = 4 << 10;
-
-/// A frame that lacks more than this is worth a read that ends where it does.
-const LONG_LEN: usize = 16 << 10;

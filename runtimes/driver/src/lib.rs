@@ -36,6 +36,7 @@ pub mod futures_io;
 mod host;
 mod io;
 mod joined;
+mod locked;
 mod machine;
 mod mounted;
 mod raw_machine;
@@ -50,6 +51,7 @@ pub mod sockets;
 mod stream;
 #[cfg(feature = "rustls")]
 pub mod tls;
+mod turn;
 mod typed;
 mod waiters;
 

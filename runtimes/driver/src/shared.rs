@@ -1,8 +1,7 @@
 //! What a session's handles and its driver share, behind one short lock.
 
 use std::collections::VecDeque;
-use std::ops::{Deref, DerefMut};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
@@ -13,6 +12,7 @@ use crate::budget::{Account, Budget};
 use crate::buffers;
 use crate::call::Call;
 use crate::io::Runtime;
+use crate::locked::Locked;
 use crate::machine::{Item, Machine};
 use crate::sleep::Sleep;
 use crate::waiters::{Slot, Wait, Waiters, Wakes};
@@ -133,7 +133,7 @@ impl Shared {
     /// before the next call.
     #[inline]
     pub(crate) fn lock(&self) -> Locked<'_> {
-        Locked(Some(self.state.lock().unwrap_or_else(PoisonError::into_inner)))
+        Locked::new(self.state.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Has what the session holds count towards `budget`.
@@ -309,44 +309,6 @@ impl Shared {
             let State { waiters, wakes, .. } = &mut *state;
             waiters.remove(slot, wakes);
         }
-    }
-}
-
-/// The state, locked. When it is let go of, those are woken that something has happened for.
-pub(crate) struct Locked<'a>(Option<MutexGuard<'a, State>>);
-
-impl Deref for Locked<'_> {
-    type Target = State;
-
-    #[inline]
-    fn deref(&self) -> &State {
-        self.0.as_ref().expect("it is there until the drop")
-    }
-}
-
-impl DerefMut for Locked<'_> {
-    #[inline]
-    fn deref_mut(&mut self) -> &mut State {
-        self.0.as_mut().expect("it is there until the drop")
-    }
-}
-
-impl Drop for Locked<'_> {
-    #[inline]
-    fn drop(&mut self) {
-        if self.0.as_ref().is_some_and(|state| !state.wakes.is_empty()) {
-            self.unlock_and_wake();
-        }
-    }
-}
-
-impl Locked<'_> {
-    #[inline(never)]
-    fn unlock_and_wake(&mut self) {
-        let Some(mut state) = self.0.take() else { return };
-        let wakes = std::mem::take(&mut state.wakes);
-        drop(state);
-        wakes.fire();
     }
 }
 

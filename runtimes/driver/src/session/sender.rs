@@ -14,9 +14,10 @@ use sockless::{
 };
 
 use crate::call::Call;
+use crate::locked::Locked;
 use crate::machine::Machine;
 use crate::service::BoxFuture;
-use crate::shared::{Locked, Shared};
+use crate::shared::Shared;
 use crate::sleep::Sleep;
 use crate::waiters::{Slot, Wait, Waiting};
 
