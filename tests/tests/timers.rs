@@ -201,6 +201,27 @@ fn a_stall_that_did_no_harm_does_not_count_in_the_next_one() {
 }
 
 #[test]
+fn what_came_in_time_may_take_several_reads() {
+    for role in BOTH {
+        let mut end = End::new(role, Config::default().message_timeout(5 * SECOND));
+        let message = end.peer.binary(vec![7; 300 << 10]);
+        let (first, rest) = message.split_at(1000);
+        assert_eq!(end.receive(first), []);
+        // The process stands still, and the rest comes meanwhile.
+        end.now = end.now + 100 * SECOND;
+        end.connection.handle_timeout(end.now);
+        assert_eq!(end.poll(), []);
+        let mut events = Vec::new();
+        for read in rest.chunks(4096) {
+            events.extend(end.receive(read));
+            end.connection.handle_timeout(end.now);
+        }
+        assert_eq!(events, [Event::Message(vec![7; 300 << 10].into())]);
+        assert!(end.connection.is_open());
+    }
+}
+
+#[test]
 fn a_flood_stops_no_clock() {
     for role in BOTH {
         let slow = Config::default().message_timeout(5 * SECOND).max_message_len(1 << 40);

@@ -32,9 +32,39 @@ pub(super) struct Timers {
 /// How long a message, or a frame between messages, has been arriving and may go on.
 #[derive(Clone, Copy, Debug)]
 struct Arriving {
-    since: Instant,
+    since: Age,
     /// When it has come too slowly. Each byte moves it on, up to where it began.
-    until: Instant,
+    until: Age,
+}
+
+impl Arriving {
+    /// A message that begins at this age.
+    fn from(age: Duration, config: &Config) -> Self {
+        let since = Age::of(age);
+        Self { since, until: since.plus(grace(config)) }
+    }
+}
+
+/// A time as the age of the connection in nanoseconds: half as long as an [`Instant`]. The greatest, after 584
+/// years, is never.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Age(u64);
+
+impl Age {
+    fn of(age: Duration) -> Self {
+        Self(u64::try_from(age.as_nanos()).unwrap_or(u64::MAX))
+    }
+
+    fn plus(self, duration: Duration) -> Self {
+        Self(self.0.saturating_add(Self::of(duration).0))
+    }
+
+    fn instant(self, opened: Instant) -> Instant {
+        match self.0 {
+            u64::MAX => opened + Duration::MAX,
+            nanos => opened + Duration::from_nanos(nanos),
+        }
+    }
 }
 
 /// What has become of the bytes to be sent.
@@ -44,28 +74,67 @@ enum Writing {
     Free,
     /// `taken` bytes had been taken at `since`, and others waited. `blocked` when the host has reported that
     /// the transport takes no more, so that any progress is the peer's.
-    Waits { taken: u64, since: Instant, blocked: bool },
+    Waits { taken: u64, since: Age, blocked: bool },
 }
 
 /// Whether a deadline that has passed may be held against the peer.
 ///
 /// A host that was stopped for a while finds a deadline passed and, in the transport, bytes that came in
 /// time. So a deadline is only noted when it is first found to have passed; it is enforced when it still has
-/// passed after a poll ran out of bytes, which every loop reaches by reading first.
+/// passed after a poll ran out of bytes, which every loop reaches by reading first. A host that takes several
+/// reads for what came has [`CATCH_UP`] for them.
 #[derive(Clone, Copy, Debug, Default)]
 struct Verdict {
-    /// How many polls have run out of bytes.
+    /// How many polls have run out of bytes, and brought none.
     starved: u16,
-    /// How many had when a deadline was first found to have passed.
-    noted: Option<u16>,
+    /// Bytes have come since a poll last ran out of them.
+    has_received: bool,
+    noted: Option<Noted>,
 }
 
+/// A deadline that has passed.
+#[derive(Clone, Copy, Debug)]
+struct Noted {
+    /// How many polls had run out of bytes.
+    starved: u16,
+    /// When it was first noted, in milliseconds of the connection's age.
+    at: u32,
+}
+
+/// How long after a deadline was noted, in milliseconds, it waits for bytes that are still being read: much
+/// longer than it takes to read what a system holds, and no help to a peer that never stops sending.
+const CATCH_UP: u32 = 1000;
+
 impl Verdict {
-    /// Whether a deadline that has passed is to be enforced; notes it otherwise.
-    fn is_final(&mut self) -> bool {
-        let noted = *self.noted.get_or_insert(self.starved);
-        noted != self.starved
+    /// Whether a deadline that has passed is to be enforced, at `age`; notes it otherwise.
+    fn is_final(&mut self, age: Duration) -> bool {
+        let starved = self.starved;
+        let noted = self.noted.get_or_insert_with(|| Noted { starved, at: millis(age) });
+        if self.has_received && !noted.is_late(age) {
+            noted.starved = starved;
+        }
+        noted.starved != starved
     }
+
+    /// A poll has run out of bytes.
+    #[inline]
+    fn note_starved(&mut self, age: impl FnOnce() -> Duration) {
+        let has_received = core::mem::take(&mut self.has_received);
+        if !has_received || self.noted.is_some_and(|noted| noted.is_late(age())) {
+            self.starved = self.starved.wrapping_add(1);
+        }
+    }
+}
+
+impl Noted {
+    fn is_late(self, age: Duration) -> bool {
+        millis(age).wrapping_sub(self.at) >= CATCH_UP
+    }
+}
+
+/// It wraps after 49 days, and so does a difference.
+fn millis(age: Duration) -> u32 {
+    age.as_millis() as u32
 }
 
 impl Timers {
@@ -86,7 +155,7 @@ impl Timers {
     pub(super) fn configure(&mut self, config: &Config, now: Instant) {
         self.pinger.configure(config, now);
         if let Some(arriving) = &mut self.arriving {
-            arriving.until = now + grace(config);
+            arriving.until = Age::of(now.saturating_since(self.opened)).plus(grace(config));
         }
     }
 
@@ -96,7 +165,7 @@ impl Timers {
             self.pinger.excuse(now);
             // No other message can have come meanwhile: what lets us read again is progress of this one.
             if let Some(arriving) = &mut self.arriving {
-                *arriving = Arriving { since: now, until: now + grace(config) };
+                *arriving = Arriving::from(now.saturating_since(self.opened), config);
             }
         }
         self.reading = reading;
@@ -120,9 +189,10 @@ impl Timers {
     #[inline]
     pub(super) fn handle_received(&mut self, len: usize, config: &Config) {
         if let (Some(arriving), Some(rate)) = (&mut self.arriving, config.message_rate) {
-            let latest = self.now + rate.grace();
-            arriving.until = (arriving.until + rate.time_for(len as u64)).min(latest);
+            let latest = Age::of(self.now.saturating_since(self.opened)).plus(rate.grace());
+            arriving.until = arriving.until.plus(rate.time_for(len as u64)).min(latest);
         }
+        self.verdict.has_received = true;
         self.pinger.handle_received();
     }
 
@@ -138,7 +208,8 @@ impl Timers {
     /// A message has begun, unless it had with the first bytes of its header.
     #[inline]
     pub(super) fn message_began(&mut self, config: &Config, now: Instant) {
-        self.arriving.get_or_insert_with(|| Arriving { since: now, until: now + grace(config) });
+        let age = now.saturating_since(self.opened);
+        self.arriving.get_or_insert_with(|| Arriving::from(age, config));
     }
 
     /// A frame between messages has ended.
@@ -171,7 +242,10 @@ impl Timers {
                 }
                 *before = match waiting {
                     0 => Writing::Free,
-                    _ => Writing::Waits { taken, since: now, blocked: is_blocked },
+                    _ => {
+                        let since = Age::of(now.saturating_since(self.opened));
+                        Writing::Waits { taken, since, blocked: is_blocked }
+                    }
                 };
             }
         }
@@ -205,7 +279,8 @@ impl Connection {
         if outbound.has_remaining() {
             self.timers.note_written(outbound.taken(), outbound.remaining(), false, now);
         }
-        self.timers.verdict.starved = self.timers.verdict.starved.wrapping_add(1);
+        let opened = self.timers.opened;
+        self.timers.verdict.note_starved(|| now.saturating_since(opened));
         self.ending.as_mut()?.report()
     }
 
@@ -260,7 +335,7 @@ impl Connection {
             // What nothing that the peer sends could change is enforced at once.
             Due::Timeout(Timeout::MaxAge) => {}
             _ if !self.timers.reading => {}
-            _ if !self.timers.verdict.is_final() => return,
+            _ if !self.timers.verdict.is_final(now.saturating_since(self.timers.opened)) => return,
             _ => {}
         }
         self.timers.verdict.noted = None;
@@ -353,6 +428,7 @@ impl Connection {
             Timeout::Write => match timers.writing {
                 Writing::Waits { taken, since, .. } if taken == self.raw.outbound.taken() => {
                     let waits = self.raw.outbound.has_remaining();
+                    let since = since.instant(timers.opened);
                     config.write_timeout.filter(|_| waits).map(|limit| since + limit)
                 }
                 _ => None,
@@ -369,6 +445,7 @@ impl Connection {
             return None;
         }
         let whole = config.message_timeout;
+        let (since, until) = (since.instant(timers.opened), until.instant(timers.opened));
         let slow = config.message_rate.map(|_| until);
         [whole.map(|limit| since + limit), slow].into_iter().flatten().min()
     }

@@ -5,6 +5,7 @@ use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::Poll;
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use http::header::{HeaderName, HeaderValue, SEC_WEBSOCKET_PROTOCOL};
@@ -15,7 +16,7 @@ use hyper::body::Incoming;
 use hyper::client::conn::http2::SendRequest;
 use hyper::ext::Protocol;
 use sockless::handshake::{ExtendedConnect, HandshakeError, RequestError};
-use sockless::{Config, Connection, Escaped, Negotiated};
+use sockless::{Config, Connection, Escaped, Instant, Negotiated};
 use sockless_driver::{BoxFuture, Connected, Io, Runtime, Session, Timer};
 use thiserror::Error;
 
@@ -117,8 +118,10 @@ impl Connect {
         let protocol = Protocol::from_static(ExtendedConnect::PROTOCOL);
         outgoing.extensions_mut().insert(protocol);
 
-        let mut timer = runtime.timer(runtime.now() + config.get_opening_timeout());
-        let opening = shake_hands(send(outgoing), &asked, &mut *timer);
+        let deadline = runtime.now() + config.get_opening_timeout();
+        let mut timer = runtime.timer(deadline);
+        let for_body = || deadline.min(runtime.now() + BODY_PATIENCE);
+        let opening = shake_hands(send(outgoing), &asked, for_body, &mut *timer);
         let (transport, negotiated, response) = opening.await?;
         let connection = Connection::client(negotiated, runtime.seed(), config, runtime.now());
         Ok(Connected::upgraded(transport, connection, request, response, runtime))
@@ -164,6 +167,7 @@ impl fmt::Debug for Connect {
 async fn shake_hands(
     sending: BoxFuture<'static, SendResult>,
     asked: &ExtendedConnect,
+    for_body: impl FnOnce() -> Instant,
     timer: &mut dyn Timer,
 ) -> Result<(Box<dyn Io>, Negotiated, Response<()>), ConnectError> {
     let sent = within(timer, sending).await.ok_or(ConnectError::Timeout)?;
@@ -171,6 +175,8 @@ async fn shake_hands(
     let negotiated = match asked.check(&response) {
         Ok(negotiated) => negotiated,
         Err(HandshakeError::Rejected(_)) => {
+            // The body is for people: that it never ends must not hold the refusal back.
+            timer.reset(for_body());
             return Err(ConnectError::Rejected(whole(response, timer).await.into()));
         }
         Err(error) => return Err(ConnectError::Handshake(error)),
@@ -180,6 +186,9 @@ async fn shake_hands(
     let transport = Box::new(Transport::new(upgraded, Version::HTTP_2));
     Ok((transport, negotiated, response.map(|_body| ())))
 }
+
+/// How long the body of a refusal is waited for.
+const BODY_PATIENCE: Duration = Duration::from_secs(1);
 
 /// A response with the beginning of its body, as far as that comes in time.
 async fn whole(response: Response<Incoming>, timer: &mut dyn Timer) -> Response<Bytes> {

@@ -3,15 +3,13 @@
 use bytes::{Buf, BytesMut};
 use http::header::{HeaderName, HeaderValue};
 use http::{Response, StatusCode};
+use sockless::handshake::MAX_HEADERS;
 
 use super::ProxyError;
 use crate::client::target::Credentials;
 
 /// The most that a proxy may say before the way is open, interim responses included.
 pub(super) const MAX_HEAD_LEN: usize = 16 << 10;
-
-/// The most header lines of an answer.
-const MAX_HEADERS: usize = 100;
 
 /// A request to a proxy for a way to a server, and its answer.
 pub(crate) struct HttpConnect {
