@@ -212,7 +212,7 @@ impl Connection {
     /// What would be held against the peer is not fired before a [`poll_event`](Self::poll_event) has run
     /// out of bytes after it was first found due: until then [`poll_timeout`](Self::poll_timeout) stays in
     /// the past, so that a loop comes round once more, and reads what may have arrived in time. Where that takes
-    /// several reads, bytes that come hold it back, for a second at most. A poll that
+    /// several reads, bytes that come hold it back, for 250 ms at most. A poll that
     /// runs out of bytes fires what is due too, so that a peer that never stops sending stops no clock.
     pub fn handle_timeout(&mut self, now: Instant) {
         self.fire_timers(now);

@@ -103,7 +103,7 @@ struct Noted {
 
 /// How long after a deadline was noted, in milliseconds, it waits for bytes that are still being read: much
 /// longer than it takes to read what a system holds, and no help to a peer that never stops sending.
-const CATCH_UP: u32 = 1000;
+const CATCH_UP: u32 = 250;
 
 impl Verdict {
     /// Whether a deadline that has passed is to be enforced, at `age`; notes it otherwise.

@@ -71,10 +71,12 @@ impl Io for Tap {
         cx: &mut Context<'_>,
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        // Under the lock, so that what the client has read has been noted.
+        let mut sent = self.sent.lock().unwrap_or_else(PoisonError::into_inner);
         let polled = self.io.poll_write(cx, slices);
         if let Poll::Ready(Ok(len)) = polled {
             let all: Vec<u8> = slices.iter().flat_map(|slice| slice.iter().copied()).collect();
-            self.note(Sent::Written(Bytes::from(all).slice(..len)));
+            sent.push(Sent::Written(Bytes::from(all).slice(..len)));
         }
         polled
     }

@@ -183,7 +183,8 @@ mod tests {
         for cut in [1, 7, 1000] {
             assert_eq!(answer(&interim, cut).0, Some(Err(ProxyError::HeadTooLong)));
         }
-        let lines = [&b"HTTP/1.1 200 OK\r\n"[..], &b"A: b\r\n".repeat(101), b"\r\n"].concat();
+        let lines =
+            [&b"HTTP/1.1 200 OK\r\n"[..], &b"A: b\r\n".repeat(MAX_HEADERS + 1), b"\r\n"].concat();
         assert!(matches!(answer(&lines, 9).0, Some(Err(ProxyError::Invalid(_)))));
     }
 }
