@@ -154,37 +154,23 @@ pub fn prepare_tcp(socket: &SockRef<'_>) {
     let _ = socket.set_tcp_notsent_lowat(NOTSENT_LOWAT);
 }
 
-#[cfg(any(
-    target_os = "android",
-    target_os = "dragonfly",
-    target_os = "freebsd",
-    target_os = "fuchsia",
-    target_os = "illumos",
-    target_os = "linux",
-    target_os = "netbsd",
-    target_os = "windows",
-    target_vendor = "apple"
-))]
 fn keepalive() -> TcpKeepalive {
     let keepalive = TcpKeepalive::new().with_time(KEEPALIVE_IDLE);
-    keepalive.with_interval(KEEPALIVE_INTERVAL).with_retries(KEEPALIVE_PROBES)
-}
-
-/// There, the system's own interval and count hold.
-#[cfg(not(any(
-    target_os = "android",
-    target_os = "dragonfly",
-    target_os = "freebsd",
-    target_os = "fuchsia",
-    target_os = "illumos",
-    target_os = "linux",
-    target_os = "netbsd",
-    target_os = "windows",
-    target_vendor = "apple"
-)))]
-fn keepalive() -> TcpKeepalive {
+    // Elsewhere, the system's own interval and count hold.
     let _ = (KEEPALIVE_INTERVAL, KEEPALIVE_PROBES);
-    TcpKeepalive::new().with_time(KEEPALIVE_IDLE)
+    #[cfg(any(
+        target_os = "android",
+        target_os = "dragonfly",
+        target_os = "freebsd",
+        target_os = "fuchsia",
+        target_os = "illumos",
+        target_os = "linux",
+        target_os = "netbsd",
+        target_os = "windows",
+        target_vendor = "apple"
+    ))]
+    let keepalive = keepalive.with_interval(KEEPALIVE_INTERVAL).with_retries(KEEPALIVE_PROBES);
+    keepalive
 }
 
 /// Whether the peer of a connected socket has ended the connection, or it has failed, found out without
