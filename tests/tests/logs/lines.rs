@@ -1,21 +1,24 @@
 //! What is logged, as lines of text.
 
 use std::fmt::{self, Write};
-use std::sync::{Arc, Mutex};
 
+use tracing::Level;
 use tracing::field::{Field, Visit};
-use tracing::{Level, Metadata, Subscriber, span};
+
+use crate::recorder::record;
 
 /// All that was logged, each event with its level and its fields.
-#[derive(Clone, Default)]
-pub(crate) struct Lines(Arc<Mutex<Vec<(Level, String)>>>);
+pub(crate) struct Lines;
 
 impl Lines {
     /// What `scenario` logs on this thread.
     pub(crate) fn of(scenario: impl FnOnce()) -> Vec<(Level, String)> {
-        let lines = Self::default();
-        tracing::subscriber::with_default(lines.clone(), scenario);
-        std::mem::take(&mut *lines.0.lock().unwrap())
+        let add = |lines: &mut Vec<(Level, String)>, event: &tracing::Event<'_>| {
+            let mut line = Line(String::new());
+            event.record(&mut line);
+            lines.push((*event.metadata().level(), line.0));
+        };
+        record(add, scenario)
     }
 }
 
@@ -26,25 +29,4 @@ impl Visit for Line {
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
         write!(self.0, "{field}={value:?} ").unwrap();
     }
-}
-
-impl Subscriber for Lines {
-    fn enabled(&self, _: &Metadata<'_>) -> bool {
-        true
-    }
-
-    fn event(&self, event: &tracing::Event<'_>) {
-        let mut line = Line(String::new());
-        event.record(&mut line);
-        self.0.lock().unwrap().push((*event.metadata().level(), line.0));
-    }
-
-    fn new_span(&self, _: &span::Attributes<'_>) -> span::Id {
-        span::Id::from_u64(1)
-    }
-
-    fn record(&self, _: &span::Id, _: &span::Record<'_>) {}
-    fn record_follows_from(&self, _: &span::Id, _: &span::Id) {}
-    fn enter(&self, _: &span::Id) {}
-    fn exit(&self, _: &span::Id) {}
 }

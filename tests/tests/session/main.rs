@@ -18,6 +18,8 @@ mod opening;
 mod pieces;
 mod prefix;
 mod raised;
+#[path = "../logs/recorder.rs"]
+mod recorder;
 mod shutdown;
 mod soak;
 mod streams;
