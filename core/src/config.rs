@@ -236,7 +236,7 @@ impl Config {
     }
 
     /// Ends a connection that a driver has not read from for `timeout`, because
-    /// [`read_ahead`](Self::read_ahead) bytes wait to be received and nobody receives them: with 1008.
+    /// [`read_ahead`](Self::read_ahead) bytes wait to be received and the application receives none: with 1008.
     ///
     /// Default: 5 minutes on a transport whose end can only be seen by reading from it, such as an HTTP/2
     /// stream, and off on the others, such as TCP on Linux. `None` or zero switches it off everywhere.

@@ -133,7 +133,7 @@ impl Connection {
 
     /// Puts messages on top of frames. The raw connection must be between two messages; a frame that is half
     /// received is held to the rules and limits of messages. Over one that has failed the connection is over
-    /// too: the peer is told what it broke, and so is the host, by [`Event::Closed`].
+    /// too: a Close frame names the rule that the peer broke, and so does [`Event::Closed`].
     pub fn over(mut raw: RawConnection, negotiated: Negotiated, now: Instant) -> Self {
         let codecs = Codecs::new(negotiated.extensions);
         raw.accept_rsv(codecs.rsv());

@@ -327,22 +327,17 @@ impl Connection {
             self.timers.verdict.noted = None;
             return;
         };
-        match due {
-            Due::Ping => {
-                self.timers.verdict.noted = None;
-                return self.send_due_ping(now);
-            }
-            // What nothing that the peer sends could change is enforced at once.
-            Due::Timeout(Timeout::MaxAge) => {}
-            _ if !self.timers.reading => {}
-            _ if !self.timers.verdict.is_final(now.saturating_since(self.timers.opened)) => return,
-            _ => {}
+        // Neither a ping nor the age of the connection depends on what the peer sends: they wait for no verdict.
+        let needs_verdict = !matches!(due, Due::Ping | Due::Timeout(Timeout::MaxAge));
+        let age = now.saturating_since(self.timers.opened);
+        if needs_verdict && self.timers.reading && !self.timers.verdict.is_final(age) {
+            return;
         }
         self.timers.verdict.noted = None;
         match due {
             Due::Ending => self.give_up_ending(now),
             Due::Timeout(timeout) => self.enforce(timeout, now),
-            Due::Ping => {}
+            Due::Ping => self.send_due_ping(now),
         }
     }
 
