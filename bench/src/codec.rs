@@ -13,7 +13,7 @@ use std::time::Instant as Clock;
 
 use bytes::{Buf, Bytes, BytesMut};
 use clap::{Args, ValueEnum};
-use sockless::{Config, Connection, Event, Instant, Negotiated};
+use sockless_core::{Config, Connection, Event, Instant, Negotiated};
 
 use crate::Result;
 use crate::callgrind::{self, Scratch, Totals};

@@ -13,7 +13,7 @@ use crate::escape::Escaped;
 /// here: [`Closed`](crate::Closed) says the same in words.
 ///
 /// ```
-/// use sockless::CloseCode;
+/// use sockless_core::CloseCode;
 ///
 /// assert_eq!(CloseCode::new(1000), Some(CloseCode::NORMAL));
 /// assert_eq!(CloseCode::new(4999).map(CloseCode::get), Some(4999));
@@ -100,7 +100,7 @@ impl fmt::Display for CloseCode {
 /// The body of a Close frame: a code and a text for people, or nothing at all.
 ///
 /// ```
-/// use sockless::{CloseCode, CloseReason};
+/// use sockless_core::{CloseCode, CloseReason};
 ///
 /// let reason = CloseReason::new(CloseCode::GOING_AWAY, "restarting");
 /// assert_eq!(reason.to_string(), "1001 restarting");

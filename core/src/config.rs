@@ -13,7 +13,7 @@ use crate::raw::COPY_LEN;
 ///
 /// ```
 /// use core::time::Duration;
-/// use sockless::Config;
+/// use sockless_core::Config;
 ///
 /// let config = Config::default()
 ///     .ping_interval(Duration::from_secs(30))
@@ -103,7 +103,7 @@ pub enum Overflow {
 ///
 /// ```
 /// use core::time::Duration;
-/// use sockless::{Config, MessageRate};
+/// use sockless_core::{Config, MessageRate};
 ///
 /// // At least 4 KiB a second, with pauses of up to ten seconds.
 /// let config = Config::default().message_rate(MessageRate::new(Duration::from_secs(10), 4096));
@@ -406,7 +406,7 @@ impl Config {
     /// It does not count what the application keeps, nor messages that it sends beyond the mark.
     ///
     /// ```
-    /// use sockless::Config;
+    /// use sockless_core::Config;
     ///
     /// let config = Config::default().max_message_len(64 << 10);
     /// assert!(config.memory_ceiling() < 2 << 20);

@@ -79,7 +79,7 @@ pub enum Transport {
 ///
 /// ```
 /// use bytes::{Buf, BytesMut};
-/// use sockless::{Config, Connection, Event, Instant, Message, Negotiated, Seed};
+/// use sockless_core::{Config, Connection, Event, Instant, Message, Negotiated, Seed};
 ///
 /// let (config, now) = (std::sync::Arc::new(Config::default()), Instant::EPOCH);
 /// let mut client =
@@ -93,7 +93,7 @@ pub enum Transport {
 /// let event = server.poll_event(&mut inbound, now);
 /// assert_eq!(event, Some(Event::Message(Message::from("hello"))));
 /// assert_eq!(server.poll_event(&mut inbound, now), None);
-/// # Ok::<(), sockless::SendError>(())
+/// # Ok::<(), sockless_core::SendError>(())
 /// ```
 #[derive(Debug)]
 pub struct Connection {

@@ -44,7 +44,7 @@ const DECODING_LEN: usize = 17 << 10;
 /// each connection keep its own.
 ///
 /// ```
-/// use sockless::{Config, Deflate};
+/// use sockless_core::{Config, Deflate};
 ///
 /// let config = Config::default().extension(Deflate::default().min_len(512));
 ///
@@ -116,7 +116,7 @@ impl Deflate {
     /// piece of one. All conditions must be met that were set.
     ///
     /// ```
-    /// # use sockless::Deflate;
+    /// # use sockless_core::Deflate;
     /// let text_only = Deflate::default().compress_if(|part, _| part.is_text);
     /// # let _ = text_only;
     /// ```
@@ -182,7 +182,7 @@ impl Deflate {
     /// the order in which they were set. An answer must fit one of the offers.
     ///
     /// ```
-    /// # use sockless::{Deflate, extension::Params};
+    /// # use sockless_core::{Deflate, extension::Params};
     /// let deflate = Deflate::default()
     ///     .edit_offers(|offers| offers.push(Params::new("permessage-deflate")));
     /// # let _ = deflate;
@@ -293,10 +293,10 @@ impl Extension for Deflate {
 /// not excluded is allowed.
 ///
 /// ```
-/// # use sockless::Deflate;
+/// # use sockless_core::Deflate;
 /// let remembers: Deflate = "permessage-deflate; server_max_window_bits=12".parse()?;
 /// # let _ = remembers;
-/// # Ok::<(), sockless::ParseDeflateError>(())
+/// # Ok::<(), sockless_core::ParseDeflateError>(())
 /// ```
 impl FromStr for Deflate {
     type Err = ParseDeflateError;

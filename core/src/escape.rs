@@ -14,7 +14,7 @@ use core::fmt::{self, Write};
 /// as the peer sent it.
 ///
 /// ```
-/// use sockless::Escaped;
+/// use sockless_core::Escaped;
 ///
 /// let text = "bye\n2026-01-01 ERROR forged, 再见";
 /// assert_eq!(Escaped(text).to_string(), r"bye\n2026-01-01 ERROR forged, 再见");

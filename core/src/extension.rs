@@ -10,8 +10,8 @@
 //!
 //! ```
 //! use bytes::Bytes;
-//! use sockless::extension::{Codec, CodecError, Decoded, Encoded, Extension, Params, Part};
-//! use sockless::{Config, Rsv};
+//! use sockless_core::extension::{Codec, CodecError, Decoded, Encoded, Extension, Params, Part};
+//! use sockless_core::{Config, Rsv};
 //!
 //! /// Says everything in upper case on the wire, and in lower case at home.
 //! #[derive(Debug)]

@@ -102,7 +102,7 @@ impl fmt::Debug for Rsv {
 /// The header of a frame, for proxies, extensions and tools.
 ///
 /// ```
-/// use sockless::{FrameHead, Opcode};
+/// use sockless_core::{FrameHead, Opcode};
 ///
 /// // RFC 6455 §5.7: a single-frame unmasked text message, "Hello".
 /// let bytes = [0x81, 0x05, 0x48, 0x65, 0x6c, 0x6c, 0x6f];

@@ -18,8 +18,8 @@
 //! use std::sync::Arc;
 //!
 //! use bytes::{BufMut, BytesMut};
-//! use sockless::handshake::{ClientHandshake, ServerHandshake, UpgradeRequest};
-//! use sockless::{Config, Instant, Seed};
+//! use sockless_core::handshake::{ClientHandshake, ServerHandshake, UpgradeRequest};
+//! use sockless_core::{Config, Instant, Seed};
 //!
 //! let config = Arc::new(Config::default());
 //! let now = Instant::EPOCH;

@@ -12,7 +12,7 @@ use bytestring::ByteString;
 /// peers.
 ///
 /// ```
-/// use sockless::Message;
+/// use sockless_core::Message;
 ///
 /// let greeting: Message = "hello".into();
 /// assert_eq!(greeting.as_text(), Some("hello"));

@@ -70,12 +70,12 @@ impl Message {
     /// (RFC 7692 §8).
     ///
     /// ```
-    /// use sockless::{Config, Connection, Instant, Message, Negotiated};
+    /// use sockless_core::{Config, Connection, Instant, Message, Negotiated};
     ///
     /// # let mut connection = Connection::server(Negotiated::default(), Default::default(), Instant::EPOCH);
     /// let photo = Message::from(vec![0xFF, 0xD8, 0xFF]);
     /// connection.send(photo.uncompressed())?;
-    /// # Ok::<(), sockless::SendError>(())
+    /// # Ok::<(), sockless_core::SendError>(())
     /// ```
     pub fn uncompressed(self) -> Outgoing {
         Outgoing(Content::Message { message: self, compress: false })
@@ -90,14 +90,14 @@ impl Message {
 /// connection the message is encoded by itself.
 ///
 /// ```
-/// use sockless::{Broadcast, Connection, Instant, Negotiated};
+/// use sockless_core::{Broadcast, Connection, Instant, Negotiated};
 ///
 /// # let mut peers: Vec<Connection> = Vec::new();
 /// let news = Broadcast::new("the round begins");
 /// for peer in &mut peers {
 ///     peer.send(&news)?;
 /// }
-/// # Ok::<(), sockless::SendError>(())
+/// # Ok::<(), sockless_core::SendError>(())
 /// ```
 #[derive(Clone, Debug)]
 pub struct Broadcast(Arc<Shared>);

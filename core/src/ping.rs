@@ -15,7 +15,7 @@ use crate::time::Instant;
 ///
 /// ```
 /// use core::time::Duration;
-/// use sockless::{Config, Instant, PingAction, Pinger};
+/// use sockless_core::{Config, Instant, PingAction, Pinger};
 ///
 /// let config = Config::default().ping_interval(Duration::from_secs(30));
 /// let mut pinger = Pinger::new(&config, Instant::EPOCH);

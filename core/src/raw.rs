@@ -41,7 +41,7 @@ pub enum Role {
 ///
 /// ```
 /// use bytes::{Buf, BytesMut};
-/// use sockless::{Config, Frame, Opcode, RawConnection, Seed};
+/// use sockless_core::{Config, Frame, Opcode, RawConnection, Seed};
 ///
 /// let config = std::sync::Arc::new(Config::default());
 /// let mut client = RawConnection::client(Seed::new([7; 32]), config.clone());

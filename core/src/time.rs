@@ -12,7 +12,7 @@ use core::time::Duration;
 ///
 /// ```
 /// use core::time::Duration;
-/// use sockless::Instant;
+/// use sockless_core::Instant;
 ///
 /// let start = Instant::EPOCH;
 /// let later = start + Duration::from_secs(30);

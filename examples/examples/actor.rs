@@ -2,7 +2,7 @@
 //!
 //! `cargo run -p sockless-examples --example actor`, then open `ws://127.0.0.1:8080/`.
 
-use sockless::{CloseCode, Closed};
+use sockless_core::{CloseCode, Closed};
 use sockless_driver::Session;
 use sockless_routing::{Router, websocket};
 
@@ -29,7 +29,7 @@ async fn echo(mut session: Session) -> Result<(), Closed> {
 
 #[cfg(test)]
 mod tests {
-    use sockless::CloseReason;
+    use sockless_core::CloseReason;
     use sockless_sim::Sim;
 
     use super::*;

@@ -9,7 +9,7 @@ use std::time::Duration;
 use axum::extract::State;
 use axum::response::Html;
 use axum::routing::get;
-use sockless::Closed;
+use sockless_core::Closed;
 use sockless_driver::Session;
 use sockless_hyper::Mount;
 use sockless_routing::{Origins, Router, websocket};

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Response, StatusCode};
-use sockless::{Closed, Config};
+use sockless_core::{Closed, Config};
 use sockless_driver::{Call, Session};
 use sockless_routing::{Router, text, websocket};
 use sockless_sim::{Link, Sim};
@@ -58,7 +58,7 @@ fn test_conversation() {
             // An hour of silence takes no time, and the server asks whether the client is there.
             client.expect_silence(Duration::from_secs(3600)).await;
             client.recv_ping().await;
-            client.close(sockless::CloseCode::GOING_AWAY);
+            client.close(sockless_core::CloseCode::GOING_AWAY);
             client.expect_closed(1001).await;
 
             let refused = app.open("/echo").refused().await;

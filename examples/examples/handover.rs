@@ -4,7 +4,7 @@
 //! `cargo run -p sockless-examples --example handover`, then open `ws://127.0.0.1:8080/` and send a
 //! binary message of the byte 1 first.
 
-use sockless::{Frame, Opcode};
+use sockless_core::{Frame, Opcode};
 use sockless_driver::{BoxError, RawSession};
 use sockless_routing::{Router, websocket_raw};
 
@@ -38,7 +38,7 @@ async fn hello_first(mut raw: RawSession) -> Result<(), BoxError> {
 
 #[cfg(test)]
 mod tests {
-    use sockless::Piece;
+    use sockless_core::Piece;
     use sockless_sim::Sim;
 
     use super::*;
@@ -54,7 +54,7 @@ mod tests {
             client.send_piece(Piece { data: "ments".into(), last: true }).await;
             client.expect("fragments").await;
             assert_eq!(client.recv_pong().await, "now answered");
-            client.close(sockless::CloseCode::NORMAL);
+            client.close(sockless_core::CloseCode::NORMAL);
             client.expect_closed(1000).await;
         });
     }

@@ -14,7 +14,7 @@ use clap::Parser;
 use http::StatusCode;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
-use sockless::{Closed, Config, Deflate};
+use sockless_core::{Closed, Config, Deflate};
 use sockless_driver::Session;
 use sockless_hyper::Mount;
 use sockless_routing::{Origins, Router, respond, text, websocket};

@@ -5,7 +5,7 @@
 use std::future::ready;
 
 use futures_util::{StreamExt, TryStreamExt};
-use sockless::{CloseCode, Closed, Message};
+use sockless_core::{CloseCode, Closed, Message};
 use sockless_driver::Session;
 use sockless_routing::{Router, websocket};
 

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
-use sockless::{Closed, Config, Frame, Opcode, PingAction, Pinger};
+use sockless_core::{Closed, Config, Frame, Opcode, PingAction, Pinger};
 use sockless_driver::{BoxError, RawSession, Runtime};
 use sockless_routing::{Router, websocket_raw};
 use sockless_tokio::TokioRuntime;
@@ -71,7 +71,7 @@ async fn recv_or_due(
 
 #[cfg(test)]
 mod tests {
-    use sockless::Instant;
+    use sockless_core::Instant;
     use sockless_sim::Sim;
 
     use super::*;

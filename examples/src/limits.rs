@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use sockless::Config;
+use sockless_core::Config;
 
 /// An echo server.
 #[derive(clap::Parser)]

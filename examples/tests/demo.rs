@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::process::{Child, ChildStdout, Command, ExitStatus, Output, Stdio};
 use std::time::{Duration, Instant};
 
-use sockless::CloseCode;
+use sockless_core::CloseCode;
 
 const DEMO: &str = env!("CARGO_BIN_EXE_sockless-demo");
 
@@ -105,7 +105,7 @@ fn a_signal_closes_sessions_with_1001_and_ends_it_with_status_0() {
                 demo.signal(signal);
                 session.closed().await
             });
-            let code = closed.received().and_then(sockless::CloseReason::code);
+            let code = closed.received().and_then(sockless_core::CloseReason::code);
             assert_eq!(code, Some(CloseCode::GOING_AWAY), "{options:?} {signal}: {closed}");
             let (status, printed) = demo.end();
             assert_eq!(status.code(), Some(0), "{options:?} {signal}: {status}");

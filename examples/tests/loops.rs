@@ -6,7 +6,7 @@ use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use sockless::{CloseCode, Message};
+use sockless_core::{CloseCode, Message};
 use sockless_driver::Session;
 
 const BLOCKING: &str = env!("CARGO_BIN_EXE_blocking-echo");

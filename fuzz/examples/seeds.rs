@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use sockless::{Config, Deflate, Role};
+use sockless_core::{Config, Deflate, Role};
 use sockless_tests::end::End;
 use sockless_tests::wire::{BINARY_BEGINS, CLOSE, ENDS, GOES_ON, TEXT, TEXT_BEGINS, Writer};
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use sockless::{Config, Deflate, Event, Role, Transport};
+use sockless_core::{Config, Deflate, Event, Role, Transport};
 use sockless_tests::end::End;
 use sockless_tests::link::Weather;
 use sockless_tests::operations::{Operation, assert_all_arrives};

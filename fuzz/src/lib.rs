@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use arbitrary::Arbitrary;
-use sockless::{Config, Role};
+use sockless_core::{Config, Role};
 use sockless_tests::heads::assert_any_chunking_of_a_head;
 use sockless_tests::laws::{assert_any_chunking, assert_layers_agree};
 use sockless_tests::link::Weather;

@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 use bytestring::ByteString;
 use http::header::UPGRADE;
 use http::{Method, Request, Version};
-use sockless::handshake::{UpgradeError, UpgradeRequest};
+use sockless_core::handshake::{UpgradeError, UpgradeRequest};
 use sockless_driver::Call;
 
 use crate::origin::Origins;

@@ -6,7 +6,7 @@
 //!
 //! use bytes::Bytes;
 //! use http::{Response, StatusCode};
-//! use sockless::Config;
+//! use sockless_core::Config;
 //! use sockless_driver::{Call, RawSession, Session};
 //! use sockless_routing::{Router, respond, text, websocket, websocket_raw};
 //!

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use http::header::{self, HeaderValue};
 use http::{Method, Response, StatusCode};
-use sockless::handshake::{HeadError, HeadRule, UpgradeError};
+use sockless_core::handshake::{HeadError, HeadRule, UpgradeError};
 
 use crate::listing::comma_separated;
 use crate::origin::OriginRefused;

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::{Method, Response};
-use sockless::Config;
-use sockless::handshake::UpgradeRequest;
+use sockless_core::Config;
+use sockless_core::handshake::UpgradeRequest;
 use sockless_driver::{BoxFuture, Call, Outcome, RawSession, Session, Upgrade};
 
 use crate::listing::RouteKind;
@@ -152,7 +152,7 @@ impl WebSocketRoute {
     /// ```
     /// use std::time::Duration;
     ///
-    /// use sockless::Config;
+    /// use sockless_core::Config;
     /// use sockless_driver::Session;
     /// use sockless_routing::{Router, websocket};
     ///

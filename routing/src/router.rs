@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::Response;
-use sockless::Config;
+use sockless_core::Config;
 use sockless_driver::Call;
 
 use crate::listing::RouteInfo;

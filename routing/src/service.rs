@@ -5,7 +5,7 @@ use std::sync::{Arc, LazyLock};
 use bytes::Bytes;
 use http::header::CONTENT_LENGTH;
 use http::{Method, Response};
-use sockless::Config;
+use sockless_core::Config;
 use sockless_driver::{Answer, BoxFuture, Call, Service};
 
 use crate::choose::{Chose, Chosen, choose};

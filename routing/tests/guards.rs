@@ -9,7 +9,7 @@ use bytes::Bytes;
 use common::{answer_call, call, granted, line, page, responded, upgrade, ws};
 use http::request::Builder;
 use http::{Response, StatusCode};
-use sockless::Instant;
+use sockless_core::Instant;
 use sockless_driver::{Answer, Call, Upgrade};
 use sockless_routing::guards::{
     BasicUser, ConnectionLimit, RateLimit, basic, basic_with, bearer, bearer_with, equals_secret,

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use sockless::Closed;
+use sockless_core::Closed;
 use sockless_driver::{Sender, Session};
 use sockless_routing::guards::{ConnectionLimit, RateLimit, limit_connections, limit_rate};
 use sockless_routing::{Router, websocket};
@@ -52,7 +52,7 @@ fn a_place_is_given_back_when_the_connection_is_over_whoever_keeps_its_sender() 
             session.send("hi").await;
             session.expect("hi").await;
             assert_eq!(app.open("/x").refused().await.status(), 429);
-            session.close(sockless::CloseCode::NORMAL);
+            session.close(sockless_core::CloseCode::NORMAL);
             session.closed().await;
             sim.sleep(10 * SECOND).await;
             assert_eq!((room.lock().unwrap().len(), app.connections()), (turn, 0));

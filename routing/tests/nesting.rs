@@ -8,7 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use common::{get, granted, params, responded, status, upgrade, ws};
 use http::{Response, StatusCode};
-use sockless::Config;
+use sockless_core::Config;
 use sockless_driver::{Call, Service};
 use sockless_routing::{Router, respond, text};
 

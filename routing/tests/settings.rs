@@ -5,7 +5,7 @@ mod common;
 use std::time::Duration;
 
 use common::{granted, upgrade, ws};
-use sockless::Config;
+use sockless_core::Config;
 use sockless_driver::Service;
 use sockless_routing::{Router, websocket_raw};
 

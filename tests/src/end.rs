@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Buf, BytesMut};
-use sockless::extension::Agreed;
-use sockless::{
+use sockless_core::extension::Agreed;
+use sockless_core::{
     Cause, CloseReason, Closed, Config, Connection, Event, Instant, Negotiated, Party,
     ProtocolError, Role, Seed, Transport,
 };

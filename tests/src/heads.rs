@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use bytes::BytesMut;
-use sockless::handshake::{ClientHandshake, ServerHandshake};
-use sockless::{Config, Instant, Role, Seed};
+use sockless_core::handshake::{ClientHandshake, ServerHandshake};
+use sockless_core::{Config, Instant, Role, Seed};
 
 /// A head cut anywhere gets the same verdict, and leaves the same bytes to the connection.
 pub fn assert_any_chunking_of_a_head(role: Role, max_head_len: usize, bytes: &[u8], chunk: usize) {

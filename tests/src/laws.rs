@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
-use sockless::{
+use sockless_core::{
     CloseReason, Config, Event, Frame, Instant, Piece, ProtocolError, RawConnection, Role, Seed,
     Transport,
 };

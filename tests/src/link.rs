@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use fastrand::Rng;
-use sockless::Instant;
+use sockless_core::Instant;
 
 /// How a link treats what is sent over it.
 #[derive(Clone, Copy, Debug)]

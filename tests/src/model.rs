@@ -1,6 +1,6 @@
 //! The message layer once more, small and slow: whole frames in, what must be told and answered out.
 
-use sockless::{
+use sockless_core::{
     Cause, CloseCode, CloseReason, Closed, Event, Frame, Message, Opcode, Party, Piece,
     ProtocolError,
 };

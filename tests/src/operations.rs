@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use sockless::{CloseCode, CloseReason, Config, Message, Piece, SendError};
+use sockless_core::{CloseCode, CloseReason, Config, Message, Piece, SendError};
 
 use crate::link::Weather;
 use crate::pair::Pair;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use sockless::{Closed, Config, Event, Instant, Message, Role, Transport};
+use sockless_core::{Closed, Config, Event, Instant, Message, Role, Transport};
 
 use crate::end::{BOTH, End};
 use crate::link::{Arrival, Link, Weather};

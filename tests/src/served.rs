@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
 
 use bytes::BytesMut;
-use sockless::{Config, Instant, Seed};
+use sockless_core::{Config, Instant, Seed};
 use sockless_driver::{BoxFuture, Clock, Host, Io, Runtime, Session, Spawn, Timer};
 use sockless_routing::{Origins, Router, websocket};
 

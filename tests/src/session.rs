@@ -1,6 +1,6 @@
 //! A peer's side of a session, from sound to malicious, as parts that are easy to vary.
 
-use sockless::Config;
+use sockless_core::Config;
 
 use crate::wire::{ENDS, GOES_ON, Writer};
 

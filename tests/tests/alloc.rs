@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 
 use bytes::{Buf, BytesMut};
 use peakmem_alloc::{PeakMemAlloc, PeakMemAllocTrait};
-use sockless::{Config, Connection, Event, Instant, Message, Role};
+use sockless_core::{Config, Connection, Event, Instant, Message, Role};
 use sockless_tests::end::{BOTH, connection, peer_of};
 use sockless_tests::wire::{BINARY, BINARY_BEGINS, GOES_ON, TEXT, TEXT_BEGINS, Writer};
 use stats_alloc::{Region, StatsAlloc};

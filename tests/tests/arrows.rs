@@ -5,14 +5,14 @@ use std::process::Command;
 
 /// Each crate, and the crates of this workspace that it may depend on, tests apart.
 const ALLOWED: &[(&str, &[&str])] = &[
-    ("sockless", &[]),
-    ("sockless-driver", &["sockless"]),
-    ("sockless-tokio", &["sockless", "sockless-driver"]),
-    ("sockless-smol", &["sockless", "sockless-driver"]),
-    ("sockless-async-std", &["sockless", "sockless-driver"]),
-    ("sockless-hyper", &["sockless", "sockless-driver"]),
-    ("sockless-sim", &["sockless", "sockless-driver"]),
-    ("sockless-routing", &["sockless", "sockless-driver"]),
+    ("sockless-core", &[]),
+    ("sockless-driver", &["sockless-core"]),
+    ("sockless-tokio", &["sockless-core", "sockless-driver"]),
+    ("sockless-smol", &["sockless-core", "sockless-driver"]),
+    ("sockless-async-std", &["sockless-core", "sockless-driver"]),
+    ("sockless-hyper", &["sockless-core", "sockless-driver"]),
+    ("sockless-sim", &["sockless-core", "sockless-driver"]),
+    ("sockless-routing", &["sockless-core", "sockless-driver"]),
 ];
 
 #[test]

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::Buf;
-use sockless::{
+use sockless_core::{
     Cause, CloseCode, CloseReason, Closed, Config, Event, Instant, Party, Piece, ProtocolError,
     Role, SendError, Timeout, Transport,
 };

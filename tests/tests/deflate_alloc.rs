@@ -6,7 +6,7 @@ use std::alloc::System;
 
 use bytes::{Buf, BytesMut};
 use peakmem_alloc::{PeakMemAlloc, PeakMemAllocTrait};
-use sockless::{Config, Connection, Deflate, Event, Instant, Message};
+use sockless_core::{Config, Connection, Deflate, Event, Instant, Message};
 use sockless_driver::Session;
 use sockless_tests::end::connection;
 use sockless_tests::served::{BROWSER_REQUEST as REQUEST, Served, State, host};
@@ -37,7 +37,7 @@ fn compressors_take_what_is_written() {
             .client_no_context_takeover(false)
             .server_max_window_bits(bits);
         let config = std::sync::Arc::new(Config::default().extension(deflate));
-        let mut server = connection(sockless::Role::Server, config, Instant::EPOCH);
+        let mut server = connection(sockless_core::Role::Server, config, Instant::EPOCH);
         let before = held();
         send(&mut server);
         let compressor = held() - before;
@@ -126,7 +126,7 @@ fn inflated_len(payload: &[u8]) -> Option<u64> {
         .extension(Deflate::default())
         .max_message_len(u64::MAX)
         .piece_len(1 << 20);
-    let mut server = connection(sockless::Role::Server, config.into(), Instant::EPOCH);
+    let mut server = connection(sockless_core::Role::Server, config.into(), Instant::EPOCH);
     let mut inbound = BytesMut::from(&whole(payload)[..]);
     let mut len = 0;
     loop {
@@ -225,7 +225,7 @@ impl Bits {
     }
 }
 
-async fn echo(mut session: Session) -> Result<(), sockless::Closed> {
+async fn echo(mut session: Session) -> Result<(), sockless_core::Closed> {
     loop {
         let message: Message = session.recv().await?;
         session.send(message).await?;

@@ -12,7 +12,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use certificates::{Authority, Identity};
-use sockless::Config;
+use sockless_core::Config;
 use sockless_driver::tls::{TlsAcceptor, TlsConnector};
 use sockless_driver::{Connect, Io, Proxy, Runtime, Server};
 use sockless_routing::Router;

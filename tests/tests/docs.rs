@@ -50,7 +50,7 @@ fn every_row_of_the_parity_table_is_there_and_proved() {
     }
 }
 
-/// Settings of [`Config`](sockless::Config) that bound nothing: what they set is a matter of taste.
+/// Settings of [`Config`](sockless_core::Config) that bound nothing: what they set is a matter of taste.
 const NOT_BOUNDS: &[&str] =
     &["accept_any_masking", "extensions", "fragment_len", "masking", "piece_len"];
 

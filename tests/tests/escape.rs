@@ -2,8 +2,8 @@
 
 use http::Response;
 use proptest::prelude::*;
-use sockless::handshake::{HandshakeError, RequestError};
-use sockless::{Cause, CloseCode, CloseReason, Closed, Escaped, Party};
+use sockless_core::handshake::{HandshakeError, RequestError};
+use sockless_core::{Cause, CloseCode, CloseReason, Closed, Escaped, Party};
 
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..Default::default() })]
@@ -65,7 +65,7 @@ fn displays(text: &str) -> Vec<String> {
 mod driver {
     use std::io;
 
-    use sockless::Closed;
+    use sockless_core::Closed;
     use sockless_driver::tls::TlsError;
     use sockless_driver::{DecodeError, EncodeError, RawSendError, WriteError};
 

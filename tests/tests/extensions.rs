@@ -6,10 +6,10 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::{Buf, Bytes};
-use sockless::extension::{
+use sockless_core::extension::{
     Codec, CodecError, Decoded, Direction, Encoded, Extension, Params, Part,
 };
-use sockless::{
+use sockless_core::{
     Broadcast, Cause, CloseCode, Config, Deflate, Event, FrameHead, Message, Opcode, Piece, Role,
     Rsv, SendError,
 };

@@ -1,6 +1,6 @@
 //! RFC 6455 §5.4: fragments, and what may stand between them.
 
-use sockless::{Config, Event, Message, ProtocolError};
+use sockless_core::{Config, Event, Message, ProtocolError};
 use sockless_tests::end::{BOTH, End};
 use sockless_tests::wire::{BINARY, BINARY_BEGINS, ENDS, GOES_ON, TEXT, TEXT_BEGINS, read_all};
 

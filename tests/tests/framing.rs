@@ -1,6 +1,6 @@
 //! RFC 6455 §5.1, §5.2, §5.3, §5.7: headers and masks.
 
-use sockless::{Config, Event, Masking, Message, ProtocolError, Role};
+use sockless_core::{Config, Event, Masking, Message, ProtocolError, Role};
 use sockless_tests::end::{BOTH, End};
 use sockless_tests::wire::{BINARY, PING, TEXT, Writer, read_all};
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use proptest::collection::vec;
 use proptest::prelude::*;
-use sockless::{Config, Role};
+use sockless_core::{Config, Role};
 use sockless_tests::end::{BOTH, End, peer_of};
 use sockless_tests::laws::{assert_any_chunking, assert_layers_agree};
 use sockless_tests::link::Weather;
@@ -90,7 +90,7 @@ fn the_generators_reach_every_kind_of_end() {
         for event in events {
             let told = format!("{event:?}");
             let name: Vec<&str> = match &event {
-                sockless::Event::Closed(closed) => {
+                sockless_core::Event::Closed(closed) => {
                     let cause = format!("{:?}", closed.cause());
                     let cause = cause.split([' ', '{']).next().unwrap_or_default().to_owned();
                     *reached.entry(cause.replace(char::is_numeric, "")).or_default() += 1;

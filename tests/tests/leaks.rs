@@ -6,7 +6,7 @@ mod certificates;
 
 use std::alloc::System;
 
-use sockless::Closed;
+use sockless_core::Closed;
 use sockless_driver::tls::{TlsAcceptor, TlsConnector};
 use sockless_driver::{Host, Session};
 use sockless_routing::{Router, websocket};

@@ -1,7 +1,7 @@
 //! RFC 6455 §10.4: limits, kept as soon as a header tells.
 
 use bytes::BytesMut;
-use sockless::{Config, Event, ProtocolError};
+use sockless_core::{Config, Event, ProtocolError};
 use sockless_tests::end::{BOTH, End};
 use sockless_tests::wire::{BINARY, BINARY_BEGINS, ENDS, GOES_ON, PING, TEXT, TEXT_BEGINS};
 

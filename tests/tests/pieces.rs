@@ -1,6 +1,8 @@
 //! Messages too long to hold: in pieces, both ways.
 
-use sockless::{CloseReason, Config, Event, Message, Piece, ProtocolError, SendError, Transport};
+use sockless_core::{
+    CloseReason, Config, Event, Message, Piece, ProtocolError, SendError, Transport,
+};
 use sockless_tests::end::{BOTH, End};
 use sockless_tests::link::Weather;
 use sockless_tests::pair::Pair;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::{Buf, Bytes, BytesMut};
-use sockless::{
+use sockless_core::{
     Config, Connection, Event, Frame, FrameHead, Instant, Negotiated, Opcode, ProtocolError,
     RawConnection, Role, Rsv, Seed, SendError, Staging,
 };

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use sockless::{CloseCode, Config, Connection, Event, Instant, Negotiated, Role, Seed};
+use sockless_core::{CloseCode, Config, Connection, Event, Instant, Negotiated, Role, Seed};
 use sockless_tests::end::{BOTH, End};
 use sockless_tests::link::Weather;
 use sockless_tests::pair::Pair;

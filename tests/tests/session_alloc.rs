@@ -6,7 +6,7 @@
 use std::alloc::System;
 
 use peakmem_alloc::{PeakMemAlloc, PeakMemAllocTrait};
-use sockless::Config;
+use sockless_core::Config;
 use sockless_driver::Session;
 use sockless_tests::served::{BROWSER_REQUEST, REQUEST, Served, State, host};
 use sockless_tests::wire::{BINARY, TEXT, Writer};
@@ -157,7 +157,7 @@ fn a_flood_of_pings_stays_under_the_ceiling() {
     assert!(peak <= ceiling);
 }
 
-async fn echo(mut session: Session) -> Result<(), sockless::Closed> {
+async fn echo(mut session: Session) -> Result<(), sockless_core::Closed> {
     loop {
         let message = session.recv().await?;
         session.send(message).await?;

@@ -16,8 +16,8 @@ use std::thread::{self, Thread};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use sockless::handshake::UpgradeRequest;
-use sockless::{Closed, Config};
+use sockless_core::handshake::UpgradeRequest;
+use sockless_core::{Closed, Config};
 use sockless_driver::{
     Answer, BoxFuture, Call, Connected, Host, Io, Sender, Service, Session, Upgrade,
 };

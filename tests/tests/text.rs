@@ -1,6 +1,6 @@
 //! RFC 6455 §5.6, §8.1: text is UTF-8, and known not to be at the first impossible byte.
 
-use sockless::{Config, Event, ProtocolError};
+use sockless_core::{Config, Event, ProtocolError};
 use sockless_tests::end::{BOTH, End};
 use sockless_tests::wire::{ENDS, GOES_ON, TEXT, TEXT_BEGINS};
 

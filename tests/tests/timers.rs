@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Buf;
-use sockless::{
+use sockless_core::{
     Cause, CloseReason, Closed, Config, Event, Instant, MessageRate, Party, Timeout, Transport,
 };
 use sockless_tests::end::{BOTH, End};
@@ -528,5 +528,5 @@ fn at(seconds: u32) -> Instant {
 }
 
 fn reason(code: u16, text: &'static str) -> CloseReason {
-    CloseReason::new(sockless::CloseCode::new(code).expect("it may travel"), text)
+    CloseReason::new(sockless_core::CloseCode::new(code).expect("it may travel"), text)
 }

@@ -5,7 +5,7 @@ use std::alloc::System;
 
 use bytes::Bytes;
 use peakmem_alloc::{PeakMemAlloc, PeakMemAllocTrait};
-use sockless::Config;
+use sockless_core::Config;
 use sockless_driver::Session;
 use sockless_routing::{Router, websocket};
 

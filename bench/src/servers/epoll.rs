@@ -11,7 +11,7 @@ mod server;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use sockless::{Config, Connection, Deflate, Event};
+use sockless_core::{Config, Connection, Deflate, Event};
 
 use super::Job;
 use crate::Result;

@@ -5,8 +5,8 @@ use std::io;
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
-use sockless::handshake::{ServerHandshake, UpgradeRequest, encode_response};
-use sockless::{Config, Instant};
+use sockless_core::handshake::{ServerHandshake, UpgradeRequest, encode_response};
+use sockless_core::{Config, Instant};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, Interest};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::broadcast;

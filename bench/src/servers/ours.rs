@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use sockless::{Broadcast, Config, Deflate};
+use sockless_core::{Broadcast, Config, Deflate};
 use sockless_driver::{Sender, TrySendError};
 use sockless_routing::{Router, websocket};
 use sockless_tokio::{Closed, Session};

@@ -9,7 +9,7 @@ use bytestring::ByteString;
 /// An extension's name with its parameters: an offer of a client, or a server's answer to one.
 ///
 /// ```
-/// use sockless::extension::Params;
+/// use sockless_core::extension::Params;
 ///
 /// let params = Params::new("permessage-deflate").flag("client_no_context_takeover").with("server_max_window_bits", "10");
 /// assert_eq!(

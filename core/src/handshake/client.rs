@@ -40,8 +40,8 @@ use crate::time::Instant;
 /// ```
 /// use std::sync::Arc;
 ///
-/// use sockless::handshake::ClientHandshake;
-/// use sockless::{Config, Instant, Seed};
+/// use sockless_core::handshake::ClientHandshake;
+/// use sockless_core::{Config, Instant, Seed};
 ///
 /// let request = http::Request::get("wss://example.com/chat")
 ///     .header("Origin", "https://example.com")

@@ -20,7 +20,7 @@ use super::list;
 /// beyond ASCII in it are percent-encoded (RFC 3987 §3.1).
 ///
 /// ```
-/// use sockless::handshake::encode_request;
+/// use sockless_core::handshake::encode_request;
 ///
 /// let request = http::Request::get("http://example.com/chat?room=1")
 ///     .header("Host", "example.com")
@@ -49,7 +49,7 @@ pub fn encode_request(request: &Request<()>) -> Bytes {
 ///
 /// ```
 /// use bytes::Bytes;
-/// use sockless::handshake::encode_response;
+/// use sockless_core::handshake::encode_response;
 ///
 /// let response = http::Response::builder().status(404).body(Bytes::from("no such room\n"))?;
 /// assert_eq!(

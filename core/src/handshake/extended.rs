@@ -28,7 +28,7 @@ use crate::extension::{Extensions, Params};
 /// ```
 /// use std::sync::Arc;
 ///
-/// use sockless::handshake::ExtendedConnect;
+/// use sockless_core::handshake::ExtendedConnect;
 ///
 /// let request = http::Request::get("wss://example.com/chat?room=1")
 ///     .header("Sec-WebSocket-Protocol", "chat.v2, chat.v1")

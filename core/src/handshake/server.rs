@@ -28,8 +28,8 @@ use crate::time::Instant;
 /// use std::sync::Arc;
 ///
 /// use bytes::BytesMut;
-/// use sockless::handshake::{ServerHandshake, encode_response};
-/// use sockless::{Config, Instant};
+/// use sockless_core::handshake::{ServerHandshake, encode_response};
+/// use sockless_core::{Config, Instant};
 ///
 /// let mut handshake = ServerHandshake::new(Arc::new(Config::default()), Instant::EPOCH);
 /// let mut inbound = BytesMut::from("GET / HTTP/1.1\r\n");

@@ -25,7 +25,7 @@ use crate::extension::{Agreed, Extensions, Params};
 /// parser of its own. [`accept`](Self::accept) it, or drop it and answer what you like.
 ///
 /// ```
-/// use sockless::handshake::{UpgradeError, UpgradeRequest};
+/// use sockless_core::handshake::{UpgradeError, UpgradeRequest};
 ///
 /// let request = http::Request::get("/chat")
 ///     .header("Host", "example.com")
@@ -122,7 +122,7 @@ impl UpgradeRequest {
     /// Without a selection the connection has no subprotocol, which a client may take or leave.
     ///
     /// ```
-    /// # use sockless::handshake::UpgradeRequest;
+    /// # use sockless_core::handshake::UpgradeRequest;
     /// # let request = http::Request::get("/").header("Host", "example.com")
     /// #     .header("Upgrade", "websocket").header("Connection", "Upgrade")
     /// #     .header("Sec-WebSocket-Version", "13")

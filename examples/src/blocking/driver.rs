@@ -6,7 +6,7 @@ use std::net::{Shutdown, TcpStream};
 use std::time::Duration;
 
 use bytes::{Buf, BytesMut};
-use sockless::{Connection, Event, Instant, Transport};
+use sockless_core::{Connection, Event, Instant, Transport};
 
 /// How long writing waits for room before it is reading's turn again.
 const TURN: Duration = Duration::from_millis(20);

@@ -12,8 +12,8 @@ use std::sync::Arc;
 
 use bytes::BytesMut;
 use clap::Parser;
-use sockless::handshake::{ServerHandshake, UpgradeRequest, encode_response};
-use sockless::{Config, Event};
+use sockless_core::handshake::{ServerHandshake, UpgradeRequest, encode_response};
+use sockless_core::{Config, Event};
 
 use crate::driver::Host;
 use crate::limits::Options;

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser, ValueEnum};
-use sockless::{Config, Deflate, ParseDeflateError};
+use sockless_core::{Config, Deflate, ParseDeflateError};
 
 /// A server that chats and echoes over WebSockets.
 ///

@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::header::{CONTENT_SECURITY_POLICY, CONTENT_TYPE};
 use http::{Response, StatusCode};
-use sockless::{CloseCode, CloseReason, Closed, Config};
+use sockless_core::{CloseCode, CloseReason, Closed, Config};
 use sockless_driver::{Call, Session};
 use sockless_routing::{Origins, Router, respond, text, websocket};
 

@@ -2,7 +2,7 @@
 
 use clap::Parser;
 use serde_json::{Value, json};
-use sockless::{Config, Deflate};
+use sockless_core::{Config, Deflate};
 use sockless_routing::Router;
 use sockless_sim::{App, Conversation, Sim};
 
@@ -21,7 +21,7 @@ fn a_chat_has_named_users_who_hear_each_other() {
         for member in [&mut ada, &mut bob] {
             hear(member, json!({ "type": "message", "from": "Ada", "text": "hello" })).await;
         }
-        bob.close(sockless::CloseCode::NORMAL);
+        bob.close(sockless_core::CloseCode::NORMAL);
         hear(&mut ada, json!({ "type": "leave", "name": "Bob B.", "online": ["Ada"] })).await;
     });
 }

@@ -4,7 +4,7 @@ use std::io::{self, Read};
 use std::mem;
 
 use bytes::BytesMut;
-use sockless::{Connection, Staging};
+use sockless_core::{Connection, Staging};
 
 /// What one read brings at most, and what one write of short frames does.
 const LEN: usize = 64 << 10;

@@ -13,7 +13,7 @@ use std::io::Result;
 use std::time::Duration;
 
 use clap::Parser;
-use sockless::{Config, Connection, Event};
+use sockless_core::{Config, Connection, Event};
 
 use crate::limits::Options;
 use crate::server::Server;

@@ -9,8 +9,8 @@ use std::time::Duration;
 use bytes::{Buf, Bytes, BytesMut};
 use mio::Interest;
 use mio::net::TcpStream;
-use sockless::handshake::{ServerHandshake, UpgradeRequest, encode_response};
-use sockless::{Config, Connection, Event, Instant, Transport};
+use sockless_core::handshake::{ServerHandshake, UpgradeRequest, encode_response};
+use sockless_core::{Config, Connection, Event, Instant, Transport};
 
 use super::lent::Lent;
 

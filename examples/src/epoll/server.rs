@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use mio::net::{TcpListener, TcpStream};
 use mio::{Events, Interest, Poll, Token};
-use sockless::{Config, Instant};
+use sockless_core::{Config, Instant};
 
 use super::lent::Lent;
 use super::peer::{Peer, React, Wait};

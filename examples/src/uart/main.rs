@@ -20,7 +20,7 @@ use core::time::Duration;
 use embassy_executor::Spawner;
 use embassy_sync::blocking_mutex::raw::CriticalSectionRawMutex;
 use embassy_sync::pipe::Pipe;
-use sockless::{CloseCode, Config, Connection, Escaped, Event, Message, Negotiated, Seed};
+use sockless_core::{CloseCode, Config, Connection, Escaped, Event, Message, Negotiated, Seed};
 
 /// One direction of the line, with the little FIFO that a UART has.
 type Wire = Pipe<CriticalSectionRawMutex, 64>;

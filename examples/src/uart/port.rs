@@ -7,7 +7,7 @@ use bytes::{Buf, BytesMut};
 use embassy_futures::select::{Either3, select3};
 use embassy_time::Timer;
 use embedded_io_async::{Read, Write};
-use sockless::{Connection, Event, Instant};
+use sockless_core::{Connection, Event, Instant};
 
 /// The time as the core wants it: since the board has started.
 pub(crate) fn now() -> Instant {

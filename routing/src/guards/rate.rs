@@ -8,7 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::header::RETRY_AFTER;
 use http::{Response, StatusCode};
-use sockless::Instant;
+use sockless_core::Instant;
 use sockless_driver::Call;
 
 use super::{Admission, Peer, PeerOf};

@@ -71,7 +71,7 @@ use async_std::net::{TcpListener, ToSocketAddrs};
 use async_std::os::unix::net::UnixListener;
 
 pub use runtime::AsyncStdRuntime;
-pub use sockless::{CloseCode, CloseReason, Closed, Config, Message};
+pub use sockless_core::{CloseCode, CloseReason, Closed, Config, Message};
 pub use sockless_driver::sockets::ListenOptions;
 #[cfg(feature = "rustls")]
 pub use sockless_driver::tls;

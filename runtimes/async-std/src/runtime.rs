@@ -1,6 +1,6 @@
 //! Time, tasks and chance from async-std and the operating system.
 
-use sockless::{Instant, Seed};
+use sockless_core::{Instant, Seed};
 use sockless_driver::{BoxFuture, Clock, Runtime, Spawn, Timer, async_io};
 
 /// async-std: its timers and its threads.

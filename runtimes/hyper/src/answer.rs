@@ -11,8 +11,8 @@ use http::{Method, Request, Response, StatusCode, Version};
 use http_body_util::Full;
 use hyper::ext::Protocol;
 use hyper::upgrade::OnUpgrade;
-use sockless::Escaped;
-use sockless::handshake::ExtendedConnect;
+use sockless_core::Escaped;
+use sockless_core::handshake::ExtendedConnect;
 use sockless_driver::{Call, Granted, Host, Io, Reply};
 
 use crate::io::Transport;

@@ -15,8 +15,8 @@ use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use hyper::client::conn::http2::SendRequest;
 use hyper::ext::Protocol;
-use sockless::handshake::{ExtendedConnect, HandshakeError, RequestError};
-use sockless::{Config, Connection, Escaped, Instant, Negotiated};
+use sockless_core::handshake::{ExtendedConnect, HandshakeError, RequestError};
+use sockless_core::{Config, Connection, Escaped, Instant, Negotiated};
 use sockless_driver::{BoxFuture, Connected, Io, Runtime, Session, Timer};
 use thiserror::Error;
 

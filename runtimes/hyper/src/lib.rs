@@ -26,7 +26,7 @@
 //!   one connection, 200 unless `max_concurrent_streams` says otherwise: each is a stream, whose
 //!   END_STREAM is the end of the transport, and whose RST_STREAM is its failure. A reset of the codes
 //!   NO_ERROR and CANCEL is read as an end; either way a session without a Close frame says so in its
-//!   [`Closed`](sockless::Closed).
+//!   [`Closed`](sockless_core::Closed).
 //! * **Both on one port**: hyper-util's `server::conn::auto` tells them apart, and TLS offers `h2` and
 //!   `http/1.1` by ALPN.
 //! * **A client** opens WebSockets over an HTTP/2 connection that it has: [`connect`].
@@ -37,7 +37,7 @@
 //! on `TCP_NODELAY`, keep-alive (60 s idle, then 4 probes, 15 s apart) and a short queue of what is unsent
 //! (`TCP_NOTSENT_LOWAT`, 128 KiB); behind hyper and axum that is up to the program, such as in
 //! `ListenerExt::tap_io` of axum. Without keep-alive, only a [ping
-//! interval](sockless::Config::ping_interval) notices a client that vanished without a word.
+//! interval](sockless_core::Config::ping_interval) notices a client that vanished without a word.
 //!
 //! A session whose handler does not receive does not read either, once it holds `read_ahead` bytes. It
 //! still sees that its client has gone:
@@ -47,7 +47,7 @@
 //! * over HTTP/2, when the stream is reset or the connection ends.
 //!
 //! Not over TLS with HTTP/1.1 or on other streams, and not at an orderly END_STREAM behind what is unread:
-//! there [`Config::stall_timeout`](sockless::Config::stall_timeout) holds.
+//! there [`Config::stall_timeout`](sockless_core::Config::stall_timeout) holds.
 //!
 //! The same handlers, [`Call`](sockless_driver::Call) and answers as everywhere: what is no upgrade is
 //! answered by the router (404, 405, 426, its `respond` routes), or passed on:

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::BytesMut;
-use sockless::Instant;
+use sockless_core::Instant;
 use sockless_driver::Ending;
 
 use crate::lane::Lane;

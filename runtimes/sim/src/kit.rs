@@ -52,8 +52,8 @@ impl Sim {
 /// ```
 /// use std::sync::Arc;
 ///
-/// use sockless::{Closed, Config};
-/// use sockless::handshake::UpgradeRequest;
+/// use sockless_core::{Closed, Config};
+/// use sockless_core::handshake::UpgradeRequest;
 /// use sockless_driver::{Answer, BoxFuture, Call, Service, Session, Upgrade};
 /// use sockless_sim::Sim;
 ///

@@ -5,7 +5,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::{Buf, BytesMut};
-use sockless::Instant;
+use sockless_core::Instant;
 
 use crate::link::Link;
 use crate::rng::Chance;

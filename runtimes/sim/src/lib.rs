@@ -20,7 +20,7 @@
 //! use std::io;
 //! use std::time::Duration;
 //!
-//! use sockless::Instant;
+//! use sockless_core::Instant;
 //! use sockless_sim::{Link, Sim};
 //!
 //! Sim::check(0..10, |sim| async move {

@@ -39,7 +39,7 @@ impl Sim {
     /// ```
     /// use std::time::Duration;
     ///
-    /// use sockless::Instant;
+    /// use sockless_core::Instant;
     /// use sockless_driver::ConnectError;
     /// use sockless_sim::{Lookup, Route, Sim};
     ///

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 
 use bytes::{Bytes, BytesMut};
-use sockless::Instant;
+use sockless_core::Instant;
 use sockless_driver::{Ending, Io};
 
 use crate::ends::{End, Ends};

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use sockless::Instant;
+use sockless_core::Instant;
 use sockless_driver::Timer;
 
 use crate::executor::Sim;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::task::{Context, Waker};
 
-use sockless::Instant;
+use sockless_core::Instant;
 
 use crate::time::{Alarm, Time};
 

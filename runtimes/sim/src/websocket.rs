@@ -63,7 +63,7 @@ impl Sim {
     ///         let response = http::Response::builder().status(418).body("short and stout\n".into());
     ///         Box::pin(async { Answer::Respond(response.expect("a status and a body")) })
     ///     }
-    /// #   fn config(&self) -> Arc<sockless::Config> { Arc::default() }
+    /// #   fn config(&self) -> Arc<sockless_core::Config> { Arc::default() }
     /// }
     ///
     /// Sim::check(0..10, |sim| async move {

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::task::Poll;
 use std::time::Duration;
 
-use sockless::Instant;
+use sockless_core::Instant;
 use sockless_driver::{Runtime, Spawn, Timer};
 use sockless_sim::{Sim, poll_at_most};
 

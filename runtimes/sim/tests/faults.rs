@@ -6,7 +6,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
-use sockless::Instant;
+use sockless_core::Instant;
 use sockless_driver::Io;
 use sockless_sim::{Direction, Link, Sim, SimIo, poll_at_most};
 

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::{HeaderValue, Request, Response, StatusCode};
-use sockless::handshake::UpgradeRequest;
-use sockless::{Cause, CloseCode, Closed, Config, Frame, Message, Opcode, Party, Piece};
+use sockless_core::handshake::UpgradeRequest;
+use sockless_core::{Cause, CloseCode, Closed, Config, Frame, Message, Opcode, Party, Piece};
 use sockless_driver::{Answer, BoxFuture, Call, RawSession, Service, Session, Upgrade};
 use sockless_sim::{App, Direction, Link, Sim};
 

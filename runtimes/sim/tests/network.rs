@@ -4,7 +4,7 @@ use std::io::ErrorKind;
 use std::sync::Arc;
 use std::time::Duration;
 
-use sockless::Instant;
+use sockless_core::Instant;
 use sockless_sim::{Link, Sim, poll_at_most};
 
 const MS: Duration = Duration::from_millis(1);

@@ -7,7 +7,7 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
 use bytes::BytesMut;
-use sockless::Instant;
+use sockless_core::Instant;
 use sockless_driver::Io;
 use sockless_sim::{Direction, Link, Sim, SimIo, poll_at_most};
 

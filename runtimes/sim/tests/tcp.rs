@@ -6,7 +6,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::task::Poll;
 use std::time::Duration;
 
-use sockless::Instant;
+use sockless_core::Instant;
 use sockless_driver::{Ending, Io};
 use sockless_sim::{Direction, JoinHandle, Link, Sim, SimIo, poll_at_most};
 

@@ -70,7 +70,7 @@ use smol::net::unix::UnixListener;
 use smol::net::{AsyncToSocketAddrs, TcpListener, resolve};
 
 pub use runtime::SmolRuntime;
-pub use sockless::{CloseCode, CloseReason, Closed, Config, Message};
+pub use sockless_core::{CloseCode, CloseReason, Closed, Config, Message};
 pub use sockless_driver::sockets::ListenOptions;
 #[cfg(feature = "rustls")]
 pub use sockless_driver::tls;

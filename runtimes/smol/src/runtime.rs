@@ -1,6 +1,6 @@
 //! Time, tasks and chance from smol and the operating system.
 
-use sockless::{Instant, Seed};
+use sockless_core::{Instant, Seed};
 use sockless_driver::{BoxFuture, Clock, Runtime, Spawn, Timer, async_io};
 
 /// smol: its timers, and the global executor of [`smol::spawn`].

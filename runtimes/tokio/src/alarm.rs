@@ -6,7 +6,7 @@ use std::task::{Context, Poll, Waker};
 use std::thread;
 use std::time::{Duration, Instant as StdInstant};
 
-use sockless::Instant;
+use sockless_core::Instant;
 use sockless_driver::{Clock, Timer};
 
 use crate::runtime::TokioRuntime;

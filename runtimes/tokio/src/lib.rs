@@ -69,7 +69,7 @@ use tokio::net::{TcpListener, TcpStream, ToSocketAddrs, lookup_host};
 use tokio::net::{UnixListener, UnixStream};
 
 pub use runtime::TokioRuntime;
-pub use sockless::{CloseCode, CloseReason, Closed, Config, Message};
+pub use sockless_core::{CloseCode, CloseReason, Closed, Config, Message};
 pub use sockless_driver::sockets::ListenOptions;
 #[cfg(feature = "rustls")]
 pub use sockless_driver::tls;

@@ -4,7 +4,7 @@ use std::pin::{Pin, pin};
 use std::sync::LazyLock;
 use std::task::{Context, Poll};
 
-use sockless::{Instant, Seed};
+use sockless_core::{Instant, Seed};
 use sockless_driver::{BoxFuture, Clock, Runtime, Spawn, Timer};
 use tokio::time::{Sleep, sleep_until};
 

@@ -9,7 +9,7 @@ extern crate alloc;
 use alloc::sync::Arc;
 use core::time::Duration;
 
-use sockless::{CloseCode, Config, Connection, Event, Instant, Message, Negotiated, Seed};
+use sockless_core::{CloseCode, Config, Connection, Event, Instant, Message, Negotiated, Seed};
 
 #[global_allocator]
 static ALLOCATOR: emballoc::Allocator<{ 256 << 10 }> = emballoc::Allocator::new();

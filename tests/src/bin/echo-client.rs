@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Parser, ValueEnum};
-use sockless::{CloseCode, CloseReason, Closed, Config, Deflate};
+use sockless_core::{CloseCode, CloseReason, Closed, Config, Deflate};
 use sockless_driver::tls::TlsConnector;
 use sockless_driver::{Connect, Session};
 

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use sockless::{Config, Instant};
+use sockless_core::{Config, Instant};
 use sockless_driver::{ConnectError, Step};
 use sockless_sim::{Link, Lookup, Route, Sim, poll_at_most};
 

@@ -1,7 +1,7 @@
 //! What servers answer that is no handshake.
 
-use sockless::Instant;
-use sockless::handshake::HandshakeError;
+use sockless_core::Instant;
+use sockless_core::handshake::HandshakeError;
 use sockless_driver::{ConnectError, Step};
 use sockless_sim::Sim;
 

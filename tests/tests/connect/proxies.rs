@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use sockless::Instant;
+use sockless_core::Instant;
 use sockless_driver::{ConnectError, Proxy, ProxyError, ProxyRules, Step};
 use sockless_sim::{Lookup, Sim, SimIo};
 

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use sockless::{CloseCode, CloseReason, Instant, Seed};
+use sockless_core::{CloseCode, CloseReason, Instant, Seed};
 use sockless_driver::{AttemptEnd, Connect, Reconnect, ReconnectState, Session};
 use sockless_routing::{Router, websocket};
 use sockless_sim::{Sim, poll_at_most};

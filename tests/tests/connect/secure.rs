@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::StatusCode;
-use sockless::Instant;
+use sockless_core::Instant;
 use sockless_driver::tls::rustls::pki_types::pem::PemObject;
 use sockless_driver::tls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use sockless_driver::tls::{TlsAcceptor, TlsConnector, TlsError, rustls};

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::BytesMut;
-use sockless::handshake::{ServerHandshake, UpgradeRequest};
-use sockless::{Closed, Instant};
+use sockless_core::handshake::{ServerHandshake, UpgradeRequest};
+use sockless_core::{Closed, Instant};
 use sockless_driver::{ConnectError, Session};
 use sockless_routing::{Router, websocket};
 use sockless_sim::{Sim, SimIo};

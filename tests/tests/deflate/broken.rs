@@ -1,7 +1,7 @@
 //! What peers get wrong: each has its code, and none spins.
 
-use sockless::extension::CodecError;
-use sockless::{CloseCode, Deflate, Event, ProtocolError};
+use sockless_core::extension::CodecError;
+use sockless_core::{CloseCode, Deflate, Event, ProtocolError};
 use sockless_tests::end::{BOTH, End};
 use sockless_tests::wire::{BINARY, BINARY_BEGINS, ENDS, GOES_ON, PING, TEXT};
 
@@ -26,7 +26,7 @@ fn assert_fails(payload: &[u8], expected: ProtocolError) {
             let Some(Event::Closed(closed)) = events.last() else {
                 panic!("{takeover:?}: {events:?}");
             };
-            assert_eq!(closed.cause(), &sockless::Cause::Protocol(expected), "{takeover:?}");
+            assert_eq!(closed.cause(), &sockless_core::Cause::Protocol(expected), "{takeover:?}");
             assert_eq!(events.len(), 1);
             end.assert_fails_with(1007, expected, &events);
         }
@@ -81,7 +81,7 @@ fn a_message_that_is_cut_off_anywhere_is_found_at_once() {
         let whole = Compressor::new().message(text.as_bytes());
         for len in 1..whole.len() {
             for takeover in TAKEOVERS {
-                let mut end = End::new(sockless::Role::Server, with(taking_over(takeover)));
+                let mut end = End::new(sockless_core::Role::Server, with(taking_over(takeover)));
                 let wire = end.peer.frame(BINARY | RSV1, &whole[..len]);
                 let events = end.receive(&wire);
                 let [Event::Closed(closed)] = &events[..] else { panic!("{len}: {events:?}") };
@@ -153,7 +153,7 @@ fn the_examples_of_the_rfc_are_understood() {
 #[test]
 fn reserved_bits_have_their_place() {
     let hello: &[u8] = &[0xF2, 0x48, 0xCD, 0xC9, 0xC9, 0x07, 0x00];
-    assert!(!FOREIGN.intersects(sockless::Rsv::RSV1));
+    assert!(!FOREIGN.intersects(sockless_core::Rsv::RSV1));
     for role in BOTH {
         for (before, first) in [
             (None, TEXT | 0x20),
@@ -172,7 +172,7 @@ fn reserved_bits_have_their_place() {
             end.assert_fails_with(1002, ProtocolError::ReservedBitSet, &events);
         }
         // Without the extension nobody owns the bit.
-        let mut end = End::new(role, sockless::Config::default());
+        let mut end = End::new(role, sockless_core::Config::default());
         let wire = end.peer.frame(TEXT | RSV1, hello);
         let events = end.receive(&wire);
         end.assert_fails_with(1002, ProtocolError::ReservedBitSet, &events);
@@ -261,7 +261,7 @@ fn a_ratio_may_be_too_much() {
 #[test]
 fn short_messages_pass_at_any_ratio() {
     let payload = Compressor::new().message(&[0; 4096]);
-    let mut end = End::new(sockless::Role::Server, with(Deflate::default().max_ratio(1)));
+    let mut end = End::new(sockless_core::Role::Server, with(Deflate::default().max_ratio(1)));
     let wire = end.peer.frame(BINARY | RSV1, &payload);
     assert_eq!(end.receive(&wire), [Event::Message(vec![0; 4096].into())]);
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use proptest::collection::vec;
 use proptest::prelude::*;
-use sockless::{Event, Message};
+use sockless_core::{Event, Message};
 use sockless_tests::end::{BOTH, End};
 use sockless_tests::link::Weather;
 use sockless_tests::operations::{Operation, assert_all_arrives};

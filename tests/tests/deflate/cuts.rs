@@ -1,7 +1,7 @@
 //! What an end tells does not depend on how its bytes were cut, whatever is wrong with them, and where
 //! several things are.
 
-use sockless::{CloseCode, Config, Event, Message, Piece, Role};
+use sockless_core::{CloseCode, Config, Event, Message, Piece, Role};
 use sockless_tests::end::{BOTH, End};
 use sockless_tests::wire::{BINARY_BEGINS, ENDS, GOES_ON, PING, TEXT, TEXT_BEGINS, Writer};
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use sockless::{Deflate, Message, Piece, Role};
+use sockless_core::{Deflate, Message, Piece, Role};
 use sockless_tests::end::{BOTH, End};
 use sockless_tests::wire::{BINARY, TEXT};
 

@@ -4,7 +4,7 @@ use miniz_oxide::deflate::core::{CompressorOxide, create_comp_flags_from_zip_par
 use miniz_oxide::deflate::stream::deflate;
 use miniz_oxide::inflate::stream::{InflateState, inflate};
 use miniz_oxide::{DataFormat, MZFlush};
-use sockless::{Config, Deflate, Rsv};
+use sockless_core::{Config, Deflate, Rsv};
 
 /// The first byte of a compressed message of one frame.
 pub(crate) const RSV1: u8 = 0x40;

@@ -1,6 +1,6 @@
 //! Windows: nothing refers further back than was agreed on.
 
-use sockless::Role;
+use sockless_core::Role;
 use sockless_tests::end::End;
 
 use crate::support::{eager, noise, with};

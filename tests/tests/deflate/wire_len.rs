@@ -1,6 +1,6 @@
 //! How long a message may be on the wire: deflate makes noise longer, which is not held against it.
 
-use sockless::{Cause, Config, Event, Message, ProtocolError, Role};
+use sockless_core::{Cause, Config, Event, Message, ProtocolError, Role};
 use sockless_tests::end::{BOTH, End, peer_of};
 use sockless_tests::wire::{BINARY, BINARY_BEGINS};
 

@@ -8,7 +8,7 @@ use http_body_util::Empty;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto;
 use rcgen::{CertifiedKey, generate_simple_self_signed};
-use sockless::Config;
+use sockless_core::Config;
 use sockless_driver::{Connected, Session};
 use sockless_hyper::Mount;
 use sockless_routing::{Router, websocket};

@@ -7,7 +7,7 @@ use http::{Method, Request, Version};
 use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::service::{Service, service_fn};
-use sockless::Config;
+use sockless_core::Config;
 use sockless_driver::{Call, Session};
 use sockless_hyper::Mount;
 use sockless_routing::{Router, websocket};

@@ -3,7 +3,7 @@
 use std::future::pending;
 use std::time::Duration;
 
-use sockless::{Cause, CloseCode, Config, Party, Timeout};
+use sockless_core::{Cause, CloseCode, Config, Party, Timeout};
 use sockless_driver::Session;
 use sockless_routing::{Router, websocket};
 

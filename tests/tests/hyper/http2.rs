@@ -9,7 +9,7 @@ use h2::{Reason, RecvStream, SendStream};
 use http::{Request, Response, Version};
 use hyper::body::Incoming;
 use hyper::service::{Service, service_fn};
-use sockless::{Cause, Closed, Party};
+use sockless_core::{Cause, Closed, Party};
 use sockless_hyper::Mount;
 use sockless_routing::{Origins, Router, WebSocketRoute, websocket};
 use sockless_tests::wire::{self, Writer};

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use sockless::{Config, Deflate, Message};
+use sockless_core::{Config, Deflate, Message};
 use sockless_driver::{RawSession, Session};
 use sockless_routing::{websocket, websocket_raw};
 

@@ -9,7 +9,7 @@ use hyper::client::conn;
 use hyper::ext::Protocol;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use sockless::Config;
+use sockless_core::Config;
 use sockless_driver::{Connected, Runtime};
 use sockless_tokio::{Stream, TokioRuntime};
 use tokio::io::{DuplexStream, duplex};

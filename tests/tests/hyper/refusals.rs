@@ -4,7 +4,7 @@ use std::future::pending;
 use std::time::Duration;
 
 use http::{Method, StatusCode, Version};
-use sockless::Config;
+use sockless_core::Config;
 use sockless_driver::{Call, Session};
 use sockless_routing::{Origins, Router, respond, text, websocket};
 

@@ -8,7 +8,7 @@ use http::{Request, Response};
 use http_body_util::BodyExt;
 use http_body_util::combinators::UnsyncBoxBody;
 use hyper::body::Incoming;
-use sockless::{CloseCode, CloseReason, Closed};
+use sockless_core::{CloseCode, CloseReason, Closed};
 use sockless_driver::{BoxFuture, Host, Session};
 use sockless_hyper::Mount;
 use sockless_routing::{Origins, Router, WebSocketRoute, websocket};

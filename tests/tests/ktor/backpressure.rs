@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use sockless::{CloseCode, Config, Frame, Opcode, Overflow, Party};
+use sockless_core::{CloseCode, Config, Frame, Opcode, Overflow, Party};
 use sockless_driver::{RawSendError, RawSession, Session};
 use sockless_routing::{WebSocketRoute, websocket, websocket_raw};
 use sockless_sim::{Direction, Sim};

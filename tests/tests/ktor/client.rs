@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use http::StatusCode;
-use sockless::{Cause, CloseCode, Closed, Config, Instant, Overflow, ProtocolError};
+use sockless_core::{Cause, CloseCode, Closed, Config, Instant, Overflow, ProtocolError};
 use sockless_driver::{ConnectError, Session};
 use sockless_routing::{Router, guards, respond, websocket};
 use sockless_sim::Sim;
@@ -111,11 +111,11 @@ fn count_pong() {
         let server = session.await;
         let head = server.read_until(b"\r\n\r\n").await.unwrap();
         let mut handshake =
-            sockless::handshake::ServerHandshake::new(Default::default(), sim.now());
+            sockless_core::handshake::ServerHandshake::new(Default::default(), sim.now());
         let request = handshake.poll_request(&mut head[..].into()).unwrap().unwrap();
-        let upgrade = sockless::handshake::UpgradeRequest::from_request(&request).unwrap();
+        let upgrade = sockless_core::handshake::UpgradeRequest::from_request(&request).unwrap();
         let response = upgrade.accept().0.map(|()| bytes::Bytes::new());
-        server.write_all(&sockless::handshake::encode_response(&response)).await.unwrap();
+        server.write_all(&sockless_core::handshake::encode_response(&response)).await.unwrap();
         server.write_all(b"\x89\x02hi").await.unwrap();
         // A masked pong of two bytes, and the next is the Close frame.
         assert_eq!(server.read_exact(8).await.unwrap()[..2], [0x8A, 0x82]);

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use http::Request;
-use sockless::{
+use sockless_core::{
     Cause, CloseCode, CloseReason, Closed, Config, Frame, Message, Opcode, Party, Piece, Timeout,
 };
 use sockless_driver::{Sender, Session, TrySendError};

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use sockless::{Cause, CloseReason, Closed, Config, Frame, Instant, Opcode, Party, Timeout};
+use sockless_core::{Cause, CloseReason, Closed, Config, Frame, Instant, Opcode, Party, Timeout};
 use sockless_driver::Session;
 use sockless_routing::{WebSocketRoute, websocket};
 use sockless_sim::{App, Sim};

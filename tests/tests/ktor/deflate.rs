@@ -1,8 +1,8 @@
 //! `WebSocketDeflateTest` and `WebSocketExtensionHeaderTest`: extensions from a route's settings to a
 //! handler, over real handshakes. What the wire says in detail is in `tests/deflate` and `extensions.rs`.
 
-use sockless::extension::Params;
-use sockless::{Config, Deflate, Frame, Message, Opcode, Rsv};
+use sockless_core::extension::Params;
+use sockless_core::{Config, Deflate, Frame, Message, Opcode, Rsv};
 use sockless_driver::{RawSession, Session};
 use sockless_routing::{Router, websocket, websocket_raw};
 use sockless_sim::{App, Conversation, Sim};

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use sockless::{Cause, CloseCode, CloseReason, Closed, Config, Opcode, ProtocolError};
+use sockless_core::{Cause, CloseCode, CloseReason, Closed, Config, Opcode, ProtocolError};
 use sockless_driver::{RawSession, Session};
 use sockless_routing::{Router, websocket, websocket_raw};
 use sockless_sim::{Link, Sim};
@@ -123,7 +123,7 @@ fn ping_pong() {
         for _ in 0..5 {
             let ping = client.recv().await;
             assert!(ping.fin && ping.opcode == Opcode::Ping && !ping.payload.is_empty());
-            client.send(sockless::Frame { opcode: Opcode::Pong, ..ping }).await;
+            client.send(sockless_core::Frame { opcode: Opcode::Pong, ..ping }).await;
         }
         client.send(close(1000, "")).await;
         client.expect(close(1000, "")).await;

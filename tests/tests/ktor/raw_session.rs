@@ -1,6 +1,6 @@
 //! `RawWebSocketTest`: a session of frames, in which nothing goes by itself.
 
-use sockless::{Cause, Closed, Frame, Opcode, Party};
+use sockless_core::{Cause, Closed, Frame, Opcode, Party};
 use sockless_driver::{RawSendError, RawSession};
 use sockless_routing::{WebSocketRoute, websocket_raw};
 use sockless_sim::{Direction, Sim};

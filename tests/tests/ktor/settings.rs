@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use sockless::{Config, Masking, Overflow};
+use sockless_core::{Config, Masking, Overflow};
 
 #[test]
 fn defaults_are_those_that_are_documented() {

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::task::{Poll, Waker};
 use std::time::Duration;
 
-use sockless::{Closed, Frame, Message, Opcode};
+use sockless_core::{Closed, Frame, Message, Opcode};
 use sockless_driver::{RawSession, Session};
 use sockless_routing::{Router, WebSocketRoute};
 use sockless_sim::RawConversation;

@@ -2,7 +2,7 @@
 //! upgrades that fail.
 
 use http::StatusCode;
-use sockless::{CloseCode, Closed, Opcode};
+use sockless_core::{CloseCode, Closed, Opcode};
 use sockless_driver::{Call, Session};
 use sockless_routing::{Router, text, websocket};
 use sockless_sim::Sim;

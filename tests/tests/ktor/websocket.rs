@@ -3,7 +3,9 @@
 use bytes::Bytes;
 use http::Response;
 use serde_json::{Value, json};
-use sockless::{Cause, CloseCode, Closed, Config, Frame, Message, Opcode, Piece, ProtocolError};
+use sockless_core::{
+    Cause, CloseCode, Closed, Config, Frame, Message, Opcode, Piece, ProtocolError,
+};
 use sockless_driver::{BoxError, Call, Decode, DecodeError, Encode, EncodeError, Session};
 use sockless_routing::{Router, websocket, websocket_raw};
 use sockless_sim::Sim;

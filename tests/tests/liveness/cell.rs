@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use sockless::{Config, MessageRate, Role};
+use sockless_core::{Config, MessageRate, Role};
 use sockless_sim::{Link, Sim};
 
 use crate::support::SECOND;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use sockless::{Cause, CloseCode, Closed, Config, Message, Party, Role, Timeout};
+use sockless_core::{Cause, CloseCode, Closed, Config, Message, Party, Role, Timeout};
 use sockless_driver::Session;
 use sockless_sim::{Link, Sim};
 use sockless_tests::end::BOTH;

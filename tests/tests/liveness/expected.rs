@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use sockless::{Cause, Closed, Party, Timeout};
+use sockless_core::{Cause, Closed, Party, Timeout};
 
 use crate::cell::{Cell, End, Settings, Stand, Watch};
 use crate::support::SECOND;

@@ -6,7 +6,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
-use sockless::Instant;
+use sockless_core::Instant;
 use sockless_driver::Host;
 use sockless_sim::{JoinHandle, Sim};
 use tokio::sync::oneshot;

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex};
 
-use sockless::{Closed, Message};
+use sockless_core::{Closed, Message};
 use sockless_driver::{RawSession, Session, WriteError};
 
 use crate::cell::{Cell, End, MESSAGE, Stand};

@@ -5,7 +5,7 @@ use std::pin::{Pin, pin};
 use std::time::Duration;
 
 use futures_util::{Sink, future::poll_fn};
-use sockless::{Config, Frame, Message, Opcode, Role};
+use sockless_core::{Config, Frame, Message, Opcode, Role};
 use sockless_driver::{RawSession, Sender, Session, Upgrade};
 use sockless_sim::{JoinHandle, Link, Sim};
 use sockless_tests::end::BOTH;
@@ -189,7 +189,7 @@ fn who_reads_is_woken_when_a_chunk_has_come() {
             reader.chunk().await?;
             reader.chunk().await?;
             drop(reader);
-            Ok::<_, sockless::Closed>(session)
+            Ok::<_, sockless_core::Closed>(session)
         })
         .await;
         given.peer.send(given.peer.write.frame(BINARY_BEGINS, [7; 100])).await;
@@ -208,7 +208,7 @@ fn who_sends_is_woken_when_there_is_room() {
             for _ in 0..many {
                 session.send(message()).await?;
             }
-            Ok::<_, sockless::Closed>(session)
+            Ok::<_, sockless_core::Closed>(session)
         })
         .await;
         is_woken_by_room(&sim, given, waiting).await;
@@ -225,7 +225,7 @@ fn a_sink_is_woken_when_there_is_room() {
                 poll_fn(|cx| Pin::new(&mut session).poll_ready(cx)).await?;
                 Pin::new(&mut session).start_send(message())?;
             }
-            Ok::<_, sockless::Closed>(session)
+            Ok::<_, sockless_core::Closed>(session)
         })
         .await;
         is_woken_by_room(&sim, given, waiting).await;

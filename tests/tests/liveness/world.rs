@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 
 use bytes::BytesMut;
-use sockless::handshake::UpgradeRequest;
-use sockless::{Closed, Config, Instant, Role};
+use sockless_core::handshake::UpgradeRequest;
+use sockless_core::{Closed, Config, Instant, Role};
 use sockless_driver::{
     Answer, BoxFuture, Call, Connected, Ending, Host, Io, Service, Session, Upgrade,
 };

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::BytesMut;
-use sockless::{Config, Deflate, Event, RawConnection, Role, Seed, Transport};
+use sockless_core::{Config, Deflate, Event, RawConnection, Role, Seed, Transport};
 use sockless_tests::end::{BOTH, End, peer_of};
 use sockless_tests::wire::{BINARY_BEGINS, TEXT_BEGINS, Writer};
 

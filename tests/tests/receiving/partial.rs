@@ -1,6 +1,6 @@
 //! A message as it comes: what has arrived of it is taken, whatever its length.
 
-use sockless::{Config, Deflate, Event, Message, Piece};
+use sockless_core::{Config, Deflate, Event, Message, Piece};
 use sockless_tests::end::{BOTH, End};
 use sockless_tests::wire::{BINARY, BINARY_BEGINS, ENDS, GOES_ON, PING, TEXT, TEXT_BEGINS};
 
@@ -141,7 +141,7 @@ fn whatever_the_cuts_nothing_is_lost_or_doubled() {
     }
 }
 
-fn peer(role: sockless::Role) -> sockless::Role {
+fn peer(role: sockless_core::Role) -> sockless_core::Role {
     if role == BOTH[0] { BOTH[1] } else { BOTH[0] }
 }
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::Buf;
-use sockless::{CloseReason, Config, Event};
+use sockless_core::{CloseReason, Config, Event};
 use sockless_tests::end::{BOTH, End};
 use sockless_tests::wire::{CLOSE, GOES_ON, PING, PONG, TEXT, TEXT_BEGINS};
 
@@ -41,7 +41,7 @@ const ENDS: [fn(&mut End) -> Vec<Event>; 9] = [
 ];
 
 /// An end whose queue is full, and that has pings to answer.
-fn flooded(role: sockless::Role, rng: &mut fastrand::Rng) -> End {
+fn flooded(role: sockless_core::Role, rng: &mut fastrand::Rng) -> End {
     let config =
         Config::default().high_water(100).write_timeout(SECOND * 30).idle_timeout(SECOND * 500);
     let mut end = End::new(role, config);
@@ -108,7 +108,7 @@ fn the_newest_ping_is_answered_once_there_is_room_and_not_behind_a_close_frame()
 fn a_pong_that_waits_when_the_peer_closes_goes_before_the_answer_or_nowhere() {
     for role in BOTH {
         let mut end = End::new(role, Config::default().high_water(10));
-        let piece = |data: &'static str, last| sockless::Piece { data: data.into(), last };
+        let piece = |data: &'static str, last| sockless_core::Piece { data: data.into(), last };
         end.connection.send_piece(piece("0123456789", false)).unwrap();
         end.receive(end.peer.ping("?"));
         end.receive(end.peer.close(1000, ""));

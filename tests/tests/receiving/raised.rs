@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::BytesMut;
-use sockless::{
+use sockless_core::{
     Cause, Config, Connection, Event, Instant, Negotiated, ProtocolError, RawConnection, Role, Rsv,
     Seed, Timeout, Transport,
 };

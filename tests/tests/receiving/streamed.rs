@@ -1,6 +1,6 @@
 //! Messages longer than may be held, which are accepted in pieces.
 
-use sockless::{Config, Deflate, Event, Piece, ProtocolError};
+use sockless_core::{Config, Deflate, Event, Piece, ProtocolError};
 use sockless_tests::end::{BOTH, End};
 use sockless_tests::wire::{BINARY, BINARY_BEGINS, ENDS, GOES_ON, TEXT};
 
@@ -85,14 +85,14 @@ fn whoever_joins_the_pieces_refuses_them_in_the_name_of_what_may_be_held() {
 fn after_our_close_frame_too() {
     for role in BOTH {
         let mut end = End::new(role, config());
-        end.close(sockless::CloseReason::EMPTY);
+        end.close(sockless_core::CloseReason::EMPTY);
         let events = end.receive(end.peer.frame(BINARY_BEGINS, [7; 150]));
         assert!(matches!(events[..], [Event::Piece(_)]));
         end.connection.reject_message(150, end.now);
         let events = end.poll();
         let [Event::Closed(closed)] = &events[..] else { panic!("{events:?}") };
         let error = ProtocolError::MessageTooLong { len: 150, max: 100 };
-        assert_eq!(closed.cause(), &sockless::Cause::Protocol(error));
+        assert_eq!(closed.cause(), &sockless_core::Cause::Protocol(error));
     }
 }
 
@@ -111,7 +111,7 @@ fn what_is_inflated_is_bounded_the_same() {
             if !accepted {
                 let error = ProtocolError::StreamTooLong { len: 1_001, max: 1_000 };
                 let Some(Event::Closed(closed)) = events.pop() else { panic!("{events:?}") };
-                assert_eq!(closed.cause(), &sockless::Cause::Protocol(error));
+                assert_eq!(closed.cause(), &sockless_core::Cause::Protocol(error));
                 continue;
             }
             let received: usize = events

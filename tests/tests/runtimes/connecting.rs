@@ -6,7 +6,7 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use sockless::Config;
+use sockless_core::Config;
 use sockless_driver::tls::{TlsAcceptor, TlsConnector, TlsError};
 use sockless_driver::{ConnectError, Proxy, ProxyError, Step};
 use sockless_routing::{Router, websocket};

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use smol::channel;
-use sockless::{Cause, CloseCode, Config, Party, Timeout};
+use sockless_core::{Cause, CloseCode, Config, Party, Timeout};
 use sockless_driver::{ConnectError, Session};
 use sockless_routing::{Router, websocket};
 

@@ -3,7 +3,7 @@
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
-use sockless::{CloseCode, CloseReason, Closed, Message};
+use sockless_core::{CloseCode, CloseReason, Closed, Message};
 use sockless_driver::Session;
 use sockless_routing::{Router, websocket};
 

@@ -1,6 +1,6 @@
 //! Messages in both directions, from one task and from many.
 
-use sockless::{CloseCode, Closed, Message};
+use sockless_core::{CloseCode, Closed, Message};
 use sockless_driver::{Receiver, Sender, Session};
 use sockless_routing::websocket;
 

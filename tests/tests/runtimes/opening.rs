@@ -4,7 +4,7 @@ use std::net::TcpListener;
 use std::time::Duration;
 
 use smol::channel;
-use sockless::{CloseCode, Config};
+use sockless_core::{CloseCode, Config};
 use sockless_driver::{ConnectError, Server, Session, Step};
 use sockless_routing::{Router, websocket};
 use sockless_tests::wire::{self, Writer};

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use bytes::BytesMut;
 use smol::channel;
-use sockless::Instant;
+use sockless_core::Instant;
 use sockless_driver::Io;
 
 use crate::on::{Runtime, spawn};

@@ -4,7 +4,7 @@ use std::marker::PhantomData;
 use std::net::SocketAddr;
 
 use smol::channel::{self, Receiver, Sender};
-use sockless::{Closed, Message};
+use sockless_core::{Closed, Message};
 use sockless_driver::{Server, Service, Session, ShutdownReport};
 use sockless_routing::{Router, WebSocketRoute, websocket};
 
@@ -114,6 +114,7 @@ pub(crate) async fn exchange(session: &mut Session, message: impl Into<Message>)
 
 /// The codes of the Close frames that we sent and received.
 pub(crate) fn codes(closed: &Closed) -> (Option<u16>, Option<u16>) {
-    let code = |reason: &sockless::CloseReason| reason.code().map(sockless::CloseCode::get);
+    let code =
+        |reason: &sockless_core::CloseReason| reason.code().map(sockless_core::CloseCode::get);
     (closed.sent().and_then(code), closed.received().and_then(code))
 }

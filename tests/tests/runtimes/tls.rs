@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use smol::channel;
-use sockless::{Cause, CloseCode, Config, Message, Party};
+use sockless_core::{Cause, CloseCode, Config, Message, Party};
 use sockless_driver::tls::{TlsAcceptor, TlsConnector, TlsError, rustls};
 use sockless_driver::{ConnectError, Connected, Session, TlsInfo};
 use sockless_routing::{Router, websocket};

@@ -5,7 +5,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use sockless::{Cause, CloseCode, Message, Party};
+use sockless_core::{Cause, CloseCode, Message, Party};
 use sockless_driver::Session;
 use sockless_routing::{Router, websocket};
 

@@ -9,7 +9,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use bytes::BytesMut;
-use sockless::Instant;
+use sockless_core::Instant;
 use sockless_driver::{Accepted, Host, Io, Listen, Server};
 use sockless_routing::{Router, respond, websocket};
 use sockless_sim::{Sim, SimIo};

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use sockless::{Config, Role};
+use sockless_core::{Config, Role};
 use sockless_driver::Host;
 use sockless_sim::{Link, Sim};
 use sockless_tests::wire::{BINARY, TEXT};

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use sockless::{Cause, Config, Instant, Overflow, Timeout};
+use sockless_core::{Cause, Config, Instant, Overflow, Timeout};
 use sockless_driver::TrySendError;
 use sockless_sim::Link;
 use sockless_tests::wire::{CLOSE, PING, PONG, Read};

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use sockless::{Cause, Config, Deflate, Instant, Timeout};
+use sockless_core::{Cause, Config, Deflate, Instant, Timeout};
 use sockless_driver::{Host, Service, Session};
 use sockless_routing::{Router, websocket};
 use sockless_sim::{Link, Sim};
@@ -122,7 +122,7 @@ fn what_goes_to_many_is_not_counted_for_each() {
     Sim::check(0..2, |sim| async move {
         let (tell, told) = tokio::sync::oneshot::channel();
         let tell = std::sync::Mutex::new(Some(tell));
-        let message = sockless::Message::from(vec![7; 1 << 20]);
+        let message = sockless_core::Message::from(vec![7; 1 << 20]);
         let handler = move |session: Session| {
             let (message, tell) = (message.clone(), tell.lock().unwrap().take());
             async move {

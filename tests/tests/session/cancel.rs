@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use sockless::{Cause, CloseCode, Config, Frame, Instant, Opcode};
+use sockless_core::{Cause, CloseCode, Config, Frame, Instant, Opcode};
 use sockless_driver::{Connected, Host, RawSession};
 use sockless_routing::{Router, websocket, websocket_raw};
 use sockless_sim::{Link, Sim, poll_at_most};

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use sockless::{Cause, CloseCode, Closed, Config, Instant, Party, Timeout};
+use sockless_core::{Cause, CloseCode, Closed, Config, Instant, Party, Timeout};
 use sockless_driver::Session;
 use sockless_sim::Sim;
 use sockless_tests::served::Served;
@@ -171,7 +171,7 @@ fn what_was_sent_leaves_while_the_handler_sleeps() {
 #[test]
 fn a_neighbour_sends_while_the_handler_sleeps() {
     Sim::check(0..20, |sim| async move {
-        let role = sockless::Role::Server;
+        let role = sockless_core::Role::Server;
         let (clock, spawner) = (sim.clone(), sim.clone());
         let tested = open(&sim, role, Config::default(), async move |session| {
             let sender = session.sender();

@@ -3,7 +3,7 @@
 
 use std::sync::{Arc, Mutex};
 
-use sockless::{
+use sockless_core::{
     Cause, CloseCode, Closed, Config, Instant, Party, ProtocolError, Role, SendError, Timeout,
 };
 use sockless_driver::{BoxError, Session, TrySendError};
@@ -286,7 +286,7 @@ async fn check(sim: Sim, role: Role, row: &Row) {
         (Cause::Transport(_), Cause::Transport(_)) => {}
         (cause, expected) => assert_eq!(cause, expected),
     }
-    let code = |reason: &sockless::CloseReason| reason.code().map_or(0, CloseCode::get);
+    let code = |reason: &sockless_core::CloseReason| reason.code().map_or(0, CloseCode::get);
     assert_eq!(closed.sent().map(code), row.sent);
     assert_eq!(closed.received().map(code), row.received);
     assert_eq!(at, Instant::EPOCH + SECOND * row.after as u32);

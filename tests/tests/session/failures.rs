@@ -4,7 +4,9 @@
 use std::error::Error;
 use std::fmt;
 
-use sockless::{Cause, CloseCode, CloseReason, Closed, Frame, Message, Opcode, Party, SendError};
+use sockless_core::{
+    Cause, CloseCode, CloseReason, Closed, Frame, Message, Opcode, Party, SendError,
+};
 use sockless_driver::{
     BoxError, BoxFuture, Decode, DecodeError, Encode, EncodeError, Outcome, RawSendError,
     RawSession, Session, WriteError,

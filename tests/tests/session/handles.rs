@@ -6,7 +6,7 @@ use std::time::Duration;
 use futures_util::future::{Either, join, join_all, select};
 use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt, SinkExt, StreamExt};
-use sockless::{Cause, CloseCode, Closed, Config, Instant, Message, Role};
+use sockless_core::{Cause, CloseCode, Closed, Config, Instant, Message, Role};
 use sockless_driver::Session;
 use sockless_sim::{Link, Sim};
 use sockless_tests::wire::{PING, PONG};

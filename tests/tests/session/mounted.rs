@@ -6,7 +6,7 @@ use std::io;
 use std::sync::{Arc, Mutex};
 
 use http::{Request, StatusCode};
-use sockless::{Config, Instant};
+use sockless_core::{Config, Instant};
 use sockless_driver::{Call, Granted, Host, Io, Reply, Session};
 use sockless_routing::{Router, respond, text, websocket};
 use sockless_sim::Sim;

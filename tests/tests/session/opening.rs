@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use http::{Response, StatusCode};
-use sockless::handshake::HandshakeError;
-use sockless::{Config, Instant};
+use sockless_core::handshake::HandshakeError;
+use sockless_core::{Config, Instant};
 use sockless_driver::{
     Answer, BoxFuture, Call, ConnectError, Connected, Host, Io, Service, Session, Step,
 };

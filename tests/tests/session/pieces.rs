@@ -1,6 +1,6 @@
 //! Messages too long to hold, which a session puts together again all the same.
 
-use sockless::{Cause, Config, Message, ProtocolError};
+use sockless_core::{Cause, Config, Message, ProtocolError};
 use sockless_tests::wire::{BINARY_BEGINS, TEXT_BEGINS};
 
 use crate::support::{any_link, on_both_sides, open, open_over, receive_all};
@@ -68,7 +68,7 @@ fn a_reader_gives_a_message_as_it_arrives_and_a_writer_sends_one_so() {
             }
             writer.finish("parts").await.unwrap();
             session.send("whole").await?;
-            Ok::<_, sockless::Closed>((received, after))
+            Ok::<_, sockless_core::Closed>((received, after))
         })
         .await;
         let parts = vec![[7; 10_000]; 10];
@@ -102,7 +102,7 @@ fn what_is_left_of_a_message_whose_reader_was_dropped_is_nobodys() {
             drop(reader);
             session.reader().await?.chunk().await?;
             let fourth = session.recv().await?;
-            Ok::<_, sockless::Closed>((second, fourth))
+            Ok::<_, sockless_core::Closed>((second, fourth))
         })
         .await;
         for begins in [BINARY_BEGINS, TEXT_BEGINS] {

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use sockless::{Closed, Config, Message};
+use sockless_core::{Closed, Config, Message};
 use sockless_driver::Session;
 use sockless_sim::Sim;
 use sockless_tests::wire::{BINARY_BEGINS, CLOSE, close_body};
@@ -30,7 +30,7 @@ fn close_gets_through_when_as_much_is_read_ahead_as_may_be() {
         let config = Config::default().read_ahead(1_000);
         let tested = open(&sim, role, config, async move |mut session| {
             clock.sleep(SECOND * 10).await;
-            session.close(sockless::CloseCode::NORMAL);
+            session.close(sockless_core::CloseCode::NORMAL);
             let closed = session.closed().await;
             (clock.now(), closed, receive_all(&mut session).await)
         })
@@ -44,7 +44,7 @@ fn close_gets_through_when_as_much_is_read_ahead_as_may_be() {
         let (at, closed, (messages, again)) = tested.output.await.expect("it returned");
         assert!(closed.is_clean(), "{closed}");
         assert_eq!(closed, again);
-        assert!(at < sockless::Instant::EPOCH + SECOND * 11);
+        assert!(at < sockless_core::Instant::EPOCH + SECOND * 11);
         let len = prefix_len(&messages);
         assert!((5..100).contains(&len), "{len}");
     });
@@ -53,7 +53,7 @@ fn close_gets_through_when_as_much_is_read_ahead_as_may_be() {
 /// Closes, and receives slowly.
 async fn close_and_receive(mut session: Session, clock: Sim) -> (Vec<Message>, Closed) {
     clock.sleep(Duration::from_millis(clock.draw(0..3_000))).await;
-    session.close(sockless::CloseCode::NORMAL);
+    session.close(sockless_core::CloseCode::NORMAL);
     let mut messages = Vec::new();
     loop {
         // Mostly slower than the peer sends, and sometimes at once.
@@ -107,7 +107,7 @@ fn what_was_dropped_leaves_no_half_a_message_and_nothing_behind_it() {
         let config = Config::default().read_ahead(300).closing_timeout(SECOND * 1_000);
         let tested = open(&sim, role, config, async move |mut session| {
             clock.sleep(SECOND).await;
-            session.close(sockless::CloseCode::NORMAL);
+            session.close(sockless_core::CloseCode::NORMAL);
             clock.sleep(SECOND * 10).await;
             let mut messages = Vec::new();
             let closed = loop {

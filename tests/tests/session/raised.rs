@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex};
 
-use sockless::{Cause, Closed, Config, Message, ProtocolError, Timeout};
+use sockless_core::{Cause, Closed, Config, Message, ProtocolError, Timeout};
 use sockless_driver::{RawSession, Session};
 use sockless_routing::{Router, websocket_raw};
 use sockless_sim::Sim;

@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use futures_util::FutureExt;
-use sockless::{Cause, Config, Instant};
+use sockless_core::{Cause, Config, Instant};
 use sockless_driver::{Accepted, Host, Listen, Server, Session};
 use sockless_routing::{Router, websocket};
 use sockless_sim::Sim;

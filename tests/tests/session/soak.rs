@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use sockless::{CloseCode, CloseReason, Config, Overflow};
+use sockless_core::{CloseCode, CloseReason, Config, Overflow};
 use sockless_driver::{BoxError, Host, Session};
 use sockless_routing::{Router, websocket};
 use sockless_sim::{Direction, Sim, SimIo, Wire, poll_at_most};

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use sockless::{Cause, Closed, Config, Instant, Message, ProtocolError, Role};
+use sockless_core::{Cause, Closed, Config, Instant, Message, ProtocolError, Role};
 use sockless_driver::{BoxFuture, Receiver, Session};
 use sockless_sim::Sim;
 use sockless_tests::wire::{BINARY, BINARY_BEGINS, ENDS, GOES_ON, TEXT, TEXT_BEGINS};

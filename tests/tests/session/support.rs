@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use bytes::BytesMut;
 use futures_util::FutureExt;
-use sockless::handshake::{ServerHandshake, UpgradeRequest, encode_response};
-use sockless::{Closed, Config, Instant, Message, Role};
+use sockless_core::handshake::{ServerHandshake, UpgradeRequest, encode_response};
+use sockless_core::{Closed, Config, Instant, Message, Role};
 use sockless_driver::{
     Answer, BoxError, BoxFuture, Call, Connected, Host, Outcome, Service, Session, Upgrade,
 };

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use sockless::{Closed, Config, Deflate, Role};
+use sockless_core::{Closed, Config, Deflate, Role};
 use sockless_driver::Session;
 use sockless_tests::end::End;
 use sockless_tests::served::{BROWSER_REQUEST, Served, host};

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context, Wake, Waker};
 use std::time::Duration;
 
-use sockless::{Config, Message};
+use sockless_core::{Config, Message};
 use sockless_driver::{Host, Sender};
 use sockless_sim::{Link, Sim};
 
@@ -136,7 +136,7 @@ fn the_drivers_own_waker_may_look_at_the_session() {
                     sender.reconfigure(|config| config.idle_timeout(SECOND * 50));
                 }
                 ticking.sleep(SECOND).await;
-                sender.close(sockless::CloseCode::NORMAL);
+                sender.close(sockless_core::CloseCode::NORMAL);
             });
             receive_all(&mut session).await;
         });

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use sockless::{Config, Message, Role};
+use sockless_core::{Config, Message, Role};
 use sockless_driver::{Host, Session};
 use sockless_routing::{Router, websocket};
 use sockless_sim::{Link, Sim};
@@ -82,7 +82,7 @@ fn a_hundred_conversations_in_one_router_do_not_mix() {
                 let reply = format!("{name}: {}", message.as_text().unwrap());
                 session.send(reply).await?;
             }
-            Ok::<_, sockless::Closed>(())
+            Ok::<_, sockless_core::Closed>(())
         };
         let router = Router::new().route("/talk/{name}", websocket(handler));
         let host = Host::new(router, sim.runtime());
@@ -146,6 +146,6 @@ fn ten_thousand_upgrades_to_nowhere_leave_no_task_behind() {
         }
         assert_eq!(host.connections(), 0);
         assert_eq!(Arc::strong_count(&served), 2, "one here, one in the route");
-        assert_eq!(sim.now(), sockless::Instant::EPOCH);
+        assert_eq!(sim.now(), sockless_core::Instant::EPOCH);
     });
 }

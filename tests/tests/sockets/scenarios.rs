@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use sockless::{Cause, Closed, Config, Party};
+use sockless_core::{Cause, Closed, Config, Party};
 use sockless_driver::Session;
 use sockless_routing::{Router, WebSocketRoute};
 use sockless_tests::wire::{CLOSE, Writer};

@@ -3,7 +3,7 @@
 use std::future::pending;
 use std::time::Duration;
 
-use sockless::{Config, Instant};
+use sockless_core::{Config, Instant};
 use sockless_driver::tls::TlsError;
 use sockless_driver::{Host, Session};
 use sockless_routing::{Router, websocket};

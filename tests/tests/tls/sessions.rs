@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use sockless::{Cause, CloseCode, Closed, Config, Instant, Message, Party};
+use sockless_core::{Cause, CloseCode, Closed, Config, Instant, Message, Party};
 use sockless_driver::tls::{TlsAcceptor, TlsConnector};
 use sockless_driver::{Connected, Host, Service, Session};
 use sockless_routing::{Router, websocket};

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::Response;
-use sockless::{CloseCode, CloseReason, Closed, Connection, Instant, Message, Piece};
+use sockless_core::{CloseCode, CloseReason, Closed, Connection, Instant, Message, Piece};
 
 use super::open::Opened;
 use super::peer::{Driving, Peer};

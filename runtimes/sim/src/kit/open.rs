@@ -6,8 +6,8 @@ use std::sync::Arc;
 use bytes::{Buf, Bytes, BytesMut};
 use http::header::{HeaderName, HeaderValue, SEC_WEBSOCKET_PROTOCOL};
 use http::{Request, Response};
-use sockless::handshake::{ClientHandshake, HandshakeError};
-use sockless::{Config, Connection};
+use sockless_core::handshake::{ClientHandshake, HandshakeError};
+use sockless_core::{Config, Connection};
 use sockless_driver::{BoxFuture, Runtime};
 
 use super::conversation::Conversation;

@@ -8,7 +8,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
-use sockless::{Closed, Connection, Event, Instant, Message, Piece, SendError, Transport};
+use sockless_core::{Closed, Connection, Event, Instant, Message, Piece, SendError, Transport};
 use sockless_driver::{Io, Timer};
 
 use super::transcript::{Line, Transcript, show, show_bytes};

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use http::header::{HOST, HeaderName, HeaderValue};
 use http::{Request, Response, StatusCode};
-use sockless::handshake::encode_request;
+use sockless_core::handshake::encode_request;
 
 use super::{App, Place};
 use crate::pipe::SimIo;

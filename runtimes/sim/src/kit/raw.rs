@@ -5,7 +5,7 @@ use std::panic::Location;
 
 use bytes::{Buf, BytesMut};
 use http::Response;
-use sockless::{Frame, RawConnection};
+use sockless_core::{Frame, RawConnection};
 use sockless_driver::Runtime;
 
 use super::open::Opened;

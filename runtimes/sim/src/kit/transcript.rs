@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::fmt::{self, Write};
 
-use sockless::{Frame, Instant, Message};
+use sockless_core::{Frame, Instant, Message};
 
 /// How many of the last lines are kept, and how much of each payload.
 const LINES: usize = 20;

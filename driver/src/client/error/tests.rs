@@ -1,0 +1,264 @@
+//! What errors say, and which of them may pass.
+
+use bytestring::ByteString;
+use sockless_core::handshake::HeadError;
+
+use super::*;
+
+#[test]
+fn tls_that_is_missing_is_told_with_the_feature() {
+    let target = Target::parse("wss://example.com/").unwrap();
+    let error = ConnectError::TlsUnavailable { peer: Peer::new(&target, None) };
+    let text = error.to_string();
+    assert!(text.starts_with("no TLS with example.com:443: wss needs "), "{text}");
+    let feature = if cfg!(feature = "rustls") { "`platform-verifier`" } else { "`tls`" };
+    assert!(text.contains(feature) && !error.is_transient(), "{text}");
+}
+
+fn peer() -> Peer {
+    Peer::new(&Target::parse("ws://example.com/").unwrap(), None)
+}
+
+fn rejected(status: u16) -> ConnectError {
+    let response = Response::builder().status(status).body(Bytes::new()).unwrap();
+    ConnectError::Rejected { peer: peer(), response: response.into(), complete: true }
+}
+
+fn by_proxy(error: ProxyError) -> ConnectError {
+    ConnectError::Proxy { peer: peer(), error, response: None }
+}
+
+#[test]
+fn each_status_may_pass_or_stays() {
+    let transient = [408, 425, 429, 500, 502, 503, 504, 507, 511, 520, 599];
+    let permanent = [
+        200, 204, 300, 301, 302, 304, 307, 400, 401, 402, 403, 404, 405, 406, 407, 409, 410, 411,
+        412, 413, 414, 415, 416, 417, 418, 421, 422, 423, 424, 426, 428, 431, 451, 501, 505, 506,
+        508, 510,
+    ];
+    for (statuses, due) in [(&transient[..], true), (&permanent, false)] {
+        for &status in statuses {
+            assert_eq!(rejected(status).is_transient(), due, "{status}");
+            let refused = ProxyError::Refused(StatusCode::from_u16(status).unwrap());
+            assert_eq!(by_proxy(refused).is_transient(), due, "{status} of a proxy");
+        }
+    }
+}
+
+#[test]
+fn each_refusal_of_a_proxy_may_pass_or_stays() {
+    for code in 0..=255 {
+        let due = [1, 3, 4, 5, 6].contains(&code);
+        assert_eq!(by_proxy(ProxyError::SocksRefused(code)).is_transient(), due, "{code}");
+    }
+    for (error, due) in [
+        (ProxyError::AuthenticationRequired, false),
+        (ProxyError::CredentialsRefused, false),
+        (ProxyError::Eof, true),
+        (ProxyError::HeadTooLong, false),
+        (ProxyError::HostTooLong, false),
+        (ProxyError::Invalid("x"), false),
+    ] {
+        assert_eq!(by_proxy(error.clone()).is_transient(), due, "{error}");
+    }
+}
+
+#[test]
+fn each_bad_answer_may_pass_or_stays() {
+    use HandshakeError as E;
+    for (error, due) in [
+        (E::AcceptMismatch, false),
+        (E::AcceptMissing, false),
+        (E::ConnectionMissing, false),
+        (E::Eof, true),
+        (E::ExtensionUnoffered(ByteString::new()), false),
+        (E::ExtensionsInvalid, false),
+        (E::Head(HeadError::NotHttp { first: 0 }), false),
+        (E::Head(HeadError::TooLong { max: 1 }), false),
+        (E::SubprotocolUnoffered(ByteString::new()), false),
+        (E::Timeout, true),
+        (E::UpgradeMissing, false),
+    ] {
+        let error = ConnectError::Handshake { peer: peer(), error };
+        assert_eq!(error.is_transient(), due, "{error}");
+    }
+    for (error, due) in [
+        (ConnectError::Alpn { peer: peer(), protocol: "h2".into() }, false),
+        (ConnectError::Dial { peer: peer(), attempts: Vec::new() }, true),
+        (ConnectError::RequestInvalid(RequestError::MethodNotGet), false),
+        (ConnectError::TlsUnavailable { peer: peer() }, false),
+        (ConnectError::UrlInvalid(UrlError::Syntax), false),
+        (ConnectError::ProxyUrl(UrlError::Syntax.into()), false),
+        (
+            ConnectError::Redirect {
+                peer: peer(),
+                error: RedirectError::Loop { to: String::new() },
+            },
+            false,
+        ),
+    ] {
+        assert_eq!(error.is_transient(), due, "{error}");
+    }
+}
+
+#[cfg(feature = "rustls")]
+mod tls {
+    use rustls::{AlertDescription, CertificateError};
+
+    use super::*;
+
+    fn is_transient(error: TlsError) -> bool {
+        ConnectError::Tls { peer: peer(), error }.is_transient()
+    }
+
+    /// All 256: what is not known stays.
+    #[test]
+    fn each_alert_may_pass_or_stays() {
+        use AlertDescription as A;
+        let transient = [A::BadRecordMac, A::CloseNotify, A::InternalError, A::UserCanceled];
+        for number in 0..=255 {
+            let alert = AlertDescription::from(number);
+            let due = transient.contains(&alert);
+            assert_eq!(is_transient(TlsError::Refused(alert)), due, "{alert:?}");
+            // As it comes through a transport that is open already.
+            let shell = Shell(rustls::Error::AlertReceived(alert));
+            let error = io::Error::new(io::ErrorKind::InvalidData, shell);
+            let error = ConnectError::of_transport(peer(), Step::Response, error);
+            let is_tls = matches!(error, ConnectError::Tls { error: TlsError::Refused(_), .. });
+            assert!(is_tls && error.is_transient() == due, "{error}");
+        }
+    }
+
+    #[derive(Debug)]
+    struct Shell(rustls::Error);
+
+    impl fmt::Display for Shell {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            self.0.fmt(f)
+        }
+    }
+
+    impl std::error::Error for Shell {
+        fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+            Some(&self.0)
+        }
+    }
+
+    #[test]
+    fn each_fault_of_a_certificate_may_pass_or_stays() {
+        use CertificateError as C;
+        for (error, due) in [
+            (C::BadEncoding, false),
+            (C::Expired, false),
+            (C::NotValidYet, true),
+            (C::Revoked, false),
+            (C::UnhandledCriticalExtension, false),
+            (C::UnknownIssuer, false),
+            (C::UnknownRevocationStatus, false),
+            (C::ExpiredRevocationList, false),
+            (C::BadSignature, false),
+            (C::NotValidForName, false),
+            (C::InvalidPurpose, false),
+            (C::InvalidOcspResponse, false),
+            (C::ApplicationVerificationFailure, false),
+        ] {
+            assert_eq!(is_transient(TlsError::Certificate(error.clone())), due, "{error}");
+        }
+    }
+
+    #[test]
+    fn each_other_fault_of_tls_may_pass_or_stays() {
+        let broken = |kind| TlsError::Transport(io::Error::from(kind));
+        for (error, due) in [
+            (TlsError::Config(rustls::Error::EncryptError), false),
+            (TlsError::Cut, true),
+            (TlsError::NameInvalid { host: "a b".into() }, false),
+            (TlsError::NotTls, false),
+            (TlsError::Protocol(rustls::Error::DecryptError), true),
+            (TlsError::Protocol(rustls::Error::PeerSentOversizedRecord), false),
+            (TlsError::Protocol(rustls::Error::NoApplicationProtocol), false),
+            (TlsError::Protocol(rustls::Error::General("x".into())), false),
+            (TlsError::ProviderMissing, false),
+            (broken(io::ErrorKind::TimedOut), true),
+        ] {
+            let text = error.to_string();
+            assert_eq!(is_transient(error), due, "{text}");
+        }
+    }
+
+    #[test]
+    fn what_a_certificate_says_is_escaped() {
+        let general = || rustls::Error::General(HOSTILE.into());
+        let presented = vec![HOSTILE.to_owned(), HOSTILE.to_owned()];
+        let expected = rustls::pki_types::ServerName::try_from("a").unwrap();
+        let name = CertificateError::NotValidForNameContext { expected, presented };
+        for error in [TlsError::Protocol(general()), TlsError::Certificate(name)] {
+            assert_clean(&error.to_string());
+            assert_clean(&ConnectError::Tls { peer: peer(), error }.to_string());
+        }
+        let error = io::Error::new(io::ErrorKind::InvalidData, Shell(general()));
+        assert_clean(&ConnectError::of_transport(peer(), Step::Request, error).to_string());
+    }
+}
+
+/// What a terminal obeys, and what begins a line of its own in a log.
+const HOSTILE: &str = "\x1b[2J\r\nforged\u{9b}31m\u{85}\u{7f}\u{202e}\0";
+
+fn assert_clean(shown: &str) {
+    let is_hostile = |c: char| c.is_control() || c == '\u{202e}';
+    assert!(!shown.contains(is_hostile), "{shown:?}");
+    assert!(shown.contains("forged"), "{shown:?}");
+}
+
+#[test]
+fn what_a_peer_wrote_is_escaped_in_each_error() {
+    let hostile_peer = || Peer { host: HOSTILE.into(), ..peer() };
+    let io_error = || io::Error::other(HOSTILE);
+    let attempts = || vec![Attempt { addr: ([192, 0, 2, 1], 80).into(), error: io_error() }];
+    let to = || HOSTILE.to_owned();
+    let body = || Bytes::from_static(HOSTILE.as_bytes());
+    let response = || Response::builder().status(403).body(body()).unwrap();
+    let mut errors = vec![
+        ConnectError::Alpn { peer: peer(), protocol: body() },
+        ConnectError::Dial { peer: peer(), attempts: attempts() },
+        ConnectError::Proxy {
+            peer: peer(),
+            error: ProxyError::Refused(StatusCode::FORBIDDEN),
+            response: Some(response().into()),
+        },
+        ConnectError::Rejected {
+            peer: hostile_peer(),
+            response: response().into(),
+            complete: true,
+        },
+        ConnectError::RequestInvalid(RequestError::AuthorityInvalid(HOSTILE.into())),
+        ConnectError::Resolve { peer: peer(), name: to(), error: io_error() },
+        ConnectError::Timeout {
+            peer: peer(),
+            step: Step::Connect,
+            timeout: Duration::ZERO,
+            attempts: attempts(),
+        },
+        ConnectError::TlsUnavailable { peer: hostile_peer() },
+        ConnectError::Transport { peer: peer(), step: Step::Request, error: io_error() },
+    ];
+    for error in [
+        HandshakeError::SubprotocolUnoffered(HOSTILE.into()),
+        HandshakeError::ExtensionUnoffered(HOSTILE.into()),
+    ] {
+        errors.push(ConnectError::Handshake { peer: peer(), error });
+    }
+    for error in [
+        RedirectError::Downgrade { to: to() },
+        RedirectError::Loop { to: to() },
+        RedirectError::TooMany { max: 1, to: to() },
+    ] {
+        assert_clean(&error.to_string());
+        errors.push(ConnectError::Redirect { peer: peer(), error });
+    }
+    for error in errors {
+        assert_clean(&error.to_string());
+        assert_clean(&format!("{error:?}"));
+    }
+    assert_clean(&hostile_peer().to_string());
+}

@@ -1,0 +1,56 @@
+//! The one async driver of sockless, and the session API that runs unchanged on every runtime.
+//!
+//! Programs use it through a runtime's own crate, such as `sockless-tokio`, which fills in what the
+//! driver asks for: [`Io`], [`Clock`] and [`Spawn`]. Nothing that a user touches is generic over them:
+//! [`Session`] is one type everywhere.
+//!
+//! * [`Session`], with its halves [`Sender`] and [`Receiver`], and [`RawSession`] are what handlers
+//!   work with; [`Call`] is the request behind them.
+//! * [`Service`] is what answers requests; a router is one. [`Server`] and [`Host`] serve it, the
+//!   latter also behind somebody else's HTTP server: [`Host::answer`].
+//! * [`Connect`] dials, and [`Reconnect`] dials again.
+//!
+//! # Features
+//!
+//! All are off by default.
+//!
+//! * `tls`: TLS by rustls, ready for use: `ring` and `platform-verifier`.
+//! * `rustls`: TLS with a provider and trust that the program brings; the following add to it.
+//! * `ring`, `aws-lc-rs`: the cryptography; with both, aws-lc-rs.
+//! * `platform-verifier`, `webpki-roots`: clients trust whom the operating system does, or Mozilla.
+//! * `json`: values as JSON, through serde.
+//! * `futures-io`, `async-io`, `sockets`: for runtimes' own crates, what several of them share: any
+//!   stream of the futures family, what is built on async-io, and what the system's sockets want.
+
+mod client;
+mod future;
+mod request;
+mod runtime;
+mod server;
+mod session;
+#[cfg(feature = "rustls")]
+pub mod tls;
+
+pub use client::{
+    Attempt, AttemptEnd, Connect, ConnectError, Connected, Dial, GaveUp, Peer, Proxy, ProxyError,
+    ProxyRules, ProxyUrlError, Reconnect, ReconnectState, ReconnectWatch, RedirectError, Step,
+    UrlError,
+};
+pub use future::{BoxError, BoxFuture};
+pub use request::{Authority, Call, Forwarded, Held, ParamError};
+#[cfg(feature = "async-io")]
+pub use runtime::async_io;
+#[cfg(feature = "futures-io")]
+pub use runtime::futures_io;
+#[cfg(feature = "sockets")]
+pub use runtime::sockets;
+pub use runtime::{Clock, Ending, Io, Runtime, Spawn, Timer, TlsInfo};
+pub use server::{
+    Accepted, Answer, Granted, Host, Listen, Reply, Server, Service, ShutdownReport, Upgrade,
+};
+#[cfg(feature = "json")]
+pub use session::Json;
+pub use session::{
+    Decode, DecodeError, Encode, EncodeError, MessageReader, MessageWriter, Outcome, RawSendError,
+    RawSession, Receiver, Sender, Session, Sleep, TrySendError, WriteError,
+};

@@ -1,0 +1,163 @@
+//! What is packed tells the same as before, and becomes the same again.
+
+use std::net::{SocketAddrV4, SocketAddrV6};
+
+use proptest::collection::vec;
+use proptest::option;
+use proptest::prelude::*;
+
+use super::*;
+use crate::request::{Call, Known};
+
+type Fields = Vec<(String, Vec<u8>, bool)>;
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 100, failure_persistence: None, ..Default::default() })]
+
+    #[test]
+    fn a_packed_call_tells_the_same(
+        method in prop_oneof!["GET|CONNECT|OPTIONS", "[a-zA-Z0-9!#$%&'*+.^_`|~-]{1,30}"],
+        uri in uri(),
+        version in 0..VERSIONS.len(),
+        fields in vec((name(), value(), any::<bool>()), 0..20),
+        params in vec(("[a-z]{0,3}", "[a-zé/ ]{0,9}"), 0..4),
+        subprotocol in option::of("[a-z.0-9]{1,20}"),
+        addrs in (option::of(addr()), option::of(addr())),
+        received_at in (any::<u64>(), 0..1_000_000_000_u32),
+    ) {
+        let mut call = Call::new(request(&method, uri, VERSIONS[version], fields))
+            .with_addrs(addrs.0, addrs.1)
+            .with_received_at(Instant::from_epoch(Duration::new(received_at.0, received_at.1)));
+        for (name, value) in params {
+            call.push_param(name, value);
+        }
+        call.set_subprotocol(subprotocol.map(Into::into));
+        call.insert("state");
+
+        let before = told(&call);
+        let request = call.request().clone();
+        call.pack();
+        prop_assert!(matches!(call.known, Known::Packed(_)));
+        prop_assert_eq!(&told(&call), &before);
+        prop_assert_eq!((call.peer_addr(), call.local_addr()), addrs);
+        prop_assert_eq!(call.get::<&str>(), Some(&"state"));
+        assert_same(call.request(), &request);
+
+        // And back, with the first change.
+        call.hold(());
+        prop_assert!(matches!(call.known, Known::Whole(_)));
+        prop_assert_eq!(&told(&call), &before);
+        assert_same(call.request(), &request);
+    }
+}
+
+/// A target that is longer than what is parsed at once, though none of its parts is.
+#[test]
+fn a_request_that_could_not_be_read_again_stays_as_it_is() {
+    let path = format!("/{}", "a".repeat(65_530));
+    let uri = Uri::builder().scheme("http").authority("example.com").path_and_query(&path);
+    let mut call = Call::new(Request::get(uri.build().unwrap()).body(()).unwrap());
+    call.pack();
+    assert!(matches!(call.known, Known::Whole(_)));
+    assert_eq!(call.path(), path);
+}
+
+#[test]
+fn what_is_held_is_not_lost() {
+    let mut call = Call::new(Request::new(()));
+    call.hold(7);
+    call.pack();
+    assert_eq!(call.take_held().len(), 1);
+}
+
+#[test]
+fn to_write_a_call_to_a_log_keeps_nothing() {
+    let mut call = Call::new(Request::get("/7").header("a", "b").body(()).unwrap());
+    let before = format!("{call:?}");
+    call.pack();
+    assert_eq!(format!("{call:?}"), before);
+    let Known::Packed(packed) = &call.known else { panic!() };
+    assert!(packed.request.get().is_none());
+    call.headers();
+    let Known::Packed(packed) = &call.known else { panic!() };
+    assert!(packed.request.get().is_some());
+}
+
+#[test]
+fn known_names_are_names() {
+    for name in KNOWN_NAMES {
+        assert_eq!(HeaderName::from_static(name).as_str(), name);
+    }
+}
+
+fn request(method: &str, uri: Uri, version: Version, fields: Fields) -> Request<()> {
+    let mut request = Request::new(());
+    *request.method_mut() = method.parse().unwrap();
+    *request.uri_mut() = uri;
+    *request.version_mut() = version;
+    for (name, value, is_sensitive) in fields {
+        let mut value = HeaderValue::from_bytes(&value).unwrap();
+        value.set_sensitive(is_sensitive);
+        request.headers_mut().append(name.parse::<HeaderName>().unwrap(), value);
+    }
+    request
+}
+
+/// All that a call tells without its request.
+fn told(call: &Call) -> Vec<String> {
+    let names = KNOWN_NAMES.iter().map(|name| (*name).to_owned());
+    let names = names.chain(["x-a", "X-A", "x-b", "Origin", "not a name"].map(str::to_owned));
+    let mut told: Vec<_> = names.map(|name| format!("{:?}", call.header(name))).collect();
+    told.push(format!("{} {:?}", call.path(), call.query()));
+    told.push(format!("{:?} {:?}", call.authority(), call.is_secure()));
+    told.push(format!("{:?}", call.params().collect::<Vec<_>>()));
+    told.push(format!("{:?} {:?}", call.param_str("a"), call.param_str("")));
+    told.push(format!("{:?} {:?}", call.received_at(), call.subprotocol()));
+    told
+}
+
+fn assert_same(request: &Request<()>, expected: &Request<()>) {
+    assert_eq!(request.method(), expected.method());
+    assert_eq!(request.uri(), expected.uri());
+    assert_eq!(request.uri().to_string(), expected.uri().to_string());
+    assert_eq!(request.version(), expected.version());
+    assert_eq!(request.headers(), expected.headers());
+    assert!(fields(request).eq(fields(expected)), "their order, and what is sensitive");
+    let state = Request::extensions(request).get::<&str>();
+    assert_eq!(state, expected.extensions().get());
+}
+
+fn fields(request: &Request<()>) -> impl Iterator<Item = (&HeaderName, &[u8], bool)> {
+    request.headers().iter().map(|(name, value)| (name, value.as_bytes(), value.is_sensitive()))
+}
+
+fn uri() -> impl Strategy<Value = Uri> {
+    let path = "/[a-zA-Z0-9%._~!$&'()*+,;=:@/é-]{0,20}(\\?[a-zA-Z0-9%._~!$&'()*+,;=:@/?-]{0,20})?";
+    let host = "([a-z]{1,8}@)?([a-z0-9.-]{1,20}|\\[::1\\])(:[0-9]{1,4})?";
+    let scheme = "https?|wss?|[a-z][a-z0-9+.-]{0,7}";
+    let absolute = (scheme, host, option::of(path), option::of("\\?[a-z]{0,3}"));
+    let absolute = absolute.prop_map(|(scheme, host, path, query)| {
+        let query = query.filter(|_| path.is_none()).unwrap_or_default();
+        format!("{scheme}://{host}{}{query}", path.unwrap_or_default())
+    });
+    let text = prop_oneof![4 => path, 2 => absolute, 1 => host, 1 => Just("*".to_owned())];
+    text.prop_filter_map("no target", |text| text.parse().ok())
+}
+
+fn name() -> impl Strategy<Value = String> {
+    let known = prop::sample::select(&KNOWN_NAMES[..]).prop_map(str::to_owned);
+    prop_oneof![known, "x-[ab]", "[a-z0-9!#$%&'*+.^_`|~-]{1,20}"]
+}
+
+fn value() -> impl Strategy<Value = Vec<u8>> {
+    let byte = prop_oneof![4 => 0x20..=0x7E_u8, 1 => Just(b'\t'), 1 => 0x80..=0xFF_u8];
+    prop_oneof![9 => vec(byte, 0..100), 1 => Just(vec![b'x'; 9_000])]
+}
+
+fn addr() -> impl Strategy<Value = SocketAddr> {
+    let v4 = (any::<[u8; 4]>(), any::<u16>())
+        .prop_map(|(ip, port)| SocketAddrV4::new(ip.into(), port).into());
+    let v6 = (any::<[u8; 16]>(), any::<u16>(), any::<u32>(), any::<u32>())
+        .prop_map(|(ip, port, flow, scope)| SocketAddrV6::new(ip.into(), port, flow, scope).into());
+    prop_oneof![v4, v6]
+}

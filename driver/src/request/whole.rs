@@ -1,0 +1,20 @@
+//! What a call knows while it is answered: [`Whole`].
+
+use std::net::SocketAddr;
+
+use bytestring::ByteString;
+use http::Request;
+use sockless_core::Instant;
+
+use super::Held;
+
+/// The request as it came, and what routers and guards found out.
+pub(super) struct Whole {
+    pub(super) request: Request<()>,
+    pub(super) params: Vec<(ByteString, ByteString)>,
+    pub(super) peer_addr: Option<SocketAddr>,
+    pub(super) local_addr: Option<SocketAddr>,
+    pub(super) received_at: Instant,
+    pub(super) subprotocol: Option<ByteString>,
+    pub(super) held: Held,
+}

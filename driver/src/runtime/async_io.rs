@@ -1,0 +1,175 @@
+//! What the runtimes that are built on async-io have in common: time, chance and sockets.
+//!
+//! It starts no task: that, and how names are resolved, is where they differ.
+
+use std::any::Any;
+use std::io;
+use std::net::SocketAddr;
+#[cfg(unix)]
+use std::path::Path;
+use std::pin::Pin;
+use std::sync::{Arc, LazyLock};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use socket2::SockRef;
+use sockless_core::{Instant, Seed};
+
+use crate::runtime::futures_io::{Sockets, Stream};
+use crate::runtime::sockets::prepare_tcp;
+use crate::runtime::{Io, Timer};
+use crate::server::{Accepted, Listen};
+
+#[doc(no_inline)]
+pub use async_io::Async;
+
+/// Any moment will do, as long as nothing happens before it.
+static EPOCH: LazyLock<std::time::Instant> = LazyLock::new(std::time::Instant::now);
+
+/// The time now, by the system's monotonic clock.
+pub fn now() -> Instant {
+    let epoch = *EPOCH;
+    Instant::from_epoch(std::time::Instant::now().saturating_duration_since(epoch))
+}
+
+/// A timer that expires at `deadline`.
+pub fn timer(deadline: Instant) -> Box<dyn Timer> {
+    Box::new(AsyncIoTimer { timer: async_io::Timer::at(in_stds_words(deadline)), expired: false })
+}
+
+/// A seed that no peer can predict.
+///
+/// # Panics
+///
+/// When the operating system has no randomness: to go on would be to mask with known keys.
+pub fn seed() -> Seed {
+    let mut bytes = [0; 32];
+    getrandom::fill(&mut bytes).expect("the operating system has randomness");
+    Seed::new(bytes)
+}
+
+/// Listens on a TCP socket that is bound already.
+///
+/// # Errors
+///
+/// When the listener has no address.
+pub fn listen_on(listener: Arc<Async<std::net::TcpListener>>) -> io::Result<impl Listen> {
+    let local_addr = Some(listener.get_ref().local_addr()?);
+    let accept = |listener: &std::net::TcpListener| {
+        let (stream, peer) = listener.accept()?;
+        let local_addr = stream.local_addr().ok();
+        let transport = tcp(Async::new(stream)?);
+        Ok(Accepted { transport, peer_addr: Some(peer), local_addr })
+    };
+    Ok(Listener { listener, accept, local_addr })
+}
+
+/// Listens on a Unix socket that is bound already.
+#[cfg(unix)]
+pub fn listen_on_unix(listener: Arc<Async<std::os::unix::net::UnixListener>>) -> impl Listen {
+    let accept = |listener: &std::os::unix::net::UnixListener| {
+        let (stream, _) = listener.accept()?;
+        let transport = transport(Async::new(stream)?);
+        Ok(Accepted { transport, peer_addr: None, local_addr: None })
+    };
+    Listener { listener, accept, local_addr: None }
+}
+
+/// Opens a TCP connection to `addr`.
+///
+/// # Errors
+///
+/// What the system reports, such as `ConnectionRefused`.
+pub async fn connect(addr: SocketAddr) -> io::Result<Box<dyn Io>> {
+    Ok(tcp(Async::<std::net::TcpStream>::connect(addr).await?))
+}
+
+/// Connects to the Unix socket at `path`.
+///
+/// # Errors
+///
+/// What the system reports, such as `NotFound`, with the path.
+#[cfg(unix)]
+pub async fn connect_unix(path: &Path) -> io::Result<Box<dyn Io>> {
+    let connected = Async::<std::os::unix::net::UnixStream>::connect(path).await;
+    connected.map(transport).map_err(|error| crate::runtime::sockets::at_path(path, &error))
+}
+
+/// A socket itself rather than a runtime's own stream, which makes a future for each wait.
+fn tcp(stream: Async<std::net::TcpStream>) -> Box<dyn Io> {
+    prepare_tcp(&SockRef::from(stream.get_ref()));
+    transport(stream)
+}
+
+fn transport<S>(stream: Async<S>) -> Box<dyn Io>
+where
+    Async<S>: futures_io::AsyncRead + futures_io::AsyncWrite + Send + Unpin + 'static,
+{
+    Box::new(Stream::<_, AsyncIoSockets>::new(stream))
+}
+
+/// The sockets of async-io itself.
+#[derive(Debug)]
+pub struct AsyncIoSockets;
+
+impl Sockets for AsyncIoSockets {
+    fn socket(stream: &dyn Any) -> Option<SockRef<'_>> {
+        let socket = stream.downcast_ref::<Async<std::net::TcpStream>>().map(SockRef::from);
+        #[cfg(unix)]
+        let socket = {
+            type Unix = Async<std::os::unix::net::UnixStream>;
+            socket.or_else(|| stream.downcast_ref::<Unix>().map(SockRef::from))
+        };
+        socket
+    }
+}
+
+struct Listener<L> {
+    listener: Arc<Async<L>>,
+    accept: fn(&L) -> io::Result<Accepted>,
+    local_addr: Option<SocketAddr>,
+}
+
+impl<L: Send + Sync + 'static> Listen for Listener<L> {
+    fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Accepted>> {
+        loop {
+            match (self.accept)(self.listener.get_ref()) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                accepted => return Poll::Ready(accepted),
+            }
+            ready!(self.listener.poll_readable(cx))?;
+        }
+    }
+
+    fn local_addr(&self) -> Option<SocketAddr> {
+        self.local_addr
+    }
+}
+
+struct AsyncIoTimer {
+    timer: async_io::Timer,
+    /// The timer has fired, which it tells only once.
+    expired: bool,
+}
+
+impl Timer for AsyncIoTimer {
+    fn reset(&mut self, deadline: Instant) {
+        self.timer.set_at(in_stds_words(deadline));
+        self.expired = false;
+    }
+
+    fn poll_expired(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if !self.expired {
+            ready!(Pin::new(&mut self.timer).poll(cx));
+            self.expired = true;
+        }
+        Poll::Ready(())
+    }
+}
+
+/// The deadline on the system's clock; one too far away for it becomes a year.
+fn in_stds_words(deadline: Instant) -> std::time::Instant {
+    const YEAR: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+    let epoch = *EPOCH;
+    epoch.checked_add(deadline.since_epoch()).unwrap_or_else(|| std::time::Instant::now() + YEAR)
+}

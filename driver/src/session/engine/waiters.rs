@@ -1,0 +1,173 @@
+//! Who waits for something of a session, other than to receive: [`Waiters`].
+
+use std::task::{Context, Waker};
+
+use crate::session::engine::shared::Shared;
+
+/// What a task may wait for, besides an item. [`State::holds`](crate::session::engine::shared::State::holds) is the condition of
+/// each: a waiter asks it before it waits, and the driver before it wakes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Wait {
+    /// The session is over.
+    Closed,
+    /// More has been flushed.
+    Flushed,
+    /// A whole message may be sent.
+    Room,
+    /// A part of a message, or a frame, may be sent.
+    PartRoom,
+    /// No message is being sent in parts.
+    Writer,
+}
+
+/// Wakers that were taken under the session's lock, to be called or dropped once it is released: either may
+/// run code that needs the lock.
+#[derive(Default)]
+pub(crate) struct Wakes {
+    due: Option<Waker>,
+    more: Option<Box<More>>,
+}
+
+/// What is seldom needed, and takes no room otherwise.
+#[derive(Default)]
+struct More {
+    due: Vec<Waker>,
+    replaced: Vec<Waker>,
+}
+
+impl Wakes {
+    #[inline]
+    pub(crate) fn is_empty(&self) -> bool {
+        self.due.is_none() && self.more.is_none()
+    }
+
+    #[inline]
+    pub(crate) fn push(&mut self, waker: Waker) {
+        match self.due {
+            None => self.due = Some(waker),
+            Some(_) => self.more.get_or_insert_default().due.push(waker),
+        }
+    }
+
+    /// Drops a waker once the lock is released.
+    fn drop_later(&mut self, waker: Waker) {
+        self.more.get_or_insert_default().replaced.push(waker);
+    }
+
+    /// Puts a clone of `waker` where another one was.
+    #[inline]
+    pub(crate) fn replace(&mut self, slot: &mut Option<Waker>, waker: &Waker) {
+        if !slot.as_ref().is_some_and(|held| held.will_wake(waker))
+            && let Some(replaced) = slot.replace(waker.clone())
+        {
+            self.drop_later(replaced);
+        }
+    }
+
+    /// Calls those that are due. Without the lock.
+    pub(crate) fn fire(self) {
+        if let Some(waker) = self.due {
+            waker.wake();
+        }
+        if let Some(more) = self.more {
+            more.due.into_iter().for_each(Waker::wake);
+        }
+    }
+}
+
+/// A place among the [`Waiters`], kept by a future or a handle; 0 when it waits nowhere.
+#[derive(Debug, Default)]
+pub(crate) struct Slot(u64);
+
+impl Slot {
+    #[inline]
+    pub(crate) fn is_taken(&self) -> bool {
+        self.0 != 0
+    }
+}
+
+/// Room for this many waiters is kept: a sender that waits once is likely to wait again.
+const KEPT_WAITERS: usize = 4;
+
+/// Tasks that wait, in the order in which they came.
+#[derive(Default)]
+pub(crate) struct Waiters {
+    waiting: Vec<(u64, Wait, Waker)>,
+    last: u64,
+}
+
+impl Waiters {
+    #[inline]
+    pub(crate) fn is_empty(&self) -> bool {
+        self.waiting.is_empty()
+    }
+
+    /// Waits in `slot`, in place of what waited there before.
+    pub(crate) fn wait(
+        &mut self,
+        wait: Wait,
+        slot: &mut Slot,
+        cx: &Context<'_>,
+        wakes: &mut Wakes,
+    ) {
+        let known = self.waiting.iter_mut().find(|(id, ..)| *id == slot.0);
+        if let Some((_, waits_for, waker)) = known {
+            *waits_for = wait;
+            if !waker.will_wake(cx.waker()) {
+                wakes.drop_later(std::mem::replace(waker, cx.waker().clone()));
+            }
+            return;
+        }
+        self.last += 1;
+        self.waiting.push((self.last, wait, cx.waker().clone()));
+        slot.0 = self.last;
+    }
+
+    pub(crate) fn remove(&mut self, slot: &Slot, wakes: &mut Wakes) {
+        for (_, _, waker) in self.waiting.extract_if(.., |(id, ..)| *id == slot.0) {
+            wakes.drop_later(waker);
+        }
+        if self.waiting.is_empty() && self.waiting.capacity() > KEPT_WAITERS {
+            self.waiting = Vec::new();
+        }
+    }
+
+    /// Wakes all that wait for one of `waits`; whether `own` is among them, which is not woken.
+    pub(crate) fn wake(&mut self, waits: &[Wait], own: &Waker, wakes: &mut Wakes) -> bool {
+        let mut is_own = false;
+        for (_, _, waker) in self.waiting.extract_if(.., |(_, wait, _)| waits.contains(wait)) {
+            if waker.will_wake(own) {
+                // It can be dropped here: its task is the one that runs.
+                is_own = true;
+            } else {
+                wakes.push(waker);
+            }
+        }
+        is_own
+    }
+
+    pub(crate) fn wake_all(&mut self, wakes: &mut Wakes) {
+        for (_, _, waker) in std::mem::take(&mut self.waiting) {
+            wakes.push(waker);
+        }
+    }
+}
+
+/// A place among the waiters that is given up with the future that holds it.
+pub(crate) struct Waiting<'a> {
+    pub(crate) shared: &'a Shared,
+    pub(crate) slot: Slot,
+}
+
+impl<'a> Waiting<'a> {
+    pub(crate) fn new(shared: &'a Shared) -> Self {
+        Self { shared, slot: Slot::default() }
+    }
+}
+
+impl Drop for Waiting<'_> {
+    #[inline]
+    fn drop(&mut self) {
+        self.shared.stop_waiting(&self.slot);
+    }
+}

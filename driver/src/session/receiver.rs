@@ -1,0 +1,140 @@
+//! The receiving half of a session: [`Receiver`].
+
+use std::fmt;
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use futures_core::Stream;
+use sockless_core::{Closed, Event, Message};
+
+use crate::request::Call;
+use crate::session::engine::joined::Joined;
+use crate::session::engine::machine::Item;
+use crate::session::engine::shared::Shared;
+
+/// The receiving half of a [`Session`](crate::Session). Once it is dropped, messages that arrive are dropped too.
+pub struct Receiver {
+    shared: Arc<Shared>,
+    /// What has come of a message that arrives in pieces.
+    joined: Option<Box<Joined>>,
+}
+
+impl Receiver {
+    pub(super) fn new(shared: Arc<Shared>) -> Self {
+        shared.add_handle();
+        Self { shared, joined: None }
+    }
+
+    /// Receives the next message, whole; then, once all were received, how the session ended.
+    ///
+    /// Cancel-safe: a message is either returned or still there.
+    ///
+    /// # Errors
+    ///
+    /// How the session ended, each time.
+    #[inline]
+    pub fn recv(&mut self) -> impl Future<Output = Result<Message, Closed>> {
+        poll_fn(|cx| self.poll_recv(cx))
+    }
+
+    /// The request behind the session.
+    pub fn call(&self) -> &Call {
+        &self.shared.call
+    }
+
+    #[inline]
+    fn poll_recv(&mut self, cx: &Context<'_>) -> Poll<Result<Message, Closed>> {
+        let mut state = self.shared.lock();
+        if let Some(message) = state.next_message() {
+            // After the pieces of another message, or of one that nobody wants, it cannot come.
+            return Poll::Ready(Ok(message));
+        }
+        if state.is_drained() {
+            state.wait_for_item(cx);
+            return Poll::Pending;
+        }
+        drop(state);
+        self.poll_joined(cx)
+    }
+
+    /// Receives a message that may come in pieces.
+    fn poll_joined(&mut self, cx: &Context<'_>) -> Poll<Result<Message, Closed>> {
+        loop {
+            match ready!(self.poll_next_item(cx))? {
+                Item::Event(Event::Message(message)) => return Poll::Ready(Ok(message)),
+                Item::Event(Event::Piece(piece)) => {
+                    let last = piece.last;
+                    let joined = self.joined.get_or_insert_default();
+                    joined.push(piece);
+                    let len = joined.len() as u64;
+                    if len > self.shared.lock().machine.config().get_max_message_len() {
+                        self.shared.reject_message(len);
+                        self.skip_message();
+                    }
+                    if let Some(message) = last.then(|| self.take_joined()).flatten() {
+                        return Poll::Ready(Ok(message));
+                    }
+                }
+                // No other event is held, and a machine of messages makes no frames.
+                Item::Event(_) | Item::Frame(_) => {}
+            }
+        }
+    }
+
+    /// The next item, after what is left of a message that nobody wants.
+    #[inline]
+    pub(crate) fn poll_next_item(&mut self, cx: &Context<'_>) -> Poll<Result<Item, Closed>> {
+        loop {
+            match ready!(self.shared.poll_item(cx))? {
+                Item::Event(Event::Piece(piece)) if self.is_skipping() => {
+                    if piece.last {
+                        self.joined = None;
+                    }
+                }
+                item => return Poll::Ready(Ok(item)),
+            }
+        }
+    }
+
+    /// What was received of a message by a `recv` that was dropped.
+    pub(crate) fn take_joined(&mut self) -> Option<Message> {
+        self.joined.take_if(|joined| !joined.is_dropped())?.into_message()
+    }
+
+    /// Drops the rest of the message that is being received.
+    pub(crate) fn skip_message(&mut self) {
+        self.joined = Some(Box::new(Joined::Dropped));
+    }
+
+    pub(crate) fn shared(&self) -> &Shared {
+        &self.shared
+    }
+
+    /// Whether what arrives belongs to a message that is not wanted.
+    pub(crate) fn is_skipping(&self) -> bool {
+        self.joined.as_ref().is_some_and(|joined| joined.is_dropped())
+    }
+}
+
+impl Drop for Receiver {
+    fn drop(&mut self) {
+        self.shared.stop_receiving();
+        self.shared.drop_handle();
+    }
+}
+
+impl fmt::Debug for Receiver {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Receiver").field("call", self.call()).finish_non_exhaustive()
+    }
+}
+
+impl Stream for Receiver {
+    type Item = Message;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Message>> {
+        self.poll_recv(cx).map(Result::ok)
+    }
+}

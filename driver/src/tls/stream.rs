@@ -1,0 +1,355 @@
+//! A transport that encrypts: [`TlsStream`], between a connection of rustls and the transport below.
+
+use std::cell::Cell;
+use std::future::poll_fn;
+use std::io::{self, BufRead, IoSlice, Write};
+use std::task::{Context, Poll, ready};
+
+use bytes::{Buf, Bytes, BytesMut};
+use rustls::{Connection, Error, HandshakeKind, ProtocolVersion};
+
+use super::TlsError;
+use crate::runtime::{Ending, Io, TlsInfo};
+
+/// How much is encrypted ahead of the transport, in bytes of plaintext.
+const HELD_LEN: usize = 64 << 10;
+
+/// How much one read of the transport brings at most: two records (RFC 8446 §5.1).
+const READ_LEN: usize = 32 << 10;
+
+/// How many reads without any plaintext one poll makes before the neighbours get their turn.
+const ROUNDS: u32 = 16;
+
+thread_local! {
+    /// What this thread reads ciphertext into; rustls takes all of it, but for what the reader has no
+    /// room for.
+    static CIPHERTEXT: Cell<BytesMut> = Cell::default();
+}
+
+/// A transport of TLS, over another transport.
+///
+/// It holds at most [`HELD_LEN`] bytes that the transport does not take yet, [`READ_LEN`] bytes that
+/// the reader has no room for, and what rustls needs to put one record together, or, in a handshake,
+/// one message of up to 64 KiB.
+pub(super) struct TlsStream {
+    connection: Connection,
+    transport: Box<dyn Io>,
+    /// Ciphertext that rustls has not been given.
+    unread: BytesMut,
+    /// What was received is not TLS: told once all that came before it was read.
+    broken: Option<Error>,
+    /// The transport has taken bytes that it has not flushed.
+    unflushed: bool,
+    /// Our close_notify is among what was written.
+    closed: bool,
+    /// The peer sends nothing more: its close_notify was decrypted, or the transport has ended.
+    peer_closed: bool,
+}
+
+impl TlsStream {
+    /// Shakes hands over `transport`.
+    pub(super) async fn handshake(
+        connection: impl Into<Connection>,
+        transport: Box<dyn Io>,
+    ) -> Result<Box<dyn Io>, TlsError> {
+        let mut connection = connection.into();
+        connection.set_buffer_limit(Some(HELD_LEN));
+        let mut stream = Self {
+            connection,
+            transport,
+            unread: BytesMut::new(),
+            broken: None,
+            unflushed: false,
+            closed: false,
+            peer_closed: false,
+        };
+        poll_fn(|cx| stream.poll_handshake(cx)).await?;
+        Ok(Box::new(stream))
+    }
+
+    fn poll_handshake(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), TlsError>> {
+        loop {
+            let flushed = self.poll_flush(cx).map_err(cut_or_transport)?;
+            let is_done = !self.connection.is_handshaking();
+            // A server's last words are tickets (RFC 8446 §4.6.1): those that the transport does not
+            // take yet go with the next read or write, since a client that writes before it reads
+            // would wait in vain. In the older version its last words are what a client waits for.
+            let sends_tickets = matches!(self.connection, Connection::Server(_))
+                && self.connection.protocol_version() == Some(ProtocolVersion::TLSv1_3);
+            if is_done && sends_tickets {
+                return Poll::Ready(Ok(()));
+            }
+            // What answers the peer's last message goes out before its next one is waited for.
+            ready!(flushed);
+            if is_done {
+                return Poll::Ready(Ok(()));
+            }
+            // What follows the handshake is left for the reader.
+            let received = self.poll_decrypt(cx, |connection| connection.is_handshaking());
+            let ended = ready!(received).map_err(cut_or_transport)?;
+            if let Some(error) = self.broken.take() {
+                // The peer is told, if the transport takes that at once: nobody waits for it.
+                let _ = self.poll_flush(cx);
+                return Poll::Ready(Err(TlsError::of_handshake(error)));
+            }
+            if ended {
+                return Poll::Ready(Err(TlsError::Cut));
+            }
+        }
+    }
+
+    /// Decrypts what one read of the transport brings, as long as `go_on` says so before each bit of
+    /// it; the rest is kept. True when the peer sends no more.
+    fn poll_decrypt(
+        &mut self,
+        cx: &mut Context<'_>,
+        mut go_on: impl FnMut(&mut Connection) -> bool,
+    ) -> Poll<io::Result<bool>> {
+        let is_lent = self.unread.is_empty();
+        let mut ciphertext = std::mem::take(&mut self.unread);
+        if is_lent {
+            ciphertext = CIPHERTEXT.take();
+            ciphertext.clear();
+            ciphertext.reserve(READ_LEN);
+            let polled = self.transport.poll_read(cx, &mut ciphertext);
+            if !matches!(polled, Poll::Ready(Ok(_))) {
+                CIPHERTEXT.set(ciphertext);
+                return polled.map_ok(|_| false);
+            }
+        }
+        let mut rest = &ciphertext[..];
+        while !rest.is_empty() && self.broken.is_none() && go_on(&mut self.connection) {
+            self.decrypt(&mut rest);
+        }
+        let (len, rest_len) = (ciphertext.len(), rest.len());
+        if is_lent {
+            self.unread = BytesMut::from(rest);
+            CIPHERTEXT.set(ciphertext);
+        } else {
+            ciphertext.advance(len - rest_len);
+            self.unread = ciphertext;
+        }
+        Poll::Ready(Ok(len == 0))
+    }
+
+    /// Gives rustls the next bit of `ciphertext`, as much as it takes at a time.
+    fn decrypt(&mut self, ciphertext: &mut &[u8]) {
+        // It refuses only while it holds plaintext, which has been taken out.
+        let taken = self.connection.read_tls(ciphertext).unwrap_or(0);
+        if taken == 0 {
+            // What follows a close_notify is nothing (RFC 8446 §6.1).
+            *ciphertext = &[];
+            return;
+        }
+        match self.connection.process_new_packets() {
+            Ok(state) => self.peer_closed |= state.peer_has_closed(),
+            Err(error) => self.broken = Some(error),
+        }
+    }
+
+    /// Sends what rustls wants sent, until the transport takes no more.
+    fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while self.connection.wants_write() {
+            let mut sink = Sink { transport: &mut *self.transport, cx };
+            match self.connection.write_tls(&mut sink) {
+                Ok(0) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                Ok(_) => self.unflushed = true,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Poll::Pending,
+                Err(error) => return Poll::Ready(Err(error)),
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// One read of the transport's, or of what is left of one: some of its plaintext in `buffer`.
+    fn poll_fill(&mut self, cx: &mut Context<'_>, buffer: &mut BytesMut) -> Poll<io::Result<()>> {
+        if let Some(error) = self.broken.clone() {
+            return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, Broken(error))));
+        }
+        let ended = ready!(self.poll_decrypt(cx, |connection| {
+            // What this runs into is met again, once all that came before has been handed on.
+            let _ = take_plaintext(connection, buffer);
+            buffer.len() < buffer.capacity()
+        }))?;
+        if ended {
+            // That is how rustls is told of it.
+            let _ = self.connection.read_tls(&mut io::empty());
+            self.peer_closed = true;
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+/// Moves plaintext to `buffer`, as long as that has room and there is some.
+///
+/// # Errors
+///
+/// `WouldBlock` when more may come; `UnexpectedEof` when none will and the peer did not say so.
+fn take_plaintext(connection: &mut Connection, buffer: &mut BytesMut) -> io::Result<()> {
+    let mut reader = connection.reader();
+    loop {
+        let room = buffer.capacity() - buffer.len();
+        let chunk = reader.fill_buf()?;
+        let len = chunk.len().min(room);
+        if len == 0 {
+            return Ok(());
+        }
+        buffer.extend_from_slice(&chunk[..len]);
+        reader.consume(len);
+    }
+}
+
+impl Io for TlsStream {
+    /// # Errors
+    ///
+    /// What the transport reports; [`io::ErrorKind::InvalidData`] for what is not TLS;
+    /// [`io::ErrorKind::UnexpectedEof`] when the peer ended the connection without saying so (RFC 8446
+    /// §6.1).
+    fn poll_read(
+        &mut self,
+        cx: &mut Context<'_>,
+        buffer: &mut BytesMut,
+    ) -> Poll<io::Result<usize>> {
+        let before = buffer.len();
+        for _ in 0..ROUNDS {
+            let taken = take_plaintext(&mut self.connection, buffer);
+            if buffer.len() > before {
+                return Poll::Ready(Ok(buffer.len() - before));
+            }
+            match taken {
+                Ok(()) => return Poll::Ready(Ok(0)),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) => return Poll::Ready(Err(io::Error::new(error.kind(), Truncated))),
+            }
+            // To tell the peer what it did wrong, for example, or to answer an update of its keys (RFC
+            // 8446 §4.6.3). What the transport does not take now goes with the next read or write; and
+            // if it fails, what the peer had said before is still to be read.
+            let _ = self.poll_flush(cx);
+            ready!(self.poll_fill(cx, buffer))?;
+        }
+        if buffer.len() > before {
+            return Poll::Ready(Ok(buffer.len() - before));
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+
+    fn poll_write(
+        &mut self,
+        cx: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        // Only when the last of it is gone is more encrypted: that bounds what is held.
+        ready!(self.poll_send(cx))?;
+        let len = self.connection.writer().write_vectored(slices)?;
+        let _ = self.poll_send(cx)?;
+        Poll::Ready(Ok(len))
+    }
+
+    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.poll_send(cx))?;
+        if self.unflushed {
+            ready!(self.transport.poll_flush(cx))?;
+            self.unflushed = false;
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if !self.closed {
+            self.connection.send_close_notify();
+            self.closed = true;
+        }
+        ready!(self.poll_flush(cx))?;
+        self.transport.poll_shutdown(cx)
+    }
+
+    fn poll_ending(&mut self, cx: &mut Context<'_>) -> Ending {
+        if self.peer_closed || self.broken.is_some() {
+            return Ending::Ended;
+        }
+        self.transport.poll_ending(cx)
+    }
+
+    fn tls(&self) -> Option<TlsInfo> {
+        let server_name = match &self.connection {
+            Connection::Client(_) => None,
+            Connection::Server(connection) => connection.server_name().map(Into::into),
+        };
+        let alpn = self.connection.alpn_protocol().map(Bytes::copy_from_slice);
+        let certificates = self.connection.peer_certificates().unwrap_or_default();
+        let peer_certificates =
+            certificates.iter().map(|der| Bytes::copy_from_slice(der)).collect();
+        let is_resumed = self.connection.handshake_kind() == Some(HandshakeKind::Resumed);
+        Some(TlsInfo { alpn, server_name, peer_certificates, is_resumed })
+    }
+}
+
+/// The transport as rustls writes to it.
+struct Sink<'a, 'b> {
+    transport: &'a mut dyn Io,
+    cx: &'a mut Context<'b>,
+}
+
+impl Write for Sink<'_, '_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.write_vectored(&[IoSlice::new(bytes)])
+    }
+
+    fn write_vectored(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        match self.transport.poll_write(self.cx, slices) {
+            Poll::Ready(result) => result,
+            Poll::Pending => Err(io::ErrorKind::WouldBlock.into()),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// A peer that resets the connection, or no longer reads, has ended it.
+fn cut_or_transport(error: io::Error) -> TlsError {
+    match error.kind() {
+        io::ErrorKind::BrokenPipe
+        | io::ErrorKind::ConnectionAborted
+        | io::ErrorKind::ConnectionReset => TlsError::Cut,
+        _ => TlsError::Transport(error),
+    }
+}
+
+#[derive(Debug)]
+struct Broken(Error);
+
+impl std::fmt::Display for Broken {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match &self.0 {
+            Error::AlertReceived(alert) => {
+                write!(f, "the peer ended TLS with the alert {alert:?} (RFC 8446 §6.2)")
+            }
+            error => {
+                write!(f, "what the peer sent is not sound TLS: {}", sockless_core::Escaped(error))
+            }
+        }
+    }
+}
+
+impl std::error::Error for Broken {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(&self.0)
+    }
+}
+
+#[derive(Debug)]
+struct Truncated;
+
+impl std::fmt::Display for Truncated {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(
+            "the peer ended the connection without a TLS close_notify (RFC 8446 §6.1): what it sent \
+             may have been cut short",
+        )
+    }
+}
+
+impl std::error::Error for Truncated {}
