@@ -53,9 +53,9 @@ pub struct Config {
     /// The most frames that one message may come in. Default: 131,072.
     pub(crate) max_fragments: u32,
     /// Messages longer than this are delivered in pieces of this length. Default: none are.
-    pub(crate) piece_len: usize,
+    pub(crate) recv_chunk_len: usize,
     /// Messages longer than this are sent in frames of this length. Default: none are.
-    pub(crate) fragment_len: usize,
+    pub(crate) max_send_frame_len: usize,
     /// The connection is writable while fewer bytes than this wait to be sent. Default: 64 KiB.
     pub(crate) high_water: usize,
     /// A driver reads ahead while fewer bytes than this wait to be received. Default: 64 KiB.
@@ -171,8 +171,8 @@ impl Default for Config {
             max_frame_len: u64::MAX,
             // Autobahn 9.3.1 sends a message in 65,536 fragments.
             max_fragments: 131_072,
-            piece_len: usize::MAX,
-            fragment_len: usize::MAX,
+            recv_chunk_len: usize::MAX,
+            max_send_frame_len: usize::MAX,
             high_water: 64 << 10,
             read_ahead: 64 << 10,
             masking: Masking::Clients,
@@ -299,20 +299,20 @@ impl Config {
         self
     }
 
-    /// Delivers messages longer than `len` bytes as [`Event::Piece`](crate::Event::Piece)s while
+    /// Delivers messages longer than `len` bytes as [`Event::Chunk`](crate::Event::Chunk)s while
     /// they arrive, each of `len` bytes but the last; a piece of text is up to three bytes shorter
     /// where it would split a character. At least 4.
     #[must_use]
-    pub fn piece_len(mut self, len: usize) -> Self {
-        self.piece_len = len.max(4);
+    pub fn recv_chunk_len(mut self, len: usize) -> Self {
+        self.recv_chunk_len = len.max(4);
         self
     }
 
     /// Sends messages longer than `len` bytes in fragments of `len` bytes each (RFC 6455 §5.4). At
     /// least 1.
     #[must_use]
-    pub fn fragment_len(mut self, len: usize) -> Self {
-        self.fragment_len = len.max(1);
+    pub fn max_send_frame_len(mut self, len: usize) -> Self {
+        self.max_send_frame_len = len.max(1);
         self
     }
 
@@ -398,7 +398,7 @@ impl Config {
     /// hold, whatever it sends and however slowly it reads.
     ///
     /// It counts the message that arrives, up to [`max_message_len`](Self::max_message_len) or
-    /// [`piece_len`](Self::piece_len); the read buffer, filled by reads of up to 64 KiB; the messages
+    /// [`recv_chunk_len`](Self::recv_chunk_len); the read buffer, filled by reads of up to 64 KiB; the messages
     /// of [`read_ahead`](Self::read_ahead), with the blocks that they share; what waits to be sent, up
     /// to [`high_water`](Self::high_water); what the extensions hold; and the state itself. Buffers grow to twice what they must
     /// hold, and while one is moved both the old and the new one count.
@@ -412,7 +412,8 @@ impl Config {
     /// assert!(config.memory_ceiling() < 2 << 20);
     /// ```
     pub fn memory_ceiling(&self) -> usize {
-        let held = usize::try_from(self.max_message_len).unwrap_or(usize::MAX).min(self.piece_len);
+        let held =
+            usize::try_from(self.max_message_len).unwrap_or(usize::MAX).min(self.recv_chunk_len);
         let buffer = held.saturating_add(READ_LEN);
         // The next message may be arriving while the last one is the one across the mark.
         let arriving = buffer.saturating_mul(3);
@@ -500,16 +501,16 @@ impl Config {
         self.max_fragments
     }
 
-    /// Messages longer than this are delivered in pieces of this length. Set by [`piece_len`](Self::piece_len).
+    /// Messages longer than this are delivered in pieces of this length. Set by [`recv_chunk_len`](Self::recv_chunk_len).
     #[inline]
-    pub fn get_piece_len(&self) -> usize {
-        self.piece_len
+    pub fn get_recv_chunk_len(&self) -> usize {
+        self.recv_chunk_len
     }
 
-    /// Messages longer than this are sent in frames of this length. Set by [`fragment_len`](Self::fragment_len).
+    /// Messages longer than this are sent in frames of this length. Set by [`max_send_frame_len`](Self::max_send_frame_len).
     #[inline]
-    pub fn get_fragment_len(&self) -> usize {
-        self.fragment_len
+    pub fn get_max_send_frame_len(&self) -> usize {
+        self.max_send_frame_len
     }
 
     /// The connection is writable while fewer bytes than this wait to be sent. Set by [`high_water`](Self::high_water).

@@ -18,9 +18,9 @@ use crate::config::Config;
 use crate::error::SendError;
 use crate::event::{Cause, Event, Party};
 use crate::extension::{Agreed, Codecs, Params};
-use crate::message::Piece;
+use crate::message::Chunk;
 use crate::outbound::Outbound;
-use crate::outgoing::Outgoing;
+use crate::outgoing::OutgoingMessage;
 use crate::raw::{RawConnection, Role};
 use crate::seed::Seed;
 use crate::time::Instant;
@@ -42,7 +42,7 @@ pub struct Negotiated {
 
 /// What to do with the transport once [`Connection::outbound`] is drained.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Transport {
+pub enum TransportAction {
     /// Drop it: the connection is over.
     Close,
     /// Go on reading and writing.
@@ -62,19 +62,19 @@ pub enum Transport {
 ///   [`handle_timeout`](Self::handle_timeout), [`handle_blocked`](Self::handle_blocked),
 ///   [`handle_stall`](Self::handle_stall), [`set_reading`](Self::set_reading) and
 ///   [`note_delivery`](Self::note_delivery) report what else happened;
-/// * *commands*: [`send`](Self::send), [`send_piece`](Self::send_piece), [`ping`](Self::ping),
+/// * *commands*: [`send`](Self::send), [`send_chunk`](Self::send_chunk), [`ping`](Self::ping),
 ///   [`close`](Self::close), [`abort`](Self::abort), [`reject_message`](Self::reject_message),
 ///   [`set_config`](Self::set_config), [`set_chunk_len`](Self::set_chunk_len);
 /// * *outputs*, to be looked at after any of the former: [`poll_event`](Self::poll_event) again, and
 ///   [`poll_partial`](Self::poll_partial) after it; [`outbound`](Self::outbound),
-///   [`transport`](Self::transport) and [`poll_timeout`](Self::poll_timeout);
+///   [`transport`](Self::transport_action) and [`poll_timeout`](Self::poll_timeout);
 /// * *getters*.
 ///
 /// `now` must not go back. Between calls only append to `inbound`.
 ///
 /// A loop around it reads as much as the transport has, polls until `None`, writes what is in
 /// [`outbound`](Self::outbound), calls [`handle_blocked`](Self::handle_blocked), does with the transport what
-/// [`transport`](Self::transport) says, and waits for bytes or for [`poll_timeout`](Self::poll_timeout). When
+/// [`transport`](Self::transport_action) says, and waits for bytes or for [`poll_timeout`](Self::poll_timeout). When
 /// that has come it calls [`handle_timeout`](Self::handle_timeout), and goes round again:
 ///
 /// ```
@@ -123,18 +123,18 @@ impl Connection {
     /// The client's end, for a host that did the opening handshake itself; `seed` feeds its masking
     /// keys.
     pub fn client(negotiated: Negotiated, seed: Seed, config: Arc<Config>, now: Instant) -> Self {
-        Self::over(RawConnection::client(seed, config), negotiated, now)
+        Self::from_raw(RawConnection::client(seed, config), negotiated, now)
     }
 
     /// The server's end, for a host that did the opening handshake itself.
     pub fn server(negotiated: Negotiated, config: Arc<Config>, now: Instant) -> Self {
-        Self::over(RawConnection::server(config), negotiated, now)
+        Self::from_raw(RawConnection::server(config), negotiated, now)
     }
 
     /// Puts messages on top of frames. The raw connection must be between two messages; a frame that is half
     /// received is held to the rules and limits of messages. Over one that has failed the connection is over
     /// too: a Close frame names the rule that the peer broke, and so does [`Event::Closed`].
-    pub fn over(mut raw: RawConnection, negotiated: Negotiated, now: Instant) -> Self {
+    pub fn from_raw(mut raw: RawConnection, negotiated: Negotiated, now: Instant) -> Self {
         let codecs = Codecs::new(negotiated.extensions);
         raw.accept_rsv(codecs.rsv());
         let failure = raw.failure.as_deref().copied();
@@ -184,10 +184,10 @@ impl Connection {
     }
 
     /// Takes what has arrived of the message that is arriving, if any, although it is neither whole nor a
-    /// piece of [`Config::piece_len`](crate::Config::piece_len): for a receiver that wants a message as it
+    /// piece of [`Config::recv_chunk_len`](crate::Config::recv_chunk_len): for a receiver that wants a message as it
     /// comes. The rest of the message follows in pieces.
     ///
-    /// Call it after [`poll_event`](Self::poll_event) has given `None`, with the same `inbound`.
+    /// Request it after [`poll_event`](Self::poll_event) has given `None`, with the same `inbound`.
     pub fn poll_partial(&mut self, inbound: &mut BytesMut, now: Instant) -> Option<Event> {
         let event = self.partial_message(inbound, now);
         self.seen = inbound.len();
@@ -271,7 +271,7 @@ impl Connection {
     }
 
     /// Has messages longer than `len` bytes delivered in pieces of that length, where
-    /// [`Config::piece_len`](crate::Config::piece_len) is longer; `None` goes back to that. At least 4.
+    /// [`Config::recv_chunk_len`](crate::Config::recv_chunk_len) is longer; `None` goes back to that. At least 4.
     pub fn set_chunk_len(&mut self, len: Option<u32>) {
         self.chunk_len = len.unwrap_or(u32::MAX).max(4);
     }
@@ -280,8 +280,8 @@ impl Connection {
     #[inline]
     pub(crate) fn longest_piece(&self) -> usize {
         match self.chunk_len {
-            u32::MAX => self.raw.config.piece_len,
-            len => self.raw.config.piece_len.min(len as usize),
+            u32::MAX => self.raw.config.recv_chunk_len,
+            len => self.raw.config.recv_chunk_len.min(len as usize),
         }
     }
 
@@ -301,7 +301,7 @@ impl Connection {
     /// [`SendError::MessageUnfinished`] while a message is being sent in pieces;
     /// [`SendError::CodecFailed`] when an extension gives up, which closes the connection with 1011.
     #[inline]
-    pub fn send(&mut self, message: impl Into<Outgoing>) -> Result<(), SendError> {
+    pub fn send(&mut self, message: impl Into<OutgoingMessage>) -> Result<(), SendError> {
         self.send_message(message.into())
     }
 
@@ -314,7 +314,7 @@ impl Connection {
     /// before the peer closed may be ended; [`SendError::MessageUnfinished`] when the piece is of
     /// the other kind than the one before it; [`SendError::CodecFailed`] when an extension gives up,
     /// which closes the connection with 1011.
-    pub fn send_piece(&mut self, piece: Piece) -> Result<(), SendError> {
+    pub fn send_chunk(&mut self, piece: Chunk) -> Result<(), SendError> {
         self.send_part(piece)
     }
 
@@ -368,8 +368,8 @@ impl Connection {
 
     /// What to do with the transport once [`outbound`](Self::outbound) is drained.
     #[inline]
-    pub fn transport(&self) -> Transport {
-        self.ending.as_ref().map_or(Transport::KeepOpen, |ending| ending.transport())
+    pub fn transport_action(&self) -> TransportAction {
+        self.ending.as_ref().map_or(TransportAction::KeepOpen, |ending| ending.transport_action())
     }
 
     /// When [`handle_timeout`](Self::handle_timeout) wants to be called; any other call may change
@@ -393,15 +393,15 @@ impl Connection {
     /// Whether a piece may be sent: while neither side has begun to close, and to end a message that was begun
     /// before the peer did.
     #[inline]
-    pub fn can_send_piece(&self) -> bool {
+    pub fn can_send_chunk(&self) -> bool {
         self.may_send_part()
     }
 
     /// How many bytes of the frame that is arriving `inbound` still lacks, if the frame is left there
     /// until it is whole; for drivers that read straight into a buffer of the right size. Never make
     /// room for all of it at once: it is what the peer claims.
-    pub fn missing(&self, inbound: &BytesMut) -> u64 {
-        if self.assembly.is_some() { 0 } else { self.raw.missing(inbound) }
+    pub fn bytes_needed(&self, inbound: &BytesMut) -> u64 {
+        if self.assembly.is_some() { 0 } else { self.raw.bytes_needed(inbound) }
     }
 
     /// Which end this is.

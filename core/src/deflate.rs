@@ -9,7 +9,7 @@ use core::str::FromStr;
 
 use thiserror::Error;
 
-use crate::extension::{Codec, Extension, Params, Part};
+use crate::extension::{ChunkInfo, Codec, Extension, Params};
 use crate::frame::Rsv;
 
 mod codec;
@@ -73,7 +73,7 @@ struct Settings {
     offer_edits: Vec<OfferEdit>,
 }
 
-type Condition = Arc<dyn Fn(Part, &[u8]) -> bool + Send + Sync>;
+type Condition = Arc<dyn Fn(ChunkInfo, &[u8]) -> bool + Send + Sync>;
 type OfferEdit = Arc<dyn Fn(&mut Vec<Params>) + Send + Sync>;
 
 impl Default for Settings {
@@ -123,7 +123,7 @@ impl Deflate {
     #[must_use]
     pub fn compress_if(
         mut self,
-        condition: impl Fn(Part, &[u8]) -> bool + Send + Sync + 'static,
+        condition: impl Fn(ChunkInfo, &[u8]) -> bool + Send + Sync + 'static,
     ) -> Self {
         self.settings().conditions.push(Arc::new(condition));
         self
@@ -205,7 +205,7 @@ impl Deflate {
 
 impl Settings {
     /// Whether a message that is sent, or that begins with this piece, is compressed.
-    fn compresses(&self, part: Part, payload: &[u8]) -> bool {
+    fn compresses(&self, part: ChunkInfo, payload: &[u8]) -> bool {
         // An empty message gets no shorter.
         let is_long = payload.len() >= self.min_len.max(1) || !part.last;
         part.compress && is_long && self.conditions.iter().all(|holds| holds(part, payload))

@@ -9,7 +9,7 @@ use bytestring::ByteString;
 use crate::close::CloseReason;
 use crate::error::ProtocolError;
 use crate::escape::Escaped;
-use crate::message::{Message, Piece};
+use crate::message::{Chunk, Message};
 
 /// Something that happened on a [`Connection`](crate::Connection).
 #[derive(Clone, Debug, PartialEq)]
@@ -24,8 +24,8 @@ pub enum Event {
     /// [`Event::Closed`] follows at once, unless a message that we send in pieces is unfinished:
     /// the answer waits until it ends, or until the closing timeout.
     PeerClosed(CloseReason),
-    /// A part of a message longer than [`Config::piece_len`](crate::Config::piece_len).
-    Piece(Piece),
+    /// A part of a message longer than [`Config::recv_chunk_len`](crate::Config::recv_chunk_len).
+    Chunk(Chunk),
     /// A ping, which has been answered already (RFC 6455 §5.5.2).
     Ping(Bytes),
     /// A pong, asked for or not (RFC 6455 §5.5.3).
@@ -137,7 +137,7 @@ pub enum Cause {
     /// The transport ended without a Close frame from the peer.
     Eof,
     /// The closing handshake ran to its end.
-    Handshake,
+    ClosingHandshake,
     /// This end held too much for all its connections, more than its memory budget.
     Overloaded,
     /// The peer broke the protocol or a limit.
@@ -153,7 +153,7 @@ impl fmt::Display for Cause {
         match self {
             Self::Aborted => f.write_str("the transport was dropped"),
             Self::Eof => f.write_str("the transport ended without a Close frame"),
-            Self::Handshake => f.write_str("the closing handshake is complete"),
+            Self::ClosingHandshake => f.write_str("the closing handshake is complete"),
             Self::Overloaded => {
                 f.write_str("too much was held for all connections (memory_budget)")
             }

@@ -10,7 +10,7 @@
 //!
 //! ```
 //! use bytes::Bytes;
-//! use sockless_core::extension::{Codec, CodecError, Decoded, Encoded, Extension, Params, Part};
+//! use sockless_core::extension::{Codec, CodecError, Decoded, Encoded, Extension, Params, ChunkInfo};
 //! use sockless_core::{Config, Rsv};
 //!
 //! /// Says everything in upper case on the wire, and in lower case at home.
@@ -36,7 +36,7 @@
 //! struct Shouting;
 //!
 //! impl Codec for Shouting {
-//!     fn encode(&mut self, _part: Part, payload: Bytes) -> Result<Encoded, CodecError> {
+//!     fn encode(&mut self, _part: ChunkInfo, payload: Bytes) -> Result<Encoded, CodecError> {
 //!         Ok(Encoded { rsv: Rsv::RSV3, payload: payload.to_ascii_uppercase().into() })
 //!     }
 //!     fn decode(&mut self, input: &[u8], _: bool, output: &mut [u8]) -> Result<Decoded, CodecError> {
@@ -113,7 +113,7 @@ pub trait Codec: fmt::Debug + Send {
     /// # Errors
     ///
     /// When it cannot: the connection is closed with 1011, whatever the error's own code.
-    fn encode(&mut self, part: Part, payload: Bytes) -> Result<Encoded, CodecError> {
+    fn encode(&mut self, part: ChunkInfo, payload: Bytes) -> Result<Encoded, CodecError> {
         let _ = part;
         Ok(Encoded { rsv: Rsv::NONE, payload })
     }
@@ -163,10 +163,10 @@ pub enum Direction {
 }
 
 /// What is known of a part of a message that is sent: of a whole message, or of a
-/// [`Piece`](crate::Piece).
+/// [`Chunk`](crate::Chunk).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Part {
+pub struct ChunkInfo {
     /// Whether the message is text.
     pub is_text: bool,
     /// Whether the message begins with this part.

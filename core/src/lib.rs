@@ -30,16 +30,16 @@ mod utf8;
 
 pub use close::{CloseCode, CloseReason};
 pub use config::{Config, Masking, MessageRate, Overflow};
-pub use connection::{Connection, Negotiated, Transport};
+pub use connection::{Connection, Negotiated, TransportAction};
 #[cfg(feature = "deflate")]
 pub use deflate::{Deflate, ParseDeflateError};
 pub use error::{ProtocolError, SendError};
 pub use escape::Escaped;
 pub use event::{Cause, Closed, Event, Party, Timeout};
 pub use frame::{Frame, FrameHead, Opcode, Rsv};
-pub use message::{Message, Piece};
+pub use message::{Chunk, Message};
 pub use outbound::Outbound;
-pub use outgoing::{Broadcast, Outgoing};
+pub use outgoing::{Broadcast, OutgoingMessage};
 pub use ping::{PingAction, Pinger};
 pub use raw::{RawConnection, Role};
 pub use seed::Seed;

@@ -1,4 +1,4 @@
-//! What applications exchange: [`Message`], and [`Piece`] of a message too long to hold.
+//! What applications exchange: [`Message`], and [`Chunk`] of a message too long to hold.
 
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -109,11 +109,11 @@ impl From<Bytes> for Message {
     }
 }
 
-/// Part of a message that is received or sent bit by bit.
+/// ChunkInfo of a message that is received or sent bit by bit.
 ///
 /// All pieces of one message are of one kind. A piece of text never splits a character.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Piece {
+pub struct Chunk {
     /// The part itself; it may be empty.
     pub data: Message,
     /// Whether this is the end of the message.

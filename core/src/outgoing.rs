@@ -1,4 +1,4 @@
-//! What is sent: [`Outgoing`] is a message with how to send it, [`Broadcast`] one for many peers.
+//! What is sent: [`OutgoingMessage`] is a message with how to send it, [`Broadcast`] one for many peers.
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -12,7 +12,7 @@ use crate::message::Message;
 /// A message with how to send it. Whatever becomes a [`Message`] becomes one; so do
 /// [`Message::uncompressed`] and a [`Broadcast`].
 #[derive(Clone, Debug)]
-pub struct Outgoing(pub(crate) Content);
+pub struct OutgoingMessage(pub(crate) Content);
 
 #[derive(Clone, Debug)]
 pub(crate) enum Content {
@@ -24,7 +24,7 @@ pub(crate) enum Content {
     },
 }
 
-impl Outgoing {
+impl OutgoingMessage {
     /// The message.
     pub fn message(&self) -> &Message {
         match &self.0 {
@@ -50,15 +50,15 @@ impl Outgoing {
 }
 
 /// Two are equal when the same message is sent in the same way, to however many.
-impl PartialEq for Outgoing {
+impl PartialEq for OutgoingMessage {
     fn eq(&self, other: &Self) -> bool {
         (self.message(), self.compress()) == (other.message(), other.compress())
     }
 }
 
-impl Eq for Outgoing {}
+impl Eq for OutgoingMessage {}
 
-impl<M: Into<Message>> From<M> for Outgoing {
+impl<M: Into<Message>> From<M> for OutgoingMessage {
     fn from(message: M) -> Self {
         Self(Content::Message { message: message.into(), compress: true })
     }
@@ -77,8 +77,8 @@ impl Message {
     /// connection.send(photo.uncompressed())?;
     /// # Ok::<(), sockless_core::SendError>(())
     /// ```
-    pub fn uncompressed(self) -> Outgoing {
-        Outgoing(Content::Message { message: self, compress: false })
+    pub fn uncompressed(self) -> OutgoingMessage {
+        OutgoingMessage(Content::Message { message: self, compress: false })
     }
 }
 
@@ -115,12 +115,12 @@ struct Shared {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Encoding {
     pub(crate) codecs: Vec<(&'static str, u64)>,
-    pub(crate) fragment_len: usize,
+    pub(crate) max_send_frame_len: usize,
 }
 
 impl Broadcast {
     /// A message for many peers.
-    pub fn new(message: impl Into<Outgoing>) -> Self {
+    pub fn new(message: impl Into<OutgoingMessage>) -> Self {
         match message.into().0 {
             Content::Broadcast(broadcast) => broadcast,
             Content::Message { message, compress } => Self(Arc::new(Shared {
@@ -170,13 +170,13 @@ impl Broadcast {
     }
 }
 
-impl From<Broadcast> for Outgoing {
+impl From<Broadcast> for OutgoingMessage {
     fn from(broadcast: Broadcast) -> Self {
         Self(Content::Broadcast(broadcast))
     }
 }
 
-impl From<&Broadcast> for Outgoing {
+impl From<&Broadcast> for OutgoingMessage {
     fn from(broadcast: &Broadcast) -> Self {
         broadcast.clone().into()
     }

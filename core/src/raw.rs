@@ -215,7 +215,7 @@ impl RawConnection {
     /// How many bytes the frame that is arriving still lacks, beyond what `inbound` holds; for
     /// drivers that read straight into a buffer of the right size. Never make room for all of it at
     /// once: it is what the peer claims.
-    pub fn missing(&self, inbound: &BytesMut) -> u64 {
+    pub fn bytes_needed(&self, inbound: &BytesMut) -> u64 {
         self.incoming
             .as_ref()
             .map_or(0, |incoming| incoming.remaining().saturating_sub(inbound.len() as u64))

@@ -26,9 +26,9 @@ use sockless_core::Config;
 
 pub use connected::Connected;
 pub use dial::Dial;
-pub use error::{Attempt, ConnectError, Peer, Step, UrlError};
-pub use proxy::{Proxy, ProxyError, ProxyRules, ProxyUrlError};
-pub use reconnect::{AttemptEnd, GaveUp, Reconnect, ReconnectState, ReconnectWatch};
+pub use error::{ConnectError, ConnectStep, Destination, DialAttempt, UrlError};
+pub use proxy::{ParseProxyUrlError, Proxy, ProxyError, ProxyRules};
+pub use reconnect::{AttemptError, Reconnect, ReconnectError, ReconnectState, ReconnectWatch};
 pub use redirect::RedirectError;
 
 use crate::future::BoxFuture;
@@ -93,7 +93,7 @@ use target::Target;
 /// (RFC 7617), unless such a header is given. A fragment stays here (RFC 6455 §3). A name beyond ASCII
 /// has to be in its form for the DNS already, such as `xn--bcher-kva.example` (RFC 5890). An IPv6
 /// address has no zone (RFC 6874): to reach a link-local address, connect a stream and speak
-/// [`over`](Self::over) it.
+/// [`transport`](Self::transport) it.
 #[must_use = "nothing is dialled before it is awaited or run"]
 pub struct Connect {
     target: Result<Target, UrlError>,
@@ -101,7 +101,7 @@ pub struct Connect {
     config: Arc<Config>,
     dial: Arc<dyn Dial>,
     runtime: Arc<dyn Runtime>,
-    proxies: Result<ProxyRules, ProxyUrlError>,
+    proxies: Result<ProxyRules, ParseProxyUrlError>,
     redirects: u32,
     transport: Option<Box<dyn Io>>,
     #[cfg(feature = "rustls")]
@@ -203,7 +203,7 @@ impl Connect {
     /// is taken as it is, for `wss:` too: what is to be encrypted has to be encrypted already. One of TLS
     /// that was agreed on for another protocol than `http/1.1` is an error,
     /// [`Alpn`](ConnectError::Alpn). What a redirect leads to is dialled.
-    pub fn over(mut self, transport: Box<dyn Io>) -> Self {
+    pub fn transport(mut self, transport: Box<dyn Io>) -> Self {
         self.transport = Some(transport);
         self
     }
@@ -240,7 +240,7 @@ impl Connect {
         let mut own = self.transport;
         loop {
             let (transport, peer) = match own.take() {
-                Some(transport) => (transport, Peer::new(&target, None)),
+                Some(transport) => (transport, Destination::new(&target, None)),
                 None => {
                     #[cfg(feature = "rustls")]
                     let reached = reach(&dialler, &target, &proxies, &self.tls);
@@ -313,9 +313,9 @@ async fn reach(
     target: &Target,
     proxies: &ProxyRules,
     #[cfg(feature = "rustls")] tls: &Tls,
-) -> Result<(Box<dyn Io>, Peer), ConnectError> {
+) -> Result<(Box<dyn Io>, Destination), ConnectError> {
     let proxy = proxies.choose(target.secure, &target.host, target.port);
-    let mut peer = Peer::new(target, proxy.map(ToString::to_string));
+    let mut peer = Destination::new(target, proxy.map(ToString::to_string));
     #[cfg(feature = "rustls")]
     let tls = if target.secure { Some(tls.get(&peer)?) } else { None };
     #[cfg(not(feature = "rustls"))]
@@ -335,7 +335,7 @@ async fn reach(
         Some(tls) => match dialler.within(tls.connect(&target.host, transport)).await {
             Some(Ok(transport)) => transport,
             Some(Err(error)) => return Err(ConnectError::Tls { peer, error }),
-            None => return Err(dialler.timed_out(&peer, Step::Tls, Vec::new())),
+            None => return Err(dialler.timed_out(&peer, ConnectStep::Tls, Vec::new())),
         },
     };
     Ok((transport, peer))
@@ -349,7 +349,7 @@ struct Tls(Option<TlsConnector>);
 #[cfg(feature = "rustls")]
 impl Tls {
     /// The connector that was given, or else one that trusts as the features of this build have it.
-    fn get(&self, peer: &Peer) -> Result<TlsConnector, ConnectError> {
+    fn get(&self, peer: &Destination) -> Result<TlsConnector, ConnectError> {
         if let Some(connector) = &self.0 {
             return Ok(connector.for_http_1());
         }
@@ -370,7 +370,7 @@ async fn reach_through(
     dialler: &Dialler,
     target: &Target,
     proxy: &Proxy,
-    peer: &mut Peer,
+    peer: &mut Destination,
 ) -> Result<Box<dyn Io>, ConnectError> {
     let mut addrs = Vec::new();
     if proxy.wants_address() {
@@ -403,9 +403,9 @@ async fn dig(
     dialler: &Dialler,
     exchange: &mut Exchange,
     tunnel: &mut proxy::Tunnel,
-    peer: &Peer,
+    peer: &Destination,
 ) -> Result<Result<(), ProxyError>, ConnectError> {
-    let step = Step::Proxy;
+    let step = ConnectStep::Proxy;
     let failed = |error| ConnectError::Transport { peer: peer.clone(), step, error };
     let timed_out = || dialler.timed_out(peer, step, Vec::new());
     loop {

@@ -5,9 +5,9 @@
 //! [`Session`] is one type everywhere.
 //!
 //! * [`Session`], with its halves [`Sender`] and [`Receiver`], and [`RawSession`] are what handlers
-//!   work with; [`Call`] is the request behind them.
-//! * [`Service`] is what answers requests; a router is one. [`Server`] and [`Host`] serve it, the
-//!   latter also behind somebody else's HTTP server: [`Host::answer`].
+//!   work with; [`Request`] is the request behind them.
+//! * [`Service`] is what answers requests; a router is one. [`Server`] and [`ConnectionServer`] serve it, the
+//!   latter also behind somebody else's HTTP server: [`ConnectionServer::answer`].
 //! * [`Connect`] dials, and [`Reconnect`] dials again.
 //!
 //! # Features
@@ -32,12 +32,12 @@ mod session;
 pub mod tls;
 
 pub use client::{
-    Attempt, AttemptEnd, Connect, ConnectError, Connected, Dial, GaveUp, Peer, Proxy, ProxyError,
-    ProxyRules, ProxyUrlError, Reconnect, ReconnectState, ReconnectWatch, RedirectError, Step,
-    UrlError,
+    AttemptError, Connect, ConnectError, ConnectStep, Connected, Destination, Dial, DialAttempt,
+    ParseProxyUrlError, Proxy, ProxyError, ProxyRules, Reconnect, ReconnectError, ReconnectState,
+    ReconnectWatch, RedirectError, UrlError,
 };
 pub use future::{BoxError, BoxFuture};
-pub use request::{Authority, Call, Forwarded, Held, ParamError};
+pub use request::{Forwarded, HostPort, ParamError, Permits, Request};
 #[cfg(feature = "async-io")]
 pub use runtime::async_io;
 #[cfg(feature = "futures-io")]
@@ -46,7 +46,8 @@ pub use runtime::futures_io;
 pub use runtime::sockets;
 pub use runtime::{Clock, Ending, Io, Runtime, Spawn, Timer, TlsInfo};
 pub use server::{
-    Accepted, Answer, Granted, Host, Listen, Reply, Server, Service, ShutdownReport, Upgrade,
+    Accepted, Answer, ConnectionServer, GrantedUpgrade, Listen, Reply, Server, Service,
+    ShutdownReport, Upgrade,
 };
 #[cfg(feature = "json")]
 pub use session::Json;

@@ -1,4 +1,4 @@
-//! The request that a session or a response belongs to: [`Call`].
+//! The request that a session or a response belongs to: [`Request`].
 
 mod authority;
 pub(crate) mod exchange;
@@ -15,7 +15,7 @@ use std::str::FromStr;
 
 use bytestring::ByteString;
 use http::header::{AUTHORIZATION, COOKIE, HOST, PROXY_AUTHORIZATION};
-use http::{HeaderMap, Method, Request, Uri};
+use http::{HeaderMap, Method, Uri};
 use sockless_core::Instant;
 use sockless_core::extension::Params;
 
@@ -23,7 +23,7 @@ use crate::runtime::TlsInfo;
 use packed::Packed;
 use whole::Whole;
 
-pub use authority::Authority;
+pub use authority::HostPort;
 pub use param::ParamError;
 
 /// The request behind a session or a response, with what the router and the guards found out.
@@ -36,21 +36,21 @@ pub use param::ParamError;
 ///   trusts.
 /// * What was attached to it, by type: [`get`](Self::get) finds the application's state and the
 ///   guards' findings.
-pub struct Call {
+pub struct Request {
     known: Known,
     tls: Option<Box<TlsInfo>>,
     forwarded: Option<Box<Forwarded>>,
     extensions: Box<[Params]>,
 }
 
-/// What most calls know. It is whole while the call is answered, and packed for as long as its session
+/// What most requests know. It is whole while the request is answered, and packed for as long as its session
 /// lasts.
 enum Known {
     Packed(Packed),
     Whole(Box<Whole>),
 }
 
-/// What proxies that are trusted say of the client; see [`Call::set_forwarded`].
+/// What proxies that are trusted say of the client; see [`Request::set_forwarded`].
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Forwarded {
     /// The client's address; `None` when they do not say.
@@ -64,12 +64,12 @@ pub struct Forwarded {
     pub secure: Option<bool>,
 }
 
-/// What a call [holds](Call::hold); dropping it lets go.
-pub type Held = Vec<Box<dyn Any + Send + Sync>>;
+/// What a request [holds](Request::hold); dropping it lets go.
+pub type Permits = Vec<Box<dyn Any + Send + Sync>>;
 
-impl Call {
-    /// A call of this request, its addresses unknown.
-    pub fn new(mut request: Request<()>) -> Self {
+impl Request {
+    /// The request `request`, its addresses unknown.
+    pub fn new(mut request: http::Request<()>) -> Self {
         // What is written with `{:?}` ends in logs.
         for name in [AUTHORIZATION, COOKIE, PROXY_AUTHORIZATION] {
             if let http::header::Entry::Occupied(mut values) = request.headers_mut().entry(name) {
@@ -83,7 +83,7 @@ impl Call {
             local_addr: None,
             received_at: Instant::EPOCH,
             subprotocol: None,
-            held: Held::new(),
+            held: Permits::new(),
         };
         let known = Known::Whole(Box::new(whole));
         Self { known, tls: None, forwarded: None, extensions: Box::default() }
@@ -118,7 +118,7 @@ impl Call {
     /// [`headers`](Self::headers) unpack it when one of them is first called, and it stays so: with a
     /// browser's headers that takes about 3 KiB. The other methods find what they tell in the packed
     /// one.
-    pub fn request(&self) -> &Request<()> {
+    pub fn as_http(&self) -> &http::Request<()> {
         match &self.known {
             Known::Whole(whole) => &whole.request,
             Known::Packed(packed) => packed.request(),
@@ -127,12 +127,12 @@ impl Call {
 
     /// The request's method.
     pub fn method(&self) -> &Method {
-        self.request().method()
+        self.as_http().method()
     }
 
     /// The request's target.
     pub fn uri(&self) -> &Uri {
-        self.request().uri()
+        self.as_http().uri()
     }
 
     /// The path as it was sent, percent-encoded.
@@ -164,13 +164,13 @@ impl Call {
 
     /// The request's headers.
     pub fn headers(&self) -> &HeaderMap {
-        self.request().headers()
+        self.as_http().headers()
     }
 
     /// The path parameter `name`, percent-decoded and parsed; of several of this name, the last.
     ///
     /// A type that stands in the route's path has been checked: on `/user/{id:u64}`,
-    /// `call.param::<u64>("id")` has no error, since what does not parse is not found there.
+    /// `request.param::<u64>("id")` has no error, since what does not parse is not found there.
     /// Elsewhere a guard or a plain response may pass the error on as a 404:
     /// [`ParamError::response`].
     ///
@@ -266,16 +266,16 @@ impl Call {
 
     /// The host and the port that the client asked for: what a trusted proxy says, or the request's
     /// target, or its one `Host`. `None` when there is none of them, or it is not valid.
-    pub fn authority(&self) -> Option<Authority<'_>> {
+    pub fn authority(&self) -> Option<HostPort<'_>> {
         if let Some(host) = self.forwarded.as_ref().and_then(|f| f.host.as_deref()) {
-            return Authority::parse(host);
+            return HostPort::parse(host);
         }
         // A target that names one overrides Host (RFC 9112 §3.2.2).
         let target = match &self.known {
             Known::Whole(whole) => whole.request.uri().authority().map(|it| it.as_str()),
             Known::Packed(packed) => packed.parts().authority(),
         };
-        Authority::parse(target.or_else(|| self.header(HOST))?)
+        HostPort::parse(target.or_else(|| self.header(HOST))?)
     }
 
     /// The host that the client asked for, as [`authority`](Self::authority) has it, without a port.
@@ -358,13 +358,13 @@ impl Call {
 
     /// Keeps `value` until the connection is over, then drops it: a permit that a guard gave out.
     ///
-    /// It is let go of even while the handler or some [`Sender`](crate::Sender) still has the call.
+    /// It is let go of even while the handler or some [`Sender`](crate::Sender) still has the request.
     pub fn hold(&mut self, value: impl Any + Send + Sync) {
         self.whole_mut().held.push(Box::new(value));
     }
 
-    /// Takes what the call holds; for hosts, which drop it when the connection is over.
-    pub fn take_held(&mut self) -> Held {
+    /// Takes what the request holds; for hosts, which drop it when the connection is over.
+    pub fn take_permits(&mut self) -> Permits {
         std::mem::take(&mut self.whole_mut().held)
     }
 
@@ -387,14 +387,14 @@ impl Call {
     }
 }
 
-impl fmt::Debug for Call {
+impl fmt::Debug for Request {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let request = match &self.known {
             Known::Whole(whole) => Cow::Borrowed(&whole.request),
             // Whoever writes a log shall not make the session keep more.
             Known::Packed(packed) => Cow::Owned(packed.unpack_request()),
         };
-        f.debug_struct("Call")
+        f.debug_struct("Request")
             .field("request", &*request)
             .field("params", &self.params().collect::<Vec<_>>())
             .field("peer_addr", &self.peer_addr())
@@ -407,7 +407,7 @@ impl fmt::Debug for Call {
     }
 }
 
-/// The address that counts `ip` in a limit: see [`Call::client_network`].
+/// The address that counts `ip` in a limit: see [`Request::client_network`].
 pub(crate) fn network_of(ip: IpAddr) -> IpAddr {
     match ip.to_canonical() {
         IpAddr::V6(ip) => IpAddr::V6(Ipv6Addr::from_bits(ip.to_bits() >> 64 << 64)),
@@ -421,89 +421,93 @@ mod tests {
 
     use super::*;
 
-    fn call(request: http::request::Builder) -> Call {
-        Call::new(request.body(()).unwrap())
+    fn request(request: http::request::Builder) -> Request {
+        Request::new(request.body(()).unwrap())
     }
 
     #[test]
     fn a_parameter_is_parsed_as_what_is_asked_for() {
-        let mut call = call(Request::get("/7"));
-        call.push_param("id", "7");
-        assert_eq!(call.param::<u64>("id"), Ok(7));
-        assert_eq!(call.param::<String>("id").as_deref(), Ok("7"));
-        assert_eq!(call.param_str("id"), Some("7"));
+        let mut request = request(http::Request::get("/7"));
+        request.push_param("id", "7");
+        assert_eq!(request.param::<u64>("id"), Ok(7));
+        assert_eq!(request.param::<String>("id").as_deref(), Ok("7"));
+        assert_eq!(request.param_str("id"), Some("7"));
 
-        let invalid = call.param::<bool>("id").unwrap_err();
+        let invalid = request.param::<bool>("id").unwrap_err();
         assert_eq!(invalid.to_string(), "the path parameter \"id\" is not a bool");
         assert_eq!(invalid.response().status(), 404);
-        let missing = call.param::<u64>("no").unwrap_err();
+        let missing = request.param::<u64>("no").unwrap_err();
         assert_eq!(missing.to_string(), "there is no path parameter \"no\"");
     }
 
     #[test]
     fn a_header_that_comes_twice_has_no_one_value() {
-        let call = call(Request::get("/").header("a", "1").header("b", "2").header("b", "2"));
-        assert_eq!((call.header("a"), call.header("b")), (Some("1"), None));
-        assert_eq!(call.headers().get_all("b").iter().count(), 2);
+        let request =
+            request(http::Request::get("/").header("a", "1").header("b", "2").header("b", "2"));
+        assert_eq!((request.header("a"), request.header("b")), (Some("1"), None));
+        assert_eq!(request.headers().get_all("b").iter().count(), 2);
     }
 
     #[test]
     fn credentials_are_not_written_to_logs() {
-        let call = call(
-            Request::get("/")
+        let request = request(
+            http::Request::get("/")
                 .header("authorization", "Bearer secret")
                 .header("cookie", "a=secret")
                 .header("cookie", "b=secret"),
         );
-        assert!(!format!("{call:?}").contains("secret"));
-        assert_eq!(call.header("authorization"), Some("Bearer secret"));
+        assert!(!format!("{request:?}").contains("secret"));
+        assert_eq!(request.header("authorization"), Some("Bearer secret"));
     }
 
     #[test]
     fn the_port_is_the_one_that_was_asked_for() {
         let port = |request: http::request::Builder, local: &str| {
-            call(request).with_addrs(None, Some(local.parse().unwrap())).port()
+            self::request(request).with_addrs(None, Some(local.parse().unwrap())).port()
         };
-        let from = |host| Request::get("/").header("host", host);
+        let from = |host| http::Request::get("/").header("host", host);
         assert_eq!(port(from("a:8080"), "127.0.0.1:1"), Some(8080));
         assert_eq!(port(from("a"), "127.0.0.1:8080"), Some(80));
         assert_eq!(port(from("a"), "127.0.0.1:443"), Some(443));
-        assert_eq!(port(Request::get("wss://a/"), "127.0.0.1:1"), Some(443));
-        assert_eq!(port(Request::get("http://a/"), "127.0.0.1:443"), Some(80));
-        assert_eq!(port(Request::get("/"), "127.0.0.1:443"), None);
+        assert_eq!(port(http::Request::get("wss://a/"), "127.0.0.1:1"), Some(443));
+        assert_eq!(port(http::Request::get("http://a/"), "127.0.0.1:443"), Some(80));
+        assert_eq!(port(http::Request::get("/"), "127.0.0.1:443"), None);
     }
 
     #[test]
     fn what_a_trusted_proxy_says_goes_before_the_transport_and_the_request() {
-        let mut call = call(Request::get("/").header("host", "inside:81"))
+        let mut request = request(http::Request::get("/").header("host", "inside:81"))
             .with_addrs(Some("[::ffff:10.0.0.1]:5".parse().unwrap()), None);
-        assert_eq!(call.client_ip(), Some("10.0.0.1".parse().unwrap()));
-        assert_eq!((call.host(), call.port(), call.is_secure()), (Some("inside"), Some(81), None));
+        assert_eq!(request.client_ip(), Some("10.0.0.1".parse().unwrap()));
+        assert_eq!(
+            (request.host(), request.port(), request.is_secure()),
+            (Some("inside"), Some(81), None)
+        );
 
         let client = Some("203.0.113.7".parse().unwrap());
         let host = Some("example.com".into());
-        call.set_forwarded(Some(Forwarded { client, hidden: false, host, secure: Some(true) }));
-        assert_eq!(call.client_ip(), client);
-        assert_eq!((call.host(), call.port()), (Some("example.com"), Some(443)));
-        assert_eq!(call.peer_addr().unwrap().port(), 5);
+        request.set_forwarded(Some(Forwarded { client, hidden: false, host, secure: Some(true) }));
+        assert_eq!(request.client_ip(), client);
+        assert_eq!((request.host(), request.port()), (Some("example.com"), Some(443)));
+        assert_eq!(request.peer_addr().unwrap().port(), 5);
 
-        call.set_forwarded(Some(Forwarded::default()));
-        assert_eq!((call.client_ip(), call.host()), (None, Some("inside")));
+        request.set_forwarded(Some(Forwarded::default()));
+        assert_eq!((request.client_ip(), request.host()), (None, Some("inside")));
     }
 
     #[test]
     fn what_is_held_is_let_go_of_by_whoever_takes_it() {
         let permit = Arc::new(());
-        let mut call = call(Request::get("/"));
-        call.hold(permit.clone());
-        call.hold(permit.clone());
-        let held = call.take_held();
+        let mut request = request(http::Request::get("/"));
+        request.hold(permit.clone());
+        request.hold(permit.clone());
+        let held = request.take_permits();
         assert_eq!(Arc::strong_count(&permit), 3);
         drop(held);
         assert_eq!(Arc::strong_count(&permit), 1);
 
-        call.hold(permit.clone());
-        drop(call);
+        request.hold(permit.clone());
+        drop(request);
         assert_eq!(Arc::strong_count(&permit), 1);
     }
 }

@@ -115,7 +115,7 @@ pub trait Clock: Send + Sync + 'static {
     fn timer(&self, deadline: Instant) -> Box<dyn Timer>;
 
     /// As [`timer`](Self::timer), for the few deadlines that have to hold while a task blocks a thread of
-    /// the runtime, such as that of a [shutdown](crate::Host::shutdown). It may cost a thread. Default: a
+    /// the runtime, such as that of a [shutdown](crate::ConnectionServer::shutdown). It may cost a thread. Default: a
     /// `timer`, for runtimes whose timers have a thread of their own.
     fn alarm(&self, deadline: Instant) -> Box<dyn Timer> {
         self.timer(deadline)

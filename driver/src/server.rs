@@ -20,8 +20,8 @@ use crate::runtime::{Io, Runtime};
 use crate::tls::TlsAcceptor;
 use accepting::Accepting;
 
-pub use connections::{Host, ShutdownReport};
-pub use mounted::{Granted, Reply};
+pub use connections::{ConnectionServer, ShutdownReport};
+pub use mounted::{GrantedUpgrade, Reply};
 pub use service::{Answer, Service, Upgrade};
 
 /// Something that accepts connections, which a runtime fills in.
@@ -98,7 +98,7 @@ impl Server {
     }
 
     /// Holds at most `bytes` of unfinished messages and queues for all sessions together; see
-    /// [`Host::memory_budget`]. Default: 192 MiB.
+    /// [`ConnectionServer::memory_budget`]. Default: 192 MiB.
     #[must_use]
     pub fn memory_budget(mut self, bytes: usize) -> Self {
         self.memory_budget = Some(bytes);
@@ -106,7 +106,7 @@ impl Server {
     }
 
     /// Serves at most `count` connections, at least one, of one peer address at a time, counted from
-    /// the moment they are accepted; see [`Host::max_connections_per_peer`]. Default: no limit.
+    /// the moment they are accepted; see [`ConnectionServer::max_connections_per_peer`]. Default: no limit.
     #[must_use]
     pub fn max_connections_per_peer(mut self, count: usize) -> Self {
         self.max_per_peer = Some(count.max(1));
@@ -153,13 +153,13 @@ impl Server {
 
     /// Serves until `shutdown` is ready, then accepts no more, closes every session with 1001 and
     /// terminates what has not ended within [`drain_timeout`](Self::drain_timeout). It returns one second
-    /// after that at the latest, as [`Host::shutdown`] does.
+    /// after that at the latest, as [`ConnectionServer::shutdown`] does.
     pub async fn serve_until(
         mut self,
         service: impl Service,
         shutdown: impl Future<Output = ()>,
     ) -> ShutdownReport {
-        let host = Host::new(service, self.runtime.clone());
+        let host = ConnectionServer::new(service, self.runtime.clone());
         let host = match self.max_per_peer {
             Some(count) => host.max_connections_per_peer(count),
             None => host,
@@ -189,7 +189,11 @@ impl Server {
         host.shutdown(self.drain_timeout).await
     }
 
-    fn serve_accepted(&self, host: &Host, accepted: Accepted) -> BoxFuture<'static, ()> {
+    fn serve_accepted(
+        &self,
+        host: &ConnectionServer,
+        accepted: Accepted,
+    ) -> BoxFuture<'static, ()> {
         let Accepted { transport, peer_addr, local_addr } = accepted;
         #[cfg(feature = "rustls")]
         if let Some(tls) = &self.tls {

@@ -18,9 +18,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_core::Stream;
 use futures_sink::Sink;
-use sockless_core::{CloseReason, Closed, Config, Instant, Message, Outgoing, SendError};
+use sockless_core::{CloseReason, Closed, Config, Instant, Message, OutgoingMessage, SendError};
 
-use crate::request::Call;
+use crate::request::Request;
 use crate::session::engine::shared::Shared;
 
 pub use handler::Outcome;
@@ -109,7 +109,10 @@ impl Session {
     /// How the session ended; once either side has begun to close, this is known only when the
     /// closing handshake is through, and is waited for.
     #[inline]
-    pub fn send(&self, message: impl Into<Outgoing>) -> impl Future<Output = Result<(), Closed>> {
+    pub fn send(
+        &self,
+        message: impl Into<OutgoingMessage>,
+    ) -> impl Future<Output = Result<(), Closed>> {
         self.sender.send(message)
     }
 
@@ -230,8 +233,8 @@ impl Session {
     }
 
     /// The request behind the session.
-    pub fn call(&self) -> &Call {
-        self.receiver.call()
+    pub fn request(&self) -> &Request {
+        self.receiver.request()
     }
 
     /// The settings in force.
@@ -261,7 +264,7 @@ impl Session {
 
 impl fmt::Debug for Session {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Session").field("call", self.call()).finish_non_exhaustive()
+        f.debug_struct("Session").field("call", self.request()).finish_non_exhaustive()
     }
 }
 

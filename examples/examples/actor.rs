@@ -37,7 +37,7 @@ mod tests {
     #[test]
     fn what_is_said_comes_back_until_bye() {
         Sim::check(0..20, |sim| async move {
-            let mut client = sim.host(router()).open("/").await;
+            let mut client = sim.app(router()).open("/").await;
             client.send("hello").await;
             client.expect("YOU SAID: hello").await;
             client.send(vec![1, 2, 3]).await;
@@ -51,7 +51,7 @@ mod tests {
     #[test]
     fn a_client_that_goes_ends_the_loop() {
         Sim::check(0..20, |sim| async move {
-            let app = sim.host(router());
+            let app = sim.app(router());
             app.open("/").await.terminate();
             sim.settle().await;
             assert_eq!(app.connections(), 0);

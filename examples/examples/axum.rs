@@ -31,7 +31,7 @@ async fn main() -> std::io::Result<()> {
                 std::future::pending::<()>().await;
             }
             // Every session is closed with 1001; axum then waits for the pages.
-            websockets.host().shutdown(Duration::from_secs(10)).await;
+            websockets.server().shutdown(Duration::from_secs(10)).await;
         })
         .await
 }
@@ -57,7 +57,7 @@ async fn count(State(echoes): State<Echoes>) -> String {
 }
 
 async fn echo(mut session: Session) -> Result<(), Closed> {
-    let echoes = session.call().get::<Echoes>().cloned().unwrap_or_default();
+    let echoes = session.request().get::<Echoes>().cloned().unwrap_or_default();
     loop {
         let message = session.recv().await?;
         session.send(message).await?;
@@ -82,7 +82,7 @@ mod tests {
     use hyper_util::rt::TokioIo;
     use hyper_util::service::TowerToHyperService;
     use sockless_driver::Connected;
-    use sockless_tokio::Stream;
+    use sockless_tokio::TokioTransport;
     use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 
     use super::*;
@@ -112,17 +112,18 @@ mod tests {
         assert!(get(&app, "/").await.contains("new WebSocket"));
         assert!(get(&app, "/echoes").await.ends_with("\r\n0"));
 
-        let transport = Box::new(Stream::new(connect(app.clone())));
+        let transport = Box::new(TokioTransport::new(connect(app.clone())));
         let request = http::Request::get("ws://a/echo").body(()).unwrap();
         let runtime = Arc::new(TokioRuntime);
-        let connected = Connected::over(transport, request, Arc::default(), runtime).await.unwrap();
+        let connected =
+            Connected::handshake(transport, request, Arc::default(), runtime).await.unwrap();
         let mut session = connected.spawn();
         for text in ["one", "two", "three"] {
             session.send(text).await.unwrap();
             assert_eq!(session.recv().await.unwrap().as_text(), Some(text));
         }
         // The third may still be counted when its echo is here already.
-        websockets.host().shutdown(Duration::from_secs(10)).await;
+        websockets.server().shutdown(Duration::from_secs(10)).await;
         assert!(get(&app, "/echoes").await.ends_with("\r\n3"));
         assert!(get(&app, "/nowhere").await.starts_with("HTTP/1.1 503 "), "it has shut down");
     }

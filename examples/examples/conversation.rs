@@ -9,8 +9,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{Response, StatusCode};
 use sockless_core::{Closed, Config};
-use sockless_driver::{Call, Session};
-use sockless_routing::{Router, text, websocket};
+use sockless_driver::{Request, Session};
+use sockless_routing::{Router, text_response, websocket};
 use sockless_sim::{Link, Sim};
 
 fn main() {
@@ -26,10 +26,10 @@ fn router() -> Router {
         .route("/echo", websocket(echo))
 }
 
-async fn require_token(call: Call) -> Result<Call, Response<Bytes>> {
-    match call.header("authorization") {
-        Some("Bearer open sesame") => Ok(call),
-        _ => Err(text(StatusCode::UNAUTHORIZED, "a bearer token is needed\n")),
+async fn require_token(request: Request) -> Result<Request, Response<Bytes>> {
+    match request.header("authorization") {
+        Some("Bearer open sesame") => Ok(request),
+        _ => Err(text_response(StatusCode::UNAUTHORIZED, "a bearer token is needed\n")),
     }
 }
 
@@ -48,7 +48,7 @@ fn test_conversation() {
         .jitter(Duration::from_millis(40))
         .short_reads(5);
     Sim::check(0..100, |sim| {
-        let app = sim.host_over(router(), &network);
+        let app = sim.app_over(router(), &network);
         async move {
             let mut client = app.open("/echo").header("authorization", "Bearer open sesame").await;
             for text in ["hello", "how are you?", ""] {

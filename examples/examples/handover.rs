@@ -38,7 +38,7 @@ async fn hello_first(mut raw: RawSession) -> Result<(), BoxError> {
 
 #[cfg(test)]
 mod tests {
-    use sockless_core::Piece;
+    use sockless_core::Chunk;
     use sockless_sim::Sim;
 
     use super::*;
@@ -46,12 +46,12 @@ mod tests {
     #[test]
     fn messages_follow_the_first_frame() {
         Sim::check(0..20, |sim| async move {
-            let mut client = sim.host(router()).open("/").await;
+            let mut client = sim.app(router()).open("/").await;
             client.send(VERSION).await;
             // What was sent at once with the hello is the session's.
-            client.send_piece(Piece { data: "frag".into(), last: false }).await;
+            client.send_chunk(Chunk { data: "frag".into(), last: false }).await;
             client.ping("now answered");
-            client.send_piece(Piece { data: "ments".into(), last: true }).await;
+            client.send_chunk(Chunk { data: "ments".into(), last: true }).await;
             client.expect("fragments").await;
             assert_eq!(client.recv_pong().await, "now answered");
             client.close(sockless_core::CloseCode::NORMAL);
@@ -62,7 +62,7 @@ mod tests {
     #[test]
     fn another_version_is_refused() {
         Sim::check(0..20, |sim| async move {
-            let mut client = sim.host(router()).open("/").await;
+            let mut client = sim.app(router()).open("/").await;
             client.send(vec![2]).await;
             client.expect_closed(1003).await;
         });

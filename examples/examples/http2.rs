@@ -17,7 +17,7 @@ use hyper_util::server::conn::auto;
 use sockless_core::{Closed, Config, Deflate};
 use sockless_driver::Session;
 use sockless_hyper::Mount;
-use sockless_routing::{Origins, Router, respond, text, websocket};
+use sockless_routing::{Origins, Router, respond, text_response, websocket};
 use sockless_tokio::TokioRuntime;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
@@ -58,7 +58,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         ctrl_c = tokio::signal::ctrl_c() => ctrl_c?,
     }
     drop(listener);
-    let report = mount.host().shutdown(Duration::from_secs(10)).await;
+    let report = mount.server().shutdown(Duration::from_secs(10)).await;
     writeln!(stdout, "{} sessions ended, {} terminated", report.drained, report.terminated)?;
     Ok(())
 }
@@ -116,10 +116,10 @@ fn router() -> Router {
     Router::new()
         .origins(Origins::same_origin())
         .websockets(config.extension(Deflate::default()))
-        .route("/", respond(|_call| page()))
+        .route("/", respond(|_request| page()))
         .route("/echo", websocket(echo))
         .route("/version", websocket(version))
-        .route("/health", respond(|_call| text(StatusCode::OK, "ok\n")))
+        .route("/health", respond(|_request| text_response(StatusCode::OK, "ok\n")))
 }
 
 async fn echo(mut session: Session) -> Result<(), Closed> {
@@ -131,7 +131,7 @@ async fn echo(mut session: Session) -> Result<(), Closed> {
 
 /// Says over which version of HTTP the session came, and ends.
 async fn version(session: Session) -> Result<(), Closed> {
-    session.send(format!("{:?}", session.call().request().version())).await
+    session.send(format!("{:?}", session.request().as_http().version())).await
 }
 
 fn page() -> http::Response<bytes::Bytes> {

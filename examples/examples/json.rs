@@ -52,7 +52,7 @@ mod tests {
     #[test]
     fn questions_are_answered() {
         Sim::check(0..20, |sim| async move {
-            let mut client = sim.host(router()).open("/").await;
+            let mut client = sim.app(router()).open("/").await;
             client.send(r#"{"op":"add","a":1,"b":2}"#).await;
             client.expect(r#"{"result":3}"#).await;
             client.send(r#"{"op":"negate","a":1}"#).await;
@@ -63,7 +63,7 @@ mod tests {
     #[test]
     fn what_is_no_question_is_an_error_and_the_session_goes_on() {
         Sim::check(0..20, |sim| async move {
-            let mut client = sim.host(router()).open("/").await;
+            let mut client = sim.app(router()).open("/").await;
             for nonsense in ["", "[]", r#"{"op":"divide"}"#] {
                 client.send(nonsense).await;
                 let answer = client.recv().await;

@@ -54,7 +54,7 @@ mod tests {
     #[test]
     fn what_is_said_comes_back_until_bye() {
         Sim::check(0..20, |sim| async move {
-            let mut client = sim.host(router()).open("/").await;
+            let mut client = sim.app(router()).open("/").await;
             client.send(vec![1, 2, 3]).await;
             client.send("hello").await;
             client.send("BYE").await;
@@ -67,7 +67,7 @@ mod tests {
     #[test]
     fn three_messages_are_counted() {
         Sim::check(0..20, |sim| async move {
-            let mut client = sim.host(router()).open("/count").await;
+            let mut client = sim.app(router()).open("/count").await;
             client.send("hello").await;
             client.send(vec![0; 1000]).await;
             client.send("").await;

@@ -79,7 +79,7 @@ mod tests {
     #[test]
     fn a_ping_comes_back_as_a_pong() {
         Sim::check(0..20, |sim| async move {
-            let mut client = sim.host(router(sim.runtime())).open("/").raw().await;
+            let mut client = sim.app(router(sim.runtime())).open("/").raw().await;
             client.send(Frame::new(Opcode::Ping, "are you there?".into())).await;
             client.expect(Frame::new(Opcode::Pong, "are you there?".into())).await;
             client.send(Frame::new(Opcode::Close, b"\x03\xE8bye"[..].into())).await;
@@ -91,7 +91,7 @@ mod tests {
     #[test]
     fn a_client_that_answers_pings_may_be_silent_otherwise() {
         Sim::check(0..20, |sim| async move {
-            let app = sim.host(router(sim.runtime()));
+            let app = sim.app(router(sim.runtime()));
             let mut client = app.open("/").await;
             sim.sleep(Duration::from_secs(100)).await;
             for number in 1..=3_u64 {
@@ -104,7 +104,7 @@ mod tests {
     #[test]
     fn a_client_that_answers_no_ping_is_given_up() {
         Sim::check(0..20, |sim| async move {
-            let mut client = sim.host(router(sim.runtime())).open("/").raw().await;
+            let mut client = sim.app(router(sim.runtime())).open("/").raw().await;
             assert_eq!(client.recv().await.opcode, Opcode::Ping);
             client.expect_end().await;
             assert_eq!(sim.now(), Instant::from_epoch(Duration::from_secs(45)));

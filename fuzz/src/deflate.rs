@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use sockless_core::{Config, Deflate, Event, Role, Transport};
+use sockless_core::{Config, Deflate, Event, Role, TransportAction};
 use sockless_tests::end::End;
 use sockless_tests::link::Weather;
 use sockless_tests::operations::{Operation, assert_all_arrives};
@@ -15,10 +15,10 @@ use crate::or;
 ///
 /// 0: bit 0, our end is a client; bit 1, the server takes over its context; bit 2, the client does;
 /// bits 3 to 5, by how much the server's window is smaller than 15 bits; bit 7, there are two ends.
-/// 1: bits 0 to 2, by how much the client's window is smaller; the rest, `max_ratio`. 2: `piece_len`.
+/// 1: bits 0 to 2, by how much the client's window is smaller; the rest, `max_ratio`. 2: `recv_chunk_len`.
 /// 3: `max_message_len` in steps of 16 bytes. 4 and 5: the lengths of the chunks.
 pub fn deflate(data: &[u8]) {
-    let Some((&[flags, more, piece_len, message, chunk, other_chunk], rest)) =
+    let Some((&[flags, more, recv_chunk_len, message, chunk, other_chunk], rest)) =
         data.split_first_chunk()
     else {
         return;
@@ -30,7 +30,7 @@ pub fn deflate(data: &[u8]) {
         .client_no_context_takeover(flags & 4 == 0)
         .server_max_window_bits(15 - (flags >> 3 & 7))
         .client_max_window_bits(15 - (more & 7));
-    let config = Config::default().piece_len(or(piece_len, usize::MAX).max(4));
+    let config = Config::default().recv_chunk_len(or(recv_chunk_len, usize::MAX).max(4));
     if flags & 0x80 != 0 {
         return round_trip(config.extension(deflate), usize::from(chunk) + 1, rest);
     }
@@ -71,7 +71,7 @@ pub fn frames(peer: Writer, mut rest: &[u8]) -> Vec<u8> {
 struct Record {
     events: Vec<Event>,
     replies: Vec<u8>,
-    transport: Transport,
+    transport: TransportAction,
 }
 
 fn play(role: Role, config: &Config, mut bytes: &[u8], chunks: &[usize]) -> Record {
@@ -91,7 +91,7 @@ fn play(role: Role, config: &Config, mut bytes: &[u8], chunks: &[usize]) -> Reco
     }
     events.extend(end.eof());
     replies.extend(end.drain());
-    Record { events, replies, transport: end.connection.transport() }
+    Record { events, replies, transport: end.connection.transport_action() }
 }
 
 /// No message is longer than it may be, and the session ends once, after everything else.
@@ -100,7 +100,7 @@ fn assert_bounded(events: &[Event], max: u64) {
     for event in events {
         let len = match event {
             Event::Message(message) => message.len() as u64,
-            Event::Piece(piece) => {
+            Event::Chunk(piece) => {
                 let len = in_pieces + piece.data.len() as u64;
                 in_pieces = if piece.last { 0 } else { len };
                 len

@@ -16,16 +16,16 @@ pub use deflate::{deflate, frames};
 
 /// Eight bytes of settings, then what the peer sends; zero is the default of each setting.
 ///
-/// 0: bit 0, our end has closed; bit 1, it is sending a message in pieces. 1: `piece_len`. 2: `max_message_len`. 3:
+/// 0: bit 0, our end has closed; bit 1, it is sending a message in pieces. 1: `recv_chunk_len`. 2: `max_message_len`. 3:
 /// `max_frame_len`. 4: `max_fragments`. 5: `high_water`. 6 and 7: the lengths of the chunks.
 pub fn session(role: Role, data: &[u8]) {
     let Some((&[flags, settings @ ..], bytes)) = data.split_first_chunk::<8>() else {
         return;
     };
-    let [piece_len, message, frame, fragments, water, chunk, other_chunk] = settings;
+    let [recv_chunk_len, message, frame, fragments, water, chunk, other_chunk] = settings;
     let usual = Setup::default();
     let setup = Setup {
-        piece_len: or(piece_len, usual.piece_len).max(4),
+        recv_chunk_len: or(recv_chunk_len, usual.recv_chunk_len).max(4),
         max_message_len: or(message, usual.max_message_len),
         max_frame_len: or(frame, usual.max_frame_len),
         max_fragments: or(fragments, usual.max_fragments),
@@ -57,8 +57,8 @@ pub struct Session {
     chunk: u8,
     delay: u16,
     cut: Option<u16>,
-    piece_len: u8,
-    fragment_len: u8,
+    recv_chunk_len: u8,
+    max_send_frame_len: u8,
     operations: Vec<(bool, Step)>,
 }
 
@@ -81,8 +81,8 @@ enum Step {
 /// Whatever two ends do, they receive in order what was sent, and end.
 pub fn pair(session: Session) {
     let config = Config::default()
-        .piece_len(or(session.piece_len, usize::MAX))
-        .fragment_len(or(session.fragment_len, usize::MAX))
+        .recv_chunk_len(or(session.recv_chunk_len, usize::MAX))
+        .max_send_frame_len(or(session.max_send_frame_len, usize::MAX))
         .ping_interval(Duration::from_secs(30))
         .idle_timeout(Duration::from_secs(100));
     let weather = Weather {

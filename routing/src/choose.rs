@@ -4,9 +4,9 @@ use std::ops::ControlFlow;
 
 use bytestring::ByteString;
 use http::header::UPGRADE;
-use http::{Method, Request, Version};
+use http::{Method, Version};
 use sockless_core::handshake::{UpgradeError, UpgradeRequest};
-use sockless_driver::Call;
+use sockless_driver::Request;
 
 use crate::origin::Origins;
 use crate::path::canonical;
@@ -29,18 +29,18 @@ pub(crate) enum Chose<'r> {
     Respond(&'r Responder),
 }
 
-/// Finds the route of `router` that takes `call`.
-pub(crate) fn choose<'r>(router: &'r Router, call: &Call) -> Result<Chosen<'r>, Rejection> {
-    let path = canonical(call.path()).map_err(Rejection::PathInvalid)?;
-    let lacks = match router.scope.selectors.check(call) {
+/// Finds the route of `router` that takes `request`.
+pub(crate) fn choose<'r>(router: &'r Router, request: &Request) -> Result<Chosen<'r>, Rejection> {
+    let path = canonical(request.path()).map_err(Rejection::PathInvalid)?;
+    let lacks = match router.scope.selectors.check(request) {
         Verdict::Passes => None,
         Verdict::Fails => return Err(Rejection::NotFound),
         Verdict::Lacks(selector) => Some(selector),
     };
-    let asks_for_websocket = asks_for_websocket(call.request());
+    let asks_for_websocket = asks_for_websocket(request.as_http());
     let mut candidates = Candidates {
         router,
-        call,
+        request,
         asks_for_websocket,
         met_websocket: false,
         failures: Failures::default(),
@@ -54,7 +54,7 @@ pub(crate) fn choose<'r>(router: &'r Router, call: &Call) -> Result<Chosen<'r>, 
 /// The routes that a path leads to, looked at one place after the other.
 struct Candidates<'r, 'c> {
     router: &'r Router,
-    call: &'c Call,
+    request: &'c Request,
     asks_for_websocket: bool,
     /// From then on no page answers a request for a WebSocket: that would hide what is wrong.
     met_websocket: bool,
@@ -76,7 +76,7 @@ impl<'r> Visitor<'r> for Candidates<'r, '_> {
     type Found = Result<Chosen<'r>, Rejection>;
 
     fn check(&self, selectors: &'r Selectors) -> Verdict<'r> {
-        selectors.check(self.call)
+        selectors.check(self.request)
     }
 
     fn visit(&mut self, end: End<'r, '_, '_>) -> ControlFlow<Self::Found> {
@@ -101,7 +101,7 @@ type Taken<'r> = Option<(&'r Entry, Chose<'r>)>;
 impl<'r> Candidates<'r, '_> {
     /// The route among `found` that takes the call; a break when the call is to be refused.
     fn take(&mut self, found: Found<'r>) -> ControlFlow<Result<Chosen<'r>, Rejection>, Taken<'r>> {
-        let request = self.call.request();
+        let http = self.request.as_http();
         let serves_websockets = found.websockets().next().is_some();
         if self.asks_for_websocket && (serves_websockets || self.met_websocket) {
             self.met_websocket = true;
@@ -112,12 +112,12 @@ impl<'r> Candidates<'r, '_> {
                 Some(Err(refusal)) => ControlFlow::Break(Err(refusal)),
             };
         }
-        match found.responder(request.method()) {
+        match found.responder(http.method()) {
             Some((entry, responder)) => {
                 ControlFlow::Continue(Some((entry, Chose::Respond(responder))))
             }
-            None if serves_websockets && is_get_or_head(request) => {
-                self.note(Rejection::HandshakeInvalid(no_upgrade(request)))
+            None if serves_websockets && is_get_or_head(http) => {
+                self.note(Rejection::HandshakeInvalid(no_upgrade(http)))
             }
             None => {
                 self.failures.allow(found);
@@ -132,15 +132,15 @@ impl<'r> Candidates<'r, '_> {
     }
 
     fn open(&self, found: Found<'r>) -> Result<(&'r Entry, Chose<'r>), Rejection> {
-        let request = self.call.request();
-        let upgrade = match *request.method() {
-            Method::CONNECT => UpgradeRequest::from_extended_connect(request),
-            _ => UpgradeRequest::from_request(request),
+        let http = self.request.as_http();
+        let upgrade = match *http.method() {
+            Method::CONNECT => UpgradeRequest::from_extended_connect(http),
+            _ => UpgradeRequest::from_request(http),
         };
         let mut upgrade = upgrade.map_err(Rejection::HandshakeInvalid)?;
         let (entry, open) = self.choose_protocol(found, &mut upgrade)?;
         let origins = entry.scope.origins.as_ref().or(self.router.scope.origins.as_ref());
-        Origins::check(origins, self.call).map_err(Rejection::OriginRefused)?;
+        Origins::check(origins, self.request).map_err(Rejection::OriginRefused)?;
         Ok((entry, Chose::Open(open, upgrade)))
     }
 
@@ -202,12 +202,12 @@ impl Failures {
 }
 
 /// Whether the request means a WebSocket, rightly formed or not.
-fn asks_for_websocket(request: &Request<()>) -> bool {
+fn asks_for_websocket(http: &http::Request<()>) -> bool {
     let is_websocket = |token: &str| token.trim().eq_ignore_ascii_case("websocket");
-    match (request.method(), request.version()) {
+    match (http.method(), http.version()) {
         // In other versions `Upgrade` is to be ignored (RFC 9110 §7.8).
         (&Method::GET, Version::HTTP_11) => {
-            let lines = request.headers().get_all(UPGRADE).iter();
+            let lines = http.headers().get_all(UPGRADE).iter();
             let mut lines = lines.filter_map(|line| line.to_str().ok());
             lines.any(|line| line.split(',').any(is_websocket))
         }
@@ -217,14 +217,14 @@ fn asks_for_websocket(request: &Request<()>) -> bool {
     }
 }
 
-fn is_get_or_head(request: &Request<()>) -> bool {
-    matches!(*request.method(), Method::GET | Method::HEAD)
+fn is_get_or_head(http: &http::Request<()>) -> bool {
+    matches!(*http.method(), Method::GET | Method::HEAD)
 }
 
 /// Why a GET, or a HEAD that is answered as GET would be (RFC 9110 §9.3.2), gets no WebSocket.
-fn no_upgrade(request: &Request<()>) -> UpgradeError {
-    match request.version() {
-        Version::HTTP_11 => UpgradeError::of_no_upgrade(request),
+fn no_upgrade(http: &http::Request<()>) -> UpgradeError {
+    match http.version() {
+        Version::HTTP_11 => UpgradeError::of_no_upgrade(http),
         _ => UpgradeError::HttpVersion,
     }
 }

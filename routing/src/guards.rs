@@ -9,7 +9,7 @@
 //! connection that sends no request reaches no guard: limit those with
 //! [`Server::max_connections_per_peer`](sockless_driver::Server::max_connections_per_peer).
 //!
-//! The limits go by [`Call::client_network`](sockless_driver::Call::client_network). Calls without an
+//! The limits go by [`Request::client_network`](sockless_driver::Request::client_network). Calls without an
 //! address, as through a Unix socket whose peer is not
 //! [trusted](crate::TrustedProxies::unix), are let through and not counted, and each guard logs one warning
 //! of it. Clients that a trusted proxy hides (`unknown`) count as one.
@@ -38,18 +38,18 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
 use http::Response;
-use sockless_driver::Call;
+use sockless_driver::Request;
 
 pub use connections::{ConnectionLimit, limit_connections};
 pub use credentials::{BasicUser, basic, basic_with, bearer, bearer_with, equals_secret};
 pub use rate::{RateLimit, limit_rate};
 
-type Admission = Result<Call, Response<Bytes>>;
+type Admission = Result<Request, Response<Bytes>>;
 
 /// The client that a limit counts a call for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Peer {
-    /// As [`Call::client_network`] has it.
+    /// As [`Request::client_network`] has it.
     Network(IpAddr),
     /// Any client whose proxy hides it, or says of it what cannot be read: they count as one, or a client
     /// that garbles a header would pass every limit.
@@ -70,11 +70,11 @@ impl PeerOf {
 
     /// `None` where nothing says who calls. Such calls must not count as one client's, which could lock
     /// all others out; that the limit does not hold for them is logged once.
-    fn find(&self, call: &Call) -> Option<Peer> {
-        if let Some(network) = call.client_network() {
+    fn find(&self, request: &Request) -> Option<Peer> {
+        if let Some(network) = request.client_network() {
             return Some(Peer::Network(network));
         }
-        if call.forwarded().is_some_and(|forwarded| forwarded.hidden) {
+        if request.forwarded().is_some_and(|forwarded| forwarded.hidden) {
             return Some(Peer::Hidden);
         }
         if !self.warned.swap(true, Ordering::Relaxed) {

@@ -7,8 +7,8 @@
 //! use bytes::Bytes;
 //! use http::{Response, StatusCode};
 //! use sockless_core::Config;
-//! use sockless_driver::{Call, RawSession, Session};
-//! use sockless_routing::{Router, respond, text, websocket, websocket_raw};
+//! use sockless_driver::{Request, RawSession, Session};
+//! use sockless_routing::{Router, respond, text_response, websocket, websocket_raw};
 //!
 //! async fn echo(session: Session) {}
 //! async fn chat(session: Session) {}
@@ -16,10 +16,10 @@
 //! async fn log(session: Session) -> Result<(), std::io::Error> { Ok(()) }
 //! async fn tap(session: RawSession) {}
 //!
-//! async fn require_token(call: Call) -> Result<Call, Response<Bytes>> {
-//!     match call.header("authorization") {
-//!         Some("Bearer open sesame") => Ok(call),
-//!         _ => Err(text(StatusCode::UNAUTHORIZED, "a bearer token is needed\n")),
+//! async fn require_token(request: Request) -> Result<Request, Response<Bytes>> {
+//!     match request.header("authorization") {
+//!         Some("Bearer open sesame") => Ok(request),
+//!         _ => Err(text_response(StatusCode::UNAUTHORIZED, "a bearer token is needed\n")),
 //!     }
 //! }
 //!
@@ -30,7 +30,7 @@
 //!     .route("/chat/{room}", websocket(old_chat).protocol("chat.v1"))
 //!     .route("/tap/{id:u64}", websocket_raw(tap))
 //!     .nest("/admin", Router::new().guard(require_token).route("/log", websocket(log)))
-//!     .route("/health", respond(|_call| Response::new("ok".into())));
+//!     .route("/health", respond(|_request| Response::new("ok".into())));
 //!
 //! assert_eq!(router.to_string(), "\
 //! /echo (WebSocket)
@@ -64,9 +64,9 @@ mod table;
 mod tree;
 
 pub use listing::{RouteInfo, RouteKind};
-pub use origin::{OriginInvalid, Origins};
-pub use proxies::{ProxyInvalid, TrustedProxies};
-pub use reject::text;
+pub use origin::{Origins, ParseOriginError};
+pub use proxies::{ParseTrustedProxyError, TrustedProxies};
+pub use reject::text_response;
 pub use route::{
     RespondRoute, Route, WebSocketRoute, respond, respond_async, websocket, websocket_raw,
 };

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use http::header::ORIGIN;
-use sockless_driver::{Authority, Call};
+use sockless_driver::{HostPort, Request};
 use thiserror::Error;
 
 /// Which pages may open a WebSocket (RFC 6455 §10.2).
@@ -33,11 +33,11 @@ impl Origins {
         Self(Policy::Any)
     }
 
-    /// Pages from the host and port that the client asked for: [`Call::authority`]. For most servers that
+    /// Pages from the host and port that the client asked for: [`Request::authority`]. For most servers that
     /// serve their pages themselves.
     ///
     /// Hosts are compared without regard to case, and a port that is not named is 80 for `http` and
-    /// 443 for `https`. The scheme is compared where it is known: [`Call::is_secure`]. Behind a proxy
+    /// 443 for `https`. The scheme is compared where it is known: [`Request::is_secure`]. Behind a proxy
     /// that rewrites `Host`, tell the router to [trust](crate::Router::trust) it or use
     /// [`list`](Self::list); use that in a private network too, where a foreign page may come under a
     /// name that it made lead to this server (DNS rebinding).
@@ -65,30 +65,32 @@ impl Origins {
     ///
     /// When one is not an origin: it has no scheme or no host, or has a path, even `/`. An
     /// internationalized host is written as browsers send it, in Punycode.
-    pub fn try_list(origins: impl IntoIterator<Item: AsRef<str>>) -> Result<Self, OriginInvalid> {
+    pub fn try_list(
+        origins: impl IntoIterator<Item: AsRef<str>>,
+    ) -> Result<Self, ParseOriginError> {
         let own = |text: &str| match Origin::parse(text) {
             Some(origin) => Ok(origin.to_owned()),
-            None => Err(OriginInvalid(text.to_owned())),
+            None => Err(ParseOriginError(text.to_owned())),
         };
         let list: Result<_, _> = origins.into_iter().map(|o| own(o.as_ref())).collect();
         Ok(Self(Policy::List(list?)))
     }
 
-    /// Whether the policy that was chosen admits `call`.
-    pub(crate) fn check(chosen: Option<&Self>, call: &Call) -> Result<(), OriginRefused> {
-        if !call.headers().contains_key(ORIGIN) {
+    /// Whether the policy that was chosen admits `request`.
+    pub(crate) fn check(chosen: Option<&Self>, request: &Request) -> Result<(), OriginRefused> {
+        if !request.headers().contains_key(ORIGIN) {
             return Ok(());
         }
         let Self(policy) = chosen.ok_or(OriginRefused::Unchosen)?;
         if matches!(policy, Policy::Any) {
             return Ok(());
         }
-        let text = call.header(ORIGIN).ok_or(OriginRefused::NotOne)?;
+        let text = request.header(ORIGIN).ok_or(OriginRefused::NotOne)?;
         let origin = Origin::parse(text).ok_or(OriginRefused::NotOne)?;
         let admitted = match policy {
             Policy::Any => true,
             Policy::List(list) => list.iter().any(|listed| listed.equals(&origin)),
-            Policy::SameOrigin => origin.is_of(call),
+            Policy::SameOrigin => origin.is_of(request),
         };
         match admitted {
             true => Ok(()),
@@ -100,7 +102,7 @@ impl Origins {
 /// A text that names no origin was put into a list of them.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error("{0:?} is not an origin: write scheme://host or scheme://host:port, and no path")]
-pub struct OriginInvalid(String);
+pub struct ParseOriginError(String);
 
 /// Why a request's `Origin` is refused.
 #[derive(Debug, PartialEq, Eq, Error)]
@@ -126,7 +128,7 @@ struct Origin<S> {
 impl<'a> Origin<&'a str> {
     fn parse(text: &'a str) -> Option<Self> {
         let (scheme, authority) = text.split_once("://")?;
-        let Authority { host, port } = Authority::parse(authority)?;
+        let HostPort { host, port } = HostPort::parse(authority)?;
         let origin = Self { scheme, host, port };
         let is_letter = |b: u8| b.is_ascii_alphanumeric() || b"+-.".contains(&b);
         let is_scheme =
@@ -138,14 +140,14 @@ impl<'a> Origin<&'a str> {
         Origin { scheme: self.scheme.to_owned(), host: self.host.to_owned(), port: self.port }
     }
 
-    /// Whether a page of this origin and `call` have the same host and port.
-    fn is_of(&self, call: &Call) -> bool {
-        let Some((own, default)) = call.authority().zip(default_port(self.scheme)) else {
+    /// Whether a page of this origin and `request` have the same host and port.
+    fn is_of(&self, request: &Request) -> bool {
+        let Some((own, default)) = request.authority().zip(default_port(self.scheme)) else {
             return false;
         };
         self.host.eq_ignore_ascii_case(own.host)
             && self.port.unwrap_or(default) == own.port.unwrap_or(default)
-            && call.is_secure().is_none_or(|is_secure| is_secure == (default == 443))
+            && request.is_secure().is_none_or(|is_secure| is_secure == (default == 443))
     }
 }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bytestring::ByteString;
 use http::header::{FORWARDED, HeaderName};
 use ipnet::{IpNet, Ipv4Net};
-use sockless_driver::{Authority, Call, Forwarded};
+use sockless_driver::{Forwarded, HostPort, Request};
 use thiserror::Error;
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
@@ -72,7 +72,9 @@ impl TrustedProxies {
     /// # Errors
     ///
     /// When one is neither an address nor a network.
-    pub fn try_new(proxies: impl IntoIterator<Item: AsRef<str>>) -> Result<Self, ProxyInvalid> {
+    pub fn try_new(
+        proxies: impl IntoIterator<Item: AsRef<str>>,
+    ) -> Result<Self, ParseTrustedProxyError> {
         let (mut networks, mut unix) = (Vec::new(), false);
         for proxy in proxies {
             match proxy.as_ref() {
@@ -125,20 +127,20 @@ impl TrustedProxies {
         self
     }
 
-    /// What `call` says of its client, as far as that is to be believed; `None` when it is nothing.
-    pub(crate) fn hear(&self, call: &Call) -> Option<Forwarded> {
-        let peer = call.peer_addr().map(|addr| addr.ip());
+    /// What `request` says of its client, as far as that is to be believed; `None` when it is nothing.
+    pub(crate) fn hear(&self, request: &Request) -> Option<Forwarded> {
+        let peer = request.peer_addr().map(|addr| addr.ip());
         if !peer.map_or(self.unix, |peer| self.trusts(peer)) {
             return None;
         }
         if self.forwarded {
-            return self.hear_forwarded(call, peer);
+            return self.hear_forwarded(request, peer);
         }
         let Farthest { client, hidden, hops } = match self.x_for {
-            true => self.farthest(peer, items(call, &X_FORWARDED_FOR).map(Node::parse)),
+            true => self.farthest(peer, items(request, &X_FORWARDED_FOR).map(Node::parse)),
             false => Farthest { client: peer, hidden: false, hops: 1 },
         };
-        let nth = |read, name| if read { nth_last(items(call, name), hops) } else { None };
+        let nth = |read, name| if read { nth_last(items(request, name), hops) } else { None };
         let heard = Forwarded {
             client: client.map(|client| client.to_canonical()),
             hidden,
@@ -149,9 +151,9 @@ impl TrustedProxies {
     }
 
     /// RFC 7239: each proxy adds an element on whom it got the request from, and how.
-    fn hear_forwarded(&self, call: &Call, peer: Option<IpAddr>) -> Option<Forwarded> {
+    fn hear_forwarded(&self, request: &Request, peer: Option<IpAddr>) -> Option<Forwarded> {
         let mut elements = Vec::new();
-        for line in call.headers().get_all(FORWARDED) {
+        for line in request.headers().get_all(FORWARDED) {
             // After a line that cannot be read nothing can be told apart.
             let line = line.to_str().ok().and_then(parse_forwarded);
             let unreadable = || vec![Element { client: Node::Hidden, ..Element::default() }];
@@ -223,11 +225,11 @@ impl Node {
 /// A text that names neither an address nor a network was put into a list of proxies.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error("{0:?} is neither an address nor a network: write 127.0.0.1, ::1, 10.0.0.0/8 or unix:")]
-pub struct ProxyInvalid(String);
+pub struct ParseTrustedProxyError(String);
 
 /// Reads an address or a network. Bits behind the prefix are ignored, and IPv4 addresses that are written
 /// as IPv6 ones are read as what they are.
-fn parse_network(text: &str) -> Result<IpNet, ProxyInvalid> {
+fn parse_network(text: &str) -> Result<IpNet, ParseTrustedProxyError> {
     let address = || text.parse::<IpAddr>().ok().map(IpNet::from);
     let network = text.parse::<IpNet>().ok().or_else(address);
     let network = network.and_then(|network| match network.addr().to_canonical() {
@@ -237,12 +239,12 @@ fn parse_network(text: &str) -> Result<IpNet, ProxyInvalid> {
         }
         _ => Some(network),
     });
-    network.ok_or_else(|| ProxyInvalid(text.to_owned()))
+    network.ok_or_else(|| ParseTrustedProxyError(text.to_owned()))
 }
 
 /// The items of a header that is a list, over all its lines, the last first.
-fn items<'c>(call: &'c Call, name: &HeaderName) -> impl Iterator<Item = &'c str> {
-    let lines = call.headers().get_all(name).iter().rev();
+fn items<'c>(request: &'c Request, name: &HeaderName) -> impl Iterator<Item = &'c str> {
+    let lines = request.headers().get_all(name).iter().rev();
     // Each by itself: what a client wrote in the same line before must not hide the proxy's own item.
     let items = lines.flat_map(|line| line.as_bytes().rsplit(|&byte| byte == b','));
     let items = items.map(|item| str::from_utf8(item).unwrap_or("?").trim());
@@ -263,7 +265,7 @@ fn parse_node(text: &str) -> Option<IpAddr> {
 }
 
 fn parse_host(text: &str) -> Option<ByteString> {
-    Authority::parse(text).map(|_| text.into())
+    HostPort::parse(text).map(|_| text.into())
 }
 
 fn parse_proto(text: &str) -> Option<bool> {

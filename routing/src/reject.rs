@@ -14,10 +14,10 @@ use crate::path::EscapeError;
 /// ```
 /// use http::StatusCode;
 ///
-/// let response = sockless_routing::text(StatusCode::UNAUTHORIZED, "the token has expired");
+/// let response = sockless_routing::text_response(StatusCode::UNAUTHORIZED, "the token has expired");
 /// assert_eq!(response.headers()["content-type"], "text/plain; charset=utf-8");
 /// ```
-pub fn text(status: StatusCode, body: impl Into<Bytes>) -> Response<Bytes> {
+pub fn text_response(status: StatusCode, body: impl Into<Bytes>) -> Response<Bytes> {
     let mut response = Response::new(body.into());
     *response.status_mut() = status;
     let kind = HeaderValue::from_static("text/plain; charset=utf-8");
@@ -43,19 +43,24 @@ impl Rejection {
         match self {
             Self::HandshakeInvalid(error) => error.response(),
             Self::MethodNotAllowed { allowed } => method_not_allowed(allowed),
-            Self::NotFound => text(StatusCode::NOT_FOUND, "nothing is served at this path\n"),
-            Self::OriginRefused(error) => text(StatusCode::FORBIDDEN, format!("{error}\n")),
+            Self::NotFound => {
+                text_response(StatusCode::NOT_FOUND, "nothing is served at this path\n")
+            }
+            Self::OriginRefused(error) => {
+                text_response(StatusCode::FORBIDDEN, format!("{error}\n"))
+            }
             Self::PathInvalid(error) => {
-                let mut response = text(StatusCode::BAD_REQUEST, format!("{error}\n"));
+                let mut response = text_response(StatusCode::BAD_REQUEST, format!("{error}\n"));
                 // For the host, which logs what is malformed less loudly.
                 let rule = HeadRule::Target;
                 response.extensions_mut().insert(HeadError::Invalid { rule, at: 0 });
                 response
             }
             Self::ProtocolNotServed { offered, served } => protocol_not_served(*offered, served),
-            Self::QueryLacks { selector } => {
-                text(StatusCode::BAD_REQUEST, format!("this path needs more: {selector}\n"))
-            }
+            Self::QueryLacks { selector } => text_response(
+                StatusCode::BAD_REQUEST,
+                format!("this path needs more: {selector}\n"),
+            ),
         }
     }
 }
@@ -74,7 +79,7 @@ pub(crate) fn options(allowed: &[Method]) -> Response<Bytes> {
 fn method_not_allowed(allowed: &[Method]) -> Response<Bytes> {
     let allow = comma_separated(allowed);
     let line = format!("this path answers to {allow} only\n");
-    let mut response = text(StatusCode::METHOD_NOT_ALLOWED, line);
+    let mut response = text_response(StatusCode::METHOD_NOT_ALLOWED, line);
     let allow = HeaderValue::try_from(allow).expect("methods are tokens");
     response.headers_mut().insert(header::ALLOW, allow);
     response
@@ -86,5 +91,5 @@ fn protocol_not_served(offered: bool, served: &[String]) -> Response<Bytes> {
         false => "Sec-WebSocket-Protocol has to offer a subprotocol here",
     };
     let line = format!("{fault}; served: {}\n", comma_separated(served));
-    text(StatusCode::BAD_REQUEST, line)
+    text_response(StatusCode::BAD_REQUEST, line)
 }

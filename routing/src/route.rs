@@ -7,7 +7,7 @@ use bytes::Bytes;
 use http::{Method, Response};
 use sockless_core::Config;
 use sockless_core::handshake::UpgradeRequest;
-use sockless_driver::{BoxFuture, Call, Outcome, RawSession, Session, Upgrade};
+use sockless_driver::{BoxFuture, Outcome, RawSession, Request, Session, Upgrade};
 
 use crate::listing::RouteKind;
 use crate::scope::Scope;
@@ -35,9 +35,9 @@ where
     Fut: Future<Output: Outcome> + Send + 'static,
 {
     let handler = Arc::new(handler);
-    WebSocketRoute::new(RouteKind::WebSocket, move |call, request, config| {
+    WebSocketRoute::new(RouteKind::WebSocket, move |request, upgrade, config| {
         let handler = Arc::clone(&handler);
-        Upgrade::websocket(call, request, config, move |session| handler(session))
+        Upgrade::websocket(request, upgrade, config, move |session| handler(session))
     })
 }
 
@@ -50,9 +50,9 @@ where
     Fut: Future<Output: Outcome> + Send + 'static,
 {
     let handler = Arc::new(handler);
-    WebSocketRoute::new(RouteKind::RawWebSocket, move |call, request, config| {
+    WebSocketRoute::new(RouteKind::RawWebSocket, move |request, upgrade, config| {
         let handler = Arc::clone(&handler);
-        Upgrade::raw(call, request, config, move |session| handler(session))
+        Upgrade::raw(request, upgrade, config, move |session| handler(session))
     })
 }
 
@@ -66,15 +66,15 @@ where
 /// use sockless_routing::{Router, respond};
 ///
 /// let router = Router::new()
-///     .route("/health", respond(|_call| Response::new("ok".into())))
-///     .route("/hello/{name}", respond(|call| {
-///         let name = call.param_str("name").unwrap_or("nobody");
+///     .route("/health", respond(|_request| Response::new("ok".into())))
+///     .route("/hello/{name}", respond(|request| {
+///         let name = request.param_str("name").unwrap_or("nobody");
 ///         Response::new(format!("hello {name}").into())
 ///     }));
 /// ```
 pub fn respond<F>(handler: F) -> RespondRoute
 where
-    F: Fn(&Call) -> Response<Bytes> + Send + Sync + 'static,
+    F: Fn(&Request) -> Response<Bytes> + Send + Sync + 'static,
 {
     RespondRoute::new(Responder::Now(Arc::new(handler)))
 }
@@ -84,10 +84,10 @@ where
 /// ```
 /// use bytes::Bytes;
 /// use http::{Method, Response};
-/// use sockless_driver::Call;
+/// use sockless_driver::Request;
 /// use sockless_routing::{Router, respond_async};
 ///
-/// async fn kick(call: Call) -> Response<Bytes> {
+/// async fn kick(request: Request) -> Response<Bytes> {
 ///     Response::new("gone".into())
 /// }
 ///
@@ -95,10 +95,10 @@ where
 /// ```
 pub fn respond_async<F, Fut>(handler: F) -> RespondRoute
 where
-    F: Fn(Call) -> Fut + Send + Sync + 'static,
+    F: Fn(Request) -> Fut + Send + Sync + 'static,
     Fut: Future<Output = Response<Bytes>> + Send + 'static,
 {
-    RespondRoute::new(Responder::Later(Arc::new(move |call| Box::pin(handler(call)))))
+    RespondRoute::new(Responder::Later(Arc::new(move |request| Box::pin(handler(request)))))
 }
 
 /// A WebSocket handler with its subprotocols and settings, as [`websocket`] and [`websocket_raw`]
@@ -120,16 +120,16 @@ impl WebSocketRoute {
     /// [`Session`](RawSession::into_session), which works them.
     pub fn negotiate_extensions(mut self) -> Self {
         let open = self.open;
-        self.open = Arc::new(move |call, mut request, config| {
-            request.select_extensions(config.get_extensions());
-            open(call, request, config)
+        self.open = Arc::new(move |request, mut upgrade, config| {
+            upgrade.select_extensions(config.get_extensions());
+            open(request, upgrade, config)
         });
         self
     }
 
     /// Serves clients that offer the subprotocol `name`, compared to the letter, and tells them so in
-    /// the 101 (RFC 6455 §1.9). Call it again to serve several; which one it became is in
-    /// [`Call::subprotocol`].
+    /// the 101 (RFC 6455 §1.9). Request it again to serve several; which one it became is in
+    /// [`Request::subprotocol`].
     ///
     /// The name has to be a token, as HTTP defines it: [`Router::route`](crate::Router::route)
     /// refuses others.
@@ -180,8 +180,8 @@ impl WebSocketRoute {
     /// [`Router::guard`](crate::Router::guard).
     pub fn guard<F, Fut>(mut self, guard: F) -> Self
     where
-        F: Fn(Call) -> Fut + Send + Sync + 'static,
-        Fut: Future<Output = Result<Call, Response<Bytes>>> + Send + 'static,
+        F: Fn(Request) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<Request, Response<Bytes>>> + Send + 'static,
     {
         self.scope.add_guard(guard);
         self
@@ -189,7 +189,7 @@ impl WebSocketRoute {
 
     fn new(
         kind: RouteKind,
-        open: impl Fn(Call, UpgradeRequest, Arc<Config>) -> Upgrade + Send + Sync + 'static,
+        open: impl Fn(Request, UpgradeRequest, Arc<Config>) -> Upgrade + Send + Sync + 'static,
     ) -> Self {
         Self { kind, open: Arc::new(open), protocols: Vec::new(), scope: Scope::default() }
     }
@@ -215,7 +215,7 @@ pub struct RespondRoute {
 }
 
 impl RespondRoute {
-    /// Answers `method` instead of GET and HEAD. Call it again to answer several; GET brings HEAD with
+    /// Answers `method` instead of GET and HEAD. Request it again to answer several; GET brings HEAD with
     /// it (RFC 9110 §9.1).
     pub fn method(mut self, method: Method) -> Self {
         let implied = (method == Method::GET).then_some(Method::HEAD);
@@ -238,8 +238,8 @@ impl RespondRoute {
     /// [`Router::guard`](crate::Router::guard).
     pub fn guard<F, Fut>(mut self, guard: F) -> Self
     where
-        F: Fn(Call) -> Fut + Send + Sync + 'static,
-        Fut: Future<Output = Result<Call, Response<Bytes>>> + Send + 'static,
+        F: Fn(Request) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<Request, Response<Bytes>>> + Send + 'static,
     {
         self.scope.add_guard(guard);
         self
@@ -306,7 +306,7 @@ pub(crate) enum Action {
 }
 
 /// Grants an upgrade.
-pub(crate) type Open = Arc<dyn Fn(Call, UpgradeRequest, Arc<Config>) -> Upgrade + Send + Sync>;
+pub(crate) type Open = Arc<dyn Fn(Request, UpgradeRequest, Arc<Config>) -> Upgrade + Send + Sync>;
 
 /// Makes a response.
 #[derive(Clone)]
@@ -315,14 +315,14 @@ pub(crate) enum Responder {
     Later(Arc<Later>),
 }
 
-type Now = dyn Fn(&Call) -> Response<Bytes> + Send + Sync;
-type Later = dyn Fn(Call) -> BoxFuture<'static, Response<Bytes>> + Send + Sync;
+type Now = dyn Fn(&Request) -> Response<Bytes> + Send + Sync;
+type Later = dyn Fn(Request) -> BoxFuture<'static, Response<Bytes>> + Send + Sync;
 
 impl Responder {
-    pub(crate) async fn respond(&self, call: Call) -> Response<Bytes> {
+    pub(crate) async fn respond(&self, request: Request) -> Response<Bytes> {
         match self {
-            Self::Now(handler) => handler(&call),
-            Self::Later(handler) => handler(call).await,
+            Self::Now(handler) => handler(&request),
+            Self::Later(handler) => handler(request).await,
         }
     }
 }

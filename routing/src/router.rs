@@ -7,7 +7,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::Response;
 use sockless_core::Config;
-use sockless_driver::Call;
+use sockless_driver::Request;
 
 use crate::listing::RouteInfo;
 use crate::origin::Origins;
@@ -45,7 +45,7 @@ use crate::table::{Entry, RouteError, Table, parse};
 /// `/`, as whoever filters paths before this server may think otherwise.
 ///
 /// Paths are compared decoded, so `/ch%61t` is `/chat`, in requests and in routes. A `%2F` inside of
-/// a segment does not split it, and `+` is a plus. [`Call::param`] gives parameters decoded. As they
+/// a segment does not split it, and `+` is a plus. [`Request::param`] gives parameters decoded. As they
 /// come from the peer they may hold anything, slashes and dots too.
 ///
 /// # Which path
@@ -232,7 +232,7 @@ impl Router {
     }
 
     /// Attaches a clone of `value` to each call of this router's routes, before the guards run:
-    /// [`Call::get`] finds it by its type. Of several values of one type the innermost router's last
+    /// [`Request::get`] finds it by its type. Of several values of one type the innermost router's last
     /// one stays. Share what is large or changes: `Arc<T>` is the type to ask for then.
     pub fn state<T: Any + Clone + Send + Sync>(mut self, value: T) -> Self {
         self.scope.add_state(value);
@@ -240,7 +240,7 @@ impl Router {
     }
 
     /// Asks `guard` about each call of this router's routes, nested ones included, before it is
-    /// served: it passes the call on, perhaps with a value attached ([`Call::insert`]), or refuses it
+    /// served: it passes the call on, perhaps with a value attached ([`Request::insert`]), or refuses it
     /// with a response of any kind.
     ///
     /// Guards run one after the other: the outer router's before the inner one's, and in the order
@@ -253,20 +253,20 @@ impl Router {
     /// ```
     /// use bytes::Bytes;
     /// use http::{Response, StatusCode};
-    /// use sockless_driver::Call;
-    /// use sockless_routing::{Router, text};
+    /// use sockless_driver::Request;
+    /// use sockless_routing::{Router, text_response};
     ///
     /// #[derive(Clone)]
     /// struct User(String);
     ///
-    /// async fn require_token(mut call: Call) -> Result<Call, Response<Bytes>> {
-    ///     match call.header("authorization").and_then(|value| value.strip_prefix("Bearer ")) {
+    /// async fn require_token(mut request: Request) -> Result<Request, Response<Bytes>> {
+    ///     match request.header("authorization").and_then(|value| value.strip_prefix("Bearer ")) {
     ///         Some(token) => {
     ///             let user = User(token.to_owned());
-    ///             call.insert(user);
-    ///             Ok(call)
+    ///             request.insert(user);
+    ///             Ok(request)
     ///         }
-    ///         None => Err(text(StatusCode::UNAUTHORIZED, "a bearer token is needed\n")),
+    ///         None => Err(text_response(StatusCode::UNAUTHORIZED, "a bearer token is needed\n")),
     ///     }
     /// }
     ///
@@ -274,8 +274,8 @@ impl Router {
     /// ```
     pub fn guard<F, Fut>(mut self, guard: F) -> Self
     where
-        F: Fn(Call) -> Fut + Send + Sync + 'static,
-        Fut: Future<Output = Result<Call, Response<Bytes>>> + Send + 'static,
+        F: Fn(Request) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<Request, Response<Bytes>>> + Send + 'static,
     {
         self.scope.add_guard(guard);
         self
@@ -301,8 +301,8 @@ impl Router {
     /// ```
     pub fn guard_all<F, Fut>(mut self, guard: F) -> Self
     where
-        F: Fn(Call) -> Fut + Send + Sync + 'static,
-        Fut: Future<Output = Result<Call, Response<Bytes>>> + Send + 'static,
+        F: Fn(Request) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<Request, Response<Bytes>>> + Send + 'static,
     {
         self.door.add_guard(guard);
         self

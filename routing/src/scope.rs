@@ -7,14 +7,15 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::Response;
 use sockless_core::Config;
-use sockless_driver::{BoxFuture, Call};
+use sockless_driver::{BoxFuture, Request};
 
 use crate::origin::Origins;
 use crate::selector::Selectors;
 
 type Change = Arc<dyn Fn(Config) -> Config + Send + Sync>;
-type Guard = Arc<dyn Fn(Call) -> BoxFuture<'static, Result<Call, Response<Bytes>>> + Send + Sync>;
-type Attach = Arc<dyn Fn(&mut Call) + Send + Sync>;
+type Guard =
+    Arc<dyn Fn(Request) -> BoxFuture<'static, Result<Request, Response<Bytes>>> + Send + Sync>;
+type Attach = Arc<dyn Fn(&mut Request) + Send + Sync>;
 
 /// What holds for a route, or for all of one router's; `None` is what an outer router says.
 #[derive(Clone, Default)]
@@ -38,15 +39,15 @@ impl Scope {
 
     pub(crate) fn add_guard<F, Fut>(&mut self, guard: F)
     where
-        F: Fn(Call) -> Fut + Send + Sync + 'static,
-        Fut: Future<Output = Result<Call, Response<Bytes>>> + Send + 'static,
+        F: Fn(Request) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<Request, Response<Bytes>>> + Send + 'static,
     {
-        self.guards.push(Arc::new(move |call| Box::pin(guard(call))));
+        self.guards.push(Arc::new(move |request| Box::pin(guard(request))));
     }
 
     pub(crate) fn add_state<T: Any + Clone + Send + Sync>(&mut self, value: T) {
-        self.state.push(Arc::new(move |call| {
-            call.insert(value.clone());
+        self.state.push(Arc::new(move |request| {
+            request.insert(value.clone());
         }));
     }
 
@@ -85,18 +86,18 @@ impl Scope {
         }
     }
 
-    pub(crate) fn attach_state(&self, call: &mut Call) {
+    pub(crate) fn attach_state(&self, request: &mut Request) {
         for attach in &self.state {
-            attach(call);
+            attach(request);
         }
     }
 
-    /// Passes `call` through the guards until one refuses it.
-    pub(crate) async fn admit(&self, mut call: Call) -> Result<Call, Response<Bytes>> {
+    /// Passes `request` through the guards until one refuses it.
+    pub(crate) async fn admit(&self, mut request: Request) -> Result<Request, Response<Bytes>> {
         for guard in &self.guards {
-            call = guard(call).await?;
+            request = guard(request).await?;
         }
-        Ok(call)
+        Ok(request)
     }
 }
 

@@ -4,7 +4,7 @@ use std::fmt;
 use std::net::Ipv6Addr;
 use std::sync::Arc;
 
-use sockless_driver::{Authority, Call};
+use sockless_driver::{HostPort, Request};
 
 /// A condition on a request, beside its path, for [`Router::when`](crate::Router::when) and the
 /// `when` of single routes.
@@ -32,7 +32,7 @@ pub struct Selector {
 
 #[derive(Clone)]
 enum Test {
-    Custom(Arc<dyn Fn(&Call) -> bool + Send + Sync>),
+    Custom(Arc<dyn Fn(&Request) -> bool + Send + Sync>),
     Either(Box<[Selector; 2]>),
     Host(String),
     LocalPort(u16),
@@ -55,7 +55,7 @@ impl Selector {
     /// `*.example.com` stands for all names beneath `example.com`, at any depth, and not for that
     /// itself.
     ///
-    /// It is the client's word, in `Host` or as a trusted proxy passes it on: [`Call::host`].
+    /// It is the client's word, in `Host` or as a trusted proxy passes it on: [`Request::host`].
     ///
     /// # Panics
     ///
@@ -75,7 +75,7 @@ impl Selector {
             Ok(address) => format!("[{address}]"),
             Err(_) => name.to_ascii_lowercase(),
         };
-        let authority = Authority::parse(name.strip_prefix("*.").unwrap_or(&name))?;
+        let authority = HostPort::parse(name.strip_prefix("*.").unwrap_or(&name))?;
         let is_bare = name.ends_with(authority.host);
         // A list, or a star elsewhere, is a mistake here, though a client may send such a host.
         let is_plain = |b: u8| b.is_ascii_alphanumeric() || b"-._~[]:".contains(&b);
@@ -83,7 +83,7 @@ impl Selector {
         is_one.then(|| Self { text: format!("host {name}"), test: Test::Host(name) })
     }
 
-    /// Requests for the port `port`, as the client has it: [`Call::port`].
+    /// Requests for the port `port`, as the client has it: [`Request::port`].
     pub fn port(port: u16) -> Self {
         Self { text: format!("port {port}"), test: Test::Port(port) }
     }
@@ -114,7 +114,7 @@ impl Selector {
     /// has to wait or to refuse is a [guard](crate::Router::guard).
     pub fn custom(
         name: impl Into<String>,
-        test: impl Fn(&Call) -> bool + Send + Sync + 'static,
+        test: impl Fn(&Request) -> bool + Send + Sync + 'static,
     ) -> Self {
         Self { text: format!("{:?}", name.into()), test: Test::Custom(Arc::new(test)) }
     }
@@ -126,23 +126,23 @@ impl Selector {
         Self { text, test: Test::Either(Box::new([self, other])) }
     }
 
-    fn check(&self, call: &Call) -> Verdict<'_> {
+    fn check(&self, request: &Request) -> Verdict<'_> {
         let passes = match &self.test {
-            Test::Custom(test) => test(call),
+            Test::Custom(test) => test(request),
             Test::Either(either) => {
-                return match either.each_ref().map(|selector| selector.check(call)) {
+                return match either.each_ref().map(|selector| selector.check(request)) {
                     [Verdict::Passes, _] | [_, Verdict::Passes] => Verdict::Passes,
                     [Verdict::Lacks(_), Verdict::Lacks(_)] => Verdict::Lacks(self),
                     _ => Verdict::Fails,
                 };
             }
-            Test::Host(name) => call.host().is_some_and(|host| is_host(name, host)),
-            Test::LocalPort(port) => call.local_addr().is_some_and(|addr| addr.port() == *port),
-            Test::Port(port) => call.port() == Some(*port),
+            Test::Host(name) => request.host().is_some_and(|host| is_host(name, host)),
+            Test::LocalPort(port) => request.local_addr().is_some_and(|addr| addr.port() == *port),
+            Test::Port(port) => request.port() == Some(*port),
             Test::Query { name, value } => {
                 let fits =
                     |(key, text)| key == *name && value.as_ref().is_none_or(|value| text == *value);
-                if !call.query_params().any(fits) {
+                if !request.query_params().any(fits) {
                     return Verdict::Lacks(self);
                 }
                 true
@@ -180,10 +180,10 @@ impl Selectors {
     }
 
     /// That a request is meant for elsewhere counts more than what it lacks.
-    pub(crate) fn check(&self, call: &Call) -> Verdict<'_> {
+    pub(crate) fn check(&self, request: &Request) -> Verdict<'_> {
         let mut verdict = Verdict::Passes;
         for selector in &self.0 {
-            match selector.check(call) {
+            match selector.check(request) {
                 Verdict::Passes => {}
                 Verdict::Fails => return Verdict::Fails,
                 Verdict::Lacks(lacking) if verdict == Verdict::Passes => {

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use http::header::CONTENT_LENGTH;
 use http::{Method, Response};
 use sockless_core::Config;
-use sockless_driver::{Answer, BoxFuture, Call, Service};
+use sockless_driver::{Answer, BoxFuture, Request, Service};
 
 use crate::choose::{Chose, Chosen, choose};
 use crate::reject::{Rejection, options};
@@ -16,10 +16,10 @@ use crate::table::Entry;
 static DEFAULT_CONFIG: LazyLock<Arc<Config>> = LazyLock::new(Arc::default);
 
 impl Service for Router {
-    fn call(&self, call: Call) -> BoxFuture<'_, Answer> {
+    fn call(&self, request: Request) -> BoxFuture<'_, Answer> {
         Box::pin(async move {
-            let is_head = call.method() == Method::HEAD;
-            match self.answer(call).await.unwrap_or_else(Answer::Respond) {
+            let is_head = request.method() == Method::HEAD;
+            match self.answer(request).await.unwrap_or_else(Answer::Respond) {
                 Answer::Respond(response) if is_head => Answer::Respond(without_body(response)),
                 answer => answer,
             }
@@ -32,32 +32,32 @@ impl Service for Router {
 }
 
 impl Router {
-    async fn answer(&self, mut call: Call) -> Result<Answer, Response<Bytes>> {
+    async fn answer(&self, mut request: Request) -> Result<Answer, Response<Bytes>> {
         if let Some(proxies) = &self.proxies {
-            call.set_forwarded(proxies.hear(&call));
+            request.set_forwarded(proxies.hear(&request));
         }
-        self.scope.attach_state(&mut call);
-        let mut call = self.door.admit(call).await?;
-        if call.method() == Method::OPTIONS && call.path() == "*" {
+        self.scope.attach_state(&mut request);
+        let mut request = self.door.admit(request).await?;
+        if request.method() == Method::OPTIONS && request.path() == "*" {
             // About the server and none of its paths (RFC 9110 §9.3.7).
             return Err(options(&[Method::GET, Method::HEAD]));
         }
         let Chosen { entry, action, params } =
-            choose(self, &call).map_err(|rejection| match rejection {
-                Rejection::MethodNotAllowed { allowed } if call.method() == Method::OPTIONS => {
+            choose(self, &request).map_err(|rejection| match rejection {
+                Rejection::MethodNotAllowed { allowed } if request.method() == Method::OPTIONS => {
                     options(&allowed)
                 }
                 rejection => rejection.response(),
             })?;
         for (name, value) in params {
-            call.push_param(name, value);
+            request.push_param(name, value);
         }
-        let call = self.admit(entry, call).await?;
+        let request = self.admit(entry, request).await?;
         Ok(match action {
-            Chose::Open(open, request) => {
-                Answer::Upgrade(open(call, request, self.config_of(entry)))
+            Chose::Open(open, upgrade) => {
+                Answer::Upgrade(open(request, upgrade, self.config_of(entry)))
             }
-            Chose::Respond(responder) => Answer::Respond(responder.respond(call).await),
+            Chose::Respond(responder) => Answer::Respond(responder.respond(request).await),
         })
     }
 
@@ -66,10 +66,10 @@ impl Router {
     }
 
     /// Attaches the route's state and runs the guards, this router's before the nested ones'.
-    async fn admit(&self, entry: &Entry, mut call: Call) -> Result<Call, Response<Bytes>> {
-        entry.scope.attach_state(&mut call);
-        let call = self.scope.admit(call).await?;
-        entry.scope.admit(call).await
+    async fn admit(&self, entry: &Entry, mut request: Request) -> Result<Request, Response<Bytes>> {
+        entry.scope.attach_state(&mut request);
+        let request = self.scope.admit(request).await?;
+        entry.scope.admit(request).await
     }
 }
 

@@ -4,18 +4,18 @@ mod common;
 
 use bytes::Bytes;
 use common::{get, granted, line, request, responded, status, upgrade, ws};
-use http::{Method, Request, Response, StatusCode, Version};
-use sockless_driver::Call;
-use sockless_routing::{Origins, Router, respond, respond_async, text};
+use http::{Method, Response, StatusCode, Version};
+use sockless_driver::Request;
+use sockless_routing::{Origins, Router, respond, respond_async, text_response};
 
 fn router() -> Router {
-    let post = respond(|_call| text(StatusCode::CREATED, "made")).method(Method::POST);
+    let post = respond(|_request| text_response(StatusCode::CREATED, "made")).method(Method::POST);
     Router::new()
         .origins(Origins::same_origin())
         .route("/socket", ws())
         .route("/both", ws())
-        .route("/both", respond(|_call| text(StatusCode::OK, "page")))
-        .route("/page", respond(|_call| text(StatusCode::OK, "page")))
+        .route("/both", respond(|_request| text_response(StatusCode::OK, "page")))
+        .route("/page", respond(|_request| text_response(StatusCode::OK, "page")))
         .route("/page", post)
 }
 
@@ -62,7 +62,7 @@ fn options_is_answered_with_the_methods_of_a_path() {
     }
     assert_eq!(status(&router(), request(Method::OPTIONS, "/nowhere")), StatusCode::NOT_FOUND);
     assert_eq!(status(&Router::new(), request(Method::OPTIONS, "*")), StatusCode::NO_CONTENT);
-    let own = respond(|_call| text(StatusCode::OK, "own")).method(Method::OPTIONS);
+    let own = respond(|_request| text_response(StatusCode::OK, "own")).method(Method::OPTIONS);
     let router = router().route("/own", own);
     assert_eq!(status(&router, request(Method::OPTIONS, "/own")), StatusCode::OK);
 }
@@ -173,7 +173,7 @@ fn an_upgrade_of_another_version_of_http_is_ignored() {
 fn a_websocket_opens_by_extended_connect_over_http_2() {
     let connect = |path: &str, origin| {
         let target = format!("https://example.com{path}");
-        let request = Request::connect(target).version(Version::HTTP_2);
+        let request = http::Request::connect(target).version(Version::HTTP_2);
         request.header("sec-websocket-version", "13").header("origin", origin)
     };
     for path in ["/socket", "/both"] {
@@ -198,8 +198,9 @@ fn responses_differ_by_method() {
 fn a_response_is_made_of_the_call() {
     let router = Router::new().route(
         "/hello/{name}",
-        respond(|call| {
-            let (name, query) = (call.param_str("name").unwrap(), call.query().unwrap_or("-"));
+        respond(|request| {
+            let (name, query) =
+                (request.param_str("name").unwrap(), request.query().unwrap_or("-"));
             Response::new(format!("{name} {query}").into())
         }),
     );
@@ -208,9 +209,9 @@ fn a_response_is_made_of_the_call() {
 
 #[test]
 fn a_response_may_be_waited_for() {
-    async fn slow(call: Call) -> Response<Bytes> {
+    async fn slow(request: Request) -> Response<Bytes> {
         std::future::ready(()).await;
-        Response::new(call.path().to_owned().into())
+        Response::new(request.path().to_owned().into())
     }
     let router = Router::new().route("/slow", respond_async(slow));
     assert_eq!(responded(&router, get("/slow")).body(), "/slow");
@@ -232,7 +233,7 @@ fn head_is_answered_as_get_without_the_body() {
 
 #[test]
 fn head_keeps_a_length_that_the_handler_states() {
-    let big = |_: &Call| {
+    let big = |_: &Request| {
         let response = Response::builder().header("content-length", "5");
         response.body("12345".into()).unwrap()
     };
@@ -244,7 +245,8 @@ fn head_keeps_a_length_that_the_handler_states() {
 
 #[test]
 fn a_refused_head_has_no_body_either() {
-    let router = router().guard(async |_call: Call| Err(text(StatusCode::UNAUTHORIZED, "no")));
+    let router = router()
+        .guard(async |_request: Request| Err(text_response(StatusCode::UNAUTHORIZED, "no")));
     let response = responded(&router, request(Method::HEAD, "/page"));
     assert_eq!(response.status(), StatusCode::UNAUTHORIZED);
     assert!(response.body().is_empty());
@@ -252,12 +254,12 @@ fn a_refused_head_has_no_body_either() {
 
 #[test]
 fn get_brings_head_with_it() {
-    let page = respond(|_call| text(StatusCode::OK, "page"));
+    let page = respond(|_request| text_response(StatusCode::OK, "page"));
     let router = Router::new().route("/x", page.method(Method::POST).method(Method::GET));
     for method in [Method::GET, Method::HEAD, Method::POST] {
         assert_eq!(status(&router, request(method, "/x")), StatusCode::OK);
     }
-    let post = respond(|_call| text(StatusCode::OK, "page")).method(Method::POST);
+    let post = respond(|_request| text_response(StatusCode::OK, "page")).method(Method::POST);
     let router = Router::new().route("/x", post);
     assert_eq!(status(&router, get("/x")), StatusCode::METHOD_NOT_ALLOWED);
 }

@@ -7,7 +7,7 @@ use http::{Method, Response};
 use sockless_routing::{RespondRoute, RouteError, Router, Selector, respond, websocket_raw};
 
 fn page() -> RespondRoute {
-    respond(|_call| Response::new("page".into()))
+    respond(|_request| Response::new("page".into()))
 }
 
 /// The error's text, which is also the panic's.

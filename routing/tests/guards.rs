@@ -10,7 +10,7 @@ use common::{answer_call, call, granted, line, page, responded, upgrade, ws};
 use http::request::Builder;
 use http::{Response, StatusCode};
 use sockless_core::Instant;
-use sockless_driver::{Answer, Call, Upgrade};
+use sockless_driver::{Answer, Request, Upgrade};
 use sockless_routing::guards::{
     BasicUser, ConnectionLimit, RateLimit, basic, basic_with, bearer, bearer_with, equals_secret,
     limit_connections, limit_rate,
@@ -60,7 +60,7 @@ fn a_token_may_be_looked_up() {
         token.starts_with('t').then_some(token.len())
     }
     let router = Router::new().route("/x", ws().guard(bearer_with(length)));
-    assert_eq!(granted(&router, with("Bearer token")).call().get::<usize>(), Some(&5));
+    assert_eq!(granted(&router, with("Bearer token")).request().get::<usize>(), Some(&5));
     challenged(&router, with("Bearer x"), "Bearer error=\"invalid_token\"");
     challenged(&router, upgrade("/x"), "Bearer");
 }
@@ -74,7 +74,7 @@ fn a_user_with_a_password_passes_and_is_named() {
     let router = Router::new().guard(basic("the \"engine\"", users)).route("/x", ws());
     for value in [ADA, "basic YWRhOmw6dmVsYWNl", "Basic  YWRhOmw6dmVsYWNl"] {
         let upgrade = granted(&router, with(value));
-        assert_eq!(upgrade.call().get(), Some(&BasicUser("ada".to_owned())));
+        assert_eq!(upgrade.request().get(), Some(&BasicUser("ada".to_owned())));
     }
     granted(&router, with("Basic Ym9iOmI=")); // bob:b
     granted(&router, with("Basic Ym9iOmI"));
@@ -99,7 +99,7 @@ fn a_user_may_be_looked_up() {
     let check =
         |name: String, password: String| async move { (password == "l:velace").then_some(name) };
     let router = Router::new().guard(basic_with("the \"engine\"", check)).route("/x", ws());
-    assert_eq!(granted(&router, with(ADA)).call().get(), Some(&"ada".to_owned()));
+    assert_eq!(granted(&router, with(ADA)).request().get(), Some(&"ada".to_owned()));
     challenged(&router, with("Basic YWRhOmI="), ASK);
     challenged(&router, upgrade("/x"), ASK);
 }
@@ -119,15 +119,15 @@ fn secrets_are_equal_or_not() {
 }
 
 /// A call from `peer` at so many milliseconds.
-fn from(peer: &str, millis: u64) -> Call {
+fn from(peer: &str, millis: u64) -> Request {
     let peer: IpAddr = peer.parse().unwrap();
     call(upgrade("/x"))
         .with_addrs(Some((peer, 1).into()), None)
         .with_received_at(Instant::from_epoch(Duration::from_millis(millis)))
 }
 
-fn answered(router: &Router, call: Call) -> Result<Upgrade, Response<Bytes>> {
-    match answer_call(router, call) {
+fn answered(router: &Router, request: Request) -> Result<Upgrade, Response<Bytes>> {
+    match answer_call(router, request) {
         Answer::Upgrade(upgrade) => Ok(upgrade),
         Answer::Respond(response) => Err(response),
     }
@@ -164,7 +164,7 @@ fn a_limit_before_routing_counts_every_request() {
             .route("/x", ws())
             .nest("/inner", Router::new().guard(bearer(["t"])).route("/y", ws()))
     };
-    let call =
+    let from_one_peer =
         |request: Builder| call(request).with_addrs(Some("1.1.1.1:1".parse().unwrap()), None);
     let foreign = || upgrade("/x").header("origin", "https://evil.example");
     let options = || common::request(http::Method::OPTIONS, "*");
@@ -179,19 +179,19 @@ fn a_limit_before_routing_counts_every_request() {
     ] {
         let router = router();
         for expected in [status, status, status, 429, 429] {
-            let refused = answered(&router, call(request())).unwrap_err();
+            let refused = answered(&router, from_one_peer(request())).unwrap_err();
             assert_eq!(refused.status(), expected);
         }
     }
     // In a nested router it counts what comes to its routes.
     let outer = Router::new().nest("/", Router::new().guard_all(limit()).route("/x", ws()));
     for _ in 0..10 {
-        assert_eq!(answered(&outer, call(upgrade("/nowhere"))).unwrap_err().status(), 404);
+        assert_eq!(answered(&outer, from_one_peer(upgrade("/nowhere"))).unwrap_err().status(), 404);
     }
     for _ in 0..3 {
-        answered(&outer, call(upgrade("/x"))).unwrap();
+        answered(&outer, from_one_peer(upgrade("/x"))).unwrap();
     }
-    assert_eq!(answered(&outer, call(upgrade("/x"))).unwrap_err().status(), 429);
+    assert_eq!(answered(&outer, from_one_peer(upgrade("/x"))).unwrap_err().status(), 429);
 }
 
 #[test]
@@ -277,8 +277,8 @@ fn a_limit_that_is_cloned_is_one_limit_and_made_anew_it_is_another() {
         .nest("/b", routes().guard(one))
         .nest("/c", routes().guard(limit_rate(RateLimit::new(1, Duration::from_secs(1)))));
     let is_granted = |path| {
-        let call = call(upgrade(path)).with_addrs(Some("1.1.1.1:1".parse().unwrap()), None);
-        answered(&router, call).is_ok()
+        let request = call(upgrade(path)).with_addrs(Some("1.1.1.1:1".parse().unwrap()), None);
+        answered(&router, request).is_ok()
     };
     assert!(is_granted("/a/x") && !is_granted("/b/x") && is_granted("/c/x"));
 }
@@ -343,11 +343,11 @@ fn two_limits_hold_a_place_each() {
 #[test]
 fn a_routes_own_guard_runs_after_its_routers() {
     let names = |name: &'static str| {
-        move |mut call: Call| {
-            let mut ran = call.get::<Vec<&'static str>>().cloned().unwrap_or_default();
+        move |mut request: Request| {
+            let mut ran = request.get::<Vec<&'static str>>().cloned().unwrap_or_default();
             ran.push(name);
-            call.insert(ran);
-            std::future::ready(Ok(call))
+            request.insert(ran);
+            std::future::ready(Ok(request))
         }
     };
     let inner = Router::new()
@@ -355,6 +355,6 @@ fn a_routes_own_guard_runs_after_its_routers() {
         .route("/x", ws().guard(names("route 1")).guard(names("route 2")));
     let router = Router::new().nest("/a", inner).guard(names("outer"));
     let upgrade = granted(&router, upgrade("/a/x"));
-    let ran = upgrade.call().get::<Vec<&'static str>>().unwrap();
+    let ran = upgrade.request().get::<Vec<&'static str>>().unwrap();
     assert_eq!(ran[..], ["outer", "inner", "route 1", "route 2"]);
 }

@@ -10,8 +10,8 @@ use common::{
     taken, upgrade, ws,
 };
 use http::{Method, StatusCode};
-use sockless_driver::{Answer, Call};
-use sockless_routing::{Router, Selector, WebSocketRoute, text, websocket, websocket_raw};
+use sockless_driver::{Answer, Request};
+use sockless_routing::{Router, Selector, WebSocketRoute, text_response, websocket, websocket_raw};
 
 // RoutingProcessingTest
 
@@ -96,7 +96,8 @@ fn routing_on_routes_with_same_quality_should_be_based_on_order() {
 
 #[test]
 fn transparent_selector_priority() {
-    let guarded = Router::new().guard(async |call: Call| Ok(call)).route("/{p}", page("guarded"));
+    let guarded =
+        Router::new().guard(async |request: Request| Ok(request)).route("/{p}", page("guarded"));
     let router = Router::new().nest("/", guarded).route("/a", page("literal"));
     assert_eq!(taken(&router, "/a"), "literal");
     assert_eq!(taken(&router, "/b"), "guarded");
@@ -123,8 +124,8 @@ fn local_port_route_processing() {
     let router = Router::new().route("/", ws().when(Selector::local_port(8080)));
     let ask = |port: u16| {
         let local = ([127, 0, 0, 1], port).into();
-        let call = call(upgrade("/")).with_addrs(None, Some(local));
-        matches!(answer_call(&router, call), Answer::Upgrade(_))
+        let request = call(upgrade("/")).with_addrs(None, Some(local));
+        matches!(answer_call(&router, request), Answer::Upgrade(_))
     };
     assert!(ask(8080) && !ask(80));
 }
@@ -132,8 +133,8 @@ fn local_port_route_processing() {
 /// Accept, and every other header, is a selector of the program's own.
 #[test]
 fn accept_header_processing() {
-    let json = Selector::custom("accepts JSON", |call| {
-        call.header("accept").is_some_and(|accept| accept.contains("application/json"))
+    let json = Selector::custom("accepts JSON", |request| {
+        request.header("accept").is_some_and(|accept| accept.contains("application/json"))
     });
     let router = Router::new().route("/x", page("any")).route("/x", page("json").when(json));
     assert_eq!(taken(&router, "/x"), "any");
@@ -146,9 +147,9 @@ fn interception_order_when_outer_should_be_before_and_after() {
     let ran = Arc::new(Mutex::new(Vec::new()));
     let guard = |name: &'static str| {
         let ran = ran.clone();
-        move |call| {
+        move |request| {
             ran.lock().unwrap().push(name);
-            std::future::ready(Ok(call))
+            std::future::ready(Ok(request))
         }
     };
     let inner = || Router::new().route("/x", ws()).guard(guard("inner"));
@@ -159,8 +160,8 @@ fn interception_order_when_outer_should_be_before_and_after() {
 
 #[test]
 fn routing_not_called_for_handled_requests() {
-    let handled = async |_call: Call| Err(text(StatusCode::OK, "handled"));
-    let never = async |_call: Call| panic!("the call was answered already");
+    let handled = async |_request: Request| Err(text_response(StatusCode::OK, "handled"));
+    let never = async |_call: Request| panic!("the call was answered already");
     let inner = Router::new().guard(never).route("/x", ws()).route("/x", page("page"));
     let router = Router::new().guard(handled).nest("/", inner);
     assert_eq!(responded(&router, upgrade("/x")).body(), "handled");
@@ -268,7 +269,7 @@ fn constant_beats_parameter() {
 #[test]
 fn parameters() {
     let router = Router::new().route("/{p}", ws());
-    assert_eq!(granted(&router, upgrade("/aaa")).call().param::<String>("p").unwrap(), "aaa");
+    assert_eq!(granted(&router, upgrade("/aaa")).request().param::<String>("p").unwrap(), "aaa");
 }
 
 #[test]

@@ -22,7 +22,7 @@ async fn echo(mut session: Session) -> Result<(), Closed> {
 fn a_rate_limit_goes_by_the_runtimes_clock() {
     Sim::check(0..10, |sim| async move {
         let limit = RateLimit::new(1, 10 * SECOND);
-        let app = sim.host(Router::new().guard(limit_rate(limit)).route("/x", websocket(echo)));
+        let app = sim.app(Router::new().guard(limit_rate(limit)).route("/x", websocket(echo)));
         let app = app.with_addrs(Some(([203, 0, 113, 7], 5000).into()), None);
         app.open("/x").await.expect_silence(SECOND).await;
         let refused = app.open("/x").refused().await;
@@ -46,7 +46,7 @@ fn a_place_is_given_back_when_the_connection_is_over_whoever_keeps_its_sender() 
         };
         let limit = ConnectionLimit::new().per_peer(1);
         let router = Router::new().guard(limit_connections(limit)).route("/x", websocket(handler));
-        let app = sim.host(router).with_addrs(Some(([203, 0, 113, 7], 5000).into()), None);
+        let app = sim.app(router).with_addrs(Some(([203, 0, 113, 7], 5000).into()), None);
         for turn in 1..4 {
             let mut session = app.open("/x").await;
             session.send("hi").await;

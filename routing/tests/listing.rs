@@ -7,7 +7,7 @@ use http::{Method, Response};
 use sockless_routing::{RouteKind, Router, Selector, respond, websocket_raw};
 
 fn router() -> Router {
-    let page = || respond(|_call| Response::new("page".into()));
+    let page = || respond(|_request| Response::new("page".into()));
     let admin = Router::new().route("/log/{day}", ws()).route("/", page());
     Router::new()
         .route("/zoo", ws().protocol("b").protocol("a"))
@@ -68,7 +68,7 @@ fn selectors_are_listed_from_the_outermost_to_the_innermost() {
     let selectors = router.routes().next().unwrap().selectors();
     assert_eq!(selectors[0], Selector::port(1));
     assert_eq!(selectors.len(), 4);
-    let either = Selector::local_port(1).or(Selector::custom("night", |_call| true));
+    let either = Selector::local_port(1).or(Selector::custom("night", |_request| true));
     assert_eq!(either.to_string(), "(local port 1 or \"night\")");
 }
 

@@ -9,21 +9,21 @@ use bytes::Bytes;
 use common::{get, granted, params, responded, status, upgrade, ws};
 use http::{Response, StatusCode};
 use sockless_core::Config;
-use sockless_driver::{Call, Service};
-use sockless_routing::{Router, respond, text};
+use sockless_driver::{Request, Service};
+use sockless_routing::{Router, respond, text_response};
 
-type Verdict = Result<Call, Response<Bytes>>;
+type Verdict = Result<Request, Response<Bytes>>;
 
 /// The names of the guards that ran, in order.
 #[derive(Clone, Default)]
 struct Trace(Arc<Mutex<Vec<&'static str>>>);
 
 impl Trace {
-    fn guard(&self, name: &'static str) -> impl Fn(Call) -> std::future::Ready<Verdict> + use<> {
+    fn guard(&self, name: &'static str) -> impl Fn(Request) -> std::future::Ready<Verdict> + use<> {
         let trace = self.clone();
-        move |call| {
+        move |request| {
             trace.0.lock().unwrap().push(name);
-            std::future::ready(Ok(call))
+            std::future::ready(Ok(request))
         }
     }
 
@@ -32,8 +32,8 @@ impl Trace {
     }
 }
 
-async fn refuse(_call: Call) -> Verdict {
-    Err(text(StatusCode::UNAUTHORIZED, "who are you?"))
+async fn refuse(_request: Request) -> Verdict {
+    Err(text_response(StatusCode::UNAUTHORIZED, "who are you?"))
 }
 
 #[test]
@@ -65,7 +65,7 @@ fn of_two_parameters_of_one_name_the_inner_is_found() {
     let router = Router::new().nest("/{id}", Router::new().route("/{id}", ws()));
     let upgrade = granted(&router, upgrade("/outer/inner"));
     assert_eq!(params(&upgrade), [("id", "outer"), ("id", "inner")]);
-    assert_eq!(upgrade.call().param_str("id"), Some("inner"));
+    assert_eq!(upgrade.request().param_str("id"), Some("inner"));
 }
 
 #[test]
@@ -95,7 +95,7 @@ fn a_guard_that_refuses_answers_with_any_response() {
     assert_eq!(response.body(), "who are you?");
     assert!(trace.take().is_empty());
 
-    let redirect = Router::new().route("/x", ws()).guard(|_call| async {
+    let redirect = Router::new().route("/x", ws()).guard(|_request| async {
         let response = Response::builder().status(302).header("location", "/login");
         Err(response.body(Bytes::new()).unwrap())
     });
@@ -105,8 +105,9 @@ fn a_guard_that_refuses_answers_with_any_response() {
 
 #[test]
 fn a_guard_stands_before_plain_responses_too() {
-    let router =
-        Router::new().route("/page", respond(|_call| Response::new("page".into()))).guard(refuse);
+    let router = Router::new()
+        .route("/page", respond(|_request| Response::new("page".into())))
+        .guard(refuse);
     assert_eq!(status(&router, get("/page")), StatusCode::UNAUTHORIZED);
 }
 
@@ -134,7 +135,7 @@ fn guards_do_not_run_where_no_route_is_chosen() {
 
 #[test]
 fn a_guard_may_wait() {
-    let router = Router::new().route("/x", ws()).guard(|call| async {
+    let router = Router::new().route("/x", ws()).guard(|request| async {
         let mut turns = 0;
         std::future::poll_fn(|cx| {
             turns += 1;
@@ -145,7 +146,7 @@ fn a_guard_may_wait() {
             }
         })
         .await;
-        Ok(call)
+        Ok(request)
     });
     granted(&router, upgrade("/x"));
 }
@@ -154,22 +155,25 @@ fn a_guard_may_wait() {
 fn a_guard_sees_the_parameters_and_attaches_what_it_found() {
     #[derive(Clone, Debug, PartialEq)]
     struct User(String);
-    let router = Router::new().route("/{name}", ws()).guard(async |mut call: Call| {
-        let user = User(call.param_str("name").unwrap().to_uppercase());
-        call.insert(user);
-        Ok(call)
+    let router = Router::new().route("/{name}", ws()).guard(async |mut request: Request| {
+        let user = User(request.param_str("name").unwrap().to_uppercase());
+        request.insert(user);
+        Ok(request)
     });
     let upgrade = granted(&router, upgrade("/ada"));
-    assert_eq!(upgrade.call().get::<User>(), Some(&User("ADA".into())));
+    assert_eq!(upgrade.request().get::<User>(), Some(&User("ADA".into())));
 }
 
 #[test]
 fn state_reaches_handlers_and_guards() {
     let router = Router::new()
-        .route("/x", respond(|call| Response::new(call.get::<String>().unwrap().clone().into())))
-        .guard(async |call: Call| match call.get::<String>() {
-            Some(_) => Ok(call),
-            None => Err(text(StatusCode::INTERNAL_SERVER_ERROR, "no state")),
+        .route(
+            "/x",
+            respond(|request| Response::new(request.get::<String>().unwrap().clone().into())),
+        )
+        .guard(async |request: Request| match request.get::<String>() {
+            Some(_) => Ok(request),
+            None => Err(text_response(StatusCode::INTERNAL_SERVER_ERROR, "no state")),
         })
         .state("hello".to_owned());
     assert_eq!(responded(&router, get("/x")).body(), "hello");
@@ -180,21 +184,21 @@ fn the_innermost_state_of_a_type_stays_and_other_types_are_added() {
     let inner = Router::new().route("/x", ws()).state(2_u8).state(3_u8);
     let router = Router::new().nest("/a", inner).route("/y", ws()).state(1_u8).state("outer");
     let nested = granted(&router, upgrade("/a/x"));
-    assert_eq!(nested.call().get::<u8>(), Some(&3));
-    assert_eq!(nested.call().get::<&str>(), Some(&"outer"));
-    assert_eq!(granted(&router, upgrade("/y")).call().get::<u8>(), Some(&1));
+    assert_eq!(nested.request().get::<u8>(), Some(&3));
+    assert_eq!(nested.request().get::<&str>(), Some(&"outer"));
+    assert_eq!(granted(&router, upgrade("/y")).request().get::<u8>(), Some(&1));
 }
 
 #[test]
 fn what_a_guard_attaches_replaces_state() {
     let router = Router::new()
         .route("/x", ws())
-        .guard(async |mut call: Call| {
-            call.insert(2_u8);
-            Ok(call)
+        .guard(async |mut request: Request| {
+            request.insert(2_u8);
+            Ok(request)
         })
         .state(1_u8);
-    assert_eq!(granted(&router, upgrade("/x")).call().get::<u8>(), Some(&2));
+    assert_eq!(granted(&router, upgrade("/x")).request().get::<u8>(), Some(&2));
 }
 
 #[test]

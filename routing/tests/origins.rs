@@ -250,7 +250,7 @@ fn a_nested_router_has_its_own_policy_or_the_outer_ones() {
 
 #[test]
 fn plain_requests_are_not_asked_for_their_origin() {
-    let router = Router::new().route("/page", respond(|_call| Response::new("page".into())));
+    let router = Router::new().route("/page", respond(|_request| Response::new("page".into())));
     let request = get("/page").header("origin", "https://evil.example");
     assert_eq!(status(&router, request), StatusCode::OK);
 }

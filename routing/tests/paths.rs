@@ -20,8 +20,8 @@ fn a_literal_path_matches_itself_alone() {
 fn a_parameter_holds_one_segment() {
     let router = Router::new().route("/chat/{room}", ws());
     let upgrade_ = granted(&router, upgrade("/chat/lobby"));
-    assert_eq!(upgrade_.call().param_str("room"), Some("lobby"));
-    assert_eq!(upgrade_.call().param_str("nothing"), None);
+    assert_eq!(upgrade_.request().param_str("room"), Some("lobby"));
+    assert_eq!(upgrade_.request().param_str("nothing"), None);
     for path in ["/chat", "/chat/", "/chat/lobby/", "/chat/a/b"] {
         assert_eq!(status(&router, upgrade(path)), StatusCode::NOT_FOUND, "{path}");
     }

@@ -63,7 +63,7 @@ fn a_typed_parameter_is_what_it_says() {
     {
         let router = Router::new().route(&format!("/{{n:{kind}}}"), ws());
         let upgrade_ = granted(&router, upgrade("/42"));
-        assert_eq!(upgrade_.call().param::<u8>("n"), Ok(42), "{kind}");
+        assert_eq!(upgrade_.request().param::<u8>("n"), Ok(42), "{kind}");
         assert_eq!(status(&router, upgrade("/x")), StatusCode::NOT_FOUND, "{kind}");
     }
 }

@@ -196,7 +196,7 @@ fn no_place_is_looked_at_twice_however_the_paths_overlap() {
     let looks = Arc::new(AtomicUsize::new(0));
     let count = || {
         let looks = looks.clone();
-        Selector::custom("never", move |_call| {
+        Selector::custom("never", move |_request| {
             looks.fetch_add(1, Ordering::Relaxed);
             false
         })

@@ -8,7 +8,7 @@ use common::{answer_call, call, granted, page, upgrade, ws};
 use http::StatusCode;
 use http::header::HeaderValue;
 use http::request::Builder;
-use sockless_driver::{Answer, Call, Upgrade};
+use sockless_driver::{Answer, Request, Upgrade};
 use sockless_routing::{Origins, Router, Selector, TrustedProxies};
 
 const NEAR: &str = "10.0.0.1";
@@ -28,7 +28,7 @@ fn router(proxies: TrustedProxies) -> Router {
 }
 
 /// The call of `request` from the address `peer`.
-fn from(peer: &str, request: Builder) -> Call {
+fn from(peer: &str, request: Builder) -> Request {
     let peer: IpAddr = peer.parse().unwrap();
     call(request).with_addrs(Some((peer, 40_000).into()), None)
 }
@@ -46,7 +46,7 @@ fn routed(router: &Router, peer: &str, request: Builder) -> Upgrade {
 fn client(proxies: TrustedProxies, peer: &str, headers: &[(&str, &str)]) -> Option<String> {
     let request = headers.iter().fold(upgrade("/x"), |r, (name, value)| r.header(*name, *value));
     let upgrade = routed(&router(proxies), peer, request);
-    upgrade.call().client_ip().map(|ip| ip.to_string())
+    upgrade.request().client_ip().map(|ip| ip.to_string())
 }
 
 #[test]
@@ -56,11 +56,11 @@ fn a_trusted_proxy_is_believed() {
         .header("x-forwarded-host", "example.org:8443")
         .header("x-forwarded-proto", "https");
     let upgrade = routed(&router(x_forwarded()), NEAR, request);
-    let call = upgrade.call();
-    assert_eq!(call.client_ip(), Some(CLIENT.parse().unwrap()));
-    assert_eq!((call.host(), call.port()), (Some("example.org"), Some(8443)));
-    assert_eq!(call.is_secure(), Some(true));
-    assert_eq!(call.peer_addr().unwrap().ip().to_string(), NEAR);
+    let request = upgrade.request();
+    assert_eq!(request.client_ip(), Some(CLIENT.parse().unwrap()));
+    assert_eq!((request.host(), request.port()), (Some("example.org"), Some(8443)));
+    assert_eq!(request.is_secure(), Some(true));
+    assert_eq!(request.peer_addr().unwrap().ip().to_string(), NEAR);
 }
 
 #[test]
@@ -68,8 +68,8 @@ fn without_a_word_nobody_is_believed() {
     let request = upgrade("/x").header("x-forwarded-for", "1.1.1.1");
     let router = Router::new().route("/x", ws());
     let upgrade = routed(&router, NEAR, request);
-    assert_eq!(upgrade.call().client_ip(), Some(NEAR.parse().unwrap()));
-    assert_eq!(upgrade.call().forwarded(), None);
+    assert_eq!(upgrade.request().client_ip(), Some(NEAR.parse().unwrap()));
+    assert_eq!(upgrade.request().forwarded(), None);
 }
 
 #[test]
@@ -82,9 +82,9 @@ fn a_client_that_pretends_to_be_a_proxy_is_not_believed() {
             .header("forwarded", "for=1.1.1.1;host=evil.example;proto=https");
         for proxies in [x_forwarded(), proxies().forwarded()] {
             let upgrade = routed(&router(proxies), peer, request.try_clone());
-            let call = upgrade.call();
-            assert_eq!(call.client_ip(), Some(peer.parse::<IpAddr>().unwrap().to_canonical()));
-            assert_eq!((call.host(), call.is_secure()), (Some("example.com"), None));
+            let request = upgrade.request();
+            assert_eq!(request.client_ip(), Some(peer.parse::<IpAddr>().unwrap().to_canonical()));
+            assert_eq!((request.host(), request.is_secure()), (Some("example.com"), None));
         }
     }
 }
@@ -112,7 +112,7 @@ fn bytes_that_are_not_text_do_not_hide_the_proxys_own_item() {
     let mut request = upgrade("/x");
     request.headers_mut().unwrap().insert("x-forwarded-for", value);
     let upgrade = routed(&router(x_forwarded()), NEAR, request);
-    assert_eq!(upgrade.call().client_ip(), Some(CLIENT.parse().unwrap()));
+    assert_eq!(upgrade.request().client_ip(), Some(CLIENT.parse().unwrap()));
 }
 
 #[test]
@@ -151,7 +151,10 @@ fn a_header_that_is_not_named_is_not_read() {
     assert_eq!(client(proxies(), NEAR, &all).as_deref(), Some(NEAR));
     let request = all.iter().fold(upgrade("/x"), |r, (name, value)| r.header(*name, *value));
     let upgrade = routed(&router(proxies().x_forwarded_for()), NEAR, request);
-    assert_eq!((upgrade.call().host(), upgrade.call().is_secure()), (Some("example.com"), None));
+    assert_eq!(
+        (upgrade.request().host(), upgrade.request().is_secure()),
+        (Some("example.com"), None)
+    );
     let forged = [("x-forwarded-for", "1.1.1.1"), ("forwarded", "for=203.0.113.7")];
     assert_eq!(client(proxies().forwarded(), NEAR, &forged).as_deref(), Some(CLIENT));
 }
@@ -177,8 +180,8 @@ fn host_and_scheme_are_those_that_the_farthest_trusted_proxy_saw() {
             .header("x-forwarded-host", hosts)
             .header("x-forwarded-proto", protos);
         let upgrade = routed(&router(x_forwarded()), NEAR, request);
-        assert_eq!(upgrade.call().host(), Some(host), "{clients}");
-        assert_eq!(upgrade.call().is_secure(), Some(is_secure), "{clients}");
+        assert_eq!(upgrade.request().host(), Some(host), "{clients}");
+        assert_eq!(upgrade.request().is_secure(), Some(is_secure), "{clients}");
     }
 }
 
@@ -224,9 +227,9 @@ fn forwarded_is_read_element_by_element() {
     ] {
         let request = upgrade("/x").header("forwarded", line);
         let upgrade = routed(&router(proxies().forwarded()), NEAR, request);
-        let call = upgrade.call();
-        assert_eq!(call.client_ip().map(|ip| ip.to_string()).as_deref(), Some(found), "{line}");
-        assert_eq!((call.host(), call.is_secure()), (Some(host), is_secure), "{line}");
+        let request = upgrade.request();
+        assert_eq!(request.client_ip().map(|ip| ip.to_string()).as_deref(), Some(found), "{line}");
+        assert_eq!((request.host(), request.is_secure()), (Some(host), is_secure), "{line}");
     }
 }
 
@@ -245,7 +248,7 @@ fn a_host_that_is_none_is_not_believed() {
     for host in ["a/b", "user@a", "a b", ""] {
         let request = upgrade("/x").header("x-forwarded-host", host);
         let upgrade = routed(&router(x_forwarded()), NEAR, request);
-        assert_eq!(upgrade.call().host(), Some("example.com"), "{host:?}");
+        assert_eq!(upgrade.request().host(), Some("example.com"), "{host:?}");
     }
 }
 
@@ -254,7 +257,7 @@ fn without_a_peer_address_nobody_is_believed() {
     let request = upgrade("/x").header("x-forwarded-for", CLIENT);
     let upgrade =
         granted(&router(TrustedProxies::new(["0.0.0.0/0", "::/0"]).x_forwarded_for()), request);
-    assert_eq!(upgrade.call().client_ip(), None);
+    assert_eq!(upgrade.request().client_ip(), None);
 }
 
 #[test]
@@ -265,15 +268,15 @@ fn a_peer_of_a_unix_socket_may_be_trusted() {
             .header("x-forwarded-for", "1.1.1.1, 203.0.113.7")
             .header("x-forwarded-proto", "https");
         let upgrade = granted(&router(proxies.clone()), request);
-        let call = upgrade.call();
-        assert_eq!((call.client_ip(), call.is_secure()), (CLIENT.parse().ok(), Some(true)));
+        let request = upgrade.request();
+        assert_eq!((request.client_ip(), request.is_secure()), (CLIENT.parse().ok(), Some(true)));
         // One over TCP is not of a Unix socket.
         assert_eq!(client(proxies, "9.9.9.9", &[("x-forwarded-for", CLIENT)]).unwrap(), "9.9.9.9");
     }
     let forwarded = upgrade("/x").header("forwarded", "for=203.0.113.7;host=a.example");
     let upgrade = granted(&router(TrustedProxies::unix().forwarded()), forwarded);
-    assert_eq!(upgrade.call().client_ip(), CLIENT.parse().ok());
-    assert_eq!(upgrade.call().host(), Some("a.example"));
+    assert_eq!(upgrade.request().client_ip(), CLIENT.parse().ok());
+    assert_eq!(upgrade.request().host(), Some("a.example"));
 }
 
 #[test]
@@ -301,7 +304,7 @@ fn a_nested_routers_trust_is_not_heard() {
     let inner = Router::new().trust(x_forwarded()).route("/x", ws());
     let router = Router::new().nest("/", inner).route("/page", page("page"));
     let upgrade = routed(&router, FAR, upgrade("/x").header("x-forwarded-for", "1.1.1.1"));
-    assert_eq!(upgrade.call().client_ip(), Some(FAR.parse().unwrap()));
+    assert_eq!(upgrade.request().client_ip(), Some(FAR.parse().unwrap()));
 }
 
 /// The same request once more.

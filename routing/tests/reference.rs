@@ -70,8 +70,8 @@ impl Route {
 
     /// A page that says the route's number and what it captured.
     fn page(&self, number: usize) -> sockless_routing::RespondRoute {
-        let page = respond(move |call| {
-            let captured: Vec<_> = call.params().map(|(_, value)| value.to_owned()).collect();
+        let page = respond(move |request| {
+            let captured: Vec<_> = request.params().map(|(_, value)| value.to_owned()).collect();
             Response::new(said(number, &captured).into())
         });
         self.queries.iter().fold(page, |page, query| page.when(Selector::query(*query)))

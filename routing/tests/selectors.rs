@@ -164,8 +164,8 @@ fn one_of_two_selectors_will_do() {
 
 #[test]
 fn a_program_has_selectors_of_its_own() {
-    let mobile = Selector::custom("mobile", |call| {
-        call.header("user-agent").is_some_and(|agent| agent.contains("Mobile"))
+    let mobile = Selector::custom("mobile", |request| {
+        request.header("user-agent").is_some_and(|agent| agent.contains("Mobile"))
     });
     let router = Router::new().route("/x", page("small").when(mobile)).route("/x", page("large"));
     assert_eq!(taken(&router, "/x"), "large");

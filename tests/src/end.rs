@@ -7,7 +7,7 @@ use bytes::{Buf, BytesMut};
 use sockless_core::extension::Agreed;
 use sockless_core::{
     Cause, CloseReason, Closed, Config, Connection, Event, Instant, Negotiated, Party,
-    ProtocolError, Role, Seed, Transport,
+    ProtocolError, Role, Seed, TransportAction,
 };
 
 use crate::wire::{self, CLOSE, Read, Writer, close_body};
@@ -127,10 +127,10 @@ impl End {
         };
         assert_eq!((close.first, &close.payload), (CLOSE, &close_body(code, &told)));
         assert_eq!(sent.iter().filter(|frame| frame.first == CLOSE).count(), 1);
-        assert_eq!(self.connection.transport(), Transport::ShutdownWrite);
+        assert_eq!(self.connection.transport_action(), TransportAction::ShutdownWrite);
         self.assert_silent();
         assert_eq!(self.eof(), []);
-        assert_eq!(self.connection.transport(), Transport::Close);
+        assert_eq!(self.connection.transport_action(), TransportAction::Close);
     }
 
     /// Nothing that is done to a connection that is over makes it speak.
@@ -153,7 +153,7 @@ impl End {
         over.connection.abort(over.now);
         assert_eq!(over.eof(), []);
         assert!(over.drain().is_empty());
-        assert_eq!(over.connection.transport(), Transport::Close);
+        assert_eq!(over.connection.transport_action(), TransportAction::Close);
         assert_eq!(over.connection.poll_timeout(), None);
     }
 }

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 use sockless_core::{
-    CloseReason, Config, Event, Frame, Instant, Piece, ProtocolError, RawConnection, Role, Seed,
-    Transport,
+    Chunk, CloseReason, Config, Event, Frame, Instant, ProtocolError, RawConnection, Role, Seed,
+    TransportAction,
 };
 
 use crate::end::End;
@@ -41,7 +41,7 @@ pub struct Record {
     /// What was sent.
     pub replies: Vec<u8>,
     /// What is to become of the transport.
-    pub transport: Transport,
+    pub transport: TransportAction,
     /// What is waited for.
     pub deadline: Option<Instant>,
 }
@@ -86,7 +86,7 @@ pub fn play(
     Record {
         events,
         replies,
-        transport: end.connection.transport(),
+        transport: end.connection.transport_action(),
         deadline: end.connection.poll_timeout(),
     }
 }
@@ -162,7 +162,7 @@ pub fn play_raw(
     }
     inbound.extend_from_slice(rest);
     frames.extend(std::iter::from_fn(|| raw.poll_frame(&mut inbound)));
-    let missing = raw.missing(&inbound) > 0 || !inbound.is_empty();
+    let missing = raw.bytes_needed(&inbound) > 0 || !inbound.is_empty();
     (frames, missing)
 }
 
@@ -170,7 +170,7 @@ fn open(role: Role, setup: &Setup) -> End {
     let mut end = End::new(role, setup.config());
     if setup.sends_piece {
         let data = Bytes::from_static(b"begun").into();
-        let begun = end.connection.send_piece(Piece { data, last: false });
+        let begun = end.connection.send_chunk(Chunk { data, last: false });
         assert_eq!(begun, Ok(()));
     }
     if setup.closes {

@@ -1,7 +1,7 @@
 //! The message layer once more, small and slow: whole frames in, what must be told and answered out.
 
 use sockless_core::{
-    Cause, CloseCode, CloseReason, Closed, Event, Frame, Message, Opcode, Party, Piece,
+    Cause, Chunk, CloseCode, CloseReason, Closed, Event, Frame, Message, Opcode, Party,
     ProtocolError,
 };
 
@@ -108,7 +108,7 @@ impl Model {
     fn receive_close(&mut self, reason: CloseReason) {
         if self.setup.closes {
             let sent = Some(CloseReason::EMPTY);
-            return self.end(Party::Local, Cause::Handshake, sent, Some(reason));
+            return self.end(Party::Local, Cause::ClosingHandshake, sent, Some(reason));
         }
         self.events.push(Event::PeerClosed(reason.clone()));
         if self.setup.sends_piece {
@@ -121,7 +121,7 @@ impl Model {
     fn answer(&mut self, reason: CloseReason) {
         self.replies.push((CLOSE, body(&reason)));
         let sent = Some(reason.clone());
-        self.end(Party::Peer, Cause::Handshake, sent, Some(reason));
+        self.end(Party::Peer, Cause::ClosingHandshake, sent, Some(reason));
     }
 
     fn receive_data(&mut self, frame: &Frame) -> Result<(), ProtocolError> {
@@ -150,9 +150,9 @@ impl Model {
             return Err(ProtocolError::TooManyFragments { max });
         }
         for &byte in &frame.payload {
-            if message.held.len() == setup.piece_len {
+            if message.held.len() == setup.recv_chunk_len {
                 let data = message.take_whole_characters();
-                self.events.push(Event::Piece(Piece { data, last: false }));
+                self.events.push(Event::Chunk(Chunk { data, last: false }));
                 message.in_pieces = true;
             }
             message.held.push(byte);
@@ -163,7 +163,7 @@ impl Model {
             let (data, in_pieces) = (message.take_whole_characters(), message.in_pieces);
             self.message = None;
             self.events.push(if in_pieces {
-                Event::Piece(Piece { data, last: true })
+                Event::Chunk(Chunk { data, last: true })
             } else {
                 Event::Message(data)
             });

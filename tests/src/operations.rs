@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use sockless_core::{CloseCode, CloseReason, Config, Message, Piece, SendError};
+use sockless_core::{Chunk, CloseCode, CloseReason, Config, Message, SendError};
 
 use crate::link::Weather;
 use crate::pair::Pair;
@@ -101,7 +101,7 @@ fn operate(pair: &mut Pair, side: usize, operation: Operation, sent: &mut Vec<Me
                 .enumerate()
                 .map(|(i, part)| {
                     let data = part.clone().into();
-                    connection.send_piece(Piece { data, last: i == last })
+                    connection.send_chunk(Chunk { data, last: i == last })
                 })
                 .collect();
             if results.iter().all(Result::is_ok) {
@@ -110,7 +110,7 @@ fn operate(pair: &mut Pair, side: usize, operation: Operation, sent: &mut Vec<Me
         }
         Operation::BeginMessage => {
             // Text, so that no other piece can be taken for a part of it.
-            let _ = connection.send_piece(Piece { data: "begun".into(), last: false });
+            let _ = connection.send_chunk(Chunk { data: "begun".into(), last: false });
         }
         Operation::Ping(mut payload) => {
             payload.truncate(125);

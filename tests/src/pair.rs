@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use sockless_core::{Closed, Config, Event, Instant, Message, Role, Transport};
+use sockless_core::{Closed, Config, Event, Instant, Message, Role, TransportAction};
 
 use crate::end::{BOTH, End};
 use crate::link::{Arrival, Link, Weather};
@@ -78,7 +78,7 @@ impl Pair {
         for event in &self.events[side] {
             match event {
                 Event::Message(message) => messages.push(message.clone()),
-                Event::Piece(piece) => {
+                Event::Chunk(piece) => {
                     pieces.extend_from_slice(piece.data.as_bytes());
                     if piece.last {
                         let whole = std::mem::take(&mut pieces);
@@ -119,7 +119,7 @@ impl Pair {
     fn write(&mut self, side: usize) {
         let bytes = self.ends[side].drain();
         self.links[side].send(&bytes, self.now);
-        if self.ends[side].connection.transport() != Transport::KeepOpen {
+        if self.ends[side].connection.transport_action() != TransportAction::KeepOpen {
             self.links[side].end(self.now);
         }
     }

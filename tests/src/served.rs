@@ -9,7 +9,7 @@ use std::task::{Context, Poll, Wake, Waker};
 
 use bytes::BytesMut;
 use sockless_core::{Config, Instant, Seed};
-use sockless_driver::{BoxFuture, Clock, Host, Io, Runtime, Session, Spawn, Timer};
+use sockless_driver::{BoxFuture, Clock, ConnectionServer, Io, Runtime, Session, Spawn, Timer};
 use sockless_routing::{Origins, Router, websocket};
 
 /// A request that asks for no extension.
@@ -57,7 +57,7 @@ impl Wake for Woken {
 }
 
 /// A host that serves every session with `handler`.
-pub fn host<F, Fut>(config: Config, handler: F) -> Host
+pub fn host<F, Fut>(config: Config, handler: F) -> ConnectionServer
 where
     F: Fn(Session) -> Fut + Send + Sync + 'static,
     Fut: Future<Output: sockless_driver::Outcome> + Send + 'static,
@@ -66,7 +66,7 @@ where
         .websockets(config)
         .origins(Origins::same_origin())
         .route("/", websocket(handler));
-    Host::new(router, Arc::new(Frozen(|_| unreachable!("a host spawns nothing"))))
+    ConnectionServer::new(router, Arc::new(Frozen(|_| unreachable!("a host spawns nothing"))))
 }
 
 impl fmt::Debug for Served {
@@ -90,7 +90,7 @@ impl Served {
     /// # Panics
     ///
     /// When the host refuses it.
-    pub fn opened_by(request: &[u8], host: &Host) -> Self {
+    pub fn opened_by(request: &[u8], host: &ConnectionServer) -> Self {
         let peer = Peer::default();
         let serving = host.serve_connection(Box::new(peer.clone()), None, None);
         let woken = Arc::new(Woken::default());

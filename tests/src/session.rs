@@ -7,8 +7,8 @@ use crate::wire::{ENDS, GOES_ON, Writer};
 /// What a session runs under.
 #[derive(Clone, Copy, Debug)]
 pub struct Setup {
-    /// [`Config::piece_len`].
-    pub piece_len: usize,
+    /// [`Config::recv_chunk_len`].
+    pub recv_chunk_len: usize,
     /// [`Config::max_message_len`].
     pub max_message_len: u64,
     /// [`Config::max_frame_len`].
@@ -33,7 +33,7 @@ impl Setup {
     /// The limits of a configuration.
     pub fn of(config: &Config) -> Self {
         Self {
-            piece_len: config.get_piece_len(),
+            recv_chunk_len: config.get_recv_chunk_len(),
             max_message_len: config.get_max_message_len(),
             max_frame_len: config.get_max_frame_len(),
             max_fragments: config.get_max_fragments(),
@@ -46,7 +46,7 @@ impl Setup {
     /// The configuration with these limits.
     pub fn config(&self) -> Config {
         Config::default()
-            .piece_len(self.piece_len)
+            .recv_chunk_len(self.recv_chunk_len)
             .max_message_len(self.max_message_len)
             .max_frame_len(self.max_frame_len)
             .max_fragments(self.max_fragments)

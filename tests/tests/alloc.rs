@@ -118,7 +118,7 @@ fn no_attack_passes_the_ceiling() {
     let configs = [
         ("default", Config::default()),
         ("small", small),
-        ("pieces", Config::default().max_message_len(1 << 30).piece_len(10_000)),
+        ("pieces", Config::default().max_message_len(1 << 30).recv_chunk_len(10_000)),
         ("1 MiB", Config::default().max_message_len(1 << 20).max_frame_len(100_000)),
     ];
     for (name, config) in configs {
@@ -206,7 +206,8 @@ fn peak_under(attack: &Attack, role: Role, config: &Config, takes: bool) -> usiz
     let mut left = attack.len;
     while left > 0 && (kept.is_empty() || cost < end.connection.config().get_read_ahead()) {
         // What the payload still lacks is made room for as it arrives, as in the driver.
-        let missing = usize::try_from(end.connection.missing(&end.inbound)).unwrap_or(usize::MAX);
+        let missing =
+            usize::try_from(end.connection.bytes_needed(&end.inbound)).unwrap_or(usize::MAX);
         let room = missing.min(end.inbound.len().saturating_mul(3)).max(READ_LEN);
         end.inbound.reserve(room);
         while unread.is_empty() {
@@ -220,7 +221,7 @@ fn peak_under(attack: &Attack, role: Role, config: &Config, takes: bool) -> usiz
             let data = match end.take_event() {
                 None => break,
                 Some(Event::Message(data)) => data,
-                Some(Event::Piece(piece)) => piece.data,
+                Some(Event::Chunk(piece)) => piece.data,
                 Some(_) => continue,
             };
             if !takes {

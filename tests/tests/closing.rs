@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use bytes::Buf;
 use sockless_core::{
-    Cause, CloseCode, CloseReason, Closed, Config, Event, Instant, Party, Piece, ProtocolError,
-    Role, SendError, Timeout, Transport,
+    Cause, Chunk, CloseCode, CloseReason, Closed, Config, Event, Instant, Party, ProtocolError,
+    Role, SendError, Timeout, TransportAction,
 };
 use sockless_tests::end::{BOTH, End};
 use sockless_tests::link::Weather;
@@ -20,7 +20,7 @@ fn a_close_frame_is_answered_with_its_own_code_and_text() {
         let mut end = End::new(role, Config::default());
         let events = end.receive(end.peer.close(3210, "so long"));
         let reason = reason(3210, "so long");
-        let closed = clean(Party::Peer, Cause::Handshake, &reason, &reason);
+        let closed = clean(Party::Peer, Cause::ClosingHandshake, &reason, &reason);
         assert_eq!(events, [Event::PeerClosed(reason), Event::Closed(closed)]);
         let sent = end.sent();
         assert_eq!((sent.len(), sent[0].first), (1, CLOSE));
@@ -35,7 +35,7 @@ fn a_close_frame_without_a_code_is_answered_without_one() {
         let mut end = End::new(role, Config::default());
         let events = end.receive(end.peer.frame(CLOSE, ""));
         let none = CloseReason::EMPTY;
-        let closed = clean(Party::Peer, Cause::Handshake, &none, &none);
+        let closed = clean(Party::Peer, Cause::ClosingHandshake, &none, &none);
         assert_eq!(events, [Event::PeerClosed(none), Event::Closed(closed)]);
         assert_eq!(end.sent()[0].payload, b"");
         assert_transport_ends(end);
@@ -59,7 +59,7 @@ fn our_close_is_answered_by_the_peer() {
         let mut end = End::new(role, Config::default());
         end.close((CloseCode::GOING_AWAY, "bye"));
         assert!(!end.connection.is_open());
-        assert_eq!(end.connection.transport(), Transport::KeepOpen);
+        assert_eq!(end.connection.transport_action(), TransportAction::KeepOpen);
         let sent = end.sent();
         assert_eq!((sent.len(), &sent[0].payload), (1, &close_body(1001, "bye")));
 
@@ -74,7 +74,7 @@ fn our_close_is_answered_by_the_peer() {
 
         let events = end.receive(end.peer.close(4000, "ok"));
         let (ours, theirs) = (reason(1001, "bye"), reason(4000, "ok"));
-        let closed = clean(Party::Local, Cause::Handshake, &ours, &theirs);
+        let closed = clean(Party::Local, Cause::ClosingHandshake, &ours, &theirs);
         assert!(closed.is_clean());
         end.assert_over(&events, &closed);
         assert_transport_ends(end);
@@ -91,7 +91,7 @@ fn close_frames_that_cross_are_answers() {
     pair.run();
     for (side, ours, theirs) in [(0, 4001, 4002), (1, 4002, 4001)] {
         let (ours, theirs) = (reason(ours, ""), reason(theirs, ""));
-        let expected = clean(Party::Local, Cause::Handshake, &ours, &theirs);
+        let expected = clean(Party::Local, Cause::ClosingHandshake, &ours, &theirs);
         assert_eq!(pair.closed(side), &expected);
         assert_eq!(pair.events[side].len(), 1);
     }
@@ -107,7 +107,7 @@ fn a_closing_handshake_runs_from_either_end() {
         pair.ends[side].close(reason(1000, "done"));
         pair.run();
         let reason = reason(1000, "done");
-        let of = |by| clean(by, Cause::Handshake, &reason, &reason);
+        let of = |by| clean(by, Cause::ClosingHandshake, &reason, &reason);
         assert_eq!(pair.closed(side), &of(Party::Local));
         let told = [
             Event::Message("last".into()),
@@ -116,7 +116,7 @@ fn a_closing_handshake_runs_from_either_end() {
         ];
         assert_eq!(pair.events[1 - side], told);
         for end in &pair.ends {
-            assert_eq!(end.connection.transport(), Transport::Close);
+            assert_eq!(end.connection.transport_action(), TransportAction::Close);
         }
     }
 }
@@ -196,22 +196,22 @@ fn the_longest_reason_goes_both_ways() {
 fn our_answer_waits_until_our_message_ends() {
     for role in BOTH {
         let mut end = End::new(role, Config::default());
-        assert_eq!(end.connection.send_piece(piece("one", false)), Ok(()));
+        assert_eq!(end.connection.send_chunk(piece("one", false)), Ok(()));
         let bytes = [end.peer.close(1000, "enough"), end.peer.text("late")].concat();
         let reason = reason(1000, "enough");
         assert_eq!(end.receive(bytes), [Event::PeerClosed(reason.clone())]);
         assert_eq!(end.inbound.len(), 0);
-        assert_eq!(end.connection.transport(), Transport::KeepOpen);
+        assert_eq!(end.connection.transport_action(), TransportAction::KeepOpen);
         assert_eq!(end.connection.send("whole"), Err(SendError::Closing));
         assert_eq!(end.connection.ping("?"), Err(SendError::Closing));
-        let other = Piece { data: vec![1].into(), last: true };
-        assert_eq!(end.connection.send_piece(other), Err(SendError::MessageUnfinished));
+        let other = Chunk { data: vec![1].into(), last: true };
+        assert_eq!(end.connection.send_chunk(other), Err(SendError::MessageUnfinished));
 
-        assert_eq!(end.connection.send_piece(piece("two", false)), Ok(()));
+        assert_eq!(end.connection.send_chunk(piece("two", false)), Ok(()));
         assert_eq!(end.poll(), []);
-        assert_eq!(end.connection.send_piece(piece("three", true)), Ok(()));
-        assert_eq!(end.connection.send_piece(piece("four", true)), Err(SendError::Closing));
-        let closed = clean(Party::Peer, Cause::Handshake, &reason, &reason);
+        assert_eq!(end.connection.send_chunk(piece("three", true)), Ok(()));
+        assert_eq!(end.connection.send_chunk(piece("four", true)), Err(SendError::Closing));
+        let closed = clean(Party::Peer, Cause::ClosingHandshake, &reason, &reason);
         assert_eq!(end.poll(), [Event::Closed(closed)]);
         let firsts: Vec<u8> = end.sent().iter().map(|frame| frame.first).collect();
         assert_eq!(firsts, [0x01, 0x00, 0x80, 0x88]);
@@ -223,15 +223,15 @@ fn our_answer_waits_until_our_message_ends() {
 fn our_answer_does_not_wait_longer_than_the_closing_timeout() {
     for role in BOTH {
         let mut end = End::new(role, Config::default().closing_timeout(3 * SECOND));
-        assert_eq!(end.connection.send_piece(piece("one", false)), Ok(()));
+        assert_eq!(end.connection.send_chunk(piece("one", false)), Ok(()));
         assert_eq!(end.receive(end.peer.close(1000, "")).len(), 1);
         assert_eq!(end.connection.poll_timeout(), Some(Instant::EPOCH + 3 * SECOND));
         assert_eq!(end.wait(2 * SECOND), []);
         let reason = reason(1000, "");
-        let closed = clean(Party::Peer, Cause::Handshake, &reason, &reason);
+        let closed = clean(Party::Peer, Cause::ClosingHandshake, &reason, &reason);
         assert_eq!(end.wait(SECOND), [Event::Closed(closed)]);
         assert_eq!(end.sent().last().map(|frame| frame.first), Some(CLOSE));
-        assert_eq!(end.connection.send_piece(piece("two", true)), Err(SendError::Closing));
+        assert_eq!(end.connection.send_chunk(piece("two", true)), Err(SendError::Closing));
         assert_transport_ends(end);
     }
 }
@@ -241,7 +241,7 @@ fn the_end_of_the_transport_ends_the_wait_for_our_message() {
     for role in BOTH {
         for early in [false, true] {
             let mut end = End::new(role, Config::default());
-            assert_eq!(end.connection.send_piece(piece("one", false)), Ok(()));
+            assert_eq!(end.connection.send_chunk(piece("one", false)), Ok(()));
             let close = end.peer.close(1000, "");
             let mut events = Vec::new();
             if early {
@@ -252,9 +252,9 @@ fn the_end_of_the_transport_ends_the_wait_for_our_message() {
                 events.extend(end.eof());
             }
             let reason = reason(1000, "");
-            let closed = clean(Party::Peer, Cause::Handshake, &reason, &reason);
+            let closed = clean(Party::Peer, Cause::ClosingHandshake, &reason, &reason);
             assert_eq!(events, [Event::PeerClosed(reason), Event::Closed(closed)]);
-            assert_eq!(end.connection.transport(), Transport::Close);
+            assert_eq!(end.connection.transport_action(), TransportAction::Close);
             assert_eq!(end.sent().last().map(|frame| frame.first), Some(CLOSE));
         }
     }
@@ -264,12 +264,12 @@ fn the_end_of_the_transport_ends_the_wait_for_our_message() {
 fn a_message_in_pieces_cannot_go_on_after_our_close() {
     for role in BOTH {
         let mut end = End::new(role, Config::default());
-        assert_eq!(end.connection.send_piece(piece("one", false)), Ok(()));
+        assert_eq!(end.connection.send_chunk(piece("one", false)), Ok(()));
         end.close(reason(1011, "cannot go on"));
-        assert_eq!(end.connection.send_piece(piece("two", true)), Err(SendError::Closing));
+        assert_eq!(end.connection.send_chunk(piece("two", true)), Err(SendError::Closing));
         let events = end.receive(end.peer.close(1011, ""));
         let ours = reason(1011, "cannot go on");
-        let closed = clean(Party::Local, Cause::Handshake, &ours, &reason(1011, ""));
+        let closed = clean(Party::Local, Cause::ClosingHandshake, &ours, &reason(1011, ""));
         end.assert_over(&events, &closed);
     }
 }
@@ -284,7 +284,7 @@ fn an_end_without_a_close_frame_is_told() {
             assert_eq!(end.receive(bytes), []);
             let events = end.eof();
             end.assert_over(&events, &Closed::new(Party::Peer, Cause::Eof, None, None));
-            assert_eq!(end.connection.transport(), Transport::Close);
+            assert_eq!(end.connection.transport_action(), TransportAction::Close);
         }
     }
 }
@@ -310,7 +310,7 @@ fn an_end_while_we_close_is_told() {
         let events = end.eof();
         let closed = Closed::new(Party::Local, Cause::Eof, Some(reason(1000, "")), None);
         end.assert_over(&events, &closed);
-        assert_eq!(end.connection.transport(), Transport::Close);
+        assert_eq!(end.connection.transport_action(), TransportAction::Close);
     }
 }
 
@@ -320,11 +320,11 @@ fn an_end_that_is_known_spares_waiting_for_it() {
         let mut end = End::new(role, Config::default());
         end.connection.handle_eof(end.now);
         assert_eq!(end.receive(end.peer.close(1000, "")).len(), 2);
-        assert_eq!(end.connection.transport(), Transport::Close);
+        assert_eq!(end.connection.transport_action(), TransportAction::Close);
         let mut end = End::new(role, Config::default());
         end.connection.handle_eof(end.now);
         assert_eq!(end.receive([0xFF; 2]).len(), 1);
-        assert_eq!(end.connection.transport(), Transport::Close);
+        assert_eq!(end.connection.transport_action(), TransportAction::Close);
     }
 }
 
@@ -338,7 +338,7 @@ fn a_peer_that_breaks_a_rule_while_we_close_is_told_nothing_more() {
         let closed = Closed::new(Party::Local, cause, Some(reason(1000, "")), None);
         end.assert_over(&events, &closed);
         assert_eq!(end.sent().len(), 1);
-        assert_eq!(end.connection.transport(), Transport::ShutdownWrite);
+        assert_eq!(end.connection.transport_action(), TransportAction::ShutdownWrite);
     }
 }
 
@@ -352,7 +352,7 @@ fn a_failed_transport_ends_at_once() {
         let events = end.poll();
         end.assert_over(&events, &Closed::new(Party::Peer, broken(), None, None));
         assert!(end.drain().is_empty());
-        assert_eq!(end.connection.transport(), Transport::Close);
+        assert_eq!(end.connection.transport_action(), TransportAction::Close);
 
         let mut end = End::new(role, Config::default());
         end.close(reason(1000, ""));
@@ -372,7 +372,7 @@ fn an_abort_ends_at_once() {
         let events = end.poll();
         end.assert_over(&events, &Closed::new(Party::Local, Cause::Aborted, None, None));
         assert!(end.drain().is_empty());
-        assert_eq!(end.connection.transport(), Transport::Close);
+        assert_eq!(end.connection.transport_action(), TransportAction::Close);
         assert_eq!(end.connection.poll_timeout(), None);
     }
 }
@@ -381,7 +381,7 @@ fn an_abort_ends_at_once() {
 fn an_abort_while_our_answer_waits_tells_what_was_received() {
     for role in BOTH {
         let mut end = End::new(role, Config::default());
-        assert_eq!(end.connection.send_piece(piece("one", false)), Ok(()));
+        assert_eq!(end.connection.send_chunk(piece("one", false)), Ok(()));
         assert_eq!(end.receive(end.peer.close(1000, "")).len(), 1);
         end.connection.abort(end.now);
         let received = Some(reason(1000, ""));
@@ -408,13 +408,13 @@ fn a_peer_that_does_not_answer_is_given_up() {
         let events = end.wait(3 * SECOND);
         end.assert_over(&events, &closed);
         // It may still be reading: a reset would take from it what it has not read.
-        assert_eq!(end.connection.transport(), Transport::ShutdownWrite);
+        assert_eq!(end.connection.transport_action(), TransportAction::ShutdownWrite);
         assert_eq!(end.wait(2 * SECOND), []);
         assert_eq!(end.receive(end.peer.text("still not")), []);
         assert_eq!(end.wait(2 * SECOND), []);
-        assert_eq!(end.connection.transport(), Transport::ShutdownWrite);
+        assert_eq!(end.connection.transport_action(), TransportAction::ShutdownWrite);
         assert_eq!(end.wait(SECOND), []);
-        assert_eq!(end.connection.transport(), Transport::Close);
+        assert_eq!(end.connection.transport_action(), TransportAction::Close);
         assert!(end.drain().is_empty());
     }
 }
@@ -425,7 +425,7 @@ fn a_peer_that_talks_and_never_answers_is_given_up_in_the_end() {
         let mut end = End::new(role, Config::default().closing_timeout(3 * SECOND));
         end.close(reason(1000, ""));
         assert_eq!(end.sent().len(), 1);
-        while end.connection.transport() != Transport::Close {
+        while end.connection.transport_action() != TransportAction::Close {
             assert!(end.now <= Instant::EPOCH + 36 * SECOND, "it is held for ever");
             end.receive(end.peer.ping("?"));
             end.wait(SECOND);
@@ -450,11 +450,15 @@ fn a_peer_that_takes_bytes_is_given_the_time_to_take_all_of_them() {
             // Then it has the closing timeout to answer.
             let rest = if end.connection.outbound().has_remaining() { 20 } else { 2 };
             assert_eq!(end.wait(rest * SECOND), []);
-            assert_eq!(end.connection.transport(), Transport::KeepOpen, "{taken} bytes were taken");
+            assert_eq!(
+                end.connection.transport_action(),
+                TransportAction::KeepOpen,
+                "{taken} bytes were taken"
+            );
         }
         let events = end.receive(end.peer.close(1000, ""));
         let sent = reason(1000, "");
-        let closed = clean(Party::Local, Cause::Handshake, &sent, &sent);
+        let closed = clean(Party::Local, Cause::ClosingHandshake, &sent, &sent);
         assert_eq!(events, [Event::Closed(closed)]);
     }
 }
@@ -471,7 +475,7 @@ fn a_close_frame_that_could_not_be_written_is_not_one_that_was_not_answered() {
         let closed = Closed::new(Party::Local, cause, Some(reason(1000, "")), None);
         let events = end.wait(10 * SECOND);
         end.assert_over(&events, &closed);
-        assert_eq!(end.connection.transport(), Transport::Close);
+        assert_eq!(end.connection.transport_action(), TransportAction::Close);
         assert!(end.drain().is_empty(), "what the peer did not take is dropped");
     }
 }
@@ -486,18 +490,18 @@ fn a_transport_that_does_not_end_is_dropped() {
         assert_eq!(end.wait(2 * SECOND), []);
         // That it talks does not help: it broke the protocol.
         assert_eq!(end.receive([0xFF; 2]), []);
-        assert_eq!(end.connection.transport(), Transport::ShutdownWrite);
+        assert_eq!(end.connection.transport_action(), TransportAction::ShutdownWrite);
         assert_eq!(end.wait(SECOND), []);
-        assert_eq!(end.connection.transport(), Transport::Close);
+        assert_eq!(end.connection.transport_action(), TransportAction::Close);
         assert_eq!((end.drain(), end.connection.poll_timeout()), (vec![], None));
     }
     let mut client = End::new(Role::Client, Config::default().closing_timeout(3 * SECOND));
     assert_eq!(client.receive(client.peer.close(1000, "")).len(), 2);
     assert_eq!(client.sent().len(), 1);
     assert_eq!(client.wait(2 * SECOND), []);
-    assert_eq!(client.connection.transport(), Transport::KeepOpen);
+    assert_eq!(client.connection.transport_action(), TransportAction::KeepOpen);
     assert_eq!(client.wait(SECOND), []);
-    assert_eq!(client.connection.transport(), Transport::Close);
+    assert_eq!(client.connection.transport_action(), TransportAction::Close);
 }
 
 #[test]
@@ -505,7 +509,7 @@ fn a_server_drops_what_its_peer_never_reads() {
     let config = Config::default().closing_timeout(3 * SECOND).write_timeout(10 * SECOND);
     let mut server = End::new(Role::Server, config);
     assert_eq!(server.receive(server.peer.close(1000, "")).len(), 2);
-    assert_eq!(server.connection.transport(), Transport::Close);
+    assert_eq!(server.connection.transport_action(), TransportAction::Close);
     assert_eq!(server.connection.poll_timeout(), Some(Instant::EPOCH + 10 * SECOND));
     assert_eq!(server.wait(10 * SECOND), []);
     assert_eq!((server.drain(), server.connection.poll_timeout()), (vec![], None));
@@ -516,14 +520,14 @@ fn assert_transport_ends(mut end: End) {
     end.drain();
     match end.connection.role() {
         Role::Server => {
-            assert_eq!(end.connection.transport(), Transport::Close);
+            assert_eq!(end.connection.transport_action(), TransportAction::Close);
             assert_eq!(end.connection.poll_timeout(), None);
         }
         Role::Client => {
-            assert_eq!(end.connection.transport(), Transport::KeepOpen);
+            assert_eq!(end.connection.transport_action(), TransportAction::KeepOpen);
             assert!(end.connection.poll_timeout().is_some());
             assert_eq!(end.eof(), []);
-            assert_eq!(end.connection.transport(), Transport::Close);
+            assert_eq!(end.connection.transport_action(), TransportAction::Close);
             assert_eq!(end.connection.poll_timeout(), None);
         }
     }
@@ -538,6 +542,6 @@ fn clean(by: Party, cause: Cause, sent: &CloseReason, received: &CloseReason) ->
     Closed::new(by, cause, Some(sent.clone()), Some(received.clone()))
 }
 
-fn piece(text: &'static str, last: bool) -> Piece {
-    Piece { data: text.into(), last }
+fn piece(text: &'static str, last: bool) -> Chunk {
+    Chunk { data: text.into(), last }
 }

@@ -106,13 +106,13 @@ fn a_bomb_stops_at_the_limit() {
     println!("the bomb has {} B", payload.len());
     for max in [64 << 10, 1 << 20, 16 << 20] {
         for ratio in [None, Some(100)] {
-            for piece_len in [usize::MAX, 10_000] {
+            for recv_chunk_len in [usize::MAX, 10_000] {
                 for wire in [whole(&payload), fragmented(&payload)] {
                     let deflate = Deflate::default().max_ratio(ratio);
                     let config = Config::default()
                         .extension(deflate)
                         .max_message_len(max)
-                        .piece_len(piece_len);
+                        .recv_chunk_len(recv_chunk_len);
                     explode(config, &wire);
                 }
             }
@@ -125,13 +125,13 @@ fn inflated_len(payload: &[u8]) -> Option<u64> {
     let config = Config::default()
         .extension(Deflate::default())
         .max_message_len(u64::MAX)
-        .piece_len(1 << 20);
+        .recv_chunk_len(1 << 20);
     let mut server = connection(sockless_core::Role::Server, config.into(), Instant::EPOCH);
     let mut inbound = BytesMut::from(&whole(payload)[..]);
     let mut len = 0;
     loop {
         match server.poll_event(&mut inbound, Instant::EPOCH)? {
-            Event::Piece(piece) => {
+            Event::Chunk(piece) => {
                 len += piece.data.len() as u64;
                 if piece.last {
                     return Some(len);
@@ -145,7 +145,7 @@ fn inflated_len(payload: &[u8]) -> Option<u64> {
 /// Nobody receives anything: what the bomb makes must not be held before it is known to be one.
 fn explode(config: Config, wire: &[u8]) {
     let ceiling = config.memory_ceiling();
-    let (max, piece_len) = (config.get_max_message_len(), config.get_piece_len());
+    let (max, recv_chunk_len) = (config.get_max_message_len(), config.get_recv_chunk_len());
     let waits = async |session: Session| {
         session.closed().await;
     };
@@ -157,10 +157,10 @@ fn explode(config: Config, wire: &[u8]) {
         server.poll();
     }
     let peak = PEAK.get_peak_memory();
-    println!("a bomb at {max} B in pieces of {piece_len} holds {peak} of {ceiling} B");
+    println!("a bomb at {max} B in pieces of {recv_chunk_len} holds {peak} of {ceiling} B");
     assert!(peak <= ceiling);
     // In pieces it may wait for the handler, and holds no more than is read ahead.
-    if piece_len == usize::MAX {
+    if recv_chunk_len == usize::MAX {
         assert!(server.peer().written > before, "it was not answered by a Close frame");
     }
 }

@@ -24,7 +24,7 @@ fn what_fails_leaves_no_descriptor() {
         let server = sockless_smol::bind("127.0.0.1:0").await.unwrap();
         let connect = |stream: TcpStream| {
             let stream = smol::net::TcpStream::try_from(stream).unwrap();
-            Box::new(sockless_smol::Stream::new(stream)) as Box<dyn Io>
+            Box::new(sockless_smol::SmolTransport::new(stream)) as Box<dyn Io>
         };
         fail(&identity, server, connect, Arc::new(sockless_smol::SmolRuntime)).await;
         fail_to_connect(sockless_smol::connect).await;
@@ -33,7 +33,7 @@ fn what_fails_leaves_no_descriptor() {
         let server = sockless_async_std::bind("127.0.0.1:0").await.unwrap();
         let connect = |stream: TcpStream| {
             let stream = async_std::net::TcpStream::from(stream);
-            Box::new(sockless_async_std::Stream::new(stream)) as Box<dyn Io>
+            Box::new(sockless_async_std::AsyncStdTransport::new(stream)) as Box<dyn Io>
         };
         fail(&identity, server, connect, Arc::new(sockless_async_std::AsyncStdRuntime)).await;
         fail_to_connect(sockless_async_std::connect).await;
@@ -44,7 +44,7 @@ fn what_fails_leaves_no_descriptor() {
         let connect = |stream: TcpStream| {
             stream.set_nonblocking(true).unwrap();
             let stream = tokio::net::TcpStream::from_std(stream).unwrap();
-            Box::new(sockless_tokio::Stream::new(stream)) as Box<dyn Io>
+            Box::new(sockless_tokio::TokioTransport::new(stream)) as Box<dyn Io>
         };
         fail(&identity, server, connect, Arc::new(sockless_tokio::TokioRuntime)).await;
         fail_to_connect(sockless_tokio::connect).await;

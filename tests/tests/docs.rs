@@ -52,7 +52,7 @@ fn every_row_of_the_parity_table_is_there_and_proved() {
 
 /// Settings of [`Config`](sockless_core::Config) that bound nothing: what they set is a matter of taste.
 const NOT_BOUNDS: &[&str] =
-    &["accept_any_masking", "extensions", "fragment_len", "masking", "piece_len"];
+    &["accept_any_masking", "extensions", "max_send_frame_len", "masking", "recv_chunk_len"];
 
 #[test]
 fn every_bound_of_config_stands_in_the_guide_to_deployment() {

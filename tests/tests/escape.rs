@@ -88,7 +88,7 @@ mod driver {
 fn a_close_reason_cannot_begin_a_line_of_its_own() {
     let text = "bye\n2026-11-28T00:00:00Z ERROR billing: \u{1B}[31mcard declined";
     let received = CloseReason::new(CloseCode::NORMAL, text);
-    let closed = Closed::new(Party::Peer, Cause::Handshake, None, Some(received));
+    let closed = Closed::new(Party::Peer, Cause::ClosingHandshake, None, Some(received));
     assert_eq!(
         closed.to_string(),
         "closed by the peer: the closing handshake is complete; the peer said 1000 \

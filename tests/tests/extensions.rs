@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use bytes::{Buf, Bytes};
 use sockless_core::extension::{
-    Codec, CodecError, Decoded, Direction, Encoded, Extension, Params, Part,
+    ChunkInfo, Codec, CodecError, Decoded, Direction, Encoded, Extension, Params,
 };
 use sockless_core::{
-    Broadcast, Cause, CloseCode, Config, Deflate, Event, FrameHead, Message, Opcode, Piece, Role,
+    Broadcast, Cause, Chunk, CloseCode, Config, Deflate, Event, FrameHead, Message, Opcode, Role,
     Rsv, SendError,
 };
 use sockless_tests::end::{BOTH, End};
@@ -93,7 +93,7 @@ impl Extension for Multiply {
 }
 
 impl Codec for Bytewise {
-    fn encode(&mut self, _part: Part, payload: Bytes) -> Result<Encoded, CodecError> {
+    fn encode(&mut self, _part: ChunkInfo, payload: Bytes) -> Result<Encoded, CodecError> {
         if payload.starts_with(b"refuse") {
             return Err(CodecError { code: CloseCode::NORMAL, what: "it is refused" });
         }
@@ -162,14 +162,15 @@ fn what_is_sent_passes_them_in_order_and_what_is_received_in_reverse() {
 #[test]
 fn they_work_with_deflate_in_any_order_and_any_pieces() {
     let message = "to be carried over ".repeat(300);
-    for piece_len in [usize::MAX, 1000] {
-        for fragment_len in [usize::MAX, 77] {
+    for recv_chunk_len in [usize::MAX, 1000] {
+        for max_send_frame_len in [usize::MAX, 77] {
             let deflate = || Deflate::default().min_len(0);
             for config in [
                 Config::default().extension(deflate()).extension(Add::new(9)).extension(Multiply),
                 Config::default().extension(Multiply).extension(Add::new(9)).extension(deflate()),
             ] {
-                let config = config.piece_len(piece_len).fragment_len(fragment_len);
+                let config =
+                    config.recv_chunk_len(recv_chunk_len).max_send_frame_len(max_send_frame_len);
                 let weather = Weather { chunk: 50, delay: Duration::ZERO, cut: None };
                 let mut pair = Pair::new([config.clone(), config], weather, 7);
                 for side in [0, 1] {
@@ -177,7 +178,7 @@ fn they_work_with_deflate_in_any_order_and_any_pieces() {
                     connection.send(message.clone()).unwrap();
                     for last in [false, true] {
                         let data = message.clone().into();
-                        connection.send_piece(Piece { data, last }).unwrap();
+                        connection.send_chunk(Chunk { data, last }).unwrap();
                     }
                 }
                 pair.run();
@@ -228,13 +229,13 @@ fn what_one_has_to_give_comes_before_what_another_finds_wrong() {
         [&[0xF2, 0x48, 0xCD, 0xC9, 0xC9, 0x07, 0x00][..], &[0, 0, 0xFF, 0xFF, 7]].concat();
     for role in BOTH {
         let config = Config::default().extension(Thrice::default()).extension(Deflate::default());
-        let config = config.piece_len(4);
+        let config = config.recv_chunk_len(4);
         let mut end = End::new(role, config.clone());
         let wire = end.peer.frame(BINARY | 0x60, &payload);
         let events = end.receive(&wire);
         let pieces = |events: &[Event]| {
             let piece = |event: &Event| match event {
-                Event::Piece(Piece { data: Message::Binary(bytes), .. }) => Some(bytes.clone()),
+                Event::Chunk(Chunk { data: Message::Binary(bytes), .. }) => Some(bytes.clone()),
                 _ => None,
             };
             events.iter().map_while(piece).collect::<Vec<_>>().concat()
@@ -367,7 +368,7 @@ fn a_broadcast_is_encoded_for_each_way_that_peers_agreed_on() {
             Config::default().extension(forgets.clone()),
             Config::default().extension(small.clone()),
             Config::default().extension(remembers.clone()),
-            Config::default().extension(forgets.clone()).fragment_len(10),
+            Config::default().extension(forgets.clone()).max_send_frame_len(10),
             Config::default().extension(Multiply),
         ]
         .map(|config| (role, config))

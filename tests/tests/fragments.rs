@@ -93,7 +93,7 @@ fn as_many_fragments_as_the_default_allows_arrive() {
 #[test]
 fn long_messages_are_sent_in_fragments() {
     for role in BOTH {
-        let mut end = End::new(role, Config::default().fragment_len(5));
+        let mut end = End::new(role, Config::default().max_send_frame_len(5));
         for (text, expected) in [
             ("", vec![(TEXT, "")]),
             ("12345", vec![(TEXT, "12345")]),
@@ -107,7 +107,7 @@ fn long_messages_are_sent_in_fragments() {
             assert_eq!(sent, expected);
         }
         let long: Vec<u8> = (0..100_000_u32).map(|i| i as u8).collect();
-        let mut end = End::new(role, Config::default().fragment_len(5000));
+        let mut end = End::new(role, Config::default().max_send_frame_len(5000));
         assert_eq!(end.connection.send(long.clone()), Ok(()));
         let sent = end.sent();
         assert_eq!((sent.len(), sent[0].first, sent[19].first), (20, BINARY_BEGINS, ENDS));
@@ -119,7 +119,7 @@ fn long_messages_are_sent_in_fragments() {
 #[test]
 fn the_peer_of_each_role_understands_fragments() {
     for role in BOTH {
-        let mut end = End::new(role, Config::default().fragment_len(3));
+        let mut end = End::new(role, Config::default().max_send_frame_len(3));
         assert_eq!(end.connection.send("a€𐍈ä"), Ok(()));
         let bytes = end.drain();
         assert_eq!(read_all(&bytes).len(), 4);

@@ -215,9 +215,9 @@ fn a_header_is_waited_for_byte_by_byte() {
             for byte in end.peer.header(BINARY, len) {
                 assert_eq!(end.receive([byte]), []);
             }
-            assert_eq!(end.connection.missing(&end.inbound), len);
+            assert_eq!(end.connection.bytes_needed(&end.inbound), len);
             end.inbound.extend_from_slice(&[0; 3]);
-            assert_eq!(end.connection.missing(&end.inbound), len - 3);
+            assert_eq!(end.connection.bytes_needed(&end.inbound), len - 3);
         }
     }
 }

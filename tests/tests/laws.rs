@@ -47,10 +47,10 @@ proptest! {
         operations in vec((0..2_usize, operation()), 0..40),
         chunk in 1..5000_usize,
         delay in 0..2000_u64,
-        piece_len in 4..200_usize,
-        fragment_len in 1..200_usize,
+        recv_chunk_len in 4..200_usize,
+        max_send_frame_len in 1..200_usize,
     ) {
-        let config = Config::default().piece_len(piece_len).fragment_len(fragment_len);
+        let config = Config::default().recv_chunk_len(recv_chunk_len).max_send_frame_len(max_send_frame_len);
         let weather = Weather { chunk, delay: Duration::from_millis(delay), cut: None };
         assert_all_arrives([config.clone(), config], weather, seed, operations);
     }
@@ -103,7 +103,7 @@ fn the_generators_reach_every_kind_of_end() {
     }
     let kinds = [
         "Message",
-        "Piece",
+        "Chunk",
         "Ping",
         "Pong",
         "PeerClosed",
@@ -139,7 +139,7 @@ fn role() -> impl Strategy<Value = Role> {
 fn setup() -> impl Strategy<Value = Setup> {
     let usual = Setup::default();
     (
-        prop_oneof![Just(usual.piece_len), 4..80_usize],
+        prop_oneof![Just(usual.recv_chunk_len), 4..80_usize],
         prop_oneof![3 => Just(usual.max_message_len), 1 => 0..300_u64],
         prop_oneof![3 => Just(usual.max_frame_len), 1 => 0..200_u64],
         prop_oneof![3 => Just(usual.max_fragments), 1 => 0..5_u32],
@@ -149,7 +149,7 @@ fn setup() -> impl Strategy<Value = Setup> {
     )
         .prop_map(
             |(
-                piece_len,
+                recv_chunk_len,
                 max_message_len,
                 max_frame_len,
                 max_fragments,
@@ -157,7 +157,7 @@ fn setup() -> impl Strategy<Value = Setup> {
                 closes,
                 sends_piece,
             )| Setup {
-                piece_len,
+                recv_chunk_len,
                 max_message_len,
                 max_frame_len,
                 max_fragments,

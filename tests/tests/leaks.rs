@@ -8,7 +8,7 @@ use std::alloc::System;
 
 use sockless_core::Closed;
 use sockless_driver::tls::{TlsAcceptor, TlsConnector};
-use sockless_driver::{Host, Session};
+use sockless_driver::{ConnectionServer, Session};
 use sockless_routing::{Router, websocket};
 use sockless_sim::{App, Sim};
 use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
@@ -23,7 +23,7 @@ static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
 fn ten_thousand_upgrades_leave_no_task_and_no_memory() {
     let sim = Sim::new(1);
     sim.run(async {
-        let app = sim.host(Router::new().route("/echo", websocket(echo)));
+        let app = sim.app(Router::new().route("/echo", websocket(echo)));
         // What is allocated once, such as the buffers that the thread lends, is there by then.
         let secured = Secured::new(&sim);
         refused(&app, 100).await;
@@ -44,7 +44,7 @@ fn ten_thousand_upgrades_leave_no_task_and_no_memory() {
 
 /// A host by TLS, and a client that does not trust it.
 struct Secured {
-    host: Host,
+    host: ConnectionServer,
     acceptor: TlsAcceptor,
     stranger: TlsConnector,
 }
@@ -53,7 +53,7 @@ impl Secured {
     fn new(sim: &Sim) -> Self {
         let Identity { chain, key } = Authority::new().issue("localhost");
         Self {
-            host: Host::new(Router::new(), sim.runtime()),
+            host: ConnectionServer::new(Router::new(), sim.runtime()),
             acceptor: TlsAcceptor::from_pem(chain.as_bytes(), key.as_bytes()).unwrap(),
             stranger: TlsConnector::trusting_pem(Authority::new().pem().as_bytes()).unwrap(),
         }

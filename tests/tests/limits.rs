@@ -69,13 +69,13 @@ fn no_limit_is_passed_by_lengths_that_sum_past_the_end_of_numbers() {
 #[test]
 fn the_longest_frame_that_can_be_said_arrives_in_pieces() {
     for role in BOTH {
-        let config = Config::default().max_message_len(u64::MAX).piece_len(4);
+        let config = Config::default().max_message_len(u64::MAX).recv_chunk_len(4);
         let mut end = End::new(role, config.max_fragments(u32::MAX));
         let (len, zeros) = (u64::MAX >> 1, [0; 64]);
         assert_eq!(end.receive(end.peer.header(BINARY_BEGINS, len)), []);
         assert_eq!(end.receive(zeros).len(), 16);
         assert!(end.connection.is_open());
-        assert_eq!(end.connection.missing(&end.inbound), 0);
+        assert_eq!(end.connection.bytes_needed(&end.inbound), 0);
     }
 }
 
@@ -98,7 +98,7 @@ fn a_connection_that_failed_misses_nothing() {
     for role in BOTH {
         let mut end = End::new(role, Config::default().max_message_len(10));
         end.receive(end.peer.header(BINARY, 1 << 40));
-        assert_eq!(end.connection.missing(&end.inbound), 0);
+        assert_eq!(end.connection.bytes_needed(&end.inbound), 0);
     }
 }
 

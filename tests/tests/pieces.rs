@@ -1,7 +1,7 @@
 //! Messages too long to hold: in pieces, both ways.
 
 use sockless_core::{
-    CloseReason, Config, Event, Message, Piece, ProtocolError, SendError, Transport,
+    Chunk, CloseReason, Config, Event, Message, ProtocolError, SendError, TransportAction,
 };
 use sockless_tests::end::{BOTH, End};
 use sockless_tests::link::Weather;
@@ -11,7 +11,7 @@ use sockless_tests::wire::{BINARY, BINARY_BEGINS, ENDS, GOES_ON, TEXT, TEXT_BEGI
 #[test]
 fn a_message_up_to_the_length_of_a_piece_is_whole() {
     for role in BOTH {
-        let mut end = End::new(role, Config::default().piece_len(8));
+        let mut end = End::new(role, Config::default().recv_chunk_len(8));
         for first in [TEXT, BINARY] {
             let bytes = end.peer.frame(first, "12345678");
             assert!(matches!(end.receive(bytes)[..], [Event::Message(_)]));
@@ -24,7 +24,7 @@ fn a_message_up_to_the_length_of_a_piece_is_whole() {
 #[test]
 fn a_longer_one_arrives_in_pieces_within_one_frame() {
     for role in BOTH {
-        let mut end = End::new(role, Config::default().piece_len(8));
+        let mut end = End::new(role, Config::default().recv_chunk_len(8));
         let bytes = end.peer.text("123456789");
         assert_eq!(end.receive(bytes), [text("12345678", false), text("9", true)]);
         let bytes = end.peer.binary([7; 16]);
@@ -38,7 +38,7 @@ fn a_longer_one_arrives_in_pieces_within_one_frame() {
 #[test]
 fn a_longer_one_arrives_in_pieces_over_fragments() {
     for role in BOTH {
-        let mut end = End::new(role, Config::default().piece_len(8));
+        let mut end = End::new(role, Config::default().recv_chunk_len(8));
         let bytes = end.peer.fragments(TEXT_BEGINS, &["123", "", "456789abcdefg", "h", "", ""]);
         let told = [text("12345678", false), text("9abcdefg", false), text("h", true)];
         assert_eq!(end.receive(bytes), told);
@@ -50,7 +50,7 @@ fn a_longer_one_arrives_in_pieces_over_fragments() {
 #[test]
 fn pieces_come_as_soon_as_they_are_full_and_more_is_known_to_follow() {
     for role in BOTH {
-        let mut end = End::new(role, Config::default().piece_len(4));
+        let mut end = End::new(role, Config::default().recv_chunk_len(4));
         let bytes = end.peer.binary([7; 10]);
         let payload = bytes.len() - 10;
         assert_eq!(end.receive(&bytes[..payload + 3]), []);
@@ -63,7 +63,7 @@ fn pieces_come_as_soon_as_they_are_full_and_more_is_known_to_follow() {
 #[test]
 fn control_frames_come_between_pieces() {
     for role in BOTH {
-        let mut end = End::new(role, Config::default().piece_len(4));
+        let mut end = End::new(role, Config::default().recv_chunk_len(4));
         let peer = end.peer;
         assert_eq!(end.receive(peer.frame(TEXT_BEGINS, "12345")), [text("1234", false)]);
         assert_eq!(end.receive(peer.ping("?")), [Event::Ping("?".into())]);
@@ -78,20 +78,23 @@ fn control_frames_come_between_pieces() {
 fn pieces_of_text_never_split_a_character() {
     let whole = "aä€𐍈".repeat(20);
     for role in BOTH {
-        for piece_len in 4..14 {
+        for recv_chunk_len in 4..14 {
             for chunk in [1, 2, 3, 5, 7, 1000] {
-                let mut end = End::new(role, Config::default().piece_len(piece_len));
+                let mut end = End::new(role, Config::default().recv_chunk_len(recv_chunk_len));
                 let bytes = end.peer.text(&whole);
                 let events: Vec<_> = bytes.chunks(chunk).flat_map(|c| end.receive(c)).collect();
                 let mut joined = String::new();
                 for (i, event) in events.iter().enumerate() {
-                    let Event::Piece(Piece { data, last }) = event else {
+                    let Event::Chunk(Chunk { data, last }) = event else {
                         panic!("{event:?}");
                     };
                     joined += data.as_text().expect("text");
                     assert_eq!(*last, i + 1 == events.len());
-                    assert!(data.len() <= piece_len);
-                    assert!(*last || data.len() + 3 >= piece_len, "{data:?} of {piece_len}");
+                    assert!(data.len() <= recv_chunk_len);
+                    assert!(
+                        *last || data.len() + 3 >= recv_chunk_len,
+                        "{data:?} of {recv_chunk_len}"
+                    );
                 }
                 assert_eq!(joined, whole);
             }
@@ -102,7 +105,7 @@ fn pieces_of_text_never_split_a_character() {
 #[test]
 fn a_piece_is_at_least_as_long_as_a_character() {
     for role in BOTH {
-        let mut end = End::new(role, Config::default().piece_len(0));
+        let mut end = End::new(role, Config::default().recv_chunk_len(0));
         let bytes = end.peer.text("𐍈𐍈");
         assert_eq!(end.receive(bytes), [text("𐍈", false), text("𐍈", true)]);
     }
@@ -111,7 +114,7 @@ fn a_piece_is_at_least_as_long_as_a_character() {
 #[test]
 fn text_in_pieces_that_is_not_utf8_fails_where_it_is_not() {
     for role in BOTH {
-        let mut end = End::new(role, Config::default().piece_len(4));
+        let mut end = End::new(role, Config::default().recv_chunk_len(4));
         let events = end.receive(end.peer.frame(TEXT, b"1234567\xFFmore"));
         assert_eq!(events[0], text("1234", false));
         end.assert_fails_with(1007, ProtocolError::TextInvalid, &events);
@@ -121,7 +124,7 @@ fn text_in_pieces_that_is_not_utf8_fails_where_it_is_not() {
 #[test]
 fn limits_hold_for_pieces() {
     for role in BOTH {
-        let config = Config::default().piece_len(4).max_message_len(10);
+        let config = Config::default().recv_chunk_len(4).max_message_len(10);
         let mut end = End::new(role, config);
         let events = end.receive(end.peer.header(BINARY, 11));
         let error = ProtocolError::MessageTooLong { len: 11, max: 10 };
@@ -136,7 +139,7 @@ fn the_length_of_pieces_may_change_within_a_message() {
         let bytes = end.peer.binary([7; 20]);
         let (first, second) = bytes.split_at(bytes.len() - 10);
         assert_eq!(end.receive(first), []);
-        end.connection.set_config(Config::default().piece_len(4).into(), end.now);
+        end.connection.set_config(Config::default().recv_chunk_len(4).into(), end.now);
         let told = [binary(&[7; 4], false), binary(&[7; 4], false)];
         assert_eq!(end.poll(), told);
         end.connection.set_config(Config::default().into(), end.now);
@@ -144,7 +147,7 @@ fn the_length_of_pieces_may_change_within_a_message() {
 
         let mut end = End::new(role, Config::default());
         assert_eq!(end.receive(end.peer.frame(TEXT_BEGINS, "0123456789")), []);
-        end.connection.set_config(Config::default().piece_len(4).into(), end.now);
+        end.connection.set_config(Config::default().recv_chunk_len(4).into(), end.now);
         let told = [text("0123456789", false), text("a", true)];
         assert_eq!(end.receive(end.peer.frame(ENDS, "a")), told);
     }
@@ -153,10 +156,10 @@ fn the_length_of_pieces_may_change_within_a_message() {
 #[test]
 fn an_end_within_a_message_in_pieces_leaves_it_unfinished() {
     for role in BOTH {
-        let mut end = End::new(role, Config::default().piece_len(4));
+        let mut end = End::new(role, Config::default().recv_chunk_len(4));
         assert_eq!(end.receive(end.peer.frame(TEXT_BEGINS, "123456")).len(), 1);
         assert!(matches!(end.eof()[..], [Event::Closed(_)]));
-        assert_eq!(end.connection.transport(), Transport::Close);
+        assert_eq!(end.connection.transport_action(), TransportAction::Close);
     }
 }
 
@@ -165,9 +168,9 @@ fn a_message_is_sent_in_pieces() {
     for role in BOTH {
         let mut end = End::new(role, Config::default());
         for (data, last) in [("one", false), ("", false), ("two", false), ("", true)] {
-            assert_eq!(end.connection.send_piece(piece(data, last)), Ok(()));
+            assert_eq!(end.connection.send_chunk(piece(data, last)), Ok(()));
         }
-        assert_eq!(end.connection.send_piece(piece("whole", true)), Ok(()));
+        assert_eq!(end.connection.send_chunk(piece("whole", true)), Ok(()));
         assert_eq!(end.connection.send("after"), Ok(()));
         let sent = end.sent();
         let sent: Vec<_> = sent.iter().map(|f| (f.first, &f.payload[..])).collect();
@@ -186,9 +189,9 @@ fn a_message_is_sent_in_pieces() {
 #[test]
 fn long_pieces_are_sent_in_fragments() {
     for role in BOTH {
-        let mut end = End::new(role, Config::default().fragment_len(3));
-        assert_eq!(end.connection.send_piece(piece("1234567", false)), Ok(()));
-        assert_eq!(end.connection.send_piece(piece("89abc", true)), Ok(()));
+        let mut end = End::new(role, Config::default().max_send_frame_len(3));
+        assert_eq!(end.connection.send_chunk(piece("1234567", false)), Ok(()));
+        assert_eq!(end.connection.send_chunk(piece("89abc", true)), Ok(()));
         let firsts: Vec<u8> = end.sent().iter().map(|frame| frame.first).collect();
         assert_eq!(firsts, [TEXT_BEGINS, GOES_ON, GOES_ON, GOES_ON, ENDS]);
     }
@@ -198,30 +201,30 @@ fn long_pieces_are_sent_in_fragments() {
 fn nothing_else_is_sent_inside_of_a_message_in_pieces_but_control_frames() {
     for role in BOTH {
         let mut end = End::new(role, Config::default());
-        assert_eq!(end.connection.send_piece(piece("begun", false)), Ok(()));
+        assert_eq!(end.connection.send_chunk(piece("begun", false)), Ok(()));
         assert_eq!(end.connection.send("whole"), Err(SendError::MessageUnfinished));
-        let other = Piece { data: vec![1].into(), last: true };
-        assert_eq!(end.connection.send_piece(other), Err(SendError::MessageUnfinished));
+        let other = Chunk { data: vec![1].into(), last: true };
+        assert_eq!(end.connection.send_chunk(other), Err(SendError::MessageUnfinished));
         assert_eq!(end.connection.ping("?"), Ok(()));
         assert_eq!(end.receive(end.peer.ping("?")).len(), 1);
-        assert_eq!(end.connection.send_piece(piece("ended", true)), Ok(()));
+        assert_eq!(end.connection.send_chunk(piece("ended", true)), Ok(()));
         assert_eq!(end.connection.send("whole"), Ok(()));
         let firsts: Vec<u8> = end.sent().iter().map(|frame| frame.first).collect();
         assert_eq!(firsts, [TEXT_BEGINS, 0x89, 0x8A, ENDS, TEXT]);
         end.close(CloseReason::EMPTY);
         let late = piece("late", true);
-        assert_eq!(end.connection.send_piece(late), Err(SendError::Closing));
+        assert_eq!(end.connection.send_chunk(late), Err(SendError::Closing));
     }
 }
 
 #[test]
 fn what_is_sent_in_pieces_arrives_in_pieces() {
-    let config = Config::default().piece_len(1000).fragment_len(300);
+    let config = Config::default().recv_chunk_len(1000).max_send_frame_len(300);
     let mut pair = Pair::new([config.clone(), config], Weather { chunk: 77, ..Weather::FINE }, 3);
     let data: Vec<u8> = (0..10_000_u32).map(|i| i as u8).collect();
     for (i, part) in data.chunks(1700).enumerate() {
-        let piece = Piece { data: part.to_vec().into(), last: i == 5 };
-        assert_eq!(pair.ends[0].connection.send_piece(piece), Ok(()));
+        let piece = Chunk { data: part.to_vec().into(), last: i == 5 };
+        assert_eq!(pair.ends[0].connection.send_chunk(piece), Ok(()));
     }
     pair.turn();
     assert_eq!(pair.received(1), [Message::from(data)]);
@@ -229,15 +232,15 @@ fn what_is_sent_in_pieces_arrives_in_pieces() {
 }
 
 fn text(data: &'static str, last: bool) -> Event {
-    Event::Piece(piece(data, last))
+    Event::Chunk(piece(data, last))
 }
 
 fn binary(data: &[u8], last: bool) -> Event {
     let data = data.to_vec().into();
-    Event::Piece(Piece { data, last })
+    Event::Chunk(Chunk { data, last })
 }
 
-fn piece(data: &'static str, last: bool) -> Piece {
+fn piece(data: &'static str, last: bool) -> Chunk {
     let data = data.into();
-    Piece { data, last }
+    Chunk { data, last }
 }

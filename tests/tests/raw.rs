@@ -70,7 +70,7 @@ fn a_breach_is_told_once_and_nothing_after_it() {
             let mut inbound = BytesMut::from(&[peer.binary("fine"), bytes].concat()[..]);
             assert!(raw.poll_frame(&mut inbound).is_some_and(|frame| frame.is_ok()));
             assert_eq!(raw.poll_frame(&mut inbound), Some(Err(error)));
-            assert_eq!(raw.missing(&inbound), 0);
+            assert_eq!(raw.bytes_needed(&inbound), 0);
             for _ in 0..3 {
                 inbound.extend_from_slice(&peer.binary("late"));
                 assert_eq!(raw.poll_frame(&mut inbound), None);
@@ -128,16 +128,16 @@ fn what_is_missing_is_told_while_a_payload_arrives() {
     for role in BOTH {
         let mut raw = raw(role, Config::default());
         let mut inbound = BytesMut::new();
-        assert_eq!(raw.missing(&inbound), 0);
+        assert_eq!(raw.bytes_needed(&inbound), 0);
         inbound.extend_from_slice(&peer_of(role).header(BINARY, 100));
         assert_eq!(raw.poll_frame(&mut inbound), None);
-        assert_eq!(raw.missing(&inbound), 100);
+        assert_eq!(raw.bytes_needed(&inbound), 100);
         inbound.extend_from_slice(&[0; 60]);
-        assert_eq!(raw.missing(&inbound), 40);
+        assert_eq!(raw.bytes_needed(&inbound), 40);
         assert_eq!(raw.poll_frame(&mut inbound), None);
-        assert_eq!(raw.missing(&inbound), 40);
+        assert_eq!(raw.bytes_needed(&inbound), 40);
         inbound.extend_from_slice(&[0; 70]);
-        assert_eq!(raw.missing(&inbound), 0);
+        assert_eq!(raw.bytes_needed(&inbound), 0);
         assert!(raw.poll_frame(&mut inbound).is_some());
         assert_eq!(inbound.len(), 30);
     }
@@ -167,7 +167,7 @@ fn messages_are_put_on_top_of_frames() {
         let mut inbound = BytesMut::from(&[peer.binary("raw"), peer.text("message")].concat()[..]);
         assert!(raw.poll_frame(&mut inbound).is_some());
         assert_eq!(raw.send(Frame::new(Opcode::Binary, "raw".into())), Ok(()));
-        let mut connection = Connection::over(raw, Negotiated::default(), Instant::EPOCH);
+        let mut connection = Connection::from_raw(raw, Negotiated::default(), Instant::EPOCH);
         assert_eq!(connection.role(), role);
         assert_eq!(connection.subprotocol(), None);
         let event = connection.poll_event(&mut inbound, Instant::EPOCH);

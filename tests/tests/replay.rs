@@ -20,7 +20,7 @@ fn the_same_session_is_the_same_session() {
 #[test]
 fn a_fork_goes_on_as_its_original_does() {
     for role in BOTH {
-        let config = Config::default().ping_interval(Duration::from_secs(1)).piece_len(10);
+        let config = Config::default().ping_interval(Duration::from_secs(1)).recv_chunk_len(10);
         let mut original = End::new(role, config);
         assert_eq!(original.connection.send("before"), Ok(()));
         let bytes = original.peer.text("a message that is cut by the fork");
@@ -63,7 +63,7 @@ fn how_secret_the_seed_is_depends_on_nothing_that_is_shown() {
 
 /// What both ends told and when it ended, and what they sent.
 fn session(seed: u64) -> ([Vec<Event>; 2], Vec<Vec<u8>>, Instant) {
-    let config = Config::default().ping_interval(Duration::from_millis(700)).piece_len(100);
+    let config = Config::default().ping_interval(Duration::from_millis(700)).recv_chunk_len(100);
     let delay = Duration::from_millis(300);
     let weather = Weather { chunk: 50, delay, cut: None };
     let mut pair = Pair::new([config.clone(), config], weather, seed);

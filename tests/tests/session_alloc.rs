@@ -65,8 +65,9 @@ fn an_idle_session_is_small() {
     assert!(usual.iter().all(|held| *held <= 1_615), "{usual:?}");
 
     let looks_up = async |session: Session| {
-        let call = session.call();
-        let found = (call.header("cookie"), call.query_param("name"), call.path(), call.host());
+        let request = session.request();
+        let found =
+            (request.header("cookie"), request.query_param("name"), request.path(), request.host());
         assert!(matches!(found, (Some(_), Some(_), "/", Some(_))));
         echo(session).await
     };
@@ -75,7 +76,7 @@ fn an_idle_session_is_small() {
     assert_eq!(found, besides, "to look something up keeps nothing");
 
     let unpacks = async |session: Session| {
-        assert_eq!(session.call().headers().len(), 17);
+        assert_eq!(session.request().headers().len(), 17);
         echo(session).await
     };
     let unpacked = an_idle_session_holds(unpacks, BROWSER_REQUEST, false) - future_size(&unpacks);

@@ -19,7 +19,7 @@ use bytes::{Bytes, BytesMut};
 use sockless_core::handshake::UpgradeRequest;
 use sockless_core::{Closed, Config};
 use sockless_driver::{
-    Answer, BoxFuture, Call, Connected, Host, Io, Sender, Service, Session, Upgrade,
+    Answer, BoxFuture, Connected, ConnectionServer, Io, Request, Sender, Service, Session, Upgrade,
 };
 use sockless_tests::served::Frozen;
 
@@ -42,11 +42,12 @@ fn round(seed: u64) {
         Config::default().high_water(chance.usize(1..400)).read_ahead(chance.usize(0..400));
     let (near, far) = pipe(capacity);
     let serving = {
-        let host = Host::new(Echo(Arc::new(config.clone())), Arc::new(THREADS));
+        let host = ConnectionServer::new(Echo(Arc::new(config.clone())), Arc::new(THREADS));
         run(seed, host.serve_connection(Box::new(far), None, None))
     };
-    let request = http::Request::get("ws://server/").body(()).unwrap();
-    let connecting = Connected::over(Box::new(near), request, Arc::new(config), Arc::new(THREADS));
+    let upgrade = http::Request::get("ws://server/").body(()).unwrap();
+    let connecting =
+        Connected::handshake(Box::new(near), upgrade, Arc::new(config), Arc::new(THREADS));
     let connected = run(seed, connecting).join().unwrap().unwrap();
     // The runtime below spawns a thread for the driver.
     let (sender, mut receiver) = connected.spawn().split();
@@ -92,8 +93,8 @@ async fn send_all(sender: &Sender, name: u64, seed: u64) -> Result<(), Closed> {
 struct Echo(Arc<Config>);
 
 impl Service for Echo {
-    fn call(&self, call: Call) -> BoxFuture<'_, Answer> {
-        let request = UpgradeRequest::from_request(call.request()).unwrap();
+    fn call(&self, request: Request) -> BoxFuture<'_, Answer> {
+        let upgrade = UpgradeRequest::from_request(request.as_http()).unwrap();
         let echo = async |mut session: Session| {
             loop {
                 let message = session.recv().await?;
@@ -102,7 +103,7 @@ impl Service for Echo {
             #[expect(unreachable_code, reason = "it names the error")]
             Ok::<(), Closed>(())
         };
-        let upgrade = Upgrade::websocket(call, request, self.config(), echo);
+        let upgrade = Upgrade::websocket(request, upgrade, self.config(), echo);
         Box::pin(async { Answer::Upgrade(upgrade) })
     }
 

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use bytes::Buf;
 use sockless_core::{
-    Cause, CloseReason, Closed, Config, Event, Instant, MessageRate, Party, Timeout, Transport,
+    Cause, CloseReason, Closed, Config, Event, Instant, MessageRate, Party, Timeout,
+    TransportAction,
 };
 use sockless_tests::end::{BOTH, End};
 use sockless_tests::link::Weather;
@@ -226,7 +227,7 @@ fn a_flood_stops_no_clock() {
     for role in BOTH {
         let slow = Config::default().message_timeout(5 * SECOND).max_message_len(1 << 40);
         let old = Config::default().max_age(5 * SECOND);
-        for (config, is_slow) in [(slow.piece_len(100), true), (old, false)] {
+        for (config, is_slow) in [(slow.recv_chunk_len(100), true), (old, false)] {
             let mut end = End::new(role, config);
             if is_slow {
                 assert_eq!(end.receive(end.peer.header(BINARY, 1 << 39)), []);
@@ -286,7 +287,7 @@ fn a_transport_that_takes_nothing_is_given_up() {
         let events = end.wait(SECOND);
         let cause = Cause::Timeout(Timeout::Write);
         end.assert_over(&events, &Closed::new(Party::Local, cause, None, None));
-        assert_eq!(end.connection.transport(), Transport::Close);
+        assert_eq!(end.connection.transport_action(), TransportAction::Close);
         assert!(end.drain().is_empty());
     }
 }
@@ -507,8 +508,8 @@ fn assert_fails_by(
     assert_eq!(events.first(), Some(&Event::Closed(closed)));
     assert_eq!(events.len(), 1);
     end.assert_silent();
-    let lingers = end.connection.transport();
-    assert!(matches!(lingers, Transport::ShutdownWrite | Transport::Close));
+    let lingers = end.connection.transport_action();
+    assert!(matches!(lingers, TransportAction::ShutdownWrite | TransportAction::Close));
 }
 
 /// The last frame of what waits, whose first frame has begun to leave.

@@ -6,7 +6,7 @@
 //! | `CloseSent` | over | the same; no progress before our Close frame has left: over; no answer after: `Unanswered` |
 //! | `CloseReceived` | – | our message ends, or the closing timeout: answered, over |
 //! | `Unanswered` | – | reported; shut down, and read until the peer ends or is silent for the closing timeout |
-//! | `Over` | – | the transport is ended as [`Transport`] says, by the closing timeout at the latest |
+//! | `Over` | – | the transport is ended as [`TransportAction`] says, by the closing timeout at the latest |
 //!
 //! A peer that still reads what was sent before our Close frame has not seen that, and cannot have answered.
 //! So the closing timeout begins when the transport has taken the frame, and begins again with what the peer
@@ -19,7 +19,7 @@ use core::time::Duration;
 
 use bytes::{Buf, BytesMut};
 
-use super::{Connection, Transport};
+use super::{Connection, TransportAction};
 use crate::close::CloseReason;
 use crate::config::Config;
 use crate::error::ProtocolError;
@@ -61,7 +61,7 @@ enum Phase {
     /// Our Close frame has left, and the peer has not answered it in time.
     Unanswered,
     /// Nothing more is said; this is what the transport is still for.
-    Over(Transport),
+    Over(TransportAction),
 }
 
 impl Ending {
@@ -79,17 +79,17 @@ impl Ending {
         self.report.take().map(Event::Closed)
     }
 
-    pub(super) fn transport(&self) -> Transport {
+    pub(super) fn transport_action(&self) -> TransportAction {
         match self.phase {
-            Phase::CloseSent | Phase::CloseReceived => Transport::KeepOpen,
-            Phase::Unanswered => Transport::ShutdownWrite,
+            Phase::CloseSent | Phase::CloseReceived => TransportAction::KeepOpen,
+            Phase::Unanswered => TransportAction::ShutdownWrite,
             Phase::Over(transport) => transport,
         }
     }
 
     /// When the phase is given up; never, once the transport is to be dropped and all is sent.
     pub(super) fn deadline(&self, outbound: &Outbound, config: &Config) -> Option<Instant> {
-        if self.transport() == Transport::Close && !outbound.has_remaining() {
+        if self.transport_action() == TransportAction::Close && !outbound.has_remaining() {
             return None;
         }
         let limit = match self.phase {
@@ -152,7 +152,7 @@ impl Connection {
         if let Some(ending) = &mut self.ending {
             // It answers ours, or crossed it on the way.
             ending.received = Some(reason);
-            let cause = ending.because.map_or(Cause::Handshake, Cause::Timeout);
+            let cause = ending.because.map_or(Cause::ClosingHandshake, Cause::Timeout);
             self.finish_handshake(cause, now);
             return self.ending.as_mut()?.report();
         }
@@ -173,7 +173,7 @@ impl Connection {
         let reason = ending.received.clone().unwrap_or(CloseReason::EMPTY);
         ending.sent = Some(reason.clone());
         self.push_close(&reason);
-        self.finish_handshake(Cause::Handshake, now);
+        self.finish_handshake(Cause::ClosingHandshake, now);
     }
 
     /// The message that our answer waited for has ended.
@@ -199,8 +199,8 @@ impl Connection {
     fn finish_handshake(&mut self, cause: Cause, now: Instant) {
         let by = self.ender(Party::Peer);
         let exit = match self.role() {
-            Role::Client if !self.eof => Transport::KeepOpen,
-            Role::Client | Role::Server => Transport::Close,
+            Role::Client if !self.eof => TransportAction::KeepOpen,
+            Role::Client | Role::Server => TransportAction::Close,
         };
         self.end(by, cause, exit, now);
     }
@@ -225,7 +225,7 @@ impl Connection {
         if !sent {
             self.push_close(reason);
         }
-        let exit = if self.eof { Transport::Close } else { Transport::ShutdownWrite };
+        let exit = if self.eof { TransportAction::Close } else { TransportAction::ShutdownWrite };
         let ending = self.ending_from(Party::Local, Phase::Over(exit), now);
         if !sent {
             ending.sent = Some(reason.clone());
@@ -236,7 +236,7 @@ impl Connection {
     /// Ends the connection and drops what waits to be sent.
     pub(super) fn end_at_once(&mut self, by: Party, cause: Cause, now: Instant) {
         self.raw.outbound.clear();
-        self.end(by, cause, Transport::Close, now);
+        self.end(by, cause, TransportAction::Close, now);
     }
 
     /// The transport delivers nothing more, and neither does the read buffer.
@@ -245,7 +245,7 @@ impl Connection {
         let by = self.ender(Party::Peer);
         let because = self.ending.as_ref().and_then(|ending| ending.because);
         let cause = because.map_or(Cause::Eof, Cause::Timeout);
-        self.end(by, cause, Transport::Close, now);
+        self.end(by, cause, TransportAction::Close, now);
         self.ending.as_mut()?.report()
     }
 
@@ -257,7 +257,9 @@ impl Connection {
         match ending.phase {
             Phase::CloseSent => {}
             Phase::CloseReceived => self.answer_close(now),
-            Phase::Unanswered | Phase::Over(_) => ending.phase = Phase::Over(Transport::Close),
+            Phase::Unanswered | Phase::Over(_) => {
+                ending.phase = Phase::Over(TransportAction::Close)
+            }
         }
     }
 
@@ -291,7 +293,7 @@ impl Connection {
             }
             Phase::CloseReceived => self.answer_close(now),
             Phase::Unanswered | Phase::Over(_) => {
-                ending.phase = Phase::Over(Transport::Close);
+                ending.phase = Phase::Over(TransportAction::Close);
                 self.raw.outbound.clear();
             }
         }
@@ -303,7 +305,7 @@ impl Connection {
     }
 
     /// Reports the end, unless it was reported before.
-    fn end(&mut self, by: Party, cause: Cause, exit: Transport, now: Instant) {
+    fn end(&mut self, by: Party, cause: Cause, exit: TransportAction, now: Instant) {
         self.end_in(Phase::Over(exit), by, cause, now);
     }
 

@@ -12,7 +12,7 @@ use crate::error::ProtocolError;
 use crate::event::Event;
 use crate::extension::{Decoding, Direction};
 use crate::frame::{FrameHead, Opcode, Rsv};
-use crate::message::{Message, Piece};
+use crate::message::{Chunk, Message};
 use crate::raw::{self, Whole};
 use crate::time::Instant;
 use crate::utf8::Text;
@@ -183,7 +183,7 @@ impl Connection {
         let available = self.raw.unmask(inbound);
         if self.assembly.is_none() {
             let plain = head.rsv == Rsv::NONE;
-            if plain && head.fin && head.len <= self.piece_len() as u64 {
+            if plain && head.fin && head.len <= self.recv_chunk_len() as u64 {
                 if available as u64 == head.len {
                     let is_text = head.opcode == Opcode::Text;
                     let whole = Whole { is_text, payload: 0..available };
@@ -242,17 +242,17 @@ impl Connection {
         inbound: &mut BytesMut,
         now: Instant,
     ) -> Result<Step, ProtocolError> {
-        let (piece_len, max_message_len) =
-            (self.piece_len(), self.raw.config.get_max_streamed_len());
+        let (recv_chunk_len, max_message_len) =
+            (self.recv_chunk_len(), self.raw.config.get_max_streamed_len());
         let remaining = self.raw.incoming.as_ref().map_or(0, |incoming| incoming.remaining());
         let Some(assembly) = &mut self.assembly else {
             return Ok(Step::Starved);
         };
-        let room = piece_len.saturating_sub(assembly.held.len());
+        let room = recv_chunk_len.saturating_sub(assembly.held.len());
         if remaining > 0 {
             if room == 0 {
                 // Only now is the message known to be longer than a piece, whichever way it was cut.
-                return Ok(Step::Event(Event::Piece(assembly.piece())));
+                return Ok(Step::Event(Event::Chunk(assembly.piece())));
             }
             if available == 0 {
                 return Ok(Step::Starved);
@@ -260,7 +260,7 @@ impl Connection {
         }
         let len = available.min(room);
         let useful = if fin { remaining } else { u64::MAX };
-        let most = max_message_len.min(piece_len as u64);
+        let most = max_message_len.min(recv_chunk_len as u64);
         assembly.held.make_room(len, useful, most);
         assembly.held.push(&inbound[..len])?;
         inbound.advance(len);
@@ -279,7 +279,7 @@ impl Connection {
         inbound: &mut BytesMut,
         now: Instant,
     ) -> Result<Step, ProtocolError> {
-        let (piece_len, max) = (self.piece_len(), self.raw.config.get_max_streamed_len());
+        let (recv_chunk_len, max) = (self.recv_chunk_len(), self.raw.config.get_max_streamed_len());
         let remaining = self.raw.incoming.as_ref().map_or(0, |incoming| incoming.remaining());
         let Some(assembly) = &mut self.assembly else {
             return Ok(Step::Starved);
@@ -294,7 +294,7 @@ impl Connection {
         // All that may be held comes first, and is checked; one byte more tells that the message is longer
         // than a piece, or too long.
         let allowed = usize::try_from(max.saturating_sub(decoding.len())).unwrap_or(usize::MAX);
-        let room = piece_len.saturating_sub(held.len()).min(allowed).max(1);
+        let room = recv_chunk_len.saturating_sub(held.len()).min(allowed).max(1);
         let step = decoding.step(&mut self.codecs, &inbound[..available], last, room)?;
         if step.len > max {
             let len = step.len;
@@ -302,13 +302,13 @@ impl Connection {
         }
         inbound.advance(step.read);
         if !step.output.is_empty() {
-            if held.len() >= piece_len {
+            if held.len() >= recv_chunk_len {
                 // The piece leaves before what follows it is looked at.
                 self.raw.taken(step.read, false);
                 decoding.put_back();
-                return Ok(Step::Event(Event::Piece(assembly.piece())));
+                return Ok(Step::Event(Event::Chunk(assembly.piece())));
             }
-            held.make_room(step.output.len(), u64::MAX, max.min(piece_len as u64));
+            held.make_room(step.output.len(), u64::MAX, max.min(recv_chunk_len as u64));
             held.push(step.output)?;
         }
         if !(self.raw.taken(step.read, step.done) && fin) {
@@ -331,7 +331,7 @@ impl Connection {
 
     /// How long a message must be to be delivered in pieces: also where it is too long to be held whole.
     #[inline]
-    fn piece_len(&self) -> usize {
+    fn recv_chunk_len(&self) -> usize {
         let config = &self.raw.config;
         let len = self.longest_piece();
         if config.get_max_streamed_len() == config.max_message_len {
@@ -368,7 +368,7 @@ impl Connection {
             }
         }
         let assembly = self.assembly.as_mut()?;
-        (assembly.held.whole_len() > 0).then(|| Event::Piece(assembly.piece()))
+        (assembly.held.whole_len() > 0).then(|| Event::Chunk(assembly.piece()))
     }
 
     /// The message has ended: what is held is all or the last of it.
@@ -431,9 +431,9 @@ impl Assembly {
     }
 
     /// What is held leaves as a piece.
-    fn piece(&mut self) -> Piece {
+    fn piece(&mut self) -> Chunk {
         self.in_pieces = true;
-        Piece { data: self.held.take(), last: false }
+        Chunk { data: self.held.take(), last: false }
     }
 
     /// What is held, which is all or the last of the message.
@@ -443,7 +443,7 @@ impl Assembly {
             Held::Text(text) => Message::Text(text.finish()?.into()),
         };
         Ok(if self.in_pieces {
-            Event::Piece(Piece { data, last: true })
+            Event::Chunk(Chunk { data, last: true })
         } else {
             Event::Message(data)
         })

@@ -9,10 +9,10 @@ use super::Connection;
 use crate::close::{CloseCode, CloseReason};
 use crate::config::Config;
 use crate::error::SendError;
-use crate::extension::{Direction, Encoded, Part};
+use crate::extension::{ChunkInfo, Direction, Encoded};
 use crate::frame::{Frame, FrameHead, MAX_CONTROL_LEN, Opcode, Rsv};
-use crate::message::{Message, Piece};
-use crate::outgoing::{Broadcast, Content, Encoding, Outgoing};
+use crate::message::{Chunk, Message};
+use crate::outgoing::{Broadcast, Content, Encoding, OutgoingMessage};
 
 /// The kind of a message that is being sent in pieces.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,7 +23,7 @@ pub(super) enum Kind {
 
 impl Connection {
     #[inline]
-    pub(super) fn send_message(&mut self, outgoing: Outgoing) -> Result<(), SendError> {
+    pub(super) fn send_message(&mut self, outgoing: OutgoingMessage) -> Result<(), SendError> {
         if !self.is_open() {
             return Err(SendError::Closing);
         }
@@ -41,7 +41,7 @@ impl Connection {
         }
     }
 
-    pub(super) fn send_part(&mut self, piece: Piece) -> Result<(), SendError> {
+    pub(super) fn send_part(&mut self, piece: Chunk) -> Result<(), SendError> {
         if !self.may_send_part() {
             return Err(SendError::Closing);
         }
@@ -53,7 +53,8 @@ impl Connection {
         };
         let first = self.sending.is_none();
         self.sending = (!piece.last).then_some(kind);
-        let part = Part { is_text: kind == Kind::Text, first, last: piece.last, compress: true };
+        let part =
+            ChunkInfo { is_text: kind == Kind::Text, first, last: piece.last, compress: true };
         self.push_data(opcode, piece.data.into_bytes(), part)?;
         if piece.last {
             self.answer_close_that_waits();
@@ -69,9 +70,14 @@ impl Connection {
 
     /// Queues the frames of a message or of a piece of one.
     #[inline(always)]
-    fn push_data(&mut self, opcode: Opcode, payload: Bytes, part: Part) -> Result<(), SendError> {
+    fn push_data(
+        &mut self,
+        opcode: Opcode,
+        payload: Bytes,
+        part: ChunkInfo,
+    ) -> Result<(), SendError> {
         self.timers.message_sent();
-        if self.codecs.is_empty() && payload.len() <= self.raw.config.fragment_len {
+        if self.codecs.is_empty() && payload.len() <= self.raw.config.max_send_frame_len {
             self.raw.push(part.last, Rsv::NONE, opcode, payload);
             return Ok(());
         }
@@ -84,7 +90,7 @@ impl Connection {
         &mut self,
         opcode: Opcode,
         payload: Bytes,
-        part: Part,
+        part: ChunkInfo,
     ) -> Result<(), SendError> {
         let Encoded { rsv, payload } = self.encode(part, payload)?;
         let observed = !self.codecs.is_empty();
@@ -106,8 +112,8 @@ impl Connection {
             return self.push_message(message.clone(), compress);
         };
         self.timers.message_sent();
-        let fragment_len = self.raw.config.fragment_len;
-        let frames = broadcast.frames(Encoding { codecs, fragment_len }, || {
+        let max_send_frame_len = self.raw.config.max_send_frame_len;
+        let frames = broadcast.frames(Encoding { codecs, max_send_frame_len }, || {
             let (opcode, part) = (opcode_of(message), whole(message, compress));
             let Encoded { rsv, payload } = self.encode(part, message.clone().into_bytes())?;
             let mut frames = BytesMut::with_capacity(payload.len() + FrameHead::MAX_LEN);
@@ -129,7 +135,7 @@ impl Connection {
 
     /// Has the extensions encode a part of a message; when one gives up, the connection ends.
     #[inline]
-    fn encode(&mut self, part: Part, payload: Bytes) -> Result<Encoded, SendError> {
+    fn encode(&mut self, part: ChunkInfo, payload: Bytes) -> Result<Encoded, SendError> {
         if self.codecs.is_empty() {
             return Ok(Encoded { rsv: Rsv::NONE, payload });
         }
@@ -216,26 +222,26 @@ fn fragments(
     opcode: Opcode,
     rsv: Rsv,
     payload: Bytes,
-    part: Part,
+    part: ChunkInfo,
     config: &Config,
 ) -> impl Iterator<Item = Frame> + use<> {
     // A field that was set by hand may say nothing at all, which would never end.
-    let fragment_len = config.fragment_len.max(1);
+    let max_send_frame_len = config.max_send_frame_len.max(1);
     let mut rest = Some((opcode, rsv, payload));
     core::iter::from_fn(move || {
         let (opcode, rsv, mut payload) = rest.take()?;
-        if payload.len() <= fragment_len {
+        if payload.len() <= max_send_frame_len {
             return Some(Frame { fin: part.last, rsv, opcode, payload });
         }
-        let fragment = payload.split_to(fragment_len);
+        let fragment = payload.split_to(max_send_frame_len);
         rest = Some((Opcode::Continuation, Rsv::NONE, payload));
         Some(Frame { fin: false, rsv, opcode, payload: fragment })
     })
 }
 
 /// All of a message, as extensions see it.
-fn whole(message: &Message, compress: bool) -> Part {
-    Part { is_text: message.is_text(), first: true, last: true, compress }
+fn whole(message: &Message, compress: bool) -> ChunkInfo {
+    ChunkInfo { is_text: message.is_text(), first: true, last: true, compress }
 }
 
 fn opcode_of(message: &Message) -> Opcode {

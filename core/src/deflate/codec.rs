@@ -12,7 +12,7 @@ use zlib_rs::{Inflate, InflateFlush, Status};
 use super::Settings;
 use super::pool::{self, Kind};
 use crate::close::CloseCode;
-use crate::extension::{Codec, CodecError, Decoded, Encoded, Part};
+use crate::extension::{ChunkInfo, Codec, CodecError, Decoded, Encoded};
 use crate::frame::Rsv;
 
 /// What a sync flush ends with, which does not travel (RFC 7692 §7.2.1).
@@ -102,7 +102,7 @@ impl fmt::Debug for DeflateCodec {
 }
 
 impl Codec for DeflateCodec {
-    fn encode(&mut self, part: Part, payload: Bytes) -> Result<Encoded, CodecError> {
+    fn encode(&mut self, part: ChunkInfo, payload: Bytes) -> Result<Encoded, CodecError> {
         if part.first {
             self.encoder.compressing = self.settings.compresses(part, &payload);
         }
@@ -141,7 +141,12 @@ impl Codec for DeflateCodec {
 }
 
 impl Encoder {
-    fn encode(&mut self, kind: Kind, part: Part, payload: Bytes) -> Result<Encoded, CodecError> {
+    fn encode(
+        &mut self,
+        kind: Kind,
+        part: ChunkInfo,
+        payload: Bytes,
+    ) -> Result<Encoded, CodecError> {
         let mut compressor = self.compressor.take().unwrap_or_else(|| pool::lend_compressor(kind));
         let is_whole = part.first && part.last;
         // What gets no shorter goes out as it is; that is settled before the first byte of it leaves.

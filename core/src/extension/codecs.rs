@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 
 use bytes::Bytes;
 
-use super::{Agreed, CodecError, Decoded, Direction, Encoded, Params, Part};
+use super::{Agreed, ChunkInfo, CodecError, Decoded, Direction, Encoded, Params};
 use crate::close::CloseCode;
 use crate::error::ProtocolError;
 use crate::frame::{FrameHead, Rsv};
@@ -64,7 +64,7 @@ impl Codecs {
     /// Encodes a part of a message; when a codec fails, it is named.
     pub(crate) fn encode(
         &mut self,
-        part: Part,
+        part: ChunkInfo,
         payload: Bytes,
     ) -> Result<Encoded, (&'static str, CodecError)> {
         let mut encoded = Encoded { rsv: Rsv::NONE, payload };

@@ -4,15 +4,15 @@ use std::fmt;
 use std::io;
 use std::sync::Arc;
 
-use http::{Request, Response};
+use http::Response;
 use sockless_core::handshake::{ClientHandshake, HandshakeError};
 use sockless_core::{Config, Connection, Instant};
 
 use super::body::Body;
-use super::error::{ConnectError, Peer, Step};
+use super::error::{ConnectError, ConnectStep, Destination};
 use super::reading;
 use super::target::Target;
-use crate::request::Call;
+use crate::request::Request;
 use crate::request::exchange::{Exchange, Input};
 use crate::runtime::{Io, Runtime};
 use crate::session::Session;
@@ -25,9 +25,9 @@ use crate::session::engine::shared::Shared;
 pub struct Connected {
     connection: Connection,
     exchange: Exchange,
-    call: Call,
+    request: Request,
     response: Response<()>,
-    peer: Peer,
+    peer: Destination,
 }
 
 impl Connected {
@@ -41,9 +41,9 @@ impl Connected {
     ///
     /// [`ConnectError`], except for those of dialling; [`Alpn`](ConnectError::Alpn) when `transport` is
     /// of TLS and was agreed on for another protocol than `http/1.1`.
-    pub async fn over(
+    pub async fn handshake(
         transport: Box<dyn Io>,
-        mut request: Request<()>,
+        mut request: http::Request<()>,
         config: Arc<Config>,
         runtime: Arc<dyn Runtime>,
     ) -> Result<Self, ConnectError> {
@@ -51,7 +51,7 @@ impl Connected {
         target.put_into(&mut request);
         let deadline = runtime.now() + config.get_opening_timeout();
         let asking =
-            Asking { transport, runtime, deadline, config, peer: Peer::new(&target, None) };
+            Asking { transport, runtime, deadline, config, peer: Destination::new(&target, None) };
         match asking.ask(request).await? {
             Answered::Open(connected) => Ok(connected),
             Answered::Otherwise(refusal) => Err(refusal.read().await),
@@ -64,14 +64,14 @@ impl Connected {
     pub fn upgraded(
         transport: Box<dyn Io>,
         connection: Connection,
-        request: Request<()>,
+        request: http::Request<()>,
         response: Response<()>,
         runtime: Arc<dyn Runtime>,
     ) -> Self {
         let deadline = runtime.now();
         let exchange = Exchange::new(transport, runtime, deadline);
-        let peer = Peer::named_by(request.uri());
-        Self { connection, exchange, call: Call::new(request), response, peer }
+        let peer = Destination::named_by(request.uri());
+        Self { connection, exchange, request: Request::new(request), response, peer }
     }
 
     /// The server's response: a 101, or over HTTP/2 a 200.
@@ -80,7 +80,7 @@ impl Connected {
     }
 
     /// Who is at the other end.
-    pub fn peer(&self) -> &Peer {
+    pub fn peer(&self) -> &Destination {
         &self.peer
     }
 
@@ -124,12 +124,12 @@ impl Connected {
     }
 
     fn start(self, close_when_unused: bool) -> (Arc<Shared>, Session, Box<dyn Io>) {
-        let Self { connection, exchange, mut call, .. } = self;
-        call.set_subprotocol(connection.subprotocol().map(Into::into));
-        call.set_extensions(connection.extensions());
+        let Self { connection, exchange, mut request, .. } = self;
+        request.set_subprotocol(connection.subprotocol().map(Into::into));
+        request.set_extensions(connection.extensions());
         let machine = Machine::Messages(connection);
         let Exchange { inbound, runtime, transport, .. } = exchange;
-        let shared = Shared::new(machine, inbound, runtime, call, close_when_unused);
+        let shared = Shared::new(machine, inbound, runtime, request, close_when_unused);
         let session = Session::new(&shared);
         (shared, session, transport)
     }
@@ -151,7 +151,7 @@ pub(super) enum Answered {
 /// An answer that is no 101, its body not yet read.
 pub(super) struct Refusal {
     pub(super) response: Box<Response<()>>,
-    pub(super) peer: Peer,
+    pub(super) peer: Destination,
     exchange: Exchange,
     deadline: Instant,
 }
@@ -162,22 +162,22 @@ pub(super) struct Asking {
     pub(super) runtime: Arc<dyn Runtime>,
     pub(super) deadline: Instant,
     pub(super) config: Arc<Config>,
-    pub(super) peer: Peer,
+    pub(super) peer: Destination,
 }
 
 impl Asking {
     /// Sends the request and waits for the head of the answer, until the deadline.
-    pub(super) async fn ask(self, request: Request<()>) -> Result<Answered, ConnectError> {
+    pub(super) async fn ask(self, head: http::Request<()>) -> Result<Answered, ConnectError> {
         let Self { transport, runtime, deadline, config, peer } = self;
         let peer = check_alpn(&*transport, peer)?;
         let timeout = config.get_opening_timeout();
-        let call = Call::new(request.clone());
-        let handshake = ClientHandshake::new(request, runtime.seed(), config, runtime.now());
+        let request = Request::new(head.clone());
+        let handshake = ClientHandshake::new(head, runtime.seed(), config, runtime.now());
         let mut handshake = handshake.map_err(ConnectError::RequestInvalid)?;
         let mut exchange = Exchange::new(transport, runtime, deadline);
         match shake_hands(&mut exchange, &mut handshake).await {
             Outcome::Verdict(Ok((connection, response))) => {
-                Ok(Answered::Open(Connected { connection, exchange, call, response, peer }))
+                Ok(Answered::Open(Connected { connection, exchange, request, response, peer }))
             }
             Outcome::Verdict(Err(HandshakeError::Rejected(response))) => {
                 Ok(Answered::Otherwise(Refusal { response, peer, exchange, deadline }))
@@ -192,7 +192,7 @@ impl Asking {
 }
 
 /// HTTP/1.1 is not spoken into what was agreed on for something else (RFC 7301 §3.2).
-fn check_alpn(transport: &dyn Io, peer: Peer) -> Result<Peer, ConnectError> {
+fn check_alpn(transport: &dyn Io, peer: Destination) -> Result<Destination, ConnectError> {
     match transport.tls().and_then(|tls| tls.alpn) {
         Some(protocol) if protocol != "http/1.1" => Err(ConnectError::Alpn { peer, protocol }),
         _ => Ok(peer),
@@ -204,16 +204,16 @@ enum Outcome {
     /// The server has answered, one way or the other.
     Verdict(Result<(Connection, Response<()>), HandshakeError>),
     /// The deadline passed in this step.
-    Timeout(Step),
+    Timeout(ConnectStep),
     /// The transport failed in this step.
-    Broken(Step, io::Error),
+    Broken(ConnectStep, io::Error),
 }
 
 async fn shake_hands(exchange: &mut Exchange, handshake: &mut ClientHandshake) -> Outcome {
     let runtime = exchange.runtime.clone();
     match exchange.write(handshake.outbound()).await {
         Ok(true) => {}
-        Ok(false) => return Outcome::Timeout(Step::Request),
+        Ok(false) => return Outcome::Timeout(ConnectStep::Request),
         Err(error) => return refusal_before_the_request(exchange, handshake, error).await,
     }
     loop {
@@ -223,8 +223,8 @@ async fn shake_hands(exchange: &mut Exchange, handshake: &mut ClientHandshake) -
         match reading::read(exchange).await {
             Ok(Input::Bytes) => {}
             Ok(Input::Eof) => handshake.handle_eof(),
-            Ok(Input::Timeout) => return Outcome::Timeout(Step::Response),
-            Err(error) => return Outcome::Broken(Step::Response, error),
+            Ok(Input::Timeout) => return Outcome::Timeout(ConnectStep::Response),
+            Err(error) => return Outcome::Broken(ConnectStep::Response, error),
         }
     }
 }
@@ -242,16 +242,16 @@ async fn refusal_before_the_request(
             Some(Err(refusal @ HandshakeError::Rejected(_))) => {
                 return Outcome::Verdict(Err(refusal));
             }
-            Some(_) => return Outcome::Broken(Step::Request, error),
+            Some(_) => return Outcome::Broken(ConnectStep::Request, error),
             None => {}
         }
         match reading::read_what_came(exchange).await {
             Ok(Input::Bytes) => {}
             #[cfg(feature = "rustls")]
             Err(alert) if crate::tls::TlsError::within(&alert).is_some() => {
-                return Outcome::Broken(Step::Request, alert);
+                return Outcome::Broken(ConnectStep::Request, alert);
             }
-            _ => return Outcome::Broken(Step::Request, error),
+            _ => return Outcome::Broken(ConnectStep::Request, error),
         }
     }
 }

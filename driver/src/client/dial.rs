@@ -8,7 +8,7 @@ use std::task::{Context, Poll};
 
 use sockless_core::Instant;
 
-use super::error::{Attempt, ConnectError, Peer, Step};
+use super::error::{ConnectError, ConnectStep, Destination, DialAttempt};
 use super::eyeballs::Eyeballs;
 use crate::future::BoxFuture;
 use crate::runtime::{Io, Runtime, Timer};
@@ -49,13 +49,14 @@ impl Dialler {
         &self,
         host: &str,
         port: u16,
-        peer: &Peer,
+        peer: &Destination,
     ) -> Result<Vec<SocketAddr>, ConnectError> {
         if let Ok(ip) = host.parse::<IpAddr>() {
             return Ok(vec![SocketAddr::new(ip, port)]);
         }
         let resolved = self.within(self.dial.resolve(host, port)).await;
-        let resolved = resolved.ok_or_else(|| self.timed_out(peer, Step::Resolve, Vec::new()))?;
+        let resolved =
+            resolved.ok_or_else(|| self.timed_out(peer, ConnectStep::Resolve, Vec::new()))?;
         let named = |error| ConnectError::Resolve { peer: peer.clone(), name: host.into(), error };
         let addrs = resolved.map_err(named)?;
         if addrs.is_empty() {
@@ -70,7 +71,7 @@ impl Dialler {
     pub(crate) async fn connect(
         &self,
         addrs: Vec<SocketAddr>,
-        peer: &mut Peer,
+        peer: &mut Destination,
     ) -> Result<Box<dyn Io>, ConnectError> {
         let mut race = Race::new(self, addrs);
         let mut deadline = self.runtime.timer(self.deadline);
@@ -88,9 +89,9 @@ impl Dialler {
                 let unanswered = || io::Error::new(io::ErrorKind::TimedOut, "no answer so far");
                 let running = race.running.iter();
                 let unanswered =
-                    running.map(|(addr, _)| Attempt { addr: *addr, error: unanswered() });
+                    running.map(|(addr, _)| DialAttempt { addr: *addr, error: unanswered() });
                 race.failed.extend(unanswered);
-                Err(self.timed_out(peer, Step::Connect, race.failed))
+                Err(self.timed_out(peer, ConnectStep::Connect, race.failed))
             }
         }
     }
@@ -108,9 +109,9 @@ impl Dialler {
 
     pub(crate) fn timed_out(
         &self,
-        peer: &Peer,
-        step: Step,
-        attempts: Vec<Attempt>,
+        peer: &Destination,
+        step: ConnectStep,
+        attempts: Vec<DialAttempt>,
     ) -> ConnectError {
         ConnectError::Timeout { peer: peer.clone(), step, timeout: self.timeout, attempts }
     }
@@ -122,7 +123,7 @@ type Connecting = BoxFuture<'static, io::Result<Box<dyn Io>>>;
 struct Race {
     eyeballs: Eyeballs,
     running: Vec<(SocketAddr, Connecting)>,
-    failed: Vec<Attempt>,
+    failed: Vec<DialAttempt>,
     timer: Option<Box<dyn Timer>>,
 }
 
@@ -173,7 +174,7 @@ impl Race {
                 Poll::Ready(Ok(transport)) => return Some((transport, addr)),
                 Poll::Ready(Err(error)) => {
                     drop(self.running.remove(index));
-                    self.failed.push(Attempt { addr, error });
+                    self.failed.push(DialAttempt { addr, error });
                     self.eyeballs.handle_failure(now);
                 }
             }

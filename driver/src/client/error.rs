@@ -11,7 +11,7 @@ use sockless_core::Escaped;
 use sockless_core::handshake::{HandshakeError, RequestError};
 
 use super::excerpt::Excerpt;
-use super::proxy::{ProxyError, ProxyUrlError};
+use super::proxy::{ParseProxyUrlError, ProxyError};
 use super::redirect::RedirectError;
 use super::target::{Target, host_and_port};
 #[cfg(feature = "rustls")]
@@ -29,28 +29,28 @@ pub enum ConnectError {
     /// to that, since [`Connect`](super::Connect) offers nothing else on those that it makes.
     Alpn {
         /// Who is at the other end.
-        peer: Peer,
+        peer: Destination,
         /// The protocol that both ends agreed on.
         protocol: Bytes,
     },
     /// No address of the host could be reached.
     Dial {
         /// Who was to be reached.
-        peer: Peer,
+        peer: Destination,
         /// Every address that was tried, in the order in which they failed.
-        attempts: Vec<Attempt>,
+        attempts: Vec<DialAttempt>,
     },
     /// The server's answer is no handshake.
     Handshake {
         /// Who answered.
-        peer: Peer,
+        peer: Destination,
         /// What is wrong with the answer.
         error: HandshakeError,
     },
     /// The proxy gave no way to the server.
     Proxy {
         /// Who was to be reached, and through which proxy.
-        peer: Peer,
+        peer: Destination,
         /// What the proxy said.
         error: ProxyError,
         /// The answer of an HTTP proxy that refused CONNECT: its head, and of its body what came
@@ -58,18 +58,18 @@ pub enum ConnectError {
         response: Option<Box<Response<Bytes>>>,
     },
     /// The URL of a proxy is none, given or in the environment.
-    ProxyUrl(ProxyUrlError),
+    ProxyUrl(ParseProxyUrlError),
     /// The server's redirect is not followed.
     Redirect {
         /// Who redirects.
-        peer: Peer,
+        peer: Destination,
         /// Why it is not followed.
         error: RedirectError,
     },
     /// The server answered something else than 101, and no redirect that was to be followed.
     Rejected {
         /// Who answered.
-        peer: Peer,
+        peer: Destination,
         /// The whole answer; of its body, what came by the deadline of
         /// [`Config::opening_timeout`](sockless_core::Config::opening_timeout), up to 64 KiB. Where the
         /// answer does not state where its body ends, which is then the end of the transport, what
@@ -85,7 +85,7 @@ pub enum ConnectError {
     /// A name has no address, or nobody could say which.
     Resolve {
         /// Who was to be reached.
-        peer: Peer,
+        peer: Destination,
         /// The name that was looked up: the server's or the proxy's.
         name: String,
         /// What the resolver said.
@@ -94,19 +94,19 @@ pub enum ConnectError {
     /// [`Config::opening_timeout`](sockless_core::Config::opening_timeout) passed, which all steps share.
     Timeout {
         /// Who was to be reached.
-        peer: Peer,
+        peer: Destination,
         /// What was being done then.
-        step: Step,
+        step: ConnectStep,
         /// The setting's value.
         timeout: Duration,
         /// The addresses that had been tried without success by then.
-        attempts: Vec<Attempt>,
+        attempts: Vec<DialAttempt>,
     },
     /// There is no TLS connection with the server.
     #[cfg(feature = "rustls")]
     Tls {
         /// Who was to be reached.
-        peer: Peer,
+        peer: Destination,
         /// Why there is none.
         error: TlsError,
     },
@@ -114,14 +114,14 @@ pub enum ConnectError {
     /// nobody, the features `platform-verifier` and `webpki-roots` being off and no connector given.
     TlsUnavailable {
         /// Who was to be reached.
-        peer: Peer,
+        peer: Destination,
     },
     /// The transport failed after it had been opened.
     Transport {
         /// Who is at the other end.
-        peer: Peer,
+        peer: Destination,
         /// What was being done then.
-        step: Step,
+        step: ConnectStep,
         /// What the transport said.
         error: io::Error,
     },
@@ -166,7 +166,7 @@ impl ConnectError {
 
     /// A transport that failed after it had been opened. What TLS has to say of it is an error of TLS:
     /// in TLS 1.3 a client is through before the server refuses what it showed (RFC 8446 §2).
-    pub(crate) fn of_transport(peer: Peer, step: Step, error: io::Error) -> Self {
+    pub(crate) fn of_transport(peer: Destination, step: ConnectStep, error: io::Error) -> Self {
         #[cfg(feature = "rustls")]
         if let Some(error) = TlsError::within(&error) {
             return Self::Tls { peer, error };
@@ -175,7 +175,7 @@ impl ConnectError {
     }
 
     /// Whom the failed step was taken with; `None` when it did not come to that.
-    pub fn peer(&self) -> Option<&Peer> {
+    pub fn peer(&self) -> Option<&Destination> {
         match self {
             Self::Alpn { peer, .. }
             | Self::Dial { peer, .. }
@@ -270,8 +270,8 @@ impl fmt::Display for Text<'_> {
     }
 }
 
-fn write_attempts(f: &mut fmt::Formatter<'_>, attempts: &[Attempt]) -> fmt::Result {
-    for (index, Attempt { addr, error }) in attempts.iter().enumerate() {
+fn write_attempts(f: &mut fmt::Formatter<'_>, attempts: &[DialAttempt]) -> fmt::Result {
+    for (index, DialAttempt { addr, error }) in attempts.iter().enumerate() {
         let separator = if index == 0 { ": " } else { "; " };
         write!(f, "{separator}{addr}: {error}")?;
     }
@@ -305,14 +305,14 @@ impl std::error::Error for ConnectError {
 
 /// The other end of a connection to be: the server, and the way to it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Peer {
+pub struct Destination {
     host: String,
     port: u16,
     pub(crate) addr: Option<SocketAddr>,
     proxy: Option<String>,
 }
 
-impl Peer {
+impl Destination {
     pub(crate) fn new(target: &Target, proxy: Option<String>) -> Self {
         Self { host: target.host.clone(), port: target.port, addr: None, proxy }
     }
@@ -351,7 +351,7 @@ impl Peer {
 }
 
 /// Such as `example.com:80 (192.0.2.1:80)`. A redirect's host is escaped.
-impl fmt::Display for Peer {
+impl fmt::Display for Destination {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let named = host_and_port(&self.host, self.port);
         Escaped(&named).fmt(f)?;
@@ -367,7 +367,7 @@ impl fmt::Display for Peer {
 
 /// An address that was tried in vain.
 #[derive(Debug)]
-pub struct Attempt {
+pub struct DialAttempt {
     /// The address.
     pub addr: SocketAddr,
     /// What trying it failed with.
@@ -377,7 +377,7 @@ pub struct Attempt {
 /// The steps to a connection, in their order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
-pub enum Step {
+pub enum ConnectStep {
     /// Looking up the addresses of the name.
     Resolve,
     /// Connecting to one of the addresses.
@@ -392,7 +392,7 @@ pub enum Step {
     Response,
 }
 
-impl fmt::Display for Step {
+impl fmt::Display for ConnectStep {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Resolve => "resolving",
@@ -434,7 +434,7 @@ impl fmt::Display for UrlError {
             Self::Syntax => "it is not of the form ws://host:port/path",
             Self::ZoneUnsupported => {
                 "its IPv6 address has a zone (RFC 6874), which is not supported: leave it out, and \
-                 for a link-local address connect a stream and pass it to Connect::over"
+                 for a link-local address connect a stream and pass it to Connect::transport"
             }
         })
     }

@@ -33,7 +33,7 @@ use socks5::{Address, Socks5};
 ///
 /// let proxy = Proxy::new("socks5h://ada:secret@proxy.example.com")?;
 /// assert_eq!(proxy.to_string(), "socks5h://proxy.example.com:1080");
-/// # Ok::<(), sockless_driver::ProxyUrlError>(())
+/// # Ok::<(), sockless_driver::ParseProxyUrlError>(())
 /// ```
 #[derive(Clone, PartialEq, Eq)]
 pub struct Proxy {
@@ -56,13 +56,13 @@ impl Proxy {
     ///
     /// When it is no URL, has a scheme that is not in the table, or, for SOCKS, a name or a password
     /// longer than 255 bytes.
-    pub fn new(url: &str) -> Result<Self, ProxyUrlError> {
+    pub fn new(url: &str) -> Result<Self, ParseProxyUrlError> {
         let (scheme, rest) = url.split_once("://").unwrap_or(("http", url));
         let kind = match scheme.to_ascii_lowercase().as_str() {
             "http" => Kind::Http,
             "socks5" => Kind::Socks5 { resolves: false },
             "socks5h" => Kind::Socks5 { resolves: true },
-            _ => return Err(ProxyUrlError::new("the scheme is not http, socks5 or socks5h")),
+            _ => return Err(ParseProxyUrlError::new("the scheme is not http, socks5 or socks5h")),
         };
         let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
         if authority.contains(|c: char| c.is_whitespace() || c.is_control()) {
@@ -74,7 +74,7 @@ impl Proxy {
         if credentials.as_ref().is_some_and(|it| too_long(&it.user) || too_long(&it.password)) {
             let why =
                 "SOCKS has no room for a name or a password longer than 255 bytes (RFC 1929 2)";
-            return Err(ProxyUrlError::new(why));
+            return Err(ParseProxyUrlError::new(why));
         }
         Ok(Self { kind, host, port: port.unwrap_or(default_port), credentials })
     }
@@ -241,12 +241,12 @@ impl std::error::Error for ProxyError {}
 
 /// The URL of a proxy is none. Its text does not show the URL, which may hold a password.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ProxyUrlError {
+pub struct ParseProxyUrlError {
     variable: Option<ByteString>,
     why: ByteString,
 }
 
-impl ProxyUrlError {
+impl ParseProxyUrlError {
     fn new(why: impl Into<ByteString>) -> Self {
         Self { variable: None, why: why.into() }
     }
@@ -261,7 +261,7 @@ impl ProxyUrlError {
     }
 }
 
-impl From<UrlError> for ProxyUrlError {
+impl From<UrlError> for ParseProxyUrlError {
     fn from(error: UrlError) -> Self {
         Self::new(match error {
             UrlError::Syntax => "it is not of the form http://host:port".to_owned(),
@@ -270,7 +270,7 @@ impl From<UrlError> for ProxyUrlError {
     }
 }
 
-impl fmt::Display for ProxyUrlError {
+impl fmt::Display for ParseProxyUrlError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.variable {
             Some(variable) => write!(f, "the proxy's URL in {variable} is invalid: {}", self.why),
@@ -279,7 +279,7 @@ impl fmt::Display for ProxyUrlError {
     }
 }
 
-impl std::error::Error for ProxyUrlError {}
+impl std::error::Error for ParseProxyUrlError {}
 
 #[cfg(test)]
 mod tests {

@@ -27,9 +27,9 @@ use watch::Board;
 /// ```
 /// use std::time::Duration;
 ///
-/// use sockless_driver::{Connect, GaveUp, Reconnect};
+/// use sockless_driver::{Connect, ReconnectError, Reconnect};
 ///
-/// # async fn example(connect: fn(&str) -> Connect) -> Result<(), GaveUp> {
+/// # async fn example(connect: fn(&str) -> Connect) -> Result<(), ReconnectError> {
 /// let mut feed = Reconnect::new(move || connect("ws://example.com/feed"))
 ///     .max_delay(Duration::from_secs(10))
 ///     // Runs on each new session before anybody else sees it.
@@ -73,7 +73,7 @@ pub struct Reconnect {
 
 type Hook = Box<dyn for<'a> FnMut(&'a mut Session) -> BoxFuture<'a, Result<(), BoxError>> + Send>;
 
-type Judge = Box<dyn FnMut(&AttemptEnd, u32) -> bool + Send>;
+type Judge = Box<dyn FnMut(&AttemptError, u32) -> bool + Send>;
 
 enum Phase {
     Idle,
@@ -89,7 +89,7 @@ enum Phase {
         end: BoxFuture<'static, Closed>,
     },
     Waiting(Box<dyn Timer>),
-    GaveUp(GaveUp),
+    ReconnectError(ReconnectError),
 }
 
 impl Reconnect {
@@ -141,18 +141,18 @@ impl Reconnect {
 
     /// Says which ends are worth another attempt; it is told how it ended, and how many attempts there
     /// have been since a connection last proved stable: 0 when that is the one that ended. When it says
-    /// no, [`next`](Self::next) gives up. Default: [`AttemptEnd::is_transient`].
+    /// no, [`next`](Self::next) gives up. Default: [`AttemptError::is_transient`].
     #[must_use]
     pub fn retry_if(
         mut self,
-        judge: impl FnMut(&AttemptEnd, u32) -> bool + Send + 'static,
+        judge: impl FnMut(&AttemptError, u32) -> bool + Send + 'static,
     ) -> Self {
         self.retry_if = Box::new(judge);
         self
     }
 
     /// Runs `hook` on each new session before it is given away: to log in, to subscribe again. When it
-    /// fails, the session is closed, and the attempt has failed with [`AttemptEnd::Hook`]. It has as
+    /// fails, the session is closed, and the attempt has failed with [`AttemptError::Hook`]. It has as
     /// much time as it takes.
     #[must_use]
     pub fn on_open<H>(mut self, hook: H) -> Self
@@ -176,12 +176,12 @@ impl Reconnect {
     ///
     /// # Errors
     ///
-    /// [`GaveUp`], and from then on at each call, when an end was not worth another attempt.
-    pub async fn next(&mut self) -> Result<Session, GaveUp> {
+    /// [`ReconnectError`], and from then on at each call, when an end was not worth another attempt.
+    pub async fn next(&mut self) -> Result<Session, ReconnectError> {
         poll_fn(|cx| self.poll_next(cx)).await
     }
 
-    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Result<Session, GaveUp>> {
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Result<Session, ReconnectError>> {
         loop {
             match &mut self.phase {
                 Phase::Idle => self.connect(),
@@ -196,7 +196,7 @@ impl Reconnect {
                             None => return Poll::Ready(Ok(self.give(session, lifetime))),
                         }
                     }
-                    Err(error) => self.ended(AttemptEnd::Connect(error), self.runtime().now()),
+                    Err(error) => self.ended(AttemptError::Connect(error), self.runtime().now()),
                 },
                 Phase::Hooked { lifetime, hooked } => {
                     let (hook, session, result) = ready!(hooked.as_mut().poll(cx));
@@ -204,7 +204,7 @@ impl Reconnect {
                     self.hook = Some(hook);
                     match result {
                         Ok(()) => return Poll::Ready(Ok(self.give(session, lifetime))),
-                        Err(error) => self.ended(AttemptEnd::Hook(error), self.runtime().now()),
+                        Err(error) => self.ended(AttemptError::Hook(error), self.runtime().now()),
                     }
                 }
                 Phase::Open { lifetime, end } => {
@@ -215,13 +215,13 @@ impl Reconnect {
                         self.attempt = 0;
                         self.backoff.reset();
                     }
-                    self.ended(AttemptEnd::Closed(closed), ended_at);
+                    self.ended(AttemptError::Closed(closed), ended_at);
                 }
                 Phase::Waiting(timer) => {
                     ready!(timer.poll_expired(cx));
                     self.phase = Phase::Idle;
                 }
-                Phase::GaveUp(gave_up) => return Poll::Ready(Err(gave_up.clone())),
+                Phase::ReconnectError(gave_up) => return Poll::Ready(Err(gave_up.clone())),
             }
         }
     }
@@ -246,12 +246,12 @@ impl Reconnect {
     }
 
     /// Waits for the next attempt, or gives up; the delay counts from `at`.
-    fn ended(&mut self, end: AttemptEnd, at: Instant) {
+    fn ended(&mut self, end: AttemptError, at: Instant) {
         let attempt = self.attempt;
         if !(self.retry_if)(&end, attempt) {
             tracing::debug!(%end, attempt, "no further attempt to connect");
-            self.phase = Phase::GaveUp(GaveUp { end: Arc::new(end), attempt });
-            self.board.publish(ReconnectState::GaveUp);
+            self.phase = Phase::ReconnectError(ReconnectError { end: Arc::new(end), attempt });
+            self.board.publish(ReconnectState::ReconnectError);
             return;
         }
         let delay = self.backoff.next_delay();
@@ -294,7 +294,7 @@ impl fmt::Debug for Reconnect {
 /// How an attempt failed, or how its session ended.
 #[derive(Debug)]
 #[non_exhaustive]
-pub enum AttemptEnd {
+pub enum AttemptError {
     /// The session ended.
     Closed(Closed),
     /// There was no connection.
@@ -303,7 +303,7 @@ pub enum AttemptEnd {
     Hook(BoxError),
 }
 
-impl AttemptEnd {
+impl AttemptError {
     /// Whether another attempt may do better: any end of a session, except by a peer that said that it
     /// will not have us as we are (close codes 1002, 1003, 1007 to 1010, 3000 and 3003);
     /// [`ConnectError::is_transient`]; and a hook that failed because its session ended so.
@@ -322,7 +322,7 @@ fn is_transient(closed: &Closed) -> bool {
 }
 
 /// What a peer wrote is escaped.
-impl fmt::Display for AttemptEnd {
+impl fmt::Display for AttemptError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Closed(closed) => Escaped(closed).fmt(f),
@@ -334,14 +334,14 @@ impl fmt::Display for AttemptEnd {
 
 /// No further attempt is made.
 #[derive(Clone, Debug)]
-pub struct GaveUp {
-    end: Arc<AttemptEnd>,
+pub struct ReconnectError {
+    end: Arc<AttemptError>,
     attempt: u32,
 }
 
-impl GaveUp {
+impl ReconnectError {
     /// What was not worth another attempt.
-    pub fn end(&self) -> &AttemptEnd {
+    pub fn end(&self) -> &AttemptError {
         &self.end
     }
 
@@ -351,7 +351,7 @@ impl GaveUp {
     }
 }
 
-impl fmt::Display for GaveUp {
+impl fmt::Display for ReconnectError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.attempt {
             0 => write!(f, "gave up: {}", self.end),
@@ -361,12 +361,12 @@ impl fmt::Display for GaveUp {
     }
 }
 
-impl std::error::Error for GaveUp {
+impl std::error::Error for ReconnectError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match &*self.end {
-            AttemptEnd::Closed(closed) => Some(closed),
-            AttemptEnd::Connect(error) => Some(error),
-            AttemptEnd::Hook(error) => Some(&**error),
+            AttemptError::Closed(closed) => Some(closed),
+            AttemptError::Connect(error) => Some(error),
+            AttemptError::Hook(error) => Some(&**error),
         }
     }
 }

@@ -16,7 +16,7 @@ impl Chance {
         ((word ^ (word >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB) >> 32) as usize % bound
     }
 
-    /// Pieces of `words`, and now and then a byte of any kind.
+    /// Chunks of `words`, and now and then a byte of any kind.
     fn bytes(&mut self, words: &[&[u8]]) -> Vec<u8> {
         let mut bytes = Vec::new();
         for _ in 0..self.below(12) {

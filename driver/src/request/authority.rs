@@ -1,17 +1,17 @@
-//! A host and perhaps a port: [`Authority`].
+//! A host and perhaps a port: [`HostPort`].
 
 use std::net::Ipv6Addr;
 
 /// The host and the port of an address that is nothing more: no user, no path (RFC 3986 §3.2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Authority<'a> {
+pub struct HostPort<'a> {
     /// A name, an IPv4 address, or an IPv6 address in its brackets; as it was written, in any case.
     pub host: &'a str,
     /// The port, if it is named.
     pub port: Option<u16>,
 }
 
-impl<'a> Authority<'a> {
+impl<'a> HostPort<'a> {
     /// Reads `host` or `host:port`.
     ///
     /// A name has the characters of RFC 3986's `reg-name`, without percent-encoding: a `%` is refused, as
@@ -19,11 +19,11 @@ impl<'a> Authority<'a> {
     /// brackets stands an IPv6 address without a zone.
     ///
     /// ```
-    /// use sockless_driver::Authority;
+    /// use sockless_driver::HostPort;
     ///
-    /// let authority = Authority::parse("[::1]:8080").unwrap();
+    /// let authority = HostPort::parse("[::1]:8080").unwrap();
     /// assert_eq!((authority.host, authority.port), ("[::1]", Some(8080)));
-    /// assert_eq!(Authority::parse("user@example.com"), None);
+    /// assert_eq!(HostPort::parse("user@example.com"), None);
     /// ```
     pub fn parse(text: &'a str) -> Option<Self> {
         // The colons of an IPv6 address stand in brackets.
@@ -68,7 +68,7 @@ mod tests {
             ("[::1]", "[::1]", None),
             ("[::1]:3000", "[::1]", Some(3000)),
         ] {
-            assert_eq!(Authority::parse(text), Some(Authority { host, port }), "{text}");
+            assert_eq!(HostPort::parse(text), Some(HostPort { host, port }), "{text}");
         }
     }
 
@@ -93,7 +93,7 @@ mod tests {
             "[fe80::1%25eth0]",
             "[v1.a]",
         ] {
-            assert_eq!(Authority::parse(text), None, "{text}");
+            assert_eq!(HostPort::parse(text), None, "{text}");
         }
     }
 }

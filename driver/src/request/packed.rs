@@ -9,7 +9,7 @@ use http::header::{HeaderName, HeaderValue};
 use http::{Extensions, Method, Request, Uri, Version};
 use sockless_core::Instant;
 
-use super::Held;
+use super::Permits;
 use super::whole::Whole;
 
 /// A [`Whole`] in a fraction of its memory, which idle sessions keep and seldom look at.
@@ -107,7 +107,7 @@ impl Packed {
             local_addr: parts.local_addr,
             received_at: parts.received_at,
             subprotocol: parts.subprotocol.map(Into::into),
-            held: Held::new(),
+            held: Permits::new(),
         }
     }
 

@@ -6,7 +6,7 @@ use bytestring::ByteString;
 use http::Request;
 use sockless_core::Instant;
 
-use super::Held;
+use super::Permits;
 
 /// The request as it came, and what routers and guards found out.
 pub(super) struct Whole {
@@ -16,5 +16,5 @@ pub(super) struct Whole {
     pub(super) local_addr: Option<SocketAddr>,
     pub(super) received_at: Instant,
     pub(super) subprotocol: Option<ByteString>,
-    pub(super) held: Held,
+    pub(super) held: Permits,
 }

@@ -15,7 +15,7 @@ use std::time::Duration;
 use socket2::SockRef;
 use sockless_core::{Instant, Seed};
 
-use crate::runtime::futures_io::{Sockets, Stream};
+use crate::runtime::futures_io::{FuturesTransport, Sockets};
 use crate::runtime::sockets::prepare_tcp;
 use crate::runtime::{Io, Timer};
 use crate::server::{Accepted, Listen};
@@ -105,7 +105,7 @@ fn transport<S>(stream: Async<S>) -> Box<dyn Io>
 where
     Async<S>: futures_io::AsyncRead + futures_io::AsyncWrite + Send + Unpin + 'static,
 {
-    Box::new(Stream::<_, AsyncIoSockets>::new(stream))
+    Box::new(FuturesTransport::<_, AsyncIoSockets>::new(stream))
 }
 
 /// The sockets of async-io itself.

@@ -1,4 +1,4 @@
-//! Any stream of the futures family as a transport: [`Stream`].
+//! Any stream of the futures family as a transport: [`FuturesTransport`].
 
 use std::any::Any;
 use std::cell::Cell;
@@ -16,7 +16,7 @@ use crate::runtime::sockets::{ending, shutdown_write};
 use crate::runtime::{Ending, Io};
 
 /// A stream of the futures family as a transport for the driver; `K` knows which ones are sockets.
-pub struct Stream<S, K> {
+pub struct FuturesTransport<S, K> {
     stream: S,
     sockets: PhantomData<fn() -> K>,
 }
@@ -27,7 +27,7 @@ pub trait Sockets: 'static {
     fn socket(stream: &dyn Any) -> Option<SockRef<'_>>;
 }
 
-impl<S: 'static, K: Sockets> Stream<S, K> {
+impl<S: 'static, K: Sockets> FuturesTransport<S, K> {
     /// The transport over `stream`.
     pub fn new(stream: S) -> Self {
         Self { stream, sockets: PhantomData }
@@ -38,7 +38,7 @@ impl<S: 'static, K: Sockets> Stream<S, K> {
     }
 }
 
-impl<S, K> Io for Stream<S, K>
+impl<S, K> Io for FuturesTransport<S, K>
 where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     K: Sockets,
@@ -93,9 +93,9 @@ where
     }
 }
 
-impl<S: fmt::Debug, K> fmt::Debug for Stream<S, K> {
+impl<S: fmt::Debug, K> fmt::Debug for FuturesTransport<S, K> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Stream").field(&self.stream).finish()
+        f.debug_tuple("FuturesTransport").field(&self.stream).finish()
     }
 }
 

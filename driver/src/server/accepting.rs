@@ -6,7 +6,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use crate::runtime::{Runtime, Timer};
-use crate::server::connections::Host;
+use crate::server::connections::ConnectionServer;
 use crate::server::{Accepted, Listen};
 
 /// How long accepting rests after a failure, unless a connection goes before.
@@ -49,7 +49,7 @@ impl Accepting {
     pub(super) fn poll_next(
         &mut self,
         listener: &mut dyn Listen,
-        host: &Host,
+        host: &ConnectionServer,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Accepted>> {
         self.poll_recovery(cx);
@@ -71,7 +71,7 @@ impl Accepting {
     }
 
     /// Ready once there is room for one more connection.
-    fn poll_place(&mut self, host: &Host, cx: &mut Context<'_>) -> Poll<()> {
+    fn poll_place(&mut self, host: &ConnectionServer, cx: &mut Context<'_>) -> Poll<()> {
         while host.poll_fewer_than(self.max_connections, cx).is_pending() {
             if self.pause.is_none() {
                 // The pause first: what is dropped may go at once.
@@ -86,7 +86,7 @@ impl Accepting {
         Poll::Ready(())
     }
 
-    fn poll_pause(&mut self, host: &Host, cx: &mut Context<'_>) -> Poll<()> {
+    fn poll_pause(&mut self, host: &ConnectionServer, cx: &mut Context<'_>) -> Poll<()> {
         if let Some(pause) = &mut self.pause {
             ready!(pause.poll(host, cx));
             self.pause = None;
@@ -94,7 +94,7 @@ impl Accepting {
         Poll::Ready(())
     }
 
-    fn handle_failure(&mut self, host: &Host, error: &io::Error) {
+    fn handle_failure(&mut self, host: &ConnectionServer, error: &io::Error) {
         if is_the_peers(error) {
             tracing::debug!(%error, "a connection ended before it was accepted");
             return;
@@ -106,7 +106,7 @@ impl Accepting {
         self.note_failure(error);
     }
 
-    fn pause(&self, host: &Host) -> Pause {
+    fn pause(&self, host: &ConnectionServer) -> Pause {
         Pause { timer: self.runtime.timer(self.runtime.now() + PAUSE), gone: host.gone() }
     }
 
@@ -142,7 +142,7 @@ impl Accepting {
 }
 
 impl Pause {
-    fn poll(&mut self, host: &Host, cx: &mut Context<'_>) -> Poll<()> {
+    fn poll(&mut self, host: &ConnectionServer, cx: &mut Context<'_>) -> Poll<()> {
         match host.poll_gone(self.gone, cx) {
             Poll::Ready(()) => Poll::Ready(()),
             Poll::Pending => self.timer.poll_expired(cx),

@@ -1,4 +1,4 @@
-//! Serving one transport after another: [`Host`] keeps count of them, and ends them all.
+//! Serving one transport after another: [`ConnectionServer`] keeps count of them, and ends them all.
 
 mod answers;
 mod membership;
@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use sockless_core::{CloseCode, CloseReason, Instant};
 
-use crate::request::Held;
+use crate::request::Permits;
 use crate::runtime::{Io, Runtime};
 use crate::server::service::Service;
 use crate::session::engine::budget::Budget;
@@ -29,7 +29,7 @@ pub(crate) use registry::Begins;
 /// A [`Server`](crate::Server) accepts connections itself; a host is for programs that have an accept
 /// loop of their own. Clones share the service, the limits and the count.
 #[derive(Clone)]
-pub struct Host {
+pub struct ConnectionServer {
     pub(crate) inner: Arc<Inner>,
 }
 
@@ -69,7 +69,7 @@ impl Sum for ShutdownReport {
     }
 }
 
-impl Host {
+impl ConnectionServer {
     /// A host of `service` on `runtime`.
     pub fn new(service: impl Service, runtime: Arc<dyn Runtime>) -> Self {
         let inner = Inner {
@@ -294,7 +294,7 @@ impl Host {
 /// How long a shutdown waits for the connections that it terminated.
 const GRACE: Duration = Duration::from_secs(1);
 
-impl std::fmt::Debug for Host {
+impl std::fmt::Debug for ConnectionServer {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Host").field("connections", &self.connections()).finish_non_exhaustive()
     }
@@ -318,7 +318,7 @@ pub(crate) enum Serving<F> {
 pub(crate) struct Open {
     pub(crate) drive: ServerDrive,
     /// What the guards gave out counts to the connection's end, whoever has its call.
-    pub(crate) _held: Held,
+    pub(crate) _held: Permits,
     pub(crate) _membership: Membership,
 }
 

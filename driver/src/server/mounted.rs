@@ -1,5 +1,5 @@
 //! Sessions behind somebody else's HTTP server, which reads the requests and sends the responses:
-//! [`Host::answer`].
+//! [`ConnectionServer::answer`].
 
 use std::fmt;
 use std::future::poll_fn;
@@ -10,23 +10,25 @@ use bytes::Bytes;
 use sockless_core::handshake::{HeadError, MAX_HEADERS};
 use sockless_core::{Config, Escaped};
 
-use crate::request::Call;
+use crate::request::Request;
 use crate::request::exchange::Exchange;
 use crate::runtime::{Io, Timer};
-use crate::server::connections::{self, Asked, Begins, Host, Membership, Open, Serving};
+use crate::server::connections::{
+    self, Asked, Begins, ConnectionServer, Membership, Open, Serving,
+};
 use crate::server::service::{Answer, Upgrade};
 
-/// What a [`Host`] replies to a request that somebody else read.
+/// What a [`ConnectionServer`] replies to a request that somebody else read.
 #[derive(Debug)]
 pub enum Reply {
     /// To be sent as it is; there will be no session.
     Respond(http::Response<Bytes>),
-    /// An upgrade: send [`Granted::response`], then [serve](Granted::serve) what the transport has
+    /// An upgrade: send [`GrantedUpgrade::response`], then [serve](GrantedUpgrade::serve) what the transport has
     /// become.
-    Upgrade(Granted),
+    Upgrade(GrantedUpgrade),
 }
 
-impl Host {
+impl ConnectionServer {
     /// Answers a request whose head another HTTP server read: the service decides, within
     /// [`Config::opening_timeout`](sockless_core::Config::opening_timeout), as it does for a transport of
     /// the host's own.
@@ -38,25 +40,25 @@ impl Host {
     /// It never fails: a service that takes too long and a host that shuts down answer 503, a service
     /// that panics answers 500, and a peer that has as many connections as
     /// [it may](Self::max_connections_per_peer) gets 429. The request counts among the host's
-    /// [connections](Host::connections) until it is answered, and an upgrade until its session is over.
+    /// [connections](ConnectionServer::connections) until it is answered, and an upgrade until its session is over.
     ///
     /// Cancel-safe: dropping the future drops the service's, and nothing is granted.
-    pub async fn answer(&self, call: Call) -> Reply {
-        let asked = Asked::of(&call);
-        let reply = self.decide(call).await;
+    pub async fn answer(&self, request: Request) -> Reply {
+        let asked = Asked::of(&request);
+        let reply = self.decide(request).await;
         if let Reply::Respond(response) = &reply {
             asked.log(response);
         }
         reply
     }
 
-    async fn decide(&self, call: Call) -> Reply {
-        let peer = call.peer_addr();
+    async fn decide(&self, request: Request) -> Reply {
+        let peer = request.peer_addr();
         let Some(membership) = Membership::new(&self.inner, peer, Begins::Answering) else {
             return Reply::Respond(connections::too_many());
         };
         let (service, runtime) = (&*self.inner.service, &self.inner.runtime);
-        if let Err(error) = check_head(call.request(), &service.config()) {
+        if let Err(error) = check_head(request.as_http(), &service.config()) {
             return Reply::Respond(error.response().unwrap_or_else(connections::unavailable));
         }
         if membership.is_shutting_down() {
@@ -64,12 +66,12 @@ impl Host {
         }
         let now = runtime.now();
         let mut timer = runtime.timer(now + service.config().get_opening_timeout());
-        let asking = Box::pin(connections::ask(service, call.with_received_at(now)));
+        let asking = Box::pin(connections::ask(service, request.with_received_at(now)));
         let decided = membership.unless_dropped(Box::pin(within(&mut *timer, asking))).await;
         match decided {
             Some(Some(Answer::Respond(response))) => Reply::Respond(response),
             Some(Some(Answer::Upgrade(upgrade))) if !membership.is_shutting_down() => {
-                Reply::Upgrade(Granted { membership, upgrade })
+                Reply::Upgrade(GrantedUpgrade { membership, upgrade })
             }
             Some(None) => Reply::Respond(connections::undecided()),
             None | Some(Some(Answer::Upgrade(_))) => Reply::Respond(connections::unavailable()),
@@ -79,20 +81,20 @@ impl Host {
 
 /// An upgrade that was granted to a request of another HTTP server. Dropped, it is given up.
 #[must_use = "the session begins when it is served"]
-pub struct Granted {
+pub struct GrantedUpgrade {
     membership: Membership,
     upgrade: Upgrade,
 }
 
-impl Granted {
+impl GrantedUpgrade {
     /// The response that the other server has to send: a 101, or over HTTP/2 a 200.
     pub fn response(&self) -> &http::Response<()> {
         &self.upgrade.response
     }
 
     /// The call that was granted.
-    pub fn call(&self) -> &Call {
-        &self.upgrade.call
+    pub fn request(&self) -> &Request {
+        &self.upgrade.request
     }
 
     /// As [`serve`](Self::serve), in a task of its own.
@@ -139,16 +141,16 @@ impl Granted {
                 return None;
             }
         };
-        let held = upgrade.call.take_held();
+        let held = upgrade.request.take_permits();
         let exchange = Exchange::new(transport, runtime, deadline);
         let drive = membership.start(exchange, None, upgrade);
         Some(Open { drive, _held: held, _membership: membership })
     }
 }
 
-impl fmt::Debug for Granted {
+impl fmt::Debug for GrantedUpgrade {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Granted").field("upgrade", &self.upgrade).finish_non_exhaustive()
+        f.debug_struct("GrantedUpgrade").field("upgrade", &self.upgrade).finish_non_exhaustive()
     }
 }
 

@@ -1,4 +1,4 @@
-//! Where runtimes and routers meet: [`Service`] turns a [`Call`] into an [`Answer`].
+//! Where runtimes and routers meet: [`Service`] turns a [`Request`] into an [`Answer`].
 
 use std::fmt;
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use sockless_core::handshake::UpgradeRequest;
 use sockless_core::{Config, Negotiated};
 
 use crate::future::BoxFuture;
-use crate::request::Call;
+use crate::request::Request;
 use crate::session::{Outcome, RawSession, Running, Session};
 
 /// Answers calls; a router is one.
@@ -17,15 +17,15 @@ use crate::session::{Outcome, RawSession, Running, Session};
 /// A runtime knows no router and a router no runtime: they meet here.
 pub trait Service: Send + Sync + 'static {
     /// Decides about a call: an HTTP response, or an upgrade with the handler that serves it.
-    fn call(&self, call: Call) -> BoxFuture<'_, Answer>;
+    fn call(&self, request: Request) -> BoxFuture<'_, Answer>;
 
     /// The settings that hold until a route is known: how long a request's head may be and take.
     fn config(&self) -> Arc<Config>;
 }
 
 impl<S: Service + ?Sized> Service for Arc<S> {
-    fn call(&self, call: Call) -> BoxFuture<'_, Answer> {
-        (**self).call(call)
+    fn call(&self, request: Request) -> BoxFuture<'_, Answer> {
+        (**self).call(request)
     }
 
     fn config(&self) -> Arc<Config> {
@@ -44,7 +44,7 @@ pub enum Answer {
 
 /// An upgrade that was granted: the 101 to send, and the handler to run after it.
 pub struct Upgrade {
-    pub(crate) call: Call,
+    pub(crate) request: Request,
     pub(crate) response: http::Response<()>,
     pub(crate) negotiated: Negotiated,
     pub(crate) config: Arc<Config>,
@@ -57,11 +57,11 @@ pub(crate) enum Handler {
 }
 
 impl Upgrade {
-    /// Grants `request`, made by `call`, a session that `handler` serves, with those of the extensions
+    /// Grants `upgrade`, made by `request`, a session that `handler` serves, with those of the extensions
     /// in `config` that the client wants.
     pub fn websocket<F, Fut>(
-        call: Call,
-        mut request: UpgradeRequest,
+        request: Request,
+        mut upgrade: UpgradeRequest,
         config: Arc<Config>,
         handler: F,
     ) -> Self
@@ -69,30 +69,40 @@ impl Upgrade {
         F: FnOnce(Session) -> Fut + Send + 'static,
         Fut: Future<Output: Outcome> + Send + 'static,
     {
-        request.select_extensions(config.get_extensions());
+        upgrade.select_extensions(config.get_extensions());
         let run = move |session| Running::start(|| handler(session));
-        Self::new(call, request, config, Handler::Messages(Box::new(run)))
+        Self::new(request, upgrade, config, Handler::Messages(Box::new(run)))
     }
 
-    /// Grants `request`, made by `call`, a session of frames that `handler` serves.
+    /// Grants `upgrade`, made by `request`, a session of frames that `handler` serves.
     ///
     /// It has the extensions that were
     /// [selected](UpgradeRequest::select_extensions) before, by default none. They are agreed on and
     /// not worked: frames with their bits arrive as they are.
-    pub fn raw<F, Fut>(call: Call, request: UpgradeRequest, config: Arc<Config>, handler: F) -> Self
+    pub fn raw<F, Fut>(
+        request: Request,
+        upgrade: UpgradeRequest,
+        config: Arc<Config>,
+        handler: F,
+    ) -> Self
     where
         F: FnOnce(RawSession) -> Fut + Send + 'static,
         Fut: Future<Output: Outcome> + Send + 'static,
     {
         let run = move |session| Running::start(|| handler(session));
-        Self::new(call, request, config, Handler::Raw(Box::new(run)))
+        Self::new(request, upgrade, config, Handler::Raw(Box::new(run)))
     }
 
-    fn new(mut call: Call, request: UpgradeRequest, config: Arc<Config>, handler: Handler) -> Self {
-        let (response, negotiated) = request.accept();
-        call.set_subprotocol(negotiated.subprotocol.clone());
-        call.set_extensions(negotiated.extensions.iter().map(Agreed::params));
-        Self { call, response, negotiated, config, handler }
+    fn new(
+        mut request: Request,
+        upgrade: UpgradeRequest,
+        config: Arc<Config>,
+        handler: Handler,
+    ) -> Self {
+        let (response, negotiated) = upgrade.accept();
+        request.set_subprotocol(negotiated.subprotocol.clone());
+        request.set_extensions(negotiated.extensions.iter().map(Agreed::params));
+        Self { request, response, negotiated, config, handler }
     }
 
     /// The 101 response, which a router may add headers to.
@@ -101,8 +111,8 @@ impl Upgrade {
     }
 
     /// The call that was granted.
-    pub fn call(&self) -> &Call {
-        &self.call
+    pub fn request(&self) -> &Request {
+        &self.request
     }
 
     /// The settings that the session starts with.
@@ -114,7 +124,7 @@ impl Upgrade {
 impl fmt::Debug for Upgrade {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Upgrade")
-            .field("call", &self.call)
+            .field("request", &self.request)
             .field("response", &self.response)
             .field("negotiated", &self.negotiated)
             .finish_non_exhaustive()

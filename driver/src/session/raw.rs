@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use sockless_core::{Closed, Config, Frame, Instant, Overflow, SendError};
 
-use crate::request::Call;
+use crate::request::Request;
 use crate::session::Sleep;
 use crate::session::engine::machine::{Item, Machine};
 use crate::session::engine::shared::Shared;
@@ -145,8 +145,8 @@ impl RawSession {
     }
 
     /// The request behind the session.
-    pub fn call(&self) -> &Call {
-        &self.shared.call
+    pub fn request(&self) -> &Request {
+        &self.shared.request
     }
 
     /// The settings in force.
@@ -166,7 +166,7 @@ impl Drop for RawSession {
 
 impl fmt::Debug for RawSession {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("RawSession").field("call", self.call()).finish_non_exhaustive()
+        f.debug_struct("RawSession").field("call", self.request()).finish_non_exhaustive()
     }
 }
 

@@ -9,7 +9,7 @@ use std::task::{Context, Poll, ready};
 use futures_core::Stream;
 use sockless_core::{Closed, Event, Message};
 
-use crate::request::Call;
+use crate::request::Request;
 use crate::session::engine::joined::Joined;
 use crate::session::engine::machine::Item;
 use crate::session::engine::shared::Shared;
@@ -40,8 +40,8 @@ impl Receiver {
     }
 
     /// The request behind the session.
-    pub fn call(&self) -> &Call {
-        &self.shared.call
+    pub fn request(&self) -> &Request {
+        &self.shared.request
     }
 
     #[inline]
@@ -64,7 +64,7 @@ impl Receiver {
         loop {
             match ready!(self.poll_next_item(cx))? {
                 Item::Event(Event::Message(message)) => return Poll::Ready(Ok(message)),
-                Item::Event(Event::Piece(piece)) => {
+                Item::Event(Event::Chunk(piece)) => {
                     let last = piece.last;
                     let joined = self.joined.get_or_insert_default();
                     joined.push(piece);
@@ -88,7 +88,7 @@ impl Receiver {
     pub(crate) fn poll_next_item(&mut self, cx: &Context<'_>) -> Poll<Result<Item, Closed>> {
         loop {
             match ready!(self.shared.poll_item(cx))? {
-                Item::Event(Event::Piece(piece)) if self.is_skipping() => {
+                Item::Event(Event::Chunk(piece)) if self.is_skipping() => {
                     if piece.last {
                         self.joined = None;
                     }
@@ -127,7 +127,7 @@ impl Drop for Receiver {
 
 impl fmt::Debug for Receiver {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Receiver").field("call", self.call()).finish_non_exhaustive()
+        f.debug_struct("Receiver").field("call", self.request()).finish_non_exhaustive()
     }
 }
 

@@ -10,11 +10,11 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_sink::Sink;
 use sockless_core::{
-    CloseCode, CloseReason, Closed, Config, Instant, Message, Outgoing, Overflow, SendError,
+    CloseCode, CloseReason, Closed, Config, Instant, Message, OutgoingMessage, Overflow, SendError,
 };
 
 use crate::future::BoxFuture;
-use crate::request::Call;
+use crate::request::Request;
 use crate::session::Sleep;
 use crate::session::engine::locked::Locked;
 use crate::session::engine::machine::Machine;
@@ -36,7 +36,7 @@ struct SinkState {
     /// Where it waits.
     slot: Slot,
     /// What it has taken and could not send at once.
-    unsent: Option<Outgoing>,
+    unsent: Option<OutgoingMessage>,
 }
 
 impl Sender {
@@ -56,7 +56,10 @@ impl Sender {
     /// How the session ended; once either side has begun to close, this is known only when the
     /// closing handshake is through, and is waited for.
     #[inline]
-    pub fn send(&self, message: impl Into<Outgoing>) -> impl Future<Output = Result<(), Closed>> {
+    pub fn send(
+        &self,
+        message: impl Into<OutgoingMessage>,
+    ) -> impl Future<Output = Result<(), Closed>> {
         Sending { waiting: Waiting::new(&self.shared), message: Some(message.into()) }
     }
 
@@ -70,7 +73,7 @@ impl Sender {
     ///
     /// The message itself, when [`Config::high_water`] bytes or more are on their way or another
     /// message is being [written](Self::writer), and when the session is over or closing.
-    pub fn try_send(&self, message: impl Into<Outgoing>) -> Result<(), TrySendError> {
+    pub fn try_send(&self, message: impl Into<OutgoingMessage>) -> Result<(), TrySendError> {
         let message = message.into();
         let mut state = self.shared.lock();
         let may_send = state.may_send();
@@ -183,8 +186,8 @@ impl Sender {
     }
 
     /// The request behind the session.
-    pub fn call(&self) -> &Call {
-        &self.shared.call
+    pub fn request(&self) -> &Request {
+        &self.shared.request
     }
 
     /// The settings in force.
@@ -238,7 +241,7 @@ impl Drop for Sender {
 
 impl fmt::Debug for Sender {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Sender").field("call", self.call()).finish_non_exhaustive()
+        f.debug_struct("Sender").field("call", self.request()).finish_non_exhaustive()
     }
 }
 
@@ -246,9 +249,9 @@ impl fmt::Debug for Sender {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum TrySendError {
     /// The session is over, or closing.
-    Closed(Outgoing),
+    Closed(OutgoingMessage),
     /// [`Config::high_water`] bytes or more are on their way.
-    Full(Outgoing),
+    Full(OutgoingMessage),
 }
 
 impl TrySendError {
@@ -308,7 +311,7 @@ pub(crate) const NOT_READ: &str = "the peer does not read what it is sent";
 /// A message on its way into the queue: by hand, since an `async fn` would hold it twice.
 struct Sending<'a> {
     waiting: Waiting<'a>,
-    message: Option<Outgoing>,
+    message: Option<OutgoingMessage>,
 }
 
 impl Future for Sending<'_> {
@@ -325,7 +328,7 @@ impl Future for Sending<'_> {
 fn poll_send(
     shared: &Shared,
     slot: &mut Slot,
-    message: &mut Option<Outgoing>,
+    message: &mut Option<OutgoingMessage>,
     cx: &Context<'_>,
 ) -> Poll<Result<(), Closed>> {
     let mut state = shared.lock();

@@ -7,13 +7,13 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use futures_core::Stream;
-use sockless_core::{CloseCode, Closed, Event, Message, Piece};
+use sockless_core::{Chunk, CloseCode, Closed, Event, Message};
 
 use crate::session::engine::machine::{Item, Machine};
 use crate::session::engine::waiters::{Wait, Waiting};
 use crate::session::{Receiver, Sender, Session};
 
-/// The longest chunk that a reader gives, unless [`Config::piece_len`](sockless_core::Config::piece_len) is
+/// The longest chunk that a reader gives, unless [`Config::recv_chunk_len`](sockless_core::Config::recv_chunk_len) is
 /// shorter.
 const CHUNK_LEN: u32 = 16 << 10;
 
@@ -34,7 +34,7 @@ impl Receiver {
         self.shared().set_chunk_len(Some(CHUNK_LEN));
         let mut reader = MessageReader { receiver: self, is_text: false, first: None, ended: true };
         let first = match reader.receiver.take_joined() {
-            Some(data) => Piece { data, last: false },
+            Some(data) => Chunk { data, last: false },
             None => poll_fn(|cx| reader.receiver.poll_part(cx)).await?,
         };
         reader.ended = first.last;
@@ -44,7 +44,7 @@ impl Receiver {
     }
 
     /// The next piece of a message, a whole one, or what has arrived of one.
-    fn poll_part(&mut self, cx: &Context<'_>) -> Poll<Result<Piece, Closed>> {
+    fn poll_part(&mut self, cx: &Context<'_>) -> Poll<Result<Chunk, Closed>> {
         loop {
             let item = match self.poll_next_item(cx) {
                 Poll::Pending if !self.is_skipping() => match self.shared().poll_partial() {
@@ -55,9 +55,9 @@ impl Receiver {
             };
             match item {
                 Item::Event(Event::Message(data)) => {
-                    return Poll::Ready(Ok(Piece { data, last: true }));
+                    return Poll::Ready(Ok(Chunk { data, last: true }));
                 }
-                Item::Event(Event::Piece(piece)) => return Poll::Ready(Ok(piece)),
+                Item::Event(Event::Chunk(piece)) => return Poll::Ready(Ok(piece)),
                 // No other event is held, and a machine of messages makes no frames.
                 Item::Event(_) | Item::Frame(_) => {}
             }
@@ -198,7 +198,7 @@ impl MessageWriter<'_> {
     ///
     /// [`WriteError`].
     pub async fn write(&mut self, part: impl Into<Message>) -> Result<(), WriteError> {
-        self.send_piece(Piece { data: part.into(), last: false }).await
+        self.send_chunk(Chunk { data: part.into(), last: false }).await
     }
 
     /// Sends the last part, and so ends the message.
@@ -209,10 +209,10 @@ impl MessageWriter<'_> {
     ///
     /// [`WriteError`].
     pub async fn finish(mut self, part: impl Into<Message>) -> Result<(), WriteError> {
-        self.send_piece(Piece { data: part.into(), last: true }).await
+        self.send_chunk(Chunk { data: part.into(), last: true }).await
     }
 
-    async fn send_piece(&mut self, piece: Piece) -> Result<(), WriteError> {
+    async fn send_chunk(&mut self, piece: Chunk) -> Result<(), WriteError> {
         let is_text = piece.data.is_text();
         if self.begun.is_some_and(|begun| begun != is_text) {
             return Err(WriteError::KindMismatch);
@@ -231,7 +231,7 @@ impl MessageWriter<'_> {
             }
             let Machine::Messages(connection) = &mut state.machine else { return Poll::Pending };
             if let Some(part) = piece.take()
-                && connection.send_piece(part).is_err()
+                && connection.send_chunk(part).is_err()
             {
                 // Either side has begun to close: how it ends is not known before it has ended.
                 state.wait(Wait::Closed, &mut waiting.slot, cx);

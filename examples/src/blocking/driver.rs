@@ -6,7 +6,7 @@ use std::net::{Shutdown, TcpStream};
 use std::time::Duration;
 
 use bytes::{Buf, BytesMut};
-use sockless_core::{Connection, Event, Instant, Transport};
+use sockless_core::{Connection, Event, Instant, TransportAction};
 
 /// How long writing waits for room before it is reading's turn again.
 const TURN: Duration = Duration::from_millis(20);
@@ -50,9 +50,9 @@ impl Host {
             }
             connection.handle_blocked(self.now());
             let has_unsent = connection.outbound().has_remaining();
-            match connection.transport() {
-                Transport::Close if !has_unsent => return,
-                Transport::ShutdownWrite if !has_unsent && !is_shut_down => {
+            match connection.transport_action() {
+                TransportAction::Close if !has_unsent => return,
+                TransportAction::ShutdownWrite if !has_unsent && !is_shut_down => {
                     is_shut_down = true;
                     let _ = self.stream.shutdown(Shutdown::Write); // Reading finds out too.
                 }

@@ -20,7 +20,7 @@ pub(crate) struct Room {
 impl Room {
     /// Lets a session into the room until it ends.
     pub(crate) async fn serve(self: Arc<Self>, mut session: Session) -> Result<(), Closed> {
-        let wanted = session.call().query_param("name").unwrap_or_default().into_owned();
+        let wanted = session.request().query_param("name").unwrap_or_default().into_owned();
         let membership = self.join(&wanted, session.sender());
         loop {
             let message = session.recv().await?;

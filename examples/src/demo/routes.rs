@@ -7,8 +7,8 @@ use bytes::Bytes;
 use http::header::{CONTENT_SECURITY_POLICY, CONTENT_TYPE};
 use http::{Response, StatusCode};
 use sockless_core::{CloseCode, CloseReason, Closed, Config};
-use sockless_driver::{Call, Session};
-use sockless_routing::{Origins, Router, respond, text, websocket};
+use sockless_driver::{Request, Session};
+use sockless_routing::{Origins, Router, respond, text_response, websocket};
 
 use crate::chat::Room;
 
@@ -19,14 +19,14 @@ pub(crate) fn router(config: Config) -> Router {
     Router::new()
         .websockets(config)
         .origins(Origins::same_origin())
-        .route("/", respond(|_call| page()))
+        .route("/", respond(|_request| page()))
         .route("/echo", websocket(echo))
         .route("/echo", websocket(echo).protocol("echo.v1"))
         .route("/echo", websocket(echo).protocol("echo.v2"))
         .route("/echo/in-fragments", websocket(echo).configure(in_fragments))
         .route("/chat", websocket(move |session| room.clone().serve(session)))
         .nest("/close", close_by_us)
-        .route("/health", respond(|_call| text(StatusCode::OK, "ok\n")))
+        .route("/health", respond(|_request| text_response(StatusCode::OK, "ok\n")))
 }
 
 fn page() -> Response<Bytes> {
@@ -51,29 +51,29 @@ async fn echo(mut session: Session) -> Result<(), Closed> {
 /// Whatever a client has to put up with, for tests of clients: messages in small frames, and pings in
 /// between.
 fn in_fragments(config: Config) -> Config {
-    config.fragment_len(1000).ping_interval(Duration::from_millis(20))
+    config.max_send_frame_len(1000).ping_interval(Duration::from_millis(20))
 }
 
 /// The code and reason that `/close/{code}?reason=...` asks for.
 #[derive(Clone)]
 struct Asked(CloseReason);
 
-async fn check_reason(mut call: Call) -> Result<Call, Response<Bytes>> {
-    let refuse = |why: &'static str| Err(text(StatusCode::BAD_REQUEST, why));
-    let code = call.param::<u16>("code").ok().and_then(CloseCode::new);
+async fn check_reason(mut request: Request) -> Result<Request, Response<Bytes>> {
+    let refuse = |why: &'static str| Err(text_response(StatusCode::BAD_REQUEST, why));
+    let code = request.param::<u16>("code").ok().and_then(CloseCode::new);
     let Some(code) = code else {
         return refuse("the code must be one that may be sent: 1000-1003, 1007-1014, 3000-4999\n");
     };
-    let reason = call.query_param("reason").unwrap_or_default().into_owned();
+    let reason = request.query_param("reason").unwrap_or_default().into_owned();
     if reason.len() > CloseReason::MAX_TEXT_LEN {
         return refuse("the reason must not be longer than 123 bytes\n");
     }
-    call.insert(Asked(CloseReason::new(code, reason)));
-    Ok(call)
+    request.insert(Asked(CloseReason::new(code, reason)));
+    Ok(request)
 }
 
 async fn close_by_us(session: Session) {
-    if let Some(Asked(reason)) = session.call().get() {
+    if let Some(Asked(reason)) = session.request().get() {
         session.close(reason.clone());
     }
     session.closed().await;

@@ -12,7 +12,7 @@ use crate::routes;
 #[test]
 fn a_chat_has_named_users_who_hear_each_other() {
     Sim::check(0..20, |sim| async move {
-        let app = sim.host(app());
+        let app = sim.app(app());
         let mut ada = join(&app, "Ada", "Ada", &["Ada"]).await;
         let mut bob = join(&app, "Bob%20B.", "Bob B.", &["Ada", "Bob B."]).await;
         hear(&mut ada, json!({ "type": "join", "name": "Bob B.", "online": ["Ada", "Bob B."] }))
@@ -29,7 +29,7 @@ fn a_chat_has_named_users_who_hear_each_other() {
 #[test]
 fn a_name_that_is_taken_gets_a_number() {
     Sim::check(0..20, |sim| async move {
-        let app = sim.host(app());
+        let app = sim.app(app());
         let _first = join(&app, "Ada", "Ada", &["Ada"]).await;
         let _second = join(&app, "Ada", "Ada 2", &["Ada", "Ada 2"]).await;
         let _nameless = join(&app, "", "Somebody", &["Ada", "Ada 2", "Somebody"]).await;
@@ -39,7 +39,7 @@ fn a_name_that_is_taken_gets_a_number() {
 #[test]
 fn a_member_who_crashes_has_left() {
     Sim::check(0..20, |sim| async move {
-        let app = sim.host(app());
+        let app = sim.app(app());
         let mut ada = join(&app, "Ada", "Ada", &["Ada"]).await;
         let bob = join(&app, "Bob", "Bob", &["Ada", "Bob"]).await;
         ada.recv().await;
@@ -54,7 +54,7 @@ fn a_member_who_crashes_has_left() {
 #[test]
 fn the_chat_takes_text_only() {
     Sim::check(0..20, |sim| async move {
-        let app = sim.host(app());
+        let app = sim.app(app());
         let mut ada = join(&app, "Ada", "Ada", &["Ada"]).await;
         ada.send(vec![1]).await;
         ada.expect_closed(1003).await;
@@ -64,7 +64,7 @@ fn the_chat_takes_text_only() {
 #[test]
 fn the_page_and_the_health_check_are_plain_http() {
     Sim::check(0..5, |sim| async move {
-        let app = sim.host(app());
+        let app = sim.app(app());
         let page = app.get("/").await;
         assert_eq!(page.status(), 200);
         assert_eq!(page.headers()["content-type"], "text/html; charset=utf-8");
@@ -75,7 +75,7 @@ fn the_page_and_the_health_check_are_plain_http() {
 #[test]
 fn the_echo_speaks_its_protocols() {
     Sim::check(0..5, |sim| async move {
-        let app = sim.host(app());
+        let app = sim.app(app());
         let mut echo = app.open("/echo").subprotocol("echo.v2").subprotocol("echo.v1").await;
         assert_eq!(echo.subprotocol().as_deref(), Some("echo.v2"));
         echo.send("hello").await;
@@ -89,7 +89,7 @@ fn messages_are_compressed_for_who_offers_it() {
     Sim::check(0..5, |sim| async move {
         let offer = "permessage-deflate; server_no_context_takeover";
         let config = Config::default().extension(offer.parse::<Deflate>().unwrap());
-        let app = sim.host(app());
+        let app = sim.app(app());
         let mut echo = app.open("/echo").config(config).await;
         assert_eq!(
             echo.response().headers()["sec-websocket-extensions"],
@@ -104,7 +104,7 @@ fn messages_are_compressed_for_who_offers_it() {
 #[test]
 fn a_close_is_sent_on_demand() {
     Sim::check(0..5, |sim| async move {
-        let app = sim.host(app());
+        let app = sim.app(app());
         let closed = app.open("/close/4001?reason=on+demand").await.expect_closed(4001).await;
         assert_eq!(closed.received().unwrap().text(), "on demand");
         assert_eq!(app.open("/close/1006").refused().await.status(), 400);

@@ -10,7 +10,7 @@ use bytes::{Buf, Bytes, BytesMut};
 use mio::Interest;
 use mio::net::TcpStream;
 use sockless_core::handshake::{ServerHandshake, UpgradeRequest, encode_response};
-use sockless_core::{Config, Connection, Event, Instant, Transport};
+use sockless_core::{Config, Connection, Event, Instant, TransportAction};
 
 use super::lent::Lent;
 
@@ -112,12 +112,12 @@ impl Peer {
             self.is_starved = self.advance(inbound, react, now);
             // What the events of one read gave rise to leaves in one write.
             if self.write(now)? {
-                match self.transport(now) {
-                    Transport::ShutdownWrite if !mem::replace(&mut self.shut_down, true) => {
+                match self.transport_action(now) {
+                    TransportAction::ShutdownWrite if !mem::replace(&mut self.shut_down, true) => {
                         self.stream.shutdown(Shutdown::Write)?;
                     }
-                    Transport::KeepOpen | Transport::ShutdownWrite => {}
-                    Transport::Close => return Ok(Wait::Over),
+                    TransportAction::KeepOpen | TransportAction::ShutdownWrite => {}
+                    TransportAction::Close => return Ok(Wait::Over),
                 }
             }
             // What was left for want of room may have found some by now. While something comes, advancing
@@ -225,12 +225,12 @@ impl Peer {
     }
 
     /// What to do with the socket when all is written.
-    fn transport(&self, now: Instant) -> Transport {
+    fn transport_action(&self, now: Instant) -> TransportAction {
         match &self.state {
-            State::Opening(..) => Transport::KeepOpen,
-            State::Open(connection) => connection.transport(),
-            State::Refused { until, .. } if self.eof || now >= *until => Transport::Close,
-            State::Refused { .. } => Transport::ShutdownWrite,
+            State::Opening(..) => TransportAction::KeepOpen,
+            State::Open(connection) => connection.transport_action(),
+            State::Refused { until, .. } if self.eof || now >= *until => TransportAction::Close,
+            State::Refused { .. } => TransportAction::ShutdownWrite,
         }
     }
 

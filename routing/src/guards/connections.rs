@@ -5,10 +5,10 @@ use std::future::{Ready, ready};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use http::StatusCode;
-use sockless_driver::Call;
+use sockless_driver::Request;
 
 use super::{Admission, Peer, PeerOf};
-use crate::reject::text;
+use crate::reject::text_response;
 
 /// How many connections may be open at a time, for [`limit_connections`].
 #[derive(Clone, Debug)]
@@ -46,22 +46,22 @@ impl Default for ConnectionLimit {
 /// A guard that lets calls through while `limit` holds. One that got through counts until its
 /// connection is over.
 ///
-/// The peer address is [`Call::client_network`]; see [the module](crate::guards) for calls that have
+/// The peer address is [`Request::client_network`]; see [the module](crate::guards) for calls that have
 /// none, which count towards [`total`](ConnectionLimit::total) alone. It remembers no address that has no
 /// connection.
 pub fn limit_connections(
     limit: ConnectionLimit,
-) -> impl Fn(Call) -> Ready<Admission> + Clone + Send + Sync + 'static {
+) -> impl Fn(Request) -> Ready<Admission> + Clone + Send + Sync + 'static {
     let open = Arc::new(Mutex::new(Open::default()));
     let peer_of = Arc::new(PeerOf::new("limit_connections"));
-    move |mut call| {
-        let peer = if limit.per_peer == usize::MAX { None } else { peer_of.find(&call) };
+    move |mut request| {
+        let peer = if limit.per_peer == usize::MAX { None } else { peer_of.find(&request) };
         ready(match admit(&limit, &open, peer) {
             Ok(permit) => {
-                call.hold(permit);
-                Ok(call)
+                request.hold(permit);
+                Ok(request)
             }
-            Err((status, why)) => Err(text(status, why)),
+            Err((status, why)) => Err(text_response(status, why)),
         })
     }
 }

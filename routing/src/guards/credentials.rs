@@ -9,11 +9,11 @@ use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig};
 use bytes::Bytes;
 use http::header::{AUTHORIZATION, HeaderValue, WWW_AUTHENTICATE};
 use http::{Response, StatusCode};
-use sockless_driver::{BoxFuture, Call};
+use sockless_driver::{BoxFuture, Request};
 use subtle::{Choice, ConstantTimeEq};
 
 use super::Admission;
-use crate::reject::text;
+use crate::reject::text_response;
 
 /// A guard that lets calls through whose `Authorization` has one of these bearer tokens (RFC 6750),
 /// and answers others with 401 and `WWW-Authenticate`.
@@ -22,15 +22,15 @@ use crate::reject::text;
 /// see [`equals_secret`] for a guard that serves pages.
 pub fn bearer(
     tokens: impl IntoIterator<Item: Into<String>>,
-) -> impl Fn(Call) -> Ready<Admission> + Clone + Send + Sync + 'static {
+) -> impl Fn(Request) -> Ready<Admission> + Clone + Send + Sync + 'static {
     let tokens: Arc<[String]> = tokens.into_iter().map(Into::into).collect();
-    move |call| {
+    move |request| {
         let known = |given: &str| {
             let all = tokens.iter().map(|token| same(token, given));
             bool::from(all.fold(Choice::from(0), |any, one| any | one))
         };
-        ready(match bearer_token(&call) {
-            Some(given) if known(given) => Ok(call),
+        ready(match bearer_token(&request) {
+            Some(given) if known(given) => Ok(request),
             given => Err(no_bearer(given.is_some())),
         })
     }
@@ -52,29 +52,29 @@ pub fn bearer(
 /// }
 ///
 /// async fn chat(session: Session) {
-///     let user = session.call().get::<User>();
+///     let user = session.request().get::<User>();
 /// }
 ///
 /// let router = Router::new().route("/chat", websocket(chat).guard(bearer_with(look_up)));
 /// ```
 pub fn bearer_with<F, Fut, T>(
     check: F,
-) -> impl Fn(Call) -> BoxFuture<'static, Admission> + Clone + Send + Sync + 'static
+) -> impl Fn(Request) -> BoxFuture<'static, Admission> + Clone + Send + Sync + 'static
 where
     F: Fn(String) -> Fut + Send + Sync + 'static,
     Fut: Future<Output = Option<T>> + Send + 'static,
     T: Clone + Send + Sync + 'static,
 {
     let check = Arc::new(check);
-    move |mut call| {
-        let checking = bearer_token(&call).map(|token| check(token.to_owned()));
+    move |mut request| {
+        let checking = bearer_token(&request).map(|token| check(token.to_owned()));
         Box::pin(async move {
             let Some(checking) = checking else {
                 return Err(no_bearer(false));
             };
             let value = checking.await.ok_or_else(|| no_bearer(true))?;
-            call.insert(value);
-            Ok(call)
+            request.insert(value);
+            Ok(request)
         })
     }
 }
@@ -96,19 +96,19 @@ pub struct BasicUser(pub String);
 pub fn basic<N: Into<String>, P: Into<String>>(
     realm: &str,
     users: impl IntoIterator<Item = (N, P)>,
-) -> impl Fn(Call) -> Ready<Admission> + Clone + Send + Sync + 'static {
+) -> impl Fn(Request) -> Ready<Admission> + Clone + Send + Sync + 'static {
     let challenge = basic_challenge(realm);
     let users: Arc<[(String, String)]> =
         users.into_iter().map(|(name, password)| (name.into(), password.into())).collect();
-    move |mut call| {
+    move |mut request| {
         let known = |(name, password): &(String, String)| {
             let all = users.iter().map(|user| same(&user.0, name) & same(&user.1, password));
             bool::from(all.fold(Choice::from(0), |any, one| any | one))
         };
-        ready(match basic_credentials(&call).filter(known) {
+        ready(match basic_credentials(&request).filter(known) {
             Some((name, _)) => {
-                call.insert(BasicUser(name));
-                Ok(call)
+                request.insert(BasicUser(name));
+                Ok(request)
             }
             None => Err(unauthorized(challenge.clone(), "a user's name and password are needed\n")),
         })
@@ -125,7 +125,7 @@ pub fn basic<N: Into<String>, P: Into<String>>(
 pub fn basic_with<F, Fut, T>(
     realm: &str,
     check: F,
-) -> impl Fn(Call) -> BoxFuture<'static, Admission> + Clone + Send + Sync + 'static
+) -> impl Fn(Request) -> BoxFuture<'static, Admission> + Clone + Send + Sync + 'static
 where
     F: Fn(String, String) -> Fut + Send + Sync + 'static,
     Fut: Future<Output = Option<T>> + Send + 'static,
@@ -133,8 +133,8 @@ where
 {
     let challenge = basic_challenge(realm);
     let check = Arc::new(check);
-    move |mut call| {
-        let checking = basic_credentials(&call).map(|(name, password)| check(name, password));
+    move |mut request| {
+        let checking = basic_credentials(&request).map(|(name, password)| check(name, password));
         let challenge = challenge.clone();
         Box::pin(async move {
             let value = match checking {
@@ -142,8 +142,8 @@ where
                 None => None,
             };
             let refuse = || unauthorized(challenge, "a user's name and password are needed\n");
-            call.insert(value.ok_or_else(refuse)?);
-            Ok(call)
+            request.insert(value.ok_or_else(refuse)?);
+            Ok(request)
         })
     }
 }
@@ -156,14 +156,14 @@ where
 /// ```
 /// use bytes::Bytes;
 /// use http::{Response, StatusCode};
-/// use sockless_driver::Call;
+/// use sockless_driver::Request;
 /// use sockless_routing::guards::equals_secret;
-/// use sockless_routing::text;
+/// use sockless_routing::text_response;
 ///
-/// async fn require_token(call: Call) -> Result<Call, Response<Bytes>> {
-///     match call.query_param("token") {
-///         Some(token) if equals_secret(&token, "s3cret") => Ok(call),
-///         _ => Err(text(StatusCode::UNAUTHORIZED, "a token is needed\n")),
+/// async fn require_token(request: Request) -> Result<Request, Response<Bytes>> {
+///     match request.query_param("token") {
+///         Some(token) if equals_secret(&token, "s3cret") => Ok(request),
+///         _ => Err(text_response(StatusCode::UNAUTHORIZED, "a token is needed\n")),
 ///     }
 /// }
 /// ```
@@ -175,12 +175,12 @@ fn same(a: &str, b: &str) -> Choice {
     a.as_bytes().ct_eq(b.as_bytes())
 }
 
-fn bearer_token(call: &Call) -> Option<&str> {
-    credentials(call, "bearer")
+fn bearer_token(request: &Request) -> Option<&str> {
+    credentials(request, "bearer")
 }
 
-fn basic_credentials(call: &Call) -> Option<(String, String)> {
-    let decoded = BASE64.decode(credentials(call, "basic")?).ok()?;
+fn basic_credentials(request: &Request) -> Option<(String, String)> {
+    let decoded = BASE64.decode(credentials(request, "basic")?).ok()?;
     let decoded = String::from_utf8(decoded).ok()?;
     // A name has no colon, and a password may (RFC 7617 §2).
     let (name, password) = decoded.split_once(':')?;
@@ -194,8 +194,8 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
 );
 
 /// What `Authorization` says behind the name of `scheme`, which is in lower case.
-fn credentials<'c>(call: &'c Call, scheme: &str) -> Option<&'c str> {
-    let (name, value) = call.header(AUTHORIZATION)?.split_once(' ')?;
+fn credentials<'c>(request: &'c Request, scheme: &str) -> Option<&'c str> {
+    let (name, value) = request.header(AUTHORIZATION)?.split_once(' ')?;
     name.eq_ignore_ascii_case(scheme).then(|| value.trim())
 }
 
@@ -222,7 +222,7 @@ fn basic_challenge(realm: &str) -> HeaderValue {
 }
 
 fn unauthorized(challenge: HeaderValue, why: &'static str) -> Response<Bytes> {
-    let mut response = text(StatusCode::UNAUTHORIZED, why);
+    let mut response = text_response(StatusCode::UNAUTHORIZED, why);
     response.headers_mut().insert(WWW_AUTHENTICATE, challenge);
     response
 }

@@ -9,10 +9,10 @@ use bytes::Bytes;
 use http::header::RETRY_AFTER;
 use http::{Response, StatusCode};
 use sockless_core::Instant;
-use sockless_driver::Call;
+use sockless_driver::Request;
 
 use super::{Admission, Peer, PeerOf};
-use crate::reject::text;
+use crate::reject::text_response;
 
 /// How many calls one peer address may make, for [`limit_rate`].
 #[derive(Clone, Debug)]
@@ -47,18 +47,18 @@ impl RateLimit {
 
 /// A guard that lets calls through as `limit` allows, and answers others with 429 and `Retry-After`.
 ///
-/// The peer address is [`Call::client_network`]; see [the module](crate::guards) for calls that have
-/// none. Time is [`Call::received_at`], so where the host does not set it, what is used up stays so.
+/// The peer address is [`Request::client_network`]; see [the module](crate::guards) for calls that have
+/// none. Time is [`Request::received_at`], so where the host does not set it, what is used up stays so.
 pub fn limit_rate(
     limit: RateLimit,
-) -> impl Fn(Call) -> Ready<Admission> + Clone + Send + Sync + 'static {
+) -> impl Fn(Request) -> Ready<Admission> + Clone + Send + Sync + 'static {
     let buckets = Arc::new(Mutex::new(Buckets::default()));
     let peer_of = Arc::new(PeerOf::new("limit_rate"));
-    move |call| {
-        let Some(peer) = peer_of.find(&call) else { return ready(Ok(call)) };
+    move |request| {
+        let Some(peer) = peer_of.find(&request) else { return ready(Ok(request)) };
         let mut buckets = buckets.lock().unwrap_or_else(PoisonError::into_inner);
-        ready(match buckets.take(&limit, peer, call.received_at()) {
-            Ok(()) => Ok(call),
+        ready(match buckets.take(&limit, peer, request.received_at()) {
+            Ok(()) => Ok(request),
             Err(wait) => Err(too_many(wait)),
         })
     }
@@ -113,7 +113,7 @@ impl Buckets {
 
 fn too_many(wait: Duration) -> Response<Bytes> {
     let mut response =
-        text(StatusCode::TOO_MANY_REQUESTS, "this address makes too many requests\n");
+        text_response(StatusCode::TOO_MANY_REQUESTS, "this address makes too many requests\n");
     // Whole seconds (RFC 9110 §10.2.3), of which too few would only mean the same answer again.
     let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
     response.headers_mut().insert(RETRY_AFTER, seconds.into());

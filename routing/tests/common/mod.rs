@@ -6,8 +6,8 @@ use std::sync::{Arc, LazyLock, Mutex};
 
 use bytes::Bytes;
 use http::request::Builder;
-use http::{Method, Request, Response, StatusCode};
-use sockless_driver::{Answer, Call, Service, Upgrade};
+use http::{Method, Response, StatusCode};
+use sockless_driver::{Answer, Request, Service, Upgrade};
 use sockless_routing::{RespondRoute, Router, WebSocketRoute, respond, websocket};
 
 /// A WebSocket whose handler does nothing.
@@ -17,7 +17,7 @@ pub(crate) fn ws() -> WebSocketRoute {
 
 /// A page that says its name.
 pub(crate) fn page(name: &'static str) -> RespondRoute {
-    respond(move |_call| Response::new(name.into()))
+    respond(move |_request| Response::new(name.into()))
 }
 
 pub(crate) fn get(path: &str) -> Builder {
@@ -25,7 +25,7 @@ pub(crate) fn get(path: &str) -> Builder {
 }
 
 pub(crate) fn request(method: Method, path: &str) -> Builder {
-    let request = Request::builder().method(method).uri(path);
+    let request = http::Request::builder().method(method).uri(path);
     request.header("host", "example.com")
 }
 
@@ -47,12 +47,12 @@ pub(crate) fn answer(router: &Router, request: Builder) -> Answer {
     answer_call(router, call(request))
 }
 
-pub(crate) fn call(request: Builder) -> Call {
-    Call::new(request.body(()).expect("the test's request is valid"))
+pub(crate) fn call(request: Builder) -> Request {
+    Request::new(request.body(()).expect("the test's request is valid"))
 }
 
-pub(crate) fn answer_call(router: &Router, call: Call) -> Answer {
-    pollster::block_on(router.call(call))
+pub(crate) fn answer_call(router: &Router, request: Request) -> Answer {
+    pollster::block_on(router.call(request))
 }
 
 /// The page that answers a GET, or the status when none does.
@@ -98,7 +98,7 @@ pub(crate) fn line(response: &Response<Bytes>) -> &str {
 /// The subprotocol that the handler is told and the one that the client is told, which agree.
 #[track_caller]
 pub(crate) fn protocol(mut upgrade: Upgrade) -> Option<String> {
-    let handler = upgrade.call().subprotocol().map(str::to_owned);
+    let handler = upgrade.request().subprotocol().map(str::to_owned);
     let headers = upgrade.response_mut().headers();
     let client = headers.get("sec-websocket-protocol");
     assert_eq!(client.map(|value| value.to_str().unwrap()), handler.as_deref());
@@ -107,7 +107,7 @@ pub(crate) fn protocol(mut upgrade: Upgrade) -> Option<String> {
 
 #[track_caller]
 pub(crate) fn params(upgrade: &Upgrade) -> Vec<(&str, &str)> {
-    upgrade.call().params().collect()
+    upgrade.request().params().collect()
 }
 
 /// One more subscriber, for as long as the process: with only one, `tracing` asks that of the thread which

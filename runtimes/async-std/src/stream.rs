@@ -1,4 +1,4 @@
-//! Any stream of async-std's as a transport: [`Stream`].
+//! Any stream of async-std's as a transport: [`AsyncStdTransport`].
 
 use std::any::Any;
 
@@ -8,7 +8,7 @@ use sockless_driver::async_io::AsyncIoSockets;
 use sockless_driver::futures_io::{self, Sockets};
 
 /// A stream of async-std's as a transport for the driver.
-pub type Stream<S> = futures_io::Stream<S, AsyncStdSockets>;
+pub type AsyncStdTransport<S> = futures_io::FuturesTransport<S, AsyncStdSockets>;
 
 /// Which of async-std's streams are sockets.
 #[derive(Debug)]

@@ -7,18 +7,18 @@ use std::net::SocketAddr;
 use bytes::Bytes;
 use http::header::{CONNECTION, HeaderMap, HeaderName, HeaderValue, TRANSFER_ENCODING, UPGRADE};
 use http::request::Parts;
-use http::{Method, Request, Response, StatusCode, Version};
+use http::{Method, Response, StatusCode, Version};
 use http_body_util::Full;
 use hyper::ext::Protocol;
 use hyper::upgrade::OnUpgrade;
 use sockless_core::Escaped;
 use sockless_core::handshake::ExtendedConnect;
-use sockless_driver::{Call, Granted, Host, Io, Reply};
+use sockless_driver::{ConnectionServer, GrantedUpgrade, Io, Reply, Request};
 
 use crate::io::Transport;
 
 /// Whether a request means a WebSocket, rightly formed or not.
-pub(crate) fn asks_for_websocket<B>(request: &Request<B>) -> bool {
+pub(crate) fn asks_for_websocket<B>(request: &http::Request<B>) -> bool {
     let is_websocket = |token: &str| token.trim().eq_ignore_ascii_case("websocket");
     match (request.method(), request.version()) {
         // In other versions `Upgrade` is to be ignored (RFC 9110 §7.8).
@@ -39,7 +39,7 @@ fn is_extended_connect(protocol: Option<&Protocol>) -> bool {
 
 /// Has the host answer a request; an upgrade that it grants is served in a task of its own.
 pub(crate) async fn answer(
-    host: Host,
+    server: ConnectionServer,
     mut parts: Parts,
     peer: Option<SocketAddr>,
     local: Option<SocketAddr>,
@@ -53,8 +53,8 @@ pub(crate) async fn answer(
         ));
     }
     let on_upgrade = parts.extensions.remove::<OnUpgrade>();
-    let call = Call::new(Request::from_parts(parts, ())).with_addrs(peer, local);
-    Ok(match (host.answer(call).await, on_upgrade) {
+    let request = Request::new(http::Request::from_parts(parts, ())).with_addrs(peer, local);
+    Ok(match (server.answer(request).await, on_upgrade) {
         (Reply::Respond(response), _) => respond(response, version),
         (Reply::Upgrade(granted), Some(on_upgrade)) => upgrade(granted, on_upgrade, version),
         (Reply::Upgrade(_), None) => {
@@ -71,7 +71,11 @@ fn respond(mut response: Response<Bytes>, version: Version) -> Response<Full<Byt
     response.map(Full::new)
 }
 
-fn upgrade(granted: Granted, on_upgrade: OnUpgrade, version: Version) -> Response<Full<Bytes>> {
+fn upgrade(
+    granted: GrantedUpgrade,
+    on_upgrade: OnUpgrade,
+    version: Version,
+) -> Response<Full<Bytes>> {
     let mut response = granted.response().clone();
     if version >= Version::HTTP_2 {
         remove_connection_headers(response.headers_mut());

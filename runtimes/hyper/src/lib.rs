@@ -12,7 +12,7 @@
 //! # use sockless_driver::{Runtime, Service};
 //! # fn example(router: impl Service, runtime: Arc<dyn Runtime>) {
 //! let websockets = Mount::new(router, runtime);
-//! let host = websockets.host().clone(); // for a graceful shutdown
+//! let host = websockets.server().clone(); // for a graceful shutdown
 //! # let _: &dyn Send = &websockets;
 //! # drop(host);
 //! // axum::Router::new().route("/", get(page)).fallback_service(websockets)
@@ -49,7 +49,7 @@
 //! Not over TLS with HTTP/1.1 or on other streams, and not at an orderly END_STREAM behind what is unread:
 //! there [`Config::stall_timeout`](sockless_core::Config::stall_timeout) holds.
 //!
-//! The same handlers, [`Call`](sockless_driver::Call) and answers as everywhere: what is no upgrade is
+//! The same handlers, [`Request`](sockless_driver::Request) and answers as everywhere: what is no upgrade is
 //! answered by the router (404, 405, 426, its `respond` routes), or passed on:
 //! [`Mount::fallback`].
 
@@ -66,4 +66,4 @@ mod tests;
 pub use connect::{Connect, ConnectError, connect};
 pub use fallback::{Fallback, FallbackBody};
 pub use mount::{Mount, Responding};
-pub use sockless_driver::{Connected, Host, Runtime, Service, Session, ShutdownReport};
+pub use sockless_driver::{Connected, ConnectionServer, Runtime, Service, Session, ShutdownReport};

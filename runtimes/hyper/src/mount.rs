@@ -7,9 +7,9 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use http::{Extensions, Request, Response};
+use http::{Extensions, Response};
 use http_body_util::Full;
-use sockless_driver::{BoxFuture, Host, Runtime, Service};
+use sockless_driver::{BoxFuture, ConnectionServer, Runtime, Service};
 
 use crate::answer::answer;
 use crate::fallback::Fallback;
@@ -24,20 +24,20 @@ use crate::fallback::Fallback;
 /// it calls the mount: one that replaces the mount's 101 afterwards may find that hyper gives up the
 /// connection to the session all the same, once it is done with it.
 ///
-/// Clones share the [host](Self::host), and with it the count of sessions. Sessions run in tasks of
+/// Clones share the [server](Self::server), and with it the count of sessions. Sessions run in tasks of
 /// their own on the runtime: that the HTTP server shuts down does not end those that were upgraded from
-/// HTTP/1.1. So shut down both, the host first:
+/// HTTP/1.1. So shut down both, the sessions first:
 ///
 /// ```no_run
 /// # use std::time::Duration;
 /// # async fn example(websockets: sockless_hyper::Mount) {
-/// let report = websockets.host().shutdown(Duration::from_secs(10)).await;
+/// let report = websockets.server().shutdown(Duration::from_secs(10)).await;
 /// println!("{} sessions ended, {} were terminated", report.drained, report.terminated);
 /// # }
 /// ```
 #[derive(Clone)]
 pub struct Mount {
-    host: Host,
+    server: ConnectionServer,
     peer: Option<SocketAddr>,
     local: Option<SocketAddr>,
     peer_of: Option<PeerOf>,
@@ -52,21 +52,21 @@ impl Mount {
     /// Mounts `service`; its sessions run on `runtime`, which has to be the one that the HTTP server
     /// runs on.
     pub fn new(service: impl Service, runtime: Arc<dyn Runtime>) -> Self {
-        Self::of(Host::new(service, runtime))
+        Self::from_server(ConnectionServer::new(service, runtime))
     }
 
-    /// Mounts the service of a host, which may serve other transports besides.
-    pub fn of(host: Host) -> Self {
-        Self { host, peer: None, local: None, peer_of: None }
+    /// Mounts the service of a [`ConnectionServer`], which may serve other transports besides.
+    pub fn from_server(server: ConnectionServer) -> Self {
+        Self { server, peer: None, local: None, peer_of: None }
     }
 
-    /// The host: how many sessions there are, and how to shut them down.
-    pub fn host(&self) -> &Host {
-        &self.host
+    /// The server: how many sessions there are, and how to shut them down.
+    pub fn server(&self) -> &ConnectionServer {
+        &self.server
     }
 
     /// Sets the addresses of the connection that this clone answers on, for
-    /// [`Call::peer_addr`](sockless_driver::Call::peer_addr): whoever accepts connections makes a
+    /// [`Request::peer_addr`](sockless_driver::Request::peer_addr): whoever accepts connections makes a
     /// clone for each. Default: not known.
     #[must_use]
     pub fn with_addrs(mut self, peer: Option<SocketAddr>, local: Option<SocketAddr>) -> Self {
@@ -106,14 +106,17 @@ impl Mount {
     }
 
     /// Answers a request, of which the body is dropped.
-    pub(crate) fn answer<B>(&self, request: Request<B>) -> Responding<Full<Bytes>, Infallible> {
+    pub(crate) fn answer<B>(
+        &self,
+        request: http::Request<B>,
+    ) -> Responding<Full<Bytes>, Infallible> {
         let (parts, _body) = request.into_parts();
         let peer = self.peer_of.as_ref().and_then(|find| find(&parts.extensions)).or(self.peer);
-        Box::pin(answer(self.host.clone(), parts, peer, self.local))
+        Box::pin(answer(self.server.clone(), parts, peer, self.local))
     }
 }
 
-impl<B> tower_service::Service<Request<B>> for Mount {
+impl<B> tower_service::Service<http::Request<B>> for Mount {
     type Response = Response<Full<Bytes>>;
     type Error = Infallible;
     type Future = Responding<Full<Bytes>, Infallible>;
@@ -122,17 +125,17 @@ impl<B> tower_service::Service<Request<B>> for Mount {
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, request: Request<B>) -> Self::Future {
+    fn call(&mut self, request: http::Request<B>) -> Self::Future {
         self.answer(request)
     }
 }
 
-impl<B> hyper::service::Service<Request<B>> for Mount {
+impl<B> hyper::service::Service<http::Request<B>> for Mount {
     type Response = Response<Full<Bytes>>;
     type Error = Infallible;
     type Future = Responding<Full<Bytes>, Infallible>;
 
-    fn call(&self, request: Request<B>) -> Self::Future {
+    fn call(&self, request: http::Request<B>) -> Self::Future {
         self.answer(request)
     }
 }
@@ -140,7 +143,7 @@ impl<B> hyper::service::Service<Request<B>> for Mount {
 impl fmt::Debug for Mount {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Mount")
-            .field("host", &self.host)
+            .field("server", &self.server)
             .field("peer", &self.peer)
             .field("local", &self.local)
             .finish_non_exhaustive()

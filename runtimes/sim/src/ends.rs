@@ -11,7 +11,7 @@ use sockless_driver::Ending;
 use crate::lane::Lane;
 use crate::time::Time;
 use crate::waiter::{Waiter, Wakes};
-use crate::wire::Stats;
+use crate::wire::WireStats;
 
 /// What the two ends share. Side 0 writes to lane 0 and reads from lane 1, side 1 the other way round.
 pub(crate) struct Ends {
@@ -20,7 +20,7 @@ pub(crate) struct Ends {
 }
 
 pub(crate) struct End {
-    pub(crate) stats: Stats,
+    pub(crate) stats: WireStats,
     /// Taken from the lane by an `async` method that wanted more or was dropped.
     pub(crate) unread: BytesMut,
     fate: Fate,
@@ -42,7 +42,7 @@ impl End {
     pub(crate) fn new(time: &Arc<Time>) -> Self {
         let waiter = || Waiter::new(time);
         let (reader, writer, watcher) = (waiter(), waiter(), waiter());
-        let (stats, unread) = (Stats::default(), BytesMut::new());
+        let (stats, unread) = (WireStats::default(), BytesMut::new());
         Self { stats, unread, fate: Fate::Alive, reader, writer, watcher }
     }
 

@@ -32,7 +32,7 @@ use crate::time::Time;
 /// - WebSockets: [`serve`](Self::serve), [`bind`](Self::bind), [`bind_over`](Self::bind_over),
 ///   [`serve_connection`](Self::serve_connection), [`connect`](Self::connect),
 ///   [`connect_over`](Self::connect_over).
-/// - Names and addresses: [`set_lookup`](Self::set_lookup), [`set_route`](Self::set_route).
+/// - Names and addresses: [`set_lookup`](Self::set_lookup), [`set_reachability`](Self::set_reachability).
 /// - The test kit: [`host`](Self::host), [`host_over`](Self::host_over).
 /// - Chance: [`draw`](Self::draw), [`fingerprint`](Self::fingerprint).
 #[derive(Clone)]

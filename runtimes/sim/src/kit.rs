@@ -13,11 +13,11 @@ use std::panic::Location;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Request, Response};
-use sockless_driver::{Host, Service, ShutdownReport};
+use http::Response;
+use sockless_driver::{ConnectionServer, Service, ShutdownReport};
 
 pub use conversation::Conversation;
-pub use open::Open;
+pub use open::OpenConversation;
 pub use raw::RawConversation;
 
 use crate::executor::Sim;
@@ -26,15 +26,15 @@ use crate::pipe::SimIo;
 
 impl Sim {
     /// Runs `service` in memory, for a test to talk to; see [`App`].
-    pub fn host(&self, service: impl Service) -> App {
-        self.host_over(service, &Link::default())
+    pub fn app(&self, service: impl Service) -> App {
+        self.app_over(service, &Link::default())
     }
 
     /// As [`host`](Self::host), with each connection over `link`.
-    pub fn host_over(&self, service: impl Service, link: &Link) -> App {
+    pub fn app_over(&self, service: impl Service, link: &Link) -> App {
         App {
             sim: self.clone(),
-            host: Host::new(service, self.runtime()),
+            host: ConnectionServer::new(service, self.runtime()),
             link: link.clone(),
             patience: Duration::from_secs(60),
             peer_addr: None,
@@ -54,7 +54,7 @@ impl Sim {
 ///
 /// use sockless_core::{Closed, Config};
 /// use sockless_core::handshake::UpgradeRequest;
-/// use sockless_driver::{Answer, BoxFuture, Call, Service, Session, Upgrade};
+/// use sockless_driver::{Answer, BoxFuture, Request, Service, Session, Upgrade};
 /// use sockless_sim::Sim;
 ///
 /// async fn shout(mut session: Session) -> Result<(), Closed> {
@@ -68,9 +68,9 @@ impl Sim {
 /// struct Shout;
 ///
 /// impl Service for Shout {
-///     fn call(&self, call: Call) -> BoxFuture<'_, Answer> {
+///     fn call(&self, request: Request) -> BoxFuture<'_, Answer> {
 ///         Box::pin(async move {
-///             match UpgradeRequest::from_request(call.request()) {
+///             match UpgradeRequest::from_request(request.as_http()) {
 ///                 Ok(request) => {
 ///                     Answer::Upgrade(Upgrade::websocket(call, request, self.config(), shout))
 ///                 }
@@ -85,7 +85,7 @@ impl Sim {
 /// }
 ///
 /// Sim::check(0..20, |sim| async move {
-///     let app = sim.host(Shout);
+///     let app = sim.app(Shout);
 ///
 ///     let mut chat = app.open("/chat?name=Ada").await;
 ///     chat.send("hi").await;
@@ -104,7 +104,7 @@ impl Sim {
 #[derive(Clone)]
 pub struct App {
     sim: Sim,
-    host: Host,
+    host: ConnectionServer,
     link: Link,
     patience: Duration,
     peer_addr: Option<SocketAddr>,
@@ -130,8 +130,8 @@ impl App {
     /// Opens a WebSocket at `path`, with its query if it has one; or at a whole URL such as
     /// `ws://example.com/chat`, where the host matters. Await it, once it has the headers it needs.
     #[track_caller]
-    pub fn open(&self, path: &str) -> Open {
-        Open::new(self.clone(), path, Location::caller())
+    pub fn open(&self, path: &str) -> OpenConversation {
+        OpenConversation::new(self.clone(), path, Location::caller())
     }
 
     /// The response to a plain GET of `path`.
@@ -141,7 +141,7 @@ impl App {
     /// When there is no valid one within the [`patience`](Self::patience).
     #[track_caller]
     pub fn get(&self, path: &str) -> impl Future<Output = Response<Bytes>> + Send + use<> {
-        self.exchange(Request::get(path).body(()), Location::caller())
+        self.exchange(http::Request::get(path).body(()), Location::caller())
     }
 
     /// The response to a request of any kind. `Host` is added when it is not there, and of a 101 only
@@ -153,7 +153,7 @@ impl App {
     #[track_caller]
     pub fn request(
         &self,
-        request: Request<()>,
+        request: http::Request<()>,
     ) -> impl Future<Output = Response<Bytes>> + Send + use<> {
         self.exchange(Ok(request), Location::caller())
     }
@@ -171,7 +171,7 @@ impl App {
         self.host.connections()
     }
 
-    /// Shuts the service down; see [`Host::shutdown`].
+    /// Shuts the service down; see [`ConnectionServer::shutdown`].
     pub async fn shutdown(&self, drain: Duration) -> ShutdownReport {
         self.host.shutdown(drain).await
     }

@@ -8,11 +8,11 @@
 //!   no task can run. When there is none either, it says which tasks wait for ever.
 //! - [`Sim::serve`] and [`Sim::connect`] speak WebSocket over them: the same sessions, the same
 //!   services as on any runtime.
-//! - [`Sim::host`] is the test kit: an [`App`] runs a service in memory, and a test opens
+//! - [`Sim::app`] is the test kit: an [`App`] runs a service in memory, and a test opens
 //!   conversations with it, sends it requests, and says what it expects.
 //! - [`Sim::pipe`], [`Sim::listen`] and [`Sim::dial`] make transports: [`SimIo`], over a [`Link`]
 //!   with a capacity, a latency, and cuts where the seed wants them.
-//! - [`Sim::set_lookup`] and [`Sim::set_route`] spoil names and addresses.
+//! - [`Sim::set_lookup`] and [`Sim::set_reachability`] spoil names and addresses.
 //! - [`Wire`] counts reads and writes, and stalls, ends, cuts or resets what it belongs to.
 //! - [`Link::tcp`] has the buffers and the resets of a TCP connection, under which data can be lost.
 //!
@@ -67,13 +67,13 @@ mod wire;
 
 pub use cancel::poll_at_most;
 pub use executor::{JoinHandle, Sim};
-pub use kit::{App, Conversation, Open, RawConversation};
+pub use kit::{App, Conversation, OpenConversation, RawConversation};
 pub use link::Link;
-pub use names::{Lookup, Route};
+pub use names::{Lookup, Reachability};
 pub use network::SimListener;
 pub use pipe::SimIo;
-pub use time::Sleep;
-pub use wire::{Direction, Stats, Wire};
+pub use time::SimTimer;
+pub use wire::{Wire, WireDirection, WireStats};
 
 /// Locks what a panicking task may have left locked: the run fails by that panic, and what is dropped
 /// on its way out still has to find its pipe.

@@ -1,4 +1,4 @@
-//! Names, their addresses, and the ways to those: [`Lookup`] and [`Route`], which a test may spoil.
+//! Names, their addresses, and the ways to those: [`Lookup`] and [`Reachability`], which a test may spoil.
 
 use std::collections::BTreeMap;
 use std::future::pending;
@@ -21,9 +21,9 @@ pub enum Lookup {
     Hangs,
 }
 
-/// What becomes of those who connect to an address; see [`Sim::set_route`].
+/// What becomes of those who connect to an address; see [`Sim::set_reachability`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Route {
+pub enum Reachability {
     /// They reach who listens there, or are refused. What it is by default.
     Open,
     /// An error of this kind, such as `HostUnreachable`.
@@ -41,12 +41,12 @@ impl Sim {
     ///
     /// use sockless_core::Instant;
     /// use sockless_driver::ConnectError;
-    /// use sockless_sim::{Lookup, Route, Sim};
+    /// use sockless_sim::{Lookup, Reachability, Sim};
     ///
     /// Sim::check(0..3, |sim| async move {
     ///     let (dead, refused) = ("2001:db8::1".parse().unwrap(), "192.0.2.1".parse().unwrap());
     ///     sim.set_lookup("server", Lookup::Addrs(vec![dead, refused]));
-    ///     sim.set_route(dead, Route::Lost);
+    ///     sim.set_reachability(dead, Reachability::Lost);
     ///     let error = sim.connect("ws://server/").await.unwrap_err();
     ///     assert!(matches!(error, ConnectError::Timeout { attempts, .. } if attempts.len() == 2));
     ///     assert_eq!(sim.now(), Instant::EPOCH + Duration::from_secs(10));
@@ -61,7 +61,7 @@ impl Sim {
     }
 
     /// Says what becomes of those who connect to `addr` from now on.
-    pub fn set_route(&self, addr: IpAddr, route: Route) {
+    pub fn set_reachability(&self, addr: IpAddr, route: Reachability) {
         lock(&self.network().names).routes.insert(addr, route);
     }
 }
@@ -85,20 +85,20 @@ impl Dial for Sim {
     fn connect(&self, addr: SocketAddr) -> BoxFuture<'static, io::Result<Box<dyn Io>>> {
         let (route, host) = {
             let names = lock(&self.network().names);
-            let route = names.routes.get(&addr.ip()).copied().unwrap_or(Route::Open);
+            let route = names.routes.get(&addr.ip()).copied().unwrap_or(Reachability::Open);
             let host = names.hosts.get(&addr.ip()).cloned();
             (route, host.unwrap_or_else(|| addr.ip().to_string()))
         };
         let sim = self.clone();
         Box::pin(async move {
             match route {
-                Route::Open => {
+                Reachability::Open => {
                     let io: Box<dyn Io> =
                         Box::new(sim.dial(&sim.name_of(&host, addr.port())).await?);
                     Ok(io)
                 }
-                Route::Fails(kind) => Err(kind.into()),
-                Route::Lost => pending().await,
+                Reachability::Fails(kind) => Err(kind.into()),
+                Reachability::Lost => pending().await,
             }
         })
     }
@@ -109,7 +109,7 @@ impl Dial for Sim {
 pub(crate) struct Names {
     lookups: BTreeMap<String, Lookup>,
     hosts: BTreeMap<IpAddr, String>,
-    routes: BTreeMap<IpAddr, Route>,
+    routes: BTreeMap<IpAddr, Reachability>,
     given: u32,
 }
 

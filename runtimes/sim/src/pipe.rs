@@ -17,7 +17,7 @@ use crate::link::Link;
 use crate::lock;
 use crate::time::Time;
 use crate::waiter::Wakes;
-use crate::wire::{Stats, Wire};
+use crate::wire::{Wire, WireStats};
 
 impl Sim {
     /// A pipe over the default [`Link`]: what is written to one end is read from the other.
@@ -265,7 +265,7 @@ impl Pipe {
         result
     }
 
-    pub(crate) fn stats(&self, side: usize) -> Stats {
+    pub(crate) fn stats(&self, side: usize) -> WireStats {
         lock(&self.state).ends[side].stats
     }
 
@@ -335,7 +335,7 @@ impl Pipe {
         self.with(|state, _, _| state.shutdown(side))
     }
 
-    fn count_read(&self, side: usize, stats: &mut Stats, polled: &Poll<io::Result<usize>>) {
+    fn count_read(&self, side: usize, stats: &mut WireStats, polled: &Poll<io::Result<usize>>) {
         if let Poll::Ready(Ok(len @ 1..)) = *polled {
             self.time.record([Sim::READ, side as u64, len as u64]);
             stats.reads += 1;

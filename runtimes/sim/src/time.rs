@@ -1,4 +1,4 @@
-//! Virtual time: [`Sleep`], and the clock that only moves when nothing else can.
+//! Virtual time: [`SimTimer`], and the clock that only moves when nothing else can.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -26,7 +26,7 @@ impl Sim {
     /// Waits until `duration` from now.
     ///
     /// Cancel-safe: dropping it drops the alarm.
-    pub fn sleep(&self, duration: Duration) -> Sleep {
+    pub fn sleep(&self, duration: Duration) -> SimTimer {
         self.sleep_until(self.now() + duration)
     }
 
@@ -37,8 +37,8 @@ impl Sim {
     /// not keep a deadlock from being noticed.
     ///
     /// Cancel-safe: dropping it drops the alarm.
-    pub fn sleep_until(&self, deadline: Instant) -> Sleep {
-        Sleep { alarm: Alarm::new(self.time()), deadline }
+    pub fn sleep_until(&self, deadline: Instant) -> SimTimer {
+        SimTimer { alarm: Alarm::new(self.time()), deadline }
     }
 
     /// Waits until no other task can run at this instant, so that all that was going to happen
@@ -77,12 +77,12 @@ impl Sim {
 
 /// A wait for a moment of virtual time, from [`Sim::sleep`]; as a [`Timer`], it can be set again.
 #[must_use = "a sleep does nothing until it is awaited"]
-pub struct Sleep {
+pub struct SimTimer {
     alarm: Alarm,
     deadline: Instant,
 }
 
-impl Future for Sleep {
+impl Future for SimTimer {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
@@ -90,7 +90,7 @@ impl Future for Sleep {
     }
 }
 
-impl Timer for Sleep {
+impl Timer for SimTimer {
     /// Moves the deadline. A task that waits need not poll again to be woken at the new one.
     fn reset(&mut self, deadline: Instant) {
         self.deadline = deadline;
@@ -106,9 +106,9 @@ impl Timer for Sleep {
     }
 }
 
-impl fmt::Debug for Sleep {
+impl fmt::Debug for SimTimer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Sleep(until {:?})", self.deadline)
+        write!(f, "SimTimer(until {:?})", self.deadline)
     }
 }
 

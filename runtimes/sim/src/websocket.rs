@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use sockless_driver::{Accepted, Connect, Host, Listen, Runtime, Server, Service};
+use sockless_driver::{Accepted, Connect, ConnectionServer, Listen, Runtime, Server, Service};
 
 use crate::executor::Sim;
 use crate::link::Link;
@@ -49,17 +49,17 @@ impl Sim {
     }
 
     /// Serves one end of a pipe, until it ends. For many with one service, and a shutdown of them all,
-    /// see [`Host`].
+    /// see [`ConnectionServer`].
     ///
     /// ```
-    /// use sockless_driver::{Answer, BoxFuture, Call, Service};
+    /// use sockless_driver::{Answer, BoxFuture, Request, Service};
     /// use sockless_sim::Sim;
     /// # use std::sync::Arc;
     ///
     /// struct Teapot;
     ///
     /// impl Service for Teapot {
-    ///     fn call(&self, _call: Call) -> BoxFuture<'_, Answer> {
+    ///     fn call(&self, _call: Request) -> BoxFuture<'_, Answer> {
     ///         let response = http::Response::builder().status(418).body("short and stout\n".into());
     ///         Box::pin(async { Answer::Respond(response.expect("a status and a body")) })
     ///     }
@@ -80,7 +80,7 @@ impl Sim {
         io: SimIo,
         service: S,
     ) -> impl Future<Output = ()> + Send + use<S> {
-        Host::new(service, self.runtime()).serve_connection(Box::new(io), None, None)
+        ConnectionServer::new(service, self.runtime()).serve_connection(Box::new(io), None, None)
     }
 
     /// Connects to `url`, such as `ws://name/chat`: await it for a session that is driven in a task of
@@ -89,9 +89,9 @@ impl Sim {
         Connect::new(url, Arc::new(self.clone()), self.runtime())
     }
 
-    /// Connects over one end of a pipe, for which nobody is dialled; see [`Connect::over`].
+    /// Connects over one end of a pipe, for which nobody is dialled; see [`Connect::transport`].
     pub fn connect_over(&self, io: SimIo, url: &str) -> Connect {
-        self.connect(url).over(Box::new(io))
+        self.connect(url).transport(Box::new(io))
     }
 
     /// This world as the driver wants it.

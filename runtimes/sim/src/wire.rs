@@ -19,7 +19,7 @@ pub struct Wire {
 
 /// One of the two ways through a pipe, as the end sees it that the [`Wire`] came from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Direction {
+pub enum WireDirection {
     /// From the peer to this end.
     Inbound,
     /// From this end to the peer.
@@ -29,7 +29,7 @@ pub enum Direction {
 /// What one end of a pipe has done so far.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Stats {
+pub struct WireStats {
     /// The reads that gave bytes.
     pub reads: u64,
     /// The writes that took bytes.
@@ -46,7 +46,7 @@ pub struct Stats {
 
 impl Wire {
     /// What this end has read and written so far.
-    pub fn stats(&self) -> Stats {
+    pub fn stats(&self) -> WireStats {
         self.pipe.stats(self.side)
     }
 
@@ -72,35 +72,35 @@ impl Wire {
 
     /// Ends one direction, as if its writer had shut it down: the reader gets what is under way and
     /// then the end of the stream, the writer gets [`BrokenPipe`](std::io::ErrorKind::BrokenPipe).
-    pub fn end(&self, direction: Direction) {
+    pub fn end(&self, direction: WireDirection) {
         self.with_lane(direction, Lane::end);
     }
 
     /// Lets nothing pass in one direction until [`resume`](Self::resume): the reader waits, and the
     /// writer waits as soon as the link's capacity is used up.
-    pub fn stall(&self, direction: Direction) {
+    pub fn stall(&self, direction: WireDirection) {
         self.with_lane(direction, |lane| lane.set_stalled(true));
     }
 
     /// Lets pass what [`stall`](Self::stall) held up.
-    pub fn resume(&self, direction: Direction) {
+    pub fn resume(&self, direction: WireDirection) {
         self.with_lane(direction, |lane| lane.set_stalled(false));
     }
 
     /// Makes one direction behave as `link` from now on. Bytes under way are not dropped, even if they
     /// are more than its capacity, and new ones do not overtake them.
-    pub fn set_link(&self, direction: Direction, link: Link) {
+    pub fn set_link(&self, direction: WireDirection, link: Link) {
         self.with_lane(direction, |lane| lane.set_link(link));
     }
 
-    fn with_lane(&self, direction: Direction, act: impl FnOnce(&mut Lane)) {
+    fn with_lane(&self, direction: WireDirection, act: impl FnOnce(&mut Lane)) {
         self.pipe.with(|state, _, _| act(&mut state.lanes[self.lane(direction)]));
     }
 
-    fn lane(&self, direction: Direction) -> usize {
+    fn lane(&self, direction: WireDirection) -> usize {
         match direction {
-            Direction::Inbound => 1 - self.side,
-            Direction::Outbound => self.side,
+            WireDirection::Inbound => 1 - self.side,
+            WireDirection::Outbound => self.side,
         }
     }
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use sockless_core::Instant;
 use sockless_driver::Io;
-use sockless_sim::{Direction, Link, Sim, SimIo, poll_at_most};
+use sockless_sim::{Link, Sim, SimIo, WireDirection, poll_at_most};
 
 const MS: Duration = Duration::from_millis(1);
 
@@ -71,12 +71,12 @@ fn an_end_ends_one_direction_and_leaves_the_other() {
     sim.run(async {
         let (here, there) = sim.pipe();
         here.write_all(b"delivered").await.unwrap();
-        here.wire().end(Direction::Outbound);
+        here.wire().end(WireDirection::Outbound);
         assert_eq!(there.read_to_end().await.unwrap(), "delivered");
         assert_eq!(kind(here.write_all(b"x").await), ErrorKind::BrokenPipe);
         there.write_all(b"still here").await.unwrap();
         assert_eq!(here.read_some().await.unwrap(), "still here");
-        here.wire().end(Direction::Inbound);
+        here.wire().end(WireDirection::Inbound);
         assert_eq!(here.read_some().await.unwrap(), "");
         assert_eq!(kind(there.write_all(b"x").await), ErrorKind::BrokenPipe);
     });
@@ -90,7 +90,7 @@ fn an_end_wakes_a_writer_that_waits() {
         let wire = here.wire();
         let writing = sim.spawn(async move { here.write_all(b"xyz").await });
         sim.settle().await;
-        wire.end(Direction::Outbound);
+        wire.end(WireDirection::Outbound);
         assert_eq!(kind(writing.await), ErrorKind::BrokenPipe);
         assert_eq!(there.read_to_end().await.unwrap(), "x");
     });
@@ -103,14 +103,14 @@ fn a_stalled_direction_passes_nothing_until_it_is_resumed() {
         let (mut here, there) = sim.pipe_over(&Link::default().capacity(4));
         let wire = here.wire();
         here.write_all(b"ab").await.unwrap();
-        wire.stall(Direction::Outbound);
+        wire.stall(WireDirection::Outbound);
         let slices = [IoSlice::new(b"cdef")];
         assert_eq!(poll_fn(|cx| here.poll_write(cx, &slices)).await.unwrap(), 2);
         assert!(sim.timeout(MS, here.write_all(b"e")).await.is_none(), "the writer fills up");
         assert!(sim.timeout(MS, there.read_some()).await.is_none(), "not even what came before");
         let reading = sim.spawn(async move { there.read_exact(4).await });
         sim.sleep(MS).await;
-        wire.resume(Direction::Outbound);
+        wire.resume(WireDirection::Outbound);
         assert_eq!(reading.await.unwrap(), "abcd");
     });
 }
@@ -120,11 +120,11 @@ fn a_stall_leaves_the_other_direction_alone() {
     let sim = Sim::new(1);
     sim.run(async {
         let (here, there) = sim.pipe();
-        here.wire().stall(Direction::Outbound);
+        here.wire().stall(WireDirection::Outbound);
         there.write_all(b"through").await.unwrap();
         assert_eq!(here.read_some().await.unwrap(), "through");
-        here.wire().resume(Direction::Outbound);
-        here.wire().stall(Direction::Inbound);
+        here.wire().resume(WireDirection::Outbound);
+        here.wire().stall(WireDirection::Inbound);
         here.write_all(b"through").await.unwrap();
         assert_eq!(there.read_some().await.unwrap(), "through");
         there.write_all(b"stuck").await.unwrap();
@@ -138,14 +138,14 @@ fn behind_a_stall_nobody_learns_that_the_peer_is_gone() {
     sim.run(async {
         let (here, there) = sim.pipe_over(&Link::default().capacity(4));
         let wire = here.wire();
-        wire.stall(Direction::Inbound);
-        wire.stall(Direction::Outbound);
+        wire.stall(WireDirection::Inbound);
+        wire.stall(WireDirection::Outbound);
         drop(there);
         assert!(sim.timeout(MS, here.read_some()).await.is_none());
         here.write_all(b"void").await.unwrap();
         let writing = sim.spawn(async move { here.write_all(b"x").await });
         sim.sleep(MS).await;
-        wire.resume(Direction::Outbound);
+        wire.resume(WireDirection::Outbound);
         assert_eq!(kind(writing.await), ErrorKind::BrokenPipe);
     });
 }
@@ -157,11 +157,11 @@ fn a_link_that_gets_slower_delays_what_is_written_from_then_on() {
         let (here, there) = sim.pipe();
         here.write_all(b"before").await.unwrap();
         let wire = here.wire();
-        wire.set_link(Direction::Outbound, Link::default().latency(10 * MS));
+        wire.set_link(WireDirection::Outbound, Link::default().latency(10 * MS));
         here.write_all(b"after").await.unwrap();
         assert_eq!(there.read_some().await.unwrap(), "before");
         assert_eq!(sim.now(), Instant::EPOCH);
-        wire.set_link(Direction::Outbound, Link::default());
+        wire.set_link(WireDirection::Outbound, Link::default());
         here.write_all(b", in order").await.unwrap();
         assert_eq!(there.read_some().await.unwrap(), "after, in order");
         assert_eq!(sim.now(), Instant::EPOCH + 10 * MS);
@@ -174,7 +174,7 @@ fn the_end_does_not_overtake_what_is_in_flight() {
     sim.run(async {
         let (here, there) = sim.pipe_over(&Link::default().latency(10 * MS));
         here.write_all(b"slow").await.unwrap();
-        here.wire().set_link(Direction::Outbound, Link::default());
+        here.wire().set_link(WireDirection::Outbound, Link::default());
         here.shutdown().await.unwrap();
         assert_eq!(there.read_to_end().await.unwrap(), "slow");
         assert_eq!(sim.now(), Instant::EPOCH + 10 * MS);
@@ -213,7 +213,7 @@ fn more_capacity_lets_a_waiting_writer_go_on() {
         let wire = here.wire();
         let writing = sim.spawn(async move { here.write_all(b"0123456789").await });
         sim.settle().await;
-        wire.set_link(Direction::Outbound, Link::default());
+        wire.set_link(WireDirection::Outbound, Link::default());
         writing.await.unwrap();
     });
 }
@@ -227,9 +227,9 @@ fn a_wire_outlives_its_ends() {
         here.write_all(b"bytes").await.unwrap();
         drop((here, there));
         assert_eq!(wire.stats().bytes_written, 5);
-        wire.stall(Direction::Inbound);
-        wire.resume(Direction::Inbound);
-        wire.end(Direction::Outbound);
+        wire.stall(WireDirection::Inbound);
+        wire.resume(WireDirection::Inbound);
+        wire.end(WireDirection::Outbound);
         wire.cut();
     });
 }

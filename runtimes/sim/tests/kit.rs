@@ -4,18 +4,18 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{HeaderValue, Request, Response, StatusCode};
+use http::{HeaderValue, Response, StatusCode};
 use sockless_core::handshake::UpgradeRequest;
-use sockless_core::{Cause, CloseCode, Closed, Config, Frame, Message, Opcode, Party, Piece};
-use sockless_driver::{Answer, BoxFuture, Call, RawSession, Service, Session, Upgrade};
-use sockless_sim::{App, Direction, Link, Sim};
+use sockless_core::{Cause, Chunk, CloseCode, Closed, Config, Frame, Message, Opcode, Party};
+use sockless_driver::{Answer, BoxFuture, RawSession, Request, Service, Session, Upgrade};
+use sockless_sim::{App, Link, Sim, WireDirection};
 
 const SECOND: Duration = Duration::from_secs(1);
 
 #[test]
 fn a_conversation_is_opened_by_path_and_ends_with_a_close() {
     Sim::check(0..20, |sim| async move {
-        let app = sim.host(Paths(sim.clone()));
+        let app = sim.app(Paths(sim.clone()));
         let mut chat = app.open("/echo?name=Ada").await;
         assert_eq!(chat.response().status(), 101);
         assert_eq!(chat.subprotocol(), None);
@@ -25,14 +25,14 @@ fn a_conversation_is_opened_by_path_and_ends_with_a_close() {
         assert_eq!(chat.recv().await, Message::from(vec![1, 2, 3]));
         chat.send("bye").await;
         let closed = chat.expect_closed(1000).await;
-        assert_eq!((closed.by(), closed.cause()), (Party::Peer, &Cause::Handshake));
+        assert_eq!((closed.by(), closed.cause()), (Party::Peer, &Cause::ClosingHandshake));
     });
 }
 
 #[test]
 fn headers_and_subprotocols_reach_the_service() {
     Sim::check(0..5, |sim| async move {
-        let app = sim.host(Paths(sim.clone()));
+        let app = sim.app(Paths(sim.clone()));
         let mut session =
             app.open("/header").header("x-name", "Ada").subprotocol("a").subprotocol("b").await;
         assert_eq!(session.subprotocol().as_deref(), Some("b"));
@@ -47,7 +47,7 @@ fn headers_and_subprotocols_reach_the_service() {
 #[test]
 fn addresses_are_those_that_the_test_gives() {
     Sim::check(0..5, |sim| async move {
-        let app = sim.host(Paths(sim.clone()));
+        let app = sim.app(Paths(sim.clone()));
         app.open("/address").await.expect("None").await;
         let app = app.with_addrs(Some(([10, 0, 0, 1], 5000).into()), None);
         app.open("/address").await.expect("Some(10.0.0.1:5000)").await;
@@ -57,8 +57,7 @@ fn addresses_are_those_that_the_test_gives() {
 #[test]
 fn a_refusal_has_its_status_headers_and_body() {
     Sim::check(0..20, |sim| async move {
-        let app =
-            sim.host_over(Paths(sim.clone()), &Link::default().short_reads(5).latency(SECOND));
+        let app = sim.app_over(Paths(sim.clone()), &Link::default().short_reads(5).latency(SECOND));
         let refused = app.open("/nowhere").refused().await;
         assert_eq!(refused.status(), 404);
         assert_eq!(refused.headers()["x-why"], "no such path");
@@ -69,35 +68,35 @@ fn a_refusal_has_its_status_headers_and_body() {
 #[test]
 fn plain_requests_get_the_whole_response() {
     Sim::check(0..20, |sim| async move {
-        let app = sim.host_over(Paths(sim.clone()), &Link::default().short_reads(5));
+        let app = sim.app_over(Paths(sim.clone()), &Link::default().short_reads(5));
         let response = app.get("/nowhere?a=b").await;
         assert_eq!((response.status(), &response.body()[..]), (StatusCode::NOT_FOUND, WHY));
         let response = app.get("/echo").await;
         assert_eq!(response.status(), 426);
 
         // A handshake that no client of the kit would make.
-        let request = Request::get("/echo")
+        let upgrade = http::Request::get("/echo")
             .header("host", "example.com")
             .header("connection", "upgrade")
             .header("upgrade", "websocket")
             .header("sec-websocket-version", "8")
             .header("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ==");
-        let response = app.request(request.body(()).unwrap()).await;
+        let response = app.request(upgrade.body(()).unwrap()).await;
         assert_eq!(response.status(), 426);
         assert_eq!(response.headers()["sec-websocket-version"], "13");
-        assert_eq!(app.request(Request::head("/echo").body(()).unwrap()).await.body(), "");
+        assert_eq!(app.request(http::Request::head("/echo").body(()).unwrap()).await.body(), "");
     });
 }
 
 #[test]
 fn a_101_to_a_plain_request_is_a_head() {
     Sim::check(0..5, |sim| async move {
-        let request = Request::get("/echo")
+        let upgrade = http::Request::get("/echo")
             .header("connection", "upgrade")
             .header("upgrade", "websocket")
             .header("sec-websocket-version", "13")
             .header("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ==");
-        let response = sim.host(Paths(sim.clone())).request(request.body(()).unwrap()).await;
+        let response = sim.app(Paths(sim.clone())).request(upgrade.body(()).unwrap()).await;
         assert_eq!(response.status(), 101);
         assert_eq!(response.headers()["sec-websocket-accept"], "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
     });
@@ -106,7 +105,7 @@ fn a_101_to_a_plain_request_is_a_head() {
 #[test]
 fn pings_and_pongs_are_received_apart_from_messages() {
     Sim::check(0..20, |sim| async move {
-        let mut session = sim.host(Paths(sim.clone())).open("/echo").await;
+        let mut session = sim.app(Paths(sim.clone())).open("/echo").await;
         session.ping("are you there?");
         session.send("one").await;
         session.send("ping me").await;
@@ -119,7 +118,7 @@ fn pings_and_pongs_are_received_apart_from_messages() {
 #[test]
 fn a_client_is_driven_while_the_test_does_something_else() {
     Sim::check(0..5, |sim| async move {
-        let mut session = sim.host(Paths(sim.clone())).open("/pinging").await;
+        let mut session = sim.app(Paths(sim.clone())).open("/pinging").await;
         // The service pings each second and waits two for a pong.
         sim.sleep(100 * SECOND).await;
         session.close(CloseCode::NORMAL);
@@ -130,9 +129,9 @@ fn a_client_is_driven_while_the_test_does_something_else() {
 #[test]
 fn a_stalled_client_is_given_up() {
     Sim::check(0..5, |sim| async move {
-        let app = sim.host(Paths(sim.clone()));
+        let app = sim.app(Paths(sim.clone()));
         let session = app.open("/pinging").await;
-        session.wire().stall(Direction::Inbound);
+        session.wire().stall(WireDirection::Inbound);
         sim.sleep(100 * SECOND).await;
         assert_eq!(app.connections(), 0);
     });
@@ -141,11 +140,11 @@ fn a_stalled_client_is_given_up() {
 #[test]
 fn a_client_may_send_in_parts() {
     Sim::check(0..20, |sim| async move {
-        let mut session = sim.host(Paths(sim.clone())).open("/echo").await;
-        session.send_piece(Piece { data: "ABC".into(), last: false }).await;
+        let mut session = sim.app(Paths(sim.clone())).open("/echo").await;
+        session.send_chunk(Chunk { data: "ABC".into(), last: false }).await;
         session.ping("");
-        session.send_piece(Piece { data: "12".into(), last: false }).await;
-        session.send_piece(Piece { data: "3".into(), last: true }).await;
+        session.send_chunk(Chunk { data: "12".into(), last: false }).await;
+        session.send_chunk(Chunk { data: "3".into(), last: true }).await;
         session.expect("ABC123").await;
         session.send("whole").await;
         session.expect("whole").await;
@@ -155,7 +154,7 @@ fn a_client_may_send_in_parts() {
 #[test]
 fn a_client_that_crashes_leaves_no_close() {
     Sim::check(0..20, |sim| async move {
-        let app = sim.host(Paths(sim.clone()));
+        let app = sim.app(Paths(sim.clone()));
         let mut session = app.open("/echo").await;
         session.terminate();
         assert_eq!(session.closed().await.cause(), &Cause::Aborted);
@@ -167,7 +166,7 @@ fn a_client_that_crashes_leaves_no_close() {
 #[test]
 fn a_dropped_conversation_closes() {
     Sim::check(0..20, |sim| async move {
-        let app = sim.host(Paths(sim.clone()));
+        let app = sim.app(Paths(sim.clone()));
         drop(app.open("/echo").await);
         sim.settle().await;
         assert_eq!(app.connections(), 0);
@@ -177,7 +176,7 @@ fn a_dropped_conversation_closes() {
 #[test]
 fn a_raw_conversation_does_nothing_by_itself() {
     Sim::check(0..20, |sim| async move {
-        let app = sim.host_over(Paths(sim.clone()), &Link::default().short_reads(3));
+        let app = sim.app_over(Paths(sim.clone()), &Link::default().short_reads(3));
         let mut raw = app.open("/raw").raw().await;
         assert_eq!(raw.response().status(), 101);
         raw.expect(Frame::new(Opcode::Ping, "first".into())).await;
@@ -196,16 +195,16 @@ fn a_raw_conversation_does_nothing_by_itself() {
 #[test]
 fn shutting_down_closes_conversations() {
     Sim::check(0..5, |sim| async move {
-        let app = sim.host(Paths(sim.clone()));
+        let app = sim.app(Paths(sim.clone()));
         let mut session = app.open("/echo").await;
-        session.wire().stall(Direction::Inbound);
+        session.wire().stall(WireDirection::Inbound);
         let shutdown = sim.spawn({
             let app = app.clone();
             async move { app.shutdown(10 * SECOND).await }
         });
         sim.sleep(SECOND).await;
         assert_eq!(app.open("/echo").refused().await.status(), 503);
-        session.wire().resume(Direction::Inbound);
+        session.wire().resume(WireDirection::Inbound);
         session.expect_closed(1001).await;
         let report = shutdown.await;
         assert_eq!((report.drained, report.terminated), (1, 0));
@@ -215,7 +214,7 @@ fn shutting_down_closes_conversations() {
 #[test]
 fn patience_is_virtual_time() {
     Sim::check(0..5, |sim| async move {
-        let app = sim.host(Paths(sim.clone())).patience(25 * 3600 * SECOND);
+        let app = sim.app(Paths(sim.clone())).patience(25 * 3600 * SECOND);
         let mut session = app.open("/tomorrow").await;
         session.expect_silence(3600 * SECOND).await;
         session.expect("good morning").await;
@@ -353,7 +352,7 @@ fn what_was_said_is_cut_where_it_is_long() {
 /// How `scenario` fails under seed 7.
 fn failure<Fut: Future<Output = ()>>(scenario: impl Fn(App) -> Fut) -> String {
     let failed = catch_unwind(AssertUnwindSafe(|| {
-        Sim::check(7..8, |sim| scenario(sim.host(Paths(sim.clone()))));
+        Sim::check(7..8, |sim| scenario(sim.app(Paths(sim.clone()))));
     }));
     *failed.expect_err("the scenario does not fail").downcast().expect("its failure has a text")
 }
@@ -370,37 +369,37 @@ const WHY: &[u8] = b"no such path\n";
 struct Paths(Sim);
 
 impl Service for Paths {
-    fn call(&self, call: Call) -> BoxFuture<'_, Answer> {
+    fn call(&self, request: Request) -> BoxFuture<'_, Answer> {
         Box::pin(async move {
-            let path = call.path().to_owned();
+            let path = request.path().to_owned();
             if path == "/nowhere" {
                 let mut response = Response::new(WHY.into());
                 *response.status_mut() = StatusCode::NOT_FOUND;
                 response.headers_mut().insert("x-why", HeaderValue::from_static("no such path"));
                 return Answer::Respond(response);
             }
-            let mut request = match UpgradeRequest::from_request(call.request()) {
-                Ok(request) => request,
-                Err(error) if call.method() == "HEAD" => {
+            let mut upgrade = match UpgradeRequest::from_request(request.as_http()) {
+                Ok(upgrade) => upgrade,
+                Err(error) if request.method() == "HEAD" => {
                     return Answer::Respond(error.response().map(|_| "".into()));
                 }
                 Err(error) => return Answer::Respond(error.response()),
             };
-            request.select(&["b"]);
+            upgrade.select(&["b"]);
             let config = Arc::new(match &*path {
                 "/pinging" => Config::default().ping_interval(SECOND).ping_timeout(2 * SECOND),
                 _ => Config::default(),
             });
             Answer::Upgrade(match &*path {
-                "/raw" => Upgrade::raw(call, request, config, raw),
-                "/header" => Upgrade::websocket(call, request, config, header),
-                "/address" => Upgrade::websocket(call, request, config, address),
-                "/closing" => Upgrade::websocket(call, request, config, closing),
+                "/raw" => Upgrade::raw(request, upgrade, config, raw),
+                "/header" => Upgrade::websocket(request, upgrade, config, header),
+                "/address" => Upgrade::websocket(request, upgrade, config, address),
+                "/closing" => Upgrade::websocket(request, upgrade, config, closing),
                 "/tomorrow" => {
                     let sim = self.0.clone();
-                    Upgrade::websocket(call, request, config, |session| tomorrow(sim, session))
+                    Upgrade::websocket(request, upgrade, config, |session| tomorrow(sim, session))
                 }
-                _ => Upgrade::websocket(call, request, config, echo),
+                _ => Upgrade::websocket(request, upgrade, config, echo),
             })
         })
     }
@@ -422,14 +421,14 @@ async fn echo(mut session: Session) -> Result<(), Closed> {
 }
 
 async fn header(session: Session) -> Result<(), Closed> {
-    let call = session.call();
-    let name = call.header("x-name").unwrap_or_default();
-    let host = call.header("host").unwrap_or_default();
+    let request = session.request();
+    let name = request.header("x-name").unwrap_or_default();
+    let host = request.header("host").unwrap_or_default();
     session.send(format!("{name} at {host}")).await
 }
 
 async fn address(session: Session) -> Result<(), Closed> {
-    session.send(format!("{:?}", session.call().peer_addr())).await
+    session.send(format!("{:?}", session.request().peer_addr())).await
 }
 
 async fn closing(session: Session) {

@@ -9,7 +9,7 @@ use std::time::Duration;
 use bytes::BytesMut;
 use sockless_core::Instant;
 use sockless_driver::Io;
-use sockless_sim::{Direction, Link, Sim, SimIo, poll_at_most};
+use sockless_sim::{Link, Sim, SimIo, WireDirection, poll_at_most};
 
 const MS: Duration = Duration::from_millis(1);
 
@@ -357,7 +357,7 @@ fn a_link_may_differ_by_direction() {
     let sim = Sim::new(1);
     sim.run(async {
         let (here, there) = sim.pipe();
-        here.wire().set_link(Direction::Outbound, Link::default().latency(MS));
+        here.wire().set_link(WireDirection::Outbound, Link::default().latency(MS));
         there.write_all(b"fast").await.unwrap();
         here.write_all(b"slow").await.unwrap();
         assert_eq!(here.read_some().await.unwrap(), "fast");

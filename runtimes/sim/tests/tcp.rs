@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use sockless_core::Instant;
 use sockless_driver::{Ending, Io};
-use sockless_sim::{Direction, JoinHandle, Link, Sim, SimIo, poll_at_most};
+use sockless_sim::{JoinHandle, Link, Sim, SimIo, WireDirection, poll_at_most};
 
 const MS: Duration = Duration::from_millis(1);
 
@@ -309,11 +309,11 @@ fn a_stall_holds_up_a_reset_too() {
     sim.run(async {
         let (here, there) = sim.pipe_over(&Link::tcp());
         let wire = there.wire();
-        wire.stall(Direction::Inbound);
+        wire.stall(WireDirection::Inbound);
         here.wire().reset();
         let watching = watch(&sim, there);
         sim.sleep(MS).await;
-        wire.resume(Direction::Inbound);
+        wire.resume(WireDirection::Inbound);
         assert_eq!(watching.await.0, MS);
     });
 }

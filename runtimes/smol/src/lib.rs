@@ -75,10 +75,10 @@ pub use sockless_driver::sockets::ListenOptions;
 #[cfg(feature = "rustls")]
 pub use sockless_driver::tls;
 pub use sockless_driver::{
-    Call, Connect, ConnectError, Host, Proxy, ProxyRules, RawSession, Receiver, Reconnect, Sender,
-    Server, Service, Session, ShutdownReport,
+    Connect, ConnectError, ConnectionServer, Proxy, ProxyRules, RawSession, Receiver, Reconnect,
+    Request, Sender, Server, Service, Session, ShutdownReport,
 };
-pub use stream::{SmolSockets, Stream};
+pub use stream::{SmolSockets, SmolTransport};
 
 use sockless_driver::{BoxFuture, Dial, Io, async_io, sockets};
 
@@ -165,13 +165,13 @@ pub fn listen_on_unix(listener: UnixListener) -> io::Result<Server> {
 }
 
 /// Serves one stream that somebody else accepted, until it ends. For many with one service, and a
-/// shutdown of them all, see [`Host`].
+/// shutdown of them all, see [`ConnectionServer`].
 pub async fn serve_connection<S>(stream: S, service: impl Service)
 where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
-    let host = Host::new(service, Arc::new(SmolRuntime));
-    host.serve_connection(Box::new(Stream::new(stream)), None, None).await;
+    let host = ConnectionServer::new(service, Arc::new(SmolRuntime));
+    host.serve_connection(Box::new(SmolTransport::new(stream)), None, None).await;
 }
 
 /// Connects to `url`, such as `ws://example.com/chat`: await it for a [`Session`] that is driven in a
@@ -182,16 +182,16 @@ pub fn connect(url: &str) -> Connect {
 
 /// Connects over a stream of the caller's own, such as a Unix socket or one end of a tunnel, for which
 /// nobody is dialled. `url` says whom the request is for. The stream is taken as it is, for `wss:` too:
-/// see [`Connect::over`].
+/// see [`Connect::transport`].
 pub fn connect_over<S>(stream: S, url: &str) -> Connect
 where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
-    connect(url).over(Box::new(Stream::new(stream)))
+    connect(url).transport(Box::new(SmolTransport::new(stream)))
 }
 
 /// Connects to the Unix socket at `path`; `url` says whom the request is for. It is dialled here, and
-/// taken as it is, for `wss:` too: see [`Connect::over`].
+/// taken as it is, for `wss:` too: see [`Connect::transport`].
 ///
 /// Cancel-safe: dropping the future drops the socket.
 ///
@@ -208,7 +208,7 @@ where
 /// When nobody listens at `path`.
 #[cfg(unix)]
 pub async fn connect_unix(path: impl AsRef<Path>, url: &str) -> io::Result<Connect> {
-    Ok(connect(url).over(async_io::connect_unix(path.as_ref()).await?))
+    Ok(connect(url).transport(async_io::connect_unix(path.as_ref()).await?))
 }
 
 struct Tcp;

@@ -1,4 +1,4 @@
-//! Any stream of smol's as a transport: [`Stream`].
+//! Any stream of smol's as a transport: [`SmolTransport`].
 
 use std::any::Any;
 
@@ -8,7 +8,7 @@ use sockless_driver::async_io::AsyncIoSockets;
 use sockless_driver::futures_io::{self, Sockets};
 
 /// A stream of smol's as a transport for the driver.
-pub type Stream<S> = futures_io::Stream<S, SmolSockets>;
+pub type SmolTransport<S> = futures_io::FuturesTransport<S, SmolSockets>;
 
 /// Which of smol's streams are sockets.
 #[derive(Debug)]

@@ -74,10 +74,10 @@ pub use sockless_driver::sockets::ListenOptions;
 #[cfg(feature = "rustls")]
 pub use sockless_driver::tls;
 pub use sockless_driver::{
-    Call, Connect, ConnectError, Host, Proxy, ProxyRules, RawSession, Receiver, Reconnect, Sender,
-    Server, Service, Session, ShutdownReport,
+    Connect, ConnectError, ConnectionServer, Proxy, ProxyRules, RawSession, Receiver, Reconnect,
+    Request, Sender, Server, Service, Session, ShutdownReport,
 };
-pub use stream::Stream;
+pub use stream::TokioTransport;
 
 use sockless_driver::{Accepted, BoxFuture, Dial, Io, Listen, sockets};
 
@@ -166,13 +166,13 @@ pub fn listen_on_unix(listener: UnixListener) -> io::Result<Server> {
 }
 
 /// Serves one stream that somebody else accepted, until it ends. For many with one service, and a
-/// shutdown of them all, see [`Host`].
+/// shutdown of them all, see [`ConnectionServer`].
 pub async fn serve_connection<S>(stream: S, service: impl Service)
 where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
-    let host = Host::new(service, Arc::new(TokioRuntime));
-    host.serve_connection(Box::new(Stream::new(stream)), None, None).await;
+    let host = ConnectionServer::new(service, Arc::new(TokioRuntime));
+    host.serve_connection(Box::new(TokioTransport::new(stream)), None, None).await;
 }
 
 /// Connects to `url`, such as `ws://example.com/chat`: await it for a [`Session`] that is driven in a
@@ -183,16 +183,16 @@ pub fn connect(url: &str) -> Connect {
 
 /// Connects over a stream of the caller's own, such as a Unix socket or one end of a tunnel, for which
 /// nobody is dialled. `url` says whom the request is for. The stream is taken as it is, for `wss:` too:
-/// see [`Connect::over`].
+/// see [`Connect::transport`].
 pub fn connect_over<S>(stream: S, url: &str) -> Connect
 where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
-    connect(url).over(Box::new(Stream::new(stream)))
+    connect(url).transport(Box::new(TokioTransport::new(stream)))
 }
 
 /// Connects to the Unix socket at `path`; `url` says whom the request is for. It is dialled here, and
-/// taken as it is, for `wss:` too: see [`Connect::over`].
+/// taken as it is, for `wss:` too: see [`Connect::transport`].
 ///
 /// Cancel-safe: dropping the future drops the socket.
 ///
@@ -243,7 +243,7 @@ impl Listen for UnixAcceptor {
         self.0.poll_accept(cx).map_ok(|(stream, _)| Accepted {
             local_addr: None,
             peer_addr: None,
-            transport: Box::new(Stream::new(stream)),
+            transport: Box::new(TokioTransport::new(stream)),
         })
     }
 
@@ -267,5 +267,5 @@ impl Dial for Tcp {
 
 fn tcp(stream: TcpStream) -> Box<dyn Io> {
     sockets::prepare_tcp(&(&stream).into());
-    Box::new(Stream::new(stream))
+    Box::new(TokioTransport::new(stream))
 }

@@ -1,4 +1,4 @@
-//! Any stream of tokio's as a transport: [`Stream`].
+//! Any stream of tokio's as a transport: [`TokioTransport`].
 
 use std::any::Any;
 use std::io::{self, IoSlice};
@@ -18,16 +18,16 @@ use tokio::net::UnixStream;
 /// Where it is a [`TcpStream`] or a `UnixStream` itself, the driver sees the end of the peer without
 /// reading; where it is anything else, only by reading.
 #[derive(Debug)]
-pub struct Stream<S>(S);
+pub struct TokioTransport<S>(S);
 
-impl<S> Stream<S> {
+impl<S> TokioTransport<S> {
     /// The transport over `stream`.
     pub fn new(stream: S) -> Self {
         Self(stream)
     }
 }
 
-impl<S: AsyncRead + AsyncWrite + Send + Unpin + 'static> Io for Stream<S> {
+impl<S: AsyncRead + AsyncWrite + Send + Unpin + 'static> Io for TokioTransport<S> {
     fn poll_read(
         &mut self,
         cx: &mut Context<'_>,

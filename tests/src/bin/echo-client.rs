@@ -27,7 +27,7 @@ struct Options {
 
     /// Sends longer messages in frames of this length.
     #[arg(long, value_name = "BYTES")]
-    fragment_len: Option<usize>,
+    max_send_frame_len: Option<usize>,
 
     /// Pings so often, and says in the end how long the last ping took to come back.
     #[arg(long, value_name = "MILLISECONDS")]
@@ -110,16 +110,16 @@ impl Options {
         let config = Config::default()
             .ping_interval(interval)
             .max_message_len(16 << 20)
-            .fragment_len(self.fragment_len.unwrap_or(usize::MAX));
+            .max_send_frame_len(self.max_send_frame_len.unwrap_or(usize::MAX));
         self.deflate.iter().cloned().fold(config, Config::extension)
     }
 
     /// Echoes until the session ends, or ends it as it was told to.
     async fn echo(&self, mut session: Session) -> Closed {
-        if let Some(subprotocol) = session.call().subprotocol() {
+        if let Some(subprotocol) = session.request().subprotocol() {
             println!("subprotocol: {subprotocol}");
         }
-        for extension in session.call().extensions() {
+        for extension in session.request().extensions() {
             println!("extension: {extension}");
         }
         if let Some(code) = self.close {

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sockless_core::{Config, Instant};
-use sockless_driver::{ConnectError, Step};
-use sockless_sim::{Link, Lookup, Route, Sim, poll_at_most};
+use sockless_driver::{ConnectError, ConnectStep};
+use sockless_sim::{Link, Lookup, Reachability, Sim, poll_at_most};
 
 use crate::support::{DEADLINE, MS, SECOND, assert_echoes, error, serve_echo};
 
@@ -43,7 +43,7 @@ fn a_lookup_that_hangs_ends_at_the_deadline() {
     Sim::check(0..5, |sim| async move {
         sim.set_lookup("server", Lookup::Hangs);
         let error = error(&sim, "ws://server/").await;
-        let told = matches!(error, ConnectError::Timeout { step: Step::Resolve, .. });
+        let told = matches!(error, ConnectError::Timeout { step: ConnectStep::Resolve, .. });
         assert!(told, "{error}");
         let text = "opening_timeout = 10s passed while resolving server:80";
         assert_eq!((error.to_string().as_str(), sim.now()), (text, DEADLINE));
@@ -54,7 +54,7 @@ fn a_lookup_that_hangs_ends_at_the_deadline() {
 fn a_dead_route_costs_the_delay_of_an_attempt() {
     Sim::check(0..10, |sim| async move {
         both(&sim);
-        sim.set_route(ip(V6), Route::Lost);
+        sim.set_reachability(ip(V6), Reachability::Lost);
         serve_echo(&sim, "server");
         let connected = sim.connect("ws://server/").open().await.unwrap();
         assert_eq!(sim.now(), Instant::EPOCH + 250 * MS);
@@ -68,7 +68,7 @@ fn a_dead_route_costs_the_delay_of_an_attempt() {
 fn a_route_that_fails_costs_nothing() {
     Sim::check(0..10, |sim| async move {
         both(&sim);
-        sim.set_route(ip(V6), Route::Fails(ErrorKind::NetworkUnreachable));
+        sim.set_reachability(ip(V6), Reachability::Fails(ErrorKind::NetworkUnreachable));
         serve_echo(&sim, "server");
         assert_echoes(&mut sim.connect("ws://server/").await.unwrap()).await;
         assert_eq!(sim.now(), Instant::EPOCH);
@@ -113,7 +113,10 @@ fn an_answer_that_came_counts_when_it_is_looked_at_late() {
         far.write_all(b"HTTP/1.1 101 Switching").await.unwrap();
         sim.sleep(11 * SECOND).await;
         let error = poll_at_most(1, connecting).await.unwrap().unwrap_err();
-        assert!(matches!(error, ConnectError::Timeout { step: Step::Response, .. }), "{error}");
+        assert!(
+            matches!(error, ConnectError::Timeout { step: ConnectStep::Response, .. }),
+            "{error}"
+        );
     });
 }
 
@@ -121,7 +124,7 @@ fn an_answer_that_came_counts_when_it_is_looked_at_late() {
 fn every_address_is_named_with_its_error() {
     Sim::check(0..10, |sim| async move {
         both(&sim);
-        sim.set_route(ip(V6), Route::Fails(ErrorKind::HostUnreachable));
+        sim.set_reachability(ip(V6), Reachability::Fails(ErrorKind::HostUnreachable));
         let error = error(&sim, "ws://server:8080/").await;
         let ConnectError::Dial { attempts, .. } = &error else { panic!("{error}") };
         let kinds: Vec<_> = attempts.iter().map(|it| (it.addr.ip(), it.error.kind())).collect();
@@ -137,10 +140,11 @@ fn every_address_is_named_with_its_error() {
 fn dead_routes_end_at_the_deadline() {
     Sim::check(0..10, |sim| async move {
         both(&sim);
-        sim.set_route(ip(V6), Route::Lost);
-        sim.set_route(ip(V4), Route::Lost);
+        sim.set_reachability(ip(V6), Reachability::Lost);
+        sim.set_reachability(ip(V4), Reachability::Lost);
         let error = error(&sim, "ws://server/").await;
-        let ConnectError::Timeout { step: Step::Connect, attempts, timeout, .. } = &error else {
+        let ConnectError::Timeout { step: ConnectStep::Connect, attempts, timeout, .. } = &error
+        else {
             panic!("{error}");
         };
         assert_eq!((attempts.len(), *timeout, sim.now()), (2, 10 * SECOND, DEADLINE));
@@ -164,10 +168,10 @@ fn an_address_is_not_looked_up() {
 fn the_deadline_is_one_for_all_steps() {
     Sim::check(0..5, |sim| async move {
         sim.set_lookup("server", Lookup::Addrs(vec![ip(V6), ip(V4)]));
-        sim.set_route(ip(V6), Route::Lost);
+        sim.set_reachability(ip(V6), Reachability::Lost);
         let _listener = sim.listen_over("server", &Link::default().latency(Duration::from_secs(2)));
         let error = error(&sim, "ws://server/").await;
-        let told = matches!(error, ConnectError::Timeout { step: Step::Response, .. });
+        let told = matches!(error, ConnectError::Timeout { step: ConnectStep::Response, .. });
         assert!(told, "{error}");
         assert_eq!(sim.now(), DEADLINE);
     });

@@ -2,7 +2,7 @@
 
 use sockless_core::Instant;
 use sockless_core::handshake::HandshakeError;
-use sockless_driver::{ConnectError, Step};
+use sockless_driver::{ConnectError, ConnectStep};
 use sockless_sim::Sim;
 
 use crate::support::{DEADLINE, MS, SECOND, WRONG_ACCEPT, answer, error, script};
@@ -12,7 +12,7 @@ fn a_server_that_says_nothing_is_given_up_at_the_deadline() {
     Sim::check(0..5, |sim| async move {
         script(&sim, "server", async |io| io);
         let error = error(&sim, "ws://server/").await;
-        let told = matches!(error, ConnectError::Timeout { step: Step::Response, .. });
+        let told = matches!(error, ConnectError::Timeout { step: ConnectStep::Response, .. });
         assert!(told && error.is_transient(), "{error}");
         let text = error.to_string();
         let waited = "opening_timeout = 10s passed while waiting for the response of server:80 (";
@@ -52,7 +52,10 @@ fn a_head_that_drips_ends_at_the_deadline() {
             }
         });
         let error = error(&sim, "ws://server/").await;
-        assert!(matches!(error, ConnectError::Timeout { step: Step::Response, .. }), "{error}");
+        assert!(
+            matches!(error, ConnectError::Timeout { step: ConnectStep::Response, .. }),
+            "{error}"
+        );
         assert_eq!(sim.now(), DEADLINE);
     });
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use sockless_core::Instant;
-use sockless_driver::{ConnectError, Proxy, ProxyError, ProxyRules, Step};
+use sockless_driver::{ConnectError, ConnectStep, Proxy, ProxyError, ProxyRules};
 use sockless_sim::{Lookup, Sim, SimIo};
 
 use crate::support::{DEADLINE, answer, assert_echoes, script, serve_echo};
@@ -187,7 +187,7 @@ fn a_proxy_that_says_nothing_or_is_not_there_is_told_from_the_server() {
             let begun = sim.now();
             let through = proxy(&format!("{scheme}://proxy:80"));
             let silent = sim.connect("ws://server/").proxy(through).await.unwrap_err();
-            let told = matches!(silent, ConnectError::Timeout { step: Step::Proxy, .. });
+            let told = matches!(silent, ConnectError::Timeout { step: ConnectStep::Proxy, .. });
             assert!(
                 told && silent.to_string().contains("proxy for a way to server:80"),
                 "{silent}"

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use sockless_core::{CloseCode, CloseReason, Instant, Seed};
-use sockless_driver::{AttemptEnd, Connect, Reconnect, ReconnectState, Session};
+use sockless_driver::{AttemptError, Connect, Reconnect, ReconnectState, Session};
 use sockless_routing::{Router, websocket};
 use sockless_sim::{Sim, poll_at_most};
 
@@ -75,13 +75,13 @@ fn every_state_can_be_watched() {
         });
         let gave_up = feed.next().await.unwrap_err();
         assert_eq!(gave_up.attempt(), 4);
-        assert!(matches!(gave_up.end(), AttemptEnd::Connect(_)), "{gave_up}");
+        assert!(matches!(gave_up.end(), AttemptError::Connect(_)), "{gave_up}");
         let again = feed.next().await.unwrap_err();
         assert_eq!(again.to_string(), gave_up.to_string());
         sim.settle().await;
         drop(feed);
         let seen = seen.await;
-        assert_eq!(seen.last(), Some(&ReconnectState::GaveUp));
+        assert_eq!(seen.last(), Some(&ReconnectState::ReconnectError));
         let mut longest = 500 * MS;
         let waits = seen.iter().filter_map(|state| match state {
             ReconnectState::Waiting { attempt, until } => Some((*attempt, *until)),
@@ -115,7 +115,7 @@ fn what_stays_wrong_is_given_up_at_once() {
         let mut feed = reconnect(&sim);
         let session = feed.next().await.unwrap();
         let gave_up = feed.next().await.unwrap_err();
-        assert!(matches!(gave_up.end(), AttemptEnd::Closed(_)), "{gave_up}");
+        assert!(matches!(gave_up.end(), AttemptError::Closed(_)), "{gave_up}");
         drop(session);
     });
 }
@@ -143,7 +143,7 @@ fn a_hook_that_fails_is_a_failed_attempt() {
         serve_echo(&sim, "server");
         let mut calls = 0;
         let mut feed = reconnect(&sim)
-            .retry_if(|end, _| matches!(end, AttemptEnd::Hook(_)))
+            .retry_if(|end, _| matches!(end, AttemptError::Hook(_)))
             .on_open(move |_session| {
                 calls += 1;
                 Box::pin(async move { if calls < 3 { Err("not yet".into()) } else { Ok(()) } })
@@ -313,7 +313,7 @@ fn the_seed_decides_the_delays() {
     let ended_at = |seed| {
         let sim = Sim::new(1);
         sim.run(async {
-            let judge = |_: &AttemptEnd, attempt| attempt < 6;
+            let judge = |_: &AttemptError, attempt| attempt < 6;
             let mut feed = reconnect(&sim).seed(Seed::new([seed; 32])).retry_if(judge);
             feed.next().await.unwrap_err();
             sim.now()

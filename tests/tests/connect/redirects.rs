@@ -45,7 +45,7 @@ fn each_kind_of_redirect_is_followed_wherever_it_leads() {
                 let connected = connecting.open().await.unwrap();
                 assert_eq!((connected.peer().host(), connected.peer().port()), ("server", 81));
                 let mut session = connected.spawn();
-                assert_eq!(session.call().uri().path(), "/echo");
+                assert_eq!(session.request().uri().path(), "/echo");
                 assert_echoes(&mut session).await;
             }
         });

@@ -83,7 +83,8 @@ fn credentials_of_a_request_are_sent_and_never_shown() {
     sim.run(async {
         let (near, far) = sim.pipe();
         let request = http::Request::get("ws://ada:secret@server/x").body(()).unwrap();
-        let connecting = Connected::over(Box::new(near), request, Arc::default(), sim.runtime());
+        let connecting =
+            Connected::handshake(Box::new(near), request, Arc::default(), sim.runtime());
         let connecting = sim.spawn(connecting);
         let head = far.read_until(b"\r\n\r\n").await.unwrap();
         let head = String::from_utf8(head.to_vec()).unwrap();

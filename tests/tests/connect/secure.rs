@@ -8,9 +8,9 @@ use sockless_core::Instant;
 use sockless_driver::tls::rustls::pki_types::pem::PemObject;
 use sockless_driver::tls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use sockless_driver::tls::{TlsAcceptor, TlsConnector, TlsError, rustls};
-use sockless_driver::{AttemptEnd, ConnectError, Proxy, Reconnect, RedirectError, Step};
+use sockless_driver::{AttemptError, ConnectError, ConnectStep, Proxy, Reconnect, RedirectError};
 use sockless_routing::{Router, respond, websocket};
-use sockless_sim::{Direction, Link, Sim};
+use sockless_sim::{Link, Sim, WireDirection};
 
 use crate::certificates::Authority;
 use crate::support::{DEADLINE, answer, assert_echoes, echo, script};
@@ -20,7 +20,7 @@ fn serve(sim: &Sim, location: &'static str) -> TlsConnector {
     let authority = Authority::new();
     let identity = authority.issue("server");
     let acceptor = TlsAcceptor::from_pem(identity.chain.as_bytes(), identity.key.as_bytes());
-    let away = respond(move |_call| {
+    let away = respond(move |_request| {
         let mut response = http::Response::new(Bytes::new());
         *response.status_mut() = StatusCode::TEMPORARY_REDIRECT;
         response.headers_mut().insert("location", location.try_into().unwrap());
@@ -129,7 +129,7 @@ fn a_server_that_wants_a_certificate_is_not_asked_again() {
                 Reconnect::new(move || client.connect("wss://server/").tls(connector.clone()));
             let gave_up = feed.next().await.unwrap_err();
             assert_eq!((gave_up.attempt(), sim.now()), (1, Instant::EPOCH));
-            let AttemptEnd::Connect(error) = gave_up.end() else { panic!("{gave_up}") };
+            let AttemptError::Connect(error) = gave_up.end() else { panic!("{gave_up}") };
             let told = matches!(error, ConnectError::Tls { error: TlsError::Refused(_), .. });
             assert!(told && !error.is_transient(), "{error}");
             assert!(error.to_string().starts_with("no TLS with server:443 ("), "{error}");
@@ -149,7 +149,7 @@ fn a_refusal_over_tls_before_the_request_is_out_is_told() {
         let refusing = sim.spawn(async move { acceptor.accept(Box::new(far)).await.err() });
         let transport = connector.connect("server", Box::new(near)).await.unwrap();
         refusing.await.expect("it wants a certificate");
-        let error = sim.connect("wss://server/").over(transport).await.unwrap_err();
+        let error = sim.connect("wss://server/").transport(transport).await.unwrap_err();
         let told = matches!(error, ConnectError::Tls { error: TlsError::Refused(_), .. });
         assert!(told && !error.is_transient(), "{error}");
     });
@@ -161,12 +161,12 @@ fn a_refusal_that_comes_before_the_request_is_out_is_told() {
     Sim::check(0..10, |sim| async move {
         let answer = "HTTP/1.1 503 Busy\r\nContent-Length: 4\r\n\r\nbusy";
         let (near, far) = sim.pipe();
-        near.wire().set_link(Direction::Outbound, Link::default().capacity(16));
+        near.wire().set_link(WireDirection::Outbound, Link::default().capacity(16));
         let connecting = sim.spawn(sim.connect_over(near, "ws://server/").into_future());
         far.read_exact(16).await.unwrap();
         far.write_all(answer.as_bytes()).await.unwrap();
         far.shutdown().await.unwrap();
-        far.wire().end(Direction::Inbound);
+        far.wire().end(WireDirection::Inbound);
         let error = connecting.await.unwrap_err();
         let ConnectError::Rejected { response, complete: true, .. } = error else {
             panic!("{error}");
@@ -232,7 +232,7 @@ fn a_stream_of_another_protocol_is_not_spoken_into() {
         let connector = TlsConnector::trusting_pem(authority.pem().as_bytes()).unwrap();
         let transport = Box::new(sim.dial("server:443").await.unwrap());
         let transport = connector.alpn(["h2"]).connect("server", transport).await.unwrap();
-        let error = sim.connect("wss://server/").over(transport).await.unwrap_err();
+        let error = sim.connect("wss://server/").transport(transport).await.unwrap_err();
         let ConnectError::Alpn { protocol, .. } = &error else { panic!("{error}") };
         assert_eq!((&protocol[..], error.is_transient()), (&b"h2"[..], false));
         let due = ["server:443", "\"h2\"", "http/1.1"];
@@ -260,7 +260,7 @@ fn a_peer_that_speaks_no_tls_or_none_to_its_end_is_told() {
         let told = matches!(cut, ConnectError::Tls { error: TlsError::Cut, .. });
         assert!(told && cut.is_transient(), "{cut}");
         let silent = sim.connect("wss://silent/").tls(connector).await.unwrap_err();
-        assert!(matches!(silent, ConnectError::Timeout { step: Step::Tls, .. }), "{silent}");
+        assert!(matches!(silent, ConnectError::Timeout { step: ConnectStep::Tls, .. }), "{silent}");
         assert_eq!(sim.now(), DEADLINE);
     });
 }

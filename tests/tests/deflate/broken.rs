@@ -215,8 +215,8 @@ fn text_is_checked_after_it_was_inflated() {
 fn a_message_is_as_long_as_it_inflates_to() {
     for role in BOTH {
         for (len, max) in [(1000, 1000), (1001, 1000), (1_000_000, 1000), (1_000_000, 999_999)] {
-            for piece_len in [usize::MAX, 100] {
-                let config = with(eager()).max_message_len(max).piece_len(piece_len);
+            for recv_chunk_len in [usize::MAX, 100] {
+                let config = with(eager()).max_message_len(max).recv_chunk_len(recv_chunk_len);
                 let mut end = End::new(role, config);
                 let wire = end.peer.frame(BINARY | RSV1, Compressor::new().message(&vec![0; len]));
                 let events = end.receive(&wire);

@@ -23,14 +23,14 @@ proptest! {
         level in 0..=9_u8,
         operations in vec((0..2_usize, operation()), 0..24),
         chunk in 1..5000_usize,
-        piece_len in 4..3000_usize,
-        fragment_len in 1..3000_usize,
+        recv_chunk_len in 4..3000_usize,
+        max_send_frame_len in 1..3000_usize,
     ) {
         let deflate = taking_over(TAKEOVERS[takeover])
             .level(level)
             .server_max_window_bits(bits.0)
             .client_max_window_bits(bits.1);
-        let config = with(deflate).piece_len(piece_len).fragment_len(fragment_len);
+        let config = with(deflate).recv_chunk_len(recv_chunk_len).max_send_frame_len(max_send_frame_len);
         let weather = Weather { chunk, delay: Duration::from_millis(5), cut: None };
         assert_all_arrives([config.clone(), config], weather, seed, operations);
     }
@@ -41,10 +41,10 @@ proptest! {
         messages in vec(payload(), 1..6),
         cuts in vec(1..2000_usize, 1..5),
         chunk in 1..3000_usize,
-        piece_len in prop_oneof![4..3000_usize, Just(usize::MAX)],
+        recv_chunk_len in prop_oneof![4..3000_usize, Just(usize::MAX)],
     ) {
         for role in BOTH {
-            let config = with(taking_over(TAKEOVERS[takeover])).piece_len(piece_len);
+            let config = with(taking_over(TAKEOVERS[takeover])).recv_chunk_len(recv_chunk_len);
             let mut end = End::new(role, config);
             let mut compressor = Compressor::new();
             let (mut events, mut expected) = (Vec::new(), Vec::new());
@@ -58,7 +58,7 @@ proptest! {
                 }
                 expected.push(message.clone());
             }
-            prop_assert_eq!(joined(events, piece_len), expected);
+            prop_assert_eq!(joined(events, recv_chunk_len), expected);
         }
     }
 
@@ -67,11 +67,11 @@ proptest! {
         takeover in 0..4_usize,
         level in 1..=9_u8,
         messages in vec(payload(), 1..6),
-        fragment_len in prop_oneof![1..3000_usize, Just(usize::MAX)],
+        max_send_frame_len in prop_oneof![1..3000_usize, Just(usize::MAX)],
     ) {
         for role in BOTH {
             let deflate = taking_over(TAKEOVERS[takeover]).level(level);
-            let mut end = End::new(role, with(deflate).fragment_len(fragment_len));
+            let mut end = End::new(role, with(deflate).max_send_frame_len(max_send_frame_len));
             let mut inflater = Inflater::new();
             for message in &messages {
                 end.connection.send(message.clone()).unwrap();
@@ -103,22 +103,25 @@ fn fragmented(end: &End, message: &Message, payload: &[u8], cuts: &[usize]) -> V
 }
 
 /// The messages among these events, pieces joined; each piece but the last is as long as it may be.
-fn joined(events: Vec<Event>, piece_len: usize) -> Vec<Message> {
+fn joined(events: Vec<Event>, recv_chunk_len: usize) -> Vec<Message> {
     let (mut messages, mut pieces) = (Vec::new(), Vec::new());
     for event in events {
         match event {
             Event::Message(message) => {
-                assert!(message.len() <= piece_len);
+                assert!(message.len() <= recv_chunk_len);
                 messages.push(message);
             }
-            Event::Piece(piece) => {
+            Event::Chunk(piece) => {
                 let len = piece.data.len();
                 // A piece of text does not split a character.
-                let least = if piece.data.is_text() { piece_len - 3 } else { piece_len };
-                assert!(len <= piece_len && (piece.last || len >= least), "{len} of {piece_len}");
+                let least = if piece.data.is_text() { recv_chunk_len - 3 } else { recv_chunk_len };
+                assert!(
+                    len <= recv_chunk_len && (piece.last || len >= least),
+                    "{len} of {recv_chunk_len}"
+                );
                 pieces.extend_from_slice(piece.data.as_bytes());
                 if piece.last {
-                    assert!(pieces.len() > piece_len);
+                    assert!(pieces.len() > recv_chunk_len);
                     let whole = std::mem::take(&mut pieces);
                     messages.push(if piece.data.is_text() {
                         String::from_utf8(whole).unwrap().into()

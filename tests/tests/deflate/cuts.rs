@@ -1,7 +1,7 @@
 //! What an end tells does not depend on how its bytes were cut, whatever is wrong with them, and where
 //! several things are.
 
-use sockless_core::{CloseCode, Config, Event, Message, Piece, Role};
+use sockless_core::{Chunk, CloseCode, Config, Event, Message, Role};
 use sockless_tests::end::{BOTH, End};
 use sockless_tests::wire::{BINARY_BEGINS, ENDS, GOES_ON, PING, TEXT, TEXT_BEGINS, Writer};
 
@@ -34,7 +34,7 @@ fn faults_are_found_in_the_order_in_which_they_stand() {
 fn some_config(chance: &mut fastrand::Rng) -> Config {
     let ratio = chance.bool().then(|| chance.u32(1..40));
     let config = with(eager().max_ratio(ratio)).max_message_len(chance.u64(1..40_000));
-    if chance.bool() { config.piece_len(chance.usize(4..6000)) } else { config }
+    if chance.bool() { config.recv_chunk_len(chance.usize(4..6000)) } else { config }
 }
 
 /// Messages in fragments with pings between them, some with a few bytes changed, before or after they
@@ -52,8 +52,8 @@ fn some_frames(chance: &mut fastrand::Rng, role: Role) -> Vec<u8> {
             payload.truncate(chance.usize(1..=payload.len()));
         }
         let mut first = if chance.bool() { TEXT_BEGINS } else { BINARY_BEGINS } | RSV1;
-        let fragment_len = chance.usize(1..=payload.len() + 1);
-        let mut fragments = payload.chunks(fragment_len).peekable();
+        let max_send_frame_len = chance.usize(1..=payload.len() + 1);
+        let mut fragments = payload.chunks(max_send_frame_len).peekable();
         while let Some(fragment) = fragments.next() {
             let last = if fragments.peek().is_none() { ENDS } else { 0 };
             let foreign = if chance.u8(..40) == 0 { RSV2 } else { 0 };
@@ -86,11 +86,11 @@ fn a_whole_piece_leaves_before_what_is_wrong_behind_it() {
         let text = [b"eight by", &b"\xFF"[..]].concat();
         let compressed = Compressor::new().message(&text);
         for (first, payload) in [(TEXT, &text), (TEXT | RSV1, &compressed)] {
-            let mut end = End::new(role, with(eager()).piece_len(8));
+            let mut end = End::new(role, with(eager()).recv_chunk_len(8));
             let wire = end.peer.frame(first, payload);
             let events = end.receive(wire);
-            let piece = Piece { data: Message::from("eight by"), last: false };
-            assert_eq!(events[0], Event::Piece(piece), "{first:x}");
+            let piece = Chunk { data: Message::from("eight by"), last: false };
+            assert_eq!(events[0], Event::Chunk(piece), "{first:x}");
             assert!(matches!(events[1..], [Event::Closed(_)]), "{events:?}");
         }
     }

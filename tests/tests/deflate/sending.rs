@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use sockless_core::{Deflate, Message, Piece, Role};
+use sockless_core::{Chunk, Deflate, Message, Role};
 use sockless_tests::end::{BOTH, End};
 use sockless_tests::wire::{BINARY, TEXT};
 
@@ -108,8 +108,8 @@ fn pieces_can_be_inflated_as_they_come() {
         let mut inflater = Inflater::new();
         let parts = [prose(700, 1), prose(700, 2), String::new()];
         for (i, part) in parts.iter().enumerate() {
-            let piece = Piece { data: part.clone().into(), last: i == 2 };
-            end.connection.send_piece(piece).unwrap();
+            let piece = Chunk { data: part.clone().into(), last: i == 2 };
+            end.connection.send_chunk(piece).unwrap();
             let frames = end.sent();
             assert_eq!(frames.len(), 1);
             assert_eq!(frames[0].first & RSV1 != 0, i == 0);
@@ -131,7 +131,7 @@ fn conditions_are_asked_once_a_message() {
     });
     let mut end = End::new(Role::Server, with(deflate));
     for last in [false, false, true] {
-        end.connection.send_piece(Piece { data: "aaaa".into(), last }).unwrap();
+        end.connection.send_chunk(Chunk { data: "aaaa".into(), last }).unwrap();
     }
     assert_eq!(asked.load(Ordering::Relaxed), 1);
 }

@@ -19,8 +19,8 @@ fn sent_to(role: Role, config: Config, message: Vec<u8>) -> Vec<u8> {
 fn noise_of_the_greatest_length_is_accepted_when_deflate_makes_it_longer() {
     for role in BOTH {
         for level in [0, 1, 6] {
-            for fragment_len in [usize::MAX, 10_000] {
-                let config = with(eager().level(level)).fragment_len(fragment_len);
+            for max_send_frame_len in [usize::MAX, 10_000] {
+                let config = with(eager().level(level)).max_send_frame_len(max_send_frame_len);
                 let message = noise(MAX, 3);
                 let wire = sent_to(role, config.clone(), message.clone());
                 assert!(wire.len() > MAX, "level {level}: {}", wire.len());
@@ -61,8 +61,8 @@ fn a_peer_that_sends_deflated_noise_although_it_is_longer_is_held_to_the_length_
 #[test]
 fn one_byte_more_is_refused() {
     for role in BOTH {
-        for fragment_len in [usize::MAX, 10_000] {
-            let config = with(eager().level(1)).fragment_len(fragment_len);
+        for max_send_frame_len in [usize::MAX, 10_000] {
+            let config = with(eager().level(1)).max_send_frame_len(max_send_frame_len);
             let wire = sent_to(role, config.clone(), noise(MAX + 1, 3));
             let mut end = End::new(role, config);
             let events = end.receive(wire);

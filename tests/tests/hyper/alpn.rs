@@ -12,7 +12,7 @@ use sockless_core::Config;
 use sockless_driver::{Connected, Session};
 use sockless_hyper::Mount;
 use sockless_routing::{Router, websocket};
-use sockless_tokio::Stream;
+use sockless_tokio::TokioTransport;
 use tokio::io::{DuplexStream, duplex};
 use tokio_rustls::client::TlsStream;
 use tokio_rustls::rustls::crypto::ring;
@@ -77,7 +77,7 @@ fn settled(stream: &TlsStream<DuplexStream>) -> Option<&[u8]> {
 #[tokio::test(start_paused = true)]
 async fn one_port_speaks_both_versions() {
     let tell = async |session: Session| {
-        session.send(format!("{:?}", session.call().request().version())).await
+        session.send(format!("{:?}", session.request().as_http().version())).await
     };
     let port = Port::new(Mount::new(Router::new().route("/", websocket(tell)), runtime()));
 
@@ -98,10 +98,10 @@ async fn one_port_speaks_both_versions() {
     for offered in [&["http/1.1"][..], &[]] {
         let stream = port.connect(offered).await;
         assert_ne!(settled(&stream), Some(&b"h2"[..]));
-        let transport = Box::new(Stream::new(stream));
+        let transport = Box::new(TokioTransport::new(stream));
         let request = Request::get("wss://server.test/").body(()).unwrap();
         let config = Arc::new(Config::default());
-        let connected = Connected::over(transport, request, config, runtime()).await.unwrap();
+        let connected = Connected::handshake(transport, request, config, runtime()).await.unwrap();
         assert_eq!(connected.spawn().recv().await.unwrap().as_text(), Some("HTTP/1.1"));
     }
 }

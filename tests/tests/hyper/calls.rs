@@ -3,12 +3,12 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use http::{Method, Request, Version};
+use http::{Method, Version};
 use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::service::{Service, service_fn};
 use sockless_core::Config;
-use sockless_driver::{Call, Session};
+use sockless_driver::{Request, Session};
 use sockless_hyper::Mount;
 use sockless_routing::{Router, websocket};
 
@@ -21,17 +21,17 @@ struct Tenant(&'static str);
 
 pub(crate) async fn a_call_is_that_of_the_request<H: Http>() {
     let route = websocket(async |session: Session| {
-        let call = session.call();
+        let request = session.request();
         let told = format!(
             "{} {:?} {:?} {} {:?} {:?} {:?} {}",
-            call.method(),
-            call.param_str("room"),
-            call.query_param("as"),
-            call.header("x-mark").unwrap_or_default(),
-            call.host(),
-            call.peer_addr().map(|addr| addr.port()),
-            call.local_addr().map(|addr| addr.port()),
-            call.get::<Tenant>().map_or("nobody", |tenant| tenant.0),
+            request.method(),
+            request.param_str("room"),
+            request.query_param("as"),
+            request.header("x-mark").unwrap_or_default(),
+            request.host(),
+            request.peer_addr().map(|addr| addr.port()),
+            request.local_addr().map(|addr| addr.port()),
+            request.get::<Tenant>().map_or("nobody", |tenant| tenant.0),
         );
         session.send(told).await
     });
@@ -40,7 +40,7 @@ pub(crate) async fn a_call_is_that_of_the_request<H: Http>() {
     let mount = mount.with_addrs(Some(addr(1)), Some(addr(2))).peer_addr(|extensions| {
         extensions.get::<Tenant>().map(|_| SocketAddr::from(([192, 0, 2, 1], 3)))
     });
-    let app = App::new(service_fn(move |mut request: Request<Incoming>| {
+    let app = App::new(service_fn(move |mut request: http::Request<Incoming>| {
         if request.headers().contains_key("x-mark") {
             request.extensions_mut().insert(Tenant("Ada"));
         }
@@ -49,10 +49,10 @@ pub(crate) async fn a_call_is_that_of_the_request<H: Http>() {
     let http = H::serve(app).await;
     let method = if H::VERSION == Version::HTTP_2 { "CONNECT" } else { "GET" };
     let uri = "ws://server.test/chat/r%C3%BCbe?as=a+b";
-    let marked = Request::get(uri).header("x-mark", "m");
+    let marked = http::Request::get(uri).header("x-mark", "m");
     for (request, rest) in [
         (marked, "m Some(\"server.test\") Some(3) Some(2) Ada"),
-        (Request::get(uri), " Some(\"server.test\") Some(1) Some(2) nobody"),
+        (http::Request::get(uri), " Some(\"server.test\") Some(1) Some(2) nobody"),
     ] {
         let mut session = http.open_with(request, Config::default()).await.spawn();
         let told = session.recv().await.unwrap();
@@ -62,8 +62,9 @@ pub(crate) async fn a_call_is_that_of_the_request<H: Http>() {
 }
 
 pub(crate) async fn a_subprotocol_is_agreed<H: Http>() {
-    let tell =
-        async |session: Session| session.send(format!("{:?}", session.call().subprotocol())).await;
+    let tell = async |session: Session| {
+        session.send(format!("{:?}", session.request().subprotocol())).await
+    };
     let router = Router::new()
         .route("/", websocket(tell).protocol("chat.v1"))
         .route("/", websocket(tell).protocol("chat.v2"))
@@ -74,7 +75,7 @@ pub(crate) async fn a_subprotocol_is_agreed<H: Http>() {
         (Some("chat.v3"), None),
         (None, None),
     ] {
-        let mut request = Request::get("ws://server.test/");
+        let mut request = http::Request::get("ws://server.test/");
         if let Some(offer) = offer {
             request = request.header("sec-websocket-protocol", offer);
         }
@@ -88,7 +89,7 @@ pub(crate) async fn a_subprotocol_is_agreed<H: Http>() {
             assert_eq!(headers.contains_key(name), H::VERSION == Version::HTTP_11, "{name}");
         }
         let mut session = connected.spawn();
-        assert_eq!(session.call().subprotocol(), agreed);
+        assert_eq!(session.request().subprotocol(), agreed);
         assert_eq!(session.recv().await.unwrap().as_text(), Some(&*format!("{agreed:?}")));
     }
 }
@@ -115,16 +116,16 @@ pub(crate) async fn a_guards_finding_and_what_it_holds_last_as_long_as_the_sessi
     struct User(&'static str);
     let permits = Arc::new(());
     let permit = permits.clone();
-    let guard = move |mut call: Call| {
+    let guard = move |mut request: Request| {
         let permit = permit.clone();
         async move {
-            call.insert(User("Ada"));
-            call.hold(permit);
-            Ok(call)
+            request.insert(User("Ada"));
+            request.hold(permit);
+            Ok(request)
         }
     };
     let (route, mut ends) = observed(async |session: Session| {
-        let name = session.call().get::<User>().map(|user| user.0);
+        let name = session.request().get::<User>().map(|user| user.0);
         session.send(format!("{name:?}")).await.unwrap();
         until_closed(session).await
     });
@@ -141,7 +142,7 @@ pub(crate) async fn a_guards_finding_and_what_it_holds_last_as_long_as_the_sessi
 
 pub(crate) async fn what_asks_for_no_websocket_may_be_passed_on<H: Http>() {
     let router = Router::new().route("/echo", websocket(echo));
-    let pages = service_fn(async |request: Request<Incoming>| {
+    let pages = service_fn(async |request: http::Request<Incoming>| {
         let told = format!("{} {}", request.method(), request.uri().path());
         Ok::<_, std::convert::Infallible>(http::Response::new(Full::new(bytes::Bytes::from(told))))
     });

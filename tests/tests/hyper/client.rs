@@ -142,7 +142,7 @@ async fn a_block_is_driven_where_it_stands() {
     let url = "ws://server.test/count";
     let total = sockless_hyper::connect(&server.http.sender, url, runtime())
         .run(async |mut session: Session| {
-            assert_eq!(session.call().uri(), url, "what was asked for");
+            assert_eq!(session.request().uri(), url, "what was asked for");
             for _ in 0..10 {
                 session.send("one").await.unwrap();
             }

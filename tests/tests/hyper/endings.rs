@@ -16,10 +16,10 @@ pub(crate) async fn a_client_that_closes_gets_its_code_back<H: Http>() {
     let session = server.connect().await;
     session.close((CloseCode::new(4711).unwrap(), "enough"));
     let closed = until_closed(session).await;
-    assert_eq!((closed.by(), closed.cause()), (Party::Local, &Cause::Handshake));
+    assert_eq!((closed.by(), closed.cause()), (Party::Local, &Cause::ClosingHandshake));
     assert_eq!(codes(&closed), (Some(4711), Some(4711)));
     let closed = ends.recv().await.unwrap();
-    assert_eq!((closed.by(), closed.cause()), (Party::Peer, &Cause::Handshake));
+    assert_eq!((closed.by(), closed.cause()), (Party::Peer, &Cause::ClosingHandshake));
     assert_eq!(closed.received().unwrap().text(), "enough");
 }
 
@@ -29,7 +29,7 @@ pub(crate) async fn a_handler_that_ends_says_1000<H: Http>() {
     let mut session = server.connect().await;
     assert_eq!(session.recv().await.unwrap().as_text(), Some("last words"));
     let closed = until_closed(session).await;
-    assert_eq!((closed.by(), closed.cause()), (Party::Peer, &Cause::Handshake));
+    assert_eq!((closed.by(), closed.cause()), (Party::Peer, &Cause::ClosingHandshake));
     assert_eq!(codes(&closed), (Some(1000), Some(1000)));
 }
 
@@ -43,7 +43,7 @@ pub(crate) async fn a_handler_that_fails_says_1011<H: Http>() {
 
 pub(crate) async fn a_handler_that_panics_says_1011_and_the_next_one_works<H: Http>() {
     let route = websocket(async |session: Session| {
-        assert_eq!(session.call().query(), None, "this panic belongs to the test");
+        assert_eq!(session.request().query(), None, "this panic belongs to the test");
         echo(session).await
     });
     let server = Served::<H>::one(route).await;

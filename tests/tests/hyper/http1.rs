@@ -80,7 +80,7 @@ async fn connect_is_not_implemented() {
 #[tokio::test(start_paused = true)]
 async fn a_layer_that_takes_the_upgrade_away_gets_500() {
     let mount = Mount::new(Router::new().route("/", websocket(echo)), runtime());
-    let host = mount.host().clone();
+    let host = mount.server().clone();
     let http = Http1::serve(App::new(service_fn(move |mut request: Request<Incoming>| {
         request.extensions_mut().remove::<OnUpgrade>();
         Service::call(&mount, request)
@@ -96,7 +96,7 @@ async fn a_layer_that_takes_the_upgrade_away_gets_500() {
 #[tokio::test(start_paused = true)]
 async fn a_server_without_upgrades_is_noticed() {
     let mount = Mount::new(Router::new().route("/", websocket(echo)), runtime());
-    let host = mount.host().clone();
+    let host = mount.server().clone();
     let (mut client, far) = duplex(1 << 10);
     tokio::spawn(Builder::new().serve_connection(TokioIo::new(far), mount));
     client.write_all(ASKING.as_bytes()).await.unwrap();

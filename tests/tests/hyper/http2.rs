@@ -227,7 +227,7 @@ async fn the_scheme_and_the_authority_are_known() {
 async fn an_upgrade_that_is_not_sent_is_given_up() {
     let (route, mut ends) = ends();
     let mount = Mount::new(Router::new().route("/", route), runtime());
-    let host = mount.host().clone();
+    let host = mount.server().clone();
     let http = Http2::serve(App::new(service_fn(move |request: Request<Incoming>| {
         let answering = Service::call(&mount, request);
         async {

@@ -8,7 +8,7 @@ use http::Method;
 use hyper_util::service::TowerToHyperService;
 use sockless_driver::Session;
 use sockless_hyper::Mount;
-use sockless_routing::{Router, respond, text, websocket};
+use sockless_routing::{Router, respond, text_response, websocket};
 
 use crate::on::{Http, Http1, Http2, runtime};
 use crate::serving::{App, echo};
@@ -16,8 +16,8 @@ use crate::serving::{App, echo};
 /// Pages with state, a WebSocket at a path, a router below another, and one for all the rest.
 fn app() -> axum::Router {
     let tell = async |session: Session| {
-        let call = session.call();
-        session.send(format!("{} {:?}", call.path(), call.peer_addr())).await
+        let request = session.request();
+        session.send(format!("{} {:?}", request.path(), request.peer_addr())).await
     };
     let one = Mount::new(Router::new().route("/echo", websocket(echo)), runtime());
     let nested = Router::new().route("/tell", websocket(tell));
@@ -26,7 +26,7 @@ fn app() -> axum::Router {
     });
     let rest = Router::new()
         .route("/rest", websocket(echo))
-        .route("/health", respond(|_call| text(http::StatusCode::OK, "ok\n")));
+        .route("/health", respond(|_request| text_response(http::StatusCode::OK, "ok\n")));
     let addr = SocketAddr::from(([192, 0, 2, 1], 7));
     axum::Router::new()
         .route("/", get(async |State(name): State<&'static str>| format!("a page of {name}")))

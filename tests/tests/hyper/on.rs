@@ -11,7 +11,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use sockless_core::Config;
 use sockless_driver::{Connected, Runtime};
-use sockless_tokio::{Stream, TokioRuntime};
+use sockless_tokio::{TokioRuntime, TokioTransport};
 use tokio::io::{DuplexStream, duplex};
 
 use crate::serving::App;
@@ -95,9 +95,9 @@ impl Http for Http1 {
     }
 
     async fn open_with(&self, request: http::request::Builder, config: Config) -> Connected {
-        let transport = Box::new(Stream::new(self.connect()));
+        let transport = Box::new(TokioTransport::new(self.connect()));
         let request = request.body(()).expect("a request");
-        let opened = Connected::over(transport, request, config.into(), runtime()).await;
+        let opened = Connected::handshake(transport, request, config.into(), runtime()).await;
         opened.expect("the server accepts")
     }
 }

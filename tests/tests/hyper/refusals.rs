@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use http::{Method, StatusCode, Version};
 use sockless_core::Config;
-use sockless_driver::{Call, Session};
-use sockless_routing::{Origins, Router, respond, text, websocket};
+use sockless_driver::{Request, Session};
+use sockless_routing::{Origins, Router, respond, text_response, websocket};
 
 use crate::on::Http;
 use crate::serving::{Served, echo};
@@ -15,16 +15,17 @@ use crate::serving::{Served, echo};
 const MAX_HEAD_LEN: usize = 2048;
 
 fn router() -> Router {
-    let guarded = Router::new().guard(async |call: Call| match call.header("authorization") {
-        Some(_) => Ok(call),
-        None => Err(text(StatusCode::UNAUTHORIZED, "who are you?\n")),
-    });
+    let guarded =
+        Router::new().guard(async |request: Request| match request.header("authorization") {
+            Some(_) => Ok(request),
+            None => Err(text_response(StatusCode::UNAUTHORIZED, "who are you?\n")),
+        });
     Router::new()
         .websockets(Config::default().max_head_len(MAX_HEAD_LEN))
         .origins(Origins::same_origin())
         .route("/echo", websocket(echo))
         .route("/chat", websocket(echo).protocol("chat.v1"))
-        .route("/health", respond(|_call| text(StatusCode::OK, "ok\n")))
+        .route("/health", respond(|_request| text_response(StatusCode::OK, "ok\n")))
         .nest("/guarded", guarded.route("/", websocket(echo)))
 }
 
@@ -91,9 +92,9 @@ pub(crate) async fn what_is_no_upgrade_is_answered_by_the_router<H: Http>() {
 }
 
 pub(crate) async fn a_guard_that_panics_is_500<H: Http>() {
-    let guard = async |call: Call| {
-        assert_eq!(call.query(), None, "this panic belongs to the test");
-        Ok(call)
+    let guard = async |request: Request| {
+        assert_eq!(request.query(), None, "this panic belongs to the test");
+        Ok(request)
     };
     let server = Served::<H>::start(Router::new().guard(guard).route("/", websocket(echo))).await;
     let response = server.http.send(H::asking("/?panic")).await;
@@ -105,9 +106,9 @@ pub(crate) async fn a_guard_that_panics_is_500<H: Http>() {
 pub(crate) async fn a_guard_that_takes_too_long_is_503<H: Http>() {
     let router = Router::new()
         .websockets(Config::default().opening_timeout(Duration::from_secs(7)))
-        .guard(async |call: Call| {
+        .guard(async |request: Request| {
             pending::<()>().await;
-            Ok(call)
+            Ok(request)
         });
     let server = Served::<H>::start(router.route("/", websocket(echo))).await;
     let before = tokio::time::Instant::now();

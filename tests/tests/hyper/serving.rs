@@ -9,7 +9,7 @@ use http_body_util::BodyExt;
 use http_body_util::combinators::UnsyncBoxBody;
 use hyper::body::Incoming;
 use sockless_core::{CloseCode, CloseReason, Closed};
-use sockless_driver::{BoxFuture, Host, Session};
+use sockless_driver::{BoxFuture, ConnectionServer, Session};
 use sockless_hyper::Mount;
 use sockless_routing::{Origins, Router, WebSocketRoute, websocket};
 use tokio::sync::mpsc;
@@ -49,13 +49,13 @@ impl App {
 /// A server of a router, over one version of HTTP.
 pub(crate) struct Served<H> {
     pub(crate) http: H,
-    pub(crate) host: Host,
+    pub(crate) host: ConnectionServer,
 }
 
 impl<H: Http> Served<H> {
     pub(crate) async fn start(router: Router) -> Self {
         let mount = Mount::new(router, runtime());
-        let host = mount.host().clone();
+        let host = mount.server().clone();
         Self { http: H::serve(App::new(mount)).await, host }
     }
 

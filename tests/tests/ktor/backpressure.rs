@@ -6,7 +6,7 @@ use std::time::Duration;
 use sockless_core::{CloseCode, Config, Frame, Opcode, Overflow, Party};
 use sockless_driver::{RawSendError, RawSession, Session};
 use sockless_routing::{WebSocketRoute, websocket, websocket_raw};
-use sockless_sim::{Direction, Sim};
+use sockless_sim::{Sim, WireDirection};
 
 use crate::support::{SECOND, Told, at_root, close, echo, echo_frames, numbered};
 
@@ -15,7 +15,7 @@ fn session_backpressure() {
     let smallest = Config::default().read_ahead(0).high_water(1);
     for route in [websocket(echo), websocket_raw(echo_frames)] {
         Sim::check(0..10, |sim| {
-            let app = sim.host(at_root(route.clone().config(smallest.clone())));
+            let app = sim.app(at_root(route.clone().config(smallest.clone())));
             async move {
                 let mut client = app.open("/").await;
                 for number in 0..100 {
@@ -47,11 +47,11 @@ fn session_outgoing_overflow() {
             }
         };
         let config = Config::default().send_overflow(Overflow::Close);
-        let mut client = sim.host(at_root(websocket(handler).config(config))).open("/").await;
+        let mut client = sim.app(at_root(websocket(handler).config(config))).open("/").await;
         // Nothing of it is read for a second.
-        client.wire().stall(Direction::Inbound);
+        client.wire().stall(WireDirection::Inbound);
         sim.sleep(SECOND).await;
-        client.wire().resume(Direction::Inbound);
+        client.wire().resume(WireDirection::Inbound);
         let (number, closed) = told.told().await;
         assert_eq!(closed.sent().and_then(|sent| sent.code()), Some(CloseCode::TRY_AGAIN_LATER));
         // What was taken arrives, the oldest too.
@@ -66,7 +66,7 @@ fn session_outgoing_overflow() {
 fn session_incoming_overflow() {
     Sim::check(0..10, |sim| async move {
         let config = Config::default().recv_overflow(Overflow::Close).read_ahead(1000);
-        let app = sim.host(at_root(asleep(&sim).config(config)));
+        let app = sim.app(at_root(asleep(&sim).config(config)));
         let mut client = app.open("/").await;
         for number in 0..100 {
             client.send(numbered(number)).await;
@@ -92,7 +92,7 @@ fn raw_session_incoming_overflow() {
             }
         };
         let config = Config::default().recv_overflow(Overflow::Close).read_ahead(1000);
-        let app = sim.host(at_root(websocket_raw(handler).config(config)));
+        let app = sim.app(at_root(websocket_raw(handler).config(config)));
         let mut client = app.open("/").raw().await;
         for number in 0..100 {
             client.send(text(number)).await;
@@ -120,7 +120,7 @@ fn raw_session_outgoing_overflow() {
             }
         };
         let config = Config::default().send_overflow(Overflow::Close);
-        let app = sim.host(at_root(websocket_raw(handler).config(config)));
+        let app = sim.app(at_root(websocket_raw(handler).config(config)));
         // Nothing is read of what is sent.
         let _client = app.open("/").raw().await;
         match told.told().await {
@@ -140,10 +140,10 @@ fn outgoing_capacity() {
             }
             session.closed().await;
         };
-        let mut client = sim.host(at_root(websocket(handler))).open("/").await;
-        client.wire().stall(Direction::Inbound);
+        let mut client = sim.app(at_root(websocket(handler))).open("/").await;
+        client.wire().stall(WireDirection::Inbound);
         sim.sleep(SECOND).await;
-        client.wire().resume(Direction::Inbound);
+        client.wire().resume(WireDirection::Inbound);
         for number in 0..1000 {
             client.expect(numbered(number)).await;
         }
@@ -154,7 +154,7 @@ fn outgoing_capacity() {
 #[test]
 fn incoming_overflow() {
     Sim::check(0..5, |sim| async move {
-        let mut client = sim.host(at_root(asleep(&sim))).open("/").raw().await;
+        let mut client = sim.app(at_root(asleep(&sim))).open("/").raw().await;
         for number in 0..1000 {
             client.send(text(number)).await;
         }

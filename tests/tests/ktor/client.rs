@@ -13,7 +13,7 @@ use crate::support::{SECOND, Told, at_root, close, echo, expect_close, numbered}
 #[test]
 fn websocket_requiring_sub_protocol_with_sub_protocol() {
     Sim::check(0..10, |sim| async move {
-        let app = sim.host(at_root(websocket(echo).protocol("test-protocol")));
+        let app = sim.app(at_root(websocket(echo).protocol("test-protocol")));
         let mut client = app.open("/").subprotocol("test-protocol").await;
         client.send("hello").await;
         client.expect("hello").await;
@@ -23,7 +23,7 @@ fn websocket_requiring_sub_protocol_with_sub_protocol() {
 #[test]
 fn websocket_requiring_sub_protocol_without_sub_protocol() {
     Sim::check(0..10, |sim| async move {
-        let app = sim.host(at_root(websocket(echo).protocol("test-protocol")));
+        let app = sim.app(at_root(websocket(echo).protocol("test-protocol")));
         assert_eq!(app.open("/").refused().await.status(), 400);
         assert_eq!(app.open("/").subprotocol("Test-Protocol").refused().await.status(), 400);
     });
@@ -37,7 +37,7 @@ fn response_contains_sec_websocket_protocol_header() {
         let connecting = sim.connect("ws://server/").subprotocol("b").subprotocol("a");
         let connected = connecting.open().await.unwrap();
         assert_eq!(connected.response().headers()["sec-websocket-protocol"], "b");
-        assert_eq!(connected.spawn().call().subprotocol(), Some("b"));
+        assert_eq!(connected.spawn().request().subprotocol(), Some("b"));
     });
 }
 
@@ -46,7 +46,7 @@ fn web_socket_headers() {
     Sim::check(0..10, |sim| async move {
         let handler = async |session: Session| -> Result<(), Closed> {
             for name in ["connection", "upgrade", "sec-websocket-version", "sec-websocket-key"] {
-                let value = session.call().header(name).unwrap_or("missing").to_owned();
+                let value = session.request().header(name).unwrap_or("missing").to_owned();
                 session.send(value).await?;
             }
             Ok(())
@@ -230,7 +230,7 @@ fn client_overflow_closes() {
 fn bad_close_reason() {
     assert_eq!(CloseCode::new(1005), None);
     Sim::check(0..10, |sim| async move {
-        let mut client = sim.host(at_root(websocket(echo))).open("/").raw().await;
+        let mut client = sim.app(at_root(websocket(echo))).open("/").raw().await;
         client.send(close(1005, "")).await;
         expect_close(&mut client, 1002).await;
         client.expect_end().await;
@@ -252,7 +252,7 @@ fn urls_lead_to_their_ports() {
             if let Some(protocol) = protocol {
                 connecting = connecting.subprotocol(protocol);
             }
-            assert_eq!(connecting.await.unwrap().call().subprotocol(), protocol);
+            assert_eq!(connecting.await.unwrap().request().subprotocol(), protocol);
         }
         for url in ["http://server/", "server", "ws:///", "ws://nobody/"] {
             assert!(sim.connect(url).await.is_err(), "{url}");
@@ -264,7 +264,7 @@ fn urls_lead_to_their_ports() {
 #[test]
 fn a_refusal_is_told_with_its_status() {
     Sim::check(0..5, |sim| async move {
-        let page = respond(|_call| http::Response::new("a page".into()));
+        let page = respond(|_request| http::Response::new("a page".into()));
         sim.spawn(sim.serve("server", Router::new().route("/", page)));
         for (path, status) in [("/", StatusCode::OK), ("/nowhere", StatusCode::NOT_FOUND)] {
             match sim.connect(&format!("ws://server{path}")).await {

@@ -7,11 +7,11 @@ use std::time::Duration;
 
 use http::Request;
 use sockless_core::{
-    Cause, CloseCode, CloseReason, Closed, Config, Frame, Message, Opcode, Party, Piece, Timeout,
+    Cause, Chunk, CloseCode, CloseReason, Closed, Config, Frame, Message, Opcode, Party, Timeout,
 };
 use sockless_driver::{Sender, Session, TrySendError};
 use sockless_routing::{Router, respond, websocket};
-use sockless_sim::{Direction, Sim};
+use sockless_sim::{Sim, WireDirection};
 use tracing::Level;
 
 use crate::logs::Loudest;
@@ -21,7 +21,7 @@ use crate::support::{SECOND, Told, at_root, close, echo, expect_close};
 #[test]
 fn a_full_queue_stops_reading_and_control_frames_pass() {
     Sim::check(0..10, |sim| async move {
-        let app = sim.host(at_root(websocket(asleep(&sim))));
+        let app = sim.app(at_root(websocket(asleep(&sim))));
         let endless = Config::default().high_water(usize::MAX);
         let mut client = app.open("/").config(endless).await;
         // As much as is read ahead is taken, and no more than fits a pipe besides.
@@ -54,8 +54,8 @@ fn a_peer_that_does_not_read_is_waited_for_by_default() {
                 session.closed().await;
             }
         };
-        let client = sim.host(at_root(websocket(handler))).open("/").await;
-        client.wire().stall(Direction::Inbound);
+        let client = sim.app(at_root(websocket(handler))).open("/").await;
+        client.wire().stall(WireDirection::Inbound);
         let sent = told.told().await;
         assert!((60..80).contains(&sent), "{sent} messages of 1000 bytes were queued");
     });
@@ -65,7 +65,7 @@ fn a_peer_that_does_not_read_is_waited_for_by_default() {
 #[test]
 fn limits_are_finite_by_default_and_refuse_at_the_header() {
     Sim::check(0..10, |sim| async move {
-        let mut client = sim.host(at_root(websocket(echo))).open("/").raw().await;
+        let mut client = sim.app(at_root(websocket(echo))).open("/").raw().await;
         // The header of a frame of a terabyte, without its payload.
         client.write(b"\x82\xFF\0\0\x01\0\0\0\0\0\0\0\0\0").await;
         expect_close(&mut client, 1009).await;
@@ -88,9 +88,9 @@ fn a_ping_timeout_ends_the_session_and_the_transport() {
             }
         };
         let config = Config::default().ping_interval(30 * SECOND);
-        let app = sim.host(at_root(websocket(handler).config(config)));
+        let app = sim.app(at_root(websocket(handler).config(config)));
         let client = app.open("/").await;
-        client.wire().stall(Direction::Inbound);
+        client.wire().stall(WireDirection::Inbound);
         let (received, sent) = told.told().await;
         assert_eq!((received.cause(), &received), (&Cause::Timeout(Timeout::Ping), &sent));
         sim.sleep(20 * SECOND).await;
@@ -102,7 +102,7 @@ fn a_ping_timeout_ends_the_session_and_the_transport() {
 #[test]
 fn a_closing_handshake_has_a_deadline() {
     Sim::check(0..10, |sim| async move {
-        let app = sim.host(at_root(websocket(async |_session: Session| {})));
+        let app = sim.app(at_root(websocket(async |_session: Session| {})));
         let mut client = app.open("/").raw().await;
         client.expect(close(1000, "")).await;
         // The client neither answers nor goes.
@@ -116,12 +116,12 @@ fn a_closing_handshake_has_a_deadline() {
 #[test]
 fn an_upgrade_is_refused_with_a_status_before_the_101() {
     Sim::check(0..10, |sim| async move {
-        let refuses = async |_call| {
+        let refuses = async |_request| {
             let mut response = http::Response::new("pay first\n".into());
             *response.status_mut() = http::StatusCode::PAYMENT_REQUIRED;
             Err(response)
         };
-        let app = sim.host(at_root(websocket(echo).guard(refuses)));
+        let app = sim.app(at_root(websocket(echo).guard(refuses)));
         let refused = app.open("/").refused().await;
         assert_eq!((refused.status().as_u16(), &refused.body()[..]), (402, &b"pay first\n"[..]));
     });
@@ -145,7 +145,7 @@ fn after_close_a_loop_ends_and_sends_fail() {
                 teller.tell((message, end, session.send("too late").await));
             }
         };
-        let mut client = sim.host(at_root(websocket(handler))).open("/").raw().await;
+        let mut client = sim.app(at_root(websocket(handler))).open("/").raw().await;
         client.send(Frame::new(Opcode::Text, "on its way".into())).await;
         client.expect(close(1000, "")).await;
         client.send(close(1000, "")).await;
@@ -175,7 +175,7 @@ fn background_work_stops_with_its_session() {
                 let _ = session.recv().await;
             }
         };
-        let client = sim.host(at_root(websocket(handler))).open("/").await;
+        let client = sim.app(at_root(websocket(handler))).open("/").await;
         sim.sleep(Duration::from_millis(2500)).await;
         client.close(CloseCode::NORMAL);
         sim.sleep(100 * SECOND).await;
@@ -204,7 +204,7 @@ fn the_end_is_told_once_and_last_with_who_why_and_what() {
                 teller.tell((log, closed));
             }
         };
-        let mut client = sim.host(at_root(websocket(handler))).open("/").await;
+        let mut client = sim.app(at_root(websocket(handler))).open("/").await;
         client.send("a message").await;
         client.close((CloseCode::new(4000).unwrap(), "done here"));
         let (log, closed) = told.told().await;
@@ -229,7 +229,7 @@ fn an_ordinary_disconnect_is_no_error() {
     };
     let loudest = Loudest::of(|| {
         Sim::check(0..5, |sim| async move {
-            let app = sim.host(at_root(websocket(handler)));
+            let app = sim.app(at_root(websocket(handler)));
             app.open("/").await.close(CloseCode::GOING_AWAY);
             app.open("/").await.terminate();
             app.open("/").await.wire().cut();
@@ -240,7 +240,7 @@ fn an_ordinary_disconnect_is_no_error() {
     // A handshake that is refused most often is a mistake in a client's or a proxy's settings.
     let loudest = Loudest::of(|| {
         Sim::check(0..5, |sim| async move {
-            sim.host(at_root(websocket(handler))).open("/nowhere").refused().await;
+            sim.app(at_root(websocket(handler))).open("/nowhere").refused().await;
         });
     });
     assert_eq!(loudest, Some(Level::INFO), "nothing, or something louder, was logged");
@@ -252,7 +252,7 @@ fn a_handler_that_fails_is_an_error_in_the_log_and_1011_on_the_wire() {
     let fails = async |_session: Session| Err::<(), _>("the database's password is wrong");
     let loudest = Loudest::of(|| {
         Sim::check(0..5, |sim| async move {
-            let mut client = sim.host(at_root(websocket(fails))).open("/").await;
+            let mut client = sim.app(at_root(websocket(fails))).open("/").await;
             let closed = client.expect_closed(1011).await;
             assert_eq!(closed.received().map(CloseReason::text), Some(""));
         });
@@ -269,7 +269,7 @@ fn codes_go_both_ways_unchanged() {
             let closes = move |session: Session| async move { session.close((code, "why")) };
             let router =
                 Router::new().route("/", websocket(closes)).route("/echo", websocket(echo));
-            let app = sim.host(router);
+            let app = sim.app(router);
             app.open("/").await.expect_closed(code.get()).await;
             let mut client = app.open("/echo").await;
             client.close((code, "why"));
@@ -284,7 +284,7 @@ fn codes_go_both_ways_unchanged() {
 fn a_long_reason_is_cut_at_a_character() {
     Sim::check(0..5, |sim| async move {
         let closes = async |session: Session| session.close((CloseCode::NORMAL, "ä".repeat(100)));
-        let closed = sim.host(at_root(websocket(closes))).open("/").await.expect_closed(1000).await;
+        let closed = sim.app(at_root(websocket(closes))).open("/").await.expect_closed(1000).await;
         assert_eq!(closed.received().map(CloseReason::text), Some(&*"ä".repeat(61)));
     });
 }
@@ -295,7 +295,7 @@ fn several_subprotocols_share_a_path_and_the_session_knows_which() {
     Sim::check(0..5, |sim| async move {
         let tells = |name: &'static str| {
             websocket(move |session: Session| async move {
-                let chosen = session.call().subprotocol().unwrap_or("none").to_owned();
+                let chosen = session.request().subprotocol().unwrap_or("none").to_owned();
                 session.send(format!("{name}: {chosen}")).await
             })
         };
@@ -304,15 +304,15 @@ fn several_subprotocols_share_a_path_and_the_session_knows_which() {
                 .route("/", tells("new").protocol("v2").protocol("v3"))
                 .route("/", tells("old").protocol("v1"))
         };
-        let app = sim.host(router());
+        let app = sim.app(router());
         app.open("/").subprotocol("v1").subprotocol("v2").await.expect("old: v1").await;
         app.open("/").subprotocol("v9").subprotocol("v3").await.expect("new: v3").await;
         assert_eq!(app.open("/").subprotocol("v9").refused().await.status(), 400);
         // The server's order, where it says so.
-        let app = sim.host(router().prefer_server_protocols(true));
+        let app = sim.app(router().prefer_server_protocols(true));
         app.open("/").subprotocol("v1").subprotocol("v2").await.expect("new: v2").await;
         // Without one in common, where a handler takes that.
-        let app = sim.host(router().route("/", tells("any")));
+        let app = sim.app(router().route("/", tells("any")));
         app.open("/").subprotocol("v9").await.expect("any: none").await;
     });
 }
@@ -322,7 +322,7 @@ fn several_subprotocols_share_a_path_and_the_session_knows_which() {
 fn a_path_is_positional_a_subprotocol_is_named_and_routes_are_listed() {
     let router = Router::new()
         .route("/chat", websocket(echo).protocol("chat.v1"))
-        .route("/page", respond(|_call| http::Response::new("".into())));
+        .route("/page", respond(|_request| http::Response::new("".into())));
     assert_eq!(router.to_string(), "/chat (WebSocket: chat.v1)\n/page (GET, HEAD)\n");
 }
 
@@ -330,7 +330,7 @@ fn a_path_is_positional_a_subprotocol_is_named_and_routes_are_listed() {
 #[test]
 fn the_upgrade_headers_are_lists_without_regard_to_case() {
     Sim::check(0..5, |sim| async move {
-        let app = sim.host(at_root(websocket(echo)));
+        let app = sim.app(at_root(websocket(echo)));
         let request = Request::get("/")
             .header("connection", "Keep-Alive, uPGRADE")
             .header("upgrade", "h2c")
@@ -358,10 +358,10 @@ fn one_message_goes_in_chunks_both_ways() {
             session.closed().await;
             Ok(())
         };
-        let mut client = sim.host(at_root(websocket(handler))).open("/").await;
+        let mut client = sim.app(at_root(websocket(handler))).open("/").await;
         let part = "zwölf Boxkämpfer ".repeat(1000);
         for last in [false, false, true] {
-            client.send_piece(Piece { data: part.clone().into(), last }).await;
+            client.send_chunk(Chunk { data: part.clone().into(), last }).await;
         }
         client.expect(part.repeat(3)).await;
     });
@@ -379,9 +379,9 @@ fn a_slow_member_does_not_hold_up_a_broadcast() {
                 session.closed().await;
             }
         };
-        let app = sim.host(at_root(websocket(handler)));
+        let app = sim.app(at_root(websocket(handler)));
         let (mut quick, mut slow) = (app.open("/").await, app.open("/").await);
-        slow.wire().stall(Direction::Inbound);
+        slow.wire().stall(WireDirection::Inbound);
         for number in 0..1000 {
             let news = Message::from(format!("{number}{}", "!".repeat(1000)));
             // One allocation for all members; who has fallen behind is sent away.
@@ -396,7 +396,7 @@ fn a_slow_member_does_not_hold_up_a_broadcast() {
             quick.expect(news).await;
         }
         assert_eq!(members.lock().unwrap().len(), 1);
-        slow.wire().resume(Direction::Inbound);
+        slow.wire().resume(WireDirection::Inbound);
         assert_eq!(slow.closed().await.received().unwrap().text(), "you have fallen behind");
     });
 }
@@ -405,7 +405,7 @@ fn a_slow_member_does_not_hold_up_a_broadcast() {
 #[test]
 fn a_server_that_stops_says_1001() {
     Sim::check(0..10, |sim| async move {
-        let app = sim.host(at_root(websocket(echo)));
+        let app = sim.app(at_root(websocket(echo)));
         let mut clients = [app.open("/").await, app.open("/").await];
         let report = app.shutdown(SECOND).await;
         assert_eq!((report.drained, report.terminated), (2, 0));

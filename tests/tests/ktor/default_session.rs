@@ -13,7 +13,7 @@ use crate::support::{Told, at_root, close, expect_close, text};
 fn close_by_client() {
     Sim::check(0..20, |sim| async move {
         let (handler, told) = receives_all();
-        let app = sim.host(at_root(handler));
+        let app = sim.app(at_root(handler));
         let mut client = app.open("/").raw().await;
         client.send(close(1001, "leaving")).await;
         client.expect(close(1001, "leaving")).await;
@@ -30,7 +30,7 @@ fn close_by_client() {
 fn ping_pong() {
     Sim::check(0..20, |sim| async move {
         let (handler, told) = receives_all();
-        let app = sim.host(at_root(handler));
+        let app = sim.app(at_root(handler));
         let mut client = app.open("/").raw().await;
         for number in 0..5 {
             client.send(Frame::new(Opcode::Ping, format!("ping {number}").into())).await;
@@ -52,7 +52,7 @@ fn ping_pong_timeout() {
         let (handler, told) = receives_all();
         let half_a_second = Duration::from_millis(500);
         let config = Config::default().ping_interval(half_a_second).ping_timeout(half_a_second);
-        let app = sim.host(at_root(handler.config(config)));
+        let app = sim.app(at_root(handler.config(config)));
         let mut client = app.open("/").raw().await;
         assert_eq!(client.recv().await.opcode, Opcode::Ping);
         expect_close(&mut client, 1011).await;
@@ -78,7 +78,7 @@ fn cancellation() {
                 teller.tell(session.closed().await);
             }
         };
-        let app = sim.host(at_root(websocket(handler)));
+        let app = sim.app(at_root(websocket(handler)));
         let mut client = app.open("/").await;
         assert_eq!(client.closed().await.cause(), &Cause::Eof);
         let closed = told.told().await;
@@ -92,7 +92,7 @@ fn cancellation() {
 fn messages_before_the_close() {
     Sim::check(0..20, |sim| async move {
         let (handler, told) = receives_all();
-        let app = sim.host(at_root(handler));
+        let app = sim.app(at_root(handler));
         let mut client = app.open("/").raw().await;
         for _ in 0..3 {
             client.send(text("hello")).await;

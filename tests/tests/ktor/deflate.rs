@@ -23,7 +23,7 @@ fn with(deflate: Deflate) -> Config {
 
 /// An echo for those who offer what it has.
 fn app(sim: &Sim, server: Deflate) -> App {
-    sim.host(Router::new().websockets(with(server)).route("/", websocket(echo)))
+    sim.app(Router::new().websockets(with(server)).route("/", websocket(echo)))
 }
 
 async fn open(app: &App, client: Deflate) -> Conversation {
@@ -104,7 +104,7 @@ fn max_inflate_size() {
     Sim::check(0..3, |sim| async move {
         let config = with(takeover()).max_message_len(1 << 20);
         let router = Router::new().websockets(config).route("/", websocket(echo));
-        let mut bomber = open(&sim.host(router), takeover()).await;
+        let mut bomber = open(&sim.app(router), takeover()).await;
         bomber.send(vec![0; 32 << 20]).await;
         let closed = bomber.expect_closed(1009).await;
         let text = closed.received().unwrap().text().to_string();
@@ -115,9 +115,9 @@ fn max_inflate_size() {
 #[test]
 fn without_an_offer_there_are_no_extensions() {
     Sim::check(0..5, |sim| async move {
-        let handler = async |session: Session| assert!(session.call().extensions().is_empty());
+        let handler = async |session: Session| assert!(session.request().extensions().is_empty());
         let config = with(takeover());
-        let app = sim.host(Router::new().websockets(config).route("/", websocket(handler)));
+        let app = sim.app(Router::new().websockets(config).route("/", websocket(handler)));
         let mut conversation = app.open("/").await;
         assert_eq!(agreed(&conversation), "");
         conversation.expect_closed(1000).await;
@@ -129,11 +129,11 @@ fn extensions_are_on_the_call_of_both_ends() {
     Sim::check(0..5, |sim| async move {
         let handler = async |session: Session| {
             let expected = "permessage-deflate; server_no_context_takeover";
-            assert_eq!(session.call().extensions()[0].to_string(), expected);
-            assert_eq!(session.call().extensions()[0].name(), "permessage-deflate");
+            assert_eq!(session.request().extensions()[0].to_string(), expected);
+            assert_eq!(session.request().extensions()[0].name(), "permessage-deflate");
         };
         let server = with(takeover().server_no_context_takeover(true));
-        let app = sim.host(Router::new().websockets(server).route("/", websocket(handler)));
+        let app = sim.app(Router::new().websockets(server).route("/", websocket(handler)));
         open(&app, takeover()).await.expect_closed(1000).await;
     });
 }
@@ -147,7 +147,7 @@ fn a_route_may_have_its_own_or_none() {
             .route("/", websocket(echo))
             .route("/none", websocket(echo).configure(Config::no_extensions))
             .route("/smaller", websocket(echo).configure(smaller));
-        let app = sim.host(router);
+        let app = sim.app(router);
         for (path, expected) in [
             ("/", "permessage-deflate"),
             ("/none", ""),
@@ -192,7 +192,7 @@ fn raw_sessions_agree_to_nothing_unless_they_are_asked_to() {
             .websockets(with(takeover()))
             .route("/", websocket_raw(handler))
             .route("/asked", websocket_raw(handler).negotiate_extensions());
-        let app = sim.host(router);
+        let app = sim.app(router);
         assert_eq!(agreed(&app.open("/").config(with(takeover())).await), "");
         let mut asked = app.open("/asked").config(with(takeover())).await;
         assert_eq!(agreed(&asked), "permessage-deflate");
@@ -212,7 +212,7 @@ fn a_raw_session_that_becomes_one_of_messages_works_its_extensions() {
         let router = Router::new()
             .websockets(with(takeover()))
             .route("/", websocket_raw(handler).negotiate_extensions());
-        let mut client = open(&sim.host(router), takeover()).await;
+        let mut client = open(&sim.app(router), takeover()).await;
         client.send("hello ".repeat(50)).await;
         client.expect("hello ".repeat(50)).await;
         client.expect_closed(1000).await;
@@ -222,7 +222,7 @@ fn a_raw_session_that_becomes_one_of_messages_works_its_extensions() {
 #[test]
 fn a_bit_that_nobody_owns_fails() {
     Sim::check(0..5, |sim| async move {
-        let mut client = sim.host(at_root(websocket(echo))).open("/").raw().await;
+        let mut client = sim.app(at_root(websocket(echo))).open("/").raw().await;
         let frame = Frame { rsv: Rsv::RSV1, ..Frame::new(Opcode::Text, "x".into()) };
         client.send(frame).await;
         expect_close(&mut client, 1002).await;
@@ -248,7 +248,7 @@ fn a_handler_keeps_time_on_the_clock_of_its_runtime() {
                 session.send(format!("{second}: {}", elapsed >= SECOND * second)).await.unwrap();
             }
         };
-        let mut client = sim.host(at_root(websocket(handler))).open("/").await;
+        let mut client = sim.app(at_root(websocket(handler))).open("/").await;
         for second in 1..=3 {
             client.expect(format!("{second}: true")).await;
         }

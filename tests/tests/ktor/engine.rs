@@ -21,7 +21,7 @@ fn disconnect_during_consuming() {
                 teller.tell(session.closed().await);
             }
         };
-        let client = sim.host(at_root(websocket(handler))).open("/").await;
+        let client = sim.app(at_root(websocket(handler))).open("/").await;
         client.terminate();
         assert_eq!(told.told().await.cause(), &Cause::Eof);
     });
@@ -39,7 +39,7 @@ fn disconnect_during_sending() {
                 teller.tell(session.closed().await);
             }
         };
-        let mut client = sim.host(at_root(websocket(handler))).open("/").await;
+        let mut client = sim.app(at_root(websocket(handler))).open("/").await;
         client.recv().await;
         client.wire().cut();
         let closed = told.told().await;
@@ -61,7 +61,7 @@ fn disconnect_during_downtime() {
                 sim.sleep(10 * SECOND).await;
             }
         };
-        let app = sim.host(at_root(websocket(handler)));
+        let app = sim.app(at_root(websocket(handler)));
         app.open("/").await.terminate();
         let closed = sim.timeout(5 * SECOND, told.told()).await.expect("the end is not known");
         assert_eq!(closed.cause(), &Cause::Eof);
@@ -82,7 +82,7 @@ fn raw_disconnect_during_consuming() {
                 teller.tell(session.closed().await);
             }
         };
-        drop(sim.host(at_root(websocket_raw(handler))).open("/").raw().await);
+        drop(sim.app(at_root(websocket_raw(handler))).open("/").raw().await);
         assert_eq!(told.told().await.cause(), &Cause::Eof);
     });
 }
@@ -96,7 +96,7 @@ fn generic_sequence() {
             let teller = teller.clone();
             async move { teller.tell((session.recv().await, session.recv().await)) }
         };
-        let app = sim.host_over(at_root(websocket(handler)), &Link::default().short_reads(3));
+        let app = sim.app_over(at_root(websocket(handler)), &Link::default().short_reads(3));
         let mut client = app.open("/").raw().await;
         // RFC 6455 §5.7: "Hello" in a masked text; then a Close of 1000, masked with zeros.
         client.write(b"\x81\x85\x37\xfa\x21\x3d\x7f\x9f\x4d\x51\x58").await;
@@ -119,7 +119,7 @@ fn ping_pong() {
             });
             session.closed().await;
         };
-        let mut client = sim.host(at_root(websocket(handler))).open("/").raw().await;
+        let mut client = sim.app(at_root(websocket(handler))).open("/").raw().await;
         for _ in 0..5 {
             let ping = client.recv().await;
             assert!(ping.fin && ping.opcode == Opcode::Ping && !ping.payload.is_empty());
@@ -134,7 +134,7 @@ fn ping_pong() {
 #[test]
 fn connection_with_content_type() {
     Sim::check(0..10, |sim| async move {
-        let app = sim.host(at_root(websocket(echo)));
+        let app = sim.app(at_root(websocket(echo)));
         let mut client = app.open("/").header("content-type", "application/json").await;
         client.send("hello").await;
         client.expect("hello").await;
@@ -156,7 +156,7 @@ fn receive_messages() {
                 teller.tell(received);
             }
         };
-        let mut client = sim.host(at_root(websocket(handler))).open("/").await;
+        let mut client = sim.app(at_root(websocket(handler))).open("/").await;
         for len in 1..=125 {
             client.send("x".repeat(len)).await;
         }
@@ -175,7 +175,7 @@ fn produce_messages() {
             }
             Ok(())
         };
-        let mut client = sim.host(at_root(websocket(handler))).open("/").await;
+        let mut client = sim.app(at_root(websocket(handler))).open("/").await;
         for len in 1..=125 {
             client.expect("x".repeat(len)).await;
         }
@@ -193,7 +193,7 @@ fn a_lot_of_frames() {
             }
             Ok(())
         };
-        let mut client = sim.host(at_root(websocket(handler))).open("/").await;
+        let mut client = sim.app(at_root(websocket(handler))).open("/").await;
         for number in 0..COUNT {
             client.expect(numbered(number)).await;
         }
@@ -205,7 +205,7 @@ fn a_lot_of_frames() {
 fn server_closing_first() {
     Sim::check(0..20, |sim| async move {
         let handler = async |session: Session| session.close((CloseCode::TRY_AGAIN_LATER, "test"));
-        let mut client = sim.host(at_root(websocket(handler))).open("/").raw().await;
+        let mut client = sim.app(at_root(websocket(handler))).open("/").raw().await;
         client.expect(close(1013, "test")).await;
         client.send(close(1013, "test")).await;
         client.expect_end().await;
@@ -221,7 +221,7 @@ fn client_closing_first() {
             let teller = teller.clone();
             async move { teller.tell((session.recv().await, session.send("too late").await)) }
         };
-        let mut client = sim.host(at_root(websocket(handler))).open("/").await;
+        let mut client = sim.app(at_root(websocket(handler))).open("/").await;
         client.close((CloseCode::GOING_AWAY, "leaving"));
         let closed = client.expect_closed(1001).await;
         assert_eq!(closed.received().map(CloseReason::text), Some("leaving"));
@@ -238,11 +238,11 @@ fn session_inherits_server_context() {
 
     Sim::check(0..10, |sim| async move {
         let handler = async |session: Session| -> Result<(), Closed> {
-            let Name(name) = session.call().get().expect("the router has one");
+            let Name(name) = session.request().get().expect("the router has one");
             session.send(*name).await
         };
         let nested = Router::new().route("/", websocket(handler));
-        let app = sim.host(Router::new().state(Name("the server")).nest("/nested", nested));
+        let app = sim.app(Router::new().state(Name("the server")).nest("/nested", nested));
         app.open("/nested").await.expect("the server").await;
     });
 }
@@ -267,7 +267,7 @@ fn session_cancelled_on_server_stop() {
                 std::future::pending::<()>().await;
             }
         };
-        let app = sim.host(at_root(websocket(handler)));
+        let app = sim.app(at_root(websocket(handler)));
         let mut client = app.open("/").await;
         let report = app.shutdown(Duration::ZERO).await;
         assert_eq!((report.drained, report.terminated), (0, 1));
@@ -287,7 +287,7 @@ fn corrupt_frame_with_bad_opcode() {
             let teller = teller.clone();
             async move { teller.tell((session.recv().await, session.recv().await)) }
         };
-        let app = sim.host(
+        let app = sim.app(
             Router::new().route("/raw", websocket_raw(handler)).route("/session", websocket(echo)),
         );
         let mut client = app.open("/raw").raw().await;
@@ -310,7 +310,7 @@ fn corrupt_frame_with_bad_opcode() {
 #[test]
 fn fragmented_flags_without_an_extension() {
     Sim::check(0..10, |sim| async move {
-        let app = sim.host(at_root(websocket(echo).config(Config::default())));
+        let app = sim.app(at_root(websocket(echo).config(Config::default())));
         let mut client = app.open("/").raw().await;
         client.write(b"\x41\x80\0\0\0\0").await;
         expect_close(&mut client, 1002).await;

@@ -3,7 +3,7 @@
 use sockless_core::{Cause, Closed, Frame, Opcode, Party};
 use sockless_driver::{RawSendError, RawSession};
 use sockless_routing::{WebSocketRoute, websocket_raw};
-use sockless_sim::{Direction, Sim};
+use sockless_sim::{Sim, WireDirection};
 
 use crate::support::{SECOND, Told, at_root, close, echo_frames, text};
 
@@ -15,7 +15,7 @@ fn smoke() {
             assert_eq!(frame, Frame::new(Opcode::Ping, "are you there?".into()));
             session.send(Frame::new(Opcode::Pong, "by hand".into())).await.unwrap();
         };
-        let mut client = sim.host(at_root(websocket_raw(handler))).open("/").raw().await;
+        let mut client = sim.app(at_root(websocket_raw(handler))).open("/").raw().await;
         client.send(Frame::new(Opcode::Ping, "are you there?".into())).await;
         client.expect(Frame::new(Opcode::Pong, "by hand".into())).await;
         // Without a Close frame: the handler has sent none.
@@ -28,9 +28,9 @@ fn smoke() {
 fn server_incoming_disconnected() {
     Sim::check(0..20, |sim| async move {
         let (handler, told) = receives_all();
-        let mut client = sim.host(at_root(handler)).open("/").raw().await;
+        let mut client = sim.app(at_root(handler)).open("/").raw().await;
         client.send(text("last words")).await;
-        client.wire().end(Direction::Outbound);
+        client.wire().end(WireDirection::Outbound);
         let (frames, closed) = told.told().await;
         assert_eq!(frames, [text("last words")]);
         assert_eq!((closed.by(), closed.cause()), (Party::Peer, &Cause::Eof));
@@ -42,7 +42,7 @@ fn server_incoming_disconnected() {
 fn server_incoming_connection_loss() {
     Sim::check(0..20, |sim| async move {
         let (handler, told) = receives_all();
-        let app = sim.host(at_root(handler));
+        let app = sim.app(at_root(handler));
         let client = app.open("/").raw().await;
         client.wire().cut();
         let (frames, closed) = told.told().await;
@@ -55,7 +55,7 @@ fn server_incoming_connection_loss() {
 #[test]
 fn close_sequence_initiated_by_client() {
     Sim::check(0..20, |sim| async move {
-        let mut client = sim.host(at_root(websocket_raw(echo_frames))).open("/").raw().await;
+        let mut client = sim.app(at_root(websocket_raw(echo_frames))).open("/").raw().await;
         client.send(text("text")).await;
         client.send(close(1000, "")).await;
         client.expect(text("text")).await;
@@ -68,9 +68,9 @@ fn close_sequence_initiated_by_client() {
 fn close_sequence_initiated_by_client_no_messages() {
     Sim::check(0..20, |sim| async move {
         let (handler, told) = receives_all();
-        let mut client = sim.host(at_root(handler)).open("/").raw().await;
+        let mut client = sim.app(at_root(handler)).open("/").raw().await;
         client.send(close(1000, "")).await;
-        client.wire().end(Direction::Outbound);
+        client.wire().end(WireDirection::Outbound);
         assert_eq!(told.told().await.0, [close(1000, "")]);
         client.expect_end().await;
     });
@@ -89,7 +89,7 @@ fn send_to_closed() {
                 teller.tell(session.send(text("too late")).await);
             }
         };
-        let mut client = sim.host(at_root(websocket_raw(handler))).open("/").raw().await;
+        let mut client = sim.app(at_root(websocket_raw(handler))).open("/").raw().await;
         match told.told().await {
             Err(RawSendError::Closed(closed)) => assert_eq!(closed.cause(), &Cause::Aborted),
             other => panic!("{other:?}"),
@@ -106,7 +106,7 @@ fn server_terminate() {
             session.terminate();
             session.closed().await;
         };
-        let app = sim.host(at_root(websocket_raw(handler)));
+        let app = sim.app(at_root(websocket_raw(handler)));
         app.open("/").raw().await.expect_end().await;
         sim.settle().await;
         assert_eq!(app.connections(), 0);
@@ -118,7 +118,7 @@ fn server_terminate() {
 fn parent_cancellation() {
     Sim::check(0..20, |sim| async move {
         let (handler, _) = receives_all();
-        let app = sim.host(at_root(handler));
+        let app = sim.app(at_root(handler));
         let mut client = app.open("/").raw().await;
         let report = app.shutdown(SECOND).await;
         assert_eq!(report.drained + report.terminated, 1);
@@ -135,7 +135,7 @@ fn a_handler_that_fails_ends_the_transport() {
             session.send(text("last words")).await?;
             Err::<(), sockless_driver::BoxError>("no more".into())
         };
-        let mut client = sim.host(at_root(websocket_raw(handler))).open("/").raw().await;
+        let mut client = sim.app(at_root(websocket_raw(handler))).open("/").raw().await;
         client.expect(text("last words")).await;
         client.expect_end().await;
     });

@@ -28,12 +28,12 @@ fn options_without_a_meaning_take_the_nearest_that_has_one() {
     let config = Config::default()
         .ping_interval(Duration::ZERO)
         .high_water(0)
-        .fragment_len(0)
-        .piece_len(0)
+        .max_send_frame_len(0)
+        .recv_chunk_len(0)
         .max_message_len(0);
     assert_eq!(config.get_ping_interval(), None);
     assert_eq!(
-        (config.get_high_water(), config.get_fragment_len(), config.get_piece_len()),
+        (config.get_high_water(), config.get_max_send_frame_len(), config.get_recv_chunk_len()),
         (1, 1, 4)
     );
     // An empty message is still one.

@@ -3,8 +3,8 @@
 
 use http::StatusCode;
 use sockless_core::{CloseCode, Closed, Opcode};
-use sockless_driver::{Call, Session};
-use sockless_routing::{Router, text, websocket};
+use sockless_driver::{Request, Session};
+use sockless_routing::{Router, text_response, websocket};
 use sockless_sim::Sim;
 
 use crate::support::{at_root, close, echo, numbered, text as text_frame};
@@ -12,7 +12,7 @@ use crate::support::{at_root, close, echo, numbered, text as text_frame};
 #[test]
 fn web_sockets() {
     Sim::check(0..5, |sim| async move {
-        let mut client = sim.host(at_root(websocket(echo))).open("/").await;
+        let mut client = sim.app(at_root(websocket(echo))).open("/").await;
         for number in 0..100 {
             client.send(numbered(number)).await;
             client.expect(numbered(number)).await;
@@ -25,7 +25,7 @@ fn web_sockets() {
 #[test]
 fn multiple_parallel_web_sockets_requests() {
     Sim::check(0..5, |sim| async move {
-        let app = sim.host(at_root(websocket(echo)));
+        let app = sim.app(at_root(websocket(echo)));
         let clients: Vec<_> = (0..100)
             .map(|client| {
                 let app = app.clone();
@@ -54,13 +54,15 @@ fn multiple_parallel_web_sockets_requests() {
 /// What fails on the way to a handler is answered, and nobody hangs.
 #[test]
 fn web_socket_with_error() {
-    async fn panics(_call: Call) -> Result<Call, http::Response<bytes::Bytes>> {
+    async fn panics(_request: Request) -> Result<Request, http::Response<bytes::Bytes>> {
         panic!("a guard that panics")
     }
 
     Sim::check(0..5, |sim| async move {
-        let refuses = async |_call: Call| Err(text(StatusCode::SERVICE_UNAVAILABLE, "not today\n"));
-        let app = sim.host(
+        let refuses = async |_request: Request| {
+            Err(text_response(StatusCode::SERVICE_UNAVAILABLE, "not today\n"))
+        };
+        let app = sim.app(
             Router::new()
                 .nest("/panics", Router::new().guard(panics).route("/", websocket(echo)))
                 .nest("/refuses", Router::new().guard(refuses).route("/", websocket(echo))),
@@ -77,7 +79,7 @@ fn web_socket_with_error() {
 #[test]
 fn web_socket_connection_failed() {
     Sim::check(0..5, |sim| async move {
-        let refused = sim.host(at_root(websocket(echo))).open("/nowhere").refused().await;
+        let refused = sim.app(at_root(websocket(echo))).open("/nowhere").refused().await;
         assert_eq!(refused.status(), 404);
         assert!(!refused.body().is_empty());
     });
@@ -92,7 +94,7 @@ fn can_pass_context_from_outside() {
             let outside = outside.clone();
             async move { session.send(outside).await }
         };
-        sim.host(at_root(websocket(handler))).open("/").await.expect("from outside").await;
+        sim.app(at_root(websocket(handler))).open("/").await.expect("from outside").await;
     });
 }
 
@@ -105,7 +107,7 @@ fn raw_web_socket_freeze() {
             }
             Ok(())
         };
-        let mut client = sim.host(at_root(websocket(handler))).open("/").raw().await;
+        let mut client = sim.app(at_root(websocket(handler))).open("/").raw().await;
         for _ in 0..10 {
             client.expect(text_frame("text")).await;
         }

@@ -4,9 +4,9 @@ use bytes::Bytes;
 use http::Response;
 use serde_json::{Value, json};
 use sockless_core::{
-    Cause, CloseCode, Closed, Config, Frame, Message, Opcode, Piece, ProtocolError,
+    Cause, Chunk, CloseCode, Closed, Config, Frame, Message, Opcode, ProtocolError,
 };
-use sockless_driver::{BoxError, Call, Decode, DecodeError, Encode, EncodeError, Session};
+use sockless_driver::{BoxError, Decode, DecodeError, Encode, EncodeError, Request, Session};
 use sockless_routing::{Router, websocket, websocket_raw};
 use sockless_sim::Sim;
 
@@ -15,7 +15,7 @@ use crate::support::{Told, at_root, close, echo, echo_frames, numbered};
 #[test]
 fn single_echo() {
     Sim::check(0..20, |sim| async move {
-        let mut client = sim.host(at_root(websocket(echo))).open("/").await;
+        let mut client = sim.app(at_root(websocket(echo))).open("/").await;
         client.send("hello").await;
         client.expect("hello").await;
     });
@@ -31,7 +31,7 @@ fn json_converter() {
                 session.send_as(&Commas, &numbers).await?;
             }
         };
-        let mut client = sim.host(at_root(websocket(handler))).open("/").await;
+        let mut client = sim.app(at_root(websocket(handler))).open("/").await;
         client.send("1,2,3").await;
         client.expect("3,2,1").await;
     });
@@ -46,7 +46,7 @@ fn json_converter_with_explicit_type() {
                 session.send_json::<Value>(&json!({ "you": value })).await?;
             }
         };
-        let mut client = sim.host(at_root(websocket(handler))).open("/").await;
+        let mut client = sim.app(at_root(websocket(handler))).open("/").await;
         client.send("[1,null]").await;
         client.expect(r#"{"you":[1,null]}"#).await;
     });
@@ -66,7 +66,7 @@ fn serialization_that_fails() {
             }
             Ok(echo(session).await?)
         };
-        let mut client = sim.host(at_root(websocket(handler))).open("/").await;
+        let mut client = sim.app(at_root(websocket(handler))).open("/").await;
         client.send("no numbers").await;
         client.expect("no numbers").await;
         client.send("still open").await;
@@ -83,7 +83,7 @@ fn deserialization_on_a_closed_session() {
             let teller = teller.clone();
             async move { teller.tell(session.recv_json::<Value>().await) }
         };
-        let client = sim.host(at_root(websocket(handler))).open("/").await;
+        let client = sim.app(at_root(websocket(handler))).open("/").await;
         client.close(CloseCode::NORMAL);
         match told.told().await {
             Err(DecodeError::Closed(closed)) => {
@@ -102,7 +102,7 @@ fn frame_size() {
             let message = session.recv().await?;
             session.send(message.len().to_string()).await
         };
-        let mut client = sim.host(at_root(websocket(handler))).open("/").await;
+        let mut client = sim.app(at_root(websocket(handler))).open("/").await;
         assert_eq!(client.recv().await.len(), 0xC123);
         client.send("-".repeat(0xCDEF)).await;
         client.expect(0xCDEF.to_string()).await;
@@ -118,7 +118,7 @@ fn send_close() {
             .route("/raw", websocket_raw(echo_frames))
             .route("/session", websocket(echo));
         async move {
-            let app = sim.host(router);
+            let app = sim.app(router);
             for path in ["/raw", "/session"] {
                 let mut client = app.open(path).raw().await;
                 client.send(empty.clone()).await;
@@ -133,10 +133,10 @@ fn send_close() {
 fn parameters() {
     Sim::check(0..10, |sim| async move {
         let handler = async |session: Session| -> Result<(), BoxError> {
-            let p: u32 = session.call().param("p")?;
+            let p: u32 = session.request().param("p")?;
             Ok(session.send(format!("p is {p}")).await?)
         };
-        let app = sim.host(Router::new().route("/{p}", websocket(handler)));
+        let app = sim.app(Router::new().route("/{p}", websocket(handler)));
         app.open("/123").await.expect("p is 123").await;
     });
 }
@@ -146,7 +146,7 @@ fn big_frame() {
     const LEN: usize = 20 << 20;
     Sim::check(0..1, |sim| async move {
         let config = Config::default().max_message_len(LEN as u64);
-        let app = sim.host(at_root(websocket(echo).config(config.clone())));
+        let app = sim.app(at_root(websocket(echo).config(config.clone())));
         let mut client = app.open("/").config(config).await;
         let payload: Vec<u8> = (0..LEN).map(|index| (index % 251) as u8).collect();
         client.send(payload.clone()).await;
@@ -159,11 +159,11 @@ fn big_frame() {
 #[test]
 fn fragmentation() {
     Sim::check(0..20, |sim| async move {
-        let mut client = sim.host(at_root(websocket(echo))).open("/").await;
-        client.send_piece(Piece { data: "ABC".into(), last: false }).await;
+        let mut client = sim.app(at_root(websocket(echo))).open("/").await;
+        client.send_chunk(Chunk { data: "ABC".into(), last: false }).await;
         client.ping("between");
-        client.send_piece(Piece { data: "12".into(), last: false }).await;
-        client.send_piece(Piece { data: "3".into(), last: true }).await;
+        client.send_chunk(Chunk { data: "12".into(), last: false }).await;
+        client.send_chunk(Chunk { data: "3".into(), last: true }).await;
         client.expect("ABC123").await;
         assert_eq!(client.recv_pong().await, "between");
     });
@@ -201,10 +201,10 @@ fn too_big(limit: u64, fragments: &'static [usize], expected: fn(&ProtocolError)
             async move { teller.tell(session.recv().await) }
         };
         let config = Config::default().max_message_len(limit);
-        let mut client = sim.host(at_root(websocket(handler).config(config))).open("/").await;
+        let mut client = sim.app(at_root(websocket(handler).config(config))).open("/").await;
         for (index, len) in fragments.iter().enumerate() {
             let last = index == fragments.len() - 1;
-            client.send_piece(Piece { data: vec![0; *len].into(), last }).await;
+            client.send_chunk(Chunk { data: vec![0; *len].into(), last }).await;
         }
         let closed = client.expect_closed(1009).await;
         assert!(closed.received().unwrap().text().contains("max_message_len"), "{closed}");
@@ -229,7 +229,7 @@ fn conversation() {
                 teller.tell(received);
             }
         };
-        let mut client = sim.host(at_root(websocket(handler))).open("/").await;
+        let mut client = sim.app(at_root(websocket(handler))).open("/").await;
         for number in 0..10 {
             client.send(numbered(number)).await;
             client.expect(numbered(number)).await;
@@ -246,22 +246,22 @@ fn conversation_with_interceptors() {
     #[derive(Clone)]
     struct User(String);
 
-    async fn name(mut call: Call) -> Result<Call, Response<Bytes>> {
-        let name = call.query_param("name").unwrap_or_default().into_owned();
-        call.insert(User(name));
-        Ok(call)
+    async fn name(mut request: Request) -> Result<Request, Response<Bytes>> {
+        let name = request.query_param("name").unwrap_or_default().into_owned();
+        request.insert(User(name));
+        Ok(request)
     }
 
     Sim::check(0..10, |sim| async move {
         let handler = async |mut session: Session| -> Result<(), Closed> {
             while let Ok(message) = session.recv().await {
-                let User(name) = session.call().get().expect("the guard has run");
+                let User(name) = session.request().get().expect("the guard has run");
                 let reply = format!("{name}: {}", message.as_text().unwrap_or_default());
                 session.send(reply).await?;
             }
             Ok(())
         };
-        let app = sim.host(at_root(websocket(handler)).guard(name));
+        let app = sim.app(at_root(websocket(handler)).guard(name));
         let mut client = app.open("/?name=Ada").await;
         client.send("hi").await;
         client.expect("Ada: hi").await;
@@ -280,7 +280,7 @@ fn flush_closed() {
                 teller.tell(session.flush().await);
             }
         };
-        let mut client = sim.host(at_root(websocket(handler))).open("/").raw().await;
+        let mut client = sim.app(at_root(websocket(handler))).open("/").raw().await;
         client.expect(close(1000, "")).await;
         client.send(close(1000, "")).await;
         client.expect_end().await;

@@ -35,7 +35,10 @@ fn assert_all_came(frames: &Frames, messages: usize) {
 }
 
 fn assert_clean(closed: &Closed, by: Party) {
-    assert_eq!((closed.by(), closed.cause(), closed.is_clean()), (by, &Cause::Handshake, true));
+    assert_eq!(
+        (closed.by(), closed.cause(), closed.is_clean()),
+        (by, &Cause::ClosingHandshake, true)
+    );
 }
 
 #[test]
@@ -197,7 +200,8 @@ fn a_peer_that_reads_very_slowly_gets_all_that_was_sent_and_the_close_frame() {
                 assert_all_came(&frames, 8);
                 let (_, closed) = world.closed.await.unwrap();
                 let cause = closed.cause();
-                let is_known = matches!(cause, Cause::Handshake | Cause::Timeout(Timeout::Closing));
+                let is_known =
+                    matches!(cause, Cause::ClosingHandshake | Cause::Timeout(Timeout::Closing));
                 assert!(closed.by() == Party::Local && is_known, "{closed:?}");
             });
         }
@@ -239,7 +243,8 @@ fn a_slow_reader_that_answers_each_ping_when_it_comes_to_it_is_not_given_up() {
             assert_all_came(&frames, 160);
             let (_, closed) = world.closed.await.unwrap();
             let cause = closed.cause();
-            let is_known = matches!(cause, Cause::Handshake | Cause::Timeout(Timeout::Closing));
+            let is_known =
+                matches!(cause, Cause::ClosingHandshake | Cause::Timeout(Timeout::Closing));
             assert!(closed.by() == Party::Local && is_known, "{closed:?}");
         });
     }

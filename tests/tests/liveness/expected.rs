@@ -157,8 +157,8 @@ impl Demanded {
     fn is_met_by(self, closed: &Closed) -> bool {
         let by = closed.by();
         match (self, closed.cause()) {
-            (Self::Clean(party), Cause::Handshake) => by == party && closed.is_clean(),
-            (Self::Handshake, Cause::Handshake) => by == Party::Peer,
+            (Self::Clean(party), Cause::ClosingHandshake) => by == party && closed.is_clean(),
+            (Self::Handshake, Cause::ClosingHandshake) => by == Party::Peer,
             (Self::Eof, Cause::Eof) | (Self::Transport, Cause::Transport(_)) => by == Party::Peer,
             (Self::Timeout(demanded), Cause::Timeout(timeout)) => {
                 by == Party::Local && demanded == *timeout

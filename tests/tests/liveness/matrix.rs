@@ -7,7 +7,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
 use sockless_core::Instant;
-use sockless_driver::Host;
+use sockless_driver::ConnectionServer;
 use sockless_sim::{JoinHandle, Sim};
 use tokio::sync::oneshot;
 
@@ -98,7 +98,11 @@ impl Rest<'_> {
         })
     }
 
-    async fn judge(self, peer: JoinHandle<Option<Frames>>, host: Option<&Host>) -> Vec<String> {
+    async fn judge(
+        self,
+        peer: JoinHandle<Option<Frames>>,
+        host: Option<&ConnectionServer>,
+    ) -> Vec<String> {
         let Self { sim, cell, log, .. } = self;
         let mut complaints = Vec::new();
         let patience = if cell.stand == Stand::Sleep { HOUR } else { SECOND };
@@ -112,7 +116,7 @@ impl Rest<'_> {
         }
         complaints.extend(complaint_of_input(cell, log.entries()));
         sim.settle().await;
-        if let Some(open @ 1..) = host.map(Host::connections) {
+        if let Some(open @ 1..) = host.map(ConnectionServer::connections) {
             complaints.push(format!("no connection left, the host counts {open}"));
         }
         if let tasks @ 1.. = sim.unfinished() {

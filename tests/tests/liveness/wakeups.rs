@@ -106,7 +106,7 @@ async fn give_raw(sim: &Sim) -> Given<RawSession> {
         let _ = held.await;
     };
     let (near, far) = sim.pipe_over(&link);
-    let run = |call, request, config| Upgrade::raw(call, request, config, handler);
+    let run = |request, upgrade, config| Upgrade::raw(request, upgrade, config, handler);
     World::serve_over(sim, Box::new(near), config(), Box::new(run));
     let peer = Peer::of_a_server(far).await;
     let session = given.await.unwrap();

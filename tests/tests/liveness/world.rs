@@ -8,9 +8,9 @@ use bytes::BytesMut;
 use sockless_core::handshake::UpgradeRequest;
 use sockless_core::{Closed, Config, Instant, Role};
 use sockless_driver::{
-    Answer, BoxFuture, Call, Connected, Ending, Host, Io, Service, Session, Upgrade,
+    Answer, BoxFuture, Connected, ConnectionServer, Ending, Io, Request, Service, Session, Upgrade,
 };
-use sockless_sim::{Direction, JoinHandle, Link, Sim, SimIo};
+use sockless_sim::{JoinHandle, Link, Sim, SimIo, WireDirection};
 use tokio::sync::oneshot;
 
 use crate::cell::Cell;
@@ -26,7 +26,7 @@ pub(crate) struct World {
     pub(crate) driver: JoinHandle<()>,
     pub(crate) transport: Dropped,
     /// The host, of a server.
-    pub(crate) host: Option<Host>,
+    pub(crate) host: Option<ConnectionServer>,
 }
 
 /// When the session let go of its transport, once it has.
@@ -117,8 +117,8 @@ impl World {
         };
         match role {
             Role::Server => {
-                let run: Run = Box::new(|call, request, config| {
-                    Upgrade::websocket(call, request, config, handler)
+                let run: Run = Box::new(|request, upgrade, config| {
+                    Upgrade::websocket(request, upgrade, config, handler)
                 });
                 Self::serve(sim, links, config, run, closed).await
             }
@@ -126,8 +126,8 @@ impl World {
                 let (near, far, transport) = pipe(sim, links);
                 let runtime = sim.runtime();
                 let driver = sim.spawn(async move {
-                    let request = http::Request::get("ws://server/").body(()).unwrap();
-                    let connected = Connected::over(near, request, Arc::new(config), runtime);
+                    let upgrade = http::Request::get("ws://server/").body(()).unwrap();
+                    let connected = Connected::handshake(near, upgrade, Arc::new(config), runtime);
                     connected.await.expect("the handshake succeeds").run(handler).await;
                 });
                 Self { peer: Peer::of_a_client(far).await, closed, driver, transport, host: None }
@@ -143,7 +143,7 @@ impl World {
             let _ = tell.send((watching.now(), closed));
         };
         let run: Run =
-            Box::new(|call, request, config| Upgrade::raw(call, request, config, handler));
+            Box::new(|request, upgrade, config| Upgrade::raw(request, upgrade, config, handler));
         Self::serve(sim, cell.links(sim), cell.config(), run, closed).await
     }
 
@@ -166,9 +166,9 @@ impl World {
         near: Box<dyn Io>,
         config: Config,
         run: Run,
-    ) -> (Host, JoinHandle<()>) {
+    ) -> (ConnectionServer, JoinHandle<()>) {
         let service = Once { config: Arc::new(config), run: Mutex::new(Some(run)) };
-        let host = Host::new(service, sim.runtime());
+        let host = ConnectionServer::new(service, sim.runtime());
         let driver = sim.spawn(host.serve_connection(near, None, None));
         (host, driver)
     }
@@ -176,7 +176,7 @@ impl World {
 
 fn pipe(sim: &Sim, [inbound, outbound]: [Link; 2]) -> (Box<dyn Io>, SimIo, Dropped) {
     let (near, far) = sim.pipe_over(&outbound);
-    near.wire().set_link(Direction::Inbound, inbound);
+    near.wire().set_link(WireDirection::Inbound, inbound);
     let dropped = Dropped::default();
     (Box::new(Tracked { io: near, sim: sim.clone(), dropped: dropped.clone() }), far, dropped)
 }
@@ -187,13 +187,13 @@ struct Once {
     run: Mutex<Option<Run>>,
 }
 
-pub(crate) type Run = Box<dyn FnOnce(Call, UpgradeRequest, Arc<Config>) -> Upgrade + Send>;
+pub(crate) type Run = Box<dyn FnOnce(Request, UpgradeRequest, Arc<Config>) -> Upgrade + Send>;
 
 impl Service for Once {
-    fn call(&self, call: Call) -> BoxFuture<'_, Answer> {
-        let request = UpgradeRequest::from_request(call.request()).expect("an upgrade request");
+    fn call(&self, request: Request) -> BoxFuture<'_, Answer> {
+        let upgrade = UpgradeRequest::from_request(request.as_http()).expect("an upgrade upgrade");
         let run = self.run.lock().unwrap().take().expect("one call only");
-        let upgrade = run(call, request, self.config());
+        let upgrade = run(request, upgrade, self.config());
         Box::pin(async { Answer::Upgrade(upgrade) })
     }
 

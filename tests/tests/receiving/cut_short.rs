@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::BytesMut;
-use sockless_core::{Config, Deflate, Event, RawConnection, Role, Seed, Transport};
+use sockless_core::{Config, Deflate, Event, RawConnection, Role, Seed, TransportAction};
 use sockless_tests::end::{BOTH, End, peer_of};
 use sockless_tests::wire::{BINARY_BEGINS, TEXT_BEGINS, Writer};
 
@@ -39,7 +39,7 @@ fn a_connection_whose_buffer_is_cut_short_panics_never_and_ends_in_order() {
         for role in BOTH {
             let mut config = Config::default();
             if rng.bool() {
-                config = config.piece_len(rng.usize(0..300));
+                config = config.recv_chunk_len(rng.usize(0..300));
             }
             if rng.bool() {
                 config = config.extension(Deflate::default());
@@ -62,7 +62,7 @@ fn a_connection_whose_buffer_is_cut_short_panics_never_and_ends_in_order() {
                         events.extend(end.connection.poll_partial(&mut end.inbound, end.now));
                         cut(&mut end.inbound, &mut rng);
                     }
-                    end.connection.missing(&end.inbound);
+                    end.connection.bytes_needed(&end.inbound);
                 }
             }
             events.extend(end.eof());
@@ -72,7 +72,7 @@ fn a_connection_whose_buffer_is_cut_short_panics_never_and_ends_in_order() {
             assert_eq!(ends, 1, "seed {seed}");
             end.drain();
             end.wait(Duration::from_secs(1000));
-            assert_eq!(end.connection.transport(), Transport::Close, "seed {seed}");
+            assert_eq!(end.connection.transport_action(), TransportAction::Close, "seed {seed}");
         }
     }
 }
@@ -100,7 +100,7 @@ fn frames_out_of_a_buffer_that_is_cut_short_and_put_back_panic_never() {
                         frames.push(frame);
                     }
                     cut(&mut inbound, &mut rng);
-                    raw.missing(&inbound);
+                    raw.bytes_needed(&inbound);
                 }
                 if rng.bool() {
                     let waiting = inbound.len();

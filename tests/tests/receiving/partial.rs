@@ -1,6 +1,6 @@
 //! A message as it comes: what has arrived of it is taken, whatever its length.
 
-use sockless_core::{Config, Deflate, Event, Message, Piece};
+use sockless_core::{Chunk, Config, Deflate, Event, Message};
 use sockless_tests::end::{BOTH, End};
 use sockless_tests::wire::{BINARY, BINARY_BEGINS, ENDS, GOES_ON, PING, TEXT, TEXT_BEGINS};
 
@@ -8,7 +8,7 @@ use sockless_tests::wire::{BINARY, BINARY_BEGINS, ENDS, GOES_ON, PING, TEXT, TEX
 fn poll_all(end: &mut End) -> Vec<Event> {
     let mut events = end.poll();
     while let Some(event) = end.connection.poll_partial(&mut end.inbound, end.now) {
-        let is_empty = matches!(&event, Event::Piece(part) if part.data.is_empty() && !part.last);
+        let is_empty = matches!(&event, Event::Chunk(part) if part.data.is_empty() && !part.last);
         assert!(!is_empty, "a piece of nothing");
         events.push(event);
         events.extend(end.poll());
@@ -23,7 +23,7 @@ fn receive(end: &mut End, bytes: impl AsRef<[u8]>) -> Vec<Event> {
 
 fn piece(data: impl Into<Message>, last: bool) -> Event {
     let data = data.into();
-    Event::Piece(Piece { data, last })
+    Event::Chunk(Chunk { data, last })
 }
 
 #[test]
@@ -111,11 +111,11 @@ fn whatever_the_cuts_nothing_is_lost_or_doubled() {
                 config = config.extension(Deflate::default().min_len(0));
             }
             if rng.bool() {
-                config = config.fragment_len(rng.usize(1..200));
+                config = config.max_send_frame_len(rng.usize(1..200));
             }
             let mut from = End::new(peer(role), config.clone());
             if rng.bool() {
-                config = config.piece_len(rng.usize(0..100));
+                config = config.recv_chunk_len(rng.usize(0..100));
             }
             let messages: Vec<Message> = (0..rng.usize(1..6)).map(|_| any(&mut rng)).collect();
             for message in &messages {
@@ -166,7 +166,7 @@ fn joined(events: Vec<Event>) -> Vec<Message> {
                 assert!(begun.is_none(), "inside of another");
                 messages.push(message);
             }
-            Event::Piece(Piece { data, last }) => {
+            Event::Chunk(Chunk { data, last }) => {
                 let (is_text, bytes) = begun.get_or_insert_with(|| (data.is_text(), Vec::new()));
                 assert_eq!(*is_text, data.is_text());
                 assert!(last || !data.is_empty(), "a piece of nothing");

@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::BytesMut;
 use sockless_core::{
     Cause, Config, Connection, Event, Instant, Negotiated, ProtocolError, RawConnection, Role, Rsv,
-    Seed, Timeout, Transport,
+    Seed, Timeout, TransportAction,
 };
 use sockless_tests::end::{BOTH, End, peer_of};
 use sockless_tests::wire::{BINARY, CLOSE, ENDS, GOES_ON, PING, TEXT, TEXT_BEGINS};
@@ -30,7 +30,7 @@ fn raised(role: Role, config: &Config, begun: &[u8]) -> End {
 
 fn over(raw: RawConnection, inbound: BytesMut) -> End {
     let (role, now) = (raw.role(), Instant::EPOCH);
-    let connection = Connection::over(raw, Negotiated::default(), now);
+    let connection = Connection::from_raw(raw, Negotiated::default(), now);
     End { connection, inbound, now, peer: peer_of(role) }
 }
 
@@ -168,7 +168,7 @@ fn over_frames_that_have_failed_nothing_is_left_but_the_end() {
             let mut end = over(raw, inbound);
             assert!(!end.connection.is_open());
             assert!(end.connection.send("late").is_err());
-            assert_eq!(end.connection.transport(), Transport::ShutdownWrite);
+            assert_eq!(end.connection.transport_action(), TransportAction::ShutdownWrite);
             let events = end.poll();
             end.assert_fails_with(1002, error, &events);
         }
@@ -185,6 +185,6 @@ fn over_frames_that_have_failed_the_transport_ends_by_the_closing_timeout() {
         assert!(matches!(end.poll()[..], [Event::Closed(_)]));
         assert_eq!(end.sent().iter().map(|frame| frame.first).collect::<Vec<_>>(), [CLOSE]);
         assert_eq!(end.wait(Duration::from_secs(5)), []);
-        assert_eq!(end.connection.transport(), Transport::Close);
+        assert_eq!(end.connection.transport_action(), TransportAction::Close);
     }
 }

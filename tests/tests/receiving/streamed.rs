@@ -1,6 +1,6 @@
 //! Messages longer than may be held, which are accepted in pieces.
 
-use sockless_core::{Config, Deflate, Event, Piece, ProtocolError};
+use sockless_core::{Chunk, Config, Deflate, Event, ProtocolError};
 use sockless_tests::end::{BOTH, End};
 use sockless_tests::wire::{BINARY, BINARY_BEGINS, ENDS, GOES_ON, TEXT};
 
@@ -11,7 +11,7 @@ fn config() -> Config {
 /// How long the pieces are, of which the last is marked so.
 fn lens(events: &[Event]) -> Vec<usize> {
     let lens = events.iter().enumerate().map(|(i, event)| {
-        let Event::Piece(Piece { data, last }) = event else { panic!("{event:?}") };
+        let Event::Chunk(Chunk { data, last }) = event else { panic!("{event:?}") };
         assert_eq!(*last, i + 1 == events.len());
         data.len()
     });
@@ -73,7 +73,7 @@ fn whoever_joins_the_pieces_refuses_them_in_the_name_of_what_may_be_held() {
     for role in BOTH {
         let mut end = End::new(role, config());
         let events = end.receive(end.peer.frame(BINARY_BEGINS, [7; 150]));
-        assert!(matches!(events[..], [Event::Piece(_)]));
+        assert!(matches!(events[..], [Event::Chunk(_)]));
         end.connection.reject_message(150, end.now);
         let events = end.poll();
         let error = ProtocolError::MessageTooLong { len: 150, max: 100 };
@@ -87,7 +87,7 @@ fn after_our_close_frame_too() {
         let mut end = End::new(role, config());
         end.close(sockless_core::CloseReason::EMPTY);
         let events = end.receive(end.peer.frame(BINARY_BEGINS, [7; 150]));
-        assert!(matches!(events[..], [Event::Piece(_)]));
+        assert!(matches!(events[..], [Event::Chunk(_)]));
         end.connection.reject_message(150, end.now);
         let events = end.poll();
         let [Event::Closed(closed)] = &events[..] else { panic!("{events:?}") };
@@ -118,13 +118,13 @@ fn what_is_inflated_is_bounded_the_same() {
                 .iter()
                 .map(|event| match event {
                     Event::Message(message) => message.len(),
-                    Event::Piece(piece) => piece.data.len().min(101),
+                    Event::Chunk(piece) => piece.data.len().min(101),
                     other => panic!("{other:?}"),
                 })
                 .sum();
             assert_eq!(received, len);
             let longest = |event: &Event| match event {
-                Event::Message(data) | Event::Piece(Piece { data, .. }) => data.len(),
+                Event::Message(data) | Event::Chunk(Chunk { data, .. }) => data.len(),
                 _ => 0,
             };
             assert!(events.iter().map(longest).max() <= Some(100));

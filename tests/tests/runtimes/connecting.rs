@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use sockless_core::Config;
 use sockless_driver::tls::{TlsAcceptor, TlsConnector, TlsError};
-use sockless_driver::{ConnectError, Proxy, ProxyError, Step};
+use sockless_driver::{ConnectError, ConnectStep, Proxy, ProxyError};
 use sockless_routing::{Router, websocket};
 
 use crate::certificates::Authority;
@@ -62,7 +62,7 @@ pub(crate) async fn half_an_answer_is_given_up<R: Runtime>() {
     let config = Config::default().opening_timeout(Duration::from_millis(100));
     let error =
         R::connect(&format!("ws://{addr}/")).config(config).await.expect_err("it stops there");
-    assert!(matches!(error, ConnectError::Timeout { step: Step::Response, .. }), "{error}");
+    assert!(matches!(error, ConnectError::Timeout { step: ConnectStep::Response, .. }), "{error}");
     gone.join().unwrap();
 }
 

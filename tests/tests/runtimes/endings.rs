@@ -17,7 +17,7 @@ pub(crate) async fn a_handler_that_ends_says_1000<R: World>() {
     let mut session = server.connect().await;
     assert_eq!(session.recv().await.expect("it was sent").as_text(), Some("last words"));
     let closed = session.recv().await.expect_err("the handler has ended");
-    assert_eq!((closed.by(), closed.cause()), (Party::Peer, &Cause::Handshake));
+    assert_eq!((closed.by(), closed.cause()), (Party::Peer, &Cause::ClosingHandshake));
     assert_eq!(codes(&closed), (Some(1000), Some(1000)));
 }
 
@@ -31,7 +31,7 @@ pub(crate) async fn a_handler_that_fails_says_1011<R: World>() {
 
 pub(crate) async fn a_handler_that_panics_says_1011<R: World>() {
     let route = websocket(async |session: Session| {
-        assert_eq!(session.call().query(), None, "this panic belongs to the test");
+        assert_eq!(session.request().query(), None, "this panic belongs to the test");
         echo(session).await
     });
     let server = Serving::<R>::one(route).await;
@@ -47,11 +47,11 @@ pub(crate) async fn a_close_code_comes_back<R: World>() {
     let session = server.connect().await;
     session.close((CloseCode::new(4321).unwrap(), "so long"));
     let ours = session.closed().await;
-    assert_eq!((ours.by(), ours.cause()), (Party::Local, &Cause::Handshake));
+    assert_eq!((ours.by(), ours.cause()), (Party::Local, &Cause::ClosingHandshake));
     assert_eq!(codes(&ours), (Some(4321), Some(4321)));
 
     let theirs = endings.recv().await.expect("the handler ends");
-    assert_eq!((theirs.by(), theirs.cause()), (Party::Peer, &Cause::Handshake));
+    assert_eq!((theirs.by(), theirs.cause()), (Party::Peer, &Cause::ClosingHandshake));
     assert_eq!(codes(&theirs), (Some(4321), Some(4321)));
     assert_eq!(theirs.received().unwrap().text(), "so long");
 }
@@ -61,7 +61,7 @@ pub(crate) async fn a_client_that_drops_its_session_says_1000<R: World>() {
     let server = Serving::<R>::one(route).await;
     drop(server.connect().await);
     let closed = endings.recv().await.expect("the handler ends");
-    assert_eq!((closed.by(), closed.cause()), (Party::Peer, &Cause::Handshake));
+    assert_eq!((closed.by(), closed.cause()), (Party::Peer, &Cause::ClosingHandshake));
     assert_eq!(codes(&closed), (Some(1000), Some(1000)));
 }
 

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 
 use bytes::{Bytes, BytesMut};
-use sockless_driver::{Host, Io, Session};
+use sockless_driver::{ConnectionServer, Io, Session};
 use sockless_routing::{Router, websocket};
 use sockless_tests::wire;
 
@@ -16,7 +16,7 @@ use crate::raw::{RawClient, upgrade_request};
 
 pub(crate) async fn the_head_of_a_101_leaves_in_a_write_of_its_own<R: Runtime>() {
     let greeting = websocket(async |session: Session| session.send("at once").await);
-    let host = Host::new(Router::new().route("/", greeting), R::driver());
+    let host = ConnectionServer::new(Router::new().route("/", greeting), R::driver());
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let mut client = RawClient::connect(listener.local_addr().unwrap());
     let (tap, sent) = Tap::new::<R>(listener.accept().unwrap().0);

@@ -23,7 +23,7 @@ fn serve() -> (String, Receiver<Report>) {
     let route = websocket(move |mut session: Session| {
         let reports = reports.clone();
         async move {
-            if session.call().path() == "/closes" {
+            if session.request().path() == "/closes" {
                 session.close((CloseCode::NORMAL, "that was all"));
             }
             let mut messages = Vec::new();

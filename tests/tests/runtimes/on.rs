@@ -106,13 +106,15 @@ impl World for AsyncStd {
 
 impl Runtime for AsyncStd {
     fn transport(stream: TcpStream) -> Box<dyn Io> {
-        Box::new(sockless_async_std::Stream::new(async_std::net::TcpStream::from(stream)))
+        Box::new(sockless_async_std::AsyncStdTransport::new(async_std::net::TcpStream::from(
+            stream,
+        )))
     }
 
     #[cfg(unix)]
     fn unix_transport(stream: UnixStream) -> Box<dyn Io> {
         let stream = async_std::os::unix::net::UnixStream::from(stream);
-        Box::new(sockless_async_std::Stream::new(stream))
+        Box::new(sockless_async_std::AsyncStdTransport::new(stream))
     }
 
     #[cfg(unix)]
@@ -171,13 +173,13 @@ impl World for Smol {
 impl Runtime for Smol {
     fn transport(stream: TcpStream) -> Box<dyn Io> {
         let stream = smol::net::TcpStream::try_from(stream).expect("the stream is sound");
-        Box::new(sockless_smol::Stream::new(stream))
+        Box::new(sockless_smol::SmolTransport::new(stream))
     }
 
     #[cfg(unix)]
     fn unix_transport(stream: UnixStream) -> Box<dyn Io> {
         let stream = smol::net::unix::UnixStream::try_from(stream).expect("the stream is sound");
-        Box::new(sockless_smol::Stream::new(stream))
+        Box::new(sockless_smol::SmolTransport::new(stream))
     }
 
     #[cfg(unix)]
@@ -236,12 +238,12 @@ impl World for Tokio {
 
 impl Runtime for Tokio {
     fn transport(stream: TcpStream) -> Box<dyn Io> {
-        Box::new(sockless_tokio::Stream::new(tokio_stream(stream)))
+        Box::new(sockless_tokio::TokioTransport::new(tokio_stream(stream)))
     }
 
     #[cfg(unix)]
     fn unix_transport(stream: UnixStream) -> Box<dyn Io> {
-        Box::new(sockless_tokio::Stream::new(tokio_unix_stream(stream)))
+        Box::new(sockless_tokio::TokioTransport::new(tokio_unix_stream(stream)))
     }
 
     #[cfg(unix)]

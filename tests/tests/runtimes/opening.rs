@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use smol::channel;
 use sockless_core::{CloseCode, Config};
-use sockless_driver::{ConnectError, Server, Session, Step};
+use sockless_driver::{ConnectError, ConnectStep, Server, Session};
 use sockless_routing::{Router, websocket};
 use sockless_tests::wire::{self, Writer};
 
@@ -22,7 +22,7 @@ pub(crate) async fn a_client_past_the_cap_waits_until_another_leaves<R: Runtime>
     let route = websocket(move |session: Session| {
         let tell = tell.clone();
         async move {
-            let name = session.call().query().unwrap().to_owned();
+            let name = session.request().query().unwrap().to_owned();
             tell.send(format!("{name} came")).await.unwrap();
             let _ = echo(session).await;
             tell.send(format!("{name} left")).await.unwrap();
@@ -71,7 +71,7 @@ pub(crate) async fn a_silent_server_is_given_up<R: Runtime>() {
     let Err(ConnectError::Timeout { step, .. }) = result else {
         panic!("nobody answers, but: {result:?}");
     };
-    assert_eq!(step, Step::Response);
+    assert_eq!(step, ConnectStep::Response);
 }
 
 pub(crate) async fn a_name_is_resolved<R: Runtime>() {
@@ -146,7 +146,7 @@ pub(crate) async fn a_listener_bound_elsewhere_is_served<R: Runtime>() {
     let server = R::listen_on(listener).unwrap();
     assert_eq!(server.local_addr(), Some(addr));
     let route = websocket(async |session: Session| {
-        let addrs = (session.call().peer_addr(), session.call().local_addr());
+        let addrs = (session.request().peer_addr(), session.request().local_addr());
         session.send(format!("{addrs:?}")).await
     });
     let server = Serving::<R>::run(server, Router::new().route("/", route));

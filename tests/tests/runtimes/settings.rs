@@ -14,7 +14,7 @@ use crate::serving::{Serving, echo, exchange};
 pub(crate) async fn keep_alive_is_on_where_one_accepts_and_dials<R: Runtime>() {
     let (telling, told) = channel::unbounded();
     let route = websocket(move |session: Session| {
-        let _ = telling.try_send(session.call().peer_addr());
+        let _ = telling.try_send(session.request().peer_addr());
         echo(session)
     });
     let server = Serving::<R>::start(Router::new().route("/", route)).await;

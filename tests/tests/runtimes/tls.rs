@@ -42,7 +42,7 @@ async fn connect<R: Runtime>(
     let transport = R::transport(TcpStream::connect(addr).expect("the server listens"));
     let transport = connector.connect(NAME, transport).await?;
     let request = http::Request::get(format!("wss://{NAME}/")).body(()).unwrap();
-    let opening = Connected::over(transport, request, Arc::default(), R::driver());
+    let opening = Connected::handshake(transport, request, Arc::default(), R::driver());
     Ok(opening.await.expect("the server upgrades").spawn())
 }
 
@@ -59,7 +59,7 @@ pub(crate) async fn the_server_echoes_over_tls_and_says_1001<R: Runtime>() {
     }
     let report = server.stop();
     let closed = until_closed(session).await;
-    assert_eq!((closed.by(), closed.cause()), (Party::Peer, &Cause::Handshake));
+    assert_eq!((closed.by(), closed.cause()), (Party::Peer, &Cause::ClosingHandshake));
     assert_eq!(codes(&closed), (Some(1001), Some(1001)));
     assert_eq!(report.recv().await.unwrap().drained, 1);
 }
@@ -93,10 +93,10 @@ pub(crate) async fn the_client_echoes_over_tls<R: Runtime>() {
     let server = Serving::<R>::start_with(router, |server| server.tls(acceptor)).await;
     let session = connect::<R>(server.addr, &connector(&authority)).await.unwrap();
     let closed = echo(session).await.expect_err("an echo ends with its session");
-    assert_eq!((closed.by(), closed.cause()), (Party::Peer, &Cause::Handshake));
+    assert_eq!((closed.by(), closed.cause()), (Party::Peer, &Cause::ClosingHandshake));
     assert_eq!(codes(&closed), (Some(4321), Some(4321)));
     let closed = endings.recv().await.unwrap();
-    assert_eq!((closed.by(), closed.cause()), (Party::Local, &Cause::Handshake));
+    assert_eq!((closed.by(), closed.cause()), (Party::Local, &Cause::ClosingHandshake));
     assert_eq!(codes(&closed), (Some(4321), Some(4321)));
 }
 
@@ -104,7 +104,7 @@ pub(crate) async fn a_call_knows_that_it_came_by_tls<R: Runtime>() {
     let authority = Authority::new();
     let (tell, told) = channel::unbounded();
     let route = websocket(move |session: Session| {
-        let _ = tell.try_send((session.call().is_secure(), session.call().tls().cloned()));
+        let _ = tell.try_send((session.request().is_secure(), session.request().tls().cloned()));
         async {}
     });
     let acceptor = acceptor(&authority.issue(NAME));
@@ -299,7 +299,7 @@ pub(crate) async fn a_cut_without_a_word_is_told_from_a_close<R: Runtime>() {
     let cutter = stream.try_clone().unwrap();
     let transport = connector(&authority).connect(NAME, R::transport(stream)).await.unwrap();
     let request = http::Request::get(format!("wss://{NAME}/")).body(()).unwrap();
-    let opening = Connected::over(transport, request, Arc::default(), R::driver());
+    let opening = Connected::handshake(transport, request, Arc::default(), R::driver());
     let session = opening.await.unwrap().spawn();
     cutter.shutdown(Shutdown::Both).unwrap();
     let theirs = endings.recv().await.unwrap();

@@ -36,9 +36,9 @@ impl Drop for Place {
 pub(crate) async fn a_unix_socket_carries_both_roles<R: Runtime>() {
     let place = Place::new();
     let greeting = websocket(async |session: Session| {
-        let addrs = (session.call().peer_addr(), session.call().local_addr());
+        let addrs = (session.request().peer_addr(), session.request().local_addr());
         assert_eq!(addrs, (None, None));
-        session.send(session.call().host().unwrap_or_default().to_owned()).await?;
+        session.send(session.request().host().unwrap_or_default().to_owned()).await?;
         echo(session).await
     });
     let server = R::bind_unix(&place.0).unwrap();
@@ -51,7 +51,7 @@ pub(crate) async fn a_unix_socket_carries_both_roles<R: Runtime>() {
     exchange(&mut session, Message::from(vec![7; 1 << 20])).await;
     session.close(CloseCode::NORMAL);
     let closed = session.closed().await;
-    assert_eq!((closed.by(), closed.cause()), (Party::Local, &Cause::Handshake));
+    assert_eq!((closed.by(), closed.cause()), (Party::Local, &Cause::ClosingHandshake));
 
     let connecting = R::connect_unix(&place.0, "ws://somewhere/greet").await.unwrap();
     let session = connecting.await.unwrap();

@@ -112,7 +112,7 @@ pub(crate) async fn an_end_under_tls_is_seen<R: Runtime>() {
 fn the_end_of_a_stream_that_is_no_socket_is_unknown() {
     Tokio::block_on(async {
         let (peer, stream) = tokio::io::duplex(100);
-        let mut stream = sockless_tokio::Stream::new(stream);
+        let mut stream = sockless_tokio::TokioTransport::new(stream);
         assert_eq!(ending(&mut stream).await, Ending::Unknown);
         drop(peer);
         assert_eq!(ending(&mut stream).await, Ending::Unknown);

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use bytes::BytesMut;
 use sockless_core::Instant;
-use sockless_driver::{Accepted, Host, Io, Listen, Server};
+use sockless_driver::{Accepted, ConnectionServer, Io, Listen, Server};
 use sockless_routing::{Router, respond, websocket};
 use sockless_sim::{Sim, SimIo};
 use tracing::Level;
@@ -21,7 +21,7 @@ use crate::support::{HOUR, Peer, SECOND, echo};
 fn router() -> Router {
     Router::new()
         .route("/", websocket(async |session| drop(echo(session).await)))
-        .route("/page", respond(|_call| http::Response::new("page".into())))
+        .route("/page", respond(|_request| http::Response::new("page".into())))
 }
 
 fn addr(text: &str) -> Option<SocketAddr> {
@@ -146,7 +146,7 @@ fn silent_connections_of_one_address_are_limited_from_the_moment_they_are_accept
 #[test]
 fn an_ipv6_network_counts_as_one_peer_and_no_address_as_none() {
     Sim::check(0..10, |sim| async move {
-        let host = Host::new(router(), sim.runtime()).max_connections_per_peer(1);
+        let host = ConnectionServer::new(router(), sim.runtime()).max_connections_per_peer(1);
         let join = |peer| {
             let (near, far) = sim.pipe();
             sim.spawn(host.serve_connection(Box::new(near), peer, None));

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use sockless_core::{Config, Role};
-use sockless_driver::Host;
+use sockless_driver::ConnectionServer;
 use sockless_sim::{Link, Sim};
 use sockless_tests::wire::{BINARY, TEXT};
 
@@ -87,8 +87,10 @@ fn an_echo_of_depth_16_takes_a_read_and_a_write_per_batch() {
 fn a_batch_of_echoes_wakes_its_task_once() {
     Sim::check(0..10, |sim| async move {
         let (near, far) = sim.pipe();
-        let host =
-            Host::new(Once::new(Config::default(), async |s| drop(echo(s).await)), sim.runtime());
+        let host = ConnectionServer::new(
+            Once::new(Config::default(), async |s| drop(echo(s).await)),
+            sim.runtime(),
+        );
         let mut serving = Box::pin(host.serve_connection(Box::new(near), None, None));
         let polls = Arc::new(AtomicU64::new(0));
         let counter = Arc::clone(&polls);

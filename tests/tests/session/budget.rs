@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use sockless_core::{Cause, Config, Deflate, Instant, Timeout};
-use sockless_driver::{Host, Service, Session};
+use sockless_driver::{ConnectionServer, Service, Session};
 use sockless_routing::{Router, websocket};
 use sockless_sim::{Link, Sim};
 use sockless_tests::wire::{BINARY, BINARY_BEGINS, CLOSE, Writer};
@@ -24,7 +24,7 @@ async fn serve_echo(session: Session) {
 }
 
 /// Connects `count` clients to `host`, over sockets with small buffers.
-async fn connect(sim: &Sim, host: &Host, count: usize) -> Vec<Peer> {
+async fn connect(sim: &Sim, host: &ConnectionServer, count: usize) -> Vec<Peer> {
     let mut peers = Vec::new();
     for _ in 0..count {
         let (near, far) = sim.pipe_over(&Link::tcp().buffers(64 << 10, 64 << 10));
@@ -37,7 +37,7 @@ async fn connect(sim: &Sim, host: &Host, count: usize) -> Vec<Peer> {
 #[test]
 fn peers_that_never_read_are_gone_in_time_and_hold_no_more_than_the_budget() {
     Sim::check(0..2, |sim| async move {
-        let host = Host::new(demo(), sim.runtime()).memory_budget(16 << 20);
+        let host = ConnectionServer::new(demo(), sim.runtime()).memory_budget(16 << 20);
         let peers = connect(&sim, &host, 20).await;
         let began = sim.now();
         let message = Arc::new(Writer { masks: true }.frame(BINARY, vec![7; 1 << 20]));
@@ -64,7 +64,7 @@ fn unfinished_messages_hold_no_more_than_the_budget_and_are_gone_in_time() {
         let budget = 8 << 20;
         let config = Config::default().max_message_len(16 << 20);
         let router = Router::new().websockets(config).route("/", websocket(serve_echo));
-        let host = Host::new(router, sim.runtime()).memory_budget(budget);
+        let host = ConnectionServer::new(router, sim.runtime()).memory_budget(budget);
         let peers = connect(&sim, &host, 20).await;
         let began = sim.now();
         for peer in &peers {
@@ -90,7 +90,7 @@ fn unfinished_messages_hold_no_more_than_the_budget_and_are_gone_in_time() {
 #[test]
 fn a_session_that_is_ended_for_the_budget_is_told_why_and_its_neighbours_are_left_alone() {
     Sim::check(0..5, |sim| async move {
-        let host = Host::new(demo(), sim.runtime()).memory_budget(1 << 20);
+        let host = ConnectionServer::new(demo(), sim.runtime()).memory_budget(1 << 20);
         let mut peers = connect(&sim, &host, 2).await;
         let (small, large) = (peers.remove(0), peers.remove(0));
         small.send(small.write.frame(BINARY_BEGINS, vec![7; 1000])).await;
@@ -105,7 +105,7 @@ fn a_session_that_is_ended_for_the_budget_is_told_why_and_its_neighbours_are_lef
 #[test]
 fn a_message_that_drips_ends_in_time() {
     Sim::check(0..2, |sim| async move {
-        let host = Host::new(demo(), sim.runtime());
+        let host = ConnectionServer::new(demo(), sim.runtime());
         let peers = connect(&sim, &host, 1).await;
         let (began, peer) = (sim.now(), &peers[0]);
         peer.send(peer.write.header(BINARY, 1000)).await;
@@ -133,7 +133,7 @@ fn what_goes_to_many_is_not_counted_for_each() {
             }
         };
         let router = Router::new().route("/", websocket(handler));
-        let host = Host::new(router, sim.runtime()).memory_budget(2 << 20);
+        let host = ConnectionServer::new(router, sim.runtime()).memory_budget(2 << 20);
         let _peers = connect(&sim, &host, 10).await;
         sim.sleep(SECOND).await;
         assert_eq!(host.connections(), 10);

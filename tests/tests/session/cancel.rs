@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sockless_core::{Cause, CloseCode, Config, Frame, Instant, Opcode};
-use sockless_driver::{Connected, Host, RawSession};
+use sockless_driver::{Connected, ConnectionServer, RawSession};
 use sockless_routing::{Router, websocket, websocket_raw};
 use sockless_sim::{Link, Sim, poll_at_most};
 use sockless_tests::wire::BINARY;
@@ -165,7 +165,7 @@ fn a_connect_dropped_at_any_await_leaves_nothing_behind() {
             let link = Link::default().latency(SECOND);
             let mut listener = sim.listen_over("server", &link);
             let router = Router::new().route("/", websocket(async |s| drop(echo(s).await)));
-            let host = Host::new(router, sim.runtime());
+            let host = ConnectionServer::new(router, sim.runtime());
             let serving = host.clone();
             let spawner = sim.clone();
             sim.spawn(async move {
@@ -199,8 +199,9 @@ fn a_run_dropped_at_any_await_takes_its_transport_along() {
             let accepting = sim.spawn(Peer::of_a_client(far));
             let request = http::Request::get("ws://server/").body(()).unwrap();
             let runtime = sim.runtime();
-            let connected =
-                Connected::over(Box::new(near), request, Arc::default(), runtime).await.unwrap();
+            let connected = Connected::handshake(Box::new(near), request, Arc::default(), runtime)
+                .await
+                .unwrap();
             let peer = accepting.await;
             let clock = sim.clone();
             let sender = Arc::new(std::sync::Mutex::new(None));
@@ -232,7 +233,7 @@ fn a_shutdown_dropped_at_any_await_can_be_taken_up_again() {
     for polls in 0..2 {
         let sim = Sim::new(polls as u64);
         sim.run(async {
-            let host = Host::new(
+            let host = ConnectionServer::new(
                 Router::new().route("/", websocket(async |s| drop(echo(s).await))),
                 sim.runtime(),
             );
@@ -277,7 +278,7 @@ fn a_serve_connection_dropped_at_any_await_takes_transport_and_handler_along() {
                 }
                 drop(held);
             });
-            let host = Host::new(service, sim.runtime());
+            let host = ConnectionServer::new(service, sim.runtime());
             let serving = host.serve_connection(Box::new(near), None, None);
             far.write_all(REQUEST.as_bytes()).await.unwrap();
             assert_eq!(host.connections(), 1);

@@ -137,7 +137,7 @@ fn a_closing_handshake_completes_while_the_handler_sleeps() {
         assert!(sim.now() < Instant::EPOCH + SECOND * 30);
         let closed = tested.output.await.expect("it returned");
         assert!(closed.is_clean());
-        assert_eq!((closed.by(), closed.cause()), (Party::Peer, &Cause::Handshake));
+        assert_eq!((closed.by(), closed.cause()), (Party::Peer, &Cause::ClosingHandshake));
     });
 }
 

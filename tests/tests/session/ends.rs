@@ -71,7 +71,7 @@ impl Default for Row {
             handler: Handler::Receives,
             peer: Does::Answers,
             by: Party::Local,
-            cause: Cause::Handshake,
+            cause: Cause::ClosingHandshake,
             sent: None,
             received: None,
             frames: &[CLOSE],

@@ -80,7 +80,7 @@ where
 {
     Lines::of(|| {
         Sim::check(0..3, |sim| {
-            let app = sim.host(Router::new().route("/", websocket(handler.clone())));
+            let app = sim.app(Router::new().route("/", websocket(handler.clone())));
             let peer = &peer;
             async move {
                 let conversation = app.open("/").await;
@@ -227,7 +227,7 @@ fn a_raw_session_distinguishes_the_end_from_a_failure_too() {
     let logged = |handler: fn(RawSession) -> BoxFuture<'static, Result<(), RawSendError>>| {
         Lines::of(|| {
             Sim::check(0..3, |sim| async move {
-                let app = sim.host(Router::new().route("/", websocket_raw(handler)));
+                let app = sim.app(Router::new().route("/", websocket_raw(handler)));
                 drop(app.open("/").raw().await);
                 sim.sleep(HOUR).await;
             });

@@ -47,7 +47,7 @@ fn halves_work_in_two_tasks_of_their_own() {
         tested.peer.expect_close(1000).await;
         tested.peer.io.shutdown().await.unwrap();
         let (closed, received) = tested.output.await.expect("it returned");
-        assert_eq!((closed.cause(), received), (&Cause::Handshake, 100));
+        assert_eq!((closed.cause(), received), (&Cause::ClosingHandshake, 100));
     });
 }
 

@@ -5,10 +5,10 @@ use std::future::{pending, ready};
 use std::io;
 use std::sync::{Arc, Mutex};
 
-use http::{Request, StatusCode};
+use http::StatusCode;
 use sockless_core::{Config, Instant};
-use sockless_driver::{Call, Granted, Host, Io, Reply, Session};
-use sockless_routing::{Router, respond, text, websocket};
+use sockless_driver::{ConnectionServer, GrantedUpgrade, Io, Reply, Request, Session};
+use sockless_routing::{Router, respond, text_response, websocket};
 use sockless_sim::Sim;
 use sockless_tests::wire::Writer;
 
@@ -19,26 +19,28 @@ const CLIENT: Writer = Writer { masks: true };
 fn asking() -> http::request::Builder {
     let mut lines = REQUEST.lines().skip(1).filter_map(|line| line.split_once(": "));
     lines
-        .try_fold(Request::get("/"), |request, (name, value)| Some(request.header(name, value)))
+        .try_fold(http::Request::get("/"), |request, (name, value)| {
+            Some(request.header(name, value))
+        })
         .unwrap()
 }
 
-fn host(sim: &Sim) -> Host {
-    let health = respond(|_call| text(StatusCode::OK, "ok\n"));
+fn host(sim: &Sim) -> ConnectionServer {
+    let health = respond(|_request| text_response(StatusCode::OK, "ok\n"));
     let router = Router::new().route("/health", health);
     let router = router.route("/", websocket(async |s| drop(echo(s).await)));
-    Host::new(router, sim.runtime())
+    ConnectionServer::new(router, sim.runtime())
 }
 
-async fn granted(host: &Host) -> Granted {
-    match host.answer(Call::new(asking().body(()).unwrap())).await {
+async fn granted(host: &ConnectionServer) -> GrantedUpgrade {
+    match host.answer(Request::new(asking().body(()).unwrap())).await {
         Reply::Upgrade(granted) => granted,
         Reply::Respond(response) => panic!("{response:?}"),
     }
 }
 
-async fn refused(host: &Host, request: http::request::Builder) -> (u16, String) {
-    match host.answer(Call::new(request.body(()).unwrap())).await {
+async fn refused(host: &ConnectionServer, request: http::request::Builder) -> (u16, String) {
+    match host.answer(Request::new(request.body(()).unwrap())).await {
         Reply::Upgrade(granted) => panic!("{granted:?}"),
         Reply::Respond(response) => {
             let text = String::from_utf8(response.body().to_vec()).unwrap();
@@ -107,7 +109,7 @@ fn a_shutdown_tells_sessions_refuses_requests_and_ends_what_waits() {
         let (near, far) = sim.pipe();
         granted(&host).await.spawn(given_up(near));
         sim.settle().await;
-        // Granted before, and begun in the middle of it.
+        // GrantedUpgrade before, and begun in the middle of it.
         let late = granted(&host).await;
         let (late_near, late_far) = sim.pipe();
         granted(&host).await.spawn(pending());
@@ -120,7 +122,7 @@ fn a_shutdown_tells_sessions_refuses_requests_and_ends_what_waits() {
             assert_eq!((head[0], &head[2..]), (0x88, &1001_u16.to_be_bytes()[..]));
             far.write_all(&CLIENT.close(1001, "")).await.unwrap();
         }
-        for request in [asking(), Request::get("/health")] {
+        for request in [asking(), http::Request::get("/health")] {
             let text = "the server is shutting down\n".to_owned();
             assert_eq!(refused(&host, request).await, (503, text));
         }
@@ -136,12 +138,12 @@ fn a_service_that_takes_long_ends_with_the_shutdown() {
     Sim::check(0..5, |sim| async move {
         let router = Router::new()
             .websockets(Config::default().opening_timeout(HOUR))
-            .guard(async |call: Call| {
+            .guard(async |request: Request| {
                 pending::<()>().await;
-                Ok(call)
+                Ok(request)
             })
             .route("/", websocket(async |_: Session| {}));
-        let host = Host::new(router, sim.runtime());
+        let host = ConnectionServer::new(router, sim.runtime());
         let asked = host.clone();
         let answer = sim.spawn(async move { refused(&asked, asking()).await.0 });
         sim.settle().await;
@@ -157,15 +159,15 @@ fn what_is_decided_during_a_shutdown_is_refused() {
     Sim::check(0..5, |sim| async move {
         let clock = sim.clone();
         let router = Router::new()
-            .guard(move |call: Call| {
+            .guard(move |request: Request| {
                 let thinking = clock.sleep(SECOND * 2);
                 async {
                     thinking.await;
-                    Ok(call)
+                    Ok(request)
                 }
             })
             .route("/", websocket(async |_: Session| {}));
-        let host = Host::new(router, sim.runtime());
+        let host = ConnectionServer::new(router, sim.runtime());
         let asked = host.clone();
         let answer = sim.spawn(async move { refused(&asked, asking()).await.0 });
         sim.sleep(SECOND).await;
@@ -186,7 +188,7 @@ fn a_head_is_held_to_the_hosts_own_limits() {
         let limited = |max| {
             let router = Router::new().websockets(Config::default().max_head_len(max));
             let router = router.route("/", websocket(async |_: Session| {}));
-            Host::new(router, sim.runtime())
+            ConnectionServer::new(router, sim.runtime())
         };
         drop(granted(&limited(len)).await);
         let (status, text) = refused(&limited(len - 1), asking()).await;
@@ -209,9 +211,9 @@ fn what_a_guard_holds_is_let_go_of_with_the_transport_or_without() {
         let senders = Arc::new(Mutex::new(Vec::new()));
         let kept = senders.clone();
         let router = Router::new()
-            .guard(move |mut call: Call| {
-                call.hold(permit.clone());
-                async { Ok(call) }
+            .guard(move |mut request: Request| {
+                request.hold(permit.clone());
+                async { Ok(request) }
             })
             .route(
                 "/",
@@ -222,7 +224,7 @@ fn what_a_guard_holds_is_let_go_of_with_the_transport_or_without() {
                 }),
             );
         let idle = Arc::strong_count(&permits);
-        let host = Host::new(router, sim.runtime());
+        let host = ConnectionServer::new(router, sim.runtime());
         drop(granted(&host).await);
         assert_eq!(Arc::strong_count(&permits), idle);
         let (near, far) = sim.pipe();

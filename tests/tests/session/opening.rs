@@ -10,7 +10,8 @@ use http::{Response, StatusCode};
 use sockless_core::handshake::HandshakeError;
 use sockless_core::{Config, Instant};
 use sockless_driver::{
-    Answer, BoxFuture, Call, ConnectError, Connected, Host, Io, Service, Session, Step,
+    Answer, BoxFuture, ConnectError, ConnectStep, Connected, ConnectionServer, Io, Request,
+    Service, Session,
 };
 use sockless_routing::{Router, respond, websocket};
 use sockless_sim::{Link, Sim, SimIo};
@@ -23,7 +24,7 @@ use crate::support::{HOUR, Once, Peer, REQUEST, SECOND, any_link, echo};
 fn router() -> Router {
     Router::new()
         .route("/", websocket(async |session| drop(echo(session).await)))
-        .route("/health", respond(|_call| Response::new("well".into())))
+        .route("/health", respond(|_request| Response::new("well".into())))
 }
 
 /// Sends `request` to a server, and gives all that it answers.
@@ -137,7 +138,7 @@ fn logged_of(requests: &'static [&'static str]) -> Vec<String> {
         Sim::check(0..1, |sim| async move {
             for request in requests {
                 let (near, far) = sim.pipe();
-                let host = Host::new(router(), sim.runtime());
+                let host = ConnectionServer::new(router(), sim.runtime());
                 let peer = Some("192.0.2.7:4711".parse().unwrap());
                 sim.spawn(host.serve_connection(Box::new(near), peer, None));
                 let _ = far.write_all(request.as_bytes()).await;
@@ -276,7 +277,7 @@ enum Strange {
 }
 
 impl Service for Strange {
-    fn call(&self, _call: Call) -> BoxFuture<'_, Answer> {
+    fn call(&self, _request: Request) -> BoxFuture<'_, Answer> {
         match self {
             Self::NeverDecides => Box::pin(std::future::pending()),
             Self::Panics => quiet_panic(),
@@ -386,7 +387,7 @@ impl Io for NeverFlushes {
 fn a_refusal_that_is_never_flushed_ends_at_its_deadline() {
     Sim::check(0..10, |sim| async move {
         let (near, far) = sim.pipe();
-        let host = Host::new(router(), sim.runtime());
+        let host = ConnectionServer::new(router(), sim.runtime());
         let serving = sim.spawn(host.serve_connection(Box::new(NeverFlushes(near)), None, None));
         far.write_all(b"GET /nowhere HTTP/1.1\r\nHost: server\r\n\r\n").await.unwrap();
         sim.timeout(HOUR, serving).await.expect("it ends");
@@ -416,7 +417,7 @@ fn an_answer_comes_through_to_a_peer_that_talks_on() {
 fn a_shutdown_during_the_opening_refuses_with_503() {
     Sim::check(0..10, |sim| async move {
         let (near, far) = sim.pipe();
-        let host = Host::new(router(), sim.runtime());
+        let host = ConnectionServer::new(router(), sim.runtime());
         sim.spawn(host.serve_connection(Box::new(near), None, None));
         far.write_all(&REQUEST.as_bytes()[..40]).await.unwrap();
         sim.settle().await;
@@ -436,7 +437,7 @@ fn a_shutdown_during_the_opening_refuses_with_503() {
 fn an_opening_that_outlasts_the_drain_is_terminated() {
     Sim::check(0..10, |sim| async move {
         let (near, far) = sim.pipe();
-        let host = Host::new(router(), sim.runtime());
+        let host = ConnectionServer::new(router(), sim.runtime());
         sim.spawn(host.serve_connection(Box::new(near), None, None));
         sim.settle().await;
         let report = host.shutdown(SECOND).await;
@@ -466,7 +467,7 @@ async fn connect_to(sim: &Sim, answer: &'static str, ends: bool) -> Result<Sessi
 fn a_server_that_says_nothing_is_given_up_at_the_deadline() {
     Sim::check(0..10, |sim| async move {
         let error = connect_to(&sim, "HTTP/1.1 101 Switch", false).await.unwrap_err();
-        let step = Step::Response;
+        let step = ConnectStep::Response;
         assert!(matches!(&error, ConnectError::Timeout { step: at, .. } if *at == step), "{error}");
         assert_eq!(sim.now(), Instant::EPOCH + SECOND * 10);
     });
@@ -478,9 +479,9 @@ fn a_server_that_does_not_read_is_given_up_at_the_deadline() {
         let (near, far) = sim.pipe_over(&Link::default().capacity(10));
         let request = http::Request::get("ws://server/").body(()).unwrap();
         let connecting =
-            Connected::over(Box::new(near), request, Arc::default(), sim.runtime()).await;
+            Connected::handshake(Box::new(near), request, Arc::default(), sim.runtime()).await;
         let error = connecting.unwrap_err();
-        let step = Step::Request;
+        let step = ConnectStep::Request;
         assert!(matches!(&error, ConnectError::Timeout { step: at, .. } if *at == step), "{error}");
         assert_eq!(sim.now(), Instant::EPOCH + SECOND * 10);
         drop(far);
@@ -493,7 +494,7 @@ fn a_server_too_far_away_is_given_up_while_dialling() {
         let _listener = sim.listen_over("server", &Link::default().latency(HOUR));
         let config = Config::default().opening_timeout(Duration::from_millis(1500));
         let error = sim.connect("ws://server/").config(config).await.unwrap_err();
-        let step = Step::Connect;
+        let step = ConnectStep::Connect;
         assert!(matches!(&error, ConnectError::Timeout { step: at, .. } if *at == step), "{error}");
         assert_eq!(sim.now(), Instant::EPOCH + Duration::from_millis(1500));
     });
@@ -561,7 +562,7 @@ fn a_port_is_part_of_a_name() {
 #[test]
 fn a_body_of_a_refusal_says_what_was_wrong() {
     Sim::check(0..3, |sim| async move {
-        let refuse = |_call: Call| async {
+        let refuse = |_request: Request| async {
             let mut response = Response::new(Bytes::from_static(b"not today\n"));
             *response.status_mut() = StatusCode::FORBIDDEN;
             Err(response)

@@ -8,7 +8,7 @@ use crate::support::{any_link, on_both_sides, open, open_over, receive_all};
 #[test]
 fn recv_joins_the_pieces_of_a_message() {
     on_both_sides(20, |sim, role| async move {
-        let config = Config::default().piece_len(100).read_ahead(500);
+        let config = Config::default().recv_chunk_len(100).read_ahead(500);
         let link = any_link(&sim);
         let tested = open_over(&sim, role, &link, config, async |mut session| {
             receive_all(&mut session).await.0
@@ -35,7 +35,7 @@ fn recv_joins_the_pieces_of_a_message() {
 #[test]
 fn pieces_keep_to_the_limit_of_the_whole() {
     on_both_sides(10, |sim, role| async move {
-        let config = Config::default().piece_len(100).max_message_len(1_000);
+        let config = Config::default().recv_chunk_len(100).max_message_len(1_000);
         let tested =
             open(&sim, role, config, async |mut session| receive_all(&mut session).await).await;
         tested.peer.send(tested.peer.write.frame(BINARY_BEGINS, [7; 900])).await;

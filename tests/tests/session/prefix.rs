@@ -74,7 +74,7 @@ fn what_a_slow_receiver_gets_after_it_has_closed_is_a_prefix() {
         let mut config = Config::default().read_ahead(200 + sim.draw(0..2_000) as usize);
         config = config.closing_timeout(SECOND * 1_000);
         if sim.draw(0..2) == 0 {
-            config = config.piece_len(4 + sim.draw(0..60) as usize);
+            config = config.recv_chunk_len(4 + sim.draw(0..60) as usize);
         }
         let link = any_link(&sim);
         let tested =

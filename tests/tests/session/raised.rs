@@ -32,7 +32,7 @@ async fn raise(
             Ok::<_, Closed>(())
         }
     };
-    let app = sim.host(Router::new().websockets(config).route("/", websocket_raw(handler)));
+    let app = sim.app(Router::new().websockets(config).route("/", websocket_raw(handler)));
     let peer = Peer::of_a_server(app.dial()).await;
     peer.text("raw").await;
     peer.send(begun).await;

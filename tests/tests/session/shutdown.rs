@@ -8,13 +8,13 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use sockless_core::{Cause, Config, Instant};
-use sockless_driver::{Accepted, Host, Listen, Server, Session};
+use sockless_driver::{Accepted, ConnectionServer, Listen, Server, Session};
 use sockless_routing::{Router, websocket};
 use sockless_sim::Sim;
 
 use crate::support::{HOUR, Peer, SECOND, echo, receive_all};
 
-async fn join(sim: &Sim, host: &Host) -> Peer {
+async fn join(sim: &Sim, host: &ConnectionServer) -> Peer {
     let (near, far) = sim.pipe();
     sim.spawn(host.serve_connection(Box::new(near), None, None));
     Peer::of_a_server(far).await
@@ -24,7 +24,7 @@ async fn join(sim: &Sim, host: &Host) -> Peer {
 fn a_shutdown_tells_every_session_1001_and_waits_for_those_that_answer() {
     Sim::check(0..20, |sim| async move {
         let router = Router::new().route("/", websocket(async |s| drop(echo(s).await)));
-        let host = Host::new(router, sim.runtime());
+        let host = ConnectionServer::new(router, sim.runtime());
         let mut peers = Vec::new();
         for _ in 0..10 {
             peers.push(join(&sim, &host).await);
@@ -52,7 +52,7 @@ fn a_shutdown_tells_every_session_1001_and_waits_for_those_that_answer() {
 fn a_shutdown_that_all_answer_is_over_at_once() {
     Sim::check(0..10, |sim| async move {
         let router = Router::new().route("/", websocket(async |s| drop(echo(s).await)));
-        let host = Host::new(router, sim.runtime());
+        let host = ConnectionServer::new(router, sim.runtime());
         let peer = join(&sim, &host).await;
         let stopping = host.clone();
         let shutdown = sim.spawn(async move { stopping.shutdown(HOUR).await });
@@ -78,7 +78,7 @@ fn handlers_learn_of_the_shutdown_and_may_finish_their_work() {
             }
         };
         let router = Router::new().route("/", websocket(handler));
-        let host = Host::new(router, sim.runtime());
+        let host = ConnectionServer::new(router, sim.runtime());
         let peer = join(&sim, &host).await;
         let stopping = host.clone();
         let shutdown = sim.spawn(async move { stopping.shutdown(HOUR).await });
@@ -117,7 +117,7 @@ fn stragglers_are_terminated_with_their_handlers() {
         // Longer to close than to drain.
         let config = Config::default().closing_timeout(HOUR);
         let router = Router::new().websockets(config).route("/", websocket(handler));
-        let host = Host::new(router, sim.runtime());
+        let host = ConnectionServer::new(router, sim.runtime());
         let peers = [join(&sim, &host).await, join(&sim, &host).await];
         let report = host.shutdown(SECOND).await;
         assert_eq!((report.drained, report.terminated), (0, 2));
@@ -135,7 +135,7 @@ fn stragglers_are_terminated_with_their_handlers() {
 #[test]
 fn a_connection_that_still_opens_is_terminated_wherever_it_waits() {
     Sim::check(0..10, |sim| async move {
-        let host = Host::new(Router::new(), sim.runtime());
+        let host = ConnectionServer::new(Router::new(), sim.runtime());
         let (near, far) = sim.pipe();
         let mut opening = Box::pin(host.serve_connection(Box::new(near), None, None));
         // It begins to wait in this task, and goes on in another.
@@ -152,7 +152,7 @@ fn a_connection_that_still_opens_is_terminated_wherever_it_waits() {
 #[test]
 fn a_connection_that_does_not_go_when_terminated_is_reported_after_a_second() {
     Sim::check(0..10, |sim| async move {
-        let host = Host::new(Router::new(), sim.runtime());
+        let host = ConnectionServer::new(Router::new(), sim.runtime());
         let (near, _far) = sim.pipe();
         // Never polled, as a task whose thread a handler blocks.
         let stuck = host.serve_connection(Box::new(near), None, None);
@@ -258,7 +258,7 @@ fn a_server_stops_to_accept_and_ends_what_it_has() {
 fn two_shutdowns_at_once_both_come_to_an_end() {
     Sim::check(0..20, |sim| async move {
         let router = Router::new().route("/", websocket(async |s| drop(echo(s).await)));
-        let host = Host::new(router, sim.runtime());
+        let host = ConnectionServer::new(router, sim.runtime());
         let peer = join(&sim, &host).await;
         let both: Vec<_> = (1..=2)
             .map(|i| {

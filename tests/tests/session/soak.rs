@@ -6,9 +6,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use sockless_core::{CloseCode, CloseReason, Config, Overflow};
-use sockless_driver::{BoxError, Host, Session};
+use sockless_driver::{BoxError, ConnectionServer, Session};
 use sockless_routing::{Router, websocket};
-use sockless_sim::{Direction, Sim, SimIo, Wire, poll_at_most};
+use sockless_sim::{Sim, SimIo, Wire, WireDirection, poll_at_most};
 use sockless_tests::wire::Writer;
 
 use crate::support::{REQUEST, SECOND, any_link};
@@ -19,7 +19,7 @@ fn whatever_both_sides_do_every_session_ends_once_and_the_server_is_empty_again(
         let ended = Arc::new(AtomicUsize::new(0));
         let opened = Arc::new(AtomicUsize::new(0));
         let router = router(&sim, &opened, &ended);
-        let host = Host::new(router, sim.runtime());
+        let host = ConnectionServer::new(router, sim.runtime());
         let mut peers = Vec::new();
         for _ in 0..1 + sim.draw(0..4) {
             let (near, far) = sim.pipe_over(&any_link(&sim));
@@ -60,10 +60,10 @@ fn router(sim: &Sim, opened: &Arc<AtomicUsize>, ended: &Arc<AtomicUsize>) -> Rou
         .max_age(SECOND * 600)
         .closing_timeout(SECOND * (1 + sim.draw(0..5) as u32));
     let config = match sim.draw(0..4) {
-        0 => config.piece_len(50 + sim.draw(0..100) as usize),
+        0 => config.recv_chunk_len(50 + sim.draw(0..100) as usize),
         1 => config.recv_overflow(Overflow::Close),
         2 => config.send_overflow(Overflow::Close),
-        _ => config.fragment_len(1 + sim.draw(0..100) as usize),
+        _ => config.max_send_frame_len(1 + sim.draw(0..100) as usize),
     };
     let (world, opened, ended) = (sim.clone(), Arc::clone(opened), Arc::clone(ended));
     let handler = move |session: Session| {
@@ -137,8 +137,8 @@ async fn peer(sim: &Sim, io: Arc<SimIo>, wire: Wire) {
             16 => bytes.extend(write.binary(vec![7; 5_000])),
             17 if sim.draw(0..4) == 0 => bytes.extend(write.close(1000, "bye")),
             18 if sim.draw(0..4) == 0 => bytes.extend((0..50).map(|_| sim.draw(0..256) as u8)),
-            19 if sim.draw(0..4) == 0 => wire.stall(Direction::Outbound),
-            20 => wire.resume(Direction::Outbound),
+            19 if sim.draw(0..4) == 0 => wire.stall(WireDirection::Outbound),
+            20 => wire.resume(WireDirection::Outbound),
             21 => sim.sleep(Duration::from_millis(sim.draw(0..5_000))).await,
             22 if sim.draw(0..20) == 0 => wire.cut(),
             _ => {
@@ -157,8 +157,8 @@ async fn peer(sim: &Sim, io: Arc<SimIo>, wire: Wire) {
         sim.sleep(Duration::from_millis(sim.draw(0..30_000))).await;
     }
     drop((io, reading));
-    wire.end(Direction::Inbound);
-    wire.resume(Direction::Outbound);
+    wire.end(WireDirection::Inbound);
+    wire.resume(WireDirection::Outbound);
 }
 
 /// A client of ours, which behaves like a handler.
@@ -167,7 +167,8 @@ async fn client(sim: &Sim, io: SimIo) {
     let config = Arc::new(
         Config::default().ping_interval(SECOND * 10).max_age(SECOND * 300).high_water(2_000),
     );
-    let connecting = sockless_driver::Connected::over(Box::new(io), request, config, sim.runtime());
+    let connecting =
+        sockless_driver::Connected::handshake(Box::new(io), request, config, sim.runtime());
     let Ok(connected) = connecting.await else { return };
     let world = sim.clone();
     let running = connected.run(async move |session| {

@@ -205,7 +205,7 @@ fn chunks_joined_are_the_message_whoever_drops_a_reader_in_between() {
         on_both_sides(60, |sim, role| async move {
             let mut config = Config::default();
             if sim.draw(0..2) == 0 {
-                config = config.piece_len(4 + sim.draw(0..500) as usize);
+                config = config.recv_chunk_len(4 + sim.draw(0..500) as usize);
             }
             if sim.draw(0..2) == 0 {
                 config = config.read_ahead(sim.draw(0..2_000) as usize);

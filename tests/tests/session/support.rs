@@ -11,7 +11,8 @@ use futures_util::FutureExt;
 use sockless_core::handshake::{ServerHandshake, UpgradeRequest, encode_response};
 use sockless_core::{Closed, Config, Instant, Message, Role};
 use sockless_driver::{
-    Answer, BoxError, BoxFuture, Call, Connected, Host, Outcome, Service, Session, Upgrade,
+    Answer, BoxError, BoxFuture, Connected, ConnectionServer, Outcome, Request, Service, Session,
+    Upgrade,
 };
 use sockless_sim::{JoinHandle, Link, Sim, SimIo, Wire};
 use sockless_tests::end::BOTH;
@@ -104,8 +105,11 @@ where
                     outcome
                 }
             });
-            let serving =
-                Host::new(service, sim.runtime()).serve_connection(Box::new(near), None, None);
+            let serving = ConnectionServer::new(service, sim.runtime()).serve_connection(
+                Box::new(near),
+                None,
+                None,
+            );
             let output = sim.spawn(async move {
                 serving.await;
                 output.lock().unwrap().take()
@@ -115,8 +119,9 @@ where
         Role::Client => {
             let runtime = sim.runtime();
             let output = sim.spawn(async move {
-                let request = http::Request::get("ws://server/").body(()).unwrap();
-                let connected = Connected::over(Box::new(near), request, Arc::new(config), runtime);
+                let upgrade = http::Request::get("ws://server/").body(()).unwrap();
+                let connected =
+                    Connected::handshake(Box::new(near), upgrade, Arc::new(config), runtime);
                 let connected = connected.await.expect("the handshake succeeds");
                 AssertUnwindSafe(connected.run(handler)).catch_unwind().await.ok()
             });
@@ -131,7 +136,7 @@ pub(crate) struct Once {
     handler: Mutex<Option<Run>>,
 }
 
-type Run = Box<dyn FnOnce(Call, UpgradeRequest, Arc<Config>) -> Upgrade + Send>;
+type Run = Box<dyn FnOnce(Request, UpgradeRequest, Arc<Config>) -> Upgrade + Send>;
 
 impl Once {
     pub(crate) fn new<F, Fut>(config: Config, handler: F) -> Self
@@ -139,17 +144,18 @@ impl Once {
         F: FnOnce(Session) -> Fut + Send + 'static,
         Fut: Future<Output: Outcome> + Send + 'static,
     {
-        let run: Run =
-            Box::new(|call, request, config| Upgrade::websocket(call, request, config, handler));
+        let run: Run = Box::new(|request, upgrade, config| {
+            Upgrade::websocket(request, upgrade, config, handler)
+        });
         Self { config: Arc::new(config), handler: Mutex::new(Some(run)) }
     }
 }
 
 impl Service for Once {
-    fn call(&self, call: Call) -> BoxFuture<'_, Answer> {
-        let request = UpgradeRequest::from_request(call.request()).expect("an upgrade request");
+    fn call(&self, request: Request) -> BoxFuture<'_, Answer> {
+        let upgrade = UpgradeRequest::from_request(request.as_http()).expect("an upgrade upgrade");
         let run = self.handler.lock().unwrap().take().expect("one call only");
-        let upgrade = run(call, request, self.config());
+        let upgrade = run(request, upgrade, self.config());
         Box::pin(async { Answer::Upgrade(upgrade) })
     }
 
@@ -178,8 +184,8 @@ impl Peer {
     pub(crate) async fn of_a_client(io: SimIo) -> Self {
         let head = io.read_until(b"\r\n\r\n").await.unwrap();
         let mut handshake = ServerHandshake::new(Arc::default(), Instant::EPOCH);
-        let request = handshake.poll_request(&mut BytesMut::from(&head[..])).unwrap().unwrap();
-        let (response, _) = UpgradeRequest::from_request(&request).unwrap().accept();
+        let upgrade = handshake.poll_request(&mut BytesMut::from(&head[..])).unwrap().unwrap();
+        let (response, _) = UpgradeRequest::from_request(&upgrade).unwrap().accept();
         let response = encode_response(&response.map(|()| bytes::Bytes::new()));
         io.write_all(&response).await.unwrap();
         Self { io, write: Writer { masks: false } }

@@ -33,19 +33,20 @@ fn turns(served: &mut Served, count: &Count) -> Vec<u64> {
 fn small_pieces_make_no_turn_longer() {
     let count = Count::default();
     let counted = Arc::clone(&count);
-    let mut served = Served::new(Config::default().piece_len(4), move |mut session: Session| {
-        let count = Arc::clone(&counted);
-        async move {
-            loop {
-                let mut reader = session.reader().await?;
-                while reader.chunk().await?.is_some() {
-                    count.fetch_add(1, Ordering::Relaxed);
+    let mut served =
+        Served::new(Config::default().recv_chunk_len(4), move |mut session: Session| {
+            let count = Arc::clone(&counted);
+            async move {
+                loop {
+                    let mut reader = session.reader().await?;
+                    while reader.chunk().await?.is_some() {
+                        count.fetch_add(1, Ordering::Relaxed);
+                    }
                 }
+                #[allow(unreachable_code, reason = "it says what the block returns")]
+                Ok::<_, Closed>(())
             }
-            #[allow(unreachable_code, reason = "it says what the block returns")]
-            Ok::<_, Closed>(())
-        }
-    });
+        });
     served.peer().say(&PEER.binary(vec![7; 40_000]), 1);
     let turns = turns(&mut served, &count);
     assert_eq!(turns.iter().sum::<u64>(), 10_000);
@@ -56,14 +57,15 @@ fn small_pieces_make_no_turn_longer() {
 fn small_pieces_that_are_joined_make_no_turn_longer() {
     let count = Count::default();
     let counted = Arc::clone(&count);
-    let mut served = Served::new(Config::default().piece_len(4), move |mut session: Session| {
-        let count = Arc::clone(&counted);
-        async move {
-            while session.recv().await.is_ok() {
-                count.fetch_add(1, Ordering::Relaxed);
+    let mut served =
+        Served::new(Config::default().recv_chunk_len(4), move |mut session: Session| {
+            let count = Arc::clone(&counted);
+            async move {
+                while session.recv().await.is_ok() {
+                    count.fetch_add(1, Ordering::Relaxed);
+                }
             }
-        }
-    });
+        });
     // 10 000 pieces take three turns of 4 096.
     served.peer().say(&PEER.binary(vec![7; 40_000]), 1);
     let turns = turns(&mut served, &count);

@@ -7,7 +7,7 @@ use std::task::{Context, Wake, Waker};
 use std::time::Duration;
 
 use sockless_core::{Config, Message};
-use sockless_driver::{Host, Sender};
+use sockless_driver::{ConnectionServer, Sender};
 use sockless_sim::{Link, Sim};
 
 use crate::support::{Once, Peer, SECOND, on_both_sides, open, open_over, receive_all};
@@ -140,8 +140,11 @@ fn the_drivers_own_waker_may_look_at_the_session() {
             });
             receive_all(&mut session).await;
         });
-        let serving =
-            Host::new(service, sim.runtime()).serve_connection(Box::new(near), None, None);
+        let serving = ConnectionServer::new(service, sim.runtime()).serve_connection(
+            Box::new(near),
+            None,
+            None,
+        );
         let served = sim.spawn(Arc::clone(&calls).wrap(serving));
         let peer = Peer::of_a_server(far).await;
         assert_eq!(peer.close_and_drain_any().await.len(), 7);

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use sockless_core::{Config, Message, Role};
-use sockless_driver::{Host, Session};
+use sockless_driver::{ConnectionServer, Session};
 use sockless_routing::{Router, websocket};
 use sockless_sim::{Link, Sim};
 
@@ -77,7 +77,7 @@ fn twenty_mebibytes_go_both_ways() {
 fn a_hundred_conversations_in_one_router_do_not_mix() {
     Sim::check(0..5, |sim| async move {
         let handler = async |mut session: Session| {
-            let name = session.call().param_str("name").expect("it is in the path").to_owned();
+            let name = session.request().param_str("name").expect("it is in the path").to_owned();
             while let Ok(message) = session.recv().await {
                 let reply = format!("{name}: {}", message.as_text().unwrap());
                 session.send(reply).await?;
@@ -85,7 +85,7 @@ fn a_hundred_conversations_in_one_router_do_not_mix() {
             Ok::<_, sockless_core::Closed>(())
         };
         let router = Router::new().route("/talk/{name}", websocket(handler));
-        let host = Host::new(router, sim.runtime());
+        let host = ConnectionServer::new(router, sim.runtime());
         let (server, spawner, serving) =
             (sim.listen_over("server", &any_link(&sim)), sim.clone(), host.clone());
         sim.spawn(async move {
@@ -133,7 +133,8 @@ fn ten_thousand_upgrades_to_nowhere_leave_no_task_behind() {
                 async move { drop((session, held)) }
             }
         };
-        let host = Host::new(Router::new().route("/here", websocket(handler)), sim.runtime());
+        let host =
+            ConnectionServer::new(Router::new().route("/here", websocket(handler)), sim.runtime());
         for i in 0..10_000 {
             let (near, far) = sim.pipe();
             let serving = sim.spawn(host.serve_connection(Box::new(near), None, None));

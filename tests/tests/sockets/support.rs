@@ -134,7 +134,7 @@ impl<R: Runtime> Place<R> {
         let response = sender.send_request(request.unwrap()).await.unwrap();
         assert_eq!(response.status(), 200);
         let upgraded = hyper::upgrade::on(response).await.unwrap();
-        let io = Box::new(sockless_tokio::Stream::new(TokioIo::new(upgraded)));
+        let io = Box::new(sockless_tokio::TokioTransport::new(TokioIo::new(upgraded)));
         Visitor { io, socket: Some(socket) }
     }
 }

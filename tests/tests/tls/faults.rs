@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use sockless_core::{Config, Instant};
 use sockless_driver::tls::TlsError;
-use sockless_driver::{Host, Session};
+use sockless_driver::{ConnectionServer, Session};
 use sockless_routing::{Router, websocket};
-use sockless_sim::{Direction, Link, Sim, SimIo};
+use sockless_sim::{Link, Sim, SimIo, WireDirection};
 use tracing::Level;
 
 use crate::logs::Loudest;
@@ -22,8 +22,8 @@ fn router() -> Router {
 }
 
 /// A host by TLS, and the client's end of a connection to it.
-fn dial(sim: &Sim) -> (Host, SimIo) {
-    let host = Host::new(router(), sim.runtime());
+fn dial(sim: &Sim) -> (ConnectionServer, SimIo) {
+    let host = ConnectionServer::new(router(), sim.runtime());
     let (client, server) = sim.pipe();
     sim.spawn(host.serve_tls_connection(&trusting().0, Box::new(server), None, None));
     (host, client)
@@ -42,7 +42,7 @@ fn one_deadline_holds_for_all_of_the_opening() {
     Sim::check(0..5, |sim| async move {
         // A request that begins after a handshake that took half of the time.
         let (acceptor, connector) = trusting();
-        let host = Host::new(router(), sim.runtime());
+        let host = ConnectionServer::new(router(), sim.runtime());
         let (client, server) = sim.pipe();
         sim.spawn(host.serve_tls_connection(&acceptor, Box::new(server), None, None));
         sim.sleep(TIMEOUT / 2).await;
@@ -173,7 +173,7 @@ fn a_stalled_wire_holds_nobody_else_up() {
     Sim::check(0..5, |sim| async move {
         let ends = trusting();
         let (stalled, server) = sim.pipe();
-        stalled.wire().stall(Direction::Inbound);
+        stalled.wire().stall(WireDirection::Inbound);
         let acceptor = ends.0.clone();
         sim.spawn(async move { acceptor.accept(Box::new(server)).await.map(drop) });
         let (client, server) = shake_hands(&sim, &ends, &Link::default()).await;

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use sockless_core::{Cause, CloseCode, Closed, Config, Instant, Message, Party};
 use sockless_driver::tls::{TlsAcceptor, TlsConnector};
-use sockless_driver::{Connected, Host, Service, Session};
+use sockless_driver::{Connected, ConnectionServer, Service, Session};
 use sockless_routing::{Router, websocket};
-use sockless_sim::{Direction, Link, Sim, SimIo};
+use sockless_sim::{Link, Sim, SimIo, WireDirection};
 
 use crate::support::{NAME, trusting};
 
@@ -15,7 +15,7 @@ const SECOND: Duration = Duration::from_secs(1);
 
 /// A host that takes clients by TLS.
 struct Secured {
-    host: Host,
+    host: ConnectionServer,
     acceptor: TlsAcceptor,
     connector: TlsConnector,
 }
@@ -23,7 +23,7 @@ struct Secured {
 impl Secured {
     fn new(sim: &Sim, service: impl Service) -> Self {
         let (acceptor, connector) = trusting();
-        Self { host: Host::new(service, sim.runtime()), acceptor, connector }
+        Self { host: ConnectionServer::new(service, sim.runtime()), acceptor, connector }
     }
 
     /// A client's end of a connection that is being served.
@@ -42,7 +42,7 @@ impl Secured {
         let connected = self.connector.connect(NAME, Box::new(io)).await;
         let transport = connected.expect("the server is trusted");
         let request = http::Request::get(format!("wss://{NAME}/")).body(()).unwrap();
-        let opening = Connected::over(transport, request, Arc::default(), sim.runtime());
+        let opening = Connected::handshake(transport, request, Arc::default(), sim.runtime());
         opening.await.expect("the server upgrades").spawn()
     }
 }
@@ -94,7 +94,7 @@ fn messages_and_closes_pass_over_any_network() {
             }
             session.close((CloseCode::new(4321).unwrap(), "so long"));
             let closed = until_closed(session).await;
-            assert_eq!((closed.by(), closed.cause()), (Party::Local, &Cause::Handshake));
+            assert_eq!((closed.by(), closed.cause()), (Party::Local, &Cause::ClosingHandshake));
             assert_eq!(closed.received().unwrap().text(), "so long");
             sim.settle().await;
             assert_eq!(server.host.connections(), 0);
@@ -111,7 +111,7 @@ fn a_peer_that_never_reads_cannot_keep_its_connection() {
         let client = server.dial(&sim, &Link::default().capacity(4000));
         let wire = client.wire();
         let _session = server.open_over(&sim, client).await;
-        wire.stall(Direction::Inbound);
+        wire.stall(WireDirection::Inbound);
         sim.settle().await;
         assert_eq!(server.host.connections(), 1, "it waits for the peer to read");
         let timeout = Config::default().get_closing_timeout();
@@ -135,7 +135,7 @@ fn to_terminate_waits_for_nothing() {
         let client = server.dial(&sim, &Link::default().capacity(4000));
         let wire = client.wire();
         let session = server.open_over(&sim, client).await;
-        wire.stall(Direction::Outbound);
+        wire.stall(WireDirection::Outbound);
         session.send(bytes(50_000)).await.unwrap();
         sim.settle().await;
         let before = sim.now();
@@ -143,7 +143,7 @@ fn to_terminate_waits_for_nothing() {
         let closed = session.closed().await;
         assert_eq!(closed.cause(), &Cause::Aborted);
         // What was under way arrives; what TLS still held was dropped.
-        wire.resume(Direction::Outbound);
+        wire.resume(WireDirection::Outbound);
         match told.recv().await.unwrap().cause() {
             Cause::Transport(error) => assert!(error.contains("close_notify"), "{error}"),
             cause => panic!("the transport was dropped, but: {cause:?}"),
@@ -165,9 +165,9 @@ fn a_close_counts_also_when_tls_is_not_ended_after_it() {
         let session = server.open_over(&sim, client).await;
         session.close(CloseCode::NORMAL);
         let closed = session.closed().await;
-        wire.end(Direction::Inbound);
+        wire.end(WireDirection::Inbound);
         sim.settle().await;
-        assert_eq!((closed.by(), closed.cause()), (Party::Local, &Cause::Handshake));
+        assert_eq!((closed.by(), closed.cause()), (Party::Local, &Cause::ClosingHandshake));
         assert_eq!(session.closed().await, closed);
         assert_eq!(server.host.connections(), 0);
     });
@@ -180,7 +180,7 @@ fn an_end_in_the_midst_is_reported_as_what_it_is() {
         let client = server.dial(&sim, &Link::default());
         let wire = client.wire();
         let session = server.open_over(&sim, client).await;
-        wire.end(Direction::Inbound);
+        wire.end(WireDirection::Inbound);
         let closed = session.closed().await;
         match closed.cause() {
             Cause::Transport(error) => assert!(error.contains("close_notify"), "{error}"),

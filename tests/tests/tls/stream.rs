@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bytes::BytesMut;
 use sockless_driver::{Ending, Io};
-use sockless_sim::{Direction, Link, Sim};
+use sockless_sim::{Link, Sim, WireDirection};
 
 use crate::support::*;
 
@@ -101,7 +101,7 @@ fn what_the_network_does_not_take_is_not_held_without_bound() {
         let accepting = sim.spawn(async move { acceptor.accept(Box::new(server)).await });
         let mut client = connector.connect(NAME, Box::new(client)).await.unwrap();
         let mut server = accepting.await.unwrap();
-        wire.stall(Direction::Outbound);
+        wire.stall(WireDirection::Outbound);
         let block = bytes(1 << 20);
         let mut taken = 0;
         // Never twice in a row: the first is held, the second has to wait.
@@ -117,7 +117,7 @@ fn what_the_network_does_not_take_is_not_held_without_bound() {
         assert!(refused.await, "it took all there was");
         // What is on the wire, and what is held beside it.
         assert!(taken <= (64 << 10) + (64 << 10), "{taken} bytes were taken");
-        wire.resume(Direction::Outbound);
+        wire.resume(WireDirection::Outbound);
         let reading = sim.spawn(async move { read_to_end(&mut *server, 5000).await.unwrap() });
         write_all(&mut *client, &block[taken..]).await.unwrap();
         shutdown(&mut *client).await.unwrap();

@@ -56,7 +56,7 @@ fn every_limit_and_state_means_the_same() {
         Config::default().max_message_len(3),
         Config::default().max_frame_len(3),
         Config::default().max_fragments(0),
-        Config::default().piece_len(4),
+        Config::default().recv_chunk_len(4),
         Config::default().accept_any_masking(true),
     ];
     for role in BOTH {
@@ -111,7 +111,7 @@ fn an_extension_sees_every_frame() {
                 let agreed = Agreed::new(&Watch, Params::new("x-watch"), Box::new(seen.clone()));
                 let negotiated =
                     Negotiated { extensions: Vec::from([agreed]), ..Negotiated::default() };
-                Connection::over(connection(role, Arc::default()).raw, negotiated, NOW)
+                Connection::from_raw(connection(role, Arc::default()).raw, negotiated, NOW)
             };
             let masked = if role == Role::Server { 0x80 } else { 0 };
             assert_same(begin, &wire(&[first, masked | 3], TAILS[3]));
@@ -173,7 +173,7 @@ fn assert_same(begin: impl Fn() -> Connection, wire: &[u8]) {
         let event = one.next_event(&mut inbound, NOW);
         assert_eq!(event, other.next_event_by_steps(&mut by_steps, NOW), "{wire:x?}");
         assert_eq!(inbound, by_steps, "{wire:x?}");
-        assert_eq!(one.transport(), other.transport());
+        assert_eq!(one.transport_action(), other.transport_action());
         assert_eq!(one.poll_timeout(), other.poll_timeout());
         assert_eq!(sent(&mut one), sent(&mut other));
     }

@@ -8,15 +8,15 @@ use super::*;
 #[test]
 fn tls_that_is_missing_is_told_with_the_feature() {
     let target = Target::parse("wss://example.com/").unwrap();
-    let error = ConnectError::TlsUnavailable { peer: Peer::new(&target, None) };
+    let error = ConnectError::TlsUnavailable { peer: Destination::new(&target, None) };
     let text = error.to_string();
     assert!(text.starts_with("no TLS with example.com:443: wss needs "), "{text}");
     let feature = if cfg!(feature = "rustls") { "`platform-verifier`" } else { "`tls`" };
     assert!(text.contains(feature) && !error.is_transient(), "{text}");
 }
 
-fn peer() -> Peer {
-    Peer::new(&Target::parse("ws://example.com/").unwrap(), None)
+fn peer() -> Destination {
+    Destination::new(&Target::parse("ws://example.com/").unwrap(), None)
 }
 
 fn rejected(status: u16) -> ConnectError {
@@ -123,7 +123,7 @@ mod tls {
             // As it comes through a transport that is open already.
             let shell = Shell(rustls::Error::AlertReceived(alert));
             let error = io::Error::new(io::ErrorKind::InvalidData, shell);
-            let error = ConnectError::of_transport(peer(), Step::Response, error);
+            let error = ConnectError::of_transport(peer(), ConnectStep::Response, error);
             let is_tls = matches!(error, ConnectError::Tls { error: TlsError::Refused(_), .. });
             assert!(is_tls && error.is_transient() == due, "{error}");
         }
@@ -197,7 +197,7 @@ mod tls {
             assert_clean(&ConnectError::Tls { peer: peer(), error }.to_string());
         }
         let error = io::Error::new(io::ErrorKind::InvalidData, Shell(general()));
-        assert_clean(&ConnectError::of_transport(peer(), Step::Request, error).to_string());
+        assert_clean(&ConnectError::of_transport(peer(), ConnectStep::Request, error).to_string());
     }
 }
 
@@ -212,9 +212,9 @@ fn assert_clean(shown: &str) {
 
 #[test]
 fn what_a_peer_wrote_is_escaped_in_each_error() {
-    let hostile_peer = || Peer { host: HOSTILE.into(), ..peer() };
+    let hostile_peer = || Destination { host: HOSTILE.into(), ..peer() };
     let io_error = || io::Error::other(HOSTILE);
-    let attempts = || vec![Attempt { addr: ([192, 0, 2, 1], 80).into(), error: io_error() }];
+    let attempts = || vec![DialAttempt { addr: ([192, 0, 2, 1], 80).into(), error: io_error() }];
     let to = || HOSTILE.to_owned();
     let body = || Bytes::from_static(HOSTILE.as_bytes());
     let response = || Response::builder().status(403).body(body()).unwrap();
@@ -235,12 +235,12 @@ fn what_a_peer_wrote_is_escaped_in_each_error() {
         ConnectError::Resolve { peer: peer(), name: to(), error: io_error() },
         ConnectError::Timeout {
             peer: peer(),
-            step: Step::Connect,
+            step: ConnectStep::Connect,
             timeout: Duration::ZERO,
             attempts: attempts(),
         },
         ConnectError::TlsUnavailable { peer: hostile_peer() },
-        ConnectError::Transport { peer: peer(), step: Step::Request, error: io_error() },
+        ConnectError::Transport { peer: peer(), step: ConnectStep::Request, error: io_error() },
     ];
     for error in [
         HandshakeError::SubprotocolUnoffered(HOSTILE.into()),

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
-use super::{Proxy, ProxyUrlError};
+use super::{ParseProxyUrlError, Proxy};
 
 /// Which connections go through which proxy.
 ///
@@ -32,7 +32,7 @@ use super::{Proxy, ProxyUrlError};
 /// assert!(rules.choose(true, "example.com", 443).is_some());
 /// assert!(rules.choose(true, "db.internal", 443).is_none());
 /// assert!(rules.choose(false, "example.com", 80).is_none());
-/// # Ok::<(), sockless_driver::ProxyUrlError>(())
+/// # Ok::<(), sockless_driver::ParseProxyUrlError>(())
 /// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ProxyRules {
@@ -47,7 +47,7 @@ impl ProxyRules {
     /// # Errors
     ///
     /// When a variable holds no proxy's URL; the error names it.
-    pub fn from_vars(vars: &BTreeMap<String, String>) -> Result<Self, ProxyUrlError> {
+    pub fn from_vars(vars: &BTreeMap<String, String>) -> Result<Self, ParseProxyUrlError> {
         let in_cgi = vars.contains_key("REQUEST_METHOD");
         let get = |name: &str| {
             let upper = name.to_ascii_uppercase();
@@ -74,7 +74,7 @@ impl ProxyRules {
     /// # Errors
     ///
     /// When a variable holds no proxy's URL; the error names it.
-    pub fn from_env() -> Result<Self, ProxyUrlError> {
+    pub fn from_env() -> Result<Self, ParseProxyUrlError> {
         let text = |(name, value): (std::ffi::OsString, std::ffi::OsString)| {
             Some((name.into_string().ok()?, value.into_string().ok()?))
         };
@@ -186,7 +186,7 @@ fn canonical(network: IpNet) -> Option<IpNet> {
 mod tests {
     use super::*;
 
-    fn rules(vars: &[(&str, &str)]) -> Result<ProxyRules, ProxyUrlError> {
+    fn rules(vars: &[(&str, &str)]) -> Result<ProxyRules, ParseProxyUrlError> {
         let vars = vars.iter().map(|(name, value)| (name.to_string(), value.to_string()));
         ProxyRules::from_vars(&vars.collect())
     }

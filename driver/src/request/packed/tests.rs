@@ -7,7 +7,7 @@ use proptest::option;
 use proptest::prelude::*;
 
 use super::*;
-use crate::request::{Call, Known};
+use crate::request::{Known, Request};
 
 type Fields = Vec<(String, Vec<u8>, bool)>;
 
@@ -25,7 +25,7 @@ proptest! {
         addrs in (option::of(addr()), option::of(addr())),
         received_at in (any::<u64>(), 0..1_000_000_000_u32),
     ) {
-        let mut call = Call::new(request(&method, uri, VERSIONS[version], fields))
+        let mut call = Request::new(request(&method, uri, VERSIONS[version], fields))
             .with_addrs(addrs.0, addrs.1)
             .with_received_at(Instant::from_epoch(Duration::new(received_at.0, received_at.1)));
         for (name, value) in params {
@@ -35,19 +35,19 @@ proptest! {
         call.insert("state");
 
         let before = told(&call);
-        let request = call.request().clone();
+        let request = call.as_http().clone();
         call.pack();
         prop_assert!(matches!(call.known, Known::Packed(_)));
         prop_assert_eq!(&told(&call), &before);
         prop_assert_eq!((call.peer_addr(), call.local_addr()), addrs);
         prop_assert_eq!(call.get::<&str>(), Some(&"state"));
-        assert_same(call.request(), &request);
+        assert_same(call.as_http(), &request);
 
         // And back, with the first change.
         call.hold(());
         prop_assert!(matches!(call.known, Known::Whole(_)));
         prop_assert_eq!(&told(&call), &before);
-        assert_same(call.request(), &request);
+        assert_same(call.as_http(), &request);
     }
 }
 
@@ -56,7 +56,7 @@ proptest! {
 fn a_request_that_could_not_be_read_again_stays_as_it_is() {
     let path = format!("/{}", "a".repeat(65_530));
     let uri = Uri::builder().scheme("http").authority("example.com").path_and_query(&path);
-    let mut call = Call::new(Request::get(uri.build().unwrap()).body(()).unwrap());
+    let mut call = Request::new(http::Request::get(uri.build().unwrap()).body(()).unwrap());
     call.pack();
     assert!(matches!(call.known, Known::Whole(_)));
     assert_eq!(call.path(), path);
@@ -64,15 +64,15 @@ fn a_request_that_could_not_be_read_again_stays_as_it_is() {
 
 #[test]
 fn what_is_held_is_not_lost() {
-    let mut call = Call::new(Request::new(()));
+    let mut call = Request::new(http::Request::new(()));
     call.hold(7);
     call.pack();
-    assert_eq!(call.take_held().len(), 1);
+    assert_eq!(call.take_permits().len(), 1);
 }
 
 #[test]
 fn to_write_a_call_to_a_log_keeps_nothing() {
-    let mut call = Call::new(Request::get("/7").header("a", "b").body(()).unwrap());
+    let mut call = Request::new(http::Request::get("/7").header("a", "b").body(()).unwrap());
     let before = format!("{call:?}");
     call.pack();
     assert_eq!(format!("{call:?}"), before);
@@ -90,8 +90,8 @@ fn known_names_are_names() {
     }
 }
 
-fn request(method: &str, uri: Uri, version: Version, fields: Fields) -> Request<()> {
-    let mut request = Request::new(());
+fn request(method: &str, uri: Uri, version: Version, fields: Fields) -> http::Request<()> {
+    let mut request = http::Request::new(());
     *request.method_mut() = method.parse().unwrap();
     *request.uri_mut() = uri;
     *request.version_mut() = version;
@@ -104,7 +104,7 @@ fn request(method: &str, uri: Uri, version: Version, fields: Fields) -> Request<
 }
 
 /// All that a call tells without its request.
-fn told(call: &Call) -> Vec<String> {
+fn told(call: &Request) -> Vec<String> {
     let names = KNOWN_NAMES.iter().map(|name| (*name).to_owned());
     let names = names.chain(["x-a", "X-A", "x-b", "Origin", "not a name"].map(str::to_owned));
     let mut told: Vec<_> = names.map(|name| format!("{:?}", call.header(name))).collect();
@@ -116,18 +116,18 @@ fn told(call: &Call) -> Vec<String> {
     told
 }
 
-fn assert_same(request: &Request<()>, expected: &Request<()>) {
+fn assert_same(request: &http::Request<()>, expected: &http::Request<()>) {
     assert_eq!(request.method(), expected.method());
     assert_eq!(request.uri(), expected.uri());
     assert_eq!(request.uri().to_string(), expected.uri().to_string());
     assert_eq!(request.version(), expected.version());
     assert_eq!(request.headers(), expected.headers());
     assert!(fields(request).eq(fields(expected)), "their order, and what is sensitive");
-    let state = Request::extensions(request).get::<&str>();
+    let state = http::Request::extensions(request).get::<&str>();
     assert_eq!(state, expected.extensions().get());
 }
 
-fn fields(request: &Request<()>) -> impl Iterator<Item = (&HeaderName, &[u8], bool)> {
+fn fields(request: &http::Request<()>) -> impl Iterator<Item = (&HeaderName, &[u8], bool)> {
     request.headers().iter().map(|(name, value)| (name, value.as_bytes(), value.is_sensitive()))
 }
 

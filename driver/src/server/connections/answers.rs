@@ -9,7 +9,7 @@ use http::header::{SEC_WEBSOCKET_KEY, UPGRADE};
 use http::{Method, StatusCode, Uri, Version};
 use sockless_core::handshake::{HeadError, UpgradeError};
 
-use crate::request::Call;
+use crate::request::Request;
 use crate::server::service::{Answer, Service};
 
 /// What a request asked for, as far as a log needs it.
@@ -20,15 +20,15 @@ pub(crate) struct Asked {
 }
 
 impl Asked {
-    pub(crate) fn of(call: &Call) -> Self {
-        let (request, headers) = (call.request(), call.headers());
+    pub(crate) fn of(request: &Request) -> Self {
+        let (http, headers) = (request.as_http(), request.headers());
         let upgrades = headers.get_all(UPGRADE).iter().any(|value| {
             value.to_str().is_ok_and(|value| value.to_ascii_lowercase().contains("websocket"))
         });
         let is_handshake = upgrades
             || headers.contains_key(SEC_WEBSOCKET_KEY)
-            || (request.method() == Method::CONNECT && request.version() >= Version::HTTP_2);
-        Self { uri: request.uri().clone(), peer: call.peer_addr(), is_handshake }
+            || (http.method() == Method::CONNECT && http.version() >= Version::HTTP_2);
+        Self { uri: http.uri().clone(), peer: request.peer_addr(), is_handshake }
     }
 
     /// Logs the response to it, if that refuses it: at info where a WebSocket was asked for in a
@@ -62,8 +62,8 @@ fn reason(response: &http::Response<Bytes>) -> String {
 }
 
 /// Asks the service; a panic is answered with 500.
-pub(crate) async fn ask(service: &dyn Service, call: Call) -> Answer {
-    let mut answering = match std::panic::catch_unwind(AssertUnwindSafe(|| service.call(call))) {
+pub(crate) async fn ask(service: &dyn Service, request: Request) -> Answer {
+    let mut answering = match std::panic::catch_unwind(AssertUnwindSafe(|| service.call(request))) {
         Ok(answering) => answering,
         Err(_) => return Answer::Respond(internal_error()),
     };

@@ -14,7 +14,7 @@ use super::Inner;
 use super::answers::{Asked, ask, unavailable, undecided};
 use super::registry::Begins;
 use crate::request::exchange::{Exchange, Input};
-use crate::request::{Call, Held, network_of};
+use crate::request::{Permits, Request, network_of};
 use crate::runtime::Io;
 use crate::server::service::{Answer, Handler, Upgrade};
 use crate::session::RawSession;
@@ -77,7 +77,7 @@ impl Membership {
         prepare: impl FnOnce(Instant) -> Fut,
         peer: Option<SocketAddr>,
         local: Option<SocketAddr>,
-    ) -> Option<(ServerDrive, Held)> {
+    ) -> Option<(ServerDrive, Permits)> {
         let Inner { service, runtime, .. } = &*self.inner;
         let config = service.config();
         let deadline = runtime.now() + config.get_opening_timeout();
@@ -86,16 +86,16 @@ impl Membership {
         let mut exchange = Exchange::new(transport, runtime.clone(), deadline);
         let mut handshake =
             ServerHandshake::new(config.clone(), runtime.now()).with_deadline(deadline);
-        let request = read_request(&mut exchange, &mut handshake, deadline).await;
-        if request.is_ok() && !self.inner.lock().begin_answering(self.id) {
+        let head = read_request(&mut exchange, &mut handshake, deadline).await;
+        if head.is_ok() && !self.inner.lock().begin_answering(self.id) {
             return None;
         }
-        let answer = match request {
-            Ok(request) => {
-                let call = Call::new(request).with_tls(tls);
-                let call = call.with_addrs(peer, local).with_received_at(runtime.now());
-                let asked = Asked::of(&call);
-                let answer = self.decide(exchange.wait_for(ask(&**service, call))).await;
+        let answer = match head {
+            Ok(head) => {
+                let request = Request::new(head).with_tls(tls);
+                let request = request.with_addrs(peer, local).with_received_at(runtime.now());
+                let asked = Asked::of(&request);
+                let answer = self.decide(exchange.wait_for(ask(&**service, request))).await;
                 if let Answer::Respond(response) = &answer {
                     asked.log(response);
                 }
@@ -108,7 +108,7 @@ impl Membership {
         };
         match answer {
             Answer::Upgrade(mut upgrade) => {
-                let held = upgrade.call.take_held();
+                let held = upgrade.request.take_permits();
                 Some((self.start(exchange, Some(handshake), upgrade), held))
             }
             Answer::Respond(response) => {
@@ -144,9 +144,10 @@ impl Membership {
         handshake: Option<ServerHandshake>,
         upgrade: Upgrade,
     ) -> ServerDrive {
-        let Upgrade { call, response, negotiated, config, handler } = upgrade;
+        let Upgrade { request, response, negotiated, config, handler } = upgrade;
         let now = exchange.runtime.now();
-        let start = |machine| Shared::new(machine, exchange.inbound, exchange.runtime, call, false);
+        let start =
+            |machine| Shared::new(machine, exchange.inbound, exchange.runtime, request, false);
         let (shared, handler) = match handler {
             Handler::Messages(handler) => {
                 let connection = match handshake {

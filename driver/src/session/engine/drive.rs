@@ -9,7 +9,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Buf;
-use sockless_core::{CloseCode, CloseReason, Instant, Outbound, Overflow, Transport};
+use sockless_core::{CloseCode, CloseReason, Instant, Outbound, Overflow, TransportAction};
 
 use crate::future::{BoxError, BoxFuture};
 use crate::runtime::{Ending, Io, Timer};
@@ -406,13 +406,13 @@ where
     /// Does with the transport what the protocol wants once everything has been written.
     fn end_transport(&mut self, state: &mut State, round: &mut Round, cx: &mut Context<'_>) {
         let Some(transport) = &mut self.transport else { return };
-        let wanted = state.machine.transport();
-        if wanted == Transport::KeepOpen || state.machine.outbound().has_remaining() {
+        let wanted = state.machine.transport_action();
+        if wanted == TransportAction::KeepOpen || state.machine.outbound().has_remaining() {
             return;
         }
         if !self.shut_down {
             match transport.poll_shutdown(cx) {
-                Poll::Pending if wanted == Transport::Close && state.terminated => {}
+                Poll::Pending if wanted == TransportAction::Close && state.terminated => {}
                 Poll::Pending => {
                     round.blocked = true;
                     return self.limit_farewell(wanted, state, cx);
@@ -424,15 +424,15 @@ where
                 }
             }
         }
-        if wanted == Transport::Close {
+        if wanted == TransportAction::Close {
             self.drop_transport(state);
         }
     }
 
     /// Gives a transport that is to be dropped the time of a closing handshake to send what it still
     /// holds, as TLS may: the protocol has nothing to wait for by then.
-    fn limit_farewell(&mut self, wanted: Transport, state: &mut State, cx: &mut Context<'_>) {
-        if wanted == Transport::Close && self.farewell.is_none() {
+    fn limit_farewell(&mut self, wanted: TransportAction, state: &mut State, cx: &mut Context<'_>) {
+        if wanted == TransportAction::Close && self.farewell.is_none() {
             self.farewell = Some(state.now + state.machine.config().get_closing_timeout());
             self.fire_timers(state, cx);
         }

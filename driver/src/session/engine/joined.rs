@@ -1,7 +1,7 @@
-//! Pieces put together again, or dropped: [`Joined`].
+//! Chunks put together again, or dropped: [`Joined`].
 
 use bytestring::ByteString;
-use sockless_core::{Message, Piece};
+use sockless_core::{Chunk, Message};
 
 /// The pieces of one message that have come so far, or that nobody wants.
 #[derive(Debug, Default)]
@@ -15,7 +15,7 @@ pub(crate) enum Joined {
 
 impl Joined {
     /// Appends a piece.
-    pub(crate) fn push(&mut self, piece: Piece) {
+    pub(crate) fn push(&mut self, piece: Chunk) {
         match (&mut *self, piece.data) {
             (Self::Binary(joined), Message::Binary(part)) => joined.extend_from_slice(&part),
             (Self::Text(joined), Message::Text(part)) => joined.push_str(&part),

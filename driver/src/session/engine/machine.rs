@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::BytesMut;
 use sockless_core::{
     Cause, CloseReason, Config, Connection, Event, Frame, Instant, Outbound, Party, Timeout,
-    Transport,
+    TransportAction,
 };
 
 pub(crate) use crate::session::engine::raw_machine::RawMachine;
@@ -28,7 +28,7 @@ impl Item {
         match self {
             Self::Frame(frame) => frame.payload.len(),
             Self::Event(Event::Message(message)) => message.len(),
-            Self::Event(Event::Piece(piece)) => piece.data.len(),
+            Self::Event(Event::Chunk(piece)) => piece.data.len(),
             // Nothing else is held.
             Self::Event(_) => 0,
         }
@@ -143,7 +143,7 @@ impl Machine {
     /// Whether a part of a message, or a frame, may be sent.
     pub(crate) fn can_send_part(&self) -> bool {
         match self {
-            Self::Messages(connection) => connection.can_send_piece(),
+            Self::Messages(connection) => connection.can_send_chunk(),
             Self::Raw(raw) => raw.is_open(),
         }
     }
@@ -165,17 +165,17 @@ impl Machine {
     }
 
     #[inline]
-    pub(crate) fn transport(&self) -> Transport {
+    pub(crate) fn transport_action(&self) -> TransportAction {
         match self {
-            Self::Messages(connection) => connection.transport(),
-            Self::Raw(raw) => raw.transport(),
+            Self::Messages(connection) => connection.transport_action(),
+            Self::Raw(raw) => raw.transport_action(),
         }
     }
 
-    pub(crate) fn missing(&self, inbound: &BytesMut) -> u64 {
+    pub(crate) fn bytes_needed(&self, inbound: &BytesMut) -> u64 {
         match self {
-            Self::Messages(connection) => connection.missing(inbound),
-            Self::Raw(raw) => raw.connection.missing(inbound),
+            Self::Messages(connection) => connection.bytes_needed(inbound),
+            Self::Raw(raw) => raw.connection.bytes_needed(inbound),
         }
     }
 

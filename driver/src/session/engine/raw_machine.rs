@@ -2,7 +2,8 @@
 
 use bytes::{Buf, BytesMut};
 use sockless_core::{
-    Cause, Closed, Connection, Event, Instant, Negotiated, Party, RawConnection, Timeout, Transport,
+    Cause, Closed, Connection, Event, Instant, Negotiated, Party, RawConnection, Timeout,
+    TransportAction,
 };
 
 use crate::session::engine::machine::Item;
@@ -58,7 +59,7 @@ impl RawMachine {
         let config = self.connection.config().clone();
         let raw = std::mem::replace(&mut self.connection, RawConnection::server(config));
         let negotiated = std::mem::take(&mut self.negotiated);
-        let mut connection = Connection::over(raw, negotiated, now);
+        let mut connection = Connection::from_raw(raw, negotiated, now);
         if self.eof {
             connection.handle_eof(now);
         }
@@ -73,11 +74,11 @@ impl RawMachine {
         self.phase == Phase::Open
     }
 
-    pub(crate) fn transport(&self) -> Transport {
+    pub(crate) fn transport_action(&self) -> TransportAction {
         match self.phase {
-            Phase::Open => Transport::KeepOpen,
-            Phase::Lingering { .. } => Transport::ShutdownWrite,
-            Phase::Over => Transport::Close,
+            Phase::Open => TransportAction::KeepOpen,
+            Phase::Lingering { .. } => TransportAction::ShutdownWrite,
+            Phase::Over => TransportAction::Close,
         }
     }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 use bytes::BytesMut;
 use sockless_core::{CloseCode, CloseReason, Closed, Config, Event, Instant, Message, Overflow};
 
-use crate::request::Call;
+use crate::request::Request;
 use crate::runtime::Runtime;
 use crate::session::Sleep;
 use crate::session::engine::budget::{Account, Budget};
@@ -25,7 +25,7 @@ const TURN: usize = 4096;
 pub(crate) struct Shared {
     state: Mutex<State>,
     pub(crate) runtime: Arc<dyn Runtime>,
-    pub(crate) call: Call,
+    pub(crate) request: Request,
 }
 
 pub(crate) struct State {
@@ -90,10 +90,10 @@ impl Shared {
         machine: Machine,
         inbound: BytesMut,
         runtime: Arc<dyn Runtime>,
-        mut call: Call,
+        mut request: Request,
         close_when_unused: bool,
     ) -> Arc<Self> {
-        call.pack();
+        request.pack();
         let now = runtime.now();
         let state = State {
             machine,
@@ -126,7 +126,7 @@ impl Shared {
             close_when_unused,
             handles: 0,
         };
-        Arc::new(Self { state: Mutex::new(state), runtime, call })
+        Arc::new(Self { state: Mutex::new(state), runtime, request })
     }
 
     /// The state. A panic under the lock is a bug of ours that poisons nothing: every change is whole
@@ -464,7 +464,7 @@ impl State {
     /// Gives back what is the application's; the rest the connection has dealt with, but for the end.
     fn settle(&mut self, item: Item) -> Option<Item> {
         match item {
-            Item::Event(Event::Message(_) | Event::Piece(_)) | Item::Frame(_) => return Some(item),
+            Item::Event(Event::Message(_) | Event::Chunk(_)) | Item::Frame(_) => return Some(item),
             Item::Event(Event::Closed(closed)) => self.set_closed(closed),
             Item::Event(_) => {}
         }

@@ -62,7 +62,7 @@ impl State {
 
     /// How much the frame that is arriving lacks, where it is left in the read buffer.
     pub(crate) fn missing(&self) -> usize {
-        usize::try_from(self.machine.missing(&self.inbound)).unwrap_or(usize::MAX)
+        usize::try_from(self.machine.bytes_needed(&self.inbound)).unwrap_or(usize::MAX)
     }
 
     pub(crate) fn fail(&mut self, error: &io::Error) {

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::Response;
-use sockless_core::{CloseCode, CloseReason, Closed, Connection, Instant, Message, Piece};
+use sockless_core::{Chunk, CloseCode, CloseReason, Closed, Connection, Instant, Message};
 
 use super::open::Opened;
 use super::peer::{Driving, Peer};
@@ -50,7 +50,7 @@ impl Conversation {
     /// When either side has begun to close, and when there is no room in time.
     #[track_caller]
     pub fn send(&mut self, message: impl Into<Message>) -> impl Future<Output = ()> + Send {
-        self.send_piece(Piece { data: message.into(), last: true })
+        self.send_chunk(Chunk { data: message.into(), last: true })
     }
 
     /// Sends a part of a message in a frame of its own.
@@ -59,7 +59,7 @@ impl Conversation {
     ///
     /// When it is not of the kind of the part before it, and as [`send`](Self::send).
     #[track_caller]
-    pub fn send_piece(&mut self, piece: Piece) -> impl Future<Output = ()> + Send {
+    pub fn send_chunk(&mut self, piece: Chunk) -> impl Future<Output = ()> + Send {
         let place = Location::caller();
         let mut piece = Some(piece);
         async move {

@@ -1,4 +1,4 @@
-//! A WebSocket to be opened: [`Open`].
+//! A WebSocket to be opened: [`OpenConversation`].
 
 use std::fmt;
 use std::sync::Arc;
@@ -17,7 +17,7 @@ use crate::pipe::SimIo;
 
 /// A WebSocket that a test is about to open, from [`App::open`]: await it for a [`Conversation`].
 #[must_use = "nothing is opened before it is awaited"]
-pub struct Open {
+pub struct OpenConversation {
     app: App,
     request: Result<Request<()>, http::Error>,
     config: Config,
@@ -35,7 +35,7 @@ pub(crate) struct Opened {
     pub(crate) response: Response<()>,
 }
 
-impl Open {
+impl OpenConversation {
     pub(crate) fn new(app: App, path: &str, place: Place) -> Self {
         let url = if path.starts_with('/') { format!("ws://localhost{path}") } else { path.into() };
         let request = Request::get(url).body(());
@@ -146,7 +146,7 @@ impl Open {
     }
 }
 
-impl IntoFuture for Open {
+impl IntoFuture for OpenConversation {
     type Output = Conversation;
     type IntoFuture = BoxFuture<'static, Conversation>;
 
@@ -158,8 +158,8 @@ impl IntoFuture for Open {
     }
 }
 
-impl fmt::Debug for Open {
+impl fmt::Debug for OpenConversation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Open").field("request", &self.request).finish_non_exhaustive()
+        f.debug_struct("OpenConversation").field("request", &self.request).finish_non_exhaustive()
     }
 }

@@ -8,14 +8,16 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
-use sockless_core::{Closed, Connection, Event, Instant, Message, Piece, SendError, Transport};
+use sockless_core::{
+    Chunk, Closed, Connection, Event, Instant, Message, SendError, TransportAction,
+};
 use sockless_driver::{Io, Timer};
 
 use super::transcript::{Line, Transcript, show, show_bytes};
 use crate::executor::Sim;
 use crate::lock;
 use crate::pipe::SimIo;
-use crate::time::Sleep;
+use crate::time::SimTimer;
 
 /// What the test and the task that drives its client share.
 pub(crate) struct Peer {
@@ -46,14 +48,14 @@ impl Peer {
         }
     }
 
-    pub(crate) fn send(&mut self, piece: Piece, now: Instant) -> Result<(), SendError> {
-        let Piece { last, .. } = piece;
+    pub(crate) fn send(&mut self, piece: Chunk, now: Instant) -> Result<(), SendError> {
+        let Chunk { last, .. } = piece;
         let part = if last && !self.unfinished { "" } else { " (a part)" };
         let line = format!("{}{part}", show(&piece.data));
         if part.is_empty() {
             self.connection.send(piece.data)?;
         } else {
-            self.connection.send_piece(piece)?;
+            self.connection.send_chunk(piece)?;
         }
         self.unfinished = !last;
         self.transcript.push(now, Line::Sent(line));
@@ -64,7 +66,7 @@ impl Peer {
     fn handle(&mut self, event: Event, now: Instant) {
         let line = match &event {
             Event::Message(message) => show(message),
-            Event::Piece(piece) => format!("{} (a part)", show(&piece.data)),
+            Event::Chunk(piece) => format!("{} (a part)", show(&piece.data)),
             Event::Ping(payload) => format!("Ping: {}", show_bytes(payload)),
             Event::Pong(payload) => format!("Pong: {}", show_bytes(payload)),
             Event::PeerClosed(reason) => format!("Close {reason}"),
@@ -74,7 +76,7 @@ impl Peer {
         self.transcript.push(now, Line::Received(line));
         match event {
             Event::Message(message) => self.messages.push_back(message),
-            Event::Piece(piece) => self.messages.push_back(piece.data),
+            Event::Chunk(piece) => self.messages.push_back(piece.data),
             Event::Ping(payload) => self.pings.push_back(payload),
             Event::Pong(payload) => self.pongs.push_back(payload),
             Event::Closed(closed) => self.closed = Some(closed),
@@ -95,7 +97,7 @@ pub(crate) struct Driving {
     peer: Arc<Mutex<Peer>>,
     io: SimIo,
     inbound: BytesMut,
-    timer: Sleep,
+    timer: SimTimer,
     /// The transport delivers nothing more.
     eof: bool,
     /// Its writing half has been shut down.
@@ -134,10 +136,10 @@ impl Future for Driving {
         if let Some(waiter) = peer.waiter.take() {
             waiter.wake();
         }
-        match peer.connection.transport() {
-            Transport::Close if drained => return Poll::Ready(()),
+        match peer.connection.transport_action() {
+            TransportAction::Close if drained => return Poll::Ready(()),
             // What it fails with, reading finds too.
-            Transport::ShutdownWrite if drained && !*shut_down => {
+            TransportAction::ShutdownWrite if drained && !*shut_down => {
                 *shut_down = io.poll_shutdown(cx).is_ready();
             }
             _ => {}

@@ -14,7 +14,7 @@ use super::{App, Place};
 use crate::pipe::SimIo;
 use crate::wire::Wire;
 
-/// A client of frames and bytes, from [`Open::raw`](super::Open::raw). Nothing goes by itself: pings
+/// A client of frames and bytes, from [`OpenConversation::raw`](super::OpenConversation::raw). Nothing goes by itself: pings
 /// are not answered, closing handshakes not run, and nothing is read before it is asked for.
 ///
 /// Dropping it ends the transport.
