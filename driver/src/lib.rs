@@ -44,7 +44,7 @@ pub use runtime::async_io;
 pub use runtime::futures_io;
 #[cfg(feature = "sockets")]
 pub use runtime::sockets;
-pub use runtime::{Clock, Ending, Io, Runtime, Spawn, Timer, TlsInfo};
+pub use runtime::{Clock, Ending, Io, Runtime, Spawn, Timer, TlsInfo, timeout};
 pub use server::{
     Accepted, Answer, ConnectionServer, GrantedUpgrade, Listen, Reply, Server, Service,
     ShutdownReport, Upgrade,

@@ -6,6 +6,7 @@ pub mod async_io;
 pub mod futures_io;
 #[cfg(feature = "sockets")]
 pub mod sockets;
+mod timeout;
 
 use std::io;
 use std::task::{Context, Poll};
@@ -15,6 +16,8 @@ use bytestring::ByteString;
 use sockless_core::{Instant, Seed};
 
 use crate::future::BoxFuture;
+
+pub use timeout::timeout;
 
 /// A transport of bytes in both directions: a TCP or TLS stream, a pipe in memory.
 ///

@@ -8,7 +8,7 @@ use std::task::{Context, Poll, ready};
 use bytes::{Buf, BytesMut};
 use sockless_core::Instant;
 
-use crate::runtime::{Io, Runtime, Timer};
+use crate::runtime::{Io, Runtime, Timer, timeout};
 use crate::session::engine::buffers;
 
 /// A transport, what was read from it, and the time it has.
@@ -97,15 +97,8 @@ impl Exchange {
         Ok(())
     }
 
-    /// Waits for `future`; `None` when the deadline has passed.
+    /// Waits for `future`; returns `None` if the deadline passes first.
     pub(crate) async fn wait_for<F: Future>(&mut self, future: F) -> Option<F::Output> {
-        let mut future = std::pin::pin!(future);
-        poll_fn(|cx| {
-            if let Poll::Ready(output) = future.as_mut().poll(cx) {
-                return Poll::Ready(Some(output));
-            }
-            self.timer.poll_expired(cx).map(|()| None)
-        })
-        .await
+        timeout(&mut *self.timer, future).await
     }
 }

@@ -2,9 +2,7 @@
 //! [`ConnectionServer::answer`].
 
 use std::fmt;
-use std::future::poll_fn;
 use std::io;
-use std::task::Poll;
 
 use bytes::Bytes;
 use sockless_core::handshake::{HeadError, MAX_HEADERS};
@@ -12,7 +10,7 @@ use sockless_core::{Config, Escaped};
 
 use crate::request::Request;
 use crate::request::exchange::Exchange;
-use crate::runtime::{Io, Timer};
+use crate::runtime::{Io, timeout};
 use crate::server::connections::{
     self, Asked, Begins, ConnectionServer, Membership, Open, Serving,
 };
@@ -67,7 +65,7 @@ impl ConnectionServer {
         let now = runtime.now();
         let mut timer = runtime.timer(now + service.config().get_opening_timeout());
         let asking = Box::pin(connections::ask(service, request.with_received_at(now)));
-        let decided = membership.unless_dropped(Box::pin(within(&mut *timer, asking))).await;
+        let decided = membership.unless_dropped(Box::pin(timeout(&mut *timer, asking))).await;
         match decided {
             Some(Some(Answer::Respond(response))) => Reply::Respond(response),
             Some(Some(Answer::Upgrade(upgrade))) if !membership.is_shutting_down() => {
@@ -129,7 +127,7 @@ impl GrantedUpgrade {
         let runtime = membership.inner.runtime.clone();
         let deadline = runtime.now() + upgrade.config.get_opening_timeout();
         let mut timer = runtime.timer(deadline);
-        let coming = Box::pin(within(&mut *timer, Box::pin(transport)));
+        let coming = Box::pin(timeout(&mut *timer, Box::pin(transport)));
         let transport = match membership.unless_dropped(coming).await.flatten() {
             Some(Ok(transport)) => transport,
             Some(Err(error)) => {
@@ -168,13 +166,4 @@ fn check_head(request: &http::Request<()>, config: &Config) -> Result<(), HeadEr
         () if len > max => Err(HeadError::TooLong { max }),
         () => Ok(()),
     }
-}
-
-/// Waits for `future`; `None` when the alarm goes off before.
-async fn within<F: Future + Unpin>(timer: &mut dyn Timer, mut future: F) -> Option<F::Output> {
-    poll_fn(|cx| match std::pin::Pin::new(&mut future).poll(cx) {
-        Poll::Ready(output) => Poll::Ready(Some(output)),
-        Poll::Pending => timer.poll_expired(cx).map(|()| None),
-    })
-    .await
 }

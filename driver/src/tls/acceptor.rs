@@ -1,12 +1,9 @@
 //! TLS on the server's side: [`TlsAcceptor`].
 
 use std::fmt;
-use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::path::Path;
-use std::pin::pin;
 use std::sync::{Arc, PoisonError, RwLock};
-use std::task::Poll;
 
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -15,7 +12,7 @@ use sockless_core::{Escaped, Instant};
 
 use super::stream::TlsStream;
 use super::{HTTP_1_1, TlsError, protocol_list, provider};
-use crate::runtime::{Io, Runtime};
+use crate::runtime::{Io, Runtime, timeout};
 
 /// Makes TLS connections of what clients open: with which certificate, and what it offers.
 ///
@@ -150,12 +147,8 @@ impl TlsAcceptor {
         peer: Option<SocketAddr>,
     ) -> Option<Box<dyn Io>> {
         let mut timer = runtime.timer(deadline);
-        let mut accepting = pin!(accept(self.configs().spoken, transport));
-        let accepted = poll_fn(|cx| match accepting.as_mut().poll(cx) {
-            Poll::Ready(accepted) => Poll::Ready(Some(accepted)),
-            Poll::Pending => timer.poll_expired(cx).map(|()| None),
-        });
-        match accepted.await {
+        let accepting = accept(self.configs().spoken, transport);
+        match timeout(&mut *timer, accepting).await {
             Some(Ok(transport)) => return Some(transport),
             Some(Err(TlsError::Protocol(error @ Error::NoApplicationProtocol))) => tracing::debug!(
                 %error,
