@@ -57,7 +57,6 @@ use base64::engine::general_purpose::STANDARD;
 use bytestring::ByteString;
 use http::HeaderMap;
 use http::header::{HeaderName, HeaderValue, SEC_WEBSOCKET_EXTENSIONS, SEC_WEBSOCKET_PROTOCOL};
-use http::uri::Authority;
 use sha1::{Digest, Sha1};
 
 use crate::extension::{Params, is_token_byte};
@@ -67,18 +66,22 @@ mod encode;
 mod error;
 mod extended;
 mod head;
+mod host_port;
 mod scan;
 mod server;
 #[cfg(test)]
 mod tests;
+mod text;
 mod upgrade;
 
 pub use client::ClientHandshake;
 pub use encode::{encode_request, encode_response};
 pub use error::{HandshakeError, HeadError, HeadRule, RequestError, UpgradeError};
 pub use extended::ExtendedConnect;
+pub use host_port::HostPort;
 pub use server::ServerHandshake;
-pub use upgrade::UpgradeRequest;
+pub use text::text_response;
+pub use upgrade::{UpgradeRequest, is_upgrade_request};
 
 /// The most header lines that a head may have.
 ///
@@ -110,25 +113,6 @@ fn list<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item = &
 /// Whether a list contains `token`, whatever its case.
 fn lists(headers: &HeaderMap, name: &HeaderName, token: &str) -> bool {
     list(headers, name).any(|element| element.eq_ignore_ascii_case(token.as_bytes()))
-}
-
-/// The host and the port of an authority, or `None` when it could not be dialled: RFC 3986 §3.2
-/// without the user's name, which RFC 6455 §3 and RFC 9110 §4.2.4 do not allow here.
-fn host_and_port(authority: &Authority) -> Option<(&str, Option<u16>)> {
-    let host = authority.host();
-    // With a user's name, the host is not what it begins with.
-    let port = match authority.as_str().strip_prefix(host)? {
-        "" | ":" => None,
-        port => Some(port_number(port.strip_prefix(':')?)?),
-    };
-    // Brackets stand around a host, not inside of it (RFC 3986 §3.2.2).
-    let is_host = !host.is_empty() && host.rfind('[').unwrap_or(0) == 0;
-    is_host.then_some((host, port))
-}
-
-/// Digits only: `parse` by itself would take a sign.
-fn port_number(digits: &str) -> Option<u16> {
-    digits.bytes().all(|byte| byte.is_ascii_digit()).then(|| digits.parse().ok())?
 }
 
 /// What `Sec-WebSocket-Extensions` lists, over all its lines; `None` when it does not conform to the

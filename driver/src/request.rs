@@ -1,6 +1,5 @@
 //! The request that a session or a response belongs to: [`Request`].
 
-mod authority;
 pub(crate) mod exchange;
 mod packed;
 mod param;
@@ -23,8 +22,8 @@ use crate::runtime::TlsInfo;
 use packed::Packed;
 use whole::Whole;
 
-pub use authority::HostPort;
 pub use param::ParamError;
+pub use sockless_core::handshake::HostPort;
 
 /// The request behind a session or a response, with what the router and the guards found out.
 ///

@@ -1,5 +1,6 @@
 //! The client's half: [`ClientHandshake`].
 
+use alloc::borrow::Cow;
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -21,7 +22,7 @@ use super::error::{HandshakeError, HeadError, RequestError};
 use super::extended::negotiated;
 use super::head::parse_response;
 use super::scan::{HeadReader, Kind};
-use super::{Subprotocols, accept_key, encode, header_of, host_and_port, list, lists};
+use super::{HostPort, Subprotocols, accept_key, encode, header_of, list, lists};
 use crate::config::Config;
 use crate::connection::{Connection, Negotiated};
 use crate::extension::Extensions;
@@ -236,18 +237,21 @@ pub(super) fn host_header(uri: &Uri) -> Result<String, RequestError> {
     };
     let authority = uri.authority().ok_or(RequestError::SchemeUnsupported)?;
     let invalid = || RequestError::AuthorityInvalid(authority.as_str().into());
-    let (host, port) = host_and_port(authority).ok_or_else(invalid)?;
-    let host = without_zone(host).ok_or_else(invalid)?;
+    let authority = without_zone(authority.as_str());
+    let HostPort { host, port } = HostPort::parse(&authority).ok_or_else(invalid)?;
     match port {
         Some(port) if port != default_port => Ok(alloc::format!("{host}:{port}")),
-        _ => Ok(host),
+        _ => Ok(String::from(host)),
     }
 }
 
-/// A host without the zone of an IPv6 address, as in `[fe80::1%25eth0]`; `None` where nothing is left.
-fn without_zone(host: &str) -> Option<String> {
-    let Some((address, _)) = host.split_once('%') else { return Some(String::from(host)) };
-    (address.len() > 1).then(|| alloc::format!("{address}]"))
+/// An authority without the zone of its IPv6 address, as in `[fe80::1%25eth0]`.
+fn without_zone(authority: &str) -> Cow<'_, str> {
+    let zone = authority.find('%').zip(authority.find(']')).filter(|(start, end)| start < end);
+    match zone {
+        Some((start, end)) => [&authority[..start], &authority[end..]].concat().into(),
+        None => authority.into(),
+    }
 }
 
 /// What the handshake sets itself, what it does not offer, and what a GET of RFC 6455 cannot have: a

@@ -4,18 +4,16 @@
 
 use alloc::boxed::Box;
 use alloc::format;
-use core::fmt;
 
 use bytes::Bytes;
 use bytestring::ByteString;
 use http::header::{
-    ALLOW, CONNECTION, CONTENT_TYPE, HeaderName, HeaderValue, SEC_WEBSOCKET_KEY,
-    SEC_WEBSOCKET_VERSION, UPGRADE,
+    ALLOW, CONNECTION, HeaderName, HeaderValue, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION, UPGRADE,
 };
 use http::{Response, StatusCode};
 use thiserror::Error;
 
-use super::MAX_HEADERS;
+use super::{MAX_HEADERS, text_response};
 use crate::escape::Escaped;
 
 /// The peer's HTTP/1.1 head did not come, is too long, or is none.
@@ -90,7 +88,7 @@ impl HeadError {
             }
             Self::VersionUnsupported => StatusCode::HTTP_VERSION_NOT_SUPPORTED,
         };
-        let mut response = plain(status, self);
+        let mut response = text_response(status, format!("{self}\n"));
         response.extensions_mut().insert(*self);
         Some(response)
     }
@@ -252,7 +250,7 @@ impl UpgradeError {
             | Self::VersionUnsupported => StatusCode::UPGRADE_REQUIRED,
             _ => StatusCode::BAD_REQUEST,
         };
-        let mut response = plain(status, self);
+        let mut response = text_response(status, format!("{self}\n"));
         response.extensions_mut().insert(*self);
         let headers = response.headers_mut();
         if status == StatusCode::METHOD_NOT_ALLOWED {
@@ -362,19 +360,12 @@ pub enum RequestError {
     SubprotocolInvalid,
 }
 
-/// A response of one line of text.
-fn plain(status: StatusCode, line: impl fmt::Display) -> Response<Bytes> {
-    let mut response = Response::new(Bytes::from(format!("{line}\n")));
-    *response.status_mut() = status;
-    let text = HeaderValue::from_static("text/plain; charset=utf-8");
-    response.headers_mut().insert(CONTENT_TYPE, text);
-    response
-}
-
 #[cfg(test)]
 mod tests {
     use alloc::string::ToString;
     use core::str;
+
+    use http::header::CONTENT_TYPE;
 
     use super::*;
 

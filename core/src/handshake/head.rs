@@ -3,17 +3,16 @@
 //! The parser is `httparse`, at its strictest. [`HeadReader`](super::scan::HeadReader) has found the
 //! end by then, counted the lines and refused what may not be in them.
 
-use core::net::Ipv6Addr;
 use core::str;
 
 use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, HOST, HeaderName, HeaderValue, TRANSFER_ENCODING};
-use http::uri::{Authority, Scheme, Uri};
+use http::uri::{Scheme, Uri};
 use http::{HeaderMap, Method, Request, Response, StatusCode, Version};
 use httparse::{EMPTY_HEADER, Header, Status};
 
 use super::error::HeadRule;
-use super::{MAX_HEADERS, host_and_port};
+use super::{HostPort, MAX_HEADERS};
 
 /// Parses a request of any method and for any purpose.
 pub(super) fn parse_request(head: &Bytes) -> Result<Request<()>, HeadRule> {
@@ -65,17 +64,8 @@ pub(super) fn check_host(headers: &HeaderMap, version: Version) -> Result<(), He
     if hosts.next().is_some() {
         return Err(HeadRule::HostRepeated);
     }
-    let authority = Authority::try_from(host.as_bytes()).map_err(|_| HeadRule::HostInvalid)?;
-    if is_host(&authority) { Ok(()) } else { Err(HeadRule::HostInvalid) }
-}
-
-/// A name of RFC 3986's `reg-name` without percent-encoding, which `Authority` refuses, or an IPv6 address
-/// without a zone in brackets; and perhaps a port.
-fn is_host(authority: &Authority) -> bool {
-    host_and_port(authority).is_some_and(|(host, _)| match host.strip_prefix('[') {
-        Some(address) => address.trim_end_matches(']').parse::<Ipv6Addr>().is_ok(),
-        None => true,
-    })
+    let parsed = host.to_str().ok().and_then(HostPort::parse);
+    parsed.map(drop).ok_or(HeadRule::HostInvalid)
 }
 
 /// At most one `Content-Length`, of digits alone, and none beside `Transfer-Encoding`.
@@ -103,7 +93,7 @@ fn target(head: &Bytes, target: &str, method: &Method) -> Result<Uri, HeadRule> 
     }
     let uri = Uri::from_maybe_shared(head.slice_ref(target.as_bytes()));
     let uri = uri.map_err(|_| HeadRule::Target)?;
-    let is_host = uri.authority().is_some_and(is_host);
+    let is_host = uri.authority().is_some_and(|it| HostPort::parse(it.as_str()).is_some());
     let valid = match uri.scheme() {
         Some(scheme) => (*scheme == Scheme::HTTP || *scheme == Scheme::HTTPS) && is_host,
         None if uri.authority().is_some() => *method == Method::CONNECT && is_host,

@@ -81,25 +81,6 @@ fn the_example_key_has_the_example_answer() {
     assert_eq!(accept_key(b"dGhlIHNhbXBsZSBub25jZQ=="), "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
 }
 
-#[test]
-fn an_authority_is_a_host_and_a_port() {
-    let parsed = |text: &str| {
-        let authority = text.parse::<Authority>().ok()?;
-        host_and_port(&authority).map(|(host, port)| (String::from(host), port))
-    };
-    let some = |host: &str, port| Some((String::from(host), port));
-    assert_eq!(parsed("example.com"), some("example.com", None));
-    assert_eq!(parsed("example.com:"), some("example.com", None));
-    assert_eq!(parsed("example.com:8080"), some("example.com", Some(8080)));
-    assert_eq!(parsed("[::1]:65535"), some("[::1]", Some(65535)));
-    for wrong in [
-        "", ":80", "a:65536", "a:+80", "a:b", "a:80:80", "user@a", "u:p@a:80", "@a", "a[::1]",
-        "a[b]", "a@a", "a:80@a", "a:@a", "[::1]a", "[::1", "a b", "a/b", "a,b\r\n", "\u{e4}",
-    ] {
-        assert_eq!(parsed(wrong), None, "{wrong:?}");
-    }
-}
-
 /// Both halves against each other: all that one writes, the other takes.
 #[test]
 fn the_halves_agree() {

@@ -185,6 +185,31 @@ impl UpgradeRequest {
     }
 }
 
+/// Returns `true` if a request asks to open a WebSocket, well formed or not: a server answers such a
+/// request with the error of [`UpgradeRequest`] rather than with a web page.
+///
+/// That is a GET of HTTP/1.1 with `websocket` in its `Upgrade` header, which other versions of HTTP
+/// ignore (RFC 9110 §7.8), or a CONNECT of HTTP/2 or later (RFC 8441 §4). The pseudo-header `:protocol`
+/// of a CONNECT is not part of an [`http::Request`]: a server whose HTTP stack accepts extended CONNECT
+/// must check in that stack that it is [`ExtendedConnect::PROTOCOL`](super::ExtendedConnect::PROTOCOL),
+/// and reject a CONNECT without it, before it asks this function.
+///
+/// ```
+/// use sockless_core::handshake::is_upgrade_request;
+///
+/// let request = http::Request::get("/").header("Upgrade", "WebSocket").body(())?;
+/// assert!(is_upgrade_request(&request)); // although Sec-WebSocket-Key is missing
+/// assert!(!is_upgrade_request(&http::Request::get("/").body(())?));
+/// # Ok::<(), http::Error>(())
+/// ```
+pub fn is_upgrade_request<B>(request: &Request<B>) -> bool {
+    match (request.method(), request.version()) {
+        (&Method::GET, Version::HTTP_11) => lists(request.headers(), &UPGRADE, "websocket"),
+        (&Method::CONNECT, version) => version >= Version::HTTP_2,
+        _ => false,
+    }
+}
+
 /// Base64 and tokens are values of a header.
 fn value(text: String) -> HeaderValue {
     HeaderValue::try_from(text).expect("visible ASCII is a header's value")

@@ -270,3 +270,30 @@ fn an_extended_connect_needs_no_key_and_gets_200() {
     let error = UpgradeRequest::from_extended_connect(&bare).unwrap_err();
     assert_eq!(error, UpgradeError::VersionUnsupported);
 }
+
+#[test]
+fn a_request_for_a_websocket_is_recognized_even_if_it_is_malformed() {
+    let request = |method: Method, version, upgrade: &str| {
+        let request = Request::builder().uri("/").method(method).version(version);
+        request.header("Upgrade", upgrade).body(()).expect("a request")
+    };
+    for (method, version, upgrade, expected) in [
+        (Method::GET, Version::HTTP_11, "websocket", true),
+        (Method::GET, Version::HTTP_11, "WebSocket", true),
+        (Method::GET, Version::HTTP_11, "h2c, websocket", true),
+        (Method::GET, Version::HTTP_11, "h2c", false),
+        (Method::GET, Version::HTTP_11, "websocket/13", false),
+        (Method::POST, Version::HTTP_11, "websocket", false),
+        (Method::CONNECT, Version::HTTP_11, "websocket", false),
+        // RFC 9110 §7.8: to be ignored.
+        (Method::GET, Version::HTTP_10, "websocket", false),
+        (Method::GET, Version::HTTP_2, "websocket", false),
+        // RFC 8441 §4: the pseudo-header `:protocol` is checked by the HTTP stack.
+        (Method::CONNECT, Version::HTTP_2, "", true),
+        (Method::CONNECT, Version::HTTP_3, "", true),
+    ] {
+        let asked = is_upgrade_request(&request(method.clone(), version, upgrade));
+        assert_eq!(asked, expected, "{method} {version:?} {upgrade}");
+    }
+    assert!(!is_upgrade_request(&Request::new(())));
+}

@@ -1,32 +1,33 @@
-//! A host and perhaps a port: [`HostPort`].
+//! A host with an optional port: [`HostPort`].
 
-use std::net::Ipv6Addr;
+use core::net::Ipv6Addr;
 
-/// The host and the port of an address that is nothing more: no user, no path (RFC 3986 §3.2).
+/// A host and an optional port, such as the value of a `Host` header (RFC 9110 §7.2).
+///
+/// ```
+/// use sockless_core::handshake::HostPort;
+///
+/// let host_port = HostPort::parse("[::1]:8080").unwrap();
+/// assert_eq!((host_port.host, host_port.port), ("[::1]", Some(8080)));
+/// assert_eq!(HostPort::parse("user@example.com"), None);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HostPort<'a> {
-    /// A name, an IPv4 address, or an IPv6 address in its brackets; as it was written, in any case.
+    /// A name, an IPv4 address, or an IPv6 address in brackets. Its case is not changed.
     pub host: &'a str,
-    /// The port, if it is named.
+    /// The port; `None` if there is none or it is empty, which means the scheme's default port.
     pub port: Option<u16>,
 }
 
 impl<'a> HostPort<'a> {
-    /// Reads `host` or `host:port`.
+    /// Parses `host` or `host:port`; returns `None` if `text` is anything else, such as an authority
+    /// with user information.
     ///
-    /// A name has the characters of RFC 3986's `reg-name`, without percent-encoding: a `%` is refused, as
-    /// it is in a request's `Host` and its target, since programs differ in whether they decode it. In
-    /// brackets stands an IPv6 address without a zone.
-    ///
-    /// ```
-    /// use sockless_driver::HostPort;
-    ///
-    /// let authority = HostPort::parse("[::1]:8080").unwrap();
-    /// assert_eq!((authority.host, authority.port), ("[::1]", Some(8080)));
-    /// assert_eq!(HostPort::parse("user@example.com"), None);
-    /// ```
+    /// A name consists of the characters of `reg-name` (RFC 3986 §3.2.2) without percent-encoding:
+    /// programs differ in whether they decode a `%`, and such differences can be exploited. An IPv6
+    /// address must be in brackets and cannot have a zone.
     pub fn parse(text: &'a str) -> Option<Self> {
-        // The colons of an IPv6 address stand in brackets.
+        // The colons of an IPv6 address are inside the brackets.
         let end = text.find(']').map_or(0, |bracket| bracket + 1);
         let (host, port) = match text[end..].find(':') {
             Some(colon) => (&text[..end + colon], &text[end + colon + 1..]),
@@ -35,7 +36,7 @@ impl<'a> HostPort<'a> {
         let port = match port {
             // An empty port is the default one (RFC 3986 §3.2.3).
             "" => None,
-            // The standard parser would take a sign.
+            // `u16::from_str` would accept a sign.
             digits if digits.bytes().all(|b| b.is_ascii_digit()) => Some(digits.parse().ok()?),
             _ => return None,
         };
@@ -47,8 +48,8 @@ fn is_host(text: &str) -> bool {
     match text.strip_prefix('[').and_then(|text| text.strip_suffix(']')) {
         Some(address) => address.parse::<Ipv6Addr>().is_ok(),
         None => {
-            let is_letter = |b: u8| b.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=".contains(&b);
-            !text.is_empty() && text.bytes().all(is_letter)
+            let is_allowed = |b: u8| b.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=".contains(&b);
+            !text.is_empty() && text.bytes().all(is_allowed)
         }
     }
 }
@@ -58,7 +59,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn hosts_and_ports_are_told_apart() {
+    fn a_host_and_its_port_are_separated() {
         for (text, host, port) in [
             ("example.com", "example.com", None),
             ("Example.com:80", "Example.com", Some(80)),
@@ -66,26 +67,36 @@ mod tests {
             ("a_b~c!$&'()*+,;=:80", "a_b~c!$&'()*+,;=", Some(80)),
             ("127.0.0.1:3000", "127.0.0.1", Some(3000)),
             ("[::1]", "[::1]", None),
-            ("[::1]:3000", "[::1]", Some(3000)),
+            ("[::1]:65535", "[::1]", Some(65535)),
         ] {
             assert_eq!(HostPort::parse(text), Some(HostPort { host, port }), "{text}");
         }
     }
 
     #[test]
-    fn what_is_more_or_less_is_refused() {
+    fn any_other_text_is_rejected() {
         for text in [
             "",
             ":80",
             "a:80:80",
             "a:+80",
+            "a:b",
             "a:65536",
             "u@a",
+            "u:p@a:80",
+            "@a",
+            "a@a",
+            "a:80@a",
+            "a:@a",
             "a/",
+            "a/b",
             "a b",
+            "a\r\n",
             "::1",
             "[::1",
             "[a]",
+            "a[b]",
+            "a[::1]",
             "[::1]x",
             "bücher",
             "a%41",
