@@ -20,15 +20,15 @@ pub struct Readme;
 
 /// The blocks of the guide to porting, compiled and run.
 #[cfg(all(doctest, feature = "runtimes"))]
-#[doc = include_str!("../../docs/porting.md")]
+#[doc = include_str!("../../sockless/src/guide/porting.md")]
 pub struct Porting;
 
 /// The blocks of the guide to what a public server needs, compiled and run.
 #[cfg(all(doctest, feature = "runtimes"))]
-#[doc = include_str!("../../docs/deployment.md")]
+#[doc = include_str!("../../sockless/src/guide/deployment.md")]
 pub struct Deployment;
 
 /// The blocks of the guide to many cores and many connections, compiled and run.
 #[cfg(all(doctest, feature = "runtimes"))]
-#[doc = include_str!("../../docs/scale.md")]
+#[doc = include_str!("../../sockless/src/guide/scale.md")]
 pub struct Scale;

@@ -56,7 +56,7 @@ const NOT_BOUNDS: &[&str] =
 
 #[test]
 fn every_bound_of_config_stands_in_the_guide_to_deployment() {
-    let (config, guide) = (read("core/src/config.rs"), read("docs/deployment.md"));
+    let (config, guide) = (read("core/src/config.rs"), read("sockless/src/guide/deployment.md"));
     let settings: Vec<_> = config
         .lines()
         .filter_map(|line| line.trim().strip_prefix("pub fn get_")?.split_once('('))
@@ -66,7 +66,7 @@ fn every_bound_of_config_stands_in_the_guide_to_deployment() {
     assert!(settings.len() > 15, "{settings:?}");
     let table: String = guide.lines().filter(|line| line.starts_with("| ")).collect();
     let missing: Vec<_> = settings.iter().filter(|name| !table.contains(**name)).collect();
-    assert!(missing.is_empty(), "docs/deployment.md does not name {missing:?}");
+    assert!(missing.is_empty(), "sockless/src/guide/deployment.md does not name {missing:?}");
 }
 
 /// A row's name, and its line.
