@@ -1,44 +1,75 @@
-//! WebSockets for Rust: servers and clients on tokio, smol and async-std, behind hyper and axum, and in a
-//! deterministic simulator.
+#![doc = include_str!("../README.md")]
+// The code is in the crates behind this one: everything here is a re-export, and the guide is text.
 
-// What this crate has, it re-exports: the code is in the crates behind it.
+pub mod guide;
 
 pub use bytes;
 pub use http;
 
+// Sessions and messages.
+#[doc(inline)]
 pub use sockless_core::{
-    Broadcast, Cause, CloseCode, CloseReason, Closed, Config, Escaped, Frame, FrameHead, Instant,
-    Masking, Message, MessageRate, Opcode, OutgoingMessage, Overflow, Party, ProtocolError, Rsv,
-    SendError, Timeout,
+    Broadcast, Chunk, CloseCode, CloseReason, Message, OutgoingMessage, SendError,
 };
-#[cfg(feature = "deflate")]
-pub use sockless_core::{Deflate, ParseDeflateError};
 #[cfg(feature = "json")]
+#[doc(inline)]
 pub use sockless_driver::Json;
-#[cfg(feature = "client")]
+#[doc(inline)]
 pub use sockless_driver::{
-    AttemptError, Connect, ConnectError, ConnectStep, Connected, Destination, DialAttempt,
-    ParseProxyUrlError, Proxy, ProxyError, ProxyRules, Reconnect, ReconnectError, ReconnectState,
-    ReconnectWatch, RedirectError, UrlError,
+    BoxError, BoxFuture, Decode, DecodeError, Encode, EncodeError, MessageReader, MessageWriter,
+    Outcome, Receiver, Sender, Session, Sleep, TrySendError, WriteError,
 };
-pub use sockless_driver::{
-    BoxError, BoxFuture, Decode, DecodeError, Encode, EncodeError, HostPort, MessageReader,
-    MessageWriter, Outcome, ParamError, RawSendError, RawSession, Receiver, Request, Sender,
-    Session, Sleep, TlsInfo, TrySendError, WriteError,
-};
+
+// How a session ended.
+#[doc(inline)]
+pub use sockless_core::{Cause, Closed, Escaped, Party, ProtocolError, Timeout};
+
+// Settings.
+#[doc(inline)]
+pub use sockless_core::{Config, Masking, MessageRate, Overflow};
+#[cfg(feature = "deflate")]
+#[doc(inline)]
+pub use sockless_core::{Deflate, ParseDeflateError};
+
+// Sessions of frames.
+#[doc(inline)]
+pub use sockless_core::{Frame, FrameHead, Opcode, Rsv};
+#[doc(inline)]
+pub use sockless_driver::{RawSendError, RawSession};
+
+// The request behind a session.
+#[doc(inline)]
+pub use sockless_driver::{Forwarded, HostPort, ParamError, Permits, Request, TlsInfo};
+
+// Servers.
 #[cfg(feature = "server")]
+#[doc(inline)]
 pub use sockless_driver::{ConnectionServer, Server, Service, ShutdownReport};
+
+// Routes.
 #[cfg(feature = "routing")]
+#[doc(inline)]
 pub use sockless_routing::{
     Origins, ParseOriginError, ParseTrustedProxyError, RespondRoute, Route, RouteError, RouteInfo,
     RouteKind, Router, Selector, TrustedProxies, WebSocketRoute, guards, respond, respond_async,
     text_response, websocket, websocket_raw,
 };
 
-#[cfg(feature = "tokio")]
+// Clients.
+#[cfg(feature = "client")]
 #[doc(inline)]
-pub use sockless_tokio::{bind, connect, serve};
+pub use sockless_driver::{
+    AttemptError, Connect, ConnectError, ConnectStep, Connected, Destination, DialAttempt,
+    ParseProxyUrlError, Proxy, ProxyError, ProxyRules, Reconnect, ReconnectError, ReconnectState,
+    ReconnectWatch, RedirectError, UrlError,
+};
 
+// TLS.
+#[cfg(feature = "rustls")]
+#[doc(inline)]
+pub use sockless_driver::tls;
+
+// Runtimes. That of most programs is flat.
 #[cfg(feature = "async-std")]
 #[doc(inline)]
 pub use sockless_async_std as async_std;
@@ -54,11 +85,11 @@ pub use sockless_smol as smol;
 #[cfg(feature = "tokio")]
 #[doc(inline)]
 pub use sockless_tokio as tokio;
-
-#[cfg(feature = "rustls")]
+#[cfg(feature = "tokio")]
 #[doc(inline)]
-pub use sockless_driver::tls;
+pub use sockless_tokio::{bind, connect, serve};
 
+// For adapters and programs that embed the bare protocol.
 #[doc(no_inline)]
 pub use sockless_core as proto;
 #[doc(no_inline)]

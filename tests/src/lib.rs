@@ -12,23 +12,3 @@ pub mod pair;
 pub mod served;
 pub mod session;
 pub mod wire;
-
-/// The blocks of the README, compiled and run.
-#[cfg(all(doctest, feature = "runtimes"))]
-#[doc = include_str!("../../README.md")]
-pub struct Readme;
-
-/// The blocks of the guide to porting, compiled and run.
-#[cfg(all(doctest, feature = "runtimes"))]
-#[doc = include_str!("../../sockless/src/guide/porting.md")]
-pub struct Porting;
-
-/// The blocks of the guide to what a public server needs, compiled and run.
-#[cfg(all(doctest, feature = "runtimes"))]
-#[doc = include_str!("../../sockless/src/guide/deployment.md")]
-pub struct Deployment;
-
-/// The blocks of the guide to many cores and many connections, compiled and run.
-#[cfg(all(doctest, feature = "runtimes"))]
-#[doc = include_str!("../../sockless/src/guide/scale.md")]
-pub struct Scale;
