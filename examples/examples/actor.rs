@@ -2,13 +2,11 @@
 //!
 //! `cargo run -p sockless-examples --example actor`, then open `ws://127.0.0.1:8080/`.
 
-use sockless_core::{CloseCode, Closed};
-use sockless_driver::Session;
-use sockless_routing::{Router, websocket};
+use sockless::{CloseCode, Closed, Router, Session, websocket};
 
 #[tokio::main]
 async fn main() -> std::io::Result<()> {
-    sockless_tokio::serve("127.0.0.1:8080", router()).await
+    sockless::serve("127.0.0.1:8080", router()).await
 }
 
 fn router() -> Router {
@@ -29,8 +27,8 @@ async fn echo(mut session: Session) -> Result<(), Closed> {
 
 #[cfg(test)]
 mod tests {
-    use sockless_core::CloseReason;
-    use sockless_sim::Sim;
+    use sockless::CloseReason;
+    use sockless::sim::Sim;
 
     use super::*;
 

@@ -9,11 +9,9 @@ use std::time::Duration;
 use axum::extract::State;
 use axum::response::Html;
 use axum::routing::get;
-use sockless_core::Closed;
-use sockless_driver::Session;
-use sockless_hyper::Mount;
-use sockless_routing::{Origins, Router, websocket};
-use sockless_tokio::TokioRuntime;
+use sockless::hyper::Mount;
+use sockless::tokio::TokioRuntime;
+use sockless::{Closed, Origins, Router, Session, websocket};
 use tokio::net::TcpListener;
 
 /// What pages and sessions share: how many messages have come back so far.
@@ -81,8 +79,8 @@ const PAGE: &str = r#"<!doctype html>
 mod tests {
     use hyper_util::rt::TokioIo;
     use hyper_util::service::TowerToHyperService;
-    use sockless_driver::Connected;
-    use sockless_tokio::TokioTransport;
+    use sockless::Connected;
+    use sockless::tokio::TokioTransport;
     use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 
     use super::*;

@@ -8,10 +8,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Response, StatusCode};
-use sockless_core::{Closed, Config};
-use sockless_driver::{Request, Session};
-use sockless_routing::{Router, text_response, websocket};
-use sockless_sim::{Link, Sim};
+use sockless::sim::{Link, Sim};
+use sockless::{Closed, Config, Request, Router, Session, text_response, websocket};
 
 fn main() {
     test_conversation();
@@ -58,7 +56,7 @@ fn test_conversation() {
             // An hour of silence takes no time, and the server asks whether the client is there.
             client.expect_silence(Duration::from_secs(3600)).await;
             client.recv_ping().await;
-            client.close(sockless_core::CloseCode::GOING_AWAY);
+            client.close(sockless::CloseCode::GOING_AWAY);
             client.expect_closed(1001).await;
 
             let refused = app.open("/echo").refused().await;

@@ -4,13 +4,11 @@
 //! `cargo run -p sockless-examples --example handover`, then open `ws://127.0.0.1:8080/` and send a
 //! binary message of the byte 1 first.
 
-use sockless_core::{Frame, Opcode};
-use sockless_driver::{BoxError, RawSession};
-use sockless_routing::{Router, websocket_raw};
+use sockless::{BoxError, Frame, Opcode, RawSession, Router, websocket_raw};
 
 #[tokio::main]
 async fn main() -> std::io::Result<()> {
-    sockless_tokio::serve("127.0.0.1:8080", router()).await
+    sockless::serve("127.0.0.1:8080", router()).await
 }
 
 fn router() -> Router {
@@ -38,8 +36,8 @@ async fn hello_first(mut raw: RawSession) -> Result<(), BoxError> {
 
 #[cfg(test)]
 mod tests {
-    use sockless_core::Chunk;
-    use sockless_sim::Sim;
+    use sockless::Chunk;
+    use sockless::sim::Sim;
 
     use super::*;
 
@@ -54,7 +52,7 @@ mod tests {
             client.send_chunk(Chunk { data: "ments".into(), last: true }).await;
             client.expect("fragments").await;
             assert_eq!(client.recv_pong().await, "now answered");
-            client.close(sockless_core::CloseCode::NORMAL);
+            client.close(sockless::CloseCode::NORMAL);
             client.expect_closed(1000).await;
         });
     }

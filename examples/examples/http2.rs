@@ -14,11 +14,11 @@ use clap::Parser;
 use http::StatusCode;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
-use sockless_core::{Closed, Config, Deflate};
-use sockless_driver::Session;
-use sockless_hyper::Mount;
-use sockless_routing::{Origins, Router, respond, text_response, websocket};
-use sockless_tokio::TokioRuntime;
+use sockless::hyper::Mount;
+use sockless::tokio::TokioRuntime;
+use sockless::{
+    Closed, Config, Deflate, Origins, Router, Session, respond, text_response, websocket,
+};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
@@ -201,7 +201,7 @@ mod tests {
         tokio::spawn(connection);
 
         let url = |path| format!("wss://localhost:{}{path}", addr.port());
-        let open = |path| sockless_hyper::connect(&sender, &url(path), runtime.clone());
+        let open = |path| sockless::hyper::connect(&sender, &url(path), runtime.clone());
         let mut session = open("/version").await.unwrap();
         assert_eq!(session.recv().await.unwrap().as_text(), Some("HTTP/2.0"));
         let mut session = open("/echo").await.unwrap();

@@ -4,12 +4,11 @@
 //! `{"op":"add","a":1,"b":2}`.
 
 use serde::{Deserialize, Serialize};
-use sockless_driver::{BoxError, DecodeError, Session};
-use sockless_routing::{Router, websocket};
+use sockless::{BoxError, DecodeError, Router, Session, websocket};
 
 #[tokio::main]
 async fn main() -> std::io::Result<()> {
-    sockless_tokio::serve("127.0.0.1:8080", router()).await
+    sockless::serve("127.0.0.1:8080", router()).await
 }
 
 fn router() -> Router {
@@ -45,7 +44,7 @@ async fn calculate(mut session: Session) -> Result<(), BoxError> {
 
 #[cfg(test)]
 mod tests {
-    use sockless_sim::Sim;
+    use sockless::sim::Sim;
 
     use super::*;
 

@@ -5,13 +5,11 @@
 use std::future::ready;
 
 use futures_util::{StreamExt, TryStreamExt};
-use sockless_core::{CloseCode, Closed, Message};
-use sockless_driver::Session;
-use sockless_routing::{Router, websocket};
+use sockless::{CloseCode, Closed, Message, Router, Session, websocket};
 
 #[tokio::main]
 async fn main() -> std::io::Result<()> {
-    sockless_tokio::serve("127.0.0.1:8080", router()).await
+    sockless::serve("127.0.0.1:8080", router()).await
 }
 
 fn router() -> Router {
@@ -47,7 +45,7 @@ async fn count(session: Session) -> Result<(), Closed> {
 
 #[cfg(test)]
 mod tests {
-    use sockless_sim::Sim;
+    use sockless::sim::Sim;
 
     use super::*;
 

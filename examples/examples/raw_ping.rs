@@ -8,14 +8,14 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
-use sockless_core::{Closed, Config, Frame, Opcode, PingAction, Pinger};
-use sockless_driver::{BoxError, RawSession, Runtime};
-use sockless_routing::{Router, websocket_raw};
-use sockless_tokio::TokioRuntime;
+use sockless::driver::Runtime;
+use sockless::proto::{PingAction, Pinger};
+use sockless::tokio::TokioRuntime;
+use sockless::{BoxError, Closed, Config, Frame, Opcode, RawSession, Router, websocket_raw};
 
 #[tokio::main]
 async fn main() -> std::io::Result<()> {
-    sockless_tokio::serve("127.0.0.1:8080", router(Arc::new(TokioRuntime))).await
+    sockless::serve("127.0.0.1:8080", router(Arc::new(TokioRuntime))).await
 }
 
 fn router(clock: Arc<dyn Runtime>) -> Router {
@@ -71,8 +71,8 @@ async fn recv_or_due(
 
 #[cfg(test)]
 mod tests {
-    use sockless_core::Instant;
-    use sockless_sim::Sim;
+    use sockless::proto::Instant;
+    use sockless::sim::Sim;
 
     use super::*;
 

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::process::{Child, ChildStdout, Command, ExitStatus, Output, Stdio};
 use std::time::{Duration, Instant};
 
-use sockless_core::CloseCode;
+use sockless::CloseCode;
 
 const DEMO: &str = env!("CARGO_BIN_EXE_sockless-demo");
 
@@ -99,13 +99,13 @@ fn a_signal_closes_sessions_with_1001_and_ends_it_with_status_0() {
         for signal in ["-TERM", "-INT"] {
             let demo = Demo::start(options);
             let closed = block_on(async {
-                let mut session = sockless_tokio::connect(&demo.echo()).await.expect("it answers");
+                let mut session = sockless::connect(&demo.echo()).await.expect("it answers");
                 session.send("hello").await.expect("it is open");
                 assert_eq!(session.recv().await.expect("an echo").as_text(), Some("hello"));
                 demo.signal(signal);
                 session.closed().await
             });
-            let code = closed.received().and_then(sockless_core::CloseReason::code);
+            let code = closed.received().and_then(sockless::CloseReason::code);
             assert_eq!(code, Some(CloseCode::GOING_AWAY), "{options:?} {signal}: {closed}");
             let (status, printed) = demo.end();
             assert_eq!(status.code(), Some(0), "{options:?} {signal}: {status}");

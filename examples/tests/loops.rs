@@ -6,8 +6,7 @@ use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use sockless_core::{CloseCode, Message};
-use sockless_driver::Session;
+use sockless::{CloseCode, Message, Session};
 
 const BLOCKING: &str = env!("CARGO_BIN_EXE_blocking-echo");
 const EPOLL: &str = env!("CARGO_BIN_EXE_epoll-echo");
@@ -153,7 +152,7 @@ fn messages_come_back_and_so_does_the_code() {
     for program in [BLOCKING, EPOLL] {
         let server = Server::start(program);
         let closed = block_on(async {
-            let mut session = sockless_tokio::connect(&server.url()).await.expect("it answers");
+            let mut session = sockless::connect(&server.url()).await.expect("it answers");
             for len in [0, 1, 125, 126, 4095, 4097, 0xFFFF, 0x1_0000, 0x1_0001, 1 << 20] {
                 exchange(&mut session, vec![len as u8; len]).await;
                 exchange(&mut session, "\u{1F600}".repeat(len / 4)).await;
@@ -173,7 +172,7 @@ fn many_clients_are_served_at_once() {
         block_on(async {
             let mut sessions = Vec::new();
             for _ in 0..200 {
-                let session = sockless_tokio::connect(&server.url()).await.expect("it answers");
+                let session = sockless::connect(&server.url()).await.expect("it answers");
                 sessions.push(session);
             }
             // All of them send before any of them receives.
@@ -223,7 +222,7 @@ fn a_client_that_does_not_read_is_not_read_from() {
     };
     assert!(is_timeout(&halted), "{halted}");
     block_on(async {
-        let mut other = sockless_tokio::connect(&server.url()).await.expect("it answers");
+        let mut other = sockless::connect(&server.url()).await.expect("it answers");
         exchange(&mut other, "meanwhile").await;
     });
 
@@ -240,7 +239,7 @@ fn who_vanishes_leaves_nothing_behind() {
     let server = Server::start(EPOLL);
     // What is opened once is open by then.
     block_on(async {
-        sockless_tokio::connect(&server.url())
+        sockless::connect(&server.url())
             .run(async |mut session| exchange(&mut session, "first").await)
             .await
             .expect("it answers");
@@ -407,7 +406,7 @@ fn what_was_left_for_want_of_room_is_answered_once_there_is_some() {
     }
 }
 
-/// What `docs/porting.md` shows is the driver of the blocking program, so the tests above hold for it.
+/// The page `sockless::guide::porting` shows the driver of the blocking program, so the tests above hold for it.
 #[test]
 fn the_loop_of_the_guide_is_the_one_that_is_tested() {
     let read = |path: &str| {
@@ -416,7 +415,10 @@ fn the_loop_of_the_guide_is_the_one_that_is_tested() {
     };
     let driver = read("src/blocking/driver.rs").replace("pub(crate) ", "");
     let body = driver.find("/// How long writing waits").expect("the loop begins so");
-    assert!(read("../sockless/src/guide/porting.md").contains(driver[body..].trim()), "they differ");
+    assert!(
+        read("../sockless/src/guide/porting.md").contains(driver[body..].trim()),
+        "they differ"
+    );
 }
 
 fn is_timeout(error: &std::io::Error) -> bool {

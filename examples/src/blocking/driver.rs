@@ -1,5 +1,5 @@
 //! A driver over blocking sockets, whole: everything that a port of sockless to a loop of your own has
-//! to do. `docs/porting.md` shows the same code.
+//! to do. `sockless::guide::porting` shows the same code.
 
 use std::io::{Error, ErrorKind, Read, Result, Write};
 use std::net::{Shutdown, TcpStream};

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use sockless_driver::tls::{TlsAcceptor, TlsError};
+use sockless::tls::{TlsAcceptor, TlsError};
 
 use crate::options::{Failure, Options};
 use crate::signals::Hangups;

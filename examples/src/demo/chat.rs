@@ -4,8 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde_json::{Value, json};
-use sockless_core::{Broadcast, CloseCode, Closed};
-use sockless_driver::{Sender, Session};
+use sockless::{Broadcast, CloseCode, Closed, Sender, Session};
 
 /// The longest name and the longest line, in characters.
 const MAX_NAME: usize = 32;

@@ -15,8 +15,7 @@ use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::process::ExitCode;
 
-use sockless_driver::{Server, ShutdownReport};
-use sockless_routing::Router;
+use sockless::{Router, Server, ShutdownReport};
 
 use crate::certificate::Certificate;
 use crate::options::{Failure, Options, RuntimeName};
@@ -42,10 +41,10 @@ fn run(options: &Options) -> Result<(), Failure> {
         (RuntimeName::Tokio, Some(count)) => serve_in_shards(options, setup, count),
         (RuntimeName::Tokio, None) => serve_on_tokio(options, setup),
         (RuntimeName::AsyncStd, _) => async_std::task::block_on(async {
-            serve(options, setup, sockless_async_std::bind(&options.listen).await).await
+            serve(options, setup, sockless::async_std::bind(&options.listen).await).await
         }),
         (RuntimeName::Smol, _) => smol::block_on(async {
-            serve(options, setup, sockless_smol::bind(&options.listen).await).await
+            serve(options, setup, sockless::smol::bind(&options.listen).await).await
         }),
     }
 }
@@ -69,7 +68,7 @@ impl Setup {
 
 #[tokio::main]
 async fn serve_on_tokio(options: &Options, setup: Setup) -> Result<(), Failure> {
-    serve(options, setup, sockless_tokio::bind(&options.listen).await).await
+    serve(options, setup, sockless::bind(&options.listen).await).await
 }
 
 async fn serve(options: &Options, setup: Setup, bound: io::Result<Server>) -> Result<(), Failure> {

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser, ValueEnum};
-use sockless_core::{Config, Deflate, ParseDeflateError};
+use sockless::{Config, Deflate, ParseDeflateError};
 
 /// A server that chats and echoes over WebSockets.
 ///

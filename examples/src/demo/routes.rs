@@ -6,9 +6,10 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::header::{CONTENT_SECURITY_POLICY, CONTENT_TYPE};
 use http::{Response, StatusCode};
-use sockless_core::{CloseCode, CloseReason, Closed, Config};
-use sockless_driver::{Request, Session};
-use sockless_routing::{Origins, Router, respond, text_response, websocket};
+use sockless::{
+    CloseCode, CloseReason, Closed, Config, Origins, Request, Router, Session, respond,
+    text_response, websocket,
+};
 
 use crate::chat::Room;
 

@@ -6,9 +6,9 @@ use std::num::NonZeroUsize;
 use std::thread;
 
 use smol::channel;
-use sockless_driver::tls::TlsAcceptor;
-use sockless_routing::Router;
-use sockless_tokio::{ListenOptions, Server, ShutdownReport};
+use sockless::tls::TlsAcceptor;
+use sockless::tokio::ListenOptions;
+use sockless::{Router, Server, ShutdownReport};
 use tokio::runtime::{Builder, Runtime};
 
 /// Servers that listen already, each with the runtime of one thread.
@@ -21,7 +21,7 @@ pub(crate) fn bind(addr: &str, count: NonZeroUsize) -> io::Result<Shards> {
     let mut addr = addr.to_owned();
     for _ in 0..count.get() {
         let runtime = Builder::new_current_thread().enable_all().build()?;
-        let server = runtime.block_on(sockless_tokio::bind_with(&addr, &options))?;
+        let server = runtime.block_on(sockless::tokio::bind_with(&addr, &options))?;
         // With port 0, the first gets one for all.
         addr = server.local_addr().map_or(addr, |addr| addr.to_string());
         shards.push((runtime, server));

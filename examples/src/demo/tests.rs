@@ -2,9 +2,8 @@
 
 use clap::Parser;
 use serde_json::{Value, json};
-use sockless_core::{Config, Deflate};
-use sockless_routing::Router;
-use sockless_sim::{App, Conversation, Sim};
+use sockless::sim::{App, Conversation, Sim};
+use sockless::{Config, Deflate, Router};
 
 use crate::options::Options;
 use crate::routes;
@@ -21,7 +20,7 @@ fn a_chat_has_named_users_who_hear_each_other() {
         for member in [&mut ada, &mut bob] {
             hear(member, json!({ "type": "message", "from": "Ada", "text": "hello" })).await;
         }
-        bob.close(sockless_core::CloseCode::NORMAL);
+        bob.close(sockless::CloseCode::NORMAL);
         hear(&mut ada, json!({ "type": "leave", "name": "Bob B.", "online": ["Ada"] })).await;
     });
 }
@@ -123,7 +122,7 @@ fn shards_share_the_room_and_go_down_together() {
     smol::block_on(async {
         let mut members = Vec::new();
         for _ in 0..16 {
-            let mut member = sockless_smol::connect(&url).await.unwrap();
+            let mut member = sockless::smol::connect(&url).await.unwrap();
             // It is in the room when it is welcomed.
             member.recv().await.unwrap();
             members.push(member);
