@@ -1,7 +1,8 @@
 //! Dialling: [`Connect`] describes a connection to be, and opens it step by step.
 
 mod body;
-mod connected;
+mod connection;
+mod destination;
 mod dial;
 mod error;
 mod excerpt;
@@ -10,6 +11,7 @@ mod proxy;
 mod reading;
 mod reconnect;
 mod redirect;
+mod status;
 mod target;
 #[cfg(test)]
 mod tests;
@@ -24,12 +26,14 @@ use http::header::{
 };
 use sockless_core::Config;
 
-pub use connected::Connected;
+pub use connection::ClientConnection;
+pub use destination::Destination;
 pub use dial::Dial;
-pub use error::{ConnectError, ConnectStep, Destination, DialAttempt, UrlError};
+pub use error::{ConnectError, ConnectStep, DialAttempt};
 pub use proxy::{ParseProxyUrlError, Proxy, ProxyError, ProxyRules};
 pub use reconnect::{AttemptError, Reconnect, ReconnectError, ReconnectState, ReconnectWatch};
 pub use redirect::RedirectError;
+pub use target::UrlError;
 
 use crate::future::BoxFuture;
 use crate::request::exchange::{Exchange, Input};
@@ -37,7 +41,7 @@ use crate::runtime::{Io, Runtime};
 use crate::session::Session;
 #[cfg(feature = "rustls")]
 use crate::tls::TlsConnector;
-use connected::{Answered, Asking};
+use connection::{Answered, Asking};
 use dial::Dialler;
 use redirect::{Redirects, without_secrets};
 use target::Target;
@@ -229,17 +233,17 @@ impl Connect {
     /// # Errors
     ///
     /// [`ConnectError`] says which step failed, with whom, and why.
-    pub async fn open(self) -> Result<Connected, ConnectError> {
+    pub async fn open(self) -> Result<ClientConnection, ConnectError> {
         let mut target = self.target.map_err(ConnectError::UrlInvalid)?;
-        let mut headers = self.headers.map_err(ConnectError::Request)?;
-        let proxies = self.proxies.map_err(ConnectError::ProxyUrl)?;
+        let mut headers = self.headers.map_err(ConnectError::HeaderInvalid)?;
+        let proxies = self.proxies.map_err(ConnectError::ProxyUrlInvalid)?;
         let timeout = self.config.get_opening_timeout();
         let deadline = self.runtime.now() + timeout;
         let dialler = Dialler { dial: self.dial, runtime: self.runtime, deadline, timeout };
         let mut redirects = Redirects::new(self.redirects);
         let mut own = self.transport;
         loop {
-            let (transport, peer) = match own.take() {
+            let (transport, destination) = match own.take() {
                 Some(transport) => (transport, Destination::new(&target, None)),
                 None => {
                     #[cfg(feature = "rustls")]
@@ -250,7 +254,7 @@ impl Connect {
                 }
             };
             let (runtime, config) = (dialler.runtime.clone(), self.config.clone());
-            let asking = Asking { transport, runtime, deadline, config, peer };
+            let asking = Asking { transport, runtime, deadline, config, destination };
             let refusal = match asking.ask(request(&target, &headers)).await? {
                 Answered::Open(connected) => return Ok(connected),
                 Answered::Otherwise(refusal) => refusal,
@@ -258,7 +262,9 @@ impl Connect {
             let next = match redirects.next(&target, &refusal.response) {
                 Ok(Some(next)) => next,
                 Ok(None) => return Err(refusal.read().await),
-                Err(error) => return Err(ConnectError::Redirect { peer: refusal.peer, error }),
+                Err(error) => {
+                    return Err(ConnectError::Redirect { destination: refusal.destination, error });
+                }
             };
             if !next.is_same_origin(&target) {
                 headers = without_secrets(&headers);
@@ -315,18 +321,18 @@ async fn reach(
     #[cfg(feature = "rustls")] tls: &Tls,
 ) -> Result<(Box<dyn Io>, Destination), ConnectError> {
     let proxy = proxies.choose(target.secure, &target.host, target.port);
-    let mut peer = Destination::new(target, proxy.map(ToString::to_string));
+    let mut destination = Destination::new(target, proxy.map(ToString::to_string));
     #[cfg(feature = "rustls")]
-    let tls = if target.secure { Some(tls.get(&peer)?) } else { None };
+    let tls = if target.secure { Some(tls.get(&destination)?) } else { None };
     #[cfg(not(feature = "rustls"))]
     if target.secure {
-        return Err(ConnectError::TlsUnavailable { peer });
+        return Err(ConnectError::TlsUnavailable { destination });
     }
     let transport = match proxy {
-        Some(proxy) => reach_through(dialler, target, proxy, &mut peer).await?,
+        Some(proxy) => reach_through(dialler, target, proxy, &mut destination).await?,
         None => {
-            let addrs = dialler.resolve(&target.host, target.port, &peer).await?;
-            dialler.connect(addrs, &mut peer).await?
+            let addrs = dialler.resolve(&target.host, target.port, &destination).await?;
+            dialler.connect(addrs, &mut destination).await?
         }
     };
     #[cfg(feature = "rustls")]
@@ -334,11 +340,11 @@ async fn reach(
         None => transport,
         Some(tls) => match dialler.within(tls.connect(&target.host, transport)).await {
             Some(Ok(transport)) => transport,
-            Some(Err(error)) => return Err(ConnectError::Tls { peer, error }),
-            None => return Err(dialler.timed_out(&peer, ConnectStep::Tls, Vec::new())),
+            Some(Err(error)) => return Err(ConnectError::Tls { destination, error }),
+            None => return Err(dialler.timed_out(&destination, ConnectStep::Tls, Vec::new())),
         },
     };
-    Ok((transport, peer))
+    Ok((transport, destination))
 }
 
 /// The TLS of a connection to be.
@@ -349,7 +355,7 @@ struct Tls(Option<TlsConnector>);
 #[cfg(feature = "rustls")]
 impl Tls {
     /// The connector that was given, or else one that trusts as the features of this build have it.
-    fn get(&self, peer: &Destination) -> Result<TlsConnector, ConnectError> {
+    fn get(&self, destination: &Destination) -> Result<TlsConnector, ConnectError> {
         if let Some(connector) = &self.0 {
             return Ok(connector.for_http_1());
         }
@@ -358,9 +364,9 @@ impl Tls {
         #[cfg(all(feature = "webpki-roots", not(feature = "platform-verifier")))]
         let made = TlsConnector::webpki_roots();
         #[cfg(any(feature = "platform-verifier", feature = "webpki-roots"))]
-        return made.map_err(|error| ConnectError::Tls { peer: peer.clone(), error });
+        return made.map_err(|error| ConnectError::Tls { destination: destination.clone(), error });
         #[cfg(not(any(feature = "platform-verifier", feature = "webpki-roots")))]
-        Err(ConnectError::TlsUnavailable { peer: peer.clone() })
+        Err(ConnectError::TlsUnavailable { destination: destination.clone() })
     }
 }
 
@@ -370,44 +376,48 @@ async fn reach_through(
     dialler: &Dialler,
     target: &Target,
     proxy: &Proxy,
-    peer: &mut Destination,
+    destination: &mut Destination,
 ) -> Result<Box<dyn Io>, ConnectError> {
     let mut addrs = Vec::new();
     if proxy.wants_address() {
-        addrs = dialler.resolve(&target.host, target.port, peer).await?;
+        addrs = dialler.resolve(&target.host, target.port, destination).await?;
         addrs.reverse();
     }
     loop {
         let addr = addrs.pop();
         let mut tunnel = proxy.tunnel(target, addr).map_err(|error| ConnectError::Proxy {
-            peer: peer.clone(),
+            destination: destination.clone(),
             error,
             response: None,
         })?;
-        let proxy_addrs = dialler.resolve(&proxy.host, proxy.port, peer).await?;
-        let transport = dialler.connect(proxy_addrs, peer).await?;
+        let proxy_addrs = dialler.resolve(&proxy.host, proxy.port, destination).await?;
+        let transport = dialler.connect(proxy_addrs, destination).await?;
         let mut exchange = Exchange::new(transport, dialler.runtime.clone(), dialler.deadline);
-        match dig(dialler, &mut exchange, &mut tunnel, peer).await? {
+        match negotiate_tunnel(dialler, &mut exchange, &mut tunnel, destination).await? {
             Ok(()) => return Ok(exchange.transport),
             Err(error) if error.is_of_the_address() && !addrs.is_empty() => {}
             Err(error) => {
                 let response = explanation(dialler, &mut exchange, tunnel).await;
-                return Err(ConnectError::Proxy { peer: peer.clone(), error, response });
+                return Err(ConnectError::Proxy {
+                    destination: destination.clone(),
+                    error,
+                    response,
+                });
             }
         }
     }
 }
 
 /// Has the conversation with a proxy; its verdict, unless the transport or the time is over before.
-async fn dig(
+async fn negotiate_tunnel(
     dialler: &Dialler,
     exchange: &mut Exchange,
     tunnel: &mut proxy::Tunnel,
-    peer: &Destination,
+    destination: &Destination,
 ) -> Result<Result<(), ProxyError>, ConnectError> {
     let step = ConnectStep::Proxy;
-    let failed = |error| ConnectError::Transport { peer: peer.clone(), step, error };
-    let timed_out = || dialler.timed_out(peer, step, Vec::new());
+    let failed = |error| ConnectError::Transport { destination: destination.clone(), step, error };
+    let timed_out = || dialler.timed_out(destination, step, Vec::new());
     loop {
         if !exchange.write(tunnel.outbound()).await.map_err(failed)? {
             return Err(timed_out());

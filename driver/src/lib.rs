@@ -32,9 +32,9 @@ mod session;
 pub mod tls;
 
 pub use client::{
-    AttemptError, Connect, ConnectError, ConnectStep, Connected, Destination, Dial, DialAttempt,
-    ParseProxyUrlError, Proxy, ProxyError, ProxyRules, Reconnect, ReconnectError, ReconnectState,
-    ReconnectWatch, RedirectError, UrlError,
+    AttemptError, ClientConnection, Connect, ConnectError, ConnectStep, Destination, Dial,
+    DialAttempt, ParseProxyUrlError, Proxy, ProxyError, ProxyRules, Reconnect, ReconnectError,
+    ReconnectState, ReconnectWatch, RedirectError, UrlError,
 };
 pub use future::{BoxError, BoxFuture};
 pub use request::{Forwarded, HostPort, ParamError, Permits, Request};

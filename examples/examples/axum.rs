@@ -79,7 +79,7 @@ const PAGE: &str = r#"<!doctype html>
 mod tests {
     use hyper_util::rt::TokioIo;
     use hyper_util::service::TowerToHyperService;
-    use sockless::Connected;
+    use sockless::ClientConnection;
     use sockless::tokio::TokioTransport;
     use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 
@@ -114,7 +114,7 @@ mod tests {
         let request = http::Request::get("ws://a/echo").body(()).unwrap();
         let runtime = Arc::new(TokioRuntime);
         let connected =
-            Connected::handshake(transport, request, Arc::default(), runtime).await.unwrap();
+            ClientConnection::handshake(transport, request, Arc::default(), runtime).await.unwrap();
         let mut session = connected.spawn();
         for text in ["one", "two", "three"] {
             session.send(text).await.unwrap();

@@ -59,7 +59,7 @@ pub use sockless_routing::{
 #[cfg(feature = "client")]
 #[doc(inline)]
 pub use sockless_driver::{
-    AttemptError, Connect, ConnectError, ConnectStep, Connected, Destination, DialAttempt,
+    AttemptError, ClientConnection, Connect, ConnectError, ConnectStep, Destination, DialAttempt,
     ParseProxyUrlError, Proxy, ProxyError, ProxyRules, Reconnect, ReconnectError, ReconnectState,
     ReconnectWatch, RedirectError, UrlError,
 };

@@ -19,7 +19,8 @@ use bytes::{Bytes, BytesMut};
 use sockless_core::handshake::UpgradeRequest;
 use sockless_core::{Closed, Config};
 use sockless_driver::{
-    Answer, BoxFuture, Connected, ConnectionServer, Io, Request, Sender, Service, Session, Upgrade,
+    Answer, BoxFuture, ClientConnection, ConnectionServer, Io, Request, Sender, Service, Session,
+    Upgrade,
 };
 use sockless_tests::served::Frozen;
 
@@ -47,7 +48,7 @@ fn round(seed: u64) {
     };
     let upgrade = http::Request::get("ws://server/").body(()).unwrap();
     let connecting =
-        Connected::handshake(Box::new(near), upgrade, Arc::new(config), Arc::new(THREADS));
+        ClientConnection::handshake(Box::new(near), upgrade, Arc::new(config), Arc::new(THREADS));
     let connected = run(seed, connecting).join().unwrap().unwrap();
     // The runtime below spawns a thread for the driver.
     let (sender, mut receiver) = connected.spawn().split();

@@ -8,7 +8,8 @@ use std::task::{Context, Poll};
 
 use sockless_core::Instant;
 
-use super::error::{ConnectError, ConnectStep, Destination, DialAttempt};
+use super::destination::Destination;
+use super::error::{ConnectError, ConnectStep, DialAttempt};
 use super::eyeballs::Eyeballs;
 use crate::future::BoxFuture;
 use crate::runtime::{Io, Runtime, Timer};
@@ -49,15 +50,19 @@ impl Dialler {
         &self,
         host: &str,
         port: u16,
-        peer: &Destination,
+        destination: &Destination,
     ) -> Result<Vec<SocketAddr>, ConnectError> {
         if let Ok(ip) = host.parse::<IpAddr>() {
             return Ok(vec![SocketAddr::new(ip, port)]);
         }
         let resolved = self.within(self.dial.resolve(host, port)).await;
-        let resolved =
-            resolved.ok_or_else(|| self.timed_out(peer, ConnectStep::Resolve, Vec::new()))?;
-        let named = |error| ConnectError::Resolve { peer: peer.clone(), name: host.into(), error };
+        let resolved = resolved
+            .ok_or_else(|| self.timed_out(destination, ConnectStep::Resolve, Vec::new()))?;
+        let named = |error| ConnectError::Resolve {
+            destination: destination.clone(),
+            name: host.into(),
+            error,
+        };
         let addrs = resolved.map_err(named)?;
         if addrs.is_empty() {
             let error = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
@@ -71,7 +76,7 @@ impl Dialler {
     pub(crate) async fn connect(
         &self,
         addrs: Vec<SocketAddr>,
-        peer: &mut Destination,
+        destination: &mut Destination,
     ) -> Result<Box<dyn Io>, ConnectError> {
         let mut race = Race::new(self, addrs);
         let mut deadline = self.runtime.timer(self.deadline);
@@ -81,17 +86,19 @@ impl Dialler {
         });
         match won.await {
             Some(Some((transport, addr))) => {
-                peer.addr = Some(addr);
+                destination.addr = Some(addr);
                 Ok(transport)
             }
-            Some(None) => Err(ConnectError::Dial { peer: peer.clone(), attempts: race.failed }),
+            Some(None) => {
+                Err(ConnectError::Dial { destination: destination.clone(), attempts: race.failed })
+            }
             None => {
                 let unanswered = || io::Error::new(io::ErrorKind::TimedOut, "no answer so far");
                 let running = race.running.iter();
                 let unanswered =
                     running.map(|(addr, _)| DialAttempt { addr: *addr, error: unanswered() });
                 race.failed.extend(unanswered);
-                Err(self.timed_out(peer, ConnectStep::Connect, race.failed))
+                Err(self.timed_out(destination, ConnectStep::Connect, race.failed))
             }
         }
     }
@@ -109,11 +116,16 @@ impl Dialler {
 
     pub(crate) fn timed_out(
         &self,
-        peer: &Destination,
+        destination: &Destination,
         step: ConnectStep,
         attempts: Vec<DialAttempt>,
     ) -> ConnectError {
-        ConnectError::Timeout { peer: peer.clone(), step, timeout: self.timeout, attempts }
+        ConnectError::Timeout {
+            destination: destination.clone(),
+            step,
+            timeout: self.timeout,
+            attempts,
+        }
     }
 }
 

@@ -6,14 +6,16 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Response, StatusCode};
+use http::Response;
 use sockless_core::Escaped;
 use sockless_core::handshake::{HandshakeError, RequestError};
 
+use super::destination::Destination;
 use super::excerpt::Excerpt;
 use super::proxy::{ParseProxyUrlError, ProxyError};
 use super::redirect::RedirectError;
-use super::target::{Target, host_and_port};
+use super::status::is_transient;
+use super::target::UrlError;
 #[cfg(feature = "rustls")]
 use crate::tls::TlsError;
 
@@ -29,28 +31,28 @@ pub enum ConnectError {
     /// to that, since [`Connect`](super::Connect) offers nothing else on those that it makes.
     Alpn {
         /// Who is at the other end.
-        peer: Destination,
+        destination: Destination,
         /// The protocol that both ends agreed on.
         protocol: Bytes,
     },
     /// No address of the host could be reached.
     Dial {
         /// Who was to be reached.
-        peer: Destination,
+        destination: Destination,
         /// Every address that was tried, in the order in which they failed.
         attempts: Vec<DialAttempt>,
     },
     /// The server's answer is no handshake.
     Handshake {
         /// Who answered.
-        peer: Destination,
+        destination: Destination,
         /// What is wrong with the answer.
         error: HandshakeError,
     },
     /// The proxy gave no way to the server.
     Proxy {
         /// Who was to be reached, and through which proxy.
-        peer: Destination,
+        destination: Destination,
         /// What the proxy said.
         error: ProxyError,
         /// The answer of an HTTP proxy that refused CONNECT: its head, and of its body what came
@@ -58,18 +60,18 @@ pub enum ConnectError {
         response: Option<Box<Response<Bytes>>>,
     },
     /// The URL of a proxy is none, given or in the environment.
-    ProxyUrl(ParseProxyUrlError),
+    ProxyUrlInvalid(ParseProxyUrlError),
     /// The server's redirect is not followed.
     Redirect {
         /// Who redirects.
-        peer: Destination,
+        destination: Destination,
         /// Why it is not followed.
         error: RedirectError,
     },
     /// The server answered something else than 101, and no redirect that was to be followed.
     Rejected {
         /// Who answered.
-        peer: Destination,
+        destination: Destination,
         /// The whole answer; of its body, what came by the deadline of
         /// [`Config::opening_timeout`](sockless_core::Config::opening_timeout), up to 64 KiB. Where the
         /// answer does not state where its body ends, which is then the end of the transport, what
@@ -79,13 +81,13 @@ pub enum ConnectError {
         complete: bool,
     },
     /// A header or a subprotocol cannot stand in a request.
-    Request(http::Error),
+    HeaderInvalid(http::Error),
     /// The request is none for a WebSocket.
     RequestInvalid(RequestError),
     /// A name has no address, or nobody could say which.
     Resolve {
         /// Who was to be reached.
-        peer: Destination,
+        destination: Destination,
         /// The name that was looked up: the server's or the proxy's.
         name: String,
         /// What the resolver said.
@@ -94,7 +96,7 @@ pub enum ConnectError {
     /// [`Config::opening_timeout`](sockless_core::Config::opening_timeout) passed, which all steps share.
     Timeout {
         /// Who was to be reached.
-        peer: Destination,
+        destination: Destination,
         /// What was being done then.
         step: ConnectStep,
         /// The setting's value.
@@ -106,7 +108,7 @@ pub enum ConnectError {
     #[cfg(feature = "rustls")]
     Tls {
         /// Who was to be reached.
-        peer: Destination,
+        destination: Destination,
         /// Why there is none.
         error: TlsError,
     },
@@ -114,12 +116,12 @@ pub enum ConnectError {
     /// nobody, the features `platform-verifier` and `webpki-roots` being off and no connector given.
     TlsUnavailable {
         /// Who was to be reached.
-        peer: Destination,
+        destination: Destination,
     },
     /// The transport failed after it had been opened.
     Transport {
         /// Who is at the other end.
-        peer: Destination,
+        destination: Destination,
         /// What was being done then.
         step: ConnectStep,
         /// What the transport said.
@@ -155,9 +157,9 @@ impl ConnectError {
             #[cfg(feature = "rustls")]
             Self::Tls { error, .. } => error.is_transient(),
             Self::Alpn { .. }
-            | Self::ProxyUrl(_)
+            | Self::ProxyUrlInvalid(_)
             | Self::Redirect { .. }
-            | Self::Request(_)
+            | Self::HeaderInvalid(_)
             | Self::RequestInvalid(_)
             | Self::TlsUnavailable { .. }
             | Self::UrlInvalid(_) => false,
@@ -166,44 +168,38 @@ impl ConnectError {
 
     /// A transport that failed after it had been opened. What TLS has to say of it is an error of TLS:
     /// in TLS 1.3 a client is through before the server refuses what it showed (RFC 8446 §2).
-    pub(crate) fn of_transport(peer: Destination, step: ConnectStep, error: io::Error) -> Self {
+    pub(crate) fn of_transport(
+        destination: Destination,
+        step: ConnectStep,
+        error: io::Error,
+    ) -> Self {
         #[cfg(feature = "rustls")]
         if let Some(error) = TlsError::within(&error) {
-            return Self::Tls { peer, error };
+            return Self::Tls { destination, error };
         }
-        Self::Transport { peer, step, error }
+        Self::Transport { destination, step, error }
     }
 
     /// Whom the failed step was taken with; `None` when it did not come to that.
-    pub fn peer(&self) -> Option<&Destination> {
+    pub fn destination(&self) -> Option<&Destination> {
         match self {
-            Self::Alpn { peer, .. }
-            | Self::Dial { peer, .. }
-            | Self::Handshake { peer, .. }
-            | Self::Proxy { peer, .. }
-            | Self::Redirect { peer, .. }
-            | Self::Rejected { peer, .. }
-            | Self::Resolve { peer, .. }
-            | Self::Timeout { peer, .. }
-            | Self::TlsUnavailable { peer }
-            | Self::Transport { peer, .. } => Some(peer),
+            Self::Alpn { destination, .. }
+            | Self::Dial { destination, .. }
+            | Self::Handshake { destination, .. }
+            | Self::Proxy { destination, .. }
+            | Self::Redirect { destination, .. }
+            | Self::Rejected { destination, .. }
+            | Self::Resolve { destination, .. }
+            | Self::Timeout { destination, .. }
+            | Self::TlsUnavailable { destination }
+            | Self::Transport { destination, .. } => Some(destination),
             #[cfg(feature = "rustls")]
-            Self::Tls { peer, .. } => Some(peer),
-            Self::ProxyUrl(_)
-            | Self::Request(_)
+            Self::Tls { destination, .. } => Some(destination),
+            Self::ProxyUrlInvalid(_)
+            | Self::HeaderInvalid(_)
             | Self::RequestInvalid(_)
             | Self::UrlInvalid(_) => None,
         }
-    }
-}
-
-/// Whether a status says that another time may be better (RFC 9110 §15, RFC 6585 §4). What the server
-/// does not support, and how it is set up, stays: 501, 505, 506, 508 and 510.
-pub(crate) fn is_transient(status: StatusCode) -> bool {
-    match status.as_u16() {
-        501 | 505 | 506 | 508 | 510 => false,
-        408 | 425 | 429 => true,
-        _ => status.is_server_error(),
     }
 }
 
@@ -221,49 +217,53 @@ impl fmt::Display for Text<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         use ConnectError::*;
         match self.0 {
-            Alpn { peer, protocol } => write!(
+            Alpn { destination, protocol } => write!(
                 f,
-                "the TLS connection with {peer} was agreed on for \"{}\" (ALPN), not for http/1.1, \
+                "the TLS connection with {destination} was agreed on for \"{}\" (ALPN), not for http/1.1, \
                  which is spoken here: offer http/1.1 only, or nothing, where it is made",
                 protocol.escape_ascii()
             ),
-            Dial { peer, attempts } => {
-                write!(f, "cannot reach {peer}")?;
+            Dial { destination, attempts } => {
+                write!(f, "cannot reach {destination}")?;
                 write_attempts(f, attempts)
             }
-            Handshake { peer, error } => {
-                write!(f, "the opening handshake with {peer} failed: {error}")
+            Handshake { destination, error } => {
+                write!(f, "the opening handshake with {destination} failed: {error}")
             }
-            Proxy { peer, error, response } => {
+            Proxy { destination, error, response } => {
                 let body = response.as_ref().map_or(&[][..], |response| response.body());
-                write!(f, "cannot reach {peer}: {error}{}", Excerpt(body))
+                write!(f, "cannot reach {destination}: {error}{}", Excerpt(body))
             }
-            ProxyUrl(error) => error.fmt(f),
-            Redirect { peer, error } => write!(f, "{peer} redirects: {error}"),
-            Rejected { peer, response, .. } => {
-                write!(f, "{peer} answered {}, not 101 Switching Protocols", response.status())
+            ProxyUrlInvalid(error) => error.fmt(f),
+            Redirect { destination, error } => write!(f, "{destination} redirects: {error}"),
+            Rejected { destination, response, .. } => {
+                write!(
+                    f,
+                    "{destination} answered {}, not 101 Switching Protocols",
+                    response.status()
+                )
             }
-            Request(error) => write!(f, "the request cannot be made: {error}"),
+            HeaderInvalid(error) => write!(f, "the request cannot be made: {error}"),
             RequestInvalid(error) => write!(f, "the request cannot be made: {error}"),
-            Resolve { peer, name, error } => {
-                write!(f, "cannot reach {peer}: no address of {name}: {error}")
+            Resolve { destination, name, error } => {
+                write!(f, "cannot reach {destination}: no address of {name}: {error}")
             }
-            Timeout { peer, step, timeout, attempts } => {
-                write!(f, "opening_timeout = {timeout:?} passed while {step} {peer}")?;
+            Timeout { destination, step, timeout, attempts } => {
+                write!(f, "opening_timeout = {timeout:?} passed while {step} {destination}")?;
                 write_attempts(f, attempts)
             }
             #[cfg(feature = "rustls")]
-            Tls { peer, error } => write!(f, "no TLS with {peer}: {error}"),
-            TlsUnavailable { peer } => {
+            Tls { destination, error } => write!(f, "no TLS with {destination}: {error}"),
+            TlsUnavailable { destination } => {
                 let missing = if cfg!(feature = "rustls") {
                     "Connect::tls, or the feature `platform-verifier` or `webpki-roots`"
                 } else {
                     "the feature `tls`"
                 };
-                write!(f, "no TLS with {peer}: wss needs {missing}")
+                write!(f, "no TLS with {destination}: wss needs {missing}")
             }
-            Transport { peer, step, error } => {
-                write!(f, "the transport failed while {step} {peer}: {error}")
+            Transport { destination, step, error } => {
+                write!(f, "the transport failed while {step} {destination}: {error}")
             }
             UrlInvalid(error) => write!(f, "the URL is none for a WebSocket: {error}"),
         }
@@ -288,9 +288,9 @@ impl std::error::Error for ConnectError {
             },
             Self::Handshake { error, .. } => Some(error),
             Self::Proxy { error, .. } => Some(error),
-            Self::ProxyUrl(error) => Some(error),
+            Self::ProxyUrlInvalid(error) => Some(error),
             Self::Redirect { error, .. } => Some(error),
-            Self::Request(error) => Some(error),
+            Self::HeaderInvalid(error) => Some(error),
             Self::RequestInvalid(error) => Some(error),
             Self::UrlInvalid(error) => Some(error),
             #[cfg(feature = "rustls")]
@@ -299,68 +299,6 @@ impl std::error::Error for ConnectError {
             | Self::Rejected { .. }
             | Self::Timeout { .. }
             | Self::TlsUnavailable { .. } => None,
-        }
-    }
-}
-
-/// The other end of a connection to be: the server, and the way to it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Destination {
-    host: String,
-    port: u16,
-    pub(crate) addr: Option<SocketAddr>,
-    proxy: Option<String>,
-}
-
-impl Destination {
-    pub(crate) fn new(target: &Target, proxy: Option<String>) -> Self {
-        Self { host: target.host.clone(), port: target.port, addr: None, proxy }
-    }
-
-    /// The peer that a URI names, where somebody else found the way to it.
-    pub(crate) fn named_by(uri: &http::Uri) -> Self {
-        let host = uri.host().unwrap_or_default();
-        let default_port = match uri.scheme_str() {
-            Some("https" | "wss") => 443,
-            _ => 80,
-        };
-        let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
-        Self { host, port: uri.port_u16().unwrap_or(default_port), addr: None, proxy: None }
-    }
-
-    /// The server's name or address, without brackets.
-    pub fn host(&self) -> &str {
-        &self.host
-    }
-
-    /// The server's port.
-    pub fn port(&self) -> u16 {
-        self.port
-    }
-
-    /// The address that was reached: the server's, or the proxy's when there is one. `None` when none
-    /// was, and for a stream of the caller's own.
-    pub fn addr(&self) -> Option<SocketAddr> {
-        self.addr
-    }
-
-    /// The proxy on the way, as its URL without credentials.
-    pub fn proxy(&self) -> Option<&str> {
-        self.proxy.as_deref()
-    }
-}
-
-/// Such as `example.com:80 (192.0.2.1:80)`. A redirect's host is escaped.
-impl fmt::Display for Destination {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let named = host_and_port(&self.host, self.port);
-        Escaped(&named).fmt(f)?;
-        if let Some(proxy) = &self.proxy {
-            write!(f, " through {proxy}")?;
-        }
-        match self.addr {
-            Some(addr) if addr.to_string() != named => write!(f, " ({addr})"),
-            _ => Ok(()),
         }
     }
 }
@@ -404,43 +342,6 @@ impl fmt::Display for ConnectStep {
         })
     }
 }
-
-/// What is wrong with the URL of a WebSocket (RFC 6455 §3).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum UrlError {
-    /// The name or the password has a `%` without two hexadecimal digits, a control character, or, in
-    /// the name, a colon.
-    CredentialsInvalid,
-    /// There is no host.
-    HostMissing,
-    /// The port is no number up to 65535.
-    PortInvalid,
-    /// The scheme is not `ws` or `wss`.
-    SchemeUnsupported,
-    /// It is no URL at all.
-    Syntax,
-    /// The IPv6 address has a zone identifier, as in `[fe80::1%25eth0]` (RFC 6874).
-    ZoneUnsupported,
-}
-
-impl fmt::Display for UrlError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::CredentialsInvalid => "the user's name or password is not encoded right",
-            Self::HostMissing => "there is no host",
-            Self::PortInvalid => "the port is no number up to 65535",
-            Self::SchemeUnsupported => "the scheme is not ws or wss",
-            Self::Syntax => "it is not of the form ws://host:port/path",
-            Self::ZoneUnsupported => {
-                "its IPv6 address has a zone (RFC 6874), which is not supported: leave it out, and \
-                 for a link-local address connect a stream and pass it to Connect::transport"
-            }
-        })
-    }
-}
-
-impl std::error::Error for UrlError {}
 
 #[cfg(test)]
 mod tests;

@@ -89,7 +89,7 @@ enum Phase {
         end: BoxFuture<'static, Closed>,
     },
     Waiting(Box<dyn Timer>),
-    ReconnectError(ReconnectError),
+    Stopped(ReconnectError),
 }
 
 impl Reconnect {
@@ -221,7 +221,7 @@ impl Reconnect {
                     ready!(timer.poll_expired(cx));
                     self.phase = Phase::Idle;
                 }
-                Phase::ReconnectError(gave_up) => return Poll::Ready(Err(gave_up.clone())),
+                Phase::Stopped(gave_up) => return Poll::Ready(Err(gave_up.clone())),
             }
         }
     }
@@ -250,8 +250,8 @@ impl Reconnect {
         let attempt = self.attempt;
         if !(self.retry_if)(&end, attempt) {
             tracing::debug!(%end, attempt, "no further attempt to connect");
-            self.phase = Phase::ReconnectError(ReconnectError { end: Arc::new(end), attempt });
-            self.board.publish(ReconnectState::ReconnectError);
+            self.phase = Phase::Stopped(ReconnectError { end: Arc::new(end), attempt });
+            self.board.publish(ReconnectState::Stopped);
             return;
         }
         let delay = self.backoff.next_delay();
@@ -341,12 +341,12 @@ pub struct ReconnectError {
 
 impl ReconnectError {
     /// What was not worth another attempt.
-    pub fn end(&self) -> &AttemptError {
+    pub fn last_error(&self) -> &AttemptError {
         &self.end
     }
 
     /// How many attempts there had been since a connection last proved stable.
-    pub fn attempt(&self) -> u32 {
+    pub fn attempts(&self) -> u32 {
         self.attempt
     }
 }

@@ -6,8 +6,7 @@ use http::header::{AUTHORIZATION, COOKIE, HeaderMap, LOCATION, PROXY_AUTHORIZATI
 use http::{Response, StatusCode};
 use sockless_core::Escaped;
 
-use super::error::UrlError;
-use super::target::Target;
+use super::target::{Target, UrlError};
 
 /// The most redirects of one connection, whatever the program allows: as many as browsers follow.
 pub(crate) const MAX_REDIRECTS: u32 = 20;

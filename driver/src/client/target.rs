@@ -7,8 +7,6 @@ use base64::engine::general_purpose::STANDARD;
 use http::header::{AUTHORIZATION, Entry, HeaderValue};
 use http::{Request, Uri};
 
-use super::error::UrlError;
-
 /// A server and what is asked of it.
 #[derive(Clone)]
 pub(crate) struct Target {
@@ -246,6 +244,43 @@ fn percent_decoded(text: &str) -> Option<Vec<u8>> {
     }
     Some(decoded)
 }
+
+/// What is wrong with the URL of a WebSocket (RFC 6455 §3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum UrlError {
+    /// The name or the password has a `%` without two hexadecimal digits, a control character, or, in
+    /// the name, a colon.
+    CredentialsInvalid,
+    /// There is no host.
+    HostMissing,
+    /// The port is no number up to 65535.
+    PortInvalid,
+    /// The scheme is not `ws` or `wss`.
+    SchemeUnsupported,
+    /// It is no URL at all.
+    Syntax,
+    /// The IPv6 address has a zone identifier, as in `[fe80::1%25eth0]` (RFC 6874).
+    ZoneUnsupported,
+}
+
+impl fmt::Display for UrlError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::CredentialsInvalid => "the user's name or password is not encoded right",
+            Self::HostMissing => "there is no host",
+            Self::PortInvalid => "the port is no number up to 65535",
+            Self::SchemeUnsupported => "the scheme is not ws or wss",
+            Self::Syntax => "it is not of the form ws://host:port/path",
+            Self::ZoneUnsupported => {
+                "its IPv6 address has a zone (RFC 6874), which is not supported: leave it out, and \
+                 for a link-local address connect a stream and pass it to Connect::transport"
+            }
+        })
+    }
+}
+
+impl std::error::Error for UrlError {}
 
 #[cfg(test)]
 mod tests {

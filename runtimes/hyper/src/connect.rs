@@ -17,7 +17,7 @@ use hyper::client::conn::http2::SendRequest;
 use hyper::ext::Protocol;
 use sockless_core::handshake::{ExtendedConnect, HandshakeError, RequestError};
 use sockless_core::{Config, Connection, Escaped, Instant, Negotiated};
-use sockless_driver::{BoxFuture, Connected, Io, Runtime, Session, Timer};
+use sockless_driver::{BoxFuture, ClientConnection, Io, Runtime, Session, Timer};
 use thiserror::Error;
 
 use crate::io::Transport;
@@ -109,7 +109,7 @@ impl Connect {
     /// # Errors
     ///
     /// [`ConnectError`] says what failed.
-    pub async fn open(self) -> Result<Connected, ConnectError> {
+    pub async fn open(self) -> Result<ClientConnection, ConnectError> {
         let Self { send, request, config, runtime } = self;
         let request = request.map_err(ConnectError::Request)?;
         let asked = ExtendedConnect::new(request.clone(), config.clone())
@@ -124,7 +124,7 @@ impl Connect {
         let opening = shake_hands(send(outgoing), &asked, for_body, &mut *timer);
         let (transport, negotiated, response) = opening.await?;
         let connection = Connection::client(negotiated, runtime.seed(), config, runtime.now());
-        Ok(Connected::upgraded(transport, connection, request, response, runtime))
+        Ok(ClientConnection::upgraded(transport, connection, request, response, runtime))
     }
 
     /// Connects and runs `block` with the session, both driven by the task that awaits this; when the

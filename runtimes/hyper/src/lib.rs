@@ -66,4 +66,6 @@ mod tests;
 pub use connect::{Connect, ConnectError, connect};
 pub use fallback::{Fallback, FallbackBody};
 pub use mount::{Mount, Responding};
-pub use sockless_driver::{Connected, ConnectionServer, Runtime, Service, Session, ShutdownReport};
+pub use sockless_driver::{
+    ClientConnection, ConnectionServer, Runtime, Service, Session, ShutdownReport,
+};

@@ -58,8 +58,8 @@ fn a_dead_route_costs_the_delay_of_an_attempt() {
         serve_echo(&sim, "server");
         let connected = sim.connect("ws://server/").open().await.unwrap();
         assert_eq!(sim.now(), Instant::EPOCH + 250 * MS);
-        assert_eq!(connected.peer().addr(), Some((ip(V4), 80).into()));
-        assert_eq!(connected.peer().to_string(), "server:80 (192.0.2.1:80)");
+        assert_eq!(connected.destination().addr(), Some((ip(V4), 80).into()));
+        assert_eq!(connected.destination().to_string(), "server:80 (192.0.2.1:80)");
         assert_echoes(&mut connected.spawn()).await;
     });
 }
@@ -87,8 +87,8 @@ fn no_attempt_is_given_up_for_a_later_one() {
         let connecting =
             sim.connect("ws://server/").config(Config::default().opening_timeout(601 * MS));
         let error = connecting.await.unwrap_err();
-        let Some(peer) = error.peer() else { panic!("{error}") };
-        assert_eq!(peer.addr(), Some((ip(V6), 80).into()), "{error}");
+        let Some(destination) = error.destination() else { panic!("{error}") };
+        assert_eq!(destination.addr(), Some((ip(V6), 80).into()), "{error}");
         // The attempt that lost was dropped, and its pipe with it.
         let (_first, second) = counted.await;
         assert_eq!(second.read_to_end().await.unwrap(), "");

@@ -86,7 +86,7 @@ fn an_http_proxy_opens_the_way_to_who_may_pass() {
         let connecting = sim.connect("ws://server:8080/");
         let connecting = connecting.proxy(proxy("http://ada:secret@proxy:3128"));
         let connected = connecting.open().await.unwrap();
-        assert_eq!(connected.peer().proxy(), Some("http://proxy:3128"));
+        assert_eq!(connected.destination().proxy(), Some("http://proxy:3128"));
         assert_echoes(&mut connected.spawn()).await;
 
         for (user, due) in [

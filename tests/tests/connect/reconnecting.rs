@@ -74,14 +74,14 @@ fn every_state_can_be_watched() {
             seen
         });
         let gave_up = feed.next().await.unwrap_err();
-        assert_eq!(gave_up.attempt(), 4);
-        assert!(matches!(gave_up.end(), AttemptError::Connect(_)), "{gave_up}");
+        assert_eq!(gave_up.attempts(), 4);
+        assert!(matches!(gave_up.last_error(), AttemptError::Connect(_)), "{gave_up}");
         let again = feed.next().await.unwrap_err();
         assert_eq!(again.to_string(), gave_up.to_string());
         sim.settle().await;
         drop(feed);
         let seen = seen.await;
-        assert_eq!(seen.last(), Some(&ReconnectState::ReconnectError));
+        assert_eq!(seen.last(), Some(&ReconnectState::Stopped));
         let mut longest = 500 * MS;
         let waits = seen.iter().filter_map(|state| match state {
             ReconnectState::Waiting { attempt, until } => Some((*attempt, *until)),
@@ -106,7 +106,7 @@ fn what_stays_wrong_is_given_up_at_once() {
         Sim::check(0..3, |sim| async move {
             answer(&sim, "server", format!("{text}Content-Length: 0\r\n\r\n"), false);
             let gave_up = reconnect(&sim).next().await.unwrap_err();
-            assert_eq!((gave_up.attempt(), sim.now()), (1, Instant::EPOCH));
+            assert_eq!((gave_up.attempts(), sim.now()), (1, Instant::EPOCH));
         });
     }
     Sim::check(0..3, |sim| async move {
@@ -115,7 +115,7 @@ fn what_stays_wrong_is_given_up_at_once() {
         let mut feed = reconnect(&sim);
         let session = feed.next().await.unwrap();
         let gave_up = feed.next().await.unwrap_err();
-        assert!(matches!(gave_up.end(), AttemptError::Closed(_)), "{gave_up}");
+        assert!(matches!(gave_up.last_error(), AttemptError::Closed(_)), "{gave_up}");
         drop(session);
     });
 }
@@ -131,7 +131,8 @@ fn what_a_server_says_at_the_end_is_shown_escaped() {
         let session = feed.next().await.unwrap();
         let gave_up = feed.next().await.unwrap_err();
         drop(session);
-        for shown in [gave_up.to_string(), format!("{gave_up:?}"), gave_up.end().to_string()] {
+        for shown in [gave_up.to_string(), format!("{gave_up:?}"), gave_up.last_error().to_string()]
+        {
             assert!(shown.contains("31mred") && !shown.contains(char::is_control), "{shown:?}");
         }
     });

@@ -43,7 +43,10 @@ fn each_kind_of_redirect_is_followed_wherever_it_leads() {
                 answer(&sim, &name, redirect(status, location), false);
                 let connecting = sim.connect(&format!("ws://{name}/")).redirects(1);
                 let connected = connecting.open().await.unwrap();
-                assert_eq!((connected.peer().host(), connected.peer().port()), ("server", 81));
+                assert_eq!(
+                    (connected.destination().host(), connected.destination().port()),
+                    ("server", 81)
+                );
                 let mut session = connected.spawn();
                 assert_eq!(session.request().uri().path(), "/echo");
                 assert_echoes(&mut session).await;
@@ -124,9 +127,11 @@ fn loops_and_long_ways_end_with_their_error() {
             assert!(told && !error.is_transient(), "{error}");
         }
         let error = sim.connect("ws://two/").redirects(1).await.unwrap_err();
-        let ConnectError::Redirect { peer, error: reason } = &error else { panic!("{error}") };
+        let ConnectError::Redirect { destination, error: reason } = &error else {
+            panic!("{error}")
+        };
         let to = "ws://two:80/".to_owned();
-        assert_eq!((peer.host(), reason), ("one", &RedirectError::TooMany { max: 1, to }));
+        assert_eq!((destination.host(), reason), ("one", &RedirectError::TooMany { max: 1, to }));
         assert!(!error.to_string().contains("secret"), "{error}");
     });
 }
@@ -141,10 +146,12 @@ fn there_is_a_limit_to_all_redirects() {
         }
         for (allowed, due) in [(u32::MAX, 20), (21, 20), (20, 20), (19, 19)] {
             let error = sim.connect("ws://server0/").redirects(allowed).await.unwrap_err();
-            let ConnectError::Redirect { peer, error: reason } = &error else { panic!("{error}") };
+            let ConnectError::Redirect { destination, error: reason } = &error else {
+                panic!("{error}")
+            };
             let to = format!("ws://server{}:80/", due + 1);
             assert_eq!(reason, &RedirectError::TooMany { max: due, to });
-            assert_eq!(peer.host(), format!("server{due}"));
+            assert_eq!(destination.host(), format!("server{due}"));
         }
     });
 }
@@ -199,7 +206,7 @@ fn a_redirect_to_a_server_that_says_nothing_ends_at_the_deadline() {
         answer(&sim, "server", redirect(302, "ws://silent/"), false);
         script(&sim, "silent", async |io| io);
         let error = sim.connect("ws://server/").redirects(1).await.unwrap_err();
-        let ConnectError::Timeout { peer, .. } = &error else { panic!("{error}") };
-        assert_eq!((peer.host(), sim.now()), ("silent", crate::support::DEADLINE));
+        let ConnectError::Timeout { destination, .. } = &error else { panic!("{error}") };
+        assert_eq!((destination.host(), sim.now()), ("silent", crate::support::DEADLINE));
     });
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use sockless_driver::{Connect, ConnectError, Connected, UrlError};
+use sockless_driver::{ClientConnection, Connect, ConnectError, UrlError};
 use sockless_sim::Sim;
 
 /// The request that `connect` makes of a connection to `url`, and what its error and `Debug` show.
@@ -84,7 +84,7 @@ fn credentials_of_a_request_are_sent_and_never_shown() {
         let (near, far) = sim.pipe();
         let request = http::Request::get("ws://ada:secret@server/x").body(()).unwrap();
         let connecting =
-            Connected::handshake(Box::new(near), request, Arc::default(), sim.runtime());
+            ClientConnection::handshake(Box::new(near), request, Arc::default(), sim.runtime());
         let connecting = sim.spawn(connecting);
         let head = far.read_until(b"\r\n\r\n").await.unwrap();
         let head = String::from_utf8(head.to_vec()).unwrap();
@@ -124,7 +124,7 @@ fn what_cannot_be_asked_is_told_before_anything_is_dialled() {
             assert!(matches!(told, ConnectError::UrlInvalid(it) if it == error), "{url}: {told}");
         }
         let told = sim.connect("ws://server/").header("Bad Name", "x").await.unwrap_err();
-        assert!(matches!(told, ConnectError::Request(_)), "{told}");
+        assert!(matches!(told, ConnectError::HeaderInvalid(_)), "{told}");
         let told = sim.connect("ws://server/").header("Host", "other").await.unwrap_err();
         assert!(matches!(told, ConnectError::RequestInvalid(_)), "{told}");
         let told = sim.connect("ws://server/").subprotocol("a b").await.unwrap_err();

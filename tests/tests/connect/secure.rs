@@ -128,8 +128,8 @@ fn a_server_that_wants_a_certificate_is_not_asked_again() {
             let mut feed =
                 Reconnect::new(move || client.connect("wss://server/").tls(connector.clone()));
             let gave_up = feed.next().await.unwrap_err();
-            assert_eq!((gave_up.attempt(), sim.now()), (1, Instant::EPOCH));
-            let AttemptError::Connect(error) = gave_up.end() else { panic!("{gave_up}") };
+            assert_eq!((gave_up.attempts(), sim.now()), (1, Instant::EPOCH));
+            let AttemptError::Connect(error) = gave_up.last_error() else { panic!("{gave_up}") };
             let told = matches!(error, ConnectError::Tls { error: TlsError::Refused(_), .. });
             assert!(told && !error.is_transient(), "{error}");
             assert!(error.to_string().starts_with("no TLS with server:443 ("), "{error}");

@@ -9,7 +9,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto;
 use rcgen::{CertifiedKey, generate_simple_self_signed};
 use sockless_core::Config;
-use sockless_driver::{Connected, Session};
+use sockless_driver::{ClientConnection, Session};
 use sockless_hyper::Mount;
 use sockless_routing::{Router, websocket};
 use sockless_tokio::TokioTransport;
@@ -101,7 +101,8 @@ async fn one_port_speaks_both_versions() {
         let transport = Box::new(TokioTransport::new(stream));
         let request = Request::get("wss://server.test/").body(()).unwrap();
         let config = Arc::new(Config::default());
-        let connected = Connected::handshake(transport, request, config, runtime()).await.unwrap();
+        let connected =
+            ClientConnection::handshake(transport, request, config, runtime()).await.unwrap();
         assert_eq!(connected.spawn().recv().await.unwrap().as_text(), Some("HTTP/1.1"));
     }
 }

@@ -10,7 +10,7 @@ use hyper::ext::Protocol;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use sockless_core::Config;
-use sockless_driver::{Connected, Runtime};
+use sockless_driver::{ClientConnection, Runtime};
 use sockless_tokio::{TokioRuntime, TokioTransport};
 use tokio::io::{DuplexStream, duplex};
 
@@ -42,9 +42,9 @@ pub(crate) trait Http: Sized {
     async fn send(&self, request: http::request::Builder) -> Response<Bytes>;
 
     /// Opens a WebSocket by a GET of `ws://…`, each in a stream or a connection of its own.
-    async fn open_with(&self, request: http::request::Builder, config: Config) -> Connected;
+    async fn open_with(&self, request: http::request::Builder, config: Config) -> ClientConnection;
 
-    async fn open(&self, path: &str) -> Connected {
+    async fn open(&self, path: &str) -> ClientConnection {
         self.open_with(Request::get(format!("ws://server.test{path}")), Config::default()).await
     }
 }
@@ -94,10 +94,11 @@ impl Http for Http1 {
         whole(sender.send_request(request).await.expect("an answer")).await
     }
 
-    async fn open_with(&self, request: http::request::Builder, config: Config) -> Connected {
+    async fn open_with(&self, request: http::request::Builder, config: Config) -> ClientConnection {
         let transport = Box::new(TokioTransport::new(self.connect()));
         let request = request.body(()).expect("a request");
-        let opened = Connected::handshake(transport, request, config.into(), runtime()).await;
+        let opened =
+            ClientConnection::handshake(transport, request, config.into(), runtime()).await;
         opened.expect("the server accepts")
     }
 }
@@ -152,7 +153,7 @@ impl Http for Http2 {
         whole(self.sender.clone().send_request(request).await.expect("an answer")).await
     }
 
-    async fn open_with(&self, request: http::request::Builder, config: Config) -> Connected {
+    async fn open_with(&self, request: http::request::Builder, config: Config) -> ClientConnection {
         let request = request.body(()).expect("a request");
         let mut connect =
             sockless_hyper::connect(&self.sender, &request.uri().to_string(), runtime());

@@ -8,7 +8,8 @@ use bytes::BytesMut;
 use sockless_core::handshake::UpgradeRequest;
 use sockless_core::{Closed, Config, Instant, Role};
 use sockless_driver::{
-    Answer, BoxFuture, Connected, ConnectionServer, Ending, Io, Request, Service, Session, Upgrade,
+    Answer, BoxFuture, ClientConnection, ConnectionServer, Ending, Io, Request, Service, Session,
+    Upgrade,
 };
 use sockless_sim::{JoinHandle, Link, Sim, SimIo, WireDirection};
 use tokio::sync::oneshot;
@@ -127,7 +128,8 @@ impl World {
                 let runtime = sim.runtime();
                 let driver = sim.spawn(async move {
                     let upgrade = http::Request::get("ws://server/").body(()).unwrap();
-                    let connected = Connected::handshake(near, upgrade, Arc::new(config), runtime);
+                    let connected =
+                        ClientConnection::handshake(near, upgrade, Arc::new(config), runtime);
                     connected.await.expect("the handshake succeeds").run(handler).await;
                 });
                 Self { peer: Peer::of_a_client(far).await, closed, driver, transport, host: None }

@@ -47,11 +47,11 @@ pub(crate) async fn a_refusal_comes_with_its_body<R: Runtime>() {
         );
     });
     let error = R::connect(&format!("ws://{addr}/")).await.expect_err("it is refused");
-    let ConnectError::Rejected { response, complete: true, peer } = error else {
+    let ConnectError::Rejected { response, complete: true, destination } = error else {
         panic!("{error}");
     };
     assert_eq!((response.status().as_u16(), &response.body()[..]), (503, &b"busy"[..]));
-    assert_eq!(peer.addr(), Some(addr));
+    assert_eq!(destination.addr(), Some(addr));
     gone.join().unwrap();
 }
 
@@ -71,7 +71,7 @@ pub(crate) async fn a_second_address_is_tried_when_the_first_refuses<R: Runtime>
     let server = Serving::<R>::one(websocket(echo)).await;
     let connecting = R::connect(&format!("ws://localhost:{}/", server.addr.port())).open();
     let connected = connecting.await.expect("the server answers");
-    assert_eq!(connected.peer().addr(), Some(server.addr));
+    assert_eq!(connected.destination().addr(), Some(server.addr));
     exchange(&mut connected.spawn(), "hello").await;
 }
 
@@ -90,11 +90,11 @@ pub(crate) async fn a_proxy_that_refuses_is_told<R: Runtime>() {
     let (addr, gone) = server(|stream| answer(stream, "HTTP/1.1 407 Who are you?\r\n\r\n"));
     let proxy = Proxy::new(&format!("http://{addr}")).unwrap();
     let error = R::connect("ws://example.com/").proxy(proxy).await.expect_err("it is refused");
-    let ConnectError::Proxy { peer, error, response: Some(response) } = error else {
+    let ConnectError::Proxy { destination, error, response: Some(response) } = error else {
         panic!("{error}")
     };
     assert_eq!(response.status(), 407);
-    assert_eq!((peer.host(), peer.addr()), ("example.com", Some(addr)));
+    assert_eq!((destination.host(), destination.addr()), ("example.com", Some(addr)));
     assert_eq!(error, ProxyError::AuthenticationRequired);
     gone.join().unwrap();
 }

@@ -54,8 +54,8 @@ pub(crate) async fn a_closed_port_is_told<R: Runtime>() {
     let addr = listener.local_addr().unwrap();
     drop(listener);
     match R::connect(&format!("ws://{addr}/")).await {
-        Err(ConnectError::Dial { peer, attempts }) => {
-            assert_eq!((peer.host(), peer.port()), ("127.0.0.1", addr.port()));
+        Err(ConnectError::Dial { destination, attempts }) => {
+            assert_eq!((destination.host(), destination.port()), ("127.0.0.1", addr.port()));
             assert_eq!((attempts.len(), attempts[0].addr), (1, addr));
             assert_eq!(attempts[0].error.kind(), std::io::ErrorKind::ConnectionRefused);
         }

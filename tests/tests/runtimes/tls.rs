@@ -8,7 +8,7 @@ use std::time::Duration;
 use smol::channel;
 use sockless_core::{Cause, CloseCode, Config, Message, Party};
 use sockless_driver::tls::{TlsAcceptor, TlsConnector, TlsError, rustls};
-use sockless_driver::{ConnectError, Connected, Session, TlsInfo};
+use sockless_driver::{ClientConnection, ConnectError, Session, TlsInfo};
 use sockless_routing::{Router, websocket};
 
 use crate::certificates::{Authority, Identity};
@@ -42,7 +42,7 @@ async fn connect<R: Runtime>(
     let transport = R::transport(TcpStream::connect(addr).expect("the server listens"));
     let transport = connector.connect(NAME, transport).await?;
     let request = http::Request::get(format!("wss://{NAME}/")).body(()).unwrap();
-    let opening = Connected::handshake(transport, request, Arc::default(), R::driver());
+    let opening = ClientConnection::handshake(transport, request, Arc::default(), R::driver());
     Ok(opening.await.expect("the server upgrades").spawn())
 }
 
@@ -299,7 +299,7 @@ pub(crate) async fn a_cut_without_a_word_is_told_from_a_close<R: Runtime>() {
     let cutter = stream.try_clone().unwrap();
     let transport = connector(&authority).connect(NAME, R::transport(stream)).await.unwrap();
     let request = http::Request::get(format!("wss://{NAME}/")).body(()).unwrap();
-    let opening = Connected::handshake(transport, request, Arc::default(), R::driver());
+    let opening = ClientConnection::handshake(transport, request, Arc::default(), R::driver());
     let session = opening.await.unwrap().spawn();
     cutter.shutdown(Shutdown::Both).unwrap();
     let theirs = endings.recv().await.unwrap();

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sockless_core::{Cause, CloseCode, Config, Frame, Instant, Opcode};
-use sockless_driver::{Connected, ConnectionServer, RawSession};
+use sockless_driver::{ClientConnection, ConnectionServer, RawSession};
 use sockless_routing::{Router, websocket, websocket_raw};
 use sockless_sim::{Link, Sim, poll_at_most};
 use sockless_tests::wire::BINARY;
@@ -199,9 +199,10 @@ fn a_run_dropped_at_any_await_takes_its_transport_along() {
             let accepting = sim.spawn(Peer::of_a_client(far));
             let request = http::Request::get("ws://server/").body(()).unwrap();
             let runtime = sim.runtime();
-            let connected = Connected::handshake(Box::new(near), request, Arc::default(), runtime)
-                .await
-                .unwrap();
+            let connected =
+                ClientConnection::handshake(Box::new(near), request, Arc::default(), runtime)
+                    .await
+                    .unwrap();
             let peer = accepting.await;
             let clock = sim.clone();
             let sender = Arc::new(std::sync::Mutex::new(None));

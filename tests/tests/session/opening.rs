@@ -10,7 +10,7 @@ use http::{Response, StatusCode};
 use sockless_core::handshake::HandshakeError;
 use sockless_core::{Config, Instant};
 use sockless_driver::{
-    Answer, BoxFuture, ConnectError, ConnectStep, Connected, ConnectionServer, Io, Request,
+    Answer, BoxFuture, ClientConnection, ConnectError, ConnectStep, ConnectionServer, Io, Request,
     Service, Session,
 };
 use sockless_routing::{Router, respond, websocket};
@@ -479,7 +479,8 @@ fn a_server_that_does_not_read_is_given_up_at_the_deadline() {
         let (near, far) = sim.pipe_over(&Link::default().capacity(10));
         let request = http::Request::get("ws://server/").body(()).unwrap();
         let connecting =
-            Connected::handshake(Box::new(near), request, Arc::default(), sim.runtime()).await;
+            ClientConnection::handshake(Box::new(near), request, Arc::default(), sim.runtime())
+                .await;
         let error = connecting.unwrap_err();
         let step = ConnectStep::Request;
         assert!(matches!(&error, ConnectError::Timeout { step: at, .. } if *at == step), "{error}");

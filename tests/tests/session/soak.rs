@@ -168,7 +168,7 @@ async fn client(sim: &Sim, io: SimIo) {
         Config::default().ping_interval(SECOND * 10).max_age(SECOND * 300).high_water(2_000),
     );
     let connecting =
-        sockless_driver::Connected::handshake(Box::new(io), request, config, sim.runtime());
+        sockless_driver::ClientConnection::handshake(Box::new(io), request, config, sim.runtime());
     let Ok(connected) = connecting.await else { return };
     let world = sim.clone();
     let running = connected.run(async move |session| {

@@ -11,8 +11,8 @@ use futures_util::FutureExt;
 use sockless_core::handshake::{ServerHandshake, UpgradeRequest, encode_response};
 use sockless_core::{Closed, Config, Instant, Message, Role};
 use sockless_driver::{
-    Answer, BoxError, BoxFuture, Connected, ConnectionServer, Outcome, Request, Service, Session,
-    Upgrade,
+    Answer, BoxError, BoxFuture, ClientConnection, ConnectionServer, Outcome, Request, Service,
+    Session, Upgrade,
 };
 use sockless_sim::{JoinHandle, Link, Sim, SimIo, Wire};
 use sockless_tests::end::BOTH;
@@ -121,7 +121,7 @@ where
             let output = sim.spawn(async move {
                 let upgrade = http::Request::get("ws://server/").body(()).unwrap();
                 let connected =
-                    Connected::handshake(Box::new(near), upgrade, Arc::new(config), runtime);
+                    ClientConnection::handshake(Box::new(near), upgrade, Arc::new(config), runtime);
                 let connected = connected.await.expect("the handshake succeeds");
                 AssertUnwindSafe(connected.run(handler)).catch_unwind().await.ok()
             });

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use sockless_core::{Cause, CloseCode, Closed, Config, Instant, Message, Party};
 use sockless_driver::tls::{TlsAcceptor, TlsConnector};
-use sockless_driver::{Connected, ConnectionServer, Service, Session};
+use sockless_driver::{ClientConnection, ConnectionServer, Service, Session};
 use sockless_routing::{Router, websocket};
 use sockless_sim::{Link, Sim, SimIo, WireDirection};
 
@@ -42,7 +42,8 @@ impl Secured {
         let connected = self.connector.connect(NAME, Box::new(io)).await;
         let transport = connected.expect("the server is trusted");
         let request = http::Request::get(format!("wss://{NAME}/")).body(()).unwrap();
-        let opening = Connected::handshake(transport, request, Arc::default(), sim.runtime());
+        let opening =
+            ClientConnection::handshake(transport, request, Arc::default(), sim.runtime());
         opening.await.expect("the server upgrades").spawn()
     }
 }

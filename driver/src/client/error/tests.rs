@@ -1,31 +1,33 @@
 //! What errors say, and which of them may pass.
 
 use bytestring::ByteString;
+use http::StatusCode;
 use sockless_core::handshake::HeadError;
 
+use super::super::target::Target;
 use super::*;
 
 #[test]
 fn tls_that_is_missing_is_told_with_the_feature() {
     let target = Target::parse("wss://example.com/").unwrap();
-    let error = ConnectError::TlsUnavailable { peer: Destination::new(&target, None) };
+    let error = ConnectError::TlsUnavailable { destination: Destination::new(&target, None) };
     let text = error.to_string();
     assert!(text.starts_with("no TLS with example.com:443: wss needs "), "{text}");
     let feature = if cfg!(feature = "rustls") { "`platform-verifier`" } else { "`tls`" };
     assert!(text.contains(feature) && !error.is_transient(), "{text}");
 }
 
-fn peer() -> Destination {
+fn destination() -> Destination {
     Destination::new(&Target::parse("ws://example.com/").unwrap(), None)
 }
 
 fn rejected(status: u16) -> ConnectError {
     let response = Response::builder().status(status).body(Bytes::new()).unwrap();
-    ConnectError::Rejected { peer: peer(), response: response.into(), complete: true }
+    ConnectError::Rejected { destination: destination(), response: response.into(), complete: true }
 }
 
 fn by_proxy(error: ProxyError) -> ConnectError {
-    ConnectError::Proxy { peer: peer(), error, response: None }
+    ConnectError::Proxy { destination: destination(), error, response: None }
 }
 
 #[test]
@@ -79,19 +81,19 @@ fn each_bad_answer_may_pass_or_stays() {
         (E::Timeout, true),
         (E::UpgradeMissing, false),
     ] {
-        let error = ConnectError::Handshake { peer: peer(), error };
+        let error = ConnectError::Handshake { destination: destination(), error };
         assert_eq!(error.is_transient(), due, "{error}");
     }
     for (error, due) in [
-        (ConnectError::Alpn { peer: peer(), protocol: "h2".into() }, false),
-        (ConnectError::Dial { peer: peer(), attempts: Vec::new() }, true),
+        (ConnectError::Alpn { destination: destination(), protocol: "h2".into() }, false),
+        (ConnectError::Dial { destination: destination(), attempts: Vec::new() }, true),
         (ConnectError::RequestInvalid(RequestError::MethodNotGet), false),
-        (ConnectError::TlsUnavailable { peer: peer() }, false),
+        (ConnectError::TlsUnavailable { destination: destination() }, false),
         (ConnectError::UrlInvalid(UrlError::Syntax), false),
-        (ConnectError::ProxyUrl(UrlError::Syntax.into()), false),
+        (ConnectError::ProxyUrlInvalid(UrlError::Syntax.into()), false),
         (
             ConnectError::Redirect {
-                peer: peer(),
+                destination: destination(),
                 error: RedirectError::Loop { to: String::new() },
             },
             false,
@@ -108,7 +110,7 @@ mod tls {
     use super::*;
 
     fn is_transient(error: TlsError) -> bool {
-        ConnectError::Tls { peer: peer(), error }.is_transient()
+        ConnectError::Tls { destination: destination(), error }.is_transient()
     }
 
     /// All 256: what is not known stays.
@@ -123,7 +125,7 @@ mod tls {
             // As it comes through a transport that is open already.
             let shell = Shell(rustls::Error::AlertReceived(alert));
             let error = io::Error::new(io::ErrorKind::InvalidData, shell);
-            let error = ConnectError::of_transport(peer(), ConnectStep::Response, error);
+            let error = ConnectError::of_transport(destination(), ConnectStep::Response, error);
             let is_tls = matches!(error, ConnectError::Tls { error: TlsError::Refused(_), .. });
             assert!(is_tls && error.is_transient() == due, "{error}");
         }
@@ -194,10 +196,12 @@ mod tls {
         let name = CertificateError::NotValidForNameContext { expected, presented };
         for error in [TlsError::Protocol(general()), TlsError::Certificate(name)] {
             assert_clean(&error.to_string());
-            assert_clean(&ConnectError::Tls { peer: peer(), error }.to_string());
+            assert_clean(&ConnectError::Tls { destination: destination(), error }.to_string());
         }
         let error = io::Error::new(io::ErrorKind::InvalidData, Shell(general()));
-        assert_clean(&ConnectError::of_transport(peer(), ConnectStep::Request, error).to_string());
+        assert_clean(
+            &ConnectError::of_transport(destination(), ConnectStep::Request, error).to_string(),
+        );
     }
 }
 
@@ -212,41 +216,48 @@ fn assert_clean(shown: &str) {
 
 #[test]
 fn what_a_peer_wrote_is_escaped_in_each_error() {
-    let hostile_peer = || Destination { host: HOSTILE.into(), ..peer() };
+    let hostile_peer = || {
+        let target = Target::parse("ws://example.com/").unwrap();
+        Destination::new(&Target { host: HOSTILE.into(), ..target }, None)
+    };
     let io_error = || io::Error::other(HOSTILE);
     let attempts = || vec![DialAttempt { addr: ([192, 0, 2, 1], 80).into(), error: io_error() }];
     let to = || HOSTILE.to_owned();
     let body = || Bytes::from_static(HOSTILE.as_bytes());
     let response = || Response::builder().status(403).body(body()).unwrap();
     let mut errors = vec![
-        ConnectError::Alpn { peer: peer(), protocol: body() },
-        ConnectError::Dial { peer: peer(), attempts: attempts() },
+        ConnectError::Alpn { destination: destination(), protocol: body() },
+        ConnectError::Dial { destination: destination(), attempts: attempts() },
         ConnectError::Proxy {
-            peer: peer(),
+            destination: destination(),
             error: ProxyError::Refused(StatusCode::FORBIDDEN),
             response: Some(response().into()),
         },
         ConnectError::Rejected {
-            peer: hostile_peer(),
+            destination: hostile_peer(),
             response: response().into(),
             complete: true,
         },
         ConnectError::RequestInvalid(RequestError::AuthorityInvalid(HOSTILE.into())),
-        ConnectError::Resolve { peer: peer(), name: to(), error: io_error() },
+        ConnectError::Resolve { destination: destination(), name: to(), error: io_error() },
         ConnectError::Timeout {
-            peer: peer(),
+            destination: destination(),
             step: ConnectStep::Connect,
             timeout: Duration::ZERO,
             attempts: attempts(),
         },
-        ConnectError::TlsUnavailable { peer: hostile_peer() },
-        ConnectError::Transport { peer: peer(), step: ConnectStep::Request, error: io_error() },
+        ConnectError::TlsUnavailable { destination: hostile_peer() },
+        ConnectError::Transport {
+            destination: destination(),
+            step: ConnectStep::Request,
+            error: io_error(),
+        },
     ];
     for error in [
         HandshakeError::SubprotocolUnoffered(HOSTILE.into()),
         HandshakeError::ExtensionUnoffered(HOSTILE.into()),
     ] {
-        errors.push(ConnectError::Handshake { peer: peer(), error });
+        errors.push(ConnectError::Handshake { destination: destination(), error });
     }
     for error in [
         RedirectError::Downgrade { to: to() },
@@ -254,7 +265,7 @@ fn what_a_peer_wrote_is_escaped_in_each_error() {
         RedirectError::TooMany { max: 1, to: to() },
     ] {
         assert_clean(&error.to_string());
-        errors.push(ConnectError::Redirect { peer: peer(), error });
+        errors.push(ConnectError::Redirect { destination: destination(), error });
     }
     for error in errors {
         assert_clean(&error.to_string());

@@ -5,7 +5,8 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
-use super::{ParseProxyUrlError, Proxy};
+use super::Proxy;
+use super::error::ParseProxyUrlError;
 
 /// Which connections go through which proxy.
 ///

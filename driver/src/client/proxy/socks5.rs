@@ -6,7 +6,7 @@ use std::net::IpAddr;
 
 use bytes::{Buf, BufMut, BytesMut};
 
-use super::ProxyError;
+use super::error::ProxyError;
 use crate::client::target::Credentials;
 
 const VERSION: u8 = 5;

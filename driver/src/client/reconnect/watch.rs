@@ -29,7 +29,7 @@ pub enum ReconnectState {
         until: Instant,
     },
     /// It tries no more.
-    ReconnectError,
+    Stopped,
 }
 
 /// Sees what a [`Reconnect`](super::Reconnect) is doing, from any task. A clone has seen what the

@@ -5,11 +5,8 @@ use http::header::{HeaderName, HeaderValue};
 use http::{Response, StatusCode};
 use sockless_core::handshake::MAX_HEADERS;
 
-use super::ProxyError;
+use super::error::{MAX_HEAD_LEN, ProxyError};
 use crate::client::target::Credentials;
-
-/// The most that a proxy may say before the way is open, interim responses included.
-pub(super) const MAX_HEAD_LEN: usize = 16 << 10;
 
 /// A request to a proxy for a way to a server, and its answer.
 pub(crate) struct HttpConnect {

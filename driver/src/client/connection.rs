@@ -1,4 +1,4 @@
-//! The opening handshake over a transport, and what comes of it: [`Connected`].
+//! The opening handshake over a transport, and what comes of it: [`ClientConnection`].
 
 use std::fmt;
 use std::io;
@@ -9,7 +9,8 @@ use sockless_core::handshake::{ClientHandshake, HandshakeError};
 use sockless_core::{Config, Connection, Instant};
 
 use super::body::Body;
-use super::error::{ConnectError, ConnectStep, Destination};
+use super::destination::Destination;
+use super::error::{ConnectError, ConnectStep};
 use super::reading;
 use super::target::Target;
 use crate::request::Request;
@@ -22,15 +23,15 @@ use crate::session::engine::shared::Shared;
 
 /// A connection that is open and that nobody drives yet.
 #[must_use = "nobody drives it before it is spawned or run"]
-pub struct Connected {
+pub struct ClientConnection {
     connection: Connection,
     exchange: Exchange,
     request: Request,
     response: Response<()>,
-    peer: Destination,
+    destination: Destination,
 }
 
-impl Connected {
+impl ClientConnection {
     /// Shakes hands over `transport`, within [`Config::opening_timeout`]. The request's URI says whom
     /// it is for, and credentials in it are sent as [`Connect`](super::Connect) sends them; the
     /// transport is taken as it is, for `wss:` too.
@@ -50,8 +51,13 @@ impl Connected {
         let target = Target::parse(&request.uri().to_string()).map_err(ConnectError::UrlInvalid)?;
         target.put_into(&mut request);
         let deadline = runtime.now() + config.get_opening_timeout();
-        let asking =
-            Asking { transport, runtime, deadline, config, peer: Destination::new(&target, None) };
+        let asking = Asking {
+            transport,
+            runtime,
+            deadline,
+            config,
+            destination: Destination::new(&target, None),
+        };
         match asking.ask(request).await? {
             Answered::Open(connected) => Ok(connected),
             Answered::Otherwise(refusal) => Err(refusal.read().await),
@@ -70,8 +76,8 @@ impl Connected {
     ) -> Self {
         let deadline = runtime.now();
         let exchange = Exchange::new(transport, runtime, deadline);
-        let peer = Destination::named_by(request.uri());
-        Self { connection, exchange, request: Request::new(request), response, peer }
+        let destination = Destination::named_by(request.uri());
+        Self { connection, exchange, request: Request::new(request), response, destination }
     }
 
     /// The server's response: a 101, or over HTTP/2 a 200.
@@ -80,8 +86,8 @@ impl Connected {
     }
 
     /// Who is at the other end.
-    pub fn peer(&self) -> &Destination {
-        &self.peer
+    pub fn destination(&self) -> &Destination {
+        &self.destination
     }
 
     /// Drives the session in a task of its own. It is closed with 1000 when the last handle is
@@ -135,23 +141,26 @@ impl Connected {
     }
 }
 
-impl fmt::Debug for Connected {
+impl fmt::Debug for ClientConnection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut shown = f.debug_struct("Connected");
-        shown.field("peer", &self.peer).field("response", &self.response).finish_non_exhaustive()
+        let mut shown = f.debug_struct("ClientConnection");
+        shown
+            .field("destination", &self.destination)
+            .field("response", &self.response)
+            .finish_non_exhaustive()
     }
 }
 
 /// What a server answers: 101 as it should, or something else.
 pub(super) enum Answered {
-    Open(Connected),
+    Open(ClientConnection),
     Otherwise(Refusal),
 }
 
 /// An answer that is no 101, its body not yet read.
 pub(super) struct Refusal {
     pub(super) response: Box<Response<()>>,
-    pub(super) peer: Destination,
+    pub(super) destination: Destination,
     exchange: Exchange,
     deadline: Instant,
 }
@@ -162,40 +171,48 @@ pub(super) struct Asking {
     pub(super) runtime: Arc<dyn Runtime>,
     pub(super) deadline: Instant,
     pub(super) config: Arc<Config>,
-    pub(super) peer: Destination,
+    pub(super) destination: Destination,
 }
 
 impl Asking {
     /// Sends the request and waits for the head of the answer, until the deadline.
     pub(super) async fn ask(self, head: http::Request<()>) -> Result<Answered, ConnectError> {
-        let Self { transport, runtime, deadline, config, peer } = self;
-        let peer = check_alpn(&*transport, peer)?;
+        let Self { transport, runtime, deadline, config, destination } = self;
+        let destination = check_alpn(&*transport, destination)?;
         let timeout = config.get_opening_timeout();
         let request = Request::new(head.clone());
         let handshake = ClientHandshake::new(head, runtime.seed(), config, runtime.now());
         let mut handshake = handshake.map_err(ConnectError::RequestInvalid)?;
         let mut exchange = Exchange::new(transport, runtime, deadline);
         match shake_hands(&mut exchange, &mut handshake).await {
-            Outcome::Verdict(Ok((connection, response))) => {
-                Ok(Answered::Open(Connected { connection, exchange, request, response, peer }))
-            }
+            Outcome::Verdict(Ok((connection, response))) => Ok(Answered::Open(ClientConnection {
+                connection,
+                exchange,
+                request,
+                response,
+                destination,
+            })),
             Outcome::Verdict(Err(HandshakeError::Rejected(response))) => {
-                Ok(Answered::Otherwise(Refusal { response, peer, exchange, deadline }))
+                Ok(Answered::Otherwise(Refusal { response, destination, exchange, deadline }))
             }
-            Outcome::Verdict(Err(error)) => Err(ConnectError::Handshake { peer, error }),
+            Outcome::Verdict(Err(error)) => Err(ConnectError::Handshake { destination, error }),
             Outcome::Timeout(step) => {
-                Err(ConnectError::Timeout { peer, step, timeout, attempts: vec![] })
+                Err(ConnectError::Timeout { destination, step, timeout, attempts: vec![] })
             }
-            Outcome::Broken(step, error) => Err(ConnectError::of_transport(peer, step, error)),
+            Outcome::Broken(step, error) => {
+                Err(ConnectError::of_transport(destination, step, error))
+            }
         }
     }
 }
 
 /// HTTP/1.1 is not spoken into what was agreed on for something else (RFC 7301 §3.2).
-fn check_alpn(transport: &dyn Io, peer: Destination) -> Result<Destination, ConnectError> {
+fn check_alpn(transport: &dyn Io, destination: Destination) -> Result<Destination, ConnectError> {
     match transport.tls().and_then(|tls| tls.alpn) {
-        Some(protocol) if protocol != "http/1.1" => Err(ConnectError::Alpn { peer, protocol }),
-        _ => Ok(peer),
+        Some(protocol) if protocol != "http/1.1" => {
+            Err(ConnectError::Alpn { destination, protocol })
+        }
+        _ => Ok(destination),
     }
 }
 
@@ -266,6 +283,6 @@ impl Refusal {
         }
         let (body, complete) = reading::read_body(&mut self.exchange, &self.response).await;
         let response = Box::new(self.response.map(|()| body));
-        ConnectError::Rejected { peer: self.peer, response, complete }
+        ConnectError::Rejected { destination: self.destination, response, complete }
     }
 }
