@@ -25,8 +25,7 @@ fn every_proof_in_the_parity_table_exists() {
     let text = parity_table();
     let proofs: BTreeSet<_> = proofs(&text).collect();
     assert!(proofs.len() > 100, "{} proofs were found", proofs.len());
-    let missing: Vec<_> =
-        proofs.into_iter().filter(|(file, test)| !has_test(&read(file), test)).collect();
+    let missing: Vec<_> = proofs.into_iter().filter(|(file, test)| !has_test(file, test)).collect();
     assert!(missing.is_empty(), "docs/ktor.md names tests that do not exist: {missing:#?}");
 }
 
@@ -86,7 +85,13 @@ fn proofs(text: &str) -> impl Iterator<Item = (&str, &str)> {
     )
 }
 
-fn has_test(source: &str, test: &str) -> bool {
+fn has_test(file: &str, test: &str) -> bool {
+    // Cases without libtest are listed where they are run.
+    if let Some(module) = file.strip_prefix("tests/tests/memory/") {
+        let case = format!("{}::{test}", module.trim_end_matches(".rs"));
+        return read("tests/tests/memory/main.rs").lines().any(|line| line.trim() == case);
+    }
+    let source = read(file);
     let function = format!("fn {test}(");
     source.match_indices(&function).any(|(at, _)| {
         let before = source[..at].lines().rev().map(str::trim).skip_while(|line| line.is_empty());

@@ -9,7 +9,7 @@ mod complaints;
 mod default_session;
 mod deflate;
 mod engine;
-#[path = "../logs/mod.rs"]
+#[path = "../support/loudest.rs"]
 mod logs;
 mod raw_session;
 mod settings;

@@ -8,7 +8,9 @@ mod matrix;
 mod peer;
 mod stand;
 #[allow(dead_code, reason = "the sessions' tests need more of it")]
-#[path = "../session/support.rs"]
+#[path = "../support/session.rs"]
 mod support;
+mod threads;
+mod timers;
 mod wakeups;
 mod world;

@@ -3,7 +3,7 @@
 //!
 //! Nothing sleeps: a scenario waits for what it expects, and is given up when that does not come.
 
-#[path = "../certificates/mod.rs"]
+#[path = "../support/certificates.rs"]
 mod certificates;
 mod connecting;
 mod endings;

@@ -1,28 +1,23 @@
 //! Sessions, from the opening handshake to the end, in the simulator: no port, no waiting, and a seed in
 //! each failure.
 
-mod accepting;
 mod batches;
 mod bounds;
-mod budget;
 mod cancel;
 mod driven;
 mod ends;
 mod failures;
 mod handles;
-#[path = "../logs/lines.rs"]
+#[path = "../support/lines.rs"]
 mod lines;
-mod logged;
-mod mounted;
-mod opening;
 mod pieces;
 mod prefix;
 mod raised;
-#[path = "../logs/recorder.rs"]
+#[path = "../support/recorder.rs"]
 mod recorder;
-mod shutdown;
 mod soak;
 mod streams;
+#[path = "../support/session.rs"]
 mod support;
 mod turns;
 mod unlocked;

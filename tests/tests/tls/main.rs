@@ -1,10 +1,10 @@
 //! TLS over the simulated network: what it carries, whom it trusts, and what becomes of a peer that
 //! fails it.
 
-#[path = "../certificates/mod.rs"]
+#[path = "../support/certificates.rs"]
 mod certificates;
 mod faults;
-#[path = "../logs/mod.rs"]
+#[path = "../support/loudest.rs"]
 mod logs;
 mod sessions;
 mod stream;

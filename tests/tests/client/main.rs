@@ -3,7 +3,7 @@
 
 mod addresses;
 mod answers;
-#[path = "../certificates/mod.rs"]
+#[path = "../support/certificates.rs"]
 mod certificates;
 mod proxies;
 mod reconnecting;

@@ -1,26 +1,16 @@
-//! What is over leaves nothing behind: no task, no memory. One test, since it counts for the whole
-//! process.
-
-#[path = "certificates/mod.rs"]
-mod certificates;
-
-use std::alloc::System;
+//! What is over leaves nothing behind: no task, no memory.
 
 use sockless_core::Closed;
 use sockless_driver::tls::{TlsAcceptor, TlsConnector};
 use sockless_driver::{ConnectionServer, Session};
 use sockless_routing::{Router, websocket};
 use sockless_sim::{App, Sim};
-use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
 
-use certificates::{Authority, Identity};
-
-#[global_allocator]
-static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
+use crate::COUNTS;
+use crate::certificates::{Authority, Identity};
 
 /// `CIOWebSocketTestJvm.testNonWebsocketRouteDoNotLeakOnWsRequest`, and the same with sessions.
-#[test]
-fn ten_thousand_upgrades_leave_no_task_and_no_memory() {
+pub(crate) fn ten_thousand_upgrades_leave_no_task_and_no_memory() {
     let sim = Sim::new(1);
     sim.run(async {
         let app = sim.app(Router::new().route("/echo", websocket(echo)));
@@ -102,6 +92,6 @@ async fn echo(mut session: Session) -> Result<(), Closed> {
 
 /// How many bytes are allocated.
 fn held() -> usize {
-    let stats = ALLOCATOR.stats();
+    let stats = COUNTS.stats();
     stats.bytes_allocated - stats.bytes_deallocated
 }

@@ -1,16 +1,13 @@
 //! A message much longer than memory: sent bit by bit, received bit by bit, over TCP on this machine, with
-//! both ends in this process. One test, since it counts for the whole process.
-
-use std::alloc::System;
+//! both ends in this process.
 
 use bytes::Bytes;
-use peakmem_alloc::{PeakMemAlloc, PeakMemAllocTrait};
+use peakmem_alloc::PeakMemAllocTrait;
 use sockless_core::Config;
 use sockless_driver::Session;
 use sockless_routing::{Router, websocket};
 
-#[global_allocator]
-static PEAK: PeakMemAlloc<System> = PeakMemAlloc::new(System);
+use crate::PEAK;
 
 /// How much is sent, in MiB: 64, or what the environment variable says. `2048` is 2 GiB.
 const MEBIBYTES: &str = "SOCKLESS_UPLOAD_MIB";
@@ -20,8 +17,7 @@ const MOST: usize = 16 << 20;
 
 const PART: usize = 64 << 10;
 
-#[test]
-fn an_upload_takes_no_more_memory_than_its_buffers() {
+pub(crate) fn an_upload_takes_no_more_memory_than_its_buffers() {
     let mebibytes = std::env::var(MEBIBYTES).map_or(64, |count| count.parse().expect("a number"));
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();

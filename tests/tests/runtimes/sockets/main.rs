@@ -6,14 +6,15 @@
 //! not come.
 #![cfg(target_os = "linux")]
 
-#[path = "../certificates/mod.rs"]
+#[path = "../../support/certificates.rs"]
 mod certificates;
+mod failures;
 #[expect(dead_code, reason = "the scenarios of `runtimes` need more of it")]
-#[path = "../runtimes/on.rs"]
+#[path = "../on.rs"]
 mod on;
 mod scenarios;
 #[expect(dead_code, reason = "the scenarios of `runtimes` need more of it")]
-#[path = "../runtimes/serving.rs"]
+#[path = "../serving.rs"]
 mod serving;
 mod support;
 

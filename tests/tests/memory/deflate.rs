@@ -1,34 +1,20 @@
 //! permessage-deflate and memory, counted: what compressors take, what an idle session holds, bombs.
-//!
-//! The counts are of the whole process, so that the cases run one after the other, without libtest.
-
-use std::alloc::System;
 
 use bytes::{Buf, BytesMut};
-use peakmem_alloc::{PeakMemAlloc, PeakMemAllocTrait};
+use peakmem_alloc::PeakMemAllocTrait;
 use sockless_core::{Config, Connection, Deflate, Event, Instant, Message};
 use sockless_driver::Session;
 use sockless_tests::end::connection;
 use sockless_tests::served::{BROWSER_REQUEST as REQUEST, Served, State, host};
 use sockless_tests::wire::{BINARY, BINARY_BEGINS, ENDS, GOES_ON, Writer};
-use stats_alloc::StatsAlloc;
 
-static COUNTS: StatsAlloc<System> = StatsAlloc::system();
-
-#[global_allocator]
-static PEAK: PeakMemAlloc<&StatsAlloc<System>> = PeakMemAlloc::new(&COUNTS);
+use crate::{COUNTS, PEAK};
 
 const PEER: Writer = Writer { masks: true };
 const RSV1: u8 = 0x40;
 
-fn main() {
-    compressors_take_what_is_written();
-    an_idle_session_holds_neither_compressor_nor_inflater();
-    a_bomb_stops_at_the_limit();
-}
-
 /// The numbers in the documentation of `Deflate`, and what `memory_ceiling` counts.
-fn compressors_take_what_is_written() {
+pub(crate) fn compressors_take_what_is_written() {
     let forgetful = Config::default().memory_ceiling();
     let ceiling = Config::default().extension(Deflate::default()).memory_ceiling() - forgetful;
     for (bits, most) in [(9, 252_000), (12, 266_000), (15, 381_000)] {
@@ -64,7 +50,7 @@ fn receive(server: &mut Connection) {
     assert!(event.is_some());
 }
 
-fn an_idle_session_holds_neither_compressor_nor_inflater() {
+pub(crate) fn an_idle_session_holds_neither_compressor_nor_inflater() {
     let text = "x".repeat(1024);
     let message = PEER.text(&text);
     let each = [false, true].map(|deflated| {
@@ -95,7 +81,7 @@ fn an_idle_session_holds_neither_compressor_nor_inflater() {
     assert!(each[1] - each[0] <= 300);
 }
 
-fn a_bomb_stops_at_the_limit() {
+pub(crate) fn a_bomb_stops_at_the_limit() {
     let payload = bomb();
     assert_eq!(
         inflated_len(&payload[payload.len() - 1000..]),

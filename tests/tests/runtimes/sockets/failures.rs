@@ -1,9 +1,4 @@
-//! A connection that fails, at whatever step, leaves no socket open and no task behind. One test, since it counts for the whole process, and
-//! only where the system tells.
-#![cfg(target_os = "linux")]
-
-#[path = "certificates/mod.rs"]
-mod certificates;
+//! A connection that fails, at whatever step, leaves no socket open and no task behind.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -11,14 +6,19 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use certificates::{Authority, Identity};
 use sockless_core::Config;
 use sockless_driver::tls::{TlsAcceptor, TlsConnector};
 use sockless_driver::{Connect, Io, Proxy, Runtime, Server};
 use sockless_routing::Router;
 
+use crate::certificates::{Authority, Identity};
+
 #[test]
-fn what_fails_leaves_no_descriptor() {
+fn a_connection_that_fails_leaves_no_descriptor() {
+    crate::in_turn(every_failure);
+}
+
+fn every_failure() {
     let identity = Authority::new().issue("localhost");
     smol::block_on(async {
         let server = sockless_smol::bind("127.0.0.1:0").await.unwrap();

@@ -1,35 +1,21 @@
 //! Memory, counted: how often it is asked for, and how much of it is held at once.
-//!
-//! The counts are of the whole process, so that the cases run one after the other, without libtest.
 
-use std::alloc::System;
 use std::collections::VecDeque;
 
 use bytes::{Buf, BytesMut};
-use peakmem_alloc::{PeakMemAlloc, PeakMemAllocTrait};
+use peakmem_alloc::PeakMemAllocTrait;
 use sockless_core::{Config, Connection, Event, Instant, Message, Role};
 use sockless_tests::end::{BOTH, connection, peer_of};
 use sockless_tests::wire::{BINARY, BINARY_BEGINS, GOES_ON, TEXT, TEXT_BEGINS, Writer};
-use stats_alloc::{Region, StatsAlloc};
+use stats_alloc::Region;
 
-static COUNTS: StatsAlloc<System> = StatsAlloc::system();
-
-#[global_allocator]
-static PEAK: PeakMemAlloc<&StatsAlloc<System>> = PeakMemAlloc::new(&COUNTS);
+use crate::{COUNTS, PEAK};
 
 /// The most that one read brings, as in the driver.
 const READ_LEN: usize = 64 << 10;
 
-fn main() {
-    an_echoed_message_costs_one_allocation_at_most();
-    a_claim_costs_nothing();
-    many_fragments_cost_linear_work();
-    an_idle_connection_is_small();
-    no_attack_passes_the_ceiling();
-}
-
 /// The payload's own block, when it is not a part of the read buffer.
-fn an_echoed_message_costs_one_allocation_at_most() {
+pub(crate) fn an_echoed_message_costs_one_allocation_at_most() {
     for first in [BINARY, TEXT] {
         for len in [64, 1500, 16 << 10, 256 << 10] {
             let mut server = Driven::new(Role::Server, Config::default());
@@ -52,7 +38,7 @@ fn an_echoed_message_costs_one_allocation_at_most() {
     }
 }
 
-fn a_claim_costs_nothing() {
+pub(crate) fn a_claim_costs_nothing() {
     for role in BOTH {
         for first in [TEXT, BINARY, TEXT_BEGINS, BINARY_BEGINS] {
             for len in [(1 << 20) - 1, 1 << 20, (1 << 20) + 1, u64::MAX >> 1] {
@@ -72,7 +58,7 @@ fn a_claim_costs_nothing() {
 }
 
 /// Work is bytes moved: each reallocation moves all there is.
-fn many_fragments_cost_linear_work() {
+pub(crate) fn many_fragments_cost_linear_work() {
     for role in BOTH {
         for begins in [TEXT_BEGINS, BINARY_BEGINS] {
             for (count, part) in [(100_000, "x"), (100_000, ""), (100_000, "0123456789")] {
@@ -102,7 +88,7 @@ fn many_fragments_cost_linear_work() {
     println!("100,000 fragments are moved 40 times at most");
 }
 
-fn an_idle_connection_is_small() {
+pub(crate) fn an_idle_connection_is_small() {
     for role in BOTH {
         let config = std::sync::Arc::new(Config::default());
         PEAK.reset_peak_memory();
@@ -113,7 +99,7 @@ fn an_idle_connection_is_small() {
     }
 }
 
-fn no_attack_passes_the_ceiling() {
+pub(crate) fn no_attack_passes_the_ceiling() {
     let small = Config::default().max_message_len(1000).read_ahead(1000).high_water(1000);
     let configs = [
         ("default", Config::default()),

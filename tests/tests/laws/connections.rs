@@ -108,7 +108,7 @@ fn the_generators_reach_every_kind_of_end() {
         "Pong",
         "PeerClosed",
         "Eof",
-        "Handshake",
+        "ClosingHandshake",
         "Protocol(CloseTruncated)",
         "Protocol(CloseCodeInvalid())",
         "Protocol(CloseReasonInvalid)",

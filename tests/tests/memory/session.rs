@@ -1,30 +1,15 @@
 //! Memory of whole sessions, counted: an echo through the driver, an idle session, a flood.
-//!
-//! The counts are of the whole process, so that the cases run one after the other, without libtest; the
-//! peer is a buffer of bytes that were written beforehand, and costs nothing.
 
-use std::alloc::System;
-
-use peakmem_alloc::{PeakMemAlloc, PeakMemAllocTrait};
+use peakmem_alloc::PeakMemAllocTrait;
 use sockless_core::Config;
 use sockless_driver::Session;
 use sockless_tests::served::{BROWSER_REQUEST, REQUEST, Served, State, host};
 use sockless_tests::wire::{BINARY, TEXT, Writer};
-use stats_alloc::{Region, StatsAlloc};
+use stats_alloc::Region;
 
-static COUNTS: StatsAlloc<System> = StatsAlloc::system();
+use crate::{COUNTS, PEAK};
 
-#[global_allocator]
-static PEAK: PeakMemAlloc<&StatsAlloc<System>> = PeakMemAlloc::new(&COUNTS);
-
-fn main() {
-    an_echoed_message_costs_one_allocation_at_most();
-    an_idle_session_is_small();
-    a_flood_that_nobody_receives_stays_under_the_ceiling();
-    a_flood_of_pings_stays_under_the_ceiling();
-}
-
-fn an_echoed_message_costs_one_allocation_at_most() {
+pub(crate) fn an_echoed_message_costs_one_allocation_at_most() {
     for (first, kind) in [(BINARY, "binary"), (TEXT, "text")] {
         for len in [64, 1500, 16 << 10, 256 << 10] {
             for depth in [1, 16] {
@@ -51,7 +36,7 @@ fn an_echoed_message_costs_one_allocation_at_most() {
     }
 }
 
-fn an_idle_session_is_small() {
+pub(crate) fn an_idle_session_is_small() {
     let terse = [false, true].map(|is_used| an_idle_session_holds(echo, REQUEST, is_used));
     println!(
         "an idle session holds {terse:?} B, opened by a terse request, before and after it is used"
@@ -115,7 +100,7 @@ fn future_size<Fut>(_: &impl Fn(Session) -> Fut) -> usize {
     size_of::<Fut>()
 }
 
-fn a_flood_that_nobody_receives_stays_under_the_ceiling() {
+pub(crate) fn a_flood_that_nobody_receives_stays_under_the_ceiling() {
     let config = Config::default().max_message_len(64 << 10);
     let ceiling = config.memory_ceiling();
     for len in [0, 1, 100, 4_000, 5_000, 60_000] {
@@ -138,7 +123,7 @@ fn a_flood_that_nobody_receives_stays_under_the_ceiling() {
     }
 }
 
-fn a_flood_of_pings_stays_under_the_ceiling() {
+pub(crate) fn a_flood_of_pings_stays_under_the_ceiling() {
     let config = Config::default().max_message_len(64 << 10);
     let ceiling = config.memory_ceiling();
     let mut server = Served::new(config, async |session: Session| {

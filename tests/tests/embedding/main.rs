@@ -1,0 +1,11 @@
+//! The protocol without a driver, as embedders use it: frames, messages in chunks, messages that are taken
+//! as they arrive, and the same inputs twice.
+
+mod chunks;
+mod cut_short;
+mod frames;
+mod partial;
+mod pongs;
+mod raised;
+mod replay;
+mod streamed;

@@ -1,0 +1,4 @@
+//! Laws over random inputs, each failure shrunk to the smallest that fails.
+
+mod connections;
+mod escape;

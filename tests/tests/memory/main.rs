@@ -1,0 +1,68 @@
+//! Memory, counted: how often it is allocated, and how much of it is held at once.
+//!
+//! The counts are of the whole process, so that each case runs in a process of its own, without libtest.
+//! `cargo test -p sockless-tests --test memory upload` runs those with `upload` in their name.
+
+mod connection;
+mod deflate;
+mod leaks;
+mod session;
+mod upload;
+
+#[path = "../support/certificates.rs"]
+mod certificates;
+
+use std::alloc::System;
+use std::process::Command;
+
+use peakmem_alloc::PeakMemAlloc;
+use stats_alloc::StatsAlloc;
+
+static COUNTS: StatsAlloc<System> = StatsAlloc::system();
+
+#[global_allocator]
+static PEAK: PeakMemAlloc<&StatsAlloc<System>> = PeakMemAlloc::new(&COUNTS);
+
+macro_rules! cases {
+    ($($module:ident::$case:ident)+) => {
+        &[$((concat!(stringify!($module), "::", stringify!($case)), $module::$case)),+]
+    };
+}
+
+const CASES: &[(&str, fn())] = cases! {
+    connection::an_echoed_message_costs_one_allocation_at_most
+    connection::a_claim_costs_nothing
+    connection::many_fragments_cost_linear_work
+    connection::an_idle_connection_is_small
+    connection::no_attack_passes_the_ceiling
+    deflate::compressors_take_what_is_written
+    deflate::an_idle_session_holds_neither_compressor_nor_inflater
+    deflate::a_bomb_stops_at_the_limit
+    session::an_echoed_message_costs_one_allocation_at_most
+    session::an_idle_session_is_small
+    session::a_flood_that_nobody_receives_stays_under_the_ceiling
+    session::a_flood_of_pings_stays_under_the_ceiling
+    leaks::ten_thousand_upgrades_leave_no_task_and_no_memory
+    upload::an_upload_takes_no_more_memory_than_its_buffers
+};
+
+/// The option by which this program runs one case in its own process.
+const IN_THIS_PROCESS: &str = "--in-this-process";
+
+fn main() {
+    let mut arguments: Vec<_> = std::env::args().skip(1).collect();
+    if let Some(at) = arguments.iter().position(|argument| argument == IN_THIS_PROCESS) {
+        let (_, case) = CASES.iter().find(|(name, _)| *name == arguments[at + 1]).unwrap();
+        return case();
+    }
+    arguments.retain(|argument| !argument.starts_with('-'));
+    let program = std::env::current_exe().unwrap();
+    let is_wanted = |name: &str| {
+        arguments.is_empty() || arguments.iter().any(|argument| name.contains(argument))
+    };
+    for (name, _) in CASES.iter().filter(|(name, _)| is_wanted(name)) {
+        let status = Command::new(&program).args([IN_THIS_PROCESS, name]).status().unwrap();
+        assert!(status.success(), "{name} failed");
+        println!("test {name} ... ok");
+    }
+}
