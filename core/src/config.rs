@@ -4,7 +4,7 @@ use alloc::sync::Arc;
 use core::time::Duration;
 
 use crate::extension::{Extension, Extensions};
-use crate::raw::COPY_LEN;
+use crate::limits::{COPY_LEN, READ_LEN, STATE_LEN};
 
 /// The settings of a connection: limits in bytes, deadlines in time.
 ///
@@ -581,9 +581,3 @@ impl Config {
         &self.extensions
     }
 }
-
-/// The most that one read of a driver brings.
-const READ_LEN: usize = (64 << 10) + 256;
-
-/// More than a connection's own state takes: its fields, its keys, its end.
-const STATE_LEN: usize = 4 << 10;

@@ -1,88 +1,88 @@
-//! Errors sorted by who made them: the peer ([`ProtocolError`]) or the caller ([`SendError`]).
+//! Errors, one type for each party that can cause them: the peer ([`ProtocolError`]), the caller
+//! ([`SendError`]), a codec ([`CodecError`]).
 
 use thiserror::Error;
 
 use crate::close::{CloseCode, CloseReason};
-use crate::extension::CodecError;
 
-/// The peer broke the protocol, or a limit that was set for it.
+/// The peer broke a rule of the protocol, or exceeded a limit of [`Config`](crate::Config).
 ///
-/// It arrives inside of [`Cause::Protocol`](crate::Cause::Protocol), never as an `Err`: a peer's
-/// mistake is an ordinary event. Each variant knows the clause it breaks and the close code that
-/// the peer is told; its text goes to the peer as the reason.
+/// It is reported in [`Cause::Protocol`](crate::Cause::Protocol), not as an `Err`, since mistakes of a
+/// peer are expected. The peer receives the [close code](Self::close_code) and, as the reason, the text
+/// of the error with the [clause](Self::clause) of RFC 6455.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum ProtocolError {
-    /// A Close frame has a payload of a single byte, where a code takes two (RFC 6455 §5.5.1).
+    /// The payload of a Close frame is one byte long; a code takes two (RFC 6455 §5.5.1).
     #[error("a Close frame has 1 byte of payload, a code takes 2")]
     CloseTruncated,
-    /// A Close frame has a code that may not travel (RFC 6455 §7.4).
+    /// A Close frame has a code that cannot be sent (RFC 6455 §7.4).
     #[error("a Close frame has the code {0}, which may not be sent")]
     CloseCodeInvalid(u16),
-    /// A Close frame's reason is not UTF-8 (RFC 6455 §5.5.1).
+    /// The reason in a Close frame is not UTF-8 (RFC 6455 §5.5.1).
     #[error("the reason in a Close frame is not UTF-8")]
     CloseReasonInvalid,
-    /// An extension cannot make sense of what the peer sent, or found a limit of its own broken.
-    #[error("{name}: {what}", what = error.what)]
+    /// A codec cannot decode a message of the peer, or the message exceeds a limit of the codec.
+    #[error("{name}: {error}")]
     CodecFailed {
-        /// The extension's name.
+        /// The name of the extension.
         name: &'static str,
-        /// What it said.
+        /// The error of the codec.
+        #[source]
         error: CodecError,
     },
-    /// A continuation frame came with no message to continue (RFC 6455 §5.4).
+    /// A continuation frame arrived while no message was unfinished (RFC 6455 §5.4).
     #[error("a continuation frame came with no message to continue")]
     ContinuationUnexpected,
     /// A control frame is fragmented (RFC 6455 §5.5).
     #[error("a control frame is fragmented")]
     ControlFragmented,
-    /// A control frame's payload is longer than 125 bytes (RFC 6455 §5.5).
+    /// The payload of a control frame is longer than 125 bytes (RFC 6455 §5.5).
     #[error("a control frame is longer than 125 bytes")]
     ControlTooLong,
-    /// A frame's payload is longer than `max` bytes, set by
+    /// The payload of a frame is longer than
     /// [`Config::max_frame_len`](crate::Config::max_frame_len).
     #[error("a frame of {len} bytes is longer than max_frame_len = {max}")]
     FrameTooLong {
-        /// The length in bytes that the frame's header declares.
+        /// The length in bytes, as declared by the header of the frame.
         len: u64,
         /// The limit in bytes.
         max: u64,
     },
-    /// A 64-bit length has its top bit set (RFC 6455 §5.2).
+    /// The most significant bit of a 64-bit length is set (RFC 6455 §5.2).
     #[error("a frame's length has its top bit set")]
     LengthInvalid,
-    /// A length takes more bytes than it needs (RFC 6455 §5.2).
+    /// A length is not encoded in the smallest number of bytes (RFC 6455 §5.2).
     #[error("a frame's length takes more bytes than it needs")]
     LengthNotMinimal,
-    /// A client sent a frame without a mask (RFC 6455 §5.1).
+    /// A client sent a frame that is not masked (RFC 6455 §5.1).
     #[error("a frame from a client is not masked")]
     MaskMissing,
     /// A server sent a masked frame (RFC 6455 §5.1).
     #[error("a frame from a server is masked")]
     MaskUnexpected,
-    /// A message is longer than `max` bytes, set by
-    /// [`Config::max_message_len`](crate::Config::max_message_len).
+    /// A message is longer than [`Config::max_message_len`](crate::Config::max_message_len).
     #[error("a message of at least {len} bytes is longer than max_message_len = {max}")]
     MessageTooLong {
-        /// The length in bytes that is known so far: what arrived and what the last header declares.
+        /// The length in bytes as far as it is known: what has arrived and what the last header declares.
         len: u64,
         /// The limit in bytes.
         max: u64,
     },
-    /// A new message began inside of another (RFC 6455 §5.4).
+    /// A new message began before the previous one was finished (RFC 6455 §5.4).
     #[error("a new message began before the last one ended")]
     MessageUnfinished,
-    /// A frame has an opcode that no extension has given a meaning (RFC 6455 §5.2).
+    /// The opcode of a frame is reserved (RFC 6455 §5.2).
     #[error("opcode {0:#x} is reserved")]
     OpcodeReserved(u8),
-    /// A frame has a reserved bit set that no extension owns (RFC 6455 §5.2).
+    /// A frame has a reserved bit that no negotiated extension uses (RFC 6455 §5.2).
     #[error("a reserved bit is set that no extension owns")]
     ReservedBitSet,
-    /// A message that is accepted in pieces is longer than `max` bytes, set by
+    /// A message that is received in chunks is longer than
     /// [`Config::max_streamed_len`](crate::Config::max_streamed_len).
     #[error("a message of at least {len} bytes is longer than max_streamed_len = {max}")]
     StreamTooLong {
-        /// The length in bytes that is known so far: what arrived and what the last header declares.
+        /// The length in bytes as far as it is known: what has arrived and what the last header declares.
         len: u64,
         /// The limit in bytes.
         max: u64,
@@ -90,8 +90,7 @@ pub enum ProtocolError {
     /// A text message is not UTF-8 (RFC 6455 §8.1).
     #[error("a text message is not UTF-8")]
     TextInvalid,
-    /// A message comes in more than `max` frames, set by
-    /// [`Config::max_fragments`](crate::Config::max_fragments).
+    /// A message has more frames than [`Config::max_fragments`](crate::Config::max_fragments).
     #[error("a message comes in more frames than max_fragments = {max}")]
     TooManyFragments {
         /// The limit in frames.
@@ -100,10 +99,10 @@ pub enum ProtocolError {
 }
 
 impl ProtocolError {
-    /// The code that the connection is closed with.
+    /// Returns the code with which the connection is closed.
     pub const fn close_code(&self) -> CloseCode {
         match self {
-            Self::CodecFailed { error, .. } => error.code,
+            Self::CodecFailed { error, .. } => error.close_code(),
             Self::CloseReasonInvalid | Self::TextInvalid => CloseCode::INVALID_PAYLOAD,
             Self::FrameTooLong { .. }
             | Self::MessageTooLong { .. }
@@ -113,7 +112,7 @@ impl ProtocolError {
         }
     }
 
-    /// The clause of RFC 6455 that the peer broke.
+    /// Returns the clause of RFC 6455 that the peer broke, such as `"5.4"`; `"10.4"` for limits.
     pub const fn clause(&self) -> &'static str {
         match self {
             Self::MaskMissing | Self::MaskUnexpected => "5.1",
@@ -134,35 +133,68 @@ impl ProtocolError {
         }
     }
 
-    /// What the peer is told in the Close frame.
+    /// Returns the reason that the Close frame to the peer contains.
     pub fn close_reason(&self) -> CloseReason {
         CloseReason::new(self.close_code(), alloc::format!("{self} (RFC 6455 {})", self.clause()))
     }
 }
 
-/// The caller asked for what the protocol or the state of the connection does not allow.
+/// A message or control frame cannot be sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum SendError {
-    /// The closing handshake has begun: after a Close frame nothing more is sent (RFC 6455 §5.5.1).
-    #[error("the connection is closing: nothing is sent after a Close frame")]
+    /// The closing handshake has begun: no frame is sent after a Close frame (RFC 6455 §5.5.1).
+    #[error("the connection is closing: no frame can follow a Close frame")]
     Closing,
-    /// A control frame's payload is longer than 125 bytes (RFC 6455 §5.5).
-    #[error("a control frame holds 125 bytes, not {len}")]
+    /// The payload of a control frame is longer than 125 bytes (RFC 6455 §5.5).
+    #[error("the payload of a control frame must be at most 125 bytes long, not {len}")]
     ControlTooLong {
-        /// The payload's length in bytes.
+        /// The length of the payload in bytes.
         len: usize,
     },
-    /// An extension could not encode the message; the connection is closed with 1011.
-    #[error("{name} cannot encode the message: {what}", what = error.what)]
+    /// A codec could not encode the message; the connection is closed with 1011.
+    #[error("{name} cannot encode the message: {error}")]
     CodecFailed {
-        /// The extension's name.
+        /// The name of the extension.
         name: &'static str,
-        /// What it said.
+        /// The error of the codec.
+        #[source]
         error: CodecError,
     },
-    /// A whole message, or a piece of the other kind, while a message that is sent in pieces has
-    /// not ended (RFC 6455 §5.4).
-    #[error("a message that is sent in pieces has not ended")]
+    /// A message that is sent in chunks is unfinished: neither a whole message nor a chunk of the other
+    /// kind can be sent before its last chunk (RFC 6455 §5.4).
+    #[error("a message is being sent in chunks: its last chunk must be sent first")]
     MessageUnfinished,
+}
+
+/// A codec of an [`Extension`](crate::extension::Extension) failed.
+///
+/// ```
+/// use sockless_core::CloseCode;
+/// use sockless_core::extension::CodecError;
+///
+/// let error = CodecError::new(CloseCode::INVALID_PAYLOAD, "the checksum is wrong");
+/// assert_eq!(error.to_string(), "the checksum is wrong");
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[error("{text}")]
+pub struct CodecError {
+    code: CloseCode,
+    text: &'static str,
+}
+
+impl CodecError {
+    /// Returns an error that closes the connection with `code` when it comes from
+    /// [`decode`](crate::extension::Codec::decode); one from [`encode`](crate::extension::Codec::encode)
+    /// closes it with 1011.
+    ///
+    /// `text` states in a few words what is wrong with the message. The peer receives it.
+    pub const fn new(code: CloseCode, text: &'static str) -> Self {
+        Self { code, text }
+    }
+
+    /// Returns the code with which the connection is closed.
+    pub const fn close_code(&self) -> CloseCode {
+        self.code
+    }
 }

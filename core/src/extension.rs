@@ -57,12 +57,12 @@ use core::fmt;
 
 use bytes::Bytes;
 
-use crate::close::CloseCode;
 use crate::frame::{FrameHead, Rsv};
 
 mod codecs;
 mod params;
 
+pub use crate::error::CodecError;
 pub(crate) use codecs::{Codecs, Decoding};
 pub use params::Params;
 #[cfg(feature = "handshake")]
@@ -195,15 +195,6 @@ pub struct Decoded {
     pub written: usize,
     /// Whether the whole input was taken, and all that it means was written.
     pub done: bool,
-}
-
-/// Why a codec gave up.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct CodecError {
-    /// What the connection is closed with.
-    pub code: CloseCode,
-    /// What the peer did, in a few words; they go to the peer.
-    pub what: &'static str,
 }
 
 /// The extensions of a [`Config`](crate::Config), in order of preference.

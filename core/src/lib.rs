@@ -17,6 +17,7 @@ pub mod extension;
 mod frame;
 #[cfg(feature = "handshake")]
 pub mod handshake;
+pub mod limits;
 mod mask;
 mod message;
 mod outbound;

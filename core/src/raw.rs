@@ -9,16 +9,10 @@ use bytes::{Buf, Bytes, BytesMut};
 use crate::config::{Config, Masking};
 use crate::error::{ProtocolError, SendError};
 use crate::frame::{Frame, FrameHead, MAX_CONTROL_LEN, Opcode, Rsv};
+use crate::limits::COPY_LEN;
 use crate::mask;
 use crate::outbound::Outbound;
 use crate::seed::{MaskKeys, Seed};
-
-/// A received payload up to this length is copied out of the read buffer; a longer one is split off
-/// and shares it.
-///
-/// So whoever keeps a short message keeps no more than that, and not the block of 64 KiB that it
-/// arrived in; from here on a payload is at least a sixteenth of such a block.
-pub(crate) const COPY_LEN: usize = 4096;
 
 /// The length of a masking key in bytes.
 const KEY_LEN: usize = 4;

@@ -1,38 +1,49 @@
-//! Chance as an argument: [`Seed`], and the stream of masking keys drawn from it.
+//! Randomness as an argument: [`Seed`], and the stream of masking keys that it generates.
 
 use core::fmt;
 
 use chacha20::ChaCha12Rng;
 use chacha20::rand_core::{Rng, SeedableRng};
 
-/// 32 bytes that a connection draws its masking keys and its handshake nonce from.
+/// The 32 bytes of randomness from which a connection generates its masking keys and its handshake
+/// nonce.
 ///
-/// Take them from the operating system in production and write them down in a test: RFC 6455 §5.3
-/// asks for keys that a peer cannot predict, and the same seed gives the same keys for ever.
-/// A seed serves one connection.
+/// RFC 6455 §5.3 requires masking keys that cannot be predicted: in production, take the bytes from the
+/// operating system, and use each seed for one connection only. In a test, use fixed bytes: equal seeds
+/// generate equal keys, in every version of this crate.
+///
+/// ```
+/// use sockless_core::{Connection, Instant, Negotiated, Seed};
+///
+/// # fn random_bytes() -> [u8; 32] { [7; 32] }
+/// let seed = Seed::new(random_bytes()); // such as `rand::random()`
+/// let client = Connection::client(Negotiated::default(), seed, Default::default(), Instant::EPOCH);
+/// # let _ = client;
+/// ```
 #[derive(Clone, PartialEq, Eq)]
 pub struct Seed([u8; 32]);
 
 impl Seed {
-    /// A seed of these bytes.
+    /// Returns the seed with these bytes.
     pub const fn new(bytes: [u8; 32]) -> Self {
         Self(bytes)
     }
 
-    /// The bytes, for who draws something else than a connection's keys from them.
+    /// Returns the bytes, for example to seed another generator.
     pub const fn as_bytes(&self) -> &[u8; 32] {
         &self.0
     }
 }
 
-/// Never shows the bytes: who knows them can predict every masking key.
+/// Omits the bytes, which predict every masking key.
 impl fmt::Debug for Seed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Seed(..)")
     }
 }
 
-/// The stream of masking keys of one connection: ChaCha with 12 rounds, as `rand`'s `StdRng`.
+/// The masking keys of one connection: ChaCha with 12 rounds, the algorithm of `rand`'s `StdRng`, from the
+/// crate that promises the same values in every version.
 pub(crate) struct MaskKeys(ChaCha12Rng);
 
 impl MaskKeys {
@@ -45,16 +56,16 @@ impl MaskKeys {
         self.0.next_u32().to_le_bytes()
     }
 
-    /// The 16 bytes of a `Sec-WebSocket-Key` (RFC 6455 §4.1).
+    /// The next `N` bytes of the stream.
     #[cfg(feature = "handshake")]
-    pub(crate) fn nonce(&mut self) -> [u8; 16] {
-        let mut nonce = [0; 16];
-        self.0.fill_bytes(&mut nonce);
-        nonce
+    pub(crate) fn bytes<const N: usize>(&mut self) -> [u8; N] {
+        let mut bytes = [0; N];
+        self.0.fill_bytes(&mut bytes);
+        bytes
     }
 }
 
-/// A fork draws the same keys, which is what exploring the states of a connection needs.
+/// A clone generates the same keys, so that tests can explore the states that follow from one.
 impl Clone for MaskKeys {
     fn clone(&self) -> Self {
         Self(ChaCha12Rng::deserialize_state(&self.0.serialize_state()))

@@ -224,7 +224,7 @@ fn is_get_or_head(http: &http::Request<()>) -> bool {
 /// Why a GET, or a HEAD that is answered as GET would be (RFC 9110 §9.3.2), gets no WebSocket.
 fn no_upgrade(http: &http::Request<()>) -> UpgradeError {
     match http.version() {
-        Version::HTTP_11 => UpgradeError::of_no_upgrade(http),
+        Version::HTTP_11 => UpgradeError::upgrade_required(http),
         _ => UpgradeError::HttpVersion,
     }
 }

@@ -329,12 +329,12 @@ impl Decoder {
     }
 }
 
-const ZLIB_FAILED: CodecError = CodecError { code: CloseCode::INTERNAL_ERROR, what: "zlib failed" };
+const ZLIB_FAILED: CodecError = CodecError::new(CloseCode::INTERNAL_ERROR, "zlib failed");
 const CORRUPT: CodecError =
-    CodecError { code: CloseCode::INVALID_PAYLOAD, what: "a message cannot be inflated" };
+    CodecError::new(CloseCode::INVALID_PAYLOAD, "a message cannot be inflated");
 const TRUNCATED: CodecError =
-    CodecError { code: CloseCode::INVALID_PAYLOAD, what: "a compressed message is cut off" };
-const RATIO_EXCEEDED: CodecError = CodecError {
-    code: CloseCode::MESSAGE_TOO_BIG,
-    what: "a message inflates to more than max_ratio times its length",
-};
+    CodecError::new(CloseCode::INVALID_PAYLOAD, "a compressed message is cut off");
+const RATIO_EXCEEDED: CodecError = CodecError::new(
+    CloseCode::MESSAGE_TOO_BIG,
+    "a message inflates to more than max_ratio times its length",
+);

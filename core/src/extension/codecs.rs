@@ -241,5 +241,4 @@ fn pull(
 }
 
 /// A codec that neither takes nor gives would be asked for ever.
-const STUCK: CodecError =
-    CodecError { code: CloseCode::INTERNAL_ERROR, what: "decoding makes no progress" };
+const STUCK: CodecError = CodecError::new(CloseCode::INTERNAL_ERROR, "decoding makes no progress");

@@ -1,6 +1,5 @@
-//! The client's half: [`ClientHandshake`].
+//! The opening handshake of a client over HTTP/1.1: [`ClientHandshake`].
 
-use alloc::borrow::Cow;
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -9,20 +8,19 @@ use core::fmt;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::{Buf, BytesMut};
-use bytestring::ByteString;
 use http::header::{
-    CONNECTION, CONTENT_LENGTH, HOST, HeaderMap, HeaderName, HeaderValue, SEC_WEBSOCKET_ACCEPT,
-    SEC_WEBSOCKET_EXTENSIONS, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION,
-    TRANSFER_ENCODING, UPGRADE,
+    CONNECTION, HOST, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_EXTENSIONS, SEC_WEBSOCKET_KEY,
+    SEC_WEBSOCKET_VERSION, UPGRADE,
 };
 use http::request::Parts;
-use http::{Method, Request, Response, StatusCode, Uri, Version};
+use http::{Request, Response, StatusCode, Version};
 
-use super::error::{HandshakeError, HeadError, RequestError};
-use super::extended::negotiated;
+use super::error::{ClientRequestError, HandshakeError, HeadError};
 use super::head::parse_response;
+use super::negotiation::{Subprotocols, extensions_header, negotiated};
+use super::request::CheckedRequest;
 use super::scan::{HeadReader, Kind};
-use super::{HostPort, Subprotocols, accept_key, encode, header_of, list, lists};
+use super::{accept_key, encode, list, lists};
 use crate::config::Config;
 use crate::connection::{Connection, Negotiated};
 use crate::extension::Extensions;
@@ -30,13 +28,13 @@ use crate::outbound::Outbound;
 use crate::seed::{MaskKeys, Seed};
 use crate::time::Instant;
 
-/// The client's half of the opening handshake: the request out, the response in, and with it an open
-/// connection.
+/// The opening handshake of a client over HTTP/1.1: sends the request, checks the response, and returns
+/// an open connection.
 ///
-/// Send [`outbound`](Self::outbound), then feed [`poll_response`](Self::poll_response) until it
-/// gives a verdict; while it does not, tell of the transport's end with
-/// [`handle_eof`](Self::handle_eof) and call [`handle_timeout`](Self::handle_timeout) when
-/// [`poll_timeout`](Self::poll_timeout) says so.
+/// Send [`outbound`](Self::outbound), then pass received bytes to
+/// [`poll_response`](Self::poll_response) until it returns a result. Meanwhile report the end of the
+/// transport with [`handle_eof`](Self::handle_eof), and call [`handle_timeout`](Self::handle_timeout)
+/// at [`poll_timeout`](Self::poll_timeout).
 ///
 /// ```
 /// use std::sync::Arc;
@@ -48,7 +46,7 @@ use crate::time::Instant;
 ///     .header("Origin", "https://example.com")
 ///     .header("Sec-WebSocket-Protocol", "chat.v2, chat.v1")
 ///     .body(())?;
-/// let seed = Seed::new([7; 32]); // in production from the operating system
+/// let seed = Seed::new([7; 32]); // in production: 32 random bytes of the operating system
 /// let config = Arc::new(Config::default());
 /// let mut handshake = ClientHandshake::new(request, seed, config, Instant::EPOCH)?;
 /// assert!(bytes::Buf::chunk(handshake.outbound()).starts_with(
@@ -61,7 +59,7 @@ pub struct ClientHandshake {
     reader: HeadReader,
     config: Arc<Config>,
     seed: Seed,
-    /// The only right value of `Sec-WebSocket-Accept`.
+    /// The value that `Sec-WebSocket-Accept` must have.
     accept: String,
     offered: Subprotocols,
     outbound: Outbound,
@@ -69,62 +67,56 @@ pub struct ClientHandshake {
 }
 
 impl ClientHandshake {
-    /// Asks for `request`, a GET of `ws://host/path` or `wss://host/path`, and awaits the answer
-    /// until [`Config::opening_timeout`] from `now`.
+    /// Starts the handshake for `request`, a GET of `ws://host/path` or `wss://host/path`; the response
+    /// must arrive within [`Config::opening_timeout`] from `now`.
     ///
-    /// The request's own headers are sent too, such as `Origin`, `Cookie`, `Authorization` and
-    /// `Sec-WebSocket-Protocol`. To dial the host, to speak TLS for `wss`, and to follow a redirect
-    /// is the caller's. A fragment in the URI, which RFC 6455 §3 forbids, cannot be refused here:
-    /// [`http::Uri`] drops it when it is made, and it is not sent. Nor is the zone of an IPv6 address,
-    /// as in `ws://[fe80::1%25eth0]/`, which is only for dialling it (RFC 6874 §4). Subprotocols that
-    /// stand in several lines are sent in one.
+    /// The headers of the request are sent too, such as `Origin`, `Cookie`, `Authorization` and
+    /// `Sec-WebSocket-Protocol`; subprotocols in several lines are sent in one. The caller resolves the
+    /// host, connects, uses TLS for `wss`, and follows redirects.
+    ///
+    /// Two parts of a URI are not sent: a fragment, which RFC 6455 §3 forbids and [`http::Uri`] drops
+    /// when it is parsed, and the zone of an IPv6 address, as in `ws://[fe80::1%25eth0]/`, which has a
+    /// meaning on this machine only (RFC 6874 §4).
     ///
     /// # Errors
     ///
-    /// What the request has that cannot open a WebSocket, or that the handshake sets itself: `Host`,
-    /// `Connection`, `Upgrade`, the other headers of RFC 6455 §11.3, and a body's.
+    /// A [`ClientRequestError`] if the request cannot open a WebSocket, or has a header that belongs to
+    /// the handshake: `Host`, `Connection`, `Upgrade`, those of RFC 6455 §11.3 except
+    /// `Sec-WebSocket-Protocol`, and those of a body.
     pub fn new(
         request: Request<()>,
         seed: Seed,
         config: Arc<Config>,
         now: Instant,
-    ) -> Result<Self, RequestError> {
-        let (mut request, ()) = request.into_parts();
-        if request.version != Version::HTTP_11 {
-            return Err(RequestError::HttpVersion);
-        }
-        if request.method != Method::GET {
-            return Err(RequestError::MethodNotGet);
-        }
-        let host = host_header(&request.uri)?;
-        if let Some(name) = request.headers.keys().find(|name| is_reserved(name)) {
-            return Err(RequestError::HeaderReserved(name.clone()));
-        }
-        let offered = Subprotocols::offered(&request.headers);
-        let offered = offered.ok_or(RequestError::SubprotocolInvalid)?;
-        put_in_one_line(&offered, &mut request.headers);
-
+    ) -> Result<Self, ClientRequestError> {
+        let CheckedRequest { parts, host, offered } =
+            CheckedRequest::new(request, &[Version::HTTP_11])?;
         let (nonce, seed) = nonce_and_seed(seed);
         let key = STANDARD.encode(nonce);
         let mut outbound = Outbound::default();
-        outbound.push_head(&request_head(&request, &host, &key, &config.extensions));
+        outbound.push_head(&request_head(&parts, &host, &key, &config.extensions));
         let reader = HeadReader::new(Kind::Response, &config, now);
         let accept = accept_key(key.as_bytes());
         Ok(Self { reader, config, seed, accept, offered, outbound, failed: None })
     }
 
-    /// The bytes to send, a [`bytes::Buf`].
+    /// Returns the bytes to send, a [`bytes::Buf`].
     pub fn outbound(&mut self) -> &mut Outbound {
         &mut self.outbound
     }
 
-    /// Takes the server's answer out of `inbound`; `None` until its head is whole.
+    /// Takes the server's response out of `inbound` and returns the open connection; `None` while the
+    /// head is incomplete.
     ///
-    /// It takes exactly the head: what follows a 101 is the first frames, and what follows a
-    /// [`Rejected`](HandshakeError::Rejected) is its body. Interim responses on the way are passed
-    /// over (RFC 9110 §15.2), within the one limit for the head. Between calls only append to
-    /// `inbound`. After the connection there is nothing more to come; an error comes again with each
-    /// call.
+    /// It takes exactly the head: the bytes after a 101 are the first frames, and those after a
+    /// [`Rejected`](HandshakeError::Rejected) response are its body. Interim responses are skipped
+    /// (RFC 9110 §15.2); they count towards the limit for the head. Between calls only append to
+    /// `inbound`. Once it has returned a connection it returns `None`.
+    ///
+    /// # Errors
+    ///
+    /// A [`HandshakeError`] if the server rejects the request or breaks RFC 6455 §4.1, or if the head is
+    /// invalid, incomplete at the end of the transport, or late. Each later call returns it again.
     pub fn poll_response(
         &mut self,
         inbound: &mut BytesMut,
@@ -148,21 +140,20 @@ impl ClientHandshake {
         Some(opened)
     }
 
-    /// The transport will deliver nothing more: unless a whole head is there,
-    /// [`poll_response`](Self::poll_response) gives [`HandshakeError::Eof`].
+    /// Reports that the transport has ended: [`poll_response`](Self::poll_response) returns
+    /// [`HandshakeError::Eof`] if the head is incomplete.
     pub fn handle_eof(&mut self) {
         self.reader.handle_eof();
     }
 
-    /// The deadline may have passed: if so, and unless a whole head is there,
-    /// [`poll_response`](Self::poll_response) gives [`HandshakeError::Timeout`]. A spurious call does
-    /// no harm.
+    /// Reports the time: once the deadline has passed, [`poll_response`](Self::poll_response) returns
+    /// [`HandshakeError::Timeout`] if the head is incomplete. Spurious calls are allowed.
     pub fn handle_timeout(&mut self, now: Instant) {
         self.reader.handle_timeout(now);
     }
 
-    /// When [`handle_timeout`](Self::handle_timeout) wants to be called; `None` once the answer has
-    /// come or has failed to.
+    /// Returns the time to call [`handle_timeout`](Self::handle_timeout); `None` once the handshake has
+    /// succeeded or failed.
     pub fn poll_timeout(&self) -> Option<Instant> {
         self.reader.poll_timeout()
     }
@@ -176,7 +167,7 @@ impl ClientHandshake {
         if response.version() != Version::HTTP_11 {
             return Err(HandshakeError::Head(HeadError::VersionUnsupported));
         }
-        // "A value that is not a match": nothing else may stand beside it.
+        // RFC 6455 §4.1 requires the value to be a match, so it cannot list another protocol as well.
         let is_websocket = |name: &[u8]| name.eq_ignore_ascii_case(b"websocket");
         if !lists(headers, &UPGRADE, "websocket") || !list(headers, &UPGRADE).all(is_websocket) {
             return Err(HandshakeError::UpgradeMissing);
@@ -184,7 +175,7 @@ impl ClientHandshake {
         if !lists(headers, &CONNECTION, "upgrade") {
             return Err(HandshakeError::ConnectionMissing);
         }
-        // §11.3.3: it comes once.
+        // §11.3.3: the header cannot be repeated.
         let mut accepts = headers.get_all(SEC_WEBSOCKET_ACCEPT).iter();
         let accept = accepts.next().ok_or(HandshakeError::AcceptMissing)?;
         if *accept != *self.accept || accepts.next().is_some() {
@@ -196,7 +187,7 @@ impl ClientHandshake {
     fn open(&mut self, negotiated: Negotiated, now: Instant) -> Connection {
         let (seed, config) = (self.seed.clone(), self.config.clone());
         let mut connection = Connection::client(negotiated, seed, config, now);
-        // A server may answer before the last byte of the request is written.
+        // A server may respond before the last byte of the request is written.
         while self.outbound.has_remaining() {
             let chunk = self.outbound.chunk();
             connection.raw.outbound.push_head(chunk);
@@ -207,7 +198,7 @@ impl ClientHandshake {
     }
 }
 
-/// Does not show the request, which may hold cookies and passwords.
+/// Omits the request, which may contain cookies and passwords.
 impl fmt::Debug for ClientHandshake {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut shown = f.debug_struct("ClientHandshake");
@@ -216,72 +207,13 @@ impl fmt::Debug for ClientHandshake {
     }
 }
 
-/// Replaces the lines in which subprotocols are offered by a single one, where there are several. It is
-/// sensitive if one of them was.
-pub(super) fn put_in_one_line(offered: &Subprotocols, headers: &mut HeaderMap) {
-    if let Some(mut line) = offered.in_one_line() {
-        let mut lines = headers.get_all(SEC_WEBSOCKET_PROTOCOL).iter();
-        line.set_sensitive(lines.any(HeaderValue::is_sensitive));
-        headers.insert(SEC_WEBSOCKET_PROTOCOL, line);
-    }
-}
-
-/// The value of `Host`: the port only where it is not the scheme's own (RFC 6455 §4.1), and an IPv6
-/// address without its zone, which means something on this machine only (RFC 6874 §4).
-pub(super) fn host_header(uri: &Uri) -> Result<String, RequestError> {
-    let scheme = uri.scheme_str().unwrap_or_default();
-    let default_port = match () {
-        () if scheme.eq_ignore_ascii_case("ws") => 80,
-        () if scheme.eq_ignore_ascii_case("wss") => 443,
-        () => return Err(RequestError::SchemeUnsupported),
-    };
-    let authority = uri.authority().ok_or(RequestError::SchemeUnsupported)?;
-    let invalid = || RequestError::AuthorityInvalid(authority.as_str().into());
-    let authority = without_zone(authority.as_str());
-    let HostPort { host, port } = HostPort::parse(&authority).ok_or_else(invalid)?;
-    match port {
-        Some(port) if port != default_port => Ok(alloc::format!("{host}:{port}")),
-        _ => Ok(String::from(host)),
-    }
-}
-
-/// An authority without the zone of its IPv6 address, as in `[fe80::1%25eth0]`.
-fn without_zone(authority: &str) -> Cow<'_, str> {
-    let zone = authority.find('%').zip(authority.find(']')).filter(|(start, end)| start < end);
-    match zone {
-        Some((start, end)) => [&authority[..start], &authority[end..]].concat().into(),
-        None => authority.into(),
-    }
-}
-
-/// What the handshake sets itself, what it does not offer, and what a GET of RFC 6455 cannot have: a
-/// body.
-pub(super) fn is_reserved(name: &HeaderName) -> bool {
-    [
-        CONNECTION,
-        CONTENT_LENGTH,
-        HOST,
-        SEC_WEBSOCKET_ACCEPT,
-        SEC_WEBSOCKET_EXTENSIONS,
-        SEC_WEBSOCKET_KEY,
-        SEC_WEBSOCKET_VERSION,
-        TRANSFER_ENCODING,
-        UPGRADE,
-    ]
-    .contains(name)
-}
-
-/// The nonce of the key, and the seed of the masks.
+/// The nonce of the key, and the seed of the masking keys.
 ///
-/// Not the same seed for both: the nonce travels in the clear, and would be the first four masking
-/// keys, which nobody may foretell (RFC 6455 §5.3).
+/// The two do not share a seed: the nonce is sent unencrypted, and would reveal the first four masking
+/// keys, which must be unpredictable (RFC 6455 §5.3).
 fn nonce_and_seed(seed: Seed) -> ([u8; 16], Seed) {
     let mut stream = MaskKeys::new(seed);
-    let nonce = stream.nonce();
-    let mut derived = [0; 32];
-    derived[..16].copy_from_slice(&stream.nonce());
-    derived[16..].copy_from_slice(&stream.nonce());
-    (nonce, Seed::new(derived))
+    (stream.bytes(), Seed::new(stream.bytes()))
 }
 
 fn request_head(request: &Parts, host: &str, key: &str, extensions: &Extensions) -> Vec<u8> {
@@ -296,7 +228,7 @@ fn request_head(request: &Parts, host: &str, key: &str, extensions: &Extensions)
     ] {
         encode::write_header(&mut out, &name, value.as_bytes());
     }
-    if let Some(offers) = header_of(extensions.offers()) {
+    if let Some(offers) = extensions_header(extensions.offers()) {
         encode::write_header(&mut out, &SEC_WEBSOCKET_EXTENSIONS, offers.as_bytes());
     }
     encode::write_headers(&mut out, &request.headers, |_| true);
@@ -308,18 +240,13 @@ fn is_interim(status: StatusCode) -> bool {
     status.is_informational() && status != StatusCode::SWITCHING_PROTOCOLS
 }
 
-/// A value as an error shows it: no byte of a terminal's escape among it.
-pub(super) fn shown(value: &[u8]) -> ByteString {
-    alloc::format!("{}", value.escape_ascii()).into()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    /// Who sees the key on the wire must not know a mask by it (RFC 6455 §5.3).
+    /// RFC 6455 §5.3: masking keys cannot be derived from what is on the wire.
     #[test]
-    fn the_nonce_tells_nothing_about_the_masks() {
+    fn the_nonce_is_independent_of_the_masking_keys() {
         let (nonce, seed) = nonce_and_seed(Seed::new([7; 32]));
         let mut masks = MaskKeys::new(seed);
         for _ in 0..16 {
@@ -329,7 +256,7 @@ mod tests {
     }
 
     #[test]
-    fn the_same_seed_gives_the_same_key() {
+    fn equal_seeds_give_equal_keys() {
         let drawn = |byte| nonce_and_seed(Seed::new([byte; 32]));
         assert_eq!(drawn(7), drawn(7));
         assert_ne!(drawn(7), drawn(8));

@@ -1,6 +1,6 @@
-//! What can go wrong while a connection opens, sorted by who did it: the peer's bytes
-//! ([`HeadError`]), the client's request ([`UpgradeError`]), the server's answer
-//! ([`HandshakeError`]), the caller ([`RequestError`]).
+//! The errors of the opening handshake, one type for each party that can cause them: the peer's bytes
+//! ([`HeadError`]), the client's request as a server sees it ([`UpgradeError`]), the server's response
+//! ([`HandshakeError`]), the caller's own request ([`ClientRequestError`]).
 
 use alloc::boxed::Box;
 use alloc::format;
@@ -16,40 +16,39 @@ use thiserror::Error;
 use super::{MAX_HEADERS, text_response};
 use crate::escape::Escaped;
 
-/// The peer's HTTP/1.1 head did not come, is too long, or is none.
+/// The HTTP/1.1 head of the peer is missing, too long or malformed.
 ///
-/// Final: whoever polls again gets the same one.
+/// The error is final: each later poll returns it again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum HeadError {
-    /// The transport ended before the head did.
-    #[error("the transport ended before the head did")]
+    /// The transport ended before the head was complete.
+    #[error("the transport ended before the HTTP head was complete")]
     Eof,
     /// The head breaks a rule of HTTP/1.1.
     #[error("{rule} (found after {at} bytes)")]
     Invalid {
         /// The rule.
         rule: HeadRule,
-        /// How many bytes of the head had been read when it was found.
+        /// The number of bytes of the head that had been read when the violation was found.
         at: usize,
     },
-    /// The very first byte cannot begin a head: most often it is TLS.
+    /// The first byte cannot begin an HTTP head: usually the peer speaks TLS.
     #[error("{}", not_http(*first))]
     NotHttp {
-        /// That byte.
+        /// The first byte.
         first: u8,
     },
-    /// Not one byte of a request came within
+    /// Not a single byte of a request arrived within
     /// [`Config::opening_timeout`](crate::Config::opening_timeout): a connection that was opened in
-    /// advance, or a probe. It is not answered.
-    #[error("no byte came within opening_timeout")]
+    /// advance, or a health probe. It gets no response.
+    #[error("no byte arrived within opening_timeout")]
     Silent,
-    /// The head did not come within
+    /// The head was not complete within
     /// [`Config::opening_timeout`](crate::Config::opening_timeout).
-    #[error("the head did not come within opening_timeout")]
+    #[error("the HTTP head was not complete within opening_timeout")]
     Timeout,
-    /// The head is longer than `max` bytes, set by
-    /// [`Config::max_head_len`](crate::Config::max_head_len).
+    /// The head is longer than [`Config::max_head_len`](crate::Config::max_head_len).
     #[error("the head is longer than max_head_len = {max} bytes; shorter cookies may help")]
     TooLong {
         /// The limit in bytes.
@@ -58,26 +57,25 @@ pub enum HeadError {
     /// The head has more than [`MAX_HEADERS`] header lines.
     #[error("the head has more than {MAX_HEADERS} header lines")]
     TooManyHeaders,
-    /// The peer speaks another version of HTTP, such as HTTP/2 without an agreement to do so.
-    #[error("the head is not of HTTP/1.1")]
+    /// The peer uses another version of HTTP, such as HTTP/2 without having negotiated it.
+    #[error("expected HTTP/1.1 or HTTP/1.0, got another version of HTTP")]
     VersionUnsupported,
 }
 
 fn not_http(first: u8) -> &'static str {
     match first {
         // Handshake and alert records, and the length byte of the oldest hello (RFC 8446 §5.1).
-        0x15 | 0x16 | 0x80.. => "TLS came where HTTP was awaited: one end uses wss, the other ws",
-        _ => "what came is not HTTP",
+        0x15 | 0x16 | 0x80.. => "expected HTTP, got TLS: one end uses wss, the other ws",
+        _ => "expected HTTP, got another protocol",
     }
 }
 
 impl HeadError {
-    /// What a server answers before it closes the transport; `None` where the peer is gone, or has sent
-    /// nothing that could be answered.
+    /// Returns the response that a server sends before it closes the transport; `None` if the peer is
+    /// gone, or has sent nothing that could be answered.
     ///
-    /// The statuses are 400, 408, 431 and 505. Send it as
-    /// [`encode_response`](super::encode_response) writes it. The error is one of its
-    /// [extensions](Response::extensions).
+    /// The status is 400, 408, 431 or 505. [`encode_response`](super::encode_response) turns the
+    /// response into bytes. The error is among its [extensions](Response::extensions).
     pub fn response(&self) -> Option<Response<Bytes>> {
         let status = match self {
             Self::Eof | Self::Silent => return None,
@@ -94,19 +92,19 @@ impl HeadError {
     }
 }
 
-/// A rule of HTTP/1.1 that a head broke.
+/// The rule of HTTP/1.1 that a head breaks; see [`HeadError::Invalid`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum HeadRule {
-    /// A carriage return without a line feed after it (RFC 9112 §2.2).
-    #[error("a carriage return stands alone (RFC 9112 2.2)")]
+    /// A carriage return is not followed by a line feed (RFC 9112 §2.2).
+    #[error("a carriage return is not followed by a line feed (RFC 9112 2.2)")]
     BareCr,
-    /// A line feed without a carriage return before it (RFC 9112 §2.2 allows to take it for a line's
-    /// end; where two parsers differ, one of them is fooled).
-    #[error("a line feed stands alone (RFC 9112 2.2)")]
+    /// A line feed does not follow a carriage return. RFC 9112 §2.2 allows a parser to accept it as the
+    /// end of a line, but where two parsers disagree, one of them can be deceived.
+    #[error("a line feed does not follow a carriage return (RFC 9112 2.2)")]
     BareLf,
-    /// `Content-Length` is not one decimal number, or came beside `Transfer-Encoding` (RFC 9112 §6.3):
-    /// where two parsers may differ on where a request ends, one of them is fooled.
+    /// `Content-Length` is not one decimal number, or is combined with `Transfer-Encoding`
+    /// (RFC 9112 §6.3): where two parsers disagree on the end of a request, one of them can be deceived.
     #[error(
         "Content-Length must be one decimal number, once, and not beside Transfer-Encoding \
          (RFC 9112 6.3)"
@@ -115,89 +113,91 @@ pub enum HeadRule {
     /// A control character (RFC 9110 §5.5).
     #[error("the control character {0:#04x} (RFC 9110 5.5)")]
     ControlByte(u8),
-    /// A line that begins with a space or a tab, as folded values did (RFC 9112 §5.2).
+    /// A line begins with a space or a tab, as folded values did (RFC 9112 §5.2).
     #[error("a header line begins with a space: folded values are obsolete (RFC 9112 5.2)")]
     Folded,
-    /// A header's name is not a token, or a space stands before its colon (RFC 9112 §5.1).
-    #[error("a header's name is not a token (RFC 9112 5.1)")]
+    /// The name of a header is not a token, or a space precedes its colon (RFC 9112 §5.1).
+    #[error("the name of a header is not a token (RFC 9112 5.1)")]
     HeaderName,
-    /// The value of `Host` is no host with an optional port (RFC 9112 §3.2).
+    /// The value of `Host` is not a host with an optional port (RFC 9112 §3.2).
     #[error("the value of Host is not a host with an optional port (RFC 9112 3.2)")]
     HostInvalid,
-    /// An HTTP/1.1 request without a `Host` (RFC 9112 §3.2).
+    /// An HTTP/1.1 request has no `Host` (RFC 9112 §3.2).
     #[error("the request has no Host header (RFC 9112 3.2)")]
     HostMissing,
-    /// A request with more than one `Host` (RFC 9112 §3.2).
+    /// The request has more than one `Host` (RFC 9112 §3.2).
     #[error("the request has more than one Host header (RFC 9112 3.2)")]
     HostRepeated,
-    /// The first line is no request line (RFC 9112 §3).
+    /// The first line is not a request line (RFC 9112 §3).
     #[error("the first line is not a method, a target and a version (RFC 9112 3)")]
     RequestLine,
-    /// The first line is no status line (RFC 9112 §4).
+    /// The first line is not a status line (RFC 9112 §4).
     #[error("the first line is not a version and a status (RFC 9112 4)")]
     StatusLine,
-    /// The request's target is not of a form that its method allows (RFC 9112 §3.2), or has a
-    /// character that a URI has not (RFC 3986 §2).
-    #[error("the request's target is not valid (RFC 9112 3.2)")]
+    /// The form of the request target does not fit the method (RFC 9112 §3.2), or the target has a
+    /// character that is not allowed in a URI (RFC 3986 §2).
+    #[error("the request target is not valid (RFC 9112 3.2)")]
     Target,
 }
 
-/// The client's request asks for no WebSocket, or asks wrongly (RFC 6455 §4.2.1).
+/// A client's request does not ask for a WebSocket, or is malformed (RFC 6455 §4.2.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum UpgradeError {
-    /// The request has a body, whose bytes could be taken for frames. Status 400.
+    /// The request has a body, whose bytes could be mistaken for frames. Status 400.
     ///
-    /// RFC 9110 §9.3.1 gives a body on GET no meaning, and advises to refuse it for its use in
-    /// request smuggling. `Content-Length: 0` is no body.
+    /// RFC 9110 §9.3.1 gives the body of a GET no meaning, and recommends to reject it because it is
+    /// used for request smuggling. `Content-Length: 0` means that there is no body.
     #[error(
         "an upgrade request cannot have a body: leave out Content-Length and Transfer-Encoding"
     )]
     BodyUnexpected,
-    /// `Upgrade: websocket` came without `Connection: Upgrade`. Status 426.
+    /// The request has `Upgrade: websocket` but not `Connection: Upgrade`. Status 426.
     #[error(
         "the request has no `Connection: Upgrade`: a proxy in between has to pass it on (nginx: \
          proxy_set_header Connection \"upgrade\")"
     )]
     ConnectionMissing,
-    /// There is not exactly one valid `Host`. Status 400.
+    /// The request does not have exactly one valid `Host`. Status 400.
     #[error("the request needs one Host header with a host and an optional port (RFC 9112 3.2)")]
     HostInvalid,
-    /// The request came in a version of HTTP that has no upgrade. Status 400.
+    /// The version of HTTP has no upgrade. Status 400.
     ///
-    /// Not 505, which is about the *major* version (RFC 9110 §15.6.6), and not 426, since RFC 9110
-    /// §7.8 has us ignore the `Upgrade` of an HTTP/1.0 request: to ask again with it would not help.
+    /// The status is not 505, which is about the *major* version (RFC 9110 §15.6.6), and not 426: since
+    /// servers ignore the `Upgrade` of an HTTP/1.0 request (RFC 9110 §7.8), repeating the request with
+    /// it would not help.
     #[error(
         "a WebSocket opens by GET over HTTP/1.1 or by extended CONNECT over HTTP/2; a proxy in \
-         between may speak HTTP/1.0 where it could speak HTTP/1.1 (nginx: proxy_http_version 1.1)"
+         between may use HTTP/1.0 and need to use HTTP/1.1 (nginx: proxy_http_version 1.1)"
     )]
     HttpVersion,
     /// `Sec-WebSocket-Extensions` does not conform to its grammar. Status 400.
     #[error("Sec-WebSocket-Extensions must list at least one extension (RFC 6455 9.1)")]
     ExtensionsInvalid,
-    /// `Sec-WebSocket-Key` is not 16 bytes of base64, or came twice. Status 400.
+    /// `Sec-WebSocket-Key` is not 16 bytes of base64, or is repeated. Status 400.
     #[error("Sec-WebSocket-Key must be 16 bytes in base64, once (RFC 6455 4.2.1)")]
     KeyInvalid,
-    /// There is no `Sec-WebSocket-Key`. Status 400.
+    /// The request has no `Sec-WebSocket-Key`. Status 400.
     #[error("the request has no Sec-WebSocket-Key (RFC 6455 4.2.1)")]
     KeyMissing,
     /// The method is not GET. Status 405.
     #[error("a WebSocket opens with the method GET (RFC 6455 4.2.1)")]
     MethodNotGet,
-    /// The request asks for no upgrade at all. Status 426.
-    #[error("this is a WebSocket: open it with one of its clients, such as a browser's WebSocket")]
+    /// The request does not ask for an upgrade. Status 426.
+    #[error("this is a WebSocket: open it with a WebSocket client, such as a browser's WebSocket")]
     NotUpgrade,
-    /// `Sec-WebSocket-Protocol` is not a list of distinct tokens, at least one. Status 400.
+    /// `Sec-WebSocket-Protocol` is not a list of at least one token without repetition. Status 400.
     #[error("Sec-WebSocket-Protocol must list distinct tokens, at least one (RFC 6455 4.1)")]
     SubprotocolInvalid,
-    /// `Connection: Upgrade` came without `Upgrade: websocket`. Status 426.
+    /// The request has `Connection: Upgrade` but not `Upgrade: websocket`. Status 426.
     #[error(
         "the request has no `Upgrade: websocket` (RFC 6455 4.2.1): a proxy in between has to pass it \
          on (nginx: proxy_set_header Upgrade $http_upgrade)"
     )]
     UpgradeMissing,
-    /// There is a `Sec-WebSocket-Key`, but neither `Upgrade` nor `Connection: Upgrade`: a proxy has
-    /// removed them, as it does unless it is set up for WebSockets (RFC 9110 §7.6.1). Status 426.
+    /// The request has a `Sec-WebSocket-Key`, but neither `Upgrade` nor `Connection: Upgrade`: a proxy
+    /// has removed them, as it does unless it is configured for WebSockets (RFC 9110 §7.6.1).
+    /// Status 426.
     #[error(
         "the request looks like a WebSocket handshake whose Upgrade and Connection headers a proxy \
          removed: have it pass them on (nginx: proxy_http_version 1.1; proxy_set_header Upgrade \
@@ -210,16 +210,18 @@ pub enum UpgradeError {
 }
 
 impl UpgradeError {
-    /// What is wrong with a GET of HTTP/1.1 that asks for no upgrade.
-    pub fn of_no_upgrade<B>(request: &http::Request<B>) -> Self {
+    /// Returns the error for a GET of HTTP/1.1 that does not ask for an upgrade, where a WebSocket was
+    /// expected: [`UpgradeRemoved`](Self::UpgradeRemoved) if a proxy seems to have removed the headers,
+    /// else [`NotUpgrade`](Self::NotUpgrade).
+    pub fn upgrade_required<B>(request: &http::Request<B>) -> Self {
         match request.headers().contains_key(SEC_WEBSOCKET_KEY) {
             true => Self::UpgradeRemoved,
             false => Self::NotUpgrade,
         }
     }
 
-    /// Whether the handshake itself is malformed, and not only sent to the wrong place, in another
-    /// version or through a proxy that changed it: what no client of WebSockets sends.
+    /// Returns `true` if the handshake itself is malformed, which no WebSocket client causes; `false` if
+    /// it was sent to the wrong place, in another version, or through a proxy that changed it.
     pub fn is_malformed(&self) -> bool {
         match self {
             Self::BodyUnexpected
@@ -238,8 +240,8 @@ impl UpgradeError {
         }
     }
 
-    /// The answer: its status, the headers that the status calls for, and one line of text. The error is
-    /// one of its [extensions](Response::extensions).
+    /// Returns the response to send: the status, the headers that the status requires, and one line of
+    /// text. The error is among its [extensions](Response::extensions).
     pub fn response(&self) -> Response<Bytes> {
         let status = match self {
             Self::MethodNotGet => StatusCode::METHOD_NOT_ALLOWED,
@@ -267,14 +269,17 @@ impl UpgradeError {
     }
 }
 
-/// A client's opening handshake failed: what the server answered, or that it did not.
+/// The opening handshake of a client failed: the server rejected it, answered wrongly, or did not
+/// answer.
 ///
-/// Final: whoever polls again gets the same one.
+/// The error is final: each later poll returns it again.
 #[derive(Clone, Debug, Error)]
 #[non_exhaustive]
 pub enum HandshakeError {
-    /// `Sec-WebSocket-Accept` is not the answer to our key (RFC 6455 §4.1).
-    #[error("the server's Sec-WebSocket-Accept does not answer our key (RFC 6455 4.1)")]
+    /// `Sec-WebSocket-Accept` does not match the key that was sent (RFC 6455 §4.1).
+    #[error(
+        "the server's Sec-WebSocket-Accept does not match the key that was sent (RFC 6455 4.1)"
+    )]
     AcceptMismatch,
     /// The 101 has no `Sec-WebSocket-Accept` (RFC 6455 §4.1).
     #[error("the server's 101 has no Sec-WebSocket-Accept (RFC 6455 4.1)")]
@@ -282,41 +287,42 @@ pub enum HandshakeError {
     /// The 101 has no `Connection: Upgrade` (RFC 6455 §4.1).
     #[error("the server's 101 has no `Connection: Upgrade` (RFC 6455 4.1)")]
     ConnectionMissing,
-    /// The transport ended before the server had answered.
-    #[error("the transport ended before the server had answered")]
+    /// The transport ended before the server's response was complete.
+    #[error("the transport ended before the server's response was complete")]
     Eof,
-    /// The 101 has an extension that was not offered, or not with these parameters (RFC 6455 §4.1).
+    /// The server selected an extension that was not offered, or not with these parameters
+    /// (RFC 6455 §4.1).
     #[error(
-        "the server chose the extension \"{}\", which was not offered like this (RFC 6455 4.1)",
+        "the server selected the extension \"{}\", which was not offered like this (RFC 6455 4.1)",
         Escaped(.0)
     )]
-    ExtensionUnoffered(ByteString),
-    /// The 101's `Sec-WebSocket-Extensions` does not conform to its grammar.
+    ExtensionNotOffered(ByteString),
+    /// The server's `Sec-WebSocket-Extensions` does not conform to its grammar.
     #[error("the server's Sec-WebSocket-Extensions does not conform to its grammar (RFC 6455 9.1)")]
     ExtensionsInvalid,
-    /// The answer is not an HTTP/1.1 head.
-    #[error("the server's answer is invalid: {0}")]
+    /// The response is not a valid HTTP/1.1 head.
+    #[error("the server's response is invalid: {0}")]
     Head(#[source] HeadError),
-    /// The server answered something else than 101, or over HTTP/2 than a success. The body of its answer stays in the inbound
-    /// buffer, as far as it has come.
+    /// The status is not 101, or over HTTP/2 not a success. The part of the response's body that has
+    /// arrived stays in the inbound buffer.
     #[error("the server answered {}, not {}", .0.status(), success(.0))]
     Rejected(Box<Response<()>>),
-    /// The 101 has a subprotocol that was not offered (RFC 6455 §4.1).
+    /// The server selected a subprotocol that was not offered (RFC 6455 §4.1).
     #[error(
-        "the server chose the subprotocol \"{}\", which was not offered (RFC 6455 4.1)",
+        "the server selected the subprotocol \"{}\", which was not offered (RFC 6455 4.1)",
         Escaped(.0)
     )]
-    SubprotocolUnoffered(ByteString),
-    /// The server did not answer within
+    SubprotocolNotOffered(ByteString),
+    /// The response was not complete within
     /// [`Config::opening_timeout`](crate::Config::opening_timeout).
     #[error("the server did not answer within opening_timeout")]
     Timeout,
-    /// The 101 has no `Upgrade: websocket`, or upgrades to something else too (RFC 6455 §4.1).
+    /// The 101 has no `Upgrade: websocket`, or upgrades to another protocol as well (RFC 6455 §4.1).
     #[error("the server's 101 has no `Upgrade: websocket` (RFC 6455 4.1)")]
     UpgradeMissing,
 }
 
-/// What the server should have answered in this version of HTTP.
+/// The status that was expected in this version of HTTP.
 fn success(response: &Response<()>) -> &'static str {
     match response.version() < http::Version::HTTP_2 {
         true => "101 Switching Protocols",
@@ -334,28 +340,32 @@ impl From<HeadError> for HandshakeError {
     }
 }
 
-/// The caller's request cannot open a WebSocket.
+/// The request that the caller passed to a client's handshake cannot open a WebSocket.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
-pub enum RequestError {
-    /// The URI's authority is not a host with an optional port (RFC 6455 §3).
+pub enum ClientRequestError {
+    /// The authority of the URI is not a host with an optional port (RFC 6455 §3).
     ///
-    /// A user's name and password do not belong there: they go into an `Authorization` header.
-    #[error("the URI's authority \"{}\" is not a host with an optional port (RFC 6455 3)", Escaped(.0))]
+    /// A user name and a password belong into an `Authorization` header.
+    #[error(
+        "the URI's authority must be a host with an optional port, not \"{}\" (RFC 6455 3)",
+        Escaped(.0)
+    )]
     AuthorityInvalid(ByteString),
-    /// A header that the handshake sets itself, or that an upgrade request cannot have.
+    /// The handshake sets this header itself, or an upgrade request cannot have it.
     #[error("the header {0} cannot be set: it belongs to the handshake")]
     HeaderReserved(HeaderName),
-    /// The request's version is not HTTP/1.1.
-    #[error("the handshake is one of HTTP/1.1: the request's version must be left at that")]
+    /// The version of the request is not HTTP/1.1, the default of [`http::Request`].
+    #[error("the request's version must be left at HTTP/1.1")]
     HttpVersion,
     /// The method is not GET (RFC 6455 §4.1).
     #[error("the request's method must be GET (RFC 6455 4.1)")]
     MethodNotGet,
-    /// The URI's scheme is not `ws` or `wss` (RFC 6455 §3).
+    /// The scheme of the URI is not `ws` or `wss` (RFC 6455 §3).
     #[error("the URI must be ws://host/path or wss://host/path (RFC 6455 3)")]
     SchemeUnsupported,
-    /// `Sec-WebSocket-Protocol` is not a list of distinct tokens, at least one (RFC 6455 §4.1).
+    /// `Sec-WebSocket-Protocol` is not a list of at least one token without repetition
+    /// (RFC 6455 §4.1).
     #[error("Sec-WebSocket-Protocol must list distinct tokens, at least one (RFC 6455 4.1)")]
     SubprotocolInvalid,
 }
@@ -380,7 +390,7 @@ mod tests {
             (HeadError::TooManyHeaders, 431),
             (HeadError::VersionUnsupported, 505),
         ] {
-            let response = error.response().expect("somebody is there to read it");
+            let response = error.response().expect("a response");
             assert_eq!(response.status(), status, "{error:?}");
             assert_one_line(&response);
         }
@@ -440,7 +450,7 @@ mod tests {
     }
 
     #[test]
-    fn a_plaintext_end_recognises_tls() {
+    fn tls_is_named_as_the_likely_cause() {
         for first in [0x15, 0x16, 0x80] {
             assert!(HeadError::NotHttp { first }.to_string().contains("wss"), "{first:#x}");
         }

@@ -2,9 +2,10 @@
 
 use bytes::{Buf, Bytes, BytesMut};
 
+use super::MAX_HEADERS;
 use super::error::{HeadError, HeadRule};
-use super::{MAX_HEADERS, is_token_byte};
 use crate::config::Config;
+use crate::extension::is_token_byte;
 use crate::time::Instant;
 
 /// Whose head is awaited.

@@ -5,7 +5,7 @@ use alloc::string::String;
 use alloc::sync::Arc;
 
 use bytes::BytesMut;
-use http::{Request, Response};
+use http::{HeaderValue, Request, Response};
 
 use super::*;
 use crate::config::Config;

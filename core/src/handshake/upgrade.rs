@@ -15,7 +15,8 @@ use http::header::{
 use http::{Method, Request, Response, StatusCode, Version};
 
 use super::error::UpgradeError;
-use super::{Subprotocols, accept_key, extensions, head, header_of, lists};
+use super::negotiation::{Subprotocols, extensions, extensions_header};
+use super::{accept_key, head, lists};
 use crate::connection::Negotiated;
 use crate::extension::{Agreed, Extensions, Params};
 
@@ -76,7 +77,7 @@ impl UpgradeRequest {
             (true, true) => {}
             (true, false) => return Err(UpgradeError::UpgradeMissing),
             (false, true) => return Err(UpgradeError::ConnectionMissing),
-            (false, false) => return Err(UpgradeError::of_no_upgrade(request)),
+            (false, false) => return Err(UpgradeError::upgrade_required(request)),
         }
         let host = head::check_host(headers, request.version());
         host.map_err(|_| UpgradeError::HostInvalid)?;
@@ -178,7 +179,7 @@ impl UpgradeRequest {
             let selected = value(String::from(&**selected));
             response.headers_mut().insert(SEC_WEBSOCKET_PROTOCOL, selected);
         }
-        if let Some(agreed) = header_of(self.agreed.iter().map(Agreed::params)) {
+        if let Some(agreed) = extensions_header(self.agreed.iter().map(Agreed::params)) {
             response.headers_mut().insert(SEC_WEBSOCKET_EXTENSIONS, agreed);
         }
         (response, Negotiated { subprotocol: self.selected, extensions: self.agreed })

@@ -8,7 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::Response;
 use sockless_core::Escaped;
-use sockless_core::handshake::{HandshakeError, RequestError};
+use sockless_core::handshake::{ClientRequestError, HandshakeError};
 
 use super::destination::Destination;
 use super::excerpt::Excerpt;
@@ -83,7 +83,7 @@ pub enum ConnectError {
     /// A header or a subprotocol cannot stand in a request.
     HeaderInvalid(http::Error),
     /// The request is none for a WebSocket.
-    RequestInvalid(RequestError),
+    RequestInvalid(ClientRequestError),
     /// A name has no address, or nobody could say which.
     Resolve {
         /// Who was to be reached.

@@ -15,7 +15,7 @@ use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use hyper::client::conn::http2::SendRequest;
 use hyper::ext::Protocol;
-use sockless_core::handshake::{ExtendedConnect, HandshakeError, RequestError};
+use sockless_core::handshake::{ClientRequestError, ExtendedConnect, HandshakeError};
 use sockless_core::{Config, Connection, Escaped, Instant, Negotiated};
 use sockless_driver::{BoxFuture, ClientConnection, Io, Runtime, Session, Timer};
 use thiserror::Error;
@@ -231,7 +231,7 @@ pub enum ConnectError {
     Request(#[source] http::Error),
     /// The request is none for a WebSocket.
     #[error("the request cannot be made: {0}")]
-    RequestInvalid(#[source] RequestError),
+    RequestInvalid(#[source] ClientRequestError),
     /// [`Config::opening_timeout`] passed.
     #[error("opening_timeout passed while waiting for the response")]
     Timeout,

@@ -2,7 +2,7 @@
 
 use http::Response;
 use proptest::prelude::*;
-use sockless_core::handshake::{HandshakeError, RequestError};
+use sockless_core::handshake::{ClientRequestError, HandshakeError};
 use sockless_core::{Cause, CloseCode, CloseReason, Closed, Escaped, Party};
 
 proptest! {
@@ -53,10 +53,10 @@ fn displays(text: &str) -> Vec<String> {
         format!("{transport:?}"),
         closed.to_string(),
         format!("{closed:?}"),
-        HandshakeError::ExtensionUnoffered(owned().into()).to_string(),
-        HandshakeError::SubprotocolUnoffered(owned().into()).to_string(),
+        HandshakeError::ExtensionNotOffered(owned().into()).to_string(),
+        HandshakeError::SubprotocolNotOffered(owned().into()).to_string(),
         HandshakeError::Rejected(Box::new(Response::new(()))).to_string(),
-        RequestError::AuthorityInvalid(owned().into()).to_string(),
+        ClientRequestError::AuthorityInvalid(owned().into()).to_string(),
     ];
     shown.extend(driver::displays(text, &closed));
     shown

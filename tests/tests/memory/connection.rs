@@ -4,15 +4,13 @@ use std::collections::VecDeque;
 
 use bytes::{Buf, BytesMut};
 use peakmem_alloc::PeakMemAllocTrait;
+use sockless_core::limits::READ_LEN;
 use sockless_core::{Config, Connection, Event, Instant, Message, Role};
 use sockless_tests::end::{BOTH, connection, peer_of};
 use sockless_tests::wire::{BINARY, BINARY_BEGINS, GOES_ON, TEXT, TEXT_BEGINS, Writer};
 use stats_alloc::Region;
 
 use crate::{COUNTS, PEAK};
-
-/// The most that one read brings, as in the driver.
-const READ_LEN: usize = 64 << 10;
 
 /// The payload's own block, when it is not a part of the read buffer.
 pub(crate) fn an_echoed_message_costs_one_allocation_at_most() {

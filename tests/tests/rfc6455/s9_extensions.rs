@@ -95,7 +95,7 @@ impl Extension for Multiply {
 impl Codec for Bytewise {
     fn encode(&mut self, _part: ChunkInfo, payload: Bytes) -> Result<Encoded, CodecError> {
         if payload.starts_with(b"refuse") {
-            return Err(CodecError { code: CloseCode::NORMAL, what: "it is refused" });
+            return Err(CodecError::new(CloseCode::NORMAL, "it is refused"));
         }
         self.encoded.fetch_add(1, Ordering::Relaxed);
         let payload = payload.iter().map(|&byte| (self.encode)(byte, self.number)).collect();
@@ -291,7 +291,7 @@ fn one_of_the_same_name_takes_the_place_of_the_other() {
 fn one_that_cannot_encode_ends_the_connection_with_1011() {
     for role in BOTH {
         let mut end = End::new(role, Config::default().extension(Add::new(1)));
-        let error = CodecError { code: CloseCode::NORMAL, what: "it is refused" };
+        let error = CodecError::new(CloseCode::NORMAL, "it is refused");
         let refused = SendError::CodecFailed { name: "x-add", error };
         assert_eq!(end.connection.send("refuse this"), Err(refused));
         let frames = end.sent();

@@ -12,7 +12,7 @@ use crate::support::{
 const CORRUPT: ProtocolError = failed("a message cannot be inflated");
 
 const fn failed(what: &'static str) -> ProtocolError {
-    let error = CodecError { code: CloseCode::INVALID_PAYLOAD, what };
+    let error = CodecError::new(CloseCode::INVALID_PAYLOAD, what);
     ProtocolError::CodecFailed { name: "permessage-deflate", error }
 }
 

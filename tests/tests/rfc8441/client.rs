@@ -14,7 +14,7 @@ use hyper::body::Incoming;
 use hyper::client::conn::http2::SendRequest;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use sockless_core::handshake::{HandshakeError, RequestError};
+use sockless_core::handshake::{ClientRequestError, HandshakeError};
 use sockless_core::{CloseCode, Config};
 use sockless_driver::Session;
 use sockless_hyper::{Connect, ConnectError};
@@ -75,13 +75,13 @@ async fn what_was_not_offered_may_not_be_chosen() {
     let error = connect(&http.sender).subprotocol("a").await.unwrap_err();
     assert!(matches!(
         error,
-        ConnectError::Handshake(HandshakeError::SubprotocolUnoffered(name)) if name == "b"
+        ConnectError::Handshake(HandshakeError::SubprotocolNotOffered(name)) if name == "b"
     ));
     let extension = Response::builder().header("sec-websocket-extensions", "x-mystery");
     let error = connect(&answering(extension, b"").await.sender).await.unwrap_err();
     assert!(matches!(
         error,
-        ConnectError::Handshake(HandshakeError::ExtensionUnoffered(name)) if name == "x-mystery"
+        ConnectError::Handshake(HandshakeError::ExtensionNotOffered(name)) if name == "x-mystery"
     ));
 }
 
@@ -127,11 +127,11 @@ async fn a_request_that_is_none_for_a_websocket_is_not_sent() {
     let http = answering(Response::builder(), b"").await;
     let url = |url| sockless_hyper::connect(&http.sender, url, runtime());
     let error = url("https://server.test/").await.unwrap_err();
-    assert!(matches!(error, ConnectError::RequestInvalid(RequestError::SchemeUnsupported)));
+    assert!(matches!(error, ConnectError::RequestInvalid(ClientRequestError::SchemeUnsupported)));
     let error = url("ws://a b/").await.unwrap_err();
     assert!(matches!(error, ConnectError::Request(_)));
     let error = url("ws://server.test/").header("upgrade", "x").await.unwrap_err();
-    assert!(matches!(error, ConnectError::RequestInvalid(RequestError::HeaderReserved(_))));
+    assert!(matches!(error, ConnectError::RequestInvalid(ClientRequestError::HeaderReserved(_))));
 }
 
 #[tokio::test(start_paused = true)]

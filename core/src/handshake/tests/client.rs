@@ -12,7 +12,7 @@ fn get(uri: &str) -> http::request::Builder {
     Request::get(uri)
 }
 
-fn asked(request: http::request::Builder) -> Result<String, RequestError> {
+fn asked(request: http::request::Builder) -> Result<String, ClientRequestError> {
     let request = request.body(()).expect("a request");
     let mut client = ClientHandshake::new(request, Seed::new([7; 32]), config(), Instant::EPOCH)?;
     Ok(str::from_utf8(client.outbound().chunk()).expect("text").into())
@@ -68,7 +68,7 @@ fn the_host_has_no_zone() {
         assert!(!head.contains('%'), "{head}");
     }
     let error = asked(get("ws://[%25eth0]/")).expect_err("there is no address");
-    assert!(matches!(error, RequestError::AuthorityInvalid(_)), "{error}");
+    assert!(matches!(error, ClientRequestError::AuthorityInvalid(_)), "{error}");
 }
 
 /// Servers that look at the first line of a header only see all that is offered.
@@ -109,7 +109,7 @@ fn host_and_target_come_from_the_uri() {
 
 #[test]
 fn a_request_that_cannot_open_a_websocket_is_refused() {
-    use RequestError as E;
+    use ClientRequestError as E;
     for uri in ["http://a/", "https://a/", "/a", "*", "a:80", "wsx://a/"] {
         assert_eq!(asked(get(uri)), Err(E::SchemeUnsupported), "{uri}");
     }
@@ -200,22 +200,22 @@ fn each_wrong_answer_has_its_error() {
         ("Sec-WebSocket-Accept", "Sec-WebSocket-Reject", E::AcceptMissing),
         ("=\r\n", "\r\n", E::AcceptMismatch),
         ("=\r\n", "=\r\nSec-WebSocket-Accept: a\r\n", E::AcceptMismatch),
-        ("Protocol: chat", "Protocol: Chat", E::SubprotocolUnoffered("Chat".into())),
-        ("Protocol: chat", "Protocol: ", E::SubprotocolUnoffered("".into())),
+        ("Protocol: chat", "Protocol: Chat", E::SubprotocolNotOffered("Chat".into())),
+        ("Protocol: chat", "Protocol: ", E::SubprotocolNotOffered("".into())),
         (
             "Protocol: chat",
             "Protocol: chat, superchat",
-            E::SubprotocolUnoffered("chat, superchat".into()),
+            E::SubprotocolNotOffered("chat, superchat".into()),
         ),
         (
             "Protocol: chat",
             "Protocol: chat\r\nSec-WebSocket-Protocol: superchat",
-            E::SubprotocolUnoffered("superchat".into()),
+            E::SubprotocolNotOffered("superchat".into()),
         ),
         (
             "\r\n\r\n",
             "\r\nSec-WebSocket-Extensions: permessage-deflate; a\r\n\r\n",
-            E::ExtensionUnoffered("permessage-deflate; a".into()),
+            E::ExtensionNotOffered("permessage-deflate; a".into()),
         ),
         (
             "\r\n\r\n",

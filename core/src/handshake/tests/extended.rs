@@ -7,7 +7,7 @@ use http::{HeaderValue, Method, Version};
 
 use super::*;
 
-fn connect(request: http::request::Builder) -> Result<ExtendedConnect, RequestError> {
+fn connect(request: http::request::Builder) -> Result<ExtendedConnect, ClientRequestError> {
     ExtendedConnect::new(request.body(()).expect("a request"), config())
 }
 
@@ -88,20 +88,20 @@ fn the_target_is_that_of_http() {
 fn a_request_that_opens_no_websocket_is_refused() {
     let refused = |request| connect(request).unwrap_err();
     let get = || Request::get("ws://a/");
-    assert_eq!(refused(Request::get("http://a/")), RequestError::SchemeUnsupported);
-    assert_eq!(refused(Request::get("/")), RequestError::SchemeUnsupported);
-    assert_eq!(refused(get().method("CONNECT")), RequestError::MethodNotGet);
-    assert_eq!(refused(get().version(Version::HTTP_3)), RequestError::HttpVersion);
+    assert_eq!(refused(Request::get("http://a/")), ClientRequestError::SchemeUnsupported);
+    assert_eq!(refused(Request::get("/")), ClientRequestError::SchemeUnsupported);
+    assert_eq!(refused(get().method("CONNECT")), ClientRequestError::MethodNotGet);
+    assert_eq!(refused(get().version(Version::HTTP_3)), ClientRequestError::HttpVersion);
     assert_eq!(
         refused(get().header("sec-websocket-protocol", "a, a")),
-        RequestError::SubprotocolInvalid
+        ClientRequestError::SubprotocolInvalid
     );
     for name in ["connection", "host", "sec-websocket-key", "sec-websocket-version", "upgrade"] {
         let error = refused(get().header(name, "x"));
-        assert!(matches!(error, RequestError::HeaderReserved(header) if header == name));
+        assert!(matches!(error, ClientRequestError::HeaderReserved(header) if header == name));
     }
     let user = refused(Request::get("ws://user@a/"));
-    assert!(matches!(user, RequestError::AuthorityInvalid(_)));
+    assert!(matches!(user, ClientRequestError::AuthorityInvalid(_)));
 }
 
 #[test]
@@ -117,7 +117,7 @@ fn a_success_may_choose_one_of_the_subprotocols_offered() {
             response = response.header("sec-websocket-protocol", *name);
         }
         let error = answered(response).unwrap_err();
-        assert!(matches!(error, HandshakeError::SubprotocolUnoffered(_)), "{names:?}");
+        assert!(matches!(error, HandshakeError::SubprotocolNotOffered(_)), "{names:?}");
     }
 }
 
@@ -126,7 +126,7 @@ fn a_success_may_choose_no_extension_that_was_not_offered() {
     let response = Response::builder().header("sec-websocket-extensions", "permessage-deflate");
     let error = answered(response).unwrap_err();
     assert!(
-        matches!(error, HandshakeError::ExtensionUnoffered(name) if name == "permessage-deflate")
+        matches!(error, HandshakeError::ExtensionNotOffered(name) if name == "permessage-deflate")
     );
 }
 

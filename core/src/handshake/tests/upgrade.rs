@@ -2,7 +2,7 @@
 
 use alloc::vec::Vec;
 
-use http::{HeaderName, HeaderValue, Method, StatusCode, Version};
+use http::{HeaderName, Method, StatusCode, Version};
 
 use super::*;
 

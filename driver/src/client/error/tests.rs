@@ -73,11 +73,11 @@ fn each_bad_answer_may_pass_or_stays() {
         (E::AcceptMissing, false),
         (E::ConnectionMissing, false),
         (E::Eof, true),
-        (E::ExtensionUnoffered(ByteString::new()), false),
+        (E::ExtensionNotOffered(ByteString::new()), false),
         (E::ExtensionsInvalid, false),
         (E::Head(HeadError::NotHttp { first: 0 }), false),
         (E::Head(HeadError::TooLong { max: 1 }), false),
-        (E::SubprotocolUnoffered(ByteString::new()), false),
+        (E::SubprotocolNotOffered(ByteString::new()), false),
         (E::Timeout, true),
         (E::UpgradeMissing, false),
     ] {
@@ -87,7 +87,7 @@ fn each_bad_answer_may_pass_or_stays() {
     for (error, due) in [
         (ConnectError::Alpn { destination: destination(), protocol: "h2".into() }, false),
         (ConnectError::Dial { destination: destination(), attempts: Vec::new() }, true),
-        (ConnectError::RequestInvalid(RequestError::MethodNotGet), false),
+        (ConnectError::RequestInvalid(ClientRequestError::MethodNotGet), false),
         (ConnectError::TlsUnavailable { destination: destination() }, false),
         (ConnectError::UrlInvalid(UrlError::Syntax), false),
         (ConnectError::ProxyUrlInvalid(UrlError::Syntax.into()), false),
@@ -238,7 +238,7 @@ fn what_a_peer_wrote_is_escaped_in_each_error() {
             response: response().into(),
             complete: true,
         },
-        ConnectError::RequestInvalid(RequestError::AuthorityInvalid(HOSTILE.into())),
+        ConnectError::RequestInvalid(ClientRequestError::AuthorityInvalid(HOSTILE.into())),
         ConnectError::Resolve { destination: destination(), name: to(), error: io_error() },
         ConnectError::Timeout {
             destination: destination(),
@@ -254,8 +254,8 @@ fn what_a_peer_wrote_is_escaped_in_each_error() {
         },
     ];
     for error in [
-        HandshakeError::SubprotocolUnoffered(HOSTILE.into()),
-        HandshakeError::ExtensionUnoffered(HOSTILE.into()),
+        HandshakeError::SubprotocolNotOffered(HOSTILE.into()),
+        HandshakeError::ExtensionNotOffered(HOSTILE.into()),
     ] {
         errors.push(ConnectError::Handshake { destination: destination(), error });
     }

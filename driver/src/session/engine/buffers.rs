@@ -5,12 +5,9 @@ use std::collections::VecDeque;
 
 use bytes::BytesMut;
 use sockless_core::Staging;
+pub(crate) use sockless_core::limits::READ_LEN;
 
 use crate::session::engine::machine::Item;
-
-/// How much a thread's read buffer holds: the most that one read brings, and enough that a batch of
-/// small messages takes one, or a frame of 64 KiB: what is too long by its header must be moved.
-pub(crate) const READ_LEN: usize = (64 << 10) + 256;
 
 /// How much a thread's staging block holds: what one turn writes, up to the default high-water mark.
 const STAGING_LEN: usize = 64 << 10;
