@@ -1,4 +1,4 @@
-//! Which route takes a call, and what is wrong when none does: [`choose`].
+//! Choosing the route of a request, or the reason to reject it: [`choose`].
 
 use std::ops::ControlFlow;
 
@@ -17,7 +17,7 @@ use crate::selector::{Selectors, Verdict};
 use crate::table::{Entry, Found};
 use crate::tree::{End, Visitor};
 
-/// A route that takes the call, and what it needs to.
+/// The route that was chosen for a request.
 pub(crate) struct Chosen<'r> {
     pub(crate) entry: &'r Entry,
     pub(crate) action: Chose<'r>,
@@ -29,13 +29,13 @@ pub(crate) enum Chose<'r> {
     Respond(&'r Responder),
 }
 
-/// Finds the route of `router` that takes `request`.
+/// Chooses the route of `router` that handles `request`.
 pub(crate) fn choose<'r>(router: &'r Router, request: &Request) -> Result<Chosen<'r>, Rejection> {
     let path = canonical(request.path()).map_err(Rejection::PathInvalid)?;
-    let lacks = match router.scope.selectors.check(request) {
-        Verdict::Passes => None,
-        Verdict::Fails => return Err(Rejection::NotFound),
-        Verdict::Lacks(selector) => Some(selector),
+    let missing_query = match router.scope.selectors.check(request) {
+        Verdict::Matches => None,
+        Verdict::Differs => return Err(Rejection::NotFound),
+        Verdict::MissingQuery(selector) => Some(selector),
     };
     let asks_for_websocket = asks_for_websocket(request.as_http());
     let mut candidates = Candidates {
@@ -45,31 +45,32 @@ pub(crate) fn choose<'r>(router: &'r Router, request: &Request) -> Result<Chosen
         met_websocket: false,
         failures: Failures::default(),
     };
-    match router.table.search(&path, lacks, &mut candidates) {
+    match router.table.search(&path, missing_query, &mut candidates) {
         ControlFlow::Break(found) => found,
         ControlFlow::Continue(()) => Err(candidates.failures.into_rejection()),
     }
 }
 
-/// The routes that a path leads to, looked at one place after the other.
+/// Visits the routes that a path leads to, one place after another.
 struct Candidates<'r, 'c> {
     router: &'r Router,
     request: &'c Request,
     asks_for_websocket: bool,
-    /// From then on no page answers a request for a WebSocket: that would hide what is wrong.
+    /// Whether an upgrade request has matched a WebSocket. Then no plain response may answer it, which
+    /// would hide what is wrong with the request.
     met_websocket: bool,
     failures: Failures,
 }
 
-/// Why the routes so far did not take the call.
+/// Why the routes so far did not accept the request.
 #[derive(Default)]
 struct Failures {
-    /// The first that a route of this method failed with.
+    /// The first rejection by a route of the request's method.
     first: Option<Rejection>,
-    /// The methods of the others.
+    /// The methods of the other routes.
     allowed: Vec<Method>,
-    /// What the query lacks for the first that would have taken it.
-    lacks: Option<String>,
+    /// The selector of the first route that would have accepted the request with another query.
+    missing_query: Option<String>,
 }
 
 impl<'r> Visitor<'r> for Candidates<'r, '_> {
@@ -80,12 +81,13 @@ impl<'r> Visitor<'r> for Candidates<'r, '_> {
     }
 
     fn visit(&mut self, end: End<'r, '_, '_>) -> ControlFlow<Self::Found> {
-        let found = Found::new(self.router, &end);
+        let ignore_slash = self.router.scope.ignore_slash.unwrap_or(false);
+        let found = Found::new(self.router.table.entries(), &end, ignore_slash);
         if found.all().next().is_none() {
             return ControlFlow::Continue(());
         }
-        if let Some(selector) = end.lacks {
-            self.failures.lacks.get_or_insert_with(|| selector.to_string());
+        if let Some(selector) = end.missing_query {
+            self.failures.missing_query.get_or_insert_with(|| selector.to_string());
             return ControlFlow::Continue(());
         }
         let (entry, action) = match self.take(found)? {
@@ -99,7 +101,8 @@ impl<'r> Visitor<'r> for Candidates<'r, '_> {
 type Taken<'r> = Option<(&'r Entry, Chose<'r>)>;
 
 impl<'r> Candidates<'r, '_> {
-    /// The route among `found` that takes the call; a break when the call is to be refused.
+    /// Returns the route among `found` that accepts the request. Breaks if the request is rejected for
+    /// good.
     fn take(&mut self, found: Found<'r>) -> ControlFlow<Result<Chosen<'r>, Rejection>, Taken<'r>> {
         let http = self.request.as_http();
         let serves_websockets = found.websockets().next().is_some();
@@ -109,7 +112,7 @@ impl<'r> Candidates<'r, '_> {
                 None => ControlFlow::Continue(None),
                 Some(Ok(chosen)) => ControlFlow::Continue(Some(chosen)),
                 Some(Err(failure @ Rejection::ProtocolNotServed { .. })) => self.note(failure),
-                Some(Err(refusal)) => ControlFlow::Break(Err(refusal)),
+                Some(Err(rejection)) => ControlFlow::Break(Err(rejection)),
             };
         }
         match found.responder(http.method()) {
@@ -140,7 +143,7 @@ impl<'r> Candidates<'r, '_> {
         let mut upgrade = upgrade.map_err(Rejection::HandshakeInvalid)?;
         let (entry, open) = self.choose_protocol(found, &mut upgrade)?;
         let origins = entry.scope.origins.as_ref().or(self.router.scope.origins.as_ref());
-        Origins::check(origins, self.request).map_err(Rejection::OriginRefused)?;
+        Origins::check(origins, self.request).map_err(Rejection::OriginRejected)?;
         Ok((entry, Chose::Open(open, upgrade)))
     }
 
@@ -191,27 +194,27 @@ impl Failures {
         }
     }
 
-    /// What comes nearest to an answer: that of a route for this method, then that there are other
-    /// methods, then that there would be a route with another query.
+    /// Returns the rejection that comes closest to a success: by a route of the request's method, then
+    /// for its method, then for its query.
     fn into_rejection(self) -> Rejection {
-        let Self { first, allowed, lacks } = self;
+        let Self { first, allowed, missing_query } = self;
         let method = (!allowed.is_empty()).then_some(Rejection::MethodNotAllowed { allowed });
-        let query = lacks.map(|selector| Rejection::QueryLacks { selector });
+        let query = missing_query.map(|selector| Rejection::MissingQuery { selector });
         first.or(method).or(query).unwrap_or(Rejection::NotFound)
     }
 }
 
-/// Whether the request means a WebSocket, rightly formed or not.
+/// Returns true for a request that asks for a WebSocket, well-formed or not.
 fn asks_for_websocket(http: &http::Request<()>) -> bool {
     let is_websocket = |token: &str| token.trim().eq_ignore_ascii_case("websocket");
     match (http.method(), http.version()) {
-        // In other versions `Upgrade` is to be ignored (RFC 9110 §7.8).
+        // RFC 9110 §7.8: other versions ignore `Upgrade`.
         (&Method::GET, Version::HTTP_11) => {
             let lines = http.headers().get_all(UPGRADE).iter();
             let mut lines = lines.filter_map(|line| line.to_str().ok());
             lines.any(|line| line.split(',').any(is_websocket))
         }
-        // RFC 8441 §4. Its `:protocol` is the host's to check: the request does not hold it.
+        // RFC 8441 §4. The server checks `:protocol`, which is not part of the request here.
         (&Method::CONNECT, version) => version >= Version::HTTP_2,
         _ => false,
     }
@@ -221,7 +224,8 @@ fn is_get_or_head(http: &http::Request<()>) -> bool {
     matches!(*http.method(), Method::GET | Method::HEAD)
 }
 
-/// Why a GET, or a HEAD that is answered as GET would be (RFC 9110 §9.3.2), gets no WebSocket.
+/// The reason for which a GET gets no WebSocket, or a HEAD, which is answered like GET
+/// (RFC 9110 §9.3.2).
 fn no_upgrade(http: &http::Request<()>) -> UpgradeError {
     match http.version() {
         Version::HTTP_11 => UpgradeError::upgrade_required(http),

@@ -1,25 +1,24 @@
-//! Guards that are ready to use: credentials, and limits for each peer address.
+//! Ready-made guards: credentials, rate limits and connection limits.
 //!
-//! They are functions that make a guard for [`Router::guard`](crate::Router::guard) or that of a
-//! route. A guard that is used in several places has one state in all of them when it is a clone, and
-//! one in each when it is made anew.
+//! Each function creates a guard for [`Router::guard`](crate::Router::guard),
+//! [`Router::guard_all`](crate::Router::guard_all) or the `guard` of a route. Clones of a guard share
+//! their state; guards that are created separately do not.
 //!
-//! A limit counts what reaches it. Put it before routing with
-//! [`Router::guard_all`](crate::Router::guard_all), so that it counts requests that no route takes too. A
-//! connection that sends no request reaches no guard: limit those with
+//! A limit counts the requests that reach it. Pass it to
+//! [`Router::guard_all`](crate::Router::guard_all) to count also requests that no route accepts. Connections
+//! without a request reach no guard: limit them with
 //! [`Server::max_connections_per_peer`](sockless_driver::Server::max_connections_per_peer).
 //!
-//! The limits go by [`Request::client_network`](sockless_driver::Request::client_network). Calls without an
-//! address, as through a Unix socket whose peer is not
-//! [trusted](crate::TrustedProxies::unix), are let through and not counted, and each guard logs one warning
-//! of it. Clients that a trusted proxy hides (`unknown`) count as one.
+//! The limits are per [`Request::client_network`](sockless_driver::Request::client_network). Requests
+//! without an address, such as those of a Unix socket whose peer is not
+//! [trusted](crate::TrustedProxies::unix), are neither limited nor counted, and each guard logs one
+//! warning about it. Clients whose address a trusted proxy hides (`unknown`) count as one client.
 //!
 //! ```
 //! use std::time::Duration;
 //!
-//! use sockless_driver::Session;
-//! use sockless_routing::guards::{ConnectionLimit, RateLimit, bearer, limit_connections, limit_rate};
-//! use sockless_routing::{Router, websocket};
+//! use sockless::guards::{ConnectionLimit, RateLimit, bearer, limit_connections, limit_rate};
+//! use sockless::{Router, Session, websocket};
 //!
 //! async fn log(session: Session) {}
 //!
@@ -46,17 +45,17 @@ pub use rate::{RateLimit, limit_rate};
 
 type Admission = Result<Request, Response<Bytes>>;
 
-/// The client that a limit counts a call for.
+/// The client that a limit counts a request for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Peer {
-    /// As [`Request::client_network`] has it.
+    /// From [`Request::client_network`].
     Network(IpAddr),
-    /// Any client whose proxy hides it, or says of it what cannot be read: they count as one, or a client
-    /// that garbles a header would pass every limit.
+    /// A client whose proxy hides its address or reports a malformed one. All of them count as one client:
+    /// otherwise a client could evade every limit with a malformed header.
     Hidden,
 }
 
-/// Finds the client of a call, for one guard.
+/// Finds the client of a request, for one guard.
 #[derive(Debug)]
 struct PeerOf {
     guard: &'static str,
@@ -68,8 +67,8 @@ impl PeerOf {
         Self { guard, warned: AtomicBool::new(false) }
     }
 
-    /// `None` where nothing says who calls. Such calls must not count as one client's, which could lock
-    /// all others out; that the limit does not hold for them is logged once.
+    /// Returns `None` if the address is unknown. Such requests must not count as one client, which could
+    /// lock out all others. That they are not limited is logged once.
     fn find(&self, request: &Request) -> Option<Peer> {
         if let Some(network) = request.client_network() {
             return Some(Peer::Network(network));
@@ -80,10 +79,9 @@ impl PeerOf {
         if !self.warned.swap(true, Ordering::Relaxed) {
             tracing::warn!(
                 guard = self.guard,
-                "calls have no peer address, so this guard lets them pass and counts none of them; \
-                 behind a proxy on a Unix socket, set Router::trust(TrustedProxies::unix()\
-                 .x_forwarded_for()) and have the proxy set that header; in axum or hyper, set \
-                 Mount::peer_addr or Mount::with_addrs"
+                "requests without a peer address are not limited; behind a proxy on a Unix socket, set \
+                 Router::trust(TrustedProxies::unix().x_forwarded_for()) and configure the proxy to \
+                 send that header; in axum or hyper, set Mount::peer_addr or Mount::with_addrs"
             );
         }
         None

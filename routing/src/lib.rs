@@ -1,14 +1,16 @@
-//! Routes for sockless: path, method and subprotocol lead to a handler, guards stand before the
-//! upgrade.
+//! Routes for sockless: a [`Router`] selects a handler by path, method and subprotocol, and runs guards
+//! before the upgrade.
+//!
+//! Programs use this crate through `sockless`, which re-exports it:
 //!
 //! ```
 //! use std::time::Duration;
 //!
-//! use bytes::Bytes;
-//! use http::{Response, StatusCode};
-//! use sockless_core::Config;
-//! use sockless_driver::{Request, RawSession, Session};
-//! use sockless_routing::{Router, respond, text_response, websocket, websocket_raw};
+//! use sockless::bytes::Bytes;
+//! use sockless::http::{Response, StatusCode};
+//! use sockless::{
+//!     Config, RawSession, Request, Router, Session, respond, text_response, websocket, websocket_raw,
+//! };
 //!
 //! async fn echo(session: Session) {}
 //! async fn chat(session: Session) {}
@@ -19,7 +21,7 @@
 //! async fn require_token(request: Request) -> Result<Request, Response<Bytes>> {
 //!     match request.header("authorization") {
 //!         Some("Bearer open sesame") => Ok(request),
-//!         _ => Err(text_response(StatusCode::UNAUTHORIZED, "a bearer token is needed\n")),
+//!         _ => Err(text_response(StatusCode::UNAUTHORIZED, "a bearer token is required\n")),
 //!     }
 //! }
 //!
@@ -42,10 +44,12 @@
 //! ");
 //! ```
 //!
-//! [`Router`] says how paths match, which route takes a call, and what is answered when none does.
-//! [`Selector`] is what a route may ask of a request beside its path, [`Origins`] which pages may open
-//! a WebSocket, [`TrustedProxies`] whose word on the client is taken, and [`guards`] has credentials
-//! and limits.
+//! - [`Router`] documents how paths match, how a route is chosen, and the
+//!   responses to other requests.
+//! - [`Selector`] restricts routes by host, port or query.
+//! - [`Origins`] decides which web pages may open a WebSocket.
+//! - [`TrustedProxies`] reads the client's address from the headers of proxies.
+//! - [`guards`] has credentials, rate limits and connection limits.
 
 mod choose;
 pub mod guards;

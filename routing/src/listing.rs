@@ -1,4 +1,4 @@
-//! Routes as data: [`RouteInfo`].
+//! Descriptions of routes: [`RouteInfo`].
 
 use std::fmt;
 
@@ -6,8 +6,8 @@ use http::Method;
 
 use crate::selector::Selector;
 
-/// A route as [`Router::routes`](crate::Router::routes) lists it and a
-/// [`RouteError`](crate::RouteError) names it.
+/// The description of a route, as [`Router::routes`](crate::Router::routes) lists it and a
+/// [`RouteError`](crate::RouteError) contains it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RouteInfo {
     pub(crate) path: String,
@@ -18,28 +18,28 @@ pub struct RouteInfo {
 }
 
 impl RouteInfo {
-    /// The whole path as it was written, behind the prefixes it is nested under.
+    /// Returns the whole path as the program wrote it, including the prefixes that it is nested under.
     pub fn path(&self) -> &str {
         &self.path
     }
 
-    /// What the route serves.
+    /// Returns the kind of requests that the route serves.
     pub fn kind(&self) -> RouteKind {
         self.kind
     }
 
-    /// The subprotocols that the route serves, in the order they were named.
+    /// Returns the subprotocols that the route serves, in the order in which they were added.
     pub fn protocols(&self) -> &[String] {
         &self.protocols
     }
 
-    /// The methods that the route answers to; a WebSocket's is GET.
+    /// Returns the methods that the route answers. For a WebSocket this is GET.
     pub fn methods(&self) -> &[Method] {
         &self.methods
     }
 
-    /// What else the route needs of a request, the outermost router's selectors first; those of the
-    /// router that is asked are not among them.
+    /// Returns the selectors of the route and of the routers that it is nested in, the outermost first,
+    /// without those of the router that lists it.
     pub fn selectors(&self) -> &[Selector] {
         &self.selectors
     }
@@ -64,7 +64,7 @@ impl fmt::Display for RouteInfo {
     }
 }
 
-/// What a route serves.
+/// The kind of requests that a route serves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum RouteKind {
@@ -76,7 +76,7 @@ pub enum RouteKind {
     WebSocket,
 }
 
-/// The items as HTTP and people list them.
+/// Joins the items with `, `.
 pub(crate) fn comma_separated(items: &[impl AsRef<str>]) -> String {
     let items: Vec<&str> = items.iter().map(AsRef::as_ref).collect();
     items.join(", ")

@@ -1,4 +1,4 @@
-//! Which pages may open a WebSocket here: [`Origins`].
+//! The web pages that may open a WebSocket: [`Origins`].
 
 use std::sync::Arc;
 
@@ -6,17 +6,27 @@ use http::header::ORIGIN;
 use sockless_driver::{HostPort, Request};
 use thiserror::Error;
 
-/// Which pages may open a WebSocket (RFC 6455 §10.2).
+/// The web pages that may open a WebSocket (RFC 6455 §10.2), for
+/// [`Router::origins`](crate::Router::origins).
 ///
-/// A browser lets any page open a WebSocket to any host, sends the host's cookies along, and says in
-/// `Origin` which page it was. A server that does not look can be used by every page that its user
-/// visits. So a router refuses with 403, before its guards run, what its policy does not admit. There
-/// is no default: until one is chosen, with [`Router::origins`](crate::Router::origins), no page is
-/// admitted at all.
+/// A browser lets any page open a WebSocket to any host, sends the host's cookies with the request, and
+/// names the page in the header `Origin`. A server that does not check it can be used by every page that
+/// its user visits (cross-site WebSocket hijacking). A router rejects pages that its policy does not
+/// allow with 403, before its guards run. Until a policy is set, it rejects all pages.
 ///
-/// A request without `Origin` does not come from a page, and passes under every policy: what is not
-/// a browser could send any `Origin` it likes. Authenticate it with a guard. `Origin: null`, which
-/// sandboxed frames and local files send, passes under [`any`](Self::any) alone.
+/// Requests without `Origin` do not come from a page and are accepted by every policy: a client that is
+/// not a browser can send any `Origin`. Authenticate them with a guard. `Origin: null`, which browsers
+/// send for sandboxed frames and local files, is accepted by [`any`](Self::any) only.
+///
+/// ```
+/// use sockless::{Origins, Router, Session, websocket};
+///
+/// async fn chat(session: Session) {}
+///
+/// let router = Router::new()
+///     .origins(Origins::list(["https://example.com", "http://localhost:3000"]))
+///     .route("/chat", websocket(chat));
+/// ```
 #[derive(Clone, Debug)]
 pub struct Origins(Policy);
 
@@ -28,29 +38,30 @@ enum Policy {
 }
 
 impl Origins {
-    /// Pages of any origin, `null` too: for what is public, or guarded by more than cookies.
+    /// Allows pages of any origin, including `null`. Suitable for public data, and for routes whose
+    /// authentication does not rely on cookies.
     pub fn any() -> Self {
         Self(Policy::Any)
     }
 
-    /// Pages from the host and port that the client asked for: [`Request::authority`]. For most servers that
-    /// serve their pages themselves.
+    /// Allows pages of the host and port of the URL that the client opened: [`Request::authority`]. Suitable
+    /// for most servers that serve their own pages.
     ///
-    /// Hosts are compared without regard to case, and a port that is not named is 80 for `http` and
-    /// 443 for `https`. The scheme is compared where it is known: [`Request::is_secure`]. Behind a proxy
-    /// that rewrites `Host`, tell the router to [trust](crate::Router::trust) it or use
-    /// [`list`](Self::list); use that in a private network too, where a foreign page may come under a
-    /// name that it made lead to this server (DNS rebinding).
+    /// Hosts are compared without regard to case. A missing port is 80 for `http` and 443 for `https`. The
+    /// scheme is compared if it is known: [`Request::is_secure`]. Behind a proxy that rewrites `Host`,
+    /// [trust](crate::Router::trust) the proxy or use [`list`](Self::list). Use `list` also in a private
+    /// network, where a foreign page may point its own host name at this server (DNS rebinding).
     pub fn same_origin() -> Self {
         Self(Policy::SameOrigin)
     }
 
-    /// Pages from exactly these origins, as in `https://example.com` or `http://localhost:3000`: the
-    /// scheme, the host and the port have to agree. The server's own origin has to be named as well.
+    /// Allows pages of exactly these origins, such as `https://example.com` or `http://localhost:3000`: the
+    /// scheme, the host and the port have to match. The server's own origin is not included unless it is
+    /// listed.
     ///
     /// # Panics
     ///
-    /// When one is not an origin: see [`try_list`](Self::try_list).
+    /// Panics if [`try_list`](Self::try_list) returns an error.
     #[track_caller]
     pub fn list(origins: impl IntoIterator<Item: AsRef<str>>) -> Self {
         match Self::try_list(origins) {
@@ -59,12 +70,12 @@ impl Origins {
         }
     }
 
-    /// As [`list`](Self::list), for origins that are not known when the program is compiled.
+    /// Like [`list`](Self::list), for origins that are only known at run time.
     ///
     /// # Errors
     ///
-    /// When one is not an origin: it has no scheme or no host, or has a path, even `/`. An
-    /// internationalized host is written as browsers send it, in Punycode.
+    /// Returns an error if an item has no scheme or no host, or has a path, even `/`. Internationalized
+    /// hosts have to be in Punycode, as browsers send them.
     pub fn try_list(
         origins: impl IntoIterator<Item: AsRef<str>>,
     ) -> Result<Self, ParseOriginError> {
@@ -76,45 +87,45 @@ impl Origins {
         Ok(Self(Policy::List(list?)))
     }
 
-    /// Whether the policy that was chosen admits `request`.
-    pub(crate) fn check(chosen: Option<&Self>, request: &Request) -> Result<(), OriginRefused> {
+    /// Checks `request` against `policy`, if one was set.
+    pub(crate) fn check(policy: Option<&Self>, request: &Request) -> Result<(), OriginRejected> {
         if !request.headers().contains_key(ORIGIN) {
             return Ok(());
         }
-        let Self(policy) = chosen.ok_or(OriginRefused::Unchosen)?;
+        let Self(policy) = policy.ok_or(OriginRejected::NoPolicy)?;
         if matches!(policy, Policy::Any) {
             return Ok(());
         }
-        let text = request.header(ORIGIN).ok_or(OriginRefused::NotOne)?;
-        let origin = Origin::parse(text).ok_or(OriginRefused::NotOne)?;
-        let admitted = match policy {
+        let text = request.header(ORIGIN).ok_or(OriginRejected::Invalid)?;
+        let origin = Origin::parse(text).ok_or(OriginRejected::Invalid)?;
+        let allowed = match policy {
             Policy::Any => true,
             Policy::List(list) => list.iter().any(|listed| listed.equals(&origin)),
             Policy::SameOrigin => origin.is_of(request),
         };
-        match admitted {
+        match allowed {
             true => Ok(()),
-            false => Err(OriginRefused::Foreign(text.to_owned())),
+            false => Err(OriginRejected::NotAllowed(text.to_owned())),
         }
     }
 }
 
-/// A text that names no origin was put into a list of them.
+/// An item of a list of origins is not an origin, from [`Origins::try_list`].
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
-#[error("{0:?} is not an origin: write scheme://host or scheme://host:port, and no path")]
+#[error("invalid origin {0:?}: expected scheme://host or scheme://host:port, without a path")]
 pub struct ParseOriginError(String);
 
-/// Why a request's `Origin` is refused.
+/// Why a request is rejected for its `Origin`.
 #[derive(Debug, PartialEq, Eq, Error)]
-pub(crate) enum OriginRefused {
-    #[error("pages of {0} may not open this WebSocket")]
-    Foreign(String),
-    #[error("the request's Origin does not name the one page it comes from")]
-    NotOne,
+pub(crate) enum OriginRejected {
+    #[error("invalid Origin header: expected one origin")]
+    Invalid,
     #[error(
-        "no page may open this WebSocket: its server has chosen no policy with Router::origins"
+        "cross-origin requests are rejected: the server has no origin policy (Router::origins)"
     )]
-    Unchosen,
+    NoPolicy,
+    #[error("pages of the origin {0} may not open this WebSocket")]
+    NotAllowed(String),
 }
 
 /// A scheme, a host and a port (RFC 6454 §4).
@@ -140,7 +151,7 @@ impl<'a> Origin<&'a str> {
         Origin { scheme: self.scheme.to_owned(), host: self.host.to_owned(), port: self.port }
     }
 
-    /// Whether a page of this origin and `request` have the same host and port.
+    /// Returns whether a page of this origin and `request` have the same host and port.
     fn is_of(&self, request: &Request) -> bool {
         let Some((own, default)) = request.authority().zip(default_port(self.scheme)) else {
             return false;

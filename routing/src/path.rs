@@ -1,8 +1,8 @@
-//! Paths brought into one canonical form before they are compared.
+//! The canonical form in which paths are compared.
 //!
-//! In the canonical form every escape is decoded but `%2F` and `%25`. So two spellings of one path
-//! are equal (RFC 3986 §6.2.2), an encoded slash does not split a segment, and what is still
-//! encoded can be decoded later without ambiguity.
+//! In the canonical form every escape is decoded except `%2F` and `%25`. So two spellings of one path
+//! are equal (RFC 3986 §6.2.2), an encoded slash does not split a segment, and the remaining escapes can
+//! be decoded later without ambiguity.
 
 use std::borrow::Cow;
 
@@ -10,41 +10,38 @@ use bytestring::ByteString;
 use percent_encoding::percent_decode_str;
 use thiserror::Error;
 
-/// The canonical form of a path, or of a part of one; the text itself, not copied, when nothing is
-/// escaped.
+/// Returns the canonical form of a path or of a part of one. Text without escapes is not copied.
 pub(crate) fn canonical(path: &str) -> Result<Cow<'_, str>, EscapeError> {
     if !path.contains('%') {
         return Ok(Cow::Borrowed(path));
     }
-    let mut out = Vec::with_capacity(path.len());
-    let mut bytes = path.bytes();
-    while let Some(byte) = bytes.next() {
-        if byte != b'%' {
-            out.push(byte);
-            continue;
-        }
-        let mut digit = || char::from(bytes.next()?).to_digit(16);
-        let high = digit().ok_or(EscapeError::Malformed)?;
-        let low = digit().ok_or(EscapeError::Malformed)?;
-        match (high * 16 + low) as u8 {
-            b'/' => out.extend_from_slice(b"%2F"),
-            b'%' => out.extend_from_slice(b"%25"),
-            decoded => out.push(decoded),
-        }
+    // The decoder passes malformed escapes through.
+    let is_escape = |rest: &str| {
+        let digits = rest.as_bytes().get(..2);
+        digits.is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit))
+    };
+    if !path.split('%').skip(1).all(is_escape) {
+        return Err(EscapeError::Malformed);
     }
-    let path = String::from_utf8(out).map_err(|_| EscapeError::NotUtf8)?;
-    Ok(Cow::Owned(path))
+    let mut out = String::with_capacity(path.len());
+    for (index, segment) in path.split('/').enumerate() {
+        let decoded = percent_decode_str(segment).decode_utf8();
+        let decoded = decoded.map_err(|_| EscapeError::NotUtf8)?;
+        out.push_str(if index == 0 { "" } else { "/" });
+        out.push_str(&decoded.replace('%', "%25").replace('/', "%2F"));
+    }
+    Ok(Cow::Owned(out))
 }
 
-/// The part of a canonical segment between `prefix` and `suffix`, which are canonical too.
+/// Returns the part of a canonical segment between `prefix` and `suffix`, unless it is empty.
 pub(crate) fn between<'a>(segment: &'a str, prefix: &str, suffix: &str) -> Option<&'a str> {
     let inner = segment.strip_prefix(prefix)?.strip_suffix(suffix)?;
-    // The digits of an escape are no characters of the path: `{x}5` does not match `%25`.
+    // A suffix must not match the digits of an escape: `{x}5` does not match `%25`.
     let cuts_an_escape = inner.bytes().rev().take(2).any(|byte| byte == b'%');
     (!inner.is_empty() && !cuts_an_escape).then_some(inner)
 }
 
-/// Decodes what the canonical form left encoded in a parameter's value.
+/// Decodes the escapes that are left in the canonical form of a parameter's value.
 pub(crate) fn decode_value(canonical: &str) -> ByteString {
     // The canonical form is UTF-8 and its two escapes are ASCII, so nothing is ever replaced.
     percent_decode_str(canonical).decode_utf8_lossy().as_ref().into()
@@ -53,9 +50,9 @@ pub(crate) fn decode_value(canonical: &str) -> ByteString {
 /// Why a path cannot be decoded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub(crate) enum EscapeError {
-    #[error("the path has a % that two hexadecimal digits do not follow")]
+    #[error("malformed path: expected two hexadecimal digits after each %")]
     Malformed,
-    #[error("the path is not UTF-8 when its escapes are decoded")]
+    #[error("malformed path: its percent-encoded bytes are not valid UTF-8")]
     NotUtf8,
 }
 
@@ -83,15 +80,15 @@ mod tests {
     }
 
     #[test]
-    fn a_malformed_escape_is_an_error_wherever_it_stands() {
-        for path in ["/%", "/%4", "/%zz", "/a%u0041", "/%+1", "/%4é"] {
+    fn a_malformed_escape_is_an_error_at_any_position() {
+        for path in ["/%", "/%4", "/%zz", "/a%u0041", "/%+1", "/%4é", "/%", "/%%41", "/%4%41"] {
             assert_eq!(canonical(path), Err(EscapeError::Malformed), "{path}");
         }
         assert_eq!(canonical("/%ff"), Err(EscapeError::NotUtf8));
     }
 
     #[test]
-    fn what_stands_around_a_parameter_does_not_cut_an_escape() {
+    fn a_prefix_or_suffix_does_not_cut_an_escape() {
         assert_eq!(between("a1b", "a", "b"), Some("1"));
         assert_eq!(between("a%25b", "a", "b"), Some("%25"));
         assert_eq!(between("100%25", "", "%25"), Some("100"));

@@ -8,15 +8,15 @@ use thiserror::Error;
 
 use crate::path::{EscapeError, canonical};
 
-/// The path of a route. An optional segment or the rest may stand at its end only, which
-/// [`check`](Self::check) finds out once nothing more is put before or behind it.
+/// The path of a route. [`check`](Self::check) verifies the complete path: before that, an optional
+/// segment or the rest may be followed by the segments of a nested route.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Pattern {
     written: String,
     segments: Vec<Segment>,
 }
 
-/// One segment of a route's path. All fixed text is in canonical form.
+/// A segment of a route's path. Its literal text is in canonical form.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Segment {
     Literal(String),
@@ -29,15 +29,14 @@ pub(crate) enum Segment {
     },
     /// `*`
     Wildcard,
-    /// `{*name}` or `{*}`, which matches this segment and all that follow, or nothing.
+    /// `{*name}` or `{*}`, which matches the rest of the path, even if it is empty.
     Rest {
         prefix: String,
         name: Option<ByteString>,
     },
 }
 
-/// A type that a parameter's value has to parse as: a name of the standard library's, and whether a
-/// text is one.
+/// A type of the standard library that a parameter's value has to parse as.
 #[derive(Clone, Copy)]
 pub(crate) struct ParamType {
     pub(crate) name: &'static str,
@@ -52,7 +51,7 @@ impl Pattern {
         Ok(Self { written: written.to_owned(), segments })
     }
 
-    /// Whether everything stands where it may.
+    /// Checks the length of the path and the position of its segments.
     pub(crate) fn check(&self) -> Result<(), PatternError> {
         if self.segments.len() > MAX_SEGMENTS {
             return Err(PatternError::TooLong);
@@ -65,9 +64,9 @@ impl Pattern {
         }
     }
 
-    /// This path beneath `prefix`, and how many of its segments are the prefix's. `/` beneath a
-    /// prefix is the prefix itself.
-    pub(crate) fn beneath(&self, prefix: &Self) -> (Self, usize) {
+    /// Returns this path with `prefix` before it, and how many of its segments are the prefix's. `/` with
+    /// a prefix is the prefix itself.
+    pub(crate) fn prefixed_with(&self, prefix: &Self) -> (Self, usize) {
         if self.is_root() {
             let own = if prefix.is_root() { 0 } else { prefix.segments.len() };
             return (prefix.clone(), own);
@@ -81,7 +80,7 @@ impl Pattern {
         (Self { written, segments }, own)
     }
 
-    /// The path as the application wrote it.
+    /// Returns the path as the program wrote it.
     pub(crate) fn written(&self) -> &str {
         &self.written
     }
@@ -90,7 +89,7 @@ impl Pattern {
         &self.segments
     }
 
-    /// The names of what is captured, in the order of the path.
+    /// Returns the names of the parameters and of the rest, in the order of the path.
     pub(crate) fn names(&self) -> impl Iterator<Item = Option<&ByteString>> {
         self.segments.iter().filter_map(|segment| match segment {
             Segment::Param { name, .. } => Some(Some(name)),
@@ -104,7 +103,7 @@ impl Pattern {
     }
 }
 
-/// No program has use for more, and what walks a path may go one call deeper for each segment.
+/// Bounds the recursion of a search, which is one call deep for each segment.
 const MAX_SEGMENTS: usize = 256;
 
 impl Segment {
@@ -112,7 +111,7 @@ impl Segment {
         Self::Literal(String::new())
     }
 
-    /// Whether nothing may follow.
+    /// Returns true if no segment may follow.
     fn is_last(&self) -> bool {
         matches!(self, Self::Rest { .. } | Self::Param { optional: true, .. })
     }
@@ -149,7 +148,7 @@ impl Segment {
     }
 }
 
-/// The fixed text that `text` begins with, and what follows the brace behind it.
+/// Splits `text` at its first parameter: the literal text, and the text after the opening brace.
 fn literal(text: &str) -> Result<(String, Option<&str>), PatternError> {
     let mut out = String::new();
     let mut rest = text;
@@ -181,7 +180,7 @@ fn parse_name(name: &str) -> Result<ByteString, PatternError> {
     }
 }
 
-/// The types that a path can ask for: those whose text is one segment and has one meaning.
+/// The types of parameters: those whose values have one spelling, apart from leading zeros and `+`.
 const TYPES: [ParamType; 13] = [
     ParamType { name: "bool", fits: parses::<bool> },
     ParamType { name: "i8", fits: parses::<i8> },
@@ -224,34 +223,32 @@ impl fmt::Debug for ParamType {
     }
 }
 
-/// Why a path cannot be a route's.
+/// The rule that a route's path violates.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub(crate) enum PatternError {
     #[error(
-        "braces stand around a parameter, as in {{name}} or {{*rest}}, and double for themselves"
+        "unmatched brace: write {{name}} or {{*rest}} for a parameter, and {{{{ or }}}} for a brace"
     )]
     BracesUnmatched,
     #[error(transparent)]
     Escape(#[from] EscapeError),
-    #[error("a parameter's name is made of letters, digits, _ and -")]
+    #[error("the name of a parameter consists of letters, digits, _ and -")]
     NameInvalid,
-    #[error("a query or a fragment is not part of a path")]
+    #[error("a path contains no query and no fragment")]
     NotPath,
-    #[error("{{name?}} stands at the end of a path")]
+    #[error("{{name?}} is allowed at the end of a path only")]
     OptionalNotLast,
-    #[error("{{*rest}} stands at the end of a path")]
+    #[error("{{*rest}} is allowed at the end of a path only")]
     RestNotLast,
     #[error("a path begins with /")]
     SlashMissing,
-    #[error("* stands alone in its segment, and is written %2A where it is meant literally")]
+    #[error("* has to be the only character of its segment: write %2A for a literal star")]
     StarInText,
     #[error("a path has at most {MAX_SEGMENTS} segments")]
     TooLong,
-    #[error("a segment holds at most one parameter")]
+    #[error("a segment has at most one parameter")]
     TwoParams,
-    #[error(
-        "a parameter's type is bool or an integer of the standard library's, as in {{name:u64}}"
-    )]
+    #[error("the type of a parameter is bool or an integer type, as in {{name:u64}}")]
     TypeUnknown,
 }
 
@@ -309,7 +306,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_path_is_refused() {
+    fn an_invalid_path_is_rejected() {
         use PatternError::*;
         let long = "/x".repeat(MAX_SEGMENTS + 1);
         for (path, error) in [
@@ -357,7 +354,7 @@ mod tests {
         ] {
             let prefix = Pattern::parse(prefix).unwrap();
             let path = Pattern::parse(path).unwrap();
-            let (path, prefix_len) = path.beneath(&prefix);
+            let (path, prefix_len) = path.prefixed_with(&prefix);
             assert_eq!((path.written(), prefix_len), (joined, own));
             assert_eq!(path, Pattern::parse(joined).unwrap());
         }

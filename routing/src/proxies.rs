@@ -1,4 +1,4 @@
-//! Which proxies are believed, and about what: [`TrustedProxies`].
+//! The proxies that are trusted, and the headers that are read from them: [`TrustedProxies`].
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -13,25 +13,24 @@ const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 
-/// The proxies before a server whose word on the client is taken, for
-/// [`Router::trust`](crate::Router::trust).
+/// The trusted proxies in front of a server and the headers in which they report the client's address,
+/// for [`Router::trust`](crate::Router::trust).
 ///
-/// Whoever connects can send any header. So a header counts only if it comes from an address that is
-/// trusted, and is read from its end, where the nearest proxy added to it, back to the first
-/// address that is not trusted: that is the client, and what stands before is the client's own
-/// invention.
+/// Every client can send such headers. They are read only if the connection comes from a trusted
+/// address, and a list is read from its end, to which the nearest proxy added an item, up to the first
+/// address that is not trusted. That address is the client's; a client can forge the items before it.
 ///
-/// Name those headers that each of the proxies sets or removes; in one that a proxy passes on
-/// untouched, the client speaks.
+/// Select only headers that every one of the proxies sets or removes. If a proxy passes a header on
+/// unchanged, the client controls it.
 ///
-/// `X-Forwarded-Host` and `X-Forwarded-Proto` may be lists too, such as `https, http`. Of these the item is
-/// taken that stands as far from the end as the client's address does in `X-Forwarded-For`: what the
-/// farthest trusted proxy saw. A list that is shorter gives its first item, since many proxies set these
-/// headers anew. Where `X-Forwarded-For` is not [read](Self::x_forwarded_for), the last item is taken, the
-/// nearest proxy's own: that may be the `http` between two proxies, so read both.
+/// `X-Forwarded-Host` and `X-Forwarded-Proto` may be lists too, such as `https, http`. The item used is
+/// the one as far from the end as the client's address is in `X-Forwarded-For`: it was added by the
+/// farthest trusted proxy. From a shorter list the first item is used, since many proxies replace these
+/// headers. If `X-Forwarded-For` is not [read](Self::x_forwarded_for), the last item is used, which the
+/// nearest proxy added. That may be the `http` between two proxies, so read both headers.
 ///
 /// ```
-/// use sockless_routing::{Router, TrustedProxies};
+/// use sockless::{Router, TrustedProxies};
 ///
 /// let proxies = TrustedProxies::new(["127.0.0.1", "::1", "10.0.0.0/8"])
 ///     .x_forwarded_for()
@@ -39,7 +38,7 @@ const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto
 /// let router = Router::new().trust(proxies);
 /// ```
 #[derive(Clone, Debug)]
-#[must_use = "it does nothing until a router has it"]
+#[must_use = "trusted proxies have no effect until they are passed to `Router::trust`"]
 pub struct TrustedProxies {
     networks: Arc<[IpNet]>,
     unix: bool,
@@ -50,15 +49,15 @@ pub struct TrustedProxies {
 }
 
 impl TrustedProxies {
-    /// Trusts these addresses, and all of networks such as `10.0.0.0/8`; about nothing, until a
-    /// header is named. `unix:` stands for peers without an address: see [`unix`](Self::unix).
+    /// Trusts these addresses and networks, such as `10.0.0.0/8`. No header is read until one is
+    /// selected. `unix:` trusts peers without an address: see [`unix`](Self::unix).
     ///
-    /// Of `10.1.2.3/8`, the bits behind the prefix are ignored. IPv4 addresses match however they are
-    /// written: `::ffff:10.0.0.1` is `10.0.0.1`.
+    /// The host bits of a network are ignored: `10.1.2.3/8` is `10.0.0.0/8`. IPv4-mapped addresses equal
+    /// their IPv4 addresses: `::ffff:10.0.0.1` is `10.0.0.1`.
     ///
     /// # Panics
     ///
-    /// When one is neither: see [`try_new`](Self::try_new).
+    /// Panics if [`try_new`](Self::try_new) returns an error.
     #[track_caller]
     pub fn new(proxies: impl IntoIterator<Item: AsRef<str>>) -> Self {
         match Self::try_new(proxies) {
@@ -67,11 +66,11 @@ impl TrustedProxies {
         }
     }
 
-    /// As [`new`](Self::new), for addresses that are not known when the program is compiled.
+    /// Like [`new`](Self::new), for addresses that are only known at run time.
     ///
     /// # Errors
     ///
-    /// When one is neither an address nor a network.
+    /// Returns an error if an item is neither an address nor a network nor `unix:`.
     pub fn try_new(
         proxies: impl IntoIterator<Item: AsRef<str>>,
     ) -> Result<Self, ParseTrustedProxyError> {
@@ -86,15 +85,15 @@ impl TrustedProxies {
         Ok(Self { networks, unix, forwarded: false, x_for: false, x_host: false, x_proto: false })
     }
 
-    /// Trusts peers that have no IP address, as those of a Unix socket; about nothing, until a header is
-    /// named. With addresses besides, name it `unix:` in [`new`](Self::new).
+    /// Trusts peers without an IP address, such as those of a Unix socket. No header is read until one is
+    /// selected. To trust addresses as well, pass `unix:` to [`new`](Self::new).
     ///
-    /// Every program that may connect to the socket is believed, so its permissions decide. Do not use it in an HTTP
-    /// server over TCP that passes on no addresses (`Mount` of `sockless-hyper` without `peer_addr`):
-    /// there every client has none.
+    /// Every process that may connect to the socket is trusted, so restrict its permissions. Do not use
+    /// this in an HTTP server over TCP that does not pass on addresses (`Mount` of `sockless-hyper`
+    /// without `peer_addr`): there, no client has an address.
     ///
     /// ```
-    /// use sockless_routing::{Router, TrustedProxies};
+    /// use sockless::{Router, TrustedProxies};
     ///
     /// let router = Router::new().trust(TrustedProxies::unix().x_forwarded_for());
     /// ```
@@ -102,8 +101,8 @@ impl TrustedProxies {
         Self::new(["unix:"])
     }
 
-    /// Reads the client's address, host and scheme from `Forwarded` (RFC 7239), and from no other
-    /// header.
+    /// Reads the client's address, host and scheme from `Forwarded` (RFC 7239). The other headers are then
+    /// ignored.
     pub fn forwarded(mut self) -> Self {
         self.forwarded = true;
         self
@@ -115,63 +114,64 @@ impl TrustedProxies {
         self
     }
 
-    /// Reads the host that the client asked for from `X-Forwarded-Host`.
+    /// Reads the host of the URL that the client opened from `X-Forwarded-Host`.
     pub fn x_forwarded_host(mut self) -> Self {
         self.x_host = true;
         self
     }
 
-    /// Reads whether the client came over TLS from `X-Forwarded-Proto`.
+    /// Reads from `X-Forwarded-Proto` whether the client used TLS.
     pub fn x_forwarded_proto(mut self) -> Self {
         self.x_proto = true;
         self
     }
 
-    /// What `request` says of its client, as far as that is to be believed; `None` when it is nothing.
-    pub(crate) fn hear(&self, request: &Request) -> Option<Forwarded> {
+    /// Returns what trusted proxies report about the client of `request`; `None` if its peer is not
+    /// trusted or reports nothing.
+    pub(crate) fn forwarded_for(&self, request: &Request) -> Option<Forwarded> {
         let peer = request.peer_addr().map(|addr| addr.ip());
         if !peer.map_or(self.unix, |peer| self.trusts(peer)) {
             return None;
         }
         if self.forwarded {
-            return self.hear_forwarded(request, peer);
+            return self.read_forwarded(request, peer);
         }
         let Farthest { client, hidden, hops } = match self.x_for {
             true => self.farthest(peer, items(request, &X_FORWARDED_FOR).map(Node::parse)),
             false => Farthest { client: peer, hidden: false, hops: 1 },
         };
         let nth = |read, name| if read { nth_last(items(request, name), hops) } else { None };
-        let heard = Forwarded {
+        let forwarded = Forwarded {
             client: client.map(|client| client.to_canonical()),
             hidden,
             host: nth(self.x_host, &X_FORWARDED_HOST).and_then(parse_host),
             secure: nth(self.x_proto, &X_FORWARDED_PROTO).and_then(parse_proto),
         };
-        Some(heard)
+        Some(forwarded)
     }
 
-    /// RFC 7239: each proxy adds an element on whom it got the request from, and how.
-    fn hear_forwarded(&self, request: &Request, peer: Option<IpAddr>) -> Option<Forwarded> {
+    /// RFC 7239: each proxy adds an element about the node from which it received the request.
+    fn read_forwarded(&self, request: &Request, peer: Option<IpAddr>) -> Option<Forwarded> {
         let mut elements = Vec::new();
         for line in request.headers().get_all(FORWARDED) {
-            // After a line that cannot be read nothing can be told apart.
+            // The items of a malformed line cannot be separated, so it counts as one hidden node.
             let line = line.to_str().ok().and_then(parse_forwarded);
-            let unreadable = || vec![Element { client: Node::Hidden, ..Element::default() }];
-            elements.extend(line.unwrap_or_else(unreadable));
+            let malformed = || vec![Element { client: Node::Hidden, ..Element::default() }];
+            elements.extend(line.unwrap_or_else(malformed));
         }
         let nodes = elements.iter().rev().map(|element| element.client);
         let Farthest { client, hidden, hops } = self.farthest(peer, nodes);
-        let told = nth_last(elements.iter().rev(), hops)?;
+        let element = nth_last(elements.iter().rev(), hops)?;
         Some(Forwarded {
             client: client.map(|client| client.to_canonical()),
             hidden,
-            host: told.host.clone(),
-            secure: told.secure,
+            host: element.host.clone(),
+            secure: element.secure,
         })
     }
 
-    /// Walks from `peer`, which is trusted, through `nodes`, the nearest first, to the first that is
-    /// not.
+    /// Follows `nodes` from `peer`, which is trusted, the nearest first, to the first that is not
+    /// trusted.
     fn farthest(&self, peer: Option<IpAddr>, nodes: impl Iterator<Item = Node>) -> Farthest {
         let mut farthest = Farthest { client: peer, hidden: false, hops: 1 };
         for (index, node) in nodes.enumerate() {
@@ -190,23 +190,23 @@ impl TrustedProxies {
     }
 }
 
-/// The first node on the way back to the client that is not trusted.
+/// The first node on the way to the client that is not trusted.
 struct Farthest {
     client: Option<IpAddr>,
     hidden: bool,
-    /// Its number, counted from 1.
+    /// Its distance from the server, counted from 1.
     hops: usize,
 }
 
-/// What a proxy says of the node that it got the request from.
+/// The node from which a proxy received the request, as the proxy reports it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Node {
     Address(IpAddr),
-    /// Something that is not an address: it hides, or cannot be read.
+    /// The text is not an address: it is obfuscated or malformed.
     Hidden,
-    /// Nothing.
+    /// Not reported.
     #[default]
-    Unsaid,
+    Absent,
 }
 
 impl Node {
@@ -217,18 +217,20 @@ impl Node {
     fn address(self) -> Option<IpAddr> {
         match self {
             Self::Address(address) => Some(address),
-            Self::Hidden | Self::Unsaid => None,
+            Self::Hidden | Self::Absent => None,
         }
     }
 }
 
-/// A text that names neither an address nor a network was put into a list of proxies.
+/// An item of a list of proxies is neither an address nor a network, from [`TrustedProxies::try_new`].
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
-#[error("{0:?} is neither an address nor a network: write 127.0.0.1, ::1, 10.0.0.0/8 or unix:")]
+#[error(
+    "invalid proxy address {0:?}: expected an address or a network, such as 127.0.0.1, ::1, 10.0.0.0/8 or unix:"
+)]
 pub struct ParseTrustedProxyError(String);
 
-/// Reads an address or a network. Bits behind the prefix are ignored, and IPv4 addresses that are written
-/// as IPv6 ones are read as what they are.
+/// Parses an address or a network. Host bits are ignored, and IPv4-mapped addresses become IPv4
+/// addresses.
 fn parse_network(text: &str) -> Result<IpNet, ParseTrustedProxyError> {
     let address = || text.parse::<IpAddr>().ok().map(IpNet::from);
     let network = text.parse::<IpNet>().ok().or_else(address);
@@ -242,22 +244,22 @@ fn parse_network(text: &str) -> Result<IpNet, ParseTrustedProxyError> {
     network.ok_or_else(|| ParseTrustedProxyError(text.to_owned()))
 }
 
-/// The items of a header that is a list, over all its lines, the last first.
+/// Returns the items of a header that is a list, from all its lines, the last first.
 fn items<'c>(request: &'c Request, name: &HeaderName) -> impl Iterator<Item = &'c str> {
     let lines = request.headers().get_all(name).iter().rev();
-    // Each by itself: what a client wrote in the same line before must not hide the proxy's own item.
+    // Items are decoded one by one: invalid bytes of the client must not hide the proxy's item.
     let items = lines.flat_map(|line| line.as_bytes().rsplit(|&byte| byte == b','));
     let items = items.map(|item| str::from_utf8(item).unwrap_or("?").trim());
     items.filter(|item| !item.is_empty())
 }
 
-/// The `n`th of what comes last first, counted from 1; the farthest when there are fewer, since a
-/// proxy may set such a header anew instead of adding to it.
+/// Returns the `n`th of `items`, which are in reverse order, counted from 1. If there are fewer, returns
+/// the first of the list, since a proxy may replace such a header instead of adding to it.
 fn nth_last<T>(items: impl Iterator<Item = T>, n: usize) -> Option<T> {
     items.take(n).last()
 }
 
-/// The address of a client or a proxy, with or without a port; `None` when it hides.
+/// Parses the address of a node, with or without a port.
 fn parse_node(text: &str) -> Option<IpAddr> {
     let bare = || text.strip_prefix('[')?.strip_suffix(']')?.parse().ok();
     let with_port = || text.parse::<SocketAddr>().ok().map(|addr| addr.ip());
@@ -276,7 +278,7 @@ fn parse_proto(text: &str) -> Option<bool> {
     }
 }
 
-/// What one proxy says of the next.
+/// An element of `Forwarded`, which one proxy added.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Element {
     client: Node,
@@ -284,7 +286,7 @@ struct Element {
     secure: Option<bool>,
 }
 
-/// The elements of a line of `Forwarded` (RFC 7239 §4); `None` when it is malformed.
+/// Parses a line of `Forwarded` (RFC 7239 §4); `None` if it is malformed.
 fn parse_forwarded(line: &str) -> Option<Vec<Element>> {
     let mut elements = vec![Element::default()];
     let mut rest = line.trim_start();
@@ -314,7 +316,8 @@ fn parse_forwarded(line: &str) -> Option<Vec<Element>> {
     Some(elements)
 }
 
-/// A token or a quoted string (RFC 9110 §5.6), and what follows up to and with the next separator.
+/// Parses a token or a quoted string (RFC 9110 §5.6). Returns its value and the text from the next
+/// separator on.
 fn parse_value(text: &str) -> Option<(String, &str)> {
     let Some(quoted) = text.strip_prefix('"') else {
         let end = text.find([',', ';']).unwrap_or(text.len());
@@ -342,7 +345,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_network_is_all_addresses_of_one_beginning() {
+    fn a_network_contains_the_addresses_with_its_prefix() {
         for (network, inside, outside) in [
             ("10.0.0.0/8", "10.255.1.2", "11.0.0.0"),
             ("10.1.2.3/8", "10.9.9.9", "9.1.2.3"),
@@ -361,11 +364,14 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_network_is_refused() {
+    fn an_invalid_proxy_address_is_rejected() {
         for text in ["", "localhost", "10.0.0.0/33", "::/129", "10.0.0.0/", "10.0.0.0/-1", "1.2.3"]
         {
             let error = TrustedProxies::try_new(["::1", text]).unwrap_err();
-            assert!(error.to_string().starts_with(&format!("{text:?} is neither")), "{error}");
+            assert!(
+                error.to_string().starts_with(&format!("invalid proxy address {text:?}")),
+                "{error}"
+            );
         }
     }
 
@@ -380,7 +386,7 @@ mod tests {
     }
 
     #[test]
-    fn forwarded_is_read_as_its_rfc_writes_it() {
+    fn forwarded_is_parsed_as_in_rfc_7239() {
         let element = |client: &str, host: Option<&str>, secure| Element {
             client: Node::parse(client),
             host: host.map(Into::into),

@@ -1,4 +1,4 @@
-//! The answers to what is neither an upgrade nor a route's own response.
+//! Responses to requests that no route handles.
 
 use bytes::Bytes;
 use http::header::{self, HeaderValue};
@@ -6,15 +6,15 @@ use http::{Method, Response, StatusCode};
 use sockless_core::handshake::{HeadError, HeadRule, UpgradeError};
 
 use crate::listing::comma_separated;
-use crate::origin::OriginRefused;
+use crate::origin::OriginRejected;
 use crate::path::EscapeError;
 
-/// A response of plain text: what a guard refuses with, what a health check says.
+/// Creates a response with a body of plain text, for example to reject a request in a guard.
 ///
 /// ```
-/// use http::StatusCode;
+/// use sockless::http::StatusCode;
 ///
-/// let response = sockless_routing::text_response(StatusCode::UNAUTHORIZED, "the token has expired");
+/// let response = sockless::text_response(StatusCode::UNAUTHORIZED, "the token has expired\n");
 /// assert_eq!(response.headers()["content-type"], "text/plain; charset=utf-8");
 /// ```
 pub fn text_response(status: StatusCode, body: impl Into<Bytes>) -> Response<Bytes> {
@@ -25,20 +25,20 @@ pub fn text_response(status: StatusCode, body: impl Into<Bytes>) -> Response<Byt
     response
 }
 
-/// Why no route takes a call.
+/// Why no route handles a request.
 #[derive(Debug)]
 pub(crate) enum Rejection {
     HandshakeInvalid(UpgradeError),
     MethodNotAllowed { allowed: Vec<Method> },
     NotFound,
-    OriginRefused(OriginRefused),
+    OriginRejected(OriginRejected),
     PathInvalid(EscapeError),
     ProtocolNotServed { offered: bool, served: Vec<String> },
-    QueryLacks { selector: String },
+    MissingQuery { selector: String },
 }
 
 impl Rejection {
-    /// The response that says so, in one line.
+    /// Returns the response, with the reason in one line of text.
     pub(crate) fn response(&self) -> Response<Bytes> {
         match self {
             Self::HandshakeInvalid(error) => error.response(),
@@ -46,26 +46,25 @@ impl Rejection {
             Self::NotFound => {
                 text_response(StatusCode::NOT_FOUND, "nothing is served at this path\n")
             }
-            Self::OriginRefused(error) => {
+            Self::OriginRejected(error) => {
                 text_response(StatusCode::FORBIDDEN, format!("{error}\n"))
             }
             Self::PathInvalid(error) => {
                 let mut response = text_response(StatusCode::BAD_REQUEST, format!("{error}\n"));
-                // For the host, which logs what is malformed less loudly.
+                // The server logs malformed requests at a lower level.
                 let rule = HeadRule::Target;
                 response.extensions_mut().insert(HeadError::Invalid { rule, at: 0 });
                 response
             }
             Self::ProtocolNotServed { offered, served } => protocol_not_served(*offered, served),
-            Self::QueryLacks { selector } => text_response(
-                StatusCode::BAD_REQUEST,
-                format!("this path needs more: {selector}\n"),
-            ),
+            Self::MissingQuery { selector } => {
+                text_response(StatusCode::BAD_REQUEST, format!("this path requires {selector}\n"))
+            }
         }
     }
 }
 
-/// Answers OPTIONS where no route does: with the methods that do something (RFC 9110 §9.3.7).
+/// Answers OPTIONS with the methods of the path, where no route answers it (RFC 9110 §9.3.7).
 pub(crate) fn options(allowed: &[Method]) -> Response<Bytes> {
     let mut response = Response::new(Bytes::new());
     *response.status_mut() = StatusCode::NO_CONTENT;
@@ -75,10 +74,10 @@ pub(crate) fn options(allowed: &[Method]) -> Response<Bytes> {
     response
 }
 
-/// RFC 9110 §15.5.6 demands that `Allow` says what would do.
+/// RFC 9110 §15.5.6 requires `Allow`.
 fn method_not_allowed(allowed: &[Method]) -> Response<Bytes> {
     let allow = comma_separated(allowed);
-    let line = format!("this path answers to {allow} only\n");
+    let line = format!("method not allowed: this path answers {allow}\n");
     let mut response = text_response(StatusCode::METHOD_NOT_ALLOWED, line);
     let allow = HeaderValue::try_from(allow).expect("methods are tokens");
     response.headers_mut().insert(header::ALLOW, allow);
@@ -86,10 +85,10 @@ fn method_not_allowed(allowed: &[Method]) -> Response<Bytes> {
 }
 
 fn protocol_not_served(offered: bool, served: &[String]) -> Response<Bytes> {
-    let fault = match offered {
-        true => "none of the subprotocols in Sec-WebSocket-Protocol is served here",
-        false => "Sec-WebSocket-Protocol has to offer a subprotocol here",
+    let reason = match offered {
+        true => "none of the subprotocols in Sec-WebSocket-Protocol is served at this path",
+        false => "this path requires a subprotocol in Sec-WebSocket-Protocol",
     };
-    let line = format!("{fault}; served: {}\n", comma_separated(served));
+    let line = format!("{reason}; served: {}\n", comma_separated(served));
     text_response(StatusCode::BAD_REQUEST, line)
 }

@@ -1,4 +1,4 @@
-//! What stands behind a path: [`websocket`], [`websocket_raw`], [`respond`], [`respond_async`].
+//! Routes: [`websocket`], [`websocket_raw`], [`respond`], [`respond_async`].
 
 use std::fmt;
 use std::sync::Arc;
@@ -10,22 +10,29 @@ use sockless_core::handshake::UpgradeRequest;
 use sockless_driver::{BoxFuture, Outcome, RawSession, Request, Session, Upgrade};
 
 use crate::listing::RouteKind;
-use crate::scope::Scope;
+use crate::scope::{Scope, scope_methods};
 use crate::selector::Selector;
 
-/// Serves upgrade requests with `handler`, which gets a session of messages.
+/// Creates a route that serves upgrade requests with `handler`, which receives a [`Session`] of
+/// messages.
 ///
-/// It takes clients that offer no subprotocol, and those whose offers no other route on the path
-/// serves, and selects none; name one or more with [`protocol`](WebSocketRoute::protocol) and it
-/// takes those that offer one of them.
+/// Without subprotocols, the route accepts clients that offer none, and clients whose offers no other
+/// route of the path serves; the response then selects none. With one or more
+/// [`protocol`](WebSocketRoute::protocol)s, it accepts clients that offer one of them.
 ///
-/// The handler may return nothing or any `Result` ([`Outcome`]). It need not be `Clone`.
+/// The handler may return `()` or any `Result` ([`Outcome`]). It does not have to be `Clone`.
 ///
 /// ```
-/// use sockless_driver::Session;
-/// use sockless_routing::{Router, websocket};
+/// use sockless::{Closed, Router, Session, websocket};
 ///
-/// async fn chat(session: Session) {}
+/// async fn chat(mut session: Session) -> Result<(), Closed> {
+///     let room = session.request().param_str("room").unwrap_or_default().to_owned();
+///     session.send(format!("welcome to {room}")).await?;
+///     loop {
+///         let message = session.recv().await?;
+///         session.send(message).await?;
+///     }
+/// }
 ///
 /// let router = Router::new().route("/chat/{room}", websocket(chat).protocol("chat.v2"));
 /// ```
@@ -41,9 +48,23 @@ where
     })
 }
 
-/// As [`websocket`], with a session of frames: no pings answered, no fragments joined, no closing
-/// handshake but the handler's own, and no extension, unless they are
-/// [negotiated](WebSocketRoute::negotiate_extensions).
+/// Like [`websocket`], but `handler` receives a [`RawSession`] of frames.
+///
+/// Pings are not answered, fragments are not joined, and the handler runs the closing handshake. No
+/// extension is negotiated unless [`negotiate_extensions`](WebSocketRoute::negotiate_extensions) is
+/// called.
+///
+/// ```
+/// use sockless::{Frame, RawSession, Router, websocket_raw};
+///
+/// async fn tap(mut session: RawSession) {
+///     while let Ok(frame) = session.recv().await {
+///         println!("{:?}, {} bytes", frame.opcode, frame.payload.len());
+///     }
+/// }
+///
+/// let router = Router::new().route("/tap", websocket_raw(tap));
+/// ```
 pub fn websocket_raw<F, Fut>(handler: F) -> WebSocketRoute
 where
     F: Fn(RawSession) -> Fut + Send + Sync + 'static,
@@ -56,19 +77,19 @@ where
     })
 }
 
-/// Answers GET and HEAD with what `handler` makes of the call: a health check, the page that opens
-/// the socket.
+/// Creates a route that answers GET and HEAD with the response that `handler` returns: for example a
+/// health check, or the page that opens the WebSocket.
 ///
-/// On HEAD the response goes out without its body.
+/// In reply to HEAD, the response is sent without its body.
 ///
 /// ```
-/// use http::Response;
-/// use sockless_routing::{Router, respond};
+/// use sockless::http::Response;
+/// use sockless::{Router, respond};
 ///
 /// let router = Router::new()
 ///     .route("/health", respond(|_request| Response::new("ok".into())))
 ///     .route("/hello/{name}", respond(|request| {
-///         let name = request.param_str("name").unwrap_or("nobody");
+///         let name = request.param_str("name").unwrap_or("world");
 ///         Response::new(format!("hello {name}").into())
 ///     }));
 /// ```
@@ -79,16 +100,15 @@ where
     RespondRoute::new(Responder::Now(Arc::new(handler)))
 }
 
-/// As [`respond`], where the response takes waiting for.
+/// Like [`respond`], with an async `handler`.
 ///
 /// ```
-/// use bytes::Bytes;
-/// use http::{Method, Response};
-/// use sockless_driver::Request;
-/// use sockless_routing::{Router, respond_async};
+/// use sockless::bytes::Bytes;
+/// use sockless::http::{Method, Response};
+/// use sockless::{Request, Router, respond_async};
 ///
 /// async fn kick(request: Request) -> Response<Bytes> {
-///     Response::new("gone".into())
+///     Response::new("kicked".into())
 /// }
 ///
 /// let router = Router::new().route("/kick/{name}", respond_async(kick).method(Method::POST));
@@ -101,8 +121,9 @@ where
     RespondRoute::new(Responder::Later(Arc::new(move |request| Box::pin(handler(request)))))
 }
 
-/// A WebSocket handler with its subprotocols and settings, as [`websocket`] and [`websocket_raw`]
-/// make it.
+/// A WebSocket handler with its subprotocols, settings, selectors and guards.
+///
+/// Created by [`websocket`] and [`websocket_raw`].
 #[derive(Clone)]
 #[must_use = "a route does nothing until a router has it"]
 pub struct WebSocketRoute {
@@ -113,11 +134,10 @@ pub struct WebSocketRoute {
 }
 
 impl WebSocketRoute {
-    /// Has a raw route agree to the extensions of its settings, as other routes do by themselves.
+    /// Negotiates the extensions of the route's settings on a raw route. Other routes always do.
     ///
-    /// They are agreed on and not worked: the handler gets the frames with their reserved bits, and
-    /// what is behind them is its own affair, until it takes a
-    /// [`Session`](RawSession::into_session), which works them.
+    /// They are negotiated, but not applied: the handler receives frames with their reserved bits and
+    /// encoded payloads. The [`Session`] that [`RawSession::into_session`] returns applies them.
     pub fn negotiate_extensions(mut self) -> Self {
         let open = self.open;
         self.open = Arc::new(move |request, mut upgrade, config| {
@@ -127,12 +147,13 @@ impl WebSocketRoute {
         self
     }
 
-    /// Serves clients that offer the subprotocol `name`, compared to the letter, and tells them so in
-    /// the 101 (RFC 6455 §1.9). Request it again to serve several; which one it became is in
-    /// [`Request::subprotocol`].
+    /// Adds a subprotocol that the route serves. Names are compared exactly, including case.
     ///
-    /// The name has to be a token, as HTTP defines it: [`Router::route`](crate::Router::route)
-    /// refuses others.
+    /// It may be called several times. The selected subprotocol is named in the 101 response
+    /// (RFC 6455 §1.9) and returned by [`Request::subprotocol`].
+    ///
+    /// The name has to be an HTTP token: otherwise [`Router::route`](crate::Router::route) panics and
+    /// [`Router::try_route`](crate::Router::try_route) returns an error.
     pub fn protocol(mut self, name: impl Into<String>) -> Self {
         let name = name.into();
         if !self.protocols.contains(&name) {
@@ -141,50 +162,37 @@ impl WebSocketRoute {
         self
     }
 
-    /// Settings for this route alone, instead of its router's.
+    /// Sets the settings of this route, in place of those of its router.
     pub fn config(mut self, config: Config) -> Self {
         self.scope.config = Some(Arc::new(config));
         self
     }
 
-    /// Changes the settings for this route alone: what `change` leaves as it is stays the router's.
-    ///
-    /// ```
-    /// use std::time::Duration;
-    ///
-    /// use sockless_core::Config;
-    /// use sockless_driver::Session;
-    /// use sockless_routing::{Router, websocket};
-    ///
-    /// async fn chat(session: Session) {}
-    /// async fn upload(session: Session) {}
-    ///
-    /// let router = Router::new()
-    ///     .websockets(Config::default().ping_interval(Duration::from_secs(30)))
-    ///     .route("/chat", websocket(chat))
-    ///     .route("/upload", websocket(upload).configure(|config| config.max_message_len(1 << 30)));
-    /// ```
-    pub fn configure(mut self, change: impl Fn(Config) -> Config + Send + Sync + 'static) -> Self {
-        self.scope.add_change(change);
-        self
-    }
+    scope_methods! {
+        /// Changes some settings of this route. `change` receives the settings of the route's router.
+        ///
+        /// ```
+        /// use std::time::Duration;
+        ///
+        /// use sockless::{Config, Router, Session, websocket};
+        ///
+        /// async fn chat(session: Session) {}
+        /// async fn upload(session: Session) {}
+        ///
+        /// let router = Router::new()
+        ///     .websockets(Config::default().ping_interval(Duration::from_secs(30)))
+        ///     .route("/chat", websocket(chat))
+        ///     .route("/upload", websocket(upload).configure(|config| config.max_message_len(1 << 30)));
+        /// ```
+        configure;
 
-    /// Serves requests that `selector` selects, and no others; see
-    /// [`Router::when`](crate::Router::when).
-    pub fn when(mut self, selector: Selector) -> Self {
-        self.scope.selectors.add(selector);
-        self
-    }
+        /// Restricts this route to requests that match `selector`. If several are given, all of them
+        /// have to match. See [`Router::when`](crate::Router::when).
+        when;
 
-    /// Asks `guard` about each call of this route, after those of its routers; see
-    /// [`Router::guard`](crate::Router::guard).
-    pub fn guard<F, Fut>(mut self, guard: F) -> Self
-    where
-        F: Fn(Request) -> Fut + Send + Sync + 'static,
-        Fut: Future<Output = Result<Request, Response<Bytes>>> + Send + 'static,
-    {
-        self.scope.add_guard(guard);
-        self
+        /// Runs `guard` for each request that this route was chosen for, after the guards of its
+        /// routers. See [`Router::guard`](crate::Router::guard).
+        guard;
     }
 
     fn new(
@@ -205,7 +213,9 @@ impl fmt::Debug for WebSocketRoute {
     }
 }
 
-/// A handler of plain requests with its methods, as [`respond`] and [`respond_async`] make it.
+/// A handler of plain HTTP requests with its methods, selectors and guards.
+///
+/// Created by [`respond`] and [`respond_async`].
 #[derive(Clone)]
 #[must_use = "a route does nothing until a router has it"]
 pub struct RespondRoute {
@@ -215,8 +225,8 @@ pub struct RespondRoute {
 }
 
 impl RespondRoute {
-    /// Answers `method` instead of GET and HEAD. Request it again to answer several; GET brings HEAD with
-    /// it (RFC 9110 §9.1).
+    /// Answers `method` instead of GET and HEAD. It may be called several times. GET includes HEAD
+    /// (RFC 9110 §9.1).
     pub fn method(mut self, method: Method) -> Self {
         let implied = (method == Method::GET).then_some(Method::HEAD);
         for method in [Some(method), implied].into_iter().flatten() {
@@ -227,22 +237,14 @@ impl RespondRoute {
         self
     }
 
-    /// Answers requests that `selector` selects, and no others; see
-    /// [`Router::when`](crate::Router::when).
-    pub fn when(mut self, selector: Selector) -> Self {
-        self.scope.selectors.add(selector);
-        self
-    }
+    scope_methods! {
+        /// Restricts this route to requests that match `selector`. If several are given, all of them
+        /// have to match. See [`Router::when`](crate::Router::when).
+        when;
 
-    /// Asks `guard` about each call of this route, after those of its routers; see
-    /// [`Router::guard`](crate::Router::guard).
-    pub fn guard<F, Fut>(mut self, guard: F) -> Self
-    where
-        F: Fn(Request) -> Fut + Send + Sync + 'static,
-        Fut: Future<Output = Result<Request, Response<Bytes>>> + Send + 'static,
-    {
-        self.scope.add_guard(guard);
-        self
+        /// Runs `guard` for each request that this route was chosen for, after the guards of its
+        /// routers. See [`Router::guard`](crate::Router::guard).
+        guard;
     }
 
     fn new(responder: Responder) -> Self {
@@ -259,7 +261,7 @@ impl fmt::Debug for RespondRoute {
     }
 }
 
-/// What [`Router::route`](crate::Router::route) takes: a [`WebSocketRoute`] or a [`RespondRoute`].
+/// A [`WebSocketRoute`] or a [`RespondRoute`], as [`Router::route`](crate::Router::route) takes it.
 #[derive(Clone, Debug)]
 #[must_use = "a route does nothing until a router has it"]
 pub struct Route {
@@ -298,17 +300,17 @@ impl From<RespondRoute> for Route {
     }
 }
 
-/// What a route does with a call that it was chosen for.
+/// The handler of a route.
 #[derive(Clone)]
 pub(crate) enum Action {
     Open(Open),
     Respond(Responder),
 }
 
-/// Grants an upgrade.
+/// Grants an upgrade request.
 pub(crate) type Open = Arc<dyn Fn(Request, UpgradeRequest, Arc<Config>) -> Upgrade + Send + Sync>;
 
-/// Makes a response.
+/// Answers a plain request.
 #[derive(Clone)]
 pub(crate) enum Responder {
     Now(Arc<Now>),

@@ -1,4 +1,4 @@
-//! What a router puts before its routes: settings, state and guards.
+//! Settings, state and guards of a route, or of all routes of a router: [`Scope`].
 
 use std::any::Any;
 use std::fmt;
@@ -12,21 +12,59 @@ use sockless_driver::{BoxFuture, Request};
 use crate::origin::Origins;
 use crate::selector::Selectors;
 
+/// Defines builder methods that routers and routes have in common, on a type with a field `scope`. Each
+/// is named after its documentation.
+macro_rules! scope_methods {
+    ($( $(#[$doc:meta])* $method:ident; )*) => {
+        $( $crate::scope::scope_methods!(@$method $(#[$doc])*); )*
+    };
+    (@configure $(#[$doc:meta])*) => {
+        $(#[$doc])*
+        pub fn configure(
+            mut self,
+            change: impl Fn(Config) -> Config + Send + Sync + 'static,
+        ) -> Self {
+            self.scope.add_change(change);
+            self
+        }
+    };
+    (@guard $(#[$doc:meta])*) => {
+        $(#[$doc])*
+        pub fn guard<F, Fut>(mut self, guard: F) -> Self
+        where
+            F: Fn(Request) -> Fut + Send + Sync + 'static,
+            Fut: Future<Output = Result<Request, Response<Bytes>>> + Send + 'static,
+        {
+            self.scope.add_guard(guard);
+            self
+        }
+    };
+    (@when $(#[$doc:meta])*) => {
+        $(#[$doc])*
+        pub fn when(mut self, selector: Selector) -> Self {
+            self.scope.selectors.add(selector);
+            self
+        }
+    };
+}
+
+pub(crate) use scope_methods;
+
 type Change = Arc<dyn Fn(Config) -> Config + Send + Sync>;
 type Guard =
     Arc<dyn Fn(Request) -> BoxFuture<'static, Result<Request, Response<Bytes>>> + Send + Sync>;
 type Attach = Arc<dyn Fn(&mut Request) + Send + Sync>;
 
-/// What holds for a route, or for all of one router's; `None` is what an outer router says.
+/// The settings, state and guards of a route or of a router. `None` inherits from the outer router.
 #[derive(Clone, Default)]
 pub(crate) struct Scope {
     pub(crate) config: Option<Arc<Config>>,
     pub(crate) ignore_slash: Option<bool>,
     pub(crate) origins: Option<Origins>,
     pub(crate) server_order: Option<bool>,
-    /// They belong to a place in the path, so [`enter`](Self::enter) leaves them alone.
+    /// Not inherited by [`enter`](Self::enter): selectors belong to a place in the path.
     pub(crate) selectors: Selectors,
-    /// What is different from `config`, or from an outer router's settings.
+    /// Applied in this order to `config`, or to the settings of the outer router.
     changes: Vec<Change>,
     state: Vec<Attach>,
     guards: Vec<Guard>,
@@ -51,12 +89,13 @@ impl Scope {
         }));
     }
 
-    /// Puts the guards of `door`, which stand before a router's routes, before all others.
-    pub(crate) fn enter_door(&mut self, door: &Self) {
-        self.guards.splice(0..0, door.guards.iter().cloned());
+    /// Runs the guards of `first` before the guards of this scope.
+    pub(crate) fn prepend_guards(&mut self, first: &Self) {
+        self.guards.splice(0..0, first.guards.iter().cloned());
     }
 
-    /// Makes this the scope inside of `outer`: what is set here wins, what is done there comes first.
+    /// Moves this scope into `outer`: settings made here take precedence, and the changes, state and
+    /// guards of `outer` are applied first.
     pub(crate) fn enter(&mut self, outer: &Self) {
         fn set<T: Clone>(inner: &mut Option<T>, outer: &Option<T>) {
             if inner.is_none() {
@@ -71,10 +110,10 @@ impl Scope {
         set(&mut self.origins, &outer.origins);
         set(&mut self.server_order, &outer.server_order);
         self.state.splice(0..0, outer.state.iter().cloned());
-        self.guards.splice(0..0, outer.guards.iter().cloned());
+        self.prepend_guards(outer);
     }
 
-    /// The settings here, where those outside are `outer`.
+    /// Returns the settings of this scope, based on those of `outer` unless it has its own.
     pub(crate) fn settings(&self, outer: impl FnOnce() -> Arc<Config>) -> Arc<Config> {
         let base = self.config.clone().unwrap_or_else(outer);
         match self.changes.is_empty() {
@@ -92,7 +131,7 @@ impl Scope {
         }
     }
 
-    /// Passes `request` through the guards until one refuses it.
+    /// Runs the guards one after another until one rejects `request`.
     pub(crate) async fn admit(&self, mut request: Request) -> Result<Request, Response<Bytes>> {
         for guard in &self.guards {
             request = guard(request).await?;

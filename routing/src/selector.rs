@@ -1,4 +1,4 @@
-//! What a request needs beside its path: [`Selector`].
+//! Conditions on a request beside its path: [`Selector`].
 
 use std::fmt;
 use std::net::Ipv6Addr;
@@ -6,12 +6,12 @@ use std::sync::Arc;
 
 use sockless_driver::{HostPort, Request};
 
-/// A condition on a request, beside its path, for [`Router::when`](crate::Router::when) and the
-/// `when` of single routes.
+/// A condition on a request beside its path, for [`Router::when`](crate::Router::when),
+/// [`WebSocketRoute::when`](crate::WebSocketRoute::when) and
+/// [`RespondRoute::when`](crate::RespondRoute::when).
 ///
 /// ```
-/// use sockless_driver::Session;
-/// use sockless_routing::{Router, Selector, websocket};
+/// use sockless::{Router, Selector, Session, websocket};
 ///
 /// async fn feed(session: Session) {}
 /// async fn feed_v2(session: Session) {}
@@ -25,7 +25,7 @@ use sockless_driver::{HostPort, Request};
 /// ```
 #[derive(Clone)]
 pub struct Selector {
-    /// What it asks for, in words: two selectors of the same words are the same.
+    /// Describes the condition. Selectors with the same text are equal.
     text: String,
     test: Test,
 }
@@ -40,36 +40,38 @@ enum Test {
     Query { name: String, value: Option<String> },
 }
 
-/// How a request stands to some selectors.
+/// The result of checking a request against selectors.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Verdict<'s> {
-    Passes,
-    /// It is meant for elsewhere.
-    Fails,
-    /// It would pass with this in its query.
-    Lacks(&'s Selector),
+    Matches,
+    /// The request is meant for another route.
+    Differs,
+    /// The request would match with the query parameter of this selector.
+    MissingQuery(&'s Selector),
 }
 
 impl Selector {
-    /// Requests for the host `name`, compared without regard to case, whatever the port.
-    /// `*.example.com` stands for all names beneath `example.com`, at any depth, and not for that
-    /// itself.
+    /// Selects requests for the host `name`, in any case and with any port. `*.example.com` selects all
+    /// names under `example.com` at any depth, but not `example.com` itself.
     ///
-    /// It is the client's word, in `Host` or as a trusted proxy passes it on: [`Request::host`].
+    /// The host is [`Request::host`]: from the request's `Host` header, or as a trusted proxy reports it.
+    /// A client can send any value.
     ///
     /// # Panics
     ///
-    /// When `name` is no host, or has a port: see [`try_host`](Self::try_host).
+    /// Panics if [`try_host`](Self::try_host) returns `None`.
     #[track_caller]
     pub fn host(name: &str) -> Self {
         match Self::try_host(name) {
             Some(selector) => selector,
-            None => panic!("{name:?} is not a host: write example.com, *.example.com or ::1"),
+            None => panic!(
+                "invalid host {name:?}: expected example.com, *.example.com or ::1, without a port"
+            ),
         }
     }
 
-    /// As [`host`](Self::host), for names that are not known when the program is compiled; `None`
-    /// when it is no host.
+    /// Like [`host`](Self::host), for names that are only known at run time. Returns `None` if `name` is
+    /// not a host or has a port.
     pub fn try_host(name: &str) -> Option<Self> {
         let name = match name.parse::<Ipv6Addr>() {
             Ok(address) => format!("[{address}]"),
@@ -77,41 +79,42 @@ impl Selector {
         };
         let authority = HostPort::parse(name.strip_prefix("*.").unwrap_or(&name))?;
         let is_bare = name.ends_with(authority.host);
-        // A list, or a star elsewhere, is a mistake here, though a client may send such a host.
+        // A client may send a host with commas or stars, but here they are mistakes.
         let is_plain = |b: u8| b.is_ascii_alphanumeric() || b"-._~[]:".contains(&b);
         let is_one = is_bare && authority.host.bytes().all(is_plain);
         is_one.then(|| Self { text: format!("host {name}"), test: Test::Host(name) })
     }
 
-    /// Requests for the port `port`, as the client has it: [`Request::port`].
+    /// Selects requests for the port `port` of the URL that the client opened: [`Request::port`].
     pub fn port(port: u16) -> Self {
         Self { text: format!("port {port}"), test: Test::Port(port) }
     }
 
-    /// Requests that came in on the port `port` of this machine, which a client cannot make up.
+    /// Selects requests whose connection was accepted on the local port `port`. A client cannot forge it.
     pub fn local_port(port: u16) -> Self {
         Self { text: format!("local port {port}"), test: Test::LocalPort(port) }
     }
 
-    /// Requests with a query parameter `name`, decoded, of any value. Those without are answered
-    /// with 400.
+    /// Selects requests with a query parameter `name`, compared decoded, of any value. If no other route
+    /// accepts the request, it is answered with 400.
     pub fn query(name: impl Into<String>) -> Self {
         let name = name.into();
         Self { text: format!("query {name:?}"), test: Test::Query { name, value: None } }
     }
 
-    /// Requests with a query parameter `name` that has the value `value`, both decoded; one of
-    /// several will do. Those without are answered with 400.
+    /// Selects requests with a query parameter `name` of the value `value`, both compared decoded. If the
+    /// parameter is repeated, one of its values has to match. If no other route accepts the request, it
+    /// is answered with 400.
     pub fn query_value(name: impl Into<String>, value: impl Into<String>) -> Self {
         let (name, value) = (name.into(), value.into());
         let text = format!("query {name:?} = {value:?}");
         Self { text, test: Test::Query { name, value: Some(value) } }
     }
 
-    /// Requests that `test` is true for. Two of the same `name` count as the same selector.
+    /// Selects requests for which `test` returns true. Selectors with the same `name` are equal.
     ///
-    /// It is asked while a route is looked for, perhaps in vain: it had better be quick, and what
-    /// has to wait or to refuse is a [guard](crate::Router::guard).
+    /// `test` runs while routes are searched, also for requests that another route handles, so it should
+    /// be fast. Use a [guard](crate::Router::guard) to wait for something or to reject a request.
     pub fn custom(
         name: impl Into<String>,
         test: impl Fn(&Request) -> bool + Send + Sync + 'static,
@@ -119,7 +122,7 @@ impl Selector {
         Self { text: format!("{:?}", name.into()), test: Test::Custom(Arc::new(test)) }
     }
 
-    /// Requests that this one or `other` selects.
+    /// Selects requests that this selector or `other` selects.
     #[must_use]
     pub fn or(self, other: Self) -> Self {
         let text = format!("({self} or {other})");
@@ -127,13 +130,15 @@ impl Selector {
     }
 
     fn check(&self, request: &Request) -> Verdict<'_> {
-        let passes = match &self.test {
+        let matches = match &self.test {
             Test::Custom(test) => test(request),
             Test::Either(either) => {
                 return match either.each_ref().map(|selector| selector.check(request)) {
-                    [Verdict::Passes, _] | [_, Verdict::Passes] => Verdict::Passes,
-                    [Verdict::Lacks(_), Verdict::Lacks(_)] => Verdict::Lacks(self),
-                    _ => Verdict::Fails,
+                    [Verdict::Matches, _] | [_, Verdict::Matches] => Verdict::Matches,
+                    [Verdict::MissingQuery(_), Verdict::MissingQuery(_)] => {
+                        Verdict::MissingQuery(self)
+                    }
+                    _ => Verdict::Differs,
                 };
             }
             Test::Host(name) => request.host().is_some_and(|host| is_host(name, host)),
@@ -143,16 +148,16 @@ impl Selector {
                 let fits =
                     |(key, text)| key == *name && value.as_ref().is_none_or(|value| text == *value);
                 if !request.query_params().any(fits) {
-                    return Verdict::Lacks(self);
+                    return Verdict::MissingQuery(self);
                 }
                 true
             }
         };
-        if passes { Verdict::Passes } else { Verdict::Fails }
+        if matches { Verdict::Matches } else { Verdict::Differs }
     }
 }
 
-/// The selectors of one place, each once, in an order that does not depend on who came first.
+/// The selectors of one place in the tree, sorted and without duplicates.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Selectors(Vec<Selector>);
 
@@ -179,17 +184,17 @@ impl Selectors {
         self.0.iter()
     }
 
-    /// That a request is meant for elsewhere counts more than what it lacks.
+    /// A selector that differs takes precedence over a missing query parameter.
     pub(crate) fn check(&self, request: &Request) -> Verdict<'_> {
-        let mut verdict = Verdict::Passes;
+        let mut verdict = Verdict::Matches;
         for selector in &self.0 {
             match selector.check(request) {
-                Verdict::Passes => {}
-                Verdict::Fails => return Verdict::Fails,
-                Verdict::Lacks(lacking) if verdict == Verdict::Passes => {
-                    verdict = Verdict::Lacks(lacking);
+                Verdict::Matches => {}
+                Verdict::Differs => return Verdict::Differs,
+                Verdict::MissingQuery(selector) if verdict == Verdict::Matches => {
+                    verdict = Verdict::MissingQuery(selector);
                 }
-                Verdict::Lacks(_) => {}
+                Verdict::MissingQuery(_) => {}
             }
         }
         verdict
@@ -229,7 +234,7 @@ impl fmt::Debug for Selector {
     }
 }
 
-/// What the selector asks for, in words.
+/// Writes the condition.
 impl fmt::Display for Selector {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.text)

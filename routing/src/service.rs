@@ -1,4 +1,4 @@
-//! The router at work: a call in, an answer out.
+//! The router as a [`Service`].
 
 use std::sync::{Arc, LazyLock};
 
@@ -34,12 +34,12 @@ impl Service for Router {
 impl Router {
     async fn answer(&self, mut request: Request) -> Result<Answer, Response<Bytes>> {
         if let Some(proxies) = &self.proxies {
-            request.set_forwarded(proxies.hear(&request));
+            request.set_forwarded(proxies.forwarded_for(&request));
         }
         self.scope.attach_state(&mut request);
-        let mut request = self.door.admit(request).await?;
+        let mut request = self.before_routing.admit(request).await?;
         if request.method() == Method::OPTIONS && request.path() == "*" {
-            // About the server and none of its paths (RFC 9110 §9.3.7).
+            // RFC 9110 §9.3.7: it applies to the server, not to a path.
             return Err(options(&[Method::GET, Method::HEAD]));
         }
         let Chosen { entry, action, params } =
@@ -65,7 +65,8 @@ impl Router {
         entry.scope.settings(|| self.config())
     }
 
-    /// Attaches the route's state and runs the guards, this router's before the nested ones'.
+    /// Attaches the route's state and runs this router's guards, then those of nested routers and of the
+    /// route.
     async fn admit(&self, entry: &Entry, mut request: Request) -> Result<Request, Response<Bytes>> {
         entry.scope.attach_state(&mut request);
         let request = self.scope.admit(request).await?;
@@ -73,7 +74,8 @@ impl Router {
     }
 }
 
-/// What HEAD gets: all headers, the body's length among them, and no body (RFC 9110 §9.3.2).
+/// Returns the response to HEAD: all headers, including the length of the body, without the body
+/// (RFC 9110 §9.3.2).
 fn without_body(mut response: Response<Bytes>) -> Response<Bytes> {
     let body = std::mem::take(response.body_mut());
     if !body.is_empty() {

@@ -1,4 +1,4 @@
-//! Which routes there are, and how they lie in the tree: [`Table`], and what it refuses,
+//! The routes of a router and the tree that finds them: [`Table`], and the errors of adding a route,
 //! [`RouteError`].
 
 use std::ops::ControlFlow;
@@ -11,25 +11,24 @@ use crate::listing::{RouteInfo, RouteKind};
 use crate::path::decode_value;
 use crate::pattern::{Pattern, PatternError};
 use crate::route::{Action, Open, Responder, Route};
-use crate::router::Router;
 use crate::scope::Scope;
 use crate::selector::{Selector, Selectors};
 use crate::tree::{End, Node, Visitor};
 
-/// All routes, in the order of their definition, and the tree that finds them.
+/// All routes in the order of their definition, and the tree that finds them.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Table {
     entries: Vec<Entry>,
     tree: Node,
 }
 
-/// A route in its place.
+/// A route with its path and its selectors.
 #[derive(Clone, Debug)]
 pub(crate) struct Entry {
     pub(crate) info: RouteInfo,
     pub(crate) scope: Scope,
     pattern: Pattern,
-    /// Selectors, each with the number of segments that it stands behind.
+    /// Selectors, each with the number of segments before it.
     conditions: Vec<(usize, Selectors)>,
     action: Action,
 }
@@ -57,22 +56,22 @@ impl Table {
         Ok(())
     }
 
-    /// Shows `visitor` the routes at `path`, which is in canonical form; see [`Node::search`].
+    /// Visits the routes at `path`, which is in canonical form; see [`Node::search`].
     pub(crate) fn search<'t, V: Visitor<'t>>(
         &'t self,
         path: &str,
-        lacks: Option<&'t Selector>,
+        missing_query: Option<&'t Selector>,
         visitor: &mut V,
     ) -> ControlFlow<V::Found> {
         match path.strip_prefix('/') {
-            Some(rest) => self.tree.search(rest, lacks, visitor),
+            Some(rest) => self.tree.search(rest, missing_query, visitor),
             None => ControlFlow::Continue(()),
         }
     }
 }
 
 impl Entry {
-    /// Puts `route` at `path`.
+    /// Creates the entry of `route` at `path`.
     pub(crate) fn new(path: &str, route: Route) -> Result<Self, RouteError> {
         for protocol in &route.protocols {
             if !is_token(protocol) {
@@ -101,9 +100,9 @@ impl Entry {
         Ok(entry)
     }
 
-    /// Moves the entry beneath `prefix` and into `scope`.
+    /// Prepends `prefix` to the path and moves the entry into `scope`.
     pub(crate) fn nest(mut self, prefix: &Pattern, scope: &Scope) -> Self {
-        let (pattern, prefix_len) = self.pattern.beneath(prefix);
+        let (pattern, prefix_len) = self.pattern.prefixed_with(prefix);
         self.pattern = pattern;
         self.pattern.written().clone_into(&mut self.info.path);
         for (at, _) in &mut self.conditions {
@@ -114,7 +113,7 @@ impl Entry {
         self
     }
 
-    /// Puts `selectors` before all others.
+    /// Adds `selectors` after `at` segments, before all other selectors.
     fn narrow(&mut self, at: usize, selectors: Selectors) {
         self.info.selectors.splice(0..0, selectors.iter().cloned());
         if !selectors.is_empty() {
@@ -122,7 +121,7 @@ impl Entry {
         }
     }
 
-    /// The values of the parameters that have a name, decoded.
+    /// Returns the parameters that have a name, with their decoded values.
     pub(crate) fn params(&self, captures: &[&str]) -> Vec<(ByteString, ByteString)> {
         let captured = self.pattern.names().zip(captures);
         captured.filter_map(|(name, value)| Some((name?.clone(), decode_value(value)))).collect()
@@ -134,24 +133,21 @@ pub(crate) fn parse(path: &str) -> Result<Pattern, RouteError> {
     Pattern::parse(path).map_err(|error| RouteError::path_invalid(path, error))
 }
 
-/// The routes that a path leads to.
+/// The routes at one place of the tree that a request's path leads to.
 #[derive(Clone, Copy)]
 pub(crate) struct Found<'t> {
     entries: &'t [Entry],
     routes: &'t [usize],
-    /// Whether those are left out that a slash at the end makes a difference to: `Some` of what
-    /// holds for those that do not say.
+    /// The default of `ignore_slash` if the request's path and these routes differ by a trailing slash:
+    /// then routes that do not ignore it are left out.
     ignore_slash: Option<bool>,
 }
 
 impl<'t> Found<'t> {
-    pub(crate) fn new(router: &'t Router, end: &End<'t, '_, '_>) -> Self {
-        let ignore_slash = router.scope.ignore_slash.unwrap_or(false);
-        Self {
-            entries: router.table.entries(),
-            routes: end.routes,
-            ignore_slash: end.slash_differs.then_some(ignore_slash),
-        }
+    /// `ignore_slash` applies to the routes that do not set it.
+    pub(crate) fn new(entries: &'t [Entry], end: &End<'t, '_, '_>, ignore_slash: bool) -> Self {
+        let ignore_slash = end.slash_differs.then_some(ignore_slash);
+        Self { entries, routes: end.routes, ignore_slash }
     }
 
     pub(crate) fn websockets(self) -> impl Iterator<Item = (&'t Entry, &'t Open)> {
@@ -178,7 +174,7 @@ impl<'t> Found<'t> {
     }
 }
 
-/// A route that a router cannot take.
+/// Why a route cannot be added to a router.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum RouteError {
@@ -187,21 +183,21 @@ pub enum RouteError {
     Conflict {
         /// The route that was to be added.
         new: Box<RouteInfo>,
-        /// The route that is there already.
+        /// The route that exists already.
         existing: Box<RouteInfo>,
-        /// What they share.
+        /// The requests that both would serve.
         reason: String,
     },
-    /// The path cannot be a route's, or the prefix cannot be one's beginning.
-    #[error("{path:?} cannot be a path: {reason}")]
+    /// The path or the prefix is invalid.
+    #[error("invalid route path {path:?}: {reason}")]
     PathInvalid {
-        /// The path, behind the prefixes it is nested under.
+        /// The path, including the prefixes that it is nested under.
         path: String,
-        /// The rule that it breaks.
+        /// The rule that it violates.
         reason: String,
     },
-    /// A subprotocol's name is not a token (RFC 6455 §4.1, item 10).
-    #[error("{protocol:?} on {path} cannot name a subprotocol: a name is an HTTP token")]
+    /// The name of a subprotocol is not an HTTP token (RFC 6455 §4.1, item 10).
+    #[error("invalid subprotocol {protocol:?} of the route {path}: expected an HTTP token")]
     ProtocolInvalid {
         /// The path of the route.
         path: String,
@@ -220,7 +216,7 @@ impl RouteError {
     }
 }
 
-/// What two routes in one place of the tree would both serve.
+/// Returns the requests that two routes at one place of the tree would both serve.
 fn overlap(new: &RouteInfo, existing: &RouteInfo) -> Option<String> {
     let is_respond = |route: &RouteInfo| route.kind == RouteKind::Respond;
     match (is_respond(new), is_respond(existing)) {

@@ -1,14 +1,21 @@
-//! The tree that finds routes: [`Node`].
+//! The tree that finds the routes of a path: [`Node`].
 //!
-//! A route is a way from the root: a step for each segment of its path, and one for the selectors
-//! that stand between two of them. Ways with equal beginnings share them; how parameters are named
-//! makes no difference.
+//! Each route is a way from the root with a step for each segment of its path and for the selectors
+//! between segments. Ways with equal beginnings share them. The names of parameters make no difference.
 //!
-//! A search goes depth first and takes the better step first, so a better early segment beats any
-//! later advantage, and what fails further down does not stand in the way of the next best. As the
-//! root is the only way to a node, and leads to it by one division of the path, a search meets no
-//! node twice: it ends after at most as many steps as the application's paths have segments in all,
-//! however long or crafted the request's path is, and it goes no deeper than the longest of them.
+//! A search is depth-first and takes the better step first. So a better early segment precedes any
+//! later advantage, and if a subtree has no match, the next best one is searched. Each node is reached
+//! from the root in one way and by one division of the path. So a search visits no node twice: the number
+//! of its steps is limited by the number of segments in the routes' paths, and its depth by the longest of
+//! them, however long the request's path is.
+//!
+//! # Why this is not `matchit`
+//!
+//! `matchit` 0.9 returns one route for a path. A [`Router`](crate::Router) has to continue with the next
+//! best one when that route's type, selectors, method or subprotocol do not accept the request, and to
+//! collect the reasons for the response. `matchit` also rejects sets of paths that are documented to work:
+//! `/{x}` beside `/{*rest}`, `/a{x}` beside `/{x}b`, `/{id:u64}` beside `/{name}`. Its `{*rest}` does not
+//! match an empty rest.
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
@@ -18,21 +25,21 @@ use crate::path::between;
 use crate::pattern::{ParamType, Pattern, Segment};
 use crate::selector::{Selector, Selectors, Verdict};
 
-/// A place in the tree. Routes are known by their indices.
+/// A node of the tree. Routes are stored as indices into the table.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Node {
-    /// Those that end here.
+    /// The routes that end here.
     routes: Vec<usize>,
-    /// Those whose optional last segment may be missing here.
+    /// The routes that end here if their optional last segment is absent.
     absent: Vec<usize>,
-    /// The most selectors first.
+    /// Sorted by the number of selectors, the largest first.
     conditions: Vec<(Selectors, Self)>,
     literals: BTreeMap<String, Self>,
-    /// The best step first.
+    /// Sorted by [`Step::rank`].
     steps: Vec<(Step, Self)>,
 }
 
-/// A step that is not by a literal.
+/// A step by a segment that is not a literal.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Step {
     Param { prefix: String, kind: Option<ParamType>, suffix: String },
@@ -40,41 +47,41 @@ enum Step {
     Rest { prefix: String },
 }
 
-/// What a search asks and tells.
+/// Receives the results of a search.
 pub(crate) trait Visitor<'t> {
     type Found;
 
-    /// Whether the request passes.
+    /// Returns whether the request matches `selectors`.
     fn check(&self, selectors: &'t Selectors) -> Verdict<'t>;
 
-    /// Routes that the path leads to, and which are not better than those before.
+    /// Called for each place that the path leads to, the best first; a break ends the search.
     fn visit(&mut self, end: End<'t, '_, '_>) -> ControlFlow<Self::Found>;
 }
 
-/// Where a path leads.
+/// A place that a path leads to.
 pub(crate) struct End<'t, 'c, 'p> {
     pub(crate) routes: &'t [usize],
-    /// Whether these routes and the path differ by a slash at the end.
+    /// True if these routes and the path differ by a trailing slash.
     pub(crate) slash_differs: bool,
-    /// What the request's query lacks for them.
-    pub(crate) lacks: Option<&'t Selector>,
-    /// What their parameters hold, in the order of the path.
+    /// The first selector that the request does not match for want of a query parameter.
+    pub(crate) missing_query: Option<&'t Selector>,
+    /// The values of their parameters, in the order of the path.
     pub(crate) captures: &'c [&'p str],
 }
 
-/// Where a search is.
+/// The position of a search in the path.
 #[derive(Clone, Copy)]
 struct Position<'t, 'p> {
-    /// What follows the next slash; `None` at the path's end.
+    /// The text after the next slash; `None` at the end of the path.
     rest: Option<&'p str>,
-    /// Whether nothing stands before that slash, so that two are side by side.
+    /// True if the segment before that slash is empty, so that two slashes are adjacent.
     after_empty: bool,
-    lacks: Option<&'t Selector>,
+    missing_query: Option<&'t Selector>,
 }
 
 impl Node {
-    /// Adds a route: its path, with selectors before some of its segments or at its end. Gives back
-    /// the routes that end where it does, itself not among them.
+    /// Adds a route with its path and the selectors between its segments or at its end. Returns the
+    /// other routes that end at the same place.
     pub(crate) fn insert(
         &mut self,
         pattern: &Pattern,
@@ -99,7 +106,7 @@ impl Node {
             let before = conditions.iter().filter(|(at, _)| *at == index);
             node = node.narrow(before).step(segment);
         }
-        // What stood behind an optional segment stands at the end without it.
+        // Selectors after an absent optional segment apply at the end.
         node.narrow(conditions.iter().filter(|(at, _)| *at >= segments.len()))
     }
 
@@ -122,20 +129,20 @@ impl Node {
         child(&mut self.steps, step, Step::rank)
     }
 
-    /// Shows `visitor` where the path `rest` leads, the best place first, until it has found what it
-    /// looks for. `rest` begins behind the path's first slash.
+    /// Visits the places that the path `rest` leads to, the best first, until `visitor` breaks. `rest` is
+    /// the path without its first slash.
     pub(crate) fn search<'t, V: Visitor<'t>>(
         &'t self,
         rest: &str,
-        lacks: Option<&'t Selector>,
+        missing_query: Option<&'t Selector>,
         visitor: &mut V,
     ) -> ControlFlow<V::Found> {
-        let position = Position { rest: Some(rest), after_empty: false, lacks };
+        let position = Position { rest: Some(rest), after_empty: false, missing_query };
         Search { captures: Vec::new(), visitor }.node(self, position)
     }
 }
 
-/// The child behind `step`, which is put behind those of its own rank if it is new.
+/// Returns the child of `step`. A new one is inserted after those of the same rank.
 fn child<S: PartialEq, R: Ord>(
     children: &mut Vec<(S, Node)>,
     step: S,
@@ -152,8 +159,8 @@ fn child<S: PartialEq, R: Ord>(
 }
 
 impl Step {
-    /// The better, the less: parameters, of which that with more fixed text is the better and then
-    /// that with a type, then the wildcard, then the rest.
+    /// The best step has the lowest rank: parameters, those with a longer prefix and suffix first and
+    /// then those with a type; the wildcard; the rest.
     fn rank(&self) -> (u8, Reverse<usize>, bool) {
         match self {
             Self::Param { prefix, kind, suffix } => {
@@ -183,18 +190,18 @@ impl<'t, 'p, V: Visitor<'t>> Search<'_, 'p, V> {
             }
             Some("") => {
                 if let Some(slash) = node.literals.get("") {
-                    self.node(slash, at.behind(""))?;
+                    self.node(slash, at.after(""))?;
                 }
                 if !at.after_empty {
                     self.end(&node.routes, at, true)?;
                 }
-                // A slash with nothing behind it has no segment either.
+                // An optional segment is also absent if it is empty.
                 self.end(&node.absent, at, false)?;
             }
             Some(rest) => {
                 let segment = rest.split('/').next().unwrap_or_default();
                 if let Some(child) = node.literals.get(segment) {
-                    self.node(child, at.behind(segment))?;
+                    self.node(child, at.after(segment))?;
                 }
             }
         }
@@ -213,10 +220,10 @@ impl<'t, 'p, V: Visitor<'t>> Search<'_, 'p, V> {
             Step::Param { prefix, kind, suffix } => {
                 let value = between(segment, prefix, suffix);
                 let value = value.filter(|value| kind.is_none_or(|kind| (kind.fits)(value)));
-                self.captured(value, |search| search.node(child, at.behind(segment)))
+                self.captured(value, |search| search.node(child, at.after(segment)))
             }
             Step::Wildcard if segment.is_empty() => ControlFlow::Continue(()),
-            Step::Wildcard => self.node(child, at.behind(segment)),
+            Step::Wildcard => self.node(child, at.after(segment)),
             Step::Rest { prefix } => {
                 let value = rest.strip_prefix(&**prefix);
                 let end = Position { rest: None, ..at };
@@ -225,7 +232,7 @@ impl<'t, 'p, V: Visitor<'t>> Search<'_, 'p, V> {
         }
     }
 
-    /// Goes on with `value` captured, if there is one.
+    /// Continues with `value` captured, if it is `Some`.
     fn captured(
         &mut self,
         value: Option<&'p str>,
@@ -240,7 +247,7 @@ impl<'t, 'p, V: Visitor<'t>> Search<'_, 'p, V> {
         ControlFlow::Continue(())
     }
 
-    /// Looks at the routes of `node` alone, not at what is beneath.
+    /// Visits the routes of `node` alone, not of its children.
     fn stop(
         &mut self,
         node: &'t Node,
@@ -252,8 +259,8 @@ impl<'t, 'p, V: Visitor<'t>> Search<'_, 'p, V> {
         self.end(&node.absent, at, slash_differs)
     }
 
-    /// Goes behind the selectors of `node` that the request passes, and behind those that it would
-    /// pass with another query, to see whether that is worth a word.
+    /// Continues after the selectors of `node` that the request matches, and after those that it would
+    /// match with another query, so that the response can name the missing parameter.
     fn conditions(
         &mut self,
         node: &'t Node,
@@ -261,12 +268,12 @@ impl<'t, 'p, V: Visitor<'t>> Search<'_, 'p, V> {
         go: impl Fn(&mut Self, &'t Node, Position<'t, 'p>) -> ControlFlow<V::Found>,
     ) -> ControlFlow<V::Found> {
         for (selectors, child) in &node.conditions {
-            let lacks = match self.visitor.check(selectors) {
-                Verdict::Fails => continue,
-                Verdict::Passes => at.lacks,
-                Verdict::Lacks(selector) => at.lacks.or(Some(selector)),
+            let missing_query = match self.visitor.check(selectors) {
+                Verdict::Differs => continue,
+                Verdict::Matches => at.missing_query,
+                Verdict::MissingQuery(selector) => at.missing_query.or(Some(selector)),
             };
-            go(self, child, Position { lacks, ..at })?;
+            go(self, child, Position { missing_query, ..at })?;
         }
         ControlFlow::Continue(())
     }
@@ -281,13 +288,13 @@ impl<'t, 'p, V: Visitor<'t>> Search<'_, 'p, V> {
             return ControlFlow::Continue(());
         }
         let captures = &self.captures;
-        self.visitor.visit(End { routes, slash_differs, lacks: at.lacks, captures })
+        self.visitor.visit(End { routes, slash_differs, missing_query: at.missing_query, captures })
     }
 }
 
 impl Position<'_, '_> {
-    /// Behind `segment`, with which the rest begins.
-    fn behind(self, segment: &str) -> Self {
+    /// Returns the position after `segment`, with which the rest begins.
+    fn after(self, segment: &str) -> Self {
         let rest = self.rest.and_then(|rest| rest.get(segment.len() + 1..));
         Self { rest, after_empty: segment.is_empty(), ..self }
     }

@@ -1,4 +1,4 @@
-//! Plain responses, and what is answered when no route takes a call.
+//! Plain responses, and the responses to requests that no route handles.
 
 mod common;
 
@@ -34,7 +34,7 @@ fn a_router_without_routes_finds_nothing() {
 }
 
 #[test]
-fn a_method_that_no_route_answers_is_told_the_others() {
+fn another_method_is_answered_with_the_allowed_methods() {
     for (method, path, allow) in [
         (Method::POST, "/socket", "GET"),
         (Method::POST, "/both", "GET, HEAD"),
@@ -43,7 +43,7 @@ fn a_method_that_no_route_answers_is_told_the_others() {
         let response = responded(&router(), request(method, path));
         assert_eq!(response.status(), StatusCode::METHOD_NOT_ALLOWED, "{path}");
         assert_eq!(response.headers()["allow"], allow, "{path}");
-        assert_eq!(line(&response), format!("this path answers to {allow} only"));
+        assert_eq!(line(&response), format!("method not allowed: this path answers {allow}"));
     }
 }
 
@@ -68,7 +68,7 @@ fn options_is_answered_with_the_methods_of_a_path() {
 }
 
 #[test]
-fn an_upgrade_is_asked_for_with_get() {
+fn an_upgrade_request_has_to_be_a_get() {
     let mut request = upgrade("/socket");
     request = request.method(Method::POST);
     let response = responded(&router(), request);
@@ -87,7 +87,7 @@ fn a_plain_get_to_a_websocket_must_upgrade() {
 }
 
 #[test]
-fn a_handshake_whose_headers_a_proxy_removed_is_told_what_to_set() {
+fn a_handshake_whose_headers_a_proxy_removed_is_answered_with_the_proxy_setting() {
     for method in [Method::GET, Method::HEAD] {
         let mut request = upgrade("/socket").method(method.clone());
         for name in ["connection", "upgrade"] {
@@ -102,7 +102,7 @@ fn a_handshake_whose_headers_a_proxy_removed_is_told_what_to_set() {
 }
 
 #[test]
-fn an_upgrade_to_another_protocol_is_no_upgrade_to_a_websocket() {
+fn an_upgrade_to_another_protocol_does_not_open_a_websocket() {
     for name in ["h2c", "websockets", "web socket", "TLS/1.0, h2c"] {
         let mut request = upgrade("/socket");
         let headers = request.headers_mut().unwrap();
@@ -112,7 +112,7 @@ fn an_upgrade_to_another_protocol_is_no_upgrade_to_a_websocket() {
 }
 
 #[test]
-fn another_version_is_told_the_right_one_even_beside_a_page() {
+fn another_version_is_answered_with_the_supported_one_even_beside_a_page() {
     for path in ["/socket", "/both"] {
         let mut request = upgrade(path);
         let headers = request.headers_mut().unwrap();
@@ -151,13 +151,13 @@ fn upgrade_is_a_list_without_regard_to_case() {
 }
 
 #[test]
-fn a_content_type_does_not_hinder_an_upgrade() {
+fn a_content_type_does_not_prevent_an_upgrade() {
     granted(&router(), upgrade("/socket").header("content-type", "application/json"));
 }
 
 #[test]
-fn an_upgrade_that_a_page_alone_could_answer_is_ignored() {
-    // RFC 9110 §7.8 leaves it to the server.
+fn an_upgrade_request_to_a_page_gets_the_page() {
+    // RFC 9110 §7.8: a server may ignore it.
     assert_eq!(status(&router(), upgrade("/page")), StatusCode::OK);
 }
 
@@ -195,7 +195,7 @@ fn responses_differ_by_method() {
 }
 
 #[test]
-fn a_response_is_made_of_the_call() {
+fn a_response_may_depend_on_the_request() {
     let router = Router::new().route(
         "/hello/{name}",
         respond(|request| {
@@ -208,7 +208,7 @@ fn a_response_is_made_of_the_call() {
 }
 
 #[test]
-fn a_response_may_be_waited_for() {
+fn a_responder_may_be_async() {
     async fn slow(request: Request) -> Response<Bytes> {
         std::future::ready(()).await;
         Response::new(request.path().to_owned().into())
@@ -244,7 +244,7 @@ fn head_keeps_a_length_that_the_handler_states() {
 }
 
 #[test]
-fn a_refused_head_has_no_body_either() {
+fn a_rejected_head_request_gets_no_body() {
     let router = router()
         .guard(async |_request: Request| Err(text_response(StatusCode::UNAUTHORIZED, "no")));
     let response = responded(&router, request(Method::HEAD, "/page"));
@@ -253,7 +253,7 @@ fn a_refused_head_has_no_body_either() {
 }
 
 #[test]
-fn get_brings_head_with_it() {
+fn get_includes_head() {
     let page = respond(|_request| text_response(StatusCode::OK, "page"));
     let router = Router::new().route("/x", page.method(Method::POST).method(Method::GET));
     for method in [Method::GET, Method::HEAD, Method::POST] {

@@ -1,4 +1,4 @@
-//! What a router refuses to be built from, and what it says then.
+//! Errors of adding routes to a router.
 
 mod common;
 
@@ -10,7 +10,7 @@ fn page() -> RespondRoute {
     respond(|_request| Response::new("page".into()))
 }
 
-/// The error's text, which is also the panic's.
+/// The text of the error, which is also that of the panic.
 fn message(result: Result<Router, RouteError>) -> String {
     match result {
         Ok(router) => panic!("the router was built:\n{router}"),
@@ -50,7 +50,7 @@ fn two_responses_to_one_method_conflict() {
 }
 
 #[test]
-fn parameters_of_two_names_in_one_place_are_one_path() {
+fn parameter_names_make_no_difference_to_a_path() {
     let router = Router::new().route("/a/{x}", ws().protocol("a"));
     assert_eq!(
         message(router.clone().try_route("/a/{y}", ws().protocol("a"))),
@@ -65,7 +65,7 @@ fn parameters_of_two_names_in_one_place_are_one_path() {
 }
 
 #[test]
-fn of_many_routes_the_one_in_the_way_is_named() {
+fn the_conflicting_route_is_named() {
     let router = Router::new()
         .route("/a/b", ws())
         .route("/a/{x}/c", ws())
@@ -110,7 +110,7 @@ fn two_spellings_of_one_path_conflict() {
 }
 
 #[test]
-fn routes_that_no_request_could_mix_up_do_not_conflict() {
+fn routes_for_different_requests_do_not_conflict() {
     let router = Router::new()
         .route("/x", ws())
         .route("/x", ws().protocol("a"))
@@ -136,7 +136,7 @@ fn routes_that_no_request_could_mix_up_do_not_conflict() {
 }
 
 #[test]
-fn a_conflict_of_nested_routes_is_told_with_whole_paths() {
+fn a_conflict_of_nested_routes_names_whole_paths() {
     let log = || Router::new().route("/log/{id}", ws());
     let router = Router::new().nest("/admin", log());
     assert_eq!(
@@ -160,40 +160,40 @@ fn nest_panics_on_a_conflict() {
 }
 
 #[test]
-fn what_is_no_path_is_refused_with_the_rule_it_breaks() {
+fn an_invalid_path_is_rejected_with_the_rule_that_it_violates() {
     for (path, rule) in [
         ("x", "begins with /"),
         ("/a?b", "query"),
         ("/%zz", "%"),
-        ("/{", "braces"),
+        ("/{", "brace"),
         ("/{}", "name"),
         ("/{id:int}", "type"),
         ("/{id?}/x", "end of a path"),
-        ("/a*b", "alone"),
+        ("/a*b", "only character"),
         ("/{a}{b}", "one parameter"),
         ("/{a}-{b}", "one parameter"),
         ("/{*rest}/x", "end of a path"),
         ("/{*rest}.js", "end of a path"),
     ] {
         let message = message(Router::new().try_route(path, ws()));
-        assert!(message.starts_with(&format!("{path:?} cannot be a path: ")), "{message}");
+        assert!(message.starts_with(&format!("invalid route path {path:?}: ")), "{message}");
         assert!(message.contains(rule), "{path}: {message}");
     }
 }
 
 #[test]
-fn a_prefix_is_checked_even_if_nothing_is_beneath() {
+fn a_prefix_is_checked_even_without_routes() {
     for prefix in ["admin", "/{"] {
         assert!(Router::new().try_nest(prefix, Router::new()).is_err(), "{prefix}");
     }
 }
 
 #[test]
-fn nothing_can_be_nested_beneath_the_rest() {
+fn no_route_can_follow_the_rest_or_an_optional_segment() {
     for prefix in ["/{*rest}", "/{id?}"] {
         let inner = Router::new().route("/x", ws());
         let message = message(Router::new().try_nest(prefix, inner));
-        assert!(message.starts_with(&format!("\"{prefix}/x\" cannot be a path")), "{message}");
+        assert!(message.starts_with(&format!("invalid route path \"{prefix}/x\": ")), "{message}");
     }
 }
 
@@ -208,7 +208,7 @@ fn a_subprotocol_is_a_token() {
 }
 
 #[test]
-fn a_clone_of_a_router_is_a_router_of_its_own() {
+fn a_clone_of_a_router_is_independent() {
     let router = Router::new().route("/a", ws());
     let more = router.clone().route("/b", ws());
     assert_eq!((router.routes().count(), more.routes().count()), (1, 2));

@@ -1,4 +1,4 @@
-//! The guards that are ready to use.
+//! The ready-made guards.
 
 mod common;
 
@@ -30,7 +30,7 @@ fn challenged(router: &Router, request: Builder, challenge: &str) {
 }
 
 #[test]
-fn a_bearer_of_a_token_passes() {
+fn a_valid_bearer_token_is_accepted() {
     let router = Router::new().guard(bearer(["one", "two"])).route("/x", ws());
     for value in ["Bearer one", "Bearer two", "bearer one", "BEARER  two"] {
         granted(&router, with(value));
@@ -48,13 +48,13 @@ fn a_bearer_of_a_token_passes() {
 }
 
 #[test]
-fn without_tokens_nobody_passes() {
+fn without_tokens_every_request_is_rejected() {
     let router = Router::new().guard(bearer([""; 0])).route("/x", ws());
     challenged(&router, with("Bearer "), "Bearer error=\"invalid_token\"");
 }
 
 #[test]
-fn a_token_may_be_looked_up() {
+fn a_token_may_be_checked_by_an_async_function() {
     async fn length(token: String) -> Option<usize> {
         std::future::ready(()).await;
         token.starts_with('t').then_some(token.len())
@@ -69,7 +69,7 @@ const ADA: &str = "Basic YWRhOmw6dmVsYWNl"; // ada:l:velace
 const ASK: &str = "Basic realm=\"the \\\"engine\\\"\", charset=\"UTF-8\"";
 
 #[test]
-fn a_user_with_a_password_passes_and_is_named() {
+fn a_user_with_a_valid_password_is_accepted_and_attached() {
     let users = [("bob", "b"), ("ada", "l:velace")];
     let router = Router::new().guard(basic("the \"engine\"", users)).route("/x", ws());
     for value in [ADA, "basic YWRhOmw6dmVsYWNl", "Basic  YWRhOmw6dmVsYWNl"] {
@@ -95,7 +95,7 @@ fn a_user_with_a_password_passes_and_is_named() {
 }
 
 #[test]
-fn a_user_may_be_looked_up() {
+fn a_user_may_be_checked_by_an_async_function() {
     let check =
         |name: String, password: String| async move { (password == "l:velace").then_some(name) };
     let router = Router::new().guard(basic_with("the \"engine\"", check)).route("/x", ws());
@@ -105,7 +105,7 @@ fn a_user_may_be_looked_up() {
 }
 
 #[test]
-#[should_panic(expected = "cannot be a realm")]
+#[should_panic(expected = "invalid realm")]
 fn a_realm_is_visible_ascii() {
     let _ = basic("a\nb", [("a", "b")]);
 }
@@ -118,7 +118,7 @@ fn secrets_are_equal_or_not() {
     }
 }
 
-/// A call from `peer` at so many milliseconds.
+/// A request from `peer`, received after so many milliseconds.
 fn from(peer: &str, millis: u64) -> Request {
     let peer: IpAddr = peer.parse().unwrap();
     call(upgrade("/x"))
@@ -134,7 +134,7 @@ fn answered(router: &Router, request: Request) -> Result<Upgrade, Response<Bytes
 }
 
 #[test]
-fn a_rate_is_kept_for_each_address_on_the_hosts_clock() {
+fn a_rate_is_limited_per_address_by_the_time_of_the_requests() {
     let limit = RateLimit::new(4, Duration::from_secs(10)).burst(2);
     let router = Router::new().guard(limit_rate(limit)).route("/x", ws());
     let status = |peer, millis| {
@@ -183,7 +183,7 @@ fn a_limit_before_routing_counts_every_request() {
             assert_eq!(refused.status(), expected);
         }
     }
-    // In a nested router it counts what comes to its routes.
+    // In a nested router it counts the requests of its routes.
     let outer = Router::new().nest("/", Router::new().guard_all(limit()).route("/x", ws()));
     for _ in 0..10 {
         assert_eq!(answered(&outer, from_one_peer(upgrade("/nowhere"))).unwrap_err().status(), 404);
@@ -195,7 +195,7 @@ fn a_limit_before_routing_counts_every_request() {
 }
 
 #[test]
-fn calls_without_an_address_pass_and_are_warned_of_once_for_each_guard() {
+fn requests_without_an_address_are_accepted_with_one_warning_per_guard() {
     let rate = limit_rate(RateLimit::new(1, Duration::from_secs(1)));
     let connections = limit_connections(ConnectionLimit::new().per_peer(1));
     let router = Router::new().guard_all(rate).guard(connections).route("/x", ws());
@@ -211,7 +211,7 @@ fn calls_without_an_address_pass_and_are_warned_of_once_for_each_guard() {
         assert!(warning.contains("TrustedProxies::unix()"), "{warning}");
         assert!(warning.contains("Mount::peer_addr"), "{warning}");
     }
-    // As many as there may be counts them all the same.
+    // They count towards the total.
     let total = limit_connections(ConnectionLimit::new().total(1));
     let router = Router::new().guard(total).route("/x", ws());
     let _first = granted(&router, upgrade("/x"));
@@ -227,7 +227,7 @@ fn clients_that_a_trusted_proxy_hides_count_as_one() {
     let is_granted = |router: &Router, name: &str, value: &str| {
         matches!(common::answer(router, upgrade("/x").header(name, value)), Answer::Upgrade(_))
     };
-    // One that garbles its header passes no limit by that.
+    // A malformed header does not evade the limit.
     let forwarded = router(TrustedProxies::unix().forwarded());
     assert!(is_granted(&forwarded, "forwarded", "for=\", for=1.1.1.1"));
     assert!(!is_granted(&forwarded, "forwarded", "for=unknown"));
@@ -235,7 +235,7 @@ fn clients_that_a_trusted_proxy_hides_count_as_one() {
     let addresses = router(TrustedProxies::unix().x_forwarded_for());
     assert!(is_granted(&addresses, "x-forwarded-for", "unknown"));
     assert!(!is_granted(&addresses, "x-forwarded-for", "_hidden"));
-    // A proxy that says nothing of the client hides nothing.
+    // Without a header the client is the proxy.
     for _ in 0..5 {
         assert!(is_granted(&addresses, "x-other", ""));
         assert!(is_granted(&forwarded, "forwarded", "proto=https"));
@@ -252,7 +252,7 @@ fn an_ipv6_network_of_64_bits_counts_as_one_address() {
 }
 
 #[test]
-fn limits_go_by_the_client_behind_a_trusted_proxy() {
+fn limits_apply_to_the_client_behind_a_trusted_proxy() {
     let limit = RateLimit::new(1, Duration::from_secs(1));
     let router = Router::new()
         .trust(TrustedProxies::new(["10.0.0.1"]).x_forwarded_for())
@@ -269,7 +269,7 @@ fn limits_go_by_the_client_behind_a_trusted_proxy() {
 }
 
 #[test]
-fn a_limit_that_is_cloned_is_one_limit_and_made_anew_it_is_another() {
+fn clones_of_a_limit_share_their_counts() {
     let one = limit_rate(RateLimit::new(1, Duration::from_secs(1)));
     let routes = || Router::new().route("/x", ws());
     let router = Router::new()
@@ -284,7 +284,7 @@ fn a_limit_that_is_cloned_is_one_limit_and_made_anew_it_is_another() {
 }
 
 #[test]
-fn as_many_connections_are_open_as_an_address_may_have() {
+fn the_connections_of_an_address_are_limited() {
     let limit = ConnectionLimit::new().per_peer(2);
     let router = Router::new().guard(limit_connections(limit)).route("/x", ws());
     let open = |peer| answered(&router, from(peer, 0));
@@ -302,7 +302,7 @@ fn as_many_connections_are_open_as_an_address_may_have() {
 }
 
 #[test]
-fn as_many_connections_are_open_as_there_may_be() {
+fn the_total_of_connections_is_limited() {
     let limit = ConnectionLimit::new().total(2);
     let router = Router::new().guard(limit_connections(limit)).route("/x", ws());
     let open = |peer| answered(&router, from(peer, 0));
@@ -314,7 +314,7 @@ fn as_many_connections_are_open_as_there_may_be() {
 }
 
 #[test]
-fn a_call_that_a_later_guard_refuses_and_a_page_give_their_places_back() {
+fn a_rejected_request_and_a_plain_response_release_their_permits() {
     let limit = || limit_connections(ConnectionLimit::new().per_peer(1));
     let refusing = Router::new()
         .guard(limit())
@@ -330,7 +330,7 @@ fn a_call_that_a_later_guard_refuses_and_a_page_give_their_places_back() {
 }
 
 #[test]
-fn two_limits_hold_a_place_each() {
+fn each_limit_counts_a_connection() {
     let outer = limit_connections(ConnectionLimit::new().per_peer(1));
     let inner = limit_connections(ConnectionLimit::new().total(5));
     let router = Router::new().guard(outer).nest("/", Router::new().guard(inner).route("/x", ws()));
@@ -341,7 +341,7 @@ fn two_limits_hold_a_place_each() {
 }
 
 #[test]
-fn a_routes_own_guard_runs_after_its_routers() {
+fn the_guard_of_a_route_runs_after_those_of_its_routers() {
     let names = |name: &'static str| {
         move |mut request: Request| {
             let mut ran = request.get::<Vec<&'static str>>().cloned().unwrap_or_default();

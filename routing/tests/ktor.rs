@@ -38,8 +38,8 @@ fn routing_specific_error_status_code_only_when_path_matched() {
     assert_eq!(status(&router, get("/foo/bar")), StatusCode::METHOD_NOT_ALLOWED);
 }
 
-/// In Ktor only for paths of constants: under a parameter it is 404. A route of that path exists,
-/// so that would send whoever looks for the mistake to the wrong place.
+/// Ktor does this for constant paths only, and answers 404 under a parameter. A route of that path exists,
+/// so 404 would be misleading.
 #[test]
 fn routing_specific_error_status_code_for_paths_with_parameters_too() {
     let router = Router::new().route("/{param}", ws());

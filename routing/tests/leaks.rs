@@ -1,4 +1,4 @@
-//! Requests that come to nothing leave nothing behind.
+//! Rejected requests leave no memory behind.
 
 mod common;
 
@@ -28,7 +28,7 @@ fn router() -> Router {
         .nest("/guarded", guarded)
 }
 
-/// A request that no session comes of, and what becomes of it.
+/// A request that opens no session, and the status of its response.
 type Case = (u16, fn(u64) -> Builder);
 
 const CASES: [Case; 10] = [
@@ -44,11 +44,11 @@ const CASES: [Case; 10] = [
     (426, |n| request(Method::GET, &format!("/a/{n}"))),
 ];
 
-/// Without the test harness, whose own threads would be counted too.
+/// Runs without the test harness, whose threads would be counted too.
 fn main() {
     let router = router();
     for (status, make) in CASES {
-        // What is set up once, is set up now.
+        // The first request allocates what is kept for all.
         (0..10).for_each(|n| refused(&router, status, make(n)));
         let before = live();
         (0..10_000).for_each(|n| refused(&router, status, make(n)));
@@ -64,7 +64,7 @@ fn refused(router: &Router, expected: u16, request: Builder) {
     }
 }
 
-/// The pieces and the bytes of memory that are held.
+/// The number of live allocations and their bytes.
 fn live() -> (usize, usize) {
     let stats = ALLOCATOR.stats();
     let bytes = stats.bytes_allocated - stats.bytes_deallocated;

@@ -1,4 +1,4 @@
-//! Limits over whole connections, on a virtual clock.
+//! Limits on whole connections, on a virtual clock.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -19,7 +19,7 @@ async fn echo(mut session: Session) -> Result<(), Closed> {
 }
 
 #[test]
-fn a_rate_limit_goes_by_the_runtimes_clock() {
+fn a_rate_limit_uses_the_clock_of_the_runtime() {
     Sim::check(0..10, |sim| async move {
         let limit = RateLimit::new(1, 10 * SECOND);
         let app = sim.app(Router::new().guard(limit_rate(limit)).route("/x", websocket(echo)));
@@ -34,7 +34,7 @@ fn a_rate_limit_goes_by_the_runtimes_clock() {
 }
 
 #[test]
-fn a_place_is_given_back_when_the_connection_is_over_whoever_keeps_its_sender() {
+fn a_permit_is_released_when_the_connection_ends_even_if_a_sender_is_kept() {
     Sim::check(0..10, |sim| async move {
         let room: Arc<Mutex<Vec<Sender>>> = Arc::default();
         let handler = {

@@ -1,4 +1,4 @@
-//! Routes can be listed.
+//! Listing of routes.
 
 mod common;
 
@@ -24,7 +24,7 @@ fn routes_are_listed_in_the_order_of_their_definition() {
 }
 
 #[test]
-fn a_listed_route_says_what_it_serves() {
+fn a_listed_route_describes_the_requests_it_serves() {
     use RouteKind::*;
     let router = router();
     let routes: Vec<_> =
@@ -43,7 +43,7 @@ fn a_listed_route_says_what_it_serves() {
 }
 
 #[test]
-fn a_router_is_written_a_route_to_a_line() {
+fn a_router_is_displayed_one_route_per_line() {
     let lines = "\
 /zoo (WebSocket: b, a)
 /admin/log/{day} (WebSocket)
@@ -73,7 +73,7 @@ fn selectors_are_listed_from_the_outermost_to_the_innermost() {
 }
 
 #[test]
-fn a_router_is_debugged_by_its_routes() {
+fn the_debug_output_of_a_router_lists_its_routes() {
     let debug = format!("{:?}", router().state(1));
     assert!(debug.contains("/admin/log/{day}"), "{debug}");
     assert!(debug.contains("state: 1"), "{debug}");

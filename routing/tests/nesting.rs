@@ -1,4 +1,4 @@
-//! Routers inside of routers: paths, state, guards, settings.
+//! Nested routers: paths, state, guards, settings.
 
 mod common;
 
@@ -61,7 +61,7 @@ fn several_routers_share_a_prefix_and_even_a_path() {
 }
 
 #[test]
-fn of_two_parameters_of_one_name_the_inner_is_found() {
+fn of_two_parameters_with_the_same_name_the_inner_is_returned() {
     let router = Router::new().nest("/{id}", Router::new().route("/{id}", ws()));
     let upgrade = granted(&router, upgrade("/outer/inner"));
     assert_eq!(params(&upgrade), [("id", "outer"), ("id", "inner")]);
@@ -86,7 +86,7 @@ fn guards_run_from_the_outermost_to_the_innermost() {
 }
 
 #[test]
-fn a_guard_that_refuses_answers_with_any_response() {
+fn a_guard_may_reject_a_request_with_any_response() {
     let trace = Trace::default();
     let inner = Router::new().route("/x", ws()).guard(trace.guard("inner"));
     let router = Router::new().guard(refuse).nest("/a", inner);
@@ -104,7 +104,7 @@ fn a_guard_that_refuses_answers_with_any_response() {
 }
 
 #[test]
-fn a_guard_stands_before_plain_responses_too() {
+fn guards_run_before_plain_responses_too() {
     let router = Router::new()
         .route("/page", respond(|_request| Response::new("page".into())))
         .guard(refuse);
@@ -112,7 +112,7 @@ fn a_guard_stands_before_plain_responses_too() {
 }
 
 #[test]
-fn a_guard_holds_for_the_routes_of_its_router_alone() {
+fn a_guard_applies_to_the_routes_of_its_router_only() {
     let router = Router::new()
         .nest("/admin", Router::new().guard(refuse).route("/log", ws()))
         .route("/admin/help", ws())
@@ -123,7 +123,7 @@ fn a_guard_holds_for_the_routes_of_its_router_alone() {
 }
 
 #[test]
-fn guards_do_not_run_where_no_route_is_chosen() {
+fn guards_do_not_run_unless_a_route_is_chosen() {
     let trace = Trace::default();
     let router = Router::new().route("/x", ws()).guard(trace.guard("guard"));
     assert_eq!(status(&router, upgrade("/y")), StatusCode::NOT_FOUND);
@@ -134,7 +134,7 @@ fn guards_do_not_run_where_no_route_is_chosen() {
 }
 
 #[test]
-fn a_guard_may_wait() {
+fn a_guard_may_be_async() {
     let router = Router::new().route("/x", ws()).guard(|request| async {
         let mut turns = 0;
         std::future::poll_fn(|cx| {
@@ -152,7 +152,7 @@ fn a_guard_may_wait() {
 }
 
 #[test]
-fn a_guard_sees_the_parameters_and_attaches_what_it_found() {
+fn a_guard_reads_parameters_and_attaches_values() {
     #[derive(Clone, Debug, PartialEq)]
     struct User(String);
     let router = Router::new().route("/{name}", ws()).guard(async |mut request: Request| {
@@ -180,7 +180,7 @@ fn state_reaches_handlers_and_guards() {
 }
 
 #[test]
-fn the_innermost_state_of_a_type_stays_and_other_types_are_added() {
+fn the_innermost_state_of_each_type_is_used() {
     let inner = Router::new().route("/x", ws()).state(2_u8).state(3_u8);
     let router = Router::new().nest("/a", inner).route("/y", ws()).state(1_u8).state("outer");
     let nested = granted(&router, upgrade("/a/x"));
@@ -190,7 +190,7 @@ fn the_innermost_state_of_a_type_stays_and_other_types_are_added() {
 }
 
 #[test]
-fn what_a_guard_attaches_replaces_state() {
+fn a_value_that_a_guard_attaches_replaces_state() {
     let router = Router::new()
         .route("/x", ws())
         .guard(async |mut request: Request| {
@@ -202,7 +202,7 @@ fn what_a_guard_attaches_replaces_state() {
 }
 
 #[test]
-fn the_outermost_settings_bound_the_heads_of_requests() {
+fn the_outermost_settings_limit_the_heads_of_requests() {
     let inner = Router::new().websockets(Config::default().max_head_len(1));
     let router = Router::new().nest("/a", inner);
     assert_eq!(*router.config(), Config::default());
@@ -211,7 +211,7 @@ fn the_outermost_settings_bound_the_heads_of_requests() {
 }
 
 #[test]
-fn a_handler_need_not_be_clone_and_may_return_a_result() {
+fn a_handler_does_not_have_to_be_clone_and_may_return_a_result() {
     struct NotClone;
     let held = NotClone;
     let handler = move |_session| {

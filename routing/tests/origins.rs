@@ -1,4 +1,4 @@
-//! Which pages may open a WebSocket.
+//! Origin policies.
 
 mod common;
 
@@ -19,20 +19,20 @@ fn page(host: &str, origin: &str) -> request::Builder {
 }
 
 #[test]
-fn a_policy_has_to_be_chosen_before_any_page_is_admitted() {
+fn without_a_policy_every_page_is_rejected() {
     let router = Router::new().route("/x", ws());
     let response = responded(&router, page("example.com", "https://example.com"));
     assert_eq!(response.status(), StatusCode::FORBIDDEN);
     let line = str::from_utf8(response.body()).unwrap();
     assert!(line.contains("Router::origins"), "{line}");
     granted(&router, upgrade("/x"));
-    // An outer router may have chosen for it.
+    // It inherits the policy of an outer router.
     let outer = Router::new().origins(Origins::same_origin()).nest("/", router);
     granted(&outer, page("example.com", "https://example.com"));
 }
 
 #[test]
-fn what_sends_no_origin_is_admitted_by_every_policy() {
+fn requests_without_an_origin_are_accepted_by_every_policy() {
     for origins in [
         Origins::any(),
         Origins::same_origin(),
@@ -97,7 +97,7 @@ fn another_host_or_port_is_another_origin() {
 }
 
 #[test]
-fn what_is_no_origin_is_refused() {
+fn an_invalid_origin_is_rejected() {
     for origins in [Origins::same_origin(), Origins::list(["https://example.com"])] {
         let router = router(origins);
         for origin in [
@@ -134,7 +134,7 @@ fn what_is_no_origin_is_refused() {
 }
 
 #[test]
-fn two_origins_are_refused_even_if_they_agree() {
+fn two_origins_are_rejected_even_if_they_are_equal() {
     let router = router(Origins::same_origin());
     let request = page("example.com", "https://example.com");
     let request = request.header("origin", "https://example.com");
@@ -142,7 +142,7 @@ fn two_origins_are_refused_even_if_they_agree() {
 }
 
 #[test]
-fn without_one_usable_host_no_page_has_the_same_origin() {
+fn without_one_valid_host_no_page_has_the_same_origin() {
     let router = router(Origins::same_origin());
     for host in ["", "user@example.com", "example.com/", "example.com:x"] {
         let request = page(host, "https://example.com");
@@ -164,7 +164,7 @@ fn the_authority_of_the_target_overrides_host() {
 }
 
 #[test]
-fn a_scheme_that_the_target_names_is_compared() {
+fn the_scheme_of_an_absolute_target_is_compared() {
     let router = router(Origins::same_origin());
     for (target, origin, is_granted) in [
         ("https://example.com/x", "https://example.com", true),
@@ -181,7 +181,7 @@ fn a_scheme_that_the_target_names_is_compared() {
 }
 
 #[test]
-fn a_list_admits_what_it_names_and_nothing_else() {
+fn a_list_accepts_its_origins_only() {
     let router = router(Origins::list([
         "https://App.example",
         "http://localhost:3000",
@@ -212,7 +212,7 @@ fn a_list_admits_what_it_names_and_nothing_else() {
 }
 
 #[test]
-fn any_admits_every_page() {
+fn any_accepts_every_page() {
     let router = router(Origins::any());
     for origin in ["https://evil.example", "null", "file://", ""] {
         granted(&router, page("example.com", origin));
@@ -220,22 +220,22 @@ fn any_admits_every_page() {
 }
 
 #[test]
-fn a_list_names_origins() {
+fn a_list_with_an_invalid_origin_is_an_error() {
     for text in ["", "null", "example.com", "https://example.com/", "https://bücher.example", "*"]
     {
         let error = Origins::try_list(["https://example.com", text]).unwrap_err();
-        assert!(error.to_string().starts_with(&format!("{text:?} is not an origin")));
+        assert!(error.to_string().starts_with(&format!("invalid origin {text:?}")));
     }
 }
 
 #[test]
-#[should_panic(expected = "\"example.com\" is not an origin")]
-fn a_list_of_what_is_no_origin_panics() {
+#[should_panic(expected = "invalid origin \"example.com\"")]
+fn a_list_with_an_invalid_origin_panics() {
     let _ = Origins::list(["example.com"]);
 }
 
 #[test]
-fn a_nested_router_has_its_own_policy_or_the_outer_ones() {
+fn a_nested_router_inherits_the_policy_unless_it_has_its_own() {
     let routes = || Router::new().route("/x", ws());
     let router = Router::new()
         .nest("/open", routes().origins(Origins::any()))
@@ -249,7 +249,7 @@ fn a_nested_router_has_its_own_policy_or_the_outer_ones() {
 }
 
 #[test]
-fn plain_requests_are_not_asked_for_their_origin() {
+fn the_origin_of_plain_requests_is_not_checked() {
     let router = Router::new().route("/page", respond(|_request| Response::new("page".into())));
     let request = get("/page").header("origin", "https://evil.example");
     assert_eq!(status(&router, request), StatusCode::OK);

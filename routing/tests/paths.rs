@@ -1,4 +1,4 @@
-//! Which paths a route matches, and what its parameters hold.
+//! Literal paths, parameters and percent-decoding.
 
 mod common;
 
@@ -7,7 +7,7 @@ use http::{Method, StatusCode};
 use sockless_routing::Router;
 
 #[test]
-fn a_literal_path_matches_itself_alone() {
+fn a_literal_path_matches_only_itself() {
     let router = Router::new().route("/echo", ws());
     granted(&router, upgrade("/echo"));
     granted(&router, upgrade("/echo?room=1"));
@@ -69,13 +69,13 @@ fn a_parameter_is_decoded_once() {
 }
 
 #[test]
-fn a_plus_is_a_plus() {
+fn a_plus_is_not_decoded_as_a_space() {
     let router = Router::new().route("/chat/{room}", ws());
     assert_eq!(params(&granted(&router, upgrade("/chat/a+b"))), [("room", "a+b")]);
 }
 
 #[test]
-fn a_literal_matches_however_it_is_spelled() {
+fn a_literal_matches_every_encoding_of_itself() {
     for written in ["/café/a b", "/caf%c3%a9/a%20b", "/c%61f%C3%A9/a%20b"] {
         let router = Router::new().route(written, ws());
         granted(&router, upgrade("/caf%C3%A9/a%20b"));
@@ -99,9 +99,9 @@ fn a_path_that_cannot_be_decoded_is_a_bad_request() {
 }
 
 #[test]
-fn targets_that_are_no_paths_are_not_found() {
+fn a_target_that_is_not_a_path_is_not_found() {
     let router = Router::new().route("/{*rest}", ws());
-    // It is about the server: no route is asked.
+    // It concerns the server and no route.
     let asterisk = request(Method::OPTIONS, "*");
     assert_eq!(status(&router, asterisk), StatusCode::NO_CONTENT);
     let asterisk = request(Method::GET, "*");
@@ -111,7 +111,7 @@ fn targets_that_are_no_paths_are_not_found() {
 }
 
 #[test]
-fn the_path_of_an_absolute_target_counts() {
+fn the_path_of_an_absolute_target_is_routed() {
     let router = Router::new().route("/echo", ws());
     granted(&router, upgrade("http://example.com/echo"));
 }

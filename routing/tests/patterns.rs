@@ -1,4 +1,4 @@
-//! What the parts of a path match, and what they capture.
+//! The kinds of segments: their matches and captures.
 
 mod common;
 
@@ -6,7 +6,7 @@ use common::{granted, page, params, status, taken, upgrade, ws};
 use http::StatusCode;
 use sockless_routing::Router;
 
-/// What the route `pattern` captures of `path`, if it matches.
+/// Returns the captures of the route `pattern` in `path`, if it matches.
 fn captured(pattern: &str, path: &str) -> Option<Vec<(String, String)>> {
     let router = Router::new().route(pattern, ws());
     match common::answer(&router, upgrade(path)) {
@@ -21,7 +21,7 @@ fn captured(pattern: &str, path: &str) -> Option<Vec<(String, String)>> {
     }
 }
 
-/// That `pattern` matches these paths and captures these values.
+/// Asserts that `pattern` matches these paths and captures these values.
 #[track_caller]
 fn matches(pattern: &str, paths: &[(&str, &[&str])]) {
     for (path, values) in paths {
@@ -57,7 +57,7 @@ fn a_type_is_checked_while_matching() {
 }
 
 #[test]
-fn a_typed_parameter_is_what_it_says() {
+fn every_integer_type_is_a_parameter_type() {
     for kind in
         ["i8", "i16", "i32", "i64", "i128", "isize", "u8", "u16", "u32", "u64", "u128", "usize"]
     {
@@ -69,13 +69,13 @@ fn a_typed_parameter_is_what_it_says() {
 }
 
 #[test]
-fn what_does_not_parse_falls_through_to_other_routes() {
+fn a_value_that_does_not_parse_is_passed_to_other_routes() {
     let router = Router::new().route("/{id:u64}", page("number")).route("/{name}", page("name"));
     assert_eq!((taken(&router, "/7"), taken(&router, "/ada")), ("number".into(), "name".into()));
 }
 
 #[test]
-fn fixed_text_stands_before_and_behind_a_parameter() {
+fn a_parameter_may_have_a_prefix_and_a_suffix() {
     matches("/v{n}", &[("/v2", &["2"]), ("/vv", &["v"])]);
     does_not_match("/v{n}", &["/v", "/", "/V2", "/v2/"]);
     matches(
@@ -90,7 +90,7 @@ fn fixed_text_stands_before_and_behind_a_parameter() {
 }
 
 #[test]
-fn an_encoded_slash_or_percent_is_no_text_to_be_matched() {
+fn a_prefix_or_suffix_does_not_match_part_of_an_escape() {
     does_not_match("/{x}5", &["/a%25"]);
     does_not_match("/{x}F", &["/a%2F"]);
     does_not_match("/{x}2F", &["/a%2F"]);
@@ -111,7 +111,7 @@ fn an_optional_segment_may_be_missing() {
 }
 
 #[test]
-fn the_wildcard_takes_one_segment_and_keeps_nothing() {
+fn the_wildcard_matches_one_segment_and_captures_nothing() {
     matches("/a/*/{x}", &[("/a/b/c", &["c"]), ("/a/%2F/c", &["c"])]);
     does_not_match("/a/*/{x}", &["/a//c", "/a/c", "/a/b/c/d"]);
     matches("/*", &[("/x", &[])]);
@@ -121,7 +121,7 @@ fn the_wildcard_takes_one_segment_and_keeps_nothing() {
 }
 
 #[test]
-fn the_rest_holds_all_segments_that_are_left_or_none() {
+fn the_rest_captures_all_remaining_segments_or_none() {
     matches(
         "/files/{*rest}",
         &[
@@ -147,14 +147,14 @@ fn an_encoded_slash_does_not_split_a_segment() {
 }
 
 #[test]
-fn slashes_are_counted_one_by_one() {
+fn adjacent_slashes_are_not_merged() {
     does_not_match("/a/b", &["//a/b", "/a//b", "/a/b/", "/a/b//"]);
     matches("/a//b/", &[("/a//b/", &[])]);
     does_not_match("/{a}/b", &["//b"]);
 }
 
 #[test]
-fn a_trailing_slash_is_ignored_where_it_is_said() {
+fn a_trailing_slash_is_ignored_if_it_is_set() {
     let router = Router::new()
         .ignore_trailing_slash(true)
         .route("/plain", page("plain"))
@@ -186,7 +186,7 @@ fn a_trailing_slash_is_ignored_where_it_is_said() {
 }
 
 #[test]
-fn a_nested_router_ignores_trailing_slashes_by_itself_or_as_the_outer_one_does() {
+fn a_nested_router_inherits_whether_trailing_slashes_are_ignored() {
     let routes = || Router::new().route("/x", page("x")).route("/", page("root"));
     let router = Router::new()
         .nest("/strict", routes().ignore_trailing_slash(false))
@@ -208,7 +208,7 @@ fn a_nested_router_ignores_trailing_slashes_by_itself_or_as_the_outer_one_does()
 }
 
 #[test]
-fn a_route_without_a_path_is_where_its_router_is() {
+fn a_route_without_a_path_is_at_the_path_of_its_router() {
     for inner in [Router::new().route("", ws()), Router::new().route("/", ws())] {
         let router = Router::new().nest("/x", inner.clone()).nest("/y/{id}", inner.clone());
         granted(&router, upgrade("/x"));
@@ -229,7 +229,7 @@ fn parameters_of_prefixes_come_first() {
 }
 
 #[test]
-fn a_path_longer_than_any_route_costs_no_more() {
+fn a_path_longer_than_any_route_is_matched() {
     let router = Router::new().route("/a/a/a", ws()).route("/{x}/{y}/{*rest}", ws());
     let long = "/a".repeat(30_000);
     let upgrade_ = granted(&router, upgrade(&long));

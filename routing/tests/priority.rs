@@ -1,4 +1,4 @@
-//! Which of several paths that match is taken. `reference.rs` checks the same rules by chance.
+//! The choice among several paths that match. `reference.rs` checks the same rules at random.
 
 mod common;
 
@@ -11,8 +11,8 @@ use common::{
 use http::{Method, StatusCode};
 use sockless_routing::{Router, Selector, websocket_raw};
 
-/// That of `patterns`, the best first, each takes `path` when those before it are not there, in
-/// whatever order they are defined.
+/// Asserts that each of `patterns`, the best first, is chosen for `path` if those before it are absent,
+/// in either order of definition.
 #[track_caller]
 fn ranks(path: &str, patterns: &[&'static str]) {
     for (index, best) in patterns.iter().enumerate() {
@@ -25,31 +25,31 @@ fn ranks(path: &str, patterns: &[&'static str]) {
 }
 
 #[test]
-fn a_literal_goes_before_fixed_text_before_a_type_before_a_parameter_before_the_wildcard_before_the_rest()
+fn a_literal_precedes_an_affix_precedes_a_type_precedes_a_parameter_precedes_the_wildcard_precedes_the_rest()
  {
     ranks("/12", &["/12", "/1{x}", "/{x:u8}", "/{x}", "/*", "/{*rest}"]);
 }
 
 #[test]
-fn more_fixed_text_goes_before_less_and_a_type_before_none() {
+fn a_longer_affix_precedes_a_shorter_one_and_a_type_precedes_none() {
     ranks("/abc1", &["/abc{x:u8}", "/abc{x}", "/a{x}1", "/{x}1"]);
     ranks("/a1", &["/a{*rest}", "/{*rest}"]);
 }
 
 #[test]
-fn an_end_goes_before_an_optional_segment_before_an_empty_rest() {
+fn an_end_precedes_an_optional_segment_precedes_an_empty_rest() {
     ranks("/a", &["/a", "/a/{x?}", "/a/{*rest}"]);
     ranks("/a/", &["/a/", "/a/{x?}", "/a/{*rest}"]);
     ranks("/a/b", &["/a/b", "/a/{x}", "/a/*", "/a/{*rest}"]);
 }
 
 #[test]
-fn a_better_early_segment_beats_any_later_advantage() {
+fn a_better_early_segment_precedes_any_later_advantage() {
     ranks("/a/b/c", &["/a/{*rest}", "/{x}/b/c", "/{x}/b/{y}", "/*/b/c", "/{*rest}"]);
 }
 
 #[test]
-fn a_better_sibling_whose_subtree_fails_stands_in_nobodys_way() {
+fn after_a_better_sibling_without_a_match_the_next_one_is_searched() {
     let router = Router::new()
         .route("/a/b/c/x", page("literal"))
         .route("/a/{p}/c/y", page("parameter"))
@@ -67,14 +67,14 @@ fn a_better_sibling_whose_subtree_fails_stands_in_nobodys_way() {
 }
 
 #[test]
-fn what_a_failed_sibling_captured_is_forgotten() {
+fn the_captures_of_a_sibling_without_a_match_are_dropped() {
     let router = Router::new().route("/{a}/{b:u8}/{c}/x", ws()).route("/{*rest}", ws());
     let upgrade = granted(&router, upgrade("/1/2/3/y"));
     assert_eq!(params(&upgrade), [("rest", "1/2/3/y")]);
 }
 
 #[test]
-fn of_equals_the_first_defined_is_taken() {
+fn among_equal_routes_the_first_defined_is_chosen() {
     for types in [["u8", "u16"], ["u16", "u8"]] {
         let route = |router: Router, kind| router.route(&format!("/{{n:{kind}}}"), page(kind));
         let router = types.into_iter().fold(Router::new(), route);
@@ -84,7 +84,7 @@ fn of_equals_the_first_defined_is_taken() {
 }
 
 #[test]
-fn selectors_go_before_none_and_more_before_fewer() {
+fn more_selectors_precede_fewer_and_fewer_precede_none() {
     let (a, b) = (|| Selector::query("a"), || Selector::query("b"));
     let router = Router::new()
         .route("/x", page("none"))
@@ -99,7 +99,7 @@ fn selectors_go_before_none_and_more_before_fewer() {
 }
 
 #[test]
-fn selectors_of_an_outer_router_go_before_better_paths_of_others() {
+fn selectors_of_a_nested_router_precede_better_paths_of_others() {
     let admin = Router::new().when(Selector::query("admin")).route("/{*rest}", page("admin"));
     let router = Router::new().route("/a/b", page("literal")).nest("/", admin);
     assert_eq!(taken(&router, "/a/b"), "literal");
@@ -107,14 +107,14 @@ fn selectors_of_an_outer_router_go_before_better_paths_of_others() {
 }
 
 #[test]
-fn where_a_selected_router_has_no_route_the_others_are_asked() {
+fn if_a_selected_router_has_no_route_the_others_are_searched() {
     let admin = Router::new().when(Selector::query("admin")).route("/admin", page("admin"));
     let router = Router::new().route("/a", page("literal")).nest("/", admin);
     assert_eq!(taken(&router, "/a?admin"), "literal");
 }
 
 #[test]
-fn a_websocket_goes_before_a_page_for_requests_that_upgrade() {
+fn a_websocket_precedes_a_page_for_upgrade_requests() {
     for routes in [
         Router::new().route("/x", ws()).route("/x", page("page")),
         Router::new().route("/x", page("page")).route("/x", ws()),
@@ -125,7 +125,7 @@ fn a_websocket_goes_before_a_page_for_requests_that_upgrade() {
 }
 
 #[test]
-fn a_named_subprotocol_goes_before_none() {
+fn a_named_subprotocol_precedes_none() {
     for router in [
         Router::new().route("/x", ws()).route("/x", ws().protocol("a")),
         Router::new().route("/x", ws().protocol("a")).route("/x", ws()),
@@ -136,7 +136,7 @@ fn a_named_subprotocol_goes_before_none() {
 }
 
 #[test]
-fn a_plain_request_passes_a_websocket_on_its_way_to_a_page() {
+fn a_plain_request_skips_a_websocket_for_a_page_of_another_path() {
     let router = Router::new().route("/x", ws()).route("/{*rest}", page("page"));
     granted(&router, upgrade("/x"));
     assert_eq!(taken(&router, "/x"), "page");
@@ -147,7 +147,7 @@ fn a_plain_request_passes_a_websocket_on_its_way_to_a_page() {
 }
 
 #[test]
-fn an_unserved_subprotocol_passes_to_the_next_websocket() {
+fn an_unserved_subprotocol_is_passed_to_the_next_websocket() {
     let router =
         Router::new().route("/chat/lobby", ws().protocol("v2")).route("/chat/{room}", ws());
     assert_eq!(protocol(granted(&router, offering("/chat/lobby", "v2"))).as_deref(), Some("v2"));
@@ -156,7 +156,7 @@ fn an_unserved_subprotocol_passes_to_the_next_websocket() {
 }
 
 #[test]
-fn no_page_answers_a_request_that_has_come_to_a_websocket() {
+fn no_page_answers_an_upgrade_request_that_has_matched_a_websocket() {
     let router = Router::new().route("/x", ws().protocol("a")).route("/{*rest}", page("page"));
     let response = responded(&router, offering("/x", "b"));
     assert_eq!(response.status(), StatusCode::BAD_REQUEST);
@@ -170,7 +170,7 @@ fn no_page_answers_a_request_that_has_come_to_a_websocket() {
 }
 
 #[test]
-fn a_foreign_page_is_not_passed_on_to_a_more_lenient_route() {
+fn a_rejected_origin_is_not_passed_to_a_more_lenient_route() {
     let anyone = Router::new().origins(sockless_routing::Origins::any()).route("/{x}", ws());
     let router = Router::new().route("/x", ws()).nest("/", anyone);
     let foreign = |path| upgrade(path).header("origin", "https://evil.example");
@@ -192,7 +192,7 @@ fn allow_lists_the_methods_of_all_paths_that_match() {
 }
 
 #[test]
-fn no_place_is_looked_at_twice_however_the_paths_overlap() {
+fn no_node_is_visited_twice_even_if_the_paths_overlap() {
     let looks = Arc::new(AtomicUsize::new(0));
     let count = || {
         let looks = looks.clone();

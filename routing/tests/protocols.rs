@@ -1,4 +1,4 @@
-//! Which of several WebSockets on one path takes a call.
+//! The choice among several WebSockets on one path.
 
 mod common;
 
@@ -31,14 +31,14 @@ fn the_clients_order_decides() {
 }
 
 #[test]
-fn the_clients_order_runs_over_several_header_lines() {
+fn the_clients_order_spans_several_header_lines() {
     let request = offering("/chat", "chat.v9").header("sec-websocket-protocol", "chat.v2,chat.v1");
     let upgrade = granted(&versions(), request);
     assert_eq!(protocol(upgrade).as_deref(), Some("chat.v2"));
 }
 
 #[test]
-fn the_servers_order_decides_where_it_is_preferred() {
+fn the_servers_order_decides_if_it_is_set() {
     let router = versions().prefer_server_protocols(true);
     for offer in ["chat.v2, chat.v1", "chat.v1, chat.v2"] {
         let upgrade = granted(&router, offering("/chat", offer));
@@ -49,7 +49,7 @@ fn the_servers_order_decides_where_it_is_preferred() {
 }
 
 #[test]
-fn a_nested_router_has_its_own_order_or_the_outer_ones() {
+fn a_nested_router_inherits_the_order_unless_it_has_its_own() {
     let router = Router::new()
         .nest("/own", versions().prefer_server_protocols(false))
         .nest("/outer", versions())
@@ -72,7 +72,7 @@ fn one_handler_may_serve_several_subprotocols() {
 }
 
 #[test]
-fn subprotocols_are_compared_to_the_letter() {
+fn subprotocols_are_compared_case_sensitively() {
     let request = offering("/chat", "Chat.v1, chat.v, chat.v11");
     assert_eq!(status(&versions(), request), StatusCode::BAD_REQUEST);
 }
@@ -91,12 +91,12 @@ fn without_an_offer_the_answer_names_what_is_served() {
     let response = responded(&versions(), upgrade("/chat"));
     assert_eq!(response.status(), StatusCode::BAD_REQUEST);
     let line = line(&response);
-    assert!(line.contains("has to offer"), "{line}");
+    assert!(line.contains("requires a subprotocol"), "{line}");
     assert!(line.ends_with("served: chat.v1, chat.v2"), "{line}");
 }
 
 #[test]
-fn a_handler_without_a_subprotocol_takes_whom_no_other_serves() {
+fn a_handler_without_a_subprotocol_accepts_the_clients_that_no_other_serves() {
     let router = versions().route("/chat", ws());
     for request in [upgrade("/chat"), offering("/chat", "chat.v3")] {
         assert_eq!(protocol(granted(&router, request)), None);

@@ -1,4 +1,4 @@
-//! Whose word on the client is taken.
+//! Trusted proxies and the headers that are read from them.
 
 mod common;
 
@@ -27,7 +27,7 @@ fn router(proxies: TrustedProxies) -> Router {
     Router::new().trust(proxies).route("/x", ws())
 }
 
-/// The call of `request` from the address `peer`.
+/// `request` from the address `peer`.
 fn from(peer: &str, request: Builder) -> Request {
     let peer: IpAddr = peer.parse().unwrap();
     call(request).with_addrs(Some((peer, 40_000).into()), None)
@@ -41,7 +41,7 @@ fn routed(router: &Router, peer: &str, request: Builder) -> Upgrade {
     }
 }
 
-/// The client's address that the handler is told.
+/// The client's address that the handler receives.
 #[track_caller]
 fn client(proxies: TrustedProxies, peer: &str, headers: &[(&str, &str)]) -> Option<String> {
     let request = headers.iter().fold(upgrade("/x"), |r, (name, value)| r.header(*name, *value));
@@ -50,7 +50,7 @@ fn client(proxies: TrustedProxies, peer: &str, headers: &[(&str, &str)]) -> Opti
 }
 
 #[test]
-fn a_trusted_proxy_is_believed() {
+fn the_headers_of_a_trusted_proxy_are_read() {
     let request = upgrade("/x")
         .header("x-forwarded-for", CLIENT)
         .header("x-forwarded-host", "example.org:8443")
@@ -64,7 +64,7 @@ fn a_trusted_proxy_is_believed() {
 }
 
 #[test]
-fn without_a_word_nobody_is_believed() {
+fn by_default_no_proxy_is_trusted() {
     let request = upgrade("/x").header("x-forwarded-for", "1.1.1.1");
     let router = Router::new().route("/x", ws());
     let upgrade = routed(&router, NEAR, request);
@@ -73,7 +73,7 @@ fn without_a_word_nobody_is_believed() {
 }
 
 #[test]
-fn a_client_that_pretends_to_be_a_proxy_is_not_believed() {
+fn a_client_that_pretends_to_be_a_proxy_is_not_trusted() {
     for peer in [CLIENT, "10.0.1.1", "::ffff:203.0.113.7", "fe80::1"] {
         let request = upgrade("/x")
             .header("x-forwarded-for", "1.1.1.1")
@@ -90,7 +90,7 @@ fn a_client_that_pretends_to_be_a_proxy_is_not_believed() {
 }
 
 #[test]
-fn what_a_client_wrote_before_the_proxys_own_word_is_not_believed() {
+fn items_that_a_client_wrote_before_those_of_the_proxy_are_ignored() {
     for list in [
         "1.1.1.1, 203.0.113.7",
         "10.0.0.9, 203.0.113.7",
@@ -107,7 +107,7 @@ fn what_a_client_wrote_before_the_proxys_own_word_is_not_believed() {
 }
 
 #[test]
-fn bytes_that_are_not_text_do_not_hide_the_proxys_own_item() {
+fn invalid_bytes_do_not_hide_the_item_of_the_proxy() {
     let value = HeaderValue::from_bytes(b"\xff\xfe, 203.0.113.7").unwrap();
     let mut request = upgrade("/x");
     request.headers_mut().unwrap().insert("x-forwarded-for", value);
@@ -116,13 +116,13 @@ fn bytes_that_are_not_text_do_not_hide_the_proxys_own_item() {
 }
 
 #[test]
-fn the_walk_goes_from_right_to_left_through_those_who_are_trusted() {
+fn the_list_is_read_backwards_to_the_first_address_that_is_not_trusted() {
     for (list, found) in [
         ("203.0.113.7, 10.0.0.3, 10.0.0.2", CLIENT),
         ("203.0.113.7:5555, fd00::1", CLIENT),
         ("[2001:db8::7]:5555", "2001:db8::7"),
         ("::ffff:203.0.113.7, ::ffff:10.0.0.2", CLIENT),
-        // All are trusted: the request began at the farthest.
+        // All are trusted: the client is the farthest.
         ("10.0.0.3, 10.0.0.2", "10.0.0.3"),
     ] {
         let heard = client(x_forwarded(), NEAR, &[("x-forwarded-for", list)]);
@@ -132,7 +132,7 @@ fn the_walk_goes_from_right_to_left_through_those_who_are_trusted() {
 }
 
 #[test]
-fn a_client_that_is_hidden_is_unknown_and_not_the_one_before() {
+fn a_hidden_client_has_no_address() {
     for list in ["1.1.1.1, unknown", "1.1.1.1, _hidden", "1.1.1.1, 203.0.113.7.8"] {
         assert_eq!(client(x_forwarded(), NEAR, &[("x-forwarded-for", list)]), None, "{list}");
         let forwarded = "for=1.1.1.1, for=unknown";
@@ -141,7 +141,7 @@ fn a_client_that_is_hidden_is_unknown_and_not_the_one_before() {
 }
 
 #[test]
-fn a_header_that_is_not_named_is_not_read() {
+fn a_header_that_is_not_selected_is_not_read() {
     let all = [
         ("x-forwarded-for", "1.1.1.1"),
         ("x-forwarded-host", "evil.example"),
@@ -160,7 +160,7 @@ fn a_header_that_is_not_named_is_not_read() {
 }
 
 #[test]
-fn host_and_scheme_are_those_that_the_farthest_trusted_proxy_saw() {
+fn host_and_scheme_are_those_of_the_farthest_trusted_proxy() {
     for (clients, hosts, protos, host, is_secure) in [
         (CLIENT, "a.example", "https", "a.example", true),
         (CLIENT, "evil.example, a.example", "http, https", "a.example", true),
@@ -172,7 +172,7 @@ fn host_and_scheme_are_those_that_the_farthest_trusted_proxy_saw() {
             "a.example",
             true,
         ),
-        // The nearer proxy passed on what the farther one said, or said it anew.
+        // The nearer proxy passed on the header of the farther one, or replaced it.
         ("203.0.113.7, 10.0.0.2", "a.example", "http", "a.example", false),
     ] {
         let request = upgrade("/x")
@@ -185,9 +185,9 @@ fn host_and_scheme_are_those_that_the_farthest_trusted_proxy_saw() {
     }
 }
 
-/// A page over https, behind two proxies with http between them.
+/// A page over https behind two proxies with http between them.
 #[test]
-fn the_origin_of_a_page_is_compared_with_what_the_farthest_trusted_proxy_saw() {
+fn the_origin_is_compared_with_the_host_and_scheme_of_the_farthest_trusted_proxy() {
     let status = |proxies: TrustedProxies, clients: &str, protos: &str| {
         let router = router(proxies).origins(Origins::same_origin());
         let request = upgrade("/x")
@@ -203,9 +203,9 @@ fn the_origin_of_a_page_is_compared_with_what_the_farthest_trusted_proxy_saw() {
     assert_eq!(status(x_forwarded(), "203.0.113.7, 10.0.0.2", "https, http"), 101);
     assert_eq!(status(x_forwarded(), "1.1.1.1, 203.0.113.7, 10.0.0.2", "http, https, http"), 101);
     assert_eq!(status(x_forwarded(), "203.0.113.7", "http, https"), 101);
-    // What stands before the trusted item is the client's own invention.
+    // The client forged the items before the trusted one.
     assert_eq!(status(x_forwarded(), "203.0.113.7", "https, http"), 403);
-    // Without X-Forwarded-For it is not known how many proxies there are.
+    // Without X-Forwarded-For the number of proxies is unknown.
     let no_addresses = proxies().x_forwarded_host().x_forwarded_proto();
     assert_eq!(status(no_addresses.clone(), "", "http, https"), 101);
     assert_eq!(status(no_addresses, "", "https, http"), 403);
@@ -222,7 +222,7 @@ fn forwarded_is_read_element_by_element() {
             "a.example",
             Some(true),
         ),
-        // The proxy does not say which host, and what the client claims is its own.
+        // The proxy names no host, and the client may have forged its own.
         ("for=1.1.1.1;host=e, for=203.0.113.7", CLIENT, "example.com", None),
     ] {
         let request = upgrade("/x").header("forwarded", line);
@@ -234,7 +234,7 @@ fn forwarded_is_read_element_by_element() {
 }
 
 #[test]
-fn a_quote_that_a_client_opens_does_not_swallow_the_proxys_word() {
+fn an_unclosed_quote_of_a_client_does_not_hide_the_item_of_the_proxy() {
     for line in ["for=\", for=203.0.113.7", "for=\", for=\"203.0.113.7\"", "x, for=203.0.113.7"] {
         let found = client(proxies().forwarded(), NEAR, &[("forwarded", line)]);
         assert_eq!(found, None, "{line}");
@@ -244,7 +244,7 @@ fn a_quote_that_a_client_opens_does_not_swallow_the_proxys_word() {
 }
 
 #[test]
-fn a_host_that_is_none_is_not_believed() {
+fn an_invalid_host_is_ignored() {
     for host in ["a/b", "user@a", "a b", ""] {
         let request = upgrade("/x").header("x-forwarded-host", host);
         let upgrade = routed(&router(x_forwarded()), NEAR, request);
@@ -253,7 +253,7 @@ fn a_host_that_is_none_is_not_believed() {
 }
 
 #[test]
-fn without_a_peer_address_nobody_is_believed() {
+fn a_peer_without_an_address_is_not_trusted() {
     let request = upgrade("/x").header("x-forwarded-for", CLIENT);
     let upgrade =
         granted(&router(TrustedProxies::new(["0.0.0.0/0", "::/0"]).x_forwarded_for()), request);
@@ -270,7 +270,7 @@ fn a_peer_of_a_unix_socket_may_be_trusted() {
         let upgrade = granted(&router(proxies.clone()), request);
         let request = upgrade.request();
         assert_eq!((request.client_ip(), request.is_secure()), (CLIENT.parse().ok(), Some(true)));
-        // One over TCP is not of a Unix socket.
+        // A peer over TCP is not a peer of a Unix socket.
         assert_eq!(client(proxies, "9.9.9.9", &[("x-forwarded-for", CLIENT)]).unwrap(), "9.9.9.9");
     }
     let forwarded = upgrade("/x").header("forwarded", "for=203.0.113.7;host=a.example");
@@ -280,7 +280,7 @@ fn a_peer_of_a_unix_socket_may_be_trusted() {
 }
 
 #[test]
-fn selectors_and_the_same_origin_go_by_what_a_trusted_proxy_says() {
+fn selectors_and_the_same_origin_use_the_values_of_a_trusted_proxy() {
     let shop = Router::new().when(Selector::host("shop.example")).route("/x", ws());
     let router = Router::new().trust(x_forwarded()).origins(Origins::same_origin()).nest("/", shop);
     let request = |origin: &str| {
@@ -300,14 +300,14 @@ fn selectors_and_the_same_origin_go_by_what_a_trusted_proxy_says() {
 }
 
 #[test]
-fn a_nested_routers_trust_is_not_heard() {
+fn the_trust_of_a_nested_router_has_no_effect() {
     let inner = Router::new().trust(x_forwarded()).route("/x", ws());
     let router = Router::new().nest("/", inner).route("/page", page("page"));
     let upgrade = routed(&router, FAR, upgrade("/x").header("x-forwarded-for", "1.1.1.1"));
     assert_eq!(upgrade.request().client_ip(), Some(FAR.parse().unwrap()));
 }
 
-/// The same request once more.
+/// Copies a request.
 trait TryClone {
     fn try_clone(&self) -> Builder;
 }

@@ -1,4 +1,4 @@
-//! The tree against a reference that tries each route by itself and compares all that match.
+//! The tree against a reference that matches each route separately and compares all matches.
 
 mod common;
 
@@ -18,7 +18,7 @@ const VALUES: [&str; 8] = ["a", "ab", "b", "1", "a1", "1b", "", "300"];
 const QUERIES: [&str; 3] = ["", "q", "q&p"];
 
 #[test]
-fn the_tree_and_the_reference_take_the_same_route() {
+fn the_tree_and_the_reference_choose_the_same_route() {
     let mut matched = 0;
     for seed in 0..400 {
         let mut chance = Chance(seed);
@@ -68,7 +68,7 @@ impl Route {
         Self { pattern: format!("/{}", segments.join("/")), queries }
     }
 
-    /// A page that says the route's number and what it captured.
+    /// A page with the route's number and captures.
     fn page(&self, number: usize) -> sockless_routing::RespondRoute {
         let page = respond(move |request| {
             let captured: Vec<_> = request.params().map(|(_, value)| value.to_owned()).collect();
@@ -77,7 +77,7 @@ impl Route {
         self.queries.iter().fold(page, |page, query| page.when(Selector::query(*query)))
     }
 
-    /// The ways to this route, as written: one, or two when its last segment is optional.
+    /// The ways to this route as written: one, or two if its last segment is optional.
     fn ways(&self) -> Vec<Way<'_>> {
         let mut steps: Vec<Step<'_>> = self.pattern[1..].split('/').map(Step::Segment).collect();
         let when = Step::When(&self.queries);
@@ -110,7 +110,7 @@ enum Step<'r> {
     When(&'r [&'static str]),
 }
 
-/// How good each step of a match is, the less the better, and the steps themselves for what is equal.
+/// The rank of each step of a match, the lowest first, and the steps themselves to compare equal ranks.
 struct Match {
     ranks: Vec<(usize, usize, usize)>,
     shapes: Vec<String>,
@@ -130,7 +130,7 @@ fn reference(routes: &[Route], path: &str, query: &str, ignore_slash: bool) -> O
     Some(said(best.route, &best.captured))
 }
 
-/// Step by step: the better rank, and of equal ranks the step that a route defined first.
+/// Compares step by step: by rank, and among equal ranks by the first definition of the step.
 fn compare(routes: &[Route], a: &Match, b: &Match) -> Ordering {
     for index in 0..a.ranks.len().max(b.ranks.len()) {
         let by_rank = a.ranks[index].cmp(&b.ranks[index]);
@@ -149,7 +149,7 @@ fn compare(routes: &[Route], a: &Match, b: &Match) -> Ordering {
     panic!("two routes are in one place")
 }
 
-/// The steps, but for the parameters' names; selectors that are none are no step.
+/// The steps, apart from the names of parameters and without empty selectors.
 fn shapes_of(way: &Way<'_>) -> Vec<String> {
     let shape = |step: &Step<'_>| match step {
         Step::When([]) => None,
@@ -224,7 +224,7 @@ fn try_way(
     Some(Match { ranks, shapes, route, captured })
 }
 
-/// How well `segment` matches `value`, if it does.
+/// The rank with which `segment` matches `value`, if it does.
 fn rank_of(
     segment: &str,
     value: &str,
@@ -248,7 +248,7 @@ fn rank_of(
     Some((PARAM, 10 - prefix.len() - suffix.len(), usize::from(kind.is_empty())))
 }
 
-/// Numbers that a seed repeats (xorshift).
+/// Repeatable random numbers (xorshift).
 struct Chance(u64);
 
 impl Chance {

@@ -1,4 +1,4 @@
-//! What a route may ask of a request beside its path.
+//! Selectors.
 
 mod common;
 
@@ -15,7 +15,7 @@ fn only(selector: Selector) -> Router {
     Router::new().route("/x", page("x").when(selector))
 }
 
-/// Whether `router` takes a GET of `/x` for the host `host`.
+/// Returns whether `router` answers a GET of `/x` for the host `host`.
 fn takes_host(router: &Router, host: &str) -> bool {
     let mut request = get("/x");
     request.headers_mut().unwrap().insert("host", host.parse().unwrap());
@@ -38,7 +38,7 @@ fn a_host_is_compared_without_its_port_and_its_case() {
 }
 
 #[test]
-fn a_star_stands_for_every_name_beneath_a_host() {
+fn a_star_matches_every_name_under_a_host() {
     let router = only(Selector::host("*.example.com"));
     for host in ["a.example.com", "a.b.Example.com", "a.example.com:1"] {
         assert!(takes_host(&router, host), "{host}");
@@ -57,20 +57,20 @@ fn a_host_may_be_an_address() {
 }
 
 #[test]
-fn what_is_no_host_is_refused() {
+fn an_invalid_host_is_rejected() {
     for name in ["", "*", "*.", "a:80", "a:", "a/b", "a b", "a,b", "http://a", "bücher.example"] {
         assert_eq!(Selector::try_host(name), None, "{name:?}");
     }
 }
 
 #[test]
-#[should_panic(expected = "\"example.com:80\" is not a host")]
+#[should_panic(expected = "invalid host \"example.com:80\"")]
 fn a_host_with_a_port_panics() {
     let _ = Selector::host("example.com:80");
 }
 
 #[test]
-fn a_port_is_the_one_that_the_client_names() {
+fn a_port_is_that_of_the_clients_url() {
     let router = only(Selector::port(8080));
     assert!(takes_host(&router, "example.com:8080"));
     assert!(!takes_host(&router, "example.com"));
@@ -78,7 +78,7 @@ fn a_port_is_the_one_that_the_client_names() {
 }
 
 #[test]
-fn a_local_port_is_the_transports_whatever_the_client_names() {
+fn a_local_port_is_that_of_the_connection_whatever_host_is_sent() {
     let router = only(Selector::local_port(9000));
     let at = |local: Option<&str>| {
         let local = local.map(|addr| addr.parse::<SocketAddr>().unwrap());
@@ -110,19 +110,19 @@ fn a_query_parameter_is_compared_decoded() {
 }
 
 #[test]
-fn what_the_query_lacks_is_told() {
+fn a_missing_query_parameter_is_named() {
     let router = Router::new().route("/x", ws().when(Selector::query_value("v", "2")));
     for path in ["/x", "/x?v=1"] {
         let response = responded(&router, upgrade(path));
         assert_eq!(response.status(), StatusCode::BAD_REQUEST);
-        assert_eq!(line(&response), "this path needs more: query \"v\" = \"2\"");
+        assert_eq!(line(&response), "this path requires query \"v\" = \"2\"");
     }
     assert_eq!(status(&router, upgrade("/y")), StatusCode::NOT_FOUND);
     granted(&router, upgrade("/x?v=2"));
 }
 
 #[test]
-fn what_the_query_lacks_is_told_only_where_there_is_a_route() {
+fn a_missing_query_parameter_is_named_only_if_a_route_requires_it() {
     let inner = Router::new().when(Selector::query("q")).route("/a/{id:u8}", ws());
     let router = Router::new().nest("/n", inner);
     assert_eq!(status(&router, upgrade("/n/a/1")), StatusCode::BAD_REQUEST);
@@ -136,7 +136,7 @@ fn what_the_query_lacks_is_told_only_where_there_is_a_route() {
 }
 
 #[test]
-fn that_a_request_is_meant_for_elsewhere_counts_more_than_what_it_lacks() {
+fn a_selector_that_differs_precedes_a_missing_query_parameter() {
     let router = only(Selector::query("q").clone()).clone();
     assert_eq!(taken(&router, "/x"), "400");
     let both = page("x").when(Selector::query("q")).when(Selector::host("other.example"));
@@ -144,7 +144,7 @@ fn that_a_request_is_meant_for_elsewhere_counts_more_than_what_it_lacks() {
 }
 
 #[test]
-fn another_method_goes_before_a_query_that_lacks() {
+fn a_wrong_method_precedes_a_missing_query_parameter() {
     let router = Router::new()
         .route("/x", page("get").when(Selector::query("q")))
         .route("/x", page("post").method(Method::POST));
@@ -153,7 +153,7 @@ fn another_method_goes_before_a_query_that_lacks() {
 }
 
 #[test]
-fn one_of_two_selectors_will_do() {
+fn one_of_two_alternative_selectors_has_to_match() {
     let router = only(Selector::host("a.example").or(Selector::host("b.example")));
     for (host, is_taken) in [("a.example", true), ("b.example", true), ("c.example", false)] {
         assert_eq!(takes_host(&router, host), is_taken, "{host}");
@@ -163,7 +163,7 @@ fn one_of_two_selectors_will_do() {
 }
 
 #[test]
-fn a_program_has_selectors_of_its_own() {
+fn a_program_may_define_selectors() {
     let mobile = Selector::custom("mobile", |request| {
         request.header("user-agent").is_some_and(|agent| agent.contains("Mobile"))
     });
@@ -188,7 +188,7 @@ fn routers_of_different_hosts_are_virtual_servers() {
 }
 
 #[test]
-fn selectors_hold_for_nested_routers_and_add_up() {
+fn selectors_apply_to_nested_routers_and_accumulate() {
     let inner = Router::new().when(Selector::query("b")).route("/x", page("x"));
     let router =
         Router::new().nest("/n", Router::new().when(Selector::query("a")).nest("/", inner));

@@ -1,4 +1,4 @@
-//! Settings for all of a program, for a group of routes, and for one.
+//! Settings of a program, of a group of routes, and of one route.
 
 mod common;
 
@@ -13,14 +13,14 @@ fn longest(len: u64) -> Config {
     Config::default().max_message_len(len)
 }
 
-/// The longest message and the ping interval that a session at `path` starts with.
+/// The maximum message length and the ping interval of a new session at `path`.
 fn settings(router: &Router, path: &str) -> (u64, Option<Duration>) {
     let upgrade = granted(router, upgrade(path));
     (upgrade.config().get_max_message_len(), upgrade.config().get_ping_interval())
 }
 
 #[test]
-fn a_session_gets_the_nearest_settings_of_its_route() {
+fn a_session_has_the_nearest_settings_of_its_route() {
     let raw = websocket_raw(|_session| async {});
     let inner = Router::new()
         .route("/own", ws().config(longest(3)))
@@ -37,14 +37,14 @@ fn a_session_gets_the_nearest_settings_of_its_route() {
 }
 
 #[test]
-fn without_settings_a_session_gets_the_default_ones() {
+fn without_settings_a_session_has_the_defaults() {
     let router = Router::new().route("/x", ws());
     assert_eq!(*granted(&router, upgrade("/x")).config(), Config::default());
     assert_eq!(*router.config(), Config::default());
 }
 
 #[test]
-fn what_is_changed_for_a_route_or_a_group_keeps_the_rest() {
+fn changes_for_a_route_or_a_group_keep_the_other_settings() {
     let half_minute = Duration::from_secs(30);
     let twice = |config: Config| {
         let len = config.get_max_message_len() * 2;
@@ -66,7 +66,7 @@ fn what_is_changed_for_a_route_or_a_group_keeps_the_rest() {
 }
 
 #[test]
-fn changes_of_the_outermost_router_bound_the_heads_of_requests() {
+fn changes_of_the_outermost_router_limit_the_heads_of_requests() {
     let router = Router::new().configure(|config| config.max_head_len(1024)).route("/x", ws());
     assert_eq!(router.config().get_max_head_len(), 1024);
     assert_eq!(granted(&router, upgrade("/x")).config().get_max_head_len(), 1024);

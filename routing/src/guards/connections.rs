@@ -1,4 +1,4 @@
-//! How many connections may be open at a time: [`limit_connections`].
+//! Limits on the number of open connections: [`limit_connections`].
 
 use std::collections::BTreeMap;
 use std::future::{Ready, ready};
@@ -10,27 +10,36 @@ use sockless_driver::Request;
 use super::{Admission, Peer, PeerOf};
 use crate::reject::text_response;
 
-/// How many connections may be open at a time, for [`limit_connections`].
+/// The maximum number of open connections, for [`limit_connections`].
+///
+/// ```
+/// use sockless::Router;
+/// use sockless::guards::{ConnectionLimit, limit_connections};
+///
+/// let limit = ConnectionLimit::new().per_peer(4).total(10_000);
+/// let router = Router::new().guard(limit_connections(limit));
+/// ```
 #[derive(Clone, Debug)]
-#[must_use = "it does nothing until a guard has it"]
+#[must_use = "a limit has no effect until it is passed to `limit_connections`"]
 pub struct ConnectionLimit {
     per_peer: usize,
     total: usize,
 }
 
 impl ConnectionLimit {
-    /// No limit yet.
+    /// Creates a value without limits.
     pub fn new() -> Self {
         Self { per_peer: usize::MAX, total: usize::MAX }
     }
 
-    /// At most `count` of one peer address; further ones are answered with 429. Default: no limit.
+    /// Sets the maximum per peer address. Further connections are answered with 429. Default: no limit.
     pub fn per_peer(mut self, count: usize) -> Self {
         self.per_peer = count;
         self
     }
 
-    /// At most `count` of all peers together; further ones are answered with 503. Default: no limit.
+    /// Sets the maximum of all peers together. Further connections are answered with 503. Default: no
+    /// limit.
     pub fn total(mut self, count: usize) -> Self {
         self.total = count;
         self
@@ -43,12 +52,12 @@ impl Default for ConnectionLimit {
     }
 }
 
-/// A guard that lets calls through while `limit` holds. One that got through counts until its
-/// connection is over.
+/// Creates a guard that accepts requests within `limit`. An accepted request counts until its connection
+/// ends.
 ///
-/// The peer address is [`Request::client_network`]; see [the module](crate::guards) for calls that have
-/// none, which count towards [`total`](ConnectionLimit::total) alone. It remembers no address that has no
-/// connection.
+/// The peer address is [`Request::client_network`]. Requests without an address count towards
+/// [`total`](ConnectionLimit::total) only: see [the module](crate::guards). Only addresses with open
+/// connections are kept in memory.
 pub fn limit_connections(
     limit: ConnectionLimit,
 ) -> impl Fn(Request) -> Ready<Admission> + Clone + Send + Sync + 'static {
@@ -72,11 +81,11 @@ struct Open {
     total: usize,
 }
 
-/// One connection's place in the count, given up when dropped.
+/// One counted connection, until it is dropped.
 #[derive(Debug)]
 struct Permit {
     open: Arc<Mutex<Open>>,
-    /// Where it is known, and there is a limit for each.
+    /// The peer whose connections are counted, if it is known and there is a limit per peer.
     peer: Option<Peer>,
 }
 
@@ -87,13 +96,13 @@ fn admit(
 ) -> Result<Permit, (StatusCode, &'static str)> {
     let mut counts = lock(open);
     if counts.total >= limit.total {
-        let why = "as many connections as there may be are open\n";
+        let why = "the maximum number of connections is open: try again later\n";
         return Err((StatusCode::SERVICE_UNAVAILABLE, why));
     }
     if let Some(peer) = peer {
         let own = counts.per_peer.get(&peer).copied().unwrap_or(0);
         if own >= limit.per_peer {
-            let why = "as many connections as one address may have are open\n";
+            let why = "too many open connections from this address\n";
             return Err((StatusCode::TOO_MANY_REQUESTS, why));
         }
         counts.per_peer.insert(peer, own + 1);

@@ -1,4 +1,4 @@
-//! Who is calling: [`bearer`] and [`basic`].
+//! Credentials in `Authorization`: [`bearer`] and [`basic`].
 
 use std::future::{Ready, ready};
 use std::sync::Arc;
@@ -15,11 +15,20 @@ use subtle::{Choice, ConstantTimeEq};
 use super::Admission;
 use crate::reject::text_response;
 
-/// A guard that lets calls through whose `Authorization` has one of these bearer tokens (RFC 6750),
-/// and answers others with 401 and `WWW-Authenticate`.
+/// Creates a guard that accepts requests with one of these bearer tokens in `Authorization` (RFC 6750) and
+/// answers others with 401 and `WWW-Authenticate`.
 ///
-/// Tokens are compared as [`equals_secret`] does. A page cannot set `Authorization` for a WebSocket:
-/// see [`equals_secret`] for a guard that serves pages.
+/// Tokens are compared in constant time, like [`equals_secret`]. A web page cannot set `Authorization` for
+/// a WebSocket: [`equals_secret`] has an example for pages.
+///
+/// ```
+/// use sockless::guards::bearer;
+/// use sockless::{Router, Session, websocket};
+///
+/// async fn log(session: Session) {}
+///
+/// let router = Router::new().route("/log", websocket(log).guard(bearer(["s3cret"])));
+/// ```
 pub fn bearer(
     tokens: impl IntoIterator<Item: Into<String>>,
 ) -> impl Fn(Request) -> Ready<Admission> + Clone + Send + Sync + 'static {
@@ -36,13 +45,12 @@ pub fn bearer(
     }
 }
 
-/// As [`bearer`], where `check` knows what a token is worth: the value that it makes of it is
-/// attached to the call, and `None` refuses.
+/// Like [`bearer`], with an async function that checks the token. The value that `check` returns is
+/// attached to the request; `None` rejects it.
 ///
 /// ```
-/// use sockless_driver::Session;
-/// use sockless_routing::guards::bearer_with;
-/// use sockless_routing::{Router, websocket};
+/// use sockless::guards::bearer_with;
+/// use sockless::{Router, Session, websocket};
 ///
 /// #[derive(Clone)]
 /// struct User(String);
@@ -79,19 +87,31 @@ where
     }
 }
 
-/// The name of the user whom [`basic`] let through, attached to the call.
+/// The name of the user, which [`basic`] attaches to the request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BasicUser(pub String);
 
-/// A guard that lets calls through whose `Authorization` has the name and the password of one of
-/// these users (RFC 7617), attaches the name as [`BasicUser`], and answers others with 401 and
-/// `WWW-Authenticate`, for which a browser asks its user who they are in `realm`.
+/// Creates a guard that accepts requests with the name and the password of one of these users in
+/// `Authorization` (RFC 7617). It attaches the name as [`BasicUser`], and answers other requests with 401
+/// and `WWW-Authenticate`, upon which a browser asks its user for the credentials of `realm`.
 ///
-/// Names and passwords are compared as [`equals_secret`] does.
+/// Names and passwords are compared in constant time, like [`equals_secret`].
+///
+/// ```
+/// use sockless::guards::{BasicUser, basic};
+/// use sockless::{Router, Session, websocket};
+///
+/// async fn log(session: Session) {
+///     let BasicUser(name) = session.request().get().expect("the guard attaches it");
+/// }
+///
+/// let guard = basic("admin", [("alice", "s3cret")]);
+/// let router = Router::new().route("/log", websocket(log).guard(guard));
+/// ```
 ///
 /// # Panics
 ///
-/// When `realm` is not visible ASCII.
+/// Panics if `realm` contains characters other than visible ASCII and spaces.
 #[track_caller]
 pub fn basic<N: Into<String>, P: Into<String>>(
     realm: &str,
@@ -110,17 +130,19 @@ pub fn basic<N: Into<String>, P: Into<String>>(
                 request.insert(BasicUser(name));
                 Ok(request)
             }
-            None => Err(unauthorized(challenge.clone(), "a user's name and password are needed\n")),
+            None => {
+                Err(unauthorized(challenge.clone(), "a user name and a password are required\n"))
+            }
         })
     }
 }
 
-/// As [`basic`], where `check` knows what a name and a password are worth: the value that it makes
-/// of them is attached to the call, and `None` refuses.
+/// Like [`basic`], with an async function that checks the name and the password. The value that `check`
+/// returns is attached to the request; `None` rejects it.
 ///
 /// # Panics
 ///
-/// When `realm` is not visible ASCII.
+/// Panics if `realm` contains characters other than visible ASCII and spaces.
 #[track_caller]
 pub fn basic_with<F, Fut, T>(
     realm: &str,
@@ -141,29 +163,28 @@ where
                 Some(checking) => checking.await,
                 None => None,
             };
-            let refuse = || unauthorized(challenge, "a user's name and password are needed\n");
-            request.insert(value.ok_or_else(refuse)?);
+            let reject = || unauthorized(challenge, "a user name and a password are required\n");
+            request.insert(value.ok_or_else(reject)?);
             Ok(request)
         })
     }
 }
 
-/// Whether `given` is `secret`, in a time that tells how long they are and nothing else about them.
+/// Compares `given` with `secret` in a time that depends on their lengths only.
 ///
-/// A page cannot set headers for a WebSocket. Where it has a token, it may send it in the query, if
-/// nobody on the way keeps it in a log:
+/// A web page cannot set headers for a WebSocket. It can send a token in the query, if no proxy or server
+/// on the way logs queries:
 ///
 /// ```
-/// use bytes::Bytes;
-/// use http::{Response, StatusCode};
-/// use sockless_driver::Request;
-/// use sockless_routing::guards::equals_secret;
-/// use sockless_routing::text_response;
+/// use sockless::bytes::Bytes;
+/// use sockless::guards::equals_secret;
+/// use sockless::http::{Response, StatusCode};
+/// use sockless::{Request, text_response};
 ///
 /// async fn require_token(request: Request) -> Result<Request, Response<Bytes>> {
 ///     match request.query_param("token") {
 ///         Some(token) if equals_secret(&token, "s3cret") => Ok(request),
-///         _ => Err(text_response(StatusCode::UNAUTHORIZED, "a token is needed\n")),
+///         _ => Err(text_response(StatusCode::UNAUTHORIZED, "a token is required\n")),
 ///     }
 /// }
 /// ```
@@ -187,37 +208,37 @@ fn basic_credentials(request: &Request) -> Option<(String, String)> {
     Some((name.to_owned(), password.to_owned()))
 }
 
-/// Some clients leave the padding out.
+/// Some clients omit the padding.
 const BASE64: GeneralPurpose = GeneralPurpose::new(
     &base64::alphabet::STANDARD,
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
 );
 
-/// What `Authorization` says behind the name of `scheme`, which is in lower case.
+/// Returns the credentials in `Authorization`, if it has this scheme, which is in lower case.
 fn credentials<'c>(request: &'c Request, scheme: &str) -> Option<&'c str> {
     let (name, value) = request.header(AUTHORIZATION)?.split_once(' ')?;
     name.eq_ignore_ascii_case(scheme).then(|| value.trim())
 }
 
-/// RFC 6750 §3: who gave no token is not told that it is wrong.
+/// RFC 6750 §3: the challenge names an error only if there was a token.
 fn no_bearer(was_given: bool) -> Response<Bytes> {
     match was_given {
         true => {
             let challenge = HeaderValue::from_static("Bearer error=\"invalid_token\"");
-            unauthorized(challenge, "the bearer token is not valid\n")
+            unauthorized(challenge, "the bearer token is invalid\n")
         }
-        false => unauthorized(HeaderValue::from_static("Bearer"), "a bearer token is needed\n"),
+        false => unauthorized(HeaderValue::from_static("Bearer"), "a bearer token is required\n"),
     }
 }
 
-/// RFC 7617 §2.1: UTF-8 is what the credentials are read as.
+/// RFC 7617 §2.1: the credentials are decoded as UTF-8.
 #[track_caller]
 fn basic_challenge(realm: &str) -> HeaderValue {
     let realm = realm.replace('\\', "\\\\").replace('"', "\\\"");
     let challenge = format!("Basic realm=\"{realm}\", charset=\"UTF-8\"");
     match HeaderValue::try_from(challenge) {
         Ok(challenge) if realm.is_ascii() => challenge,
-        _ => panic!("{realm:?} is not visible ASCII, so it cannot be a realm"),
+        _ => panic!("invalid realm {realm:?}: expected visible ASCII"),
     }
 }
 

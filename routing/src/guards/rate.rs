@@ -1,4 +1,7 @@
-//! How many calls may come in a time: [`limit_rate`].
+//! Limits on the number of requests per time: [`limit_rate`].
+//!
+//! This is not `governor`, because its limiters read a clock of their own and keep all keys: here the time
+//! is that of the request, so that it is virtual in the simulator, and the number of keys is bounded.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::{Ready, ready};
@@ -14,9 +17,20 @@ use sockless_driver::Request;
 use super::{Admission, Peer, PeerOf};
 use crate::reject::text_response;
 
-/// How many calls one peer address may make, for [`limit_rate`].
+/// The maximum number of requests per time and peer address, for [`limit_rate`].
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use sockless::Router;
+/// use sockless::guards::{RateLimit, limit_rate};
+///
+/// // One request per second, up to five at once.
+/// let limit = RateLimit::new(60, Duration::from_secs(60)).burst(5);
+/// let router = Router::new().guard_all(limit_rate(limit));
+/// ```
 #[derive(Clone, Debug)]
-#[must_use = "it does nothing until a guard has it"]
+#[must_use = "a limit has no effect until it is passed to `limit_rate`"]
 pub struct RateLimit {
     interval: Duration,
     burst: u32,
@@ -24,31 +38,32 @@ pub struct RateLimit {
 }
 
 impl RateLimit {
-    /// `count` calls in each `period`, at least one: they may come all at once, and then one more
-    /// for each `count`th part of the period that passes.
+    /// Allows `count` requests per `period`, at least 1. They may come all at once; after that, one more is
+    /// allowed each time `period / count` has passed.
     pub fn new(count: u32, period: Duration) -> Self {
         let count = count.max(1);
         Self { interval: period / count, burst: count, max_peers: 1 << 16 }
     }
 
-    /// How many calls may come at once, at least one. Default: as many as in a period.
+    /// Sets how many requests may come at once, at least 1. Default: the `count` of [`new`](Self::new).
     pub fn burst(mut self, count: u32) -> Self {
         self.burst = count.max(1);
         self
     }
 
-    /// How many addresses are remembered, at least one; beyond that the one that has used up least is
-    /// forgotten. Each takes about 100 bytes. Default: 65,536.
+    /// Sets how many addresses are kept in memory, at least 1. Beyond that, the address that has used the
+    /// smallest part of its limit is dropped. Each takes about 100 bytes. Default: 65,536.
     pub fn max_peers(mut self, count: usize) -> Self {
         self.max_peers = count.max(1);
         self
     }
 }
 
-/// A guard that lets calls through as `limit` allows, and answers others with 429 and `Retry-After`.
+/// Creates a guard that accepts requests within `limit` and answers others with 429 and `Retry-After`.
 ///
-/// The peer address is [`Request::client_network`]; see [the module](crate::guards) for calls that have
-/// none. Time is [`Request::received_at`], so where the host does not set it, what is used up stays so.
+/// The peer address is [`Request::client_network`]. Requests without an address are not limited: see
+/// [the module](crate::guards). The time is [`Request::received_at`]: an HTTP server that mounts the
+/// router without setting it lets the limit never recover.
 pub fn limit_rate(
     limit: RateLimit,
 ) -> impl Fn(Request) -> Ready<Admission> + Clone + Send + Sync + 'static {
@@ -64,17 +79,17 @@ pub fn limit_rate(
     }
 }
 
-/// The token buckets, each as the time at which it is full again (the "generic cell rate
-/// algorithm"): a full one tells nothing, and need not be remembered.
+/// The token buckets, each as the time at which it is full again (the "generic cell rate algorithm").
+/// Full buckets do not have to be stored.
 #[derive(Debug, Default)]
 struct Buckets {
     full_at: BTreeMap<Peer, Instant>,
-    /// The same, the next to be full first.
+    /// The same entries, sorted by time.
     order: BTreeSet<(Instant, Peer)>,
 }
 
 impl Buckets {
-    /// Takes a token for `peer`; otherwise says how long until there is one.
+    /// Takes a token for `peer`, or returns the time until one is available.
     fn take(&mut self, limit: &RateLimit, peer: Peer, now: Instant) -> Result<(), Duration> {
         self.forget_full(now);
         let known = self.full_at.get(&peer).copied();
@@ -97,7 +112,8 @@ impl Buckets {
         Ok(())
     }
 
-    /// Two at a time are faster than the one that a call may add, and no call pays for many.
+    /// Removes at most two full buckets: more than a request adds, and few enough for every request to be
+    /// fast.
     fn forget_full(&mut self, now: Instant) {
         for _ in 0..2 {
             match self.order.first() {
@@ -113,8 +129,8 @@ impl Buckets {
 
 fn too_many(wait: Duration) -> Response<Bytes> {
     let mut response =
-        text_response(StatusCode::TOO_MANY_REQUESTS, "this address makes too many requests\n");
-    // Whole seconds (RFC 9110 §10.2.3), of which too few would only mean the same answer again.
+        text_response(StatusCode::TOO_MANY_REQUESTS, "too many requests from this address\n");
+    // Whole seconds (RFC 9110 §10.2.3), rounded up: a retry before that would be rejected again.
     let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
     response.headers_mut().insert(RETRY_AFTER, seconds.into());
     response
@@ -140,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bucket_gives_a_burst_and_then_as_much_as_flows_in() {
+    fn a_bucket_allows_a_burst_and_then_one_request_per_interval() {
         let mut buckets = Buckets::default();
         let mut take = |millis| buckets.take(&limit(), peer(1), at(millis));
         let wait = |millis| Err(Duration::from_millis(millis));
@@ -150,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn time_that_goes_back_gives_nothing_away() {
+    fn a_clock_that_goes_backwards_does_not_refill_a_bucket() {
         let mut buckets = Buckets::default();
         let limit = limit();
         for _ in 0..2 {
@@ -160,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn full_buckets_are_forgotten() {
+    fn full_buckets_are_removed() {
         let mut buckets = Buckets::default();
         for number in 0..1000 {
             buckets.take(&limit(), peer(number), at(0)).unwrap();
@@ -173,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn no_more_addresses_are_remembered_than_the_limit_says() {
+    fn the_number_of_stored_addresses_is_bounded() {
         let limit = limit().max_peers(10);
         let mut buckets = Buckets::default();
         for _ in 0..2 {
@@ -184,7 +200,7 @@ mod tests {
             assert!(buckets.full_at.len() <= 10);
             assert_eq!(buckets.full_at.len(), buckets.order.len());
         }
-        // Whoever used up most is remembered longest: others' calls are no way around the limit.
+        // The peer that used the most stays stored: requests of other peers do not evict it.
         assert!(buckets.take(&limit, peer(0), at(0)).is_err());
     }
 }

@@ -1,4 +1,4 @@
-//! Requests as a client sends them, answers in the words of the tests.
+//! Requests of clients, and helpers for the responses.
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
 use std::fmt::{self, Write};
@@ -15,7 +15,7 @@ pub(crate) fn ws() -> WebSocketRoute {
     websocket(|_session| async {})
 }
 
-/// A page that says its name.
+/// A page whose body is its name.
 pub(crate) fn page(name: &'static str) -> RespondRoute {
     respond(move |_request| Response::new(name.into()))
 }
@@ -68,7 +68,7 @@ pub(crate) fn taken(router: &Router, path: &str) -> String {
 pub(crate) fn granted(router: &Router, request: Builder) -> Upgrade {
     match answer(router, request) {
         Answer::Upgrade(upgrade) => upgrade,
-        Answer::Respond(response) => panic!("refused: {response:?}"),
+        Answer::Respond(response) => panic!("rejected: {response:?}"),
     }
 }
 
@@ -85,7 +85,7 @@ pub(crate) fn status(router: &Router, request: Builder) -> StatusCode {
     responded(router, request).status()
 }
 
-/// The body of a response, which says in one line what was wrong.
+/// The body of a response, which is one line of text.
 #[track_caller]
 pub(crate) fn line(response: &Response<Bytes>) -> &str {
     assert_eq!(response.headers()["content-type"], "text/plain; charset=utf-8");
@@ -95,7 +95,7 @@ pub(crate) fn line(response: &Response<Bytes>) -> &str {
     line
 }
 
-/// The subprotocol that the handler is told and the one that the client is told, which agree.
+/// The selected subprotocol, which has to be the same in the request and in the response.
 #[track_caller]
 pub(crate) fn protocol(mut upgrade: Upgrade) -> Option<String> {
     let handler = upgrade.request().subprotocol().map(str::to_owned);
@@ -110,8 +110,8 @@ pub(crate) fn params(upgrade: &Upgrade) -> Vec<(&str, &str)> {
     upgrade.request().params().collect()
 }
 
-/// One more subscriber, for as long as the process: with only one, `tracing` asks that of the thread which
-/// meets a line of the code first, and if another thread's test did, nothing is logged there ever after.
+/// A second subscriber that lives as long as the process. With only one, `tracing` caches for each line of
+/// code the interest of the thread that reaches it first, which may have no subscriber.
 static SECOND: LazyLock<tracing::Dispatch> =
     LazyLock::new(|| tracing::Dispatch::new(Warnings::default()));
 
@@ -120,7 +120,7 @@ static SECOND: LazyLock<tracing::Dispatch> =
 pub(crate) struct Warnings(Arc<Mutex<Vec<String>>>);
 
 impl Warnings {
-    /// Those of `scenario` on this thread.
+    /// Returns the warnings of `scenario` on this thread.
     pub(crate) fn of(scenario: impl FnOnce()) -> Vec<String> {
         LazyLock::force(&SECOND);
         let warnings = Self::default();
