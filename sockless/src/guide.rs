@@ -1,13 +1,47 @@
 //! The guide: one page for each task.
 //!
-//! Every block of Rust in it is compiled, and run where it needs neither network nor files, by
+//! * Begin here: [quick start](quick_start), [handlers and errors](handlers), [clients],
+//!   [testing].
+//! * In production: [TLS](tls), [deployment], [scale].
+//! * In other frameworks and loops: [axum and hyper](axum), [porting].
+//! * From other libraries: [tungstenite](from_tungstenite), [axum's `ws`](from_axum),
+//!   [Ktor](from_ktor).
+//!
+//! Each block of Rust is compiled, and run where it needs neither network nor files, by
 //! `cargo test -p sockless --doc`.
+
+#[doc = include_str!("guide/axum.md")]
+pub mod axum {}
+
+#[doc = include_str!("guide/clients.md")]
+pub mod clients {}
 
 #[doc = include_str!("guide/deployment.md")]
 pub mod deployment {}
 
+#[doc = include_str!("guide/from_axum.md")]
+pub mod from_axum {}
+
+#[doc = include_str!("guide/from_ktor.md")]
+pub mod from_ktor {}
+
+#[doc = include_str!("guide/from_tungstenite.md")]
+pub mod from_tungstenite {}
+
+#[doc = include_str!("guide/handlers.md")]
+pub mod handlers {}
+
 #[doc = include_str!("guide/porting.md")]
 pub mod porting {}
 
+#[doc = include_str!("guide/quick_start.md")]
+pub mod quick_start {}
+
 #[doc = include_str!("guide/scale.md")]
 pub mod scale {}
+
+#[doc = include_str!("guide/testing.md")]
+pub mod testing {}
+
+#[doc = include_str!("guide/tls.md")]
+pub mod tls {}

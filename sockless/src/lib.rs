@@ -9,7 +9,7 @@ pub use http;
 // Sessions and messages.
 #[doc(inline)]
 pub use sockless_core::{
-    Broadcast, Chunk, CloseCode, CloseReason, Message, OutgoingMessage, SendError,
+    Broadcast, Chunk, CloseCode, CloseReason, Instant, Message, OutgoingMessage, SendError,
 };
 #[cfg(feature = "json")]
 #[doc(inline)]
@@ -26,7 +26,7 @@ pub use sockless_core::{Cause, Closed, Escaped, Party, ProtocolError, Timeout};
 
 // Settings.
 #[doc(inline)]
-pub use sockless_core::{Config, Masking, MessageRate, Overflow};
+pub use sockless_core::{Config, Masking, MessageRate, Overflow, Seed};
 #[cfg(feature = "deflate")]
 #[doc(inline)]
 pub use sockless_core::{Deflate, ParseDeflateError};
