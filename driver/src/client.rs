@@ -35,8 +35,8 @@ pub use reconnect::{AttemptError, Reconnect, ReconnectError, ReconnectState, Rec
 pub use redirect::RedirectError;
 pub use target::UrlError;
 
+use crate::exchange::{Exchange, Input};
 use crate::future::BoxFuture;
-use crate::request::exchange::{Exchange, Input};
 use crate::runtime::{Io, Runtime};
 use crate::session::Session;
 #[cfg(feature = "rustls")]

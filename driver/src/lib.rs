@@ -12,8 +12,10 @@
 //!
 //! # Features
 //!
-//! All are off by default.
+//! `client` and `server` are on by default, all others are off.
 //!
+//! * `client`: [`Connect`], [`Reconnect`] and proxies.
+//! * `server`: [`Server`], [`ConnectionServer`] and [`Service`].
 //! * `tls`: TLS by rustls, ready for use: `ring` and `platform-verifier`.
 //! * `rustls`: TLS with a provider and trust that the program brings; the following add to it.
 //! * `ring`, `aws-lc-rs`: the cryptography; with both, aws-lc-rs.
@@ -22,15 +24,22 @@
 //! * `futures-io`, `async-io`, `sockets`: for runtimes' own crates, what several of them share: any
 //!   stream of the futures family, what is built on async-io, and what the system's sockets want.
 
+// Parts of the session's engine are for one role only. With both, the default, none may be unused.
+#![cfg_attr(not(all(feature = "client", feature = "server")), allow(dead_code, unused_imports))]
+
+#[cfg(feature = "client")]
 mod client;
+mod exchange;
 mod future;
 mod request;
 mod runtime;
+#[cfg(feature = "server")]
 mod server;
 mod session;
 #[cfg(feature = "rustls")]
 pub mod tls;
 
+#[cfg(feature = "client")]
 pub use client::{
     AttemptError, ClientConnection, Connect, ConnectError, ConnectStep, Destination, Dial,
     DialAttempt, ParseProxyUrlError, Proxy, ProxyError, ProxyRules, Reconnect, ReconnectError,
@@ -44,10 +53,10 @@ pub use runtime::async_io;
 pub use runtime::futures_io;
 #[cfg(feature = "sockets")]
 pub use runtime::sockets;
-pub use runtime::{Clock, Ending, Io, Runtime, Spawn, Timer, TlsInfo, timeout};
+pub use runtime::{Accepted, Clock, Ending, Io, Listen, Runtime, Spawn, Timer, TlsInfo, timeout};
+#[cfg(feature = "server")]
 pub use server::{
-    Accepted, Answer, ConnectionServer, GrantedUpgrade, Listen, Reply, Server, Service,
-    ShutdownReport, Upgrade,
+    Answer, ConnectionServer, GrantedUpgrade, Reply, Server, Service, ShutdownReport, Upgrade,
 };
 #[cfg(feature = "json")]
 pub use session::Json;

@@ -1,6 +1,5 @@
 //! The request that a session or a response belongs to: [`Request`].
 
-pub(crate) mod exchange;
 mod packed;
 mod param;
 mod query;

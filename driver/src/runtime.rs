@@ -1,9 +1,12 @@
 //! What a runtime fills in: [`Io`], [`Clock`] and [`Spawn`], which together make a [`Runtime`].
 
+#[cfg(feature = "sockets")]
+mod adapter;
 #[cfg(feature = "async-io")]
 pub mod async_io;
 #[cfg(feature = "futures-io")]
 pub mod futures_io;
+mod listen;
 #[cfg(feature = "sockets")]
 pub mod sockets;
 mod timeout;
@@ -17,6 +20,7 @@ use sockless_core::{Instant, Seed};
 
 use crate::future::BoxFuture;
 
+pub use listen::{Accepted, Listen};
 pub use timeout::timeout;
 
 /// A transport of bytes in both directions: a TCP or TLS stream, a pipe in memory.

@@ -7,15 +7,14 @@ pub(crate) mod service;
 
 use std::fmt;
 use std::future::poll_fn;
-use std::io;
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::Poll;
 use std::time::Duration;
 
 use crate::future::BoxFuture;
-use crate::runtime::{Io, Runtime};
+use crate::runtime::{Accepted, Listen, Runtime};
 #[cfg(feature = "rustls")]
 use crate::tls::TlsAcceptor;
 use accepting::Accepting;
@@ -23,29 +22,6 @@ use accepting::Accepting;
 pub use connections::{ConnectionServer, ShutdownReport};
 pub use mounted::{GrantedUpgrade, Reply};
 pub use service::{Answer, Service, Upgrade};
-
-/// Something that accepts connections, which a runtime fills in.
-pub trait Listen: Send + 'static {
-    /// The next connection.
-    ///
-    /// # Errors
-    ///
-    /// What accepting failed with. The next call tries again.
-    fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Accepted>>;
-
-    /// The address that is listened on, where there is one.
-    fn local_addr(&self) -> Option<SocketAddr>;
-}
-
-/// A connection that was accepted.
-pub struct Accepted {
-    /// Its transport.
-    pub transport: Box<dyn Io>,
-    /// The address of the other end, where it has one.
-    pub peer_addr: Option<SocketAddr>,
-    /// The address of the near end, where it has one.
-    pub local_addr: Option<SocketAddr>,
-}
 
 /// A server that accepts connections and has a [`Service`] answer them, each in a task of its own.
 pub struct Server {
@@ -214,11 +190,5 @@ impl fmt::Debug for Server {
             .field("max_connections_per_peer", &self.max_per_peer)
             .field("drain_timeout", &self.drain_timeout)
             .finish_non_exhaustive()
-    }
-}
-
-impl fmt::Debug for Accepted {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Accepted").field("peer_addr", &self.peer_addr).finish_non_exhaustive()
     }
 }

@@ -42,6 +42,9 @@ pub use sockless_driver::{RawSendError, RawSession};
 pub use sockless_driver::{Forwarded, HostPort, ParamError, Permits, Request, TlsInfo};
 
 // Servers.
+#[cfg(any(feature = "async-std", feature = "smol", feature = "tokio"))]
+#[doc(inline)]
+pub use sockless_driver::sockets::ListenOptions;
 #[cfg(feature = "server")]
 #[doc(inline)]
 pub use sockless_driver::{ConnectionServer, Server, Service, ShutdownReport};
@@ -85,9 +88,12 @@ pub use sockless_smol as smol;
 #[cfg(feature = "tokio")]
 #[doc(inline)]
 pub use sockless_tokio as tokio;
-#[cfg(feature = "tokio")]
+#[cfg(all(feature = "tokio", feature = "client"))]
 #[doc(inline)]
-pub use sockless_tokio::{bind, connect, serve};
+pub use sockless_tokio::connect;
+#[cfg(all(feature = "tokio", feature = "server"))]
+#[doc(inline)]
+pub use sockless_tokio::{bind, serve};
 
 // For adapters and programs that embed the bare protocol.
 #[doc(no_inline)]

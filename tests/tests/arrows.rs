@@ -18,7 +18,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
 #[test]
 fn arrows_point_down_only() {
     let tree = |name: &str| {
-        // What knows tokio's sockets behind hyper is a feature, on by default.
+        // The part of sockless-hyper that knows tokio's sockets is a feature, on by default.
         let bare: &[_] = if name == "sockless-hyper" { &["--no-default-features"] } else { &[] };
         let output = Command::new(env!("CARGO"))
             .args(["tree", "--offline", "--prefix", "none", "--edges", "normal", "-p", name])
@@ -35,31 +35,31 @@ fn arrows_point_down_only() {
         for (dependency, _) in ours.filter(|(name, _)| name.starts_with("sockless")) {
             assert!(allowed.contains(&dependency), "{name} must not depend on {dependency}");
         }
-        // A runtime's crate brings its own runtime and no other, and nothing else brings one.
+        // A runtime's adapter depends on its own runtime and no other, and no other crate on any.
         for runtime in ["tokio", "smol", "async-std"] {
             let brings = tree.lines().any(|line| line.starts_with(&format!("{runtime} v")));
-            // hyper is built on tokio's channels and traits, on whatever runtime it runs.
+            // hyper uses tokio's channels and traits on every runtime.
             let is_hypers = (*name, runtime) == ("sockless-hyper", "tokio");
             let may = *name == format!("sockless-{runtime}") || is_hypers;
             assert!(!brings || may, "{name} must not bring {runtime}");
         }
-        // The part of tokio that runs: its sockets stand on mio.
+        // tokio's own sockets and timers, which are built on mio.
         let brings = tree.lines().any(|line| line.starts_with("mio v"));
         assert_eq!(brings, *name == "sockless-tokio", "{name} and tokio's sockets");
     }
 }
 
-/// Crates that nobody has who does not run on the runtime: its own, and its reactor's where that is not
-/// shared with another.
+/// Crates that only a program on the runtime depends on: the runtime's own, and those of its reactor
+/// where no other runtime uses the same one.
 const RUNTIMES: &[(&str, &[&str])] = &[
     ("tokio", &["tokio", "tokio-util", "tokio-rustls", "mio"]),
     ("smol", &["smol"]),
     ("async-std", &["async-std", "async-global-executor"]),
 ];
 
-/// A program outside of this workspace, with a router, TLS and the adapter of one runtime.
+/// A program outside of this workspace that depends on the facade with one runtime and TLS.
 #[test]
-fn a_program_with_one_adapter_has_one_runtime() {
+fn a_program_on_one_runtime_depends_on_no_other() {
     for (runtime, own) in RUNTIMES {
         let tree = tree_of_a_program_on(runtime);
         let has = |name: &&&str| tree.lines().any(|line| line.starts_with(&format!("{name} v")));
@@ -75,15 +75,14 @@ fn tree_of_a_program_on(runtime: &str) -> String {
     let program = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("on-{runtime}"));
     std::fs::create_dir_all(program.join("src")).unwrap();
     std::fs::write(program.join("src/main.rs"), "fn main() {}").unwrap();
-    // Our versions, so that nothing has to be looked up.
+    // The versions of this workspace, so that no registry is asked.
     std::fs::copy(root.join("Cargo.lock"), program.join("Cargo.lock")).unwrap();
     let root = root.canonicalize().unwrap();
     let manifest = format!(
         "[package]\nname = \"program\"\nedition = \"2024\"\n[workspace]\n[dependencies]\n\
-         sockless-routing = {{ path = {routing:?} }}\n\
-         sockless-{runtime} = {{ path = {adapter:?}, features = [\"tls\"] }}\n",
-        routing = root.join("routing"),
-        adapter = root.join("runtimes").join(runtime),
+         sockless = {{ path = {facade:?}, default-features = false, features = [{features}] }}\n",
+        facade = root.join("sockless"),
+        features = format!("\"client\", \"routing\", \"server\", \"tls\", \"{runtime}\""),
     );
     std::fs::write(program.join("Cargo.toml"), manifest).unwrap();
     let output = Command::new(env!("CARGO"))

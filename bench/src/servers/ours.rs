@@ -5,7 +5,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use sockless_core::{Broadcast, Config, Deflate};
 use sockless_driver::{Sender, TrySendError};
 use sockless_routing::{Router, websocket};
-use sockless_tokio::{Closed, Session};
+use sockless_core::Closed;
+use sockless_driver::Session;
 use tokio::net::TcpListener;
 
 use super::Job;

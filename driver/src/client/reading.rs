@@ -9,7 +9,7 @@ use bytes::Bytes;
 use http::Response;
 
 use super::body::Body;
-use crate::request::exchange::{Exchange, Input};
+use crate::exchange::{Exchange, Input};
 use crate::session::engine::buffers;
 
 /// How long the body of a refusal may take where nothing says when it is over.

@@ -17,8 +17,7 @@ use sockless_core::{Instant, Seed};
 
 use crate::runtime::futures_io::{FuturesTransport, Sockets};
 use crate::runtime::sockets::prepare_tcp;
-use crate::runtime::{Io, Timer};
-use crate::server::{Accepted, Listen};
+use crate::runtime::{Accepted, Io, Listen, Timer};
 
 #[doc(no_inline)]
 pub use async_io::Async;

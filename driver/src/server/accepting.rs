@@ -5,9 +5,8 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use crate::runtime::{Runtime, Timer};
+use crate::runtime::{Accepted, Listen, Runtime, Timer};
 use crate::server::connections::ConnectionServer;
-use crate::server::{Accepted, Listen};
 
 /// How long accepting rests after a failure, unless a connection goes before.
 const PAUSE: Duration = Duration::from_millis(100);

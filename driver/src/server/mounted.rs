@@ -8,8 +8,8 @@ use bytes::Bytes;
 use sockless_core::handshake::{HeadError, MAX_HEADERS};
 use sockless_core::{Config, Escaped};
 
+use crate::exchange::Exchange;
 use crate::request::Request;
-use crate::request::exchange::Exchange;
 use crate::runtime::{Io, timeout};
 use crate::server::connections::{
     self, Asked, Begins, ConnectionServer, Membership, Open, Serving,

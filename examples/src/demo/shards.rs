@@ -7,8 +7,7 @@ use std::thread;
 
 use smol::channel;
 use sockless::tls::TlsAcceptor;
-use sockless::tokio::ListenOptions;
-use sockless::{Router, Server, ShutdownReport};
+use sockless::{ListenOptions, Router, Server, ShutdownReport};
 use tokio::runtime::{Builder, Runtime};
 
 /// Servers that listen already, each with the runtime of one thread.

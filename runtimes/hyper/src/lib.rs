@@ -54,6 +54,7 @@
 //! [`Mount::fallback`].
 
 mod answer;
+#[cfg(feature = "client")]
 mod connect;
 mod fallback;
 mod io;
@@ -63,9 +64,7 @@ mod socket;
 #[cfg(all(test, feature = "tokio", target_os = "linux"))]
 mod tests;
 
+#[cfg(feature = "client")]
 pub use connect::{Connect, ConnectError, connect};
 pub use fallback::{Fallback, FallbackBody};
 pub use mount::{Mount, Responding};
-pub use sockless_driver::{
-    ClientConnection, ConnectionServer, Runtime, Service, Session, ShutdownReport,
-};

@@ -68,3 +68,10 @@ fn socket(stream: &dyn Any) -> Option<SockRef<'_>> {
     let socket = socket.or_else(|| stream.downcast_ref::<UnixStream>().map(SockRef::from));
     socket
 }
+
+/// A TCP connection as a transport, with the settings of [`sockets::prepare_tcp`].
+#[cfg(any(feature = "client", feature = "server"))]
+pub(crate) fn tcp(stream: TcpStream) -> Box<dyn Io> {
+    sockets::prepare_tcp(&(&stream).into());
+    Box::new(TokioTransport::new(stream))
+}

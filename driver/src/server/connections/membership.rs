@@ -13,7 +13,7 @@ use sockless_core::{CloseCode, Escaped, Instant, RawConnection};
 use super::Inner;
 use super::answers::{Asked, ask, unavailable, undecided};
 use super::registry::Begins;
-use crate::request::exchange::{Exchange, Input};
+use crate::exchange::{Exchange, Input};
 use crate::request::{Permits, Request, network_of};
 use crate::runtime::Io;
 use crate::server::service::{Answer, Handler, Upgrade};

@@ -1,0 +1,242 @@
+//! The functions that the adapters of all runtimes share: [`adapter!`](crate::adapter).
+
+/// Defines the public functions of a runtime's adapter, so that they are documented and work alike
+/// on every runtime.
+///
+/// These are `serve`, `bind`, `bind_with`, `listen_on`, `bind_unix`, `listen_on_unix` and
+/// `serve_connection` with the adapter's feature `server`, and `connect`, `connect_over` and
+/// `connect_unix` with its feature `client`. The parts in which runtimes differ are in two of the
+/// adapter's modules. `accept`, with the feature `server`, has
+///
+/// * `async fn resolve(addr: impl Addrs) -> io::Result<impl Iterator<Item = SocketAddr>>`
+/// * `fn from_std(listener: std::dial::TcpListener) -> io::Result<TcpListener>`, for a listener that
+///   does not block
+/// * `fn listen(listener: TcpListener) -> io::Result<impl Listen>`
+/// * `fn bind_unix(path: &Path) -> io::Result<UnixListener>`
+/// * `fn listen_unix(listener: UnixListener) -> io::Result<impl Listen>`
+///
+/// and `dial`, with the feature `client`,
+///
+/// * `async fn connect_unix(path: &Path) -> io::Result<Box<dyn Io>>`
+/// * `struct Tcp`, a `Dial`
+#[doc(hidden)]
+#[macro_export]
+macro_rules! adapter {
+    (
+        // The adapter's module in the facade, for the examples.
+        name: $name:literal,
+        runtime: $runtime:ident,
+        transport: $transport:ident,
+        addrs: $addrs:path,
+        stream: $read:path, $write:path,
+        tcp_listener: $tcp_listener:ty,
+        unix_listener: $unix_listener:ty,
+        // More about `bind_unix` and `listen_on_unix`, such as when they panic.
+        unix_docs: { $(#[$unix_docs:meta])* },
+    ) => {
+        /// Listens on `addr` and serves until the future is dropped. It returns only if `addr` cannot
+        /// be listened on.
+        ///
+        /// For a server with settings of its own, for one that shuts down gracefully, and to learn the
+        /// port that the system chose for port 0, use [`bind`].
+        ///
+        /// ```no_run
+        /// # async fn example() -> std::io::Result<()> {
+        /// use sockless::{Closed, Router, Session, websocket};
+        ///
+        /// async fn echo(mut session: Session) -> Result<(), Closed> {
+        ///     loop {
+        ///         let message = session.recv().await?;
+        ///         session.send(message).await?;
+        ///     }
+        /// }
+        ///
+        /// let router = Router::new().route("/echo", websocket(echo));
+        #[doc = concat!("sockless::", $name, "::serve(\"127.0.0.1:8080\", router).await")]
+        /// # }
+        /// ```
+        ///
+        /// # Errors
+        ///
+        /// The error of resolving `addr`, or of listening on the last of its addresses, such as
+        /// [`AddrInUse`](std::io::ErrorKind::AddrInUse).
+        #[cfg(feature = "server")]
+        pub async fn serve(
+            addr: impl $addrs,
+            service: impl $crate::Service,
+        ) -> ::std::io::Result<()> {
+            bind(addr).await?.serve(service).await;
+            Ok(())
+        }
+
+        /// Listens on `addr` and returns the server, to which settings can be added before it serves.
+        ///
+        /// Of several addresses, the first that can be listened on is taken. With port 0 the system
+        /// chooses a free port, which [`Server::local_addr`](sockless_driver::Server::local_addr)
+        /// returns.
+        ///
+        /// ```no_run
+        /// # async fn example(router: sockless::Router) -> std::io::Result<()> {
+        #[doc = concat!("let server = sockless::", $name, "::bind(\"127.0.0.1:0\").await?;")]
+        /// println!("listening on {}", server.local_addr().expect("a TCP listener has an address"));
+        /// server.max_connections(10_000).serve(router).await;
+        /// # Ok(())
+        /// # }
+        /// ```
+        ///
+        /// # Errors
+        ///
+        /// As [`serve`].
+        #[cfg(feature = "server")]
+        pub async fn bind(addr: impl $addrs) -> ::std::io::Result<$crate::Server> {
+            bind_with(addr, &$crate::sockets::ListenOptions::default()).await
+        }
+
+        /// As [`bind`], with `options` for the listening socket.
+        ///
+        /// Several servers can share one address, for example one server for each core.
+        ///
+        /// ```no_run
+        /// # async fn example(router: sockless::Router) -> std::io::Result<()> {
+        /// let options = sockless::ListenOptions::default().reuse_port(true);
+        #[doc = concat!("sockless::", $name, "::bind_with(\"0.0.0.0:8080\", &options).await?.serve(router).await;")]
+        /// # Ok(())
+        /// # }
+        /// ```
+        ///
+        /// # Errors
+        ///
+        /// As [`serve`], and [`Unsupported`](std::io::ErrorKind::Unsupported) if the system does not
+        /// support one of the options.
+        #[cfg(feature = "server")]
+        pub async fn bind_with(
+            addr: impl $addrs,
+            options: &$crate::sockets::ListenOptions,
+        ) -> ::std::io::Result<$crate::Server> {
+            let listener = $crate::sockets::listen(accept::resolve(addr).await?, options)?;
+            listen_on(accept::from_std(listener)?)
+        }
+
+        /// Makes a server of a TCP listener that is bound already.
+        ///
+        /// # Errors
+        ///
+        /// The system's error if the listener cannot report its address, or cannot be registered with
+        /// the runtime.
+        #[cfg(feature = "server")]
+        pub fn listen_on(listener: $tcp_listener) -> ::std::io::Result<$crate::Server> {
+            Ok($crate::Server::new(accept::listen(listener)?, runtime()))
+        }
+
+        /// Listens on a Unix socket at `path` and returns the server, to which settings can be added.
+        ///
+        /// No file may exist at `path`. The server creates the socket's file and does not remove it
+        /// when it ends; that is up to the program.
+        ///
+        /// ```no_run
+        /// # async fn example(router: sockless::Router) -> std::io::Result<()> {
+        #[doc = concat!("sockless::", $name, "::bind_unix(\"/run/chat.sock\")?.serve(router).await;")]
+        /// # Ok(())
+        /// # }
+        /// ```
+        ///
+        /// # Errors
+        ///
+        /// The system's error if `path` cannot be listened on, such as
+        /// [`AddrInUse`](std::io::ErrorKind::AddrInUse) if there is a file.
+        $(#[$unix_docs])*
+        #[cfg(all(unix, feature = "server"))]
+        pub fn bind_unix(
+            path: impl AsRef<::std::path::Path>,
+        ) -> ::std::io::Result<$crate::Server> {
+            listen_on_unix(accept::bind_unix(path.as_ref())?)
+        }
+
+        /// Makes a server of a Unix socket that is bound already.
+        ///
+        /// # Errors
+        ///
+        /// The system's error if the listener cannot be registered with the runtime.
+        #[cfg(all(unix, feature = "server"))]
+        pub fn listen_on_unix(listener: $unix_listener) -> ::std::io::Result<$crate::Server> {
+            Ok($crate::Server::new(accept::listen_unix(listener)?, runtime()))
+        }
+
+        /// Serves one stream that the program accepted itself, until the connection ends.
+        ///
+        /// To serve many streams with one service, and to shut all of them down, use
+        /// [`ConnectionServer`](sockless_driver::ConnectionServer).
+        ///
+        /// Dropping the future drops the stream and the handler.
+        #[cfg(feature = "server")]
+        pub async fn serve_connection<S>(stream: S, service: impl $crate::Service)
+        where
+            S: $read + $write + Send + Unpin + 'static,
+        {
+            let server = $crate::ConnectionServer::new(service, runtime());
+            server.serve_connection(Box::new($transport::new(stream)), None, None).await;
+        }
+
+        /// Connects to `url`, such as `ws://example.com/chat`.
+        ///
+        /// Await the result for a [`Session`](sockless_driver::Session) that a task of the runtime
+        /// drives, or [`run`](sockless_driver::Connect::run) a block that is driven by the caller's own
+        /// task.
+        ///
+        /// ```no_run
+        /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+        #[doc = concat!("let mut session = sockless::", $name, "::connect(\"ws://127.0.0.1:8080/echo\").await?;")]
+        /// session.send("hello").await?;
+        /// assert_eq!(session.recv().await?.as_text(), Some("hello"));
+        /// # Ok(())
+        /// # }
+        /// ```
+        #[cfg(feature = "client")]
+        pub fn connect(url: &str) -> $crate::Connect {
+            $crate::Connect::new(url, ::std::sync::Arc::new(dial::Tcp), runtime())
+        }
+
+        /// Connects over `stream`, such as one end of a tunnel, instead of dialling.
+        ///
+        /// `url` is that of the request. The stream is used as it is, for `wss:` too: see
+        /// [`Connect::transport`](sockless_driver::Connect::transport).
+        #[cfg(feature = "client")]
+        pub fn connect_over<S>(stream: S, url: &str) -> $crate::Connect
+        where
+            S: $read + $write + Send + Unpin + 'static,
+        {
+            connect(url).transport(Box::new($transport::new(stream)))
+        }
+
+        /// Connects over the Unix socket at `path`, which this function dials.
+        ///
+        /// `url` is that of the request. The socket is used as it is, for `wss:` too: see
+        /// [`Connect::transport`](sockless_driver::Connect::transport).
+        ///
+        /// Cancel-safe: dropping the future drops the socket.
+        ///
+        /// ```no_run
+        /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+        #[doc = concat!("let connecting = sockless::", $name, "::connect_unix(\"/run/chat.sock\", \"ws://localhost/chat\");")]
+        /// let session = connecting.await?.await?;
+        /// # Ok(())
+        /// # }
+        /// ```
+        ///
+        /// # Errors
+        ///
+        /// The system's error, with the path, if `path` cannot be connected to.
+        #[cfg(all(unix, feature = "client"))]
+        pub async fn connect_unix(
+            path: impl AsRef<::std::path::Path>,
+            url: &str,
+        ) -> ::std::io::Result<$crate::Connect> {
+            Ok(connect(url).transport(dial::connect_unix(path.as_ref()).await?))
+        }
+
+        #[cfg(any(feature = "client", feature = "server"))]
+        fn runtime() -> ::std::sync::Arc<dyn $crate::Runtime> {
+            ::std::sync::Arc::new($runtime)
+        }
+    };
+}

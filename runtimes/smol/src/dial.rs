@@ -1,0 +1,22 @@
+//! Dialling with the sockets of async-io, on which smol's are built.
+
+use std::io;
+use std::net::SocketAddr;
+
+use sockless_driver::{BoxFuture, Dial, Io, async_io};
+
+#[cfg(unix)]
+pub(crate) use async_io::connect_unix;
+
+pub(crate) struct Tcp;
+
+impl Dial for Tcp {
+    fn resolve(&self, host: &str, port: u16) -> BoxFuture<'static, io::Result<Vec<SocketAddr>>> {
+        let host = host.to_owned();
+        Box::pin(async move { smol::net::resolve((host, port)).await })
+    }
+
+    fn connect(&self, addr: SocketAddr) -> BoxFuture<'static, io::Result<Box<dyn Io>>> {
+        Box::pin(async_io::connect(addr))
+    }
+}
