@@ -224,7 +224,7 @@ fn sockless(work: Work, burst: &Burst, bursts: usize) -> Result<()> {
     for _ in 0..bursts {
         if matches!(work, Work::Encode) {
             for _ in 0..burst.frames {
-                connection.send(Bytes::from_static(black_box(burst.payload)))?;
+                connection.send(Bytes::from_static(black_box(burst.payload)), now)?;
             }
             drain(&mut connection);
             continue;
@@ -234,7 +234,7 @@ fn sockless(work: Work, burst: &Burst, bursts: usize) -> Result<()> {
         while let Some(event) = connection.poll_event(&mut inbound, now) {
             frames += 1;
             match (work, event) {
-                (Work::Echo, Event::Message(message)) => connection.send(message)?,
+                (Work::Echo, Event::Message(message)) => connection.send(message, now)?,
                 (_, event) => drop(black_box(event)),
             }
         }

@@ -1,4 +1,4 @@
-//! Bytes on their way out: [`Outbound`].
+//! The queue of bytes to send: [`Outbound`].
 
 use bytes::{Buf, Bytes, BytesMut};
 
@@ -8,28 +8,59 @@ use crate::staging::Staging;
 
 /// A payload up to this length is copied behind its header; a longer one is queued by reference.
 ///
-/// A copy of 4 KiB costs about as much as keeping the payload alive in a queue and a second slice in
-/// the vectored write; it is also the size of a staging block.
+/// To copy 4 KiB costs about as much as to keep the payload in a queue and to write it as a second slice. It is
+/// also the size of a staging block.
 const INLINE_LEN: usize = 4096;
 
-/// Bytes on their way out, a [`bytes::Buf`]: short frames lie together in blocks, long payloads are
-/// queued by reference.
+/// The bytes that a connection has to send, a [`bytes::Buf`]. Short frames are joined in blocks, long payloads
+/// are queued by reference.
 ///
-/// Write its chunks, with [`chunks_vectored`](Buf::chunks_vectored) where the transport can, then
-/// [`advance`](Buf::advance) by what was written.
+/// Write its [`chunk`](Buf::chunk), or several with [`chunks_vectored`](Buf::chunks_vectored) if the transport
+/// supports vectored writes, then [`advance`](Buf::advance) by the number of bytes written:
+///
+/// ```
+/// use std::io::{self, IoSlice, Write};
+///
+/// use bytes::Buf;
+/// use sockless_core::Outbound;
+///
+/// fn write_all(outbound: &mut Outbound, transport: &mut impl Write) -> io::Result<()> {
+///     while outbound.has_remaining() {
+///         let mut slices = [IoSlice::new(&[]); 16];
+///         let count = outbound.chunks_vectored(&mut slices);
+///         let written = transport.write_vectored(&slices[..count])?;
+///         if written == 0 {
+///             return Err(io::ErrorKind::WriteZero.into());
+///         }
+///         outbound.advance(written);
+///     }
+///     Ok(())
+/// }
+/// # use sockless_core::{Connection, Instant, Negotiated};
+/// # let now = Instant::EPOCH;
+/// # let mut connection = Connection::server(Negotiated::default(), Default::default(), now);
+/// # connection.send("hello", now)?;
+/// # let mut sent = Vec::new();
+/// # write_all(connection.outbound(), &mut sent)?;
+/// # assert_eq!(sent, b"\x81\x05hello");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug, Default)]
 pub struct Outbound {
     staging: Staging,
     len: usize,
-    /// How many bytes have been taken out since the connection began.
+    /// The number of bytes taken since the connection was created.
     taken: u64,
-    /// How many were queued and dropped.
+    /// The number of bytes that were queued and dropped.
     dropped: u64,
 }
 
+/// # For drivers
+///
+/// A simple loop uses this type as a [`bytes::Buf`] only.
 impl Outbound {
-    /// Takes `staging` as the room for what comes next, and gives back the room it had; while
-    /// anything waits in that, gives back `staging` itself.
+    /// Replaces the memory in which frames are joined by `staging`, and returns the former. While bytes are
+    /// queued, returns `staging` itself.
     pub fn lend(&mut self, staging: Staging) -> Staging {
         if self.len > 0 {
             return staging;
@@ -37,39 +68,38 @@ impl Outbound {
         core::mem::replace(&mut self.staging, staging)
     }
 
-    /// Gives the room back when nothing waits in it.
+    /// Returns the memory in which frames are joined, or `None` while bytes are queued.
     pub fn reclaim(&mut self) -> Option<Staging> {
         (self.len == 0).then(|| core::mem::take(&mut self.staging))
     }
 
-    /// How many bytes have been queued since the connection began, for waiting until
-    /// [`taken`](Self::taken) gets there. It never does once some have been dropped, as the end of a
-    /// connection may.
+    /// Returns the number of bytes queued since the connection was created. All of them have been sent when
+    /// [`taken`](Self::taken) reaches it, which it does not if the end of the connection drops some.
     pub fn queued(&self) -> u64 {
         self.taken + self.dropped + self.len as u64
     }
 
-    /// How many bytes have been taken out since the connection began.
+    /// Returns the number of bytes taken since the connection was created.
     pub fn taken(&self) -> u64 {
         self.taken
     }
 
-    /// How many of the bytes that wait are held for this connection alone: not those of payloads that are
-    /// held elsewhere too, such as a message that goes to many.
-    pub(crate) fn held(&self) -> usize {
+    /// The number of queued bytes that are held for this connection alone: without shared payloads, such as those
+    /// of a message that is sent to many peers.
+    pub(crate) fn held_bytes(&self) -> usize {
         let Some(blocks) = self.staging.get().filter(|_| self.len > 0) else { return 0 };
         let own = blocks.sealed.iter().filter(|bytes| bytes.is_unique());
         blocks.block.len() + own.map(Bytes::len).sum::<usize>()
     }
 
-    /// Forgets everything that waits.
+    /// Drops everything that is queued.
     pub(crate) fn clear(&mut self) {
         self.staging = Staging::default();
         self.dropped += self.len as u64;
         self.len = 0;
     }
 
-    /// Queues bytes that are no frame: the head of a handshake.
+    /// Queues the head of a handshake.
     #[cfg(feature = "handshake")]
     pub(crate) fn push_head(&mut self, head: &[u8]) {
         let blocks = self.staging.blocks();
@@ -127,7 +157,7 @@ impl Outbound {
     }
 }
 
-/// Masks a payload in place when nobody else holds it, and a copy of it otherwise.
+/// Masks a payload in place if it is not shared, or else a copy of it.
 fn masked(payload: Bytes, key: [u8; 4]) -> Bytes {
     let mut payload = payload.try_into_mut().unwrap_or_else(|shared| BytesMut::from(&shared[..]));
     mask::apply(&mut payload, key, 0);
@@ -161,7 +191,7 @@ impl Buf for Outbound {
     }
 
     fn advance(&mut self, mut count: usize) {
-        assert!(count <= self.len, "cannot advance by {count}: {} bytes wait", self.len);
+        assert!(count <= self.len, "cannot advance by {count}: only {} bytes are queued", self.len);
         self.len -= count;
         self.taken += count as u64;
         let Some(blocks) = self.staging.get_mut() else { return };
@@ -173,7 +203,7 @@ impl Buf for Outbound {
             blocks.sealed.pop_front();
         }
         if count == blocks.block.len() {
-            // Not `advance`: `clear` keeps the whole block for the next frames.
+            // Unlike `advance`, `clear` keeps the whole block for the next frames.
             blocks.block.clear();
         } else {
             blocks.block.advance(count);

@@ -1,4 +1,4 @@
-//! What is sent: [`OutgoingMessage`] is a message with how to send it, [`Broadcast`] one for many peers.
+//! Messages to send: [`OutgoingMessage`], a message with its options, and [`Broadcast`], one for many peers.
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -9,8 +9,19 @@ use bytes::Bytes;
 
 use crate::message::Message;
 
-/// A message with how to send it. Whatever becomes a [`Message`] becomes one; so do
-/// [`Message::uncompressed`] and a [`Broadcast`].
+/// A message with the options for sending it: the argument of every `send` method.
+///
+/// Every type that converts into a [`Message`] converts into an `OutgoingMessage` with the usual options.
+/// [`Message::uncompressed`] returns one with other options, and a [`Broadcast`] converts into one.
+///
+/// ```
+/// use sockless_core::{Message, OutgoingMessage};
+///
+/// let usual = OutgoingMessage::from("compressed where that was negotiated");
+/// let photo = Message::from(vec![0xFF, 0xD8, 0xFF]).uncompressed();
+/// assert_eq!(photo.message().len(), 3);
+/// # let _ = usual;
+/// ```
 #[derive(Clone, Debug)]
 pub struct OutgoingMessage(pub(crate) Content);
 
@@ -25,7 +36,7 @@ pub(crate) enum Content {
 }
 
 impl OutgoingMessage {
-    /// The message.
+    /// Returns the message.
     pub fn message(&self) -> &Message {
         match &self.0 {
             Content::Broadcast(broadcast) => broadcast.message(),
@@ -33,7 +44,7 @@ impl OutgoingMessage {
         }
     }
 
-    /// The message alone.
+    /// Returns the message without its options.
     pub fn into_message(self) -> Message {
         match self.0 {
             Content::Broadcast(broadcast) => broadcast.message().clone(),
@@ -49,7 +60,7 @@ impl OutgoingMessage {
     }
 }
 
-/// Two are equal when the same message is sent in the same way, to however many.
+/// Two are equal if their messages and options are; a [`Broadcast`] equals the same message sent to one peer.
 impl PartialEq for OutgoingMessage {
     fn eq(&self, other: &Self) -> bool {
         (self.message(), self.compress()) == (other.message(), other.compress())
@@ -65,16 +76,17 @@ impl<M: Into<Message>> From<M> for OutgoingMessage {
 }
 
 impl Message {
-    /// The message, to be sent as it is by connections that compress: for payloads that are compressed
-    /// already, and for secrets that must not share a compression context with what a stranger chose
+    /// Sends the message without compression where compression was negotiated: for payloads that are compressed
+    /// already, and for secrets that must not share a compression context with text that an attacker chose
     /// (RFC 7692 §8).
     ///
     /// ```
     /// use sockless_core::{Config, Connection, Instant, Message, Negotiated};
     ///
-    /// # let mut connection = Connection::server(Negotiated::default(), Default::default(), Instant::EPOCH);
+    /// # let now = Instant::EPOCH;
+    /// # let mut connection = Connection::server(Negotiated::default(), Default::default(), now);
     /// let photo = Message::from(vec![0xFF, 0xD8, 0xFF]);
-    /// connection.send(photo.uncompressed())?;
+    /// connection.send(photo.uncompressed(), now)?;
     /// # Ok::<(), sockless_core::SendError>(())
     /// ```
     pub fn uncompressed(self) -> OutgoingMessage {
@@ -82,20 +94,23 @@ impl Message {
     }
 }
 
-/// One message for many peers: it is encoded once for all that share their extensions' parameters, and
-/// what goes out to them is one block of memory.
+/// One message for many peers, encoded once for all of them.
 ///
-/// That takes connections of servers, whose frames are not masked, and extensions for which what was
-/// sent before does not count, as permessage-deflate without context takeover. For any other
-/// connection the message is encoded by itself.
+/// Connections that agreed on the same extensions with the same parameters share one encoding, and its memory.
+/// That requires the server's end, whose frames are not masked, and extensions that encode each message
+/// independently, such as permessage-deflate without context takeover. For any other connection the message is
+/// encoded separately, with the same result for the peer.
+///
+/// A clone is the same broadcast. Create it once per message, not once per peer:
 ///
 /// ```
 /// use sockless_core::{Broadcast, Connection, Instant, Negotiated};
 ///
 /// # let mut peers: Vec<Connection> = Vec::new();
+/// # let now = Instant::EPOCH;
 /// let news = Broadcast::new("the round begins");
 /// for peer in &mut peers {
-///     peer.send(&news)?;
+///     peer.send(&news, now)?;
 /// }
 /// # Ok::<(), sockless_core::SendError>(())
 /// ```
@@ -106,12 +121,12 @@ pub struct Broadcast(Arc<Shared>);
 struct Shared {
     message: Message,
     compress: bool,
-    /// Its frames, for each way in which connections encode it.
+    /// Its frames in each encoding that has been needed so far.
     #[cfg(feature = "std")]
     encodings: Mutex<Vec<(Encoding, Bytes)>>,
 }
 
-/// What the bytes on the wire depend on, besides the message.
+/// The parameters, besides the message, that determine the bytes on the wire.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Encoding {
     pub(crate) codecs: Vec<(&'static str, u64)>,
@@ -119,7 +134,7 @@ pub(crate) struct Encoding {
 }
 
 impl Broadcast {
-    /// A message for many peers.
+    /// Creates a broadcast of `message`, which may be [uncompressed](Message::uncompressed).
     pub fn new(message: impl Into<OutgoingMessage>) -> Self {
         match message.into().0 {
             Content::Broadcast(broadcast) => broadcast,
@@ -132,7 +147,7 @@ impl Broadcast {
         }
     }
 
-    /// The message.
+    /// Returns the message.
     pub fn message(&self) -> &Message {
         &self.0.message
     }
@@ -142,14 +157,14 @@ impl Broadcast {
         self.0.compress
     }
 
-    /// The frames in the given encoding, made by `encode` unless they have been made before.
+    /// The frames in `encoding`, made by `encode` unless they have been made before.
     #[cfg(feature = "std")]
     pub(crate) fn frames<E>(
         &self,
         encoding: Encoding,
         encode: impl FnOnce() -> Result<Bytes, E>,
     ) -> Result<Bytes, E> {
-        // Nothing panics under the lock but what `encode` may; the list is whole all the same.
+        // Only `encode` can panic under the lock, before the list is changed.
         let mut encodings = self.0.encodings.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((_, frames)) = encodings.iter().find(|(known, _)| *known == encoding) {
             return Ok(frames.clone());
@@ -159,7 +174,7 @@ impl Broadcast {
         Ok(frames)
     }
 
-    /// The frames, made by `encode`: without the standard library there is no lock to share them by.
+    /// The frames, made by `encode`. Without the standard library there is no lock, so they are not shared.
     #[cfg(not(feature = "std"))]
     pub(crate) fn frames<E>(
         &self,

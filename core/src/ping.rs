@@ -8,10 +8,11 @@ use bytes::Bytes;
 use crate::config::Config;
 use crate::time::Instant;
 
-/// Says when to ping, and when to give the peer up.
+/// Keep-alive as a state machine without a clock: decides when to send a ping, and when the peer has been silent
+/// for too long.
 ///
-/// A [`Connection`](crate::Connection) has one at work; beside a
-/// [`RawConnection`](crate::RawConnection) it is the caller's to drive.
+/// A [`Connection`](crate::Connection) has one of its own. Use a `Pinger` beside a
+/// [`RawConnection`](crate::RawConnection), which sends no pings.
 ///
 /// ```
 /// use core::time::Duration;
@@ -24,13 +25,13 @@ use crate::time::Instant;
 /// assert_eq!(due, Instant::EPOCH + Duration::from_secs(30));
 /// assert!(matches!(pinger.handle_timeout(due), Some(PingAction::Ping(_))));
 ///
-/// // Nothing comes within `ping_timeout`.
+/// // The peer sends nothing within `ping_timeout`.
 /// let deadline = pinger.poll_timeout().unwrap();
-/// assert_eq!(pinger.handle_timeout(deadline), Some(PingAction::GiveUp));
+/// assert_eq!(pinger.handle_timeout(deadline), Some(PingAction::Disconnect));
 /// ```
 #[derive(Clone, Debug)]
 pub struct Pinger(
-    /// Made when pings are first switched on: by default a connection does without.
+    /// Allocated when pings are first switched on, which they are not by default.
     Option<Box<Pings>>,
 );
 
@@ -38,29 +39,30 @@ pub struct Pinger(
 struct Pings {
     interval: Option<Duration>,
     timeout: Duration,
-    /// When the last ping went out; before the first, when the pinger began.
+    /// When the last ping was sent; before the first, when the pinger was created.
     last: Instant,
-    /// When the peer is given up, while a ping has not been followed by anything.
+    /// The deadline for a byte from the peer, while a ping has not been followed by one.
     deadline: Option<Instant>,
     count: u64,
     round_trip: Option<Duration>,
-    /// How many bytes must have been taken out for the last ping to be the next.
+    /// The position of the last ping among the bytes to send.
     mark: u64,
-    /// How many had been taken out when the peer was last excused.
+    /// The number of bytes that had been taken when the timeout was last restarted.
     taken: u64,
 }
 
-/// What a [`Pinger`] wants done.
+/// The action that a [`Pinger`] requires.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PingAction {
-    /// The peer has been silent for too long.
-    GiveUp,
+    /// The peer has been silent for too long: end the connection.
+    Disconnect,
     /// Send a ping with this payload.
     Ping(Bytes),
 }
 
 impl Pinger {
-    /// A pinger with the interval and timeout of `config`, whose first ping is one interval away.
+    /// Creates a pinger with [`Config::ping_interval`] and [`Config::ping_timeout`]. The first ping is due after
+    /// one interval.
     pub fn new(config: &Config, now: Instant) -> Self {
         let pings = |interval| {
             Box::new(Pings {
@@ -77,8 +79,8 @@ impl Pinger {
         Self(config.ping_interval.map(pings))
     }
 
-    /// Takes up a changed interval and timeout; a ping that waits for its answer is forgotten, and
-    /// the next one is one interval away.
+    /// Applies a changed interval and timeout. A ping that waits for its answer is forgotten, and the next one is
+    /// due after one interval.
     pub fn configure(&mut self, config: &Config, now: Instant) {
         let Some(pings) = &mut self.0 else {
             *self = Self::new(config, now);
@@ -92,7 +94,7 @@ impl Pinger {
         }
     }
 
-    /// Bytes have come from the peer, whatever they say: it is alive.
+    /// Records that bytes have come from the peer. Any byte shows that it is alive.
     #[inline]
     pub fn handle_received(&mut self) {
         if let Some(pings) = &mut self.0 {
@@ -100,7 +102,7 @@ impl Pinger {
         }
     }
 
-    /// A pong has come; if it answers the last ping, it tells the round trip.
+    /// Records that a pong has come. If it answers the last ping, the [round trip](Self::round_trip) is updated.
     pub fn handle_pong(&mut self, payload: &[u8], now: Instant) {
         let Some(pings) = &mut self.0 else { return };
         pings.deadline = None;
@@ -109,14 +111,14 @@ impl Pinger {
         }
     }
 
-    /// Says what is due at `now`; a spurious call does no harm.
+    /// Returns the action that is due at `now`, if any; an early call does nothing.
     pub fn handle_timeout(&mut self, now: Instant) -> Option<PingAction> {
         if self.poll_timeout().is_none_or(|due| now < due) {
             return None;
         }
         let pings = self.0.as_mut()?;
         if pings.deadline.is_some() {
-            return Some(PingAction::GiveUp);
+            return Some(PingAction::Disconnect);
         }
         pings.count += 1;
         pings.last = now;
@@ -124,9 +126,9 @@ impl Pinger {
         Some(PingAction::Ping(Bytes::copy_from_slice(&pings.count.to_be_bytes())))
     }
 
-    /// Gives the peer its whole timeout again, because it could not answer: our ping had not left,
-    /// or we did not read.
-    pub fn excuse(&mut self, now: Instant) {
+    /// Restarts the timeout of the ping that was sent last, because the peer could not answer it: the ping was
+    /// still queued, or nothing was read.
+    pub fn restart_timeout(&mut self, now: Instant) {
         if let Some(pings) = &mut self.0
             && pings.deadline.is_some()
         {
@@ -134,7 +136,7 @@ impl Pinger {
         }
     }
 
-    /// When [`handle_timeout`](Self::handle_timeout) wants to be called; `None` while pings are off.
+    /// Returns the time at which to call [`handle_timeout`](Self::handle_timeout), or `None` while pings are off.
     #[inline]
     pub fn poll_timeout(&self) -> Option<Instant> {
         let pings = self.0.as_ref()?;
@@ -142,38 +144,38 @@ impl Pinger {
         Some(pings.deadline.unwrap_or(pings.last + interval))
     }
 
-    /// The next ping goes behind `mark` bytes.
+    /// Records the position of the ping among the bytes to send.
     pub(crate) fn set_mark(&mut self, mark: u64) {
         if let Some(pings) = &mut self.0 {
             pings.mark = mark;
         }
     }
 
-    /// `taken` bytes have been taken out.
+    /// Records that `taken` of the bytes to send have been taken.
     pub(crate) fn set_taken(&mut self, taken: u64) {
         if let Some(pings) = &mut self.0 {
             pings.taken = taken;
         }
     }
 
-    /// Whether something was before our ping when we last looked, and has moved since, now that `taken` bytes
-    /// have been taken out.
+    /// Whether bytes before our ping were still queued when [`set_taken`](Self::set_taken) was last called, and
+    /// some of them have been taken since.
     pub(crate) fn is_on_its_way(&self, taken: u64) -> bool {
         self.0.as_ref().is_some_and(|pings| taken != pings.taken && pings.taken < pings.mark)
     }
 
-    /// When the next ping is due, whether or not the last one has been answered.
+    /// The time at which the next ping is due, whether or not the last one has been answered.
     pub(crate) fn next_ping(&self) -> Option<Instant> {
         let pings = self.0.as_ref()?;
         Some(pings.last + pings.interval?)
     }
 
-    /// Whether a ping has been sent, and nothing has come since.
+    /// Whether a ping has been sent and no byte has come since.
     pub(crate) fn awaits_pong(&self) -> bool {
         self.0.as_ref().is_some_and(|pings| pings.deadline.is_some())
     }
 
-    /// How long the last ping that was answered took to come back.
+    /// Returns the round-trip time of the last ping that was answered.
     pub fn round_trip(&self) -> Option<Duration> {
         self.0.as_ref()?.round_trip
     }
@@ -202,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn any_byte_saves_the_peer() {
+    fn any_byte_shows_that_the_peer_is_alive() {
         let mut pinger = pinger();
         assert!(matches!(pinger.handle_timeout(at(10)), Some(PingAction::Ping(_))));
         assert_eq!(pinger.poll_timeout(), Some(at(13)));
@@ -212,15 +214,15 @@ mod tests {
     }
 
     #[test]
-    fn silence_gives_the_peer_up_at_the_deadline() {
+    fn silence_ends_at_the_deadline() {
         let mut pinger = pinger();
         pinger.handle_timeout(at(10));
         assert_eq!(pinger.handle_timeout(at(12)), None);
-        assert_eq!(pinger.handle_timeout(at(13)), Some(PingAction::GiveUp));
+        assert_eq!(pinger.handle_timeout(at(13)), Some(PingAction::Disconnect));
     }
 
     #[test]
-    fn a_pong_tells_the_round_trip() {
+    fn a_pong_updates_the_round_trip() {
         let mut pinger = pinger();
         let Some(PingAction::Ping(payload)) = pinger.handle_timeout(at(10)) else { panic!() };
         pinger.handle_pong(b"unasked for", at(11));
@@ -230,16 +232,16 @@ mod tests {
     }
 
     #[test]
-    fn an_excuse_restarts_the_timeout_and_no_ping_is_sent_meanwhile() {
+    fn a_restarted_timeout_sends_no_ping_meanwhile() {
         let mut pinger = pinger();
         pinger.handle_timeout(at(10));
-        pinger.excuse(at(13));
+        pinger.restart_timeout(at(13));
         assert_eq!(pinger.handle_timeout(at(15)), None);
-        assert_eq!(pinger.handle_timeout(at(16)), Some(PingAction::GiveUp));
+        assert_eq!(pinger.handle_timeout(at(16)), Some(PingAction::Disconnect));
     }
 
     #[test]
-    fn switched_off_it_is_silent() {
+    fn a_pinger_that_is_switched_off_sends_nothing() {
         let mut pinger = pinger();
         pinger.handle_timeout(at(10));
         pinger.configure(&Config::default(), at(11));
@@ -248,11 +250,11 @@ mod tests {
     }
 
     #[test]
-    fn switched_on_later_its_first_ping_is_one_interval_away() {
+    fn the_first_ping_after_switching_on_is_one_interval_away() {
         let mut pinger = Pinger::new(&Config::default(), Instant::EPOCH);
         pinger.handle_received();
         pinger.handle_pong(b"unasked for", at(1));
-        pinger.excuse(at(2));
+        pinger.restart_timeout(at(2));
         assert_eq!((pinger.poll_timeout(), pinger.round_trip()), (None, None));
         pinger.configure(&Config::default().ping_interval(10 * SECOND), at(3));
         assert_eq!(pinger.poll_timeout(), Some(at(13)));

@@ -1,18 +1,28 @@
-//! The frame layer: [`RawConnection`], frames in and frames out, and nothing by itself.
+//! The frame layer: [`RawConnection`], frames in and frames out, nothing automatic.
+
+mod ending;
+mod writing;
 
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 use core::ops::Range;
 
 use bytes::{Buf, Bytes, BytesMut};
+use bytestring::ByteString;
 
 use crate::config::{Config, Masking};
+use crate::connection::TransportAction;
 use crate::error::{ProtocolError, SendError};
+use crate::event::{Cause, Closed, Party, Timeout};
 use crate::frame::{Frame, FrameHead, MAX_CONTROL_LEN, Opcode, Rsv};
 use crate::limits::COPY_LEN;
 use crate::mask;
 use crate::outbound::Outbound;
 use crate::seed::{MaskKeys, Seed};
+use crate::time::Instant;
+
+pub(crate) use ending::{Ending, Phase};
+use writing::Writing;
 
 /// The length of a masking key in bytes.
 const KEY_LEN: usize = 4;
@@ -20,32 +30,37 @@ const KEY_LEN: usize = 4;
 /// Which end of a connection this is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Role {
-    /// The end that dialled: it masks what it sends (RFC 6455 §5.1).
+    /// The end that connected. It masks the frames that it sends (RFC 6455 §5.1).
     Client,
-    /// The end that was dialled: it closes the transport first (RFC 6455 §7.1.1).
+    /// The end that accepted the connection. It closes the transport first (RFC 6455 §7.1.1).
     Server,
 }
 
 /// An open connection of frames, without its transport: masking and the header rules of
 /// RFC 6455 §5.2, nothing automatic.
 ///
-/// It is what a proxy or a protocol test uses: pings, Close frames and fragments are delivered and
-/// sent as they are, text is not checked, and no clock runs. A frame is held whole in memory, so
+/// Proxies and protocol tests use it. Pings, Close frames and fragments are received and sent as they are,
+/// and text is not checked. A frame is held whole in memory, so that
 /// [`Config::max_frame_len`] and [`Config::max_message_len`] both bound it.
+///
+/// It is driven like a [`Connection`](crate::Connection), by the same loop:
+/// [`poll_frame`](Self::poll_frame) takes bytes and returns frames; [`outbound`](Self::outbound) has the bytes
+/// to send, [`transport_action`](Self::transport_action) what to do with the transport after them, and
+/// [`poll_timeout`](Self::poll_timeout) the time at which to call [`handle_timeout`](Self::handle_timeout).
 ///
 /// ```
 /// use bytes::{Buf, BytesMut};
-/// use sockless_core::{Config, Frame, Opcode, RawConnection, Seed};
+/// use sockless_core::{Config, Frame, Instant, Opcode, RawConnection, Seed};
 ///
-/// let config = std::sync::Arc::new(Config::default());
+/// let (config, now) = (std::sync::Arc::new(Config::default()), Instant::EPOCH);
 /// let mut client = RawConnection::client(Seed::new([7; 32]), config.clone());
 /// let mut server = RawConnection::server(config);
 ///
-/// client.send(Frame::new(Opcode::Ping, "are you there?".into()))?;
+/// client.send(Frame::new(Opcode::Ping, "are you there?".into()), now)?;
 /// let outbound = client.outbound();
 /// let mut wire = BytesMut::from(&outbound.copy_to_bytes(outbound.remaining())[..]);
 ///
-/// let frame = server.poll_frame(&mut wire).unwrap()?;
+/// let frame = server.poll_frame(&mut wire, now).unwrap()?;
 /// assert_eq!((frame.opcode, &frame.payload[..]), (Opcode::Ping, &b"are you there?"[..]));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
@@ -53,85 +68,274 @@ pub enum Role {
 pub struct RawConnection {
     role: Role,
     pub(crate) config: Arc<Config>,
-    /// The keys of an end that masks; a server that never does has none.
+    /// The masking keys; `None` until this end masks a frame without having been given a seed.
     keys: Option<Box<MaskKeys>>,
     pub(crate) outbound: Outbound,
     pub(crate) incoming: Option<Incoming>,
     /// The reserved bits that extensions own.
     rsv: Rsv,
-    /// The rule that the peer broke, after which nothing is heard.
+    /// The rule that the peer broke, after which input is discarded.
     pub(crate) failure: Option<Box<ProtocolError>>,
+    writing: Writing,
+    /// Set once either side has begun to end the connection.
+    ending: Option<Box<Ending>>,
+    /// The transport delivers nothing more.
+    pub(crate) eof: bool,
 }
 
 /// The frame whose payload is arriving.
 #[derive(Clone, Debug)]
 pub(crate) struct Incoming {
     pub(crate) head: FrameHead,
-    /// How much of the payload has been taken out of the read buffer.
+    /// The number of payload bytes that have been taken out of the read buffer.
     taken: u64,
-    /// How much at the front of the read buffer has been unmasked.
+    /// The number of bytes at the front of the read buffer that have been unmasked.
     unmasked: usize,
 }
 
-/// A message that is one frame, and lies whole in the read buffer.
+/// A message of one frame that is complete in the read buffer.
 pub(crate) struct Whole {
     pub(crate) is_text: bool,
     pub(crate) payload: Range<usize>,
 }
 
 impl RawConnection {
-    /// The client's end; `seed` feeds its masking keys.
+    /// Creates the client's end. `seed` feeds its masking keys.
     pub fn client(seed: Seed, config: Arc<Config>) -> Self {
         Self::new(Role::Client, Some(Box::new(MaskKeys::new(seed))), config)
     }
 
-    /// The server's end.
+    /// Creates the server's end.
     pub fn server(config: Arc<Config>) -> Self {
         Self::new(Role::Server, None, config)
     }
 
     fn new(role: Role, keys: Option<Box<MaskKeys>>, config: Arc<Config>) -> Self {
-        let outbound = Outbound::default();
-        Self { role, config, keys, outbound, incoming: None, rsv: Rsv::NONE, failure: None }
+        Self {
+            role,
+            config,
+            keys,
+            outbound: Outbound::default(),
+            incoming: None,
+            rsv: Rsv::NONE,
+            failure: None,
+            writing: Writing::Free,
+            ending: None,
+            eof: false,
+        }
     }
 
-    /// Which end this is.
-    pub fn role(&self) -> Role {
-        self.role
-    }
-
-    /// Takes the next whole frame out of `inbound`, unmasking it in place; `None` when it needs more
+    /// Takes the next whole frame out of `inbound`, unmasking it in place. Returns `None` when it needs more
     /// bytes.
     ///
     /// Between calls only append to `inbound`.
     ///
     /// # Errors
     ///
-    /// The peer's breach of the header rules or of a length limit, once. Everything that arrives
-    /// after it is dropped.
-    pub fn poll_frame(&mut self, inbound: &mut BytesMut) -> Option<Result<Frame, ProtocolError>> {
-        if self.incoming.is_none() {
-            let head = match self.poll_head(inbound)? {
-                Ok(head) => head,
-                Err(error) => return Some(Err(error)),
-            };
-            let max = self.config.max_frame_len.min(self.config.max_message_len);
-            if head.len > max {
-                return Some(Err(self.fail(ProtocolError::FrameTooLong { len: head.len, max })));
+    /// The end of the connection, once and last: [`Cause::Protocol`] when the peer broke the header rules or a
+    /// limit, [`Cause::Eof`] when the transport ended, [`Cause::Aborted`] after [`close`](Self::close) or
+    /// [`abort`](Self::abort). Input that arrives after it is discarded.
+    pub fn poll_frame(
+        &mut self,
+        inbound: &mut BytesMut,
+        now: Instant,
+    ) -> Option<Result<Frame, Closed>> {
+        if self.ending.is_none() {
+            match self.next_frame(inbound) {
+                Some(Ok(frame)) => return Some(Ok(frame)),
+                Some(Err(error)) => self.linger(Party::Local, Cause::Protocol(error), now),
+                None if self.eof => self.end_at_once(Party::Peer, Cause::Eof, now),
+                None => return None,
             }
+            inbound.clear();
+        } else if !inbound.is_empty() {
+            inbound.clear();
+            self.note_ending_progress(true, now);
         }
-        let head = self.incoming.as_ref()?.head;
-        let payload = self.poll_whole_payload(inbound)?;
-        Some(Ok(Frame { fin: head.fin, rsv: head.rsv, opcode: head.opcode, payload }))
+        self.take_report().map(Err)
     }
 
-    /// Puts `frames` back in front of `inbound`, as if they had not been taken out of it: for whoever
-    /// finds out late that a [`Connection`](crate::Connection) should have had them.
+    /// Records that the transport will deliver nothing more. Frames that are still in the read buffer are
+    /// returned first.
+    pub fn handle_eof(&mut self, now: Instant) {
+        self.eof = true;
+        self.note_ending_progress(false, now);
+        if self.ending.is_some() {
+            self.stop_lingering();
+        }
+    }
+
+    /// Ends the connection because the transport has failed. `error` describes the failure in the report.
+    pub fn handle_transport_error(&mut self, error: impl Into<ByteString>, now: Instant) {
+        self.end_at_once(Party::Peer, Cause::Transport(error.into()), now);
+    }
+
+    /// Enforces the deadline that has passed at `now`, if one has; an early call does nothing.
     ///
-    /// The frames are those that [`poll_frame`](Self::poll_frame) gave last, in their order.
-    pub fn unread(&mut self, frames: impl IntoIterator<Item = Frame>, inbound: &mut BytesMut) {
+    /// After [`Config::write_timeout`] without progress an open connection ends at once. One that is closing
+    /// drops what is queued.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        self.handle_progress(false, now);
+        if self.poll_timeout().is_none_or(|deadline| now < deadline) {
+            return;
+        }
+        match self.ending {
+            None => self.end_at_once(Party::Local, Cause::Timeout(Timeout::Write), now),
+            Some(_) => self.abandon(),
+        }
+    }
+
+    /// Records that the transport has been given as much of [`outbound`](Self::outbound) as it accepts for now,
+    /// from which [`Config::write_timeout`] counts.
+    pub fn handle_blocked(&mut self, now: Instant) {
+        self.handle_progress(true, now);
+    }
+
+    fn handle_progress(&mut self, is_blocked: bool, now: Instant) {
+        self.note_written(is_blocked, now);
+        self.note_ending_progress(false, now);
+    }
+
+    /// Queues a frame, masked if this is the client's end.
+    ///
+    /// # Errors
+    ///
+    /// [`SendError::ControlTooLong`] for a control frame over 125 bytes; [`SendError::Closing`] once the
+    /// connection has begun to end. Nothing else is checked: the order of frames is the caller's.
+    pub fn send(&mut self, frame: Frame, now: Instant) -> Result<(), SendError> {
+        if !self.is_open() {
+            return Err(SendError::Closing);
+        }
+        if frame.opcode.is_control() && frame.payload.len() > MAX_CONTROL_LEN {
+            return Err(SendError::ControlTooLong { len: frame.payload.len() });
+        }
+        self.push(frame.fin, frame.rsv, frame.opcode, frame.payload);
+        self.note_written(false, now);
+        Ok(())
+    }
+
+    /// Sends what is queued, then shuts down this half of the transport. No Close frame is sent: a caller
+    /// that wants one sends it first. A second call does nothing.
+    ///
+    /// Until the peer ends its half, input is discarded. It has [`Config::closing_timeout`] for that, again
+    /// after each byte that it sends, and [`Config::write_timeout`] while it accepts none of the bytes that
+    /// are queued. In all it takes at most 12 closing timeouts, and longer only for a peer that takes at least
+    /// 1 KiB per second.
+    pub fn close(&mut self, now: Instant) {
+        self.linger(Party::Local, Cause::Aborted, now);
+    }
+
+    /// Ends the connection and drops what is queued.
+    pub fn abort(&mut self, now: Instant) {
+        self.end_at_once(Party::Local, Cause::Aborted, now);
+    }
+
+    /// Replaces the settings, with effect from the next frame on.
+    pub fn set_config(&mut self, config: Arc<Config>) {
+        self.config = config;
+    }
+
+    /// Accepts the reserved bits `rsv` on the first frame of a message. The payload of such a message is
+    /// returned as it is: no extension decodes it.
+    pub fn accept_rsv(&mut self, rsv: Rsv) {
+        self.rsv = rsv;
+    }
+
+    /// Returns the bytes to send, a [`bytes::Buf`].
+    #[inline]
+    pub fn outbound(&mut self) -> &mut Outbound {
+        &mut self.outbound
+    }
+
+    /// Returns what to do with the transport once [`outbound`](Self::outbound) is empty.
+    #[inline]
+    pub fn transport_action(&self) -> TransportAction {
+        self.action()
+    }
+
+    /// Returns the time at which to call [`handle_timeout`](Self::handle_timeout). Any other call may change
+    /// it.
+    #[inline]
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        match self.ending {
+            None => self.write_deadline(),
+            Some(_) => self.ending_deadline(),
+        }
+    }
+
+    /// Returns which end this is.
+    pub fn role(&self) -> Role {
+        self.role
+    }
+
+    /// Returns the settings in force.
+    #[inline]
+    pub fn config(&self) -> &Arc<Config> {
+        &self.config
+    }
+
+    /// Returns the reserved bits that are accepted.
+    pub fn rsv(&self) -> Rsv {
+        self.rsv
+    }
+
+    /// Returns true until either side has begun to end the connection.
+    #[inline]
+    pub fn is_open(&self) -> bool {
+        self.ending.is_none()
+    }
+
+    /// Returns true while fewer than [`Config::high_water`] bytes are queued.
+    #[inline]
+    pub fn is_writable(&self) -> bool {
+        self.outbound.remaining() < self.config.high_water
+    }
+
+    /// Returns true while bytes are queued.
+    pub fn has_unsent(&self) -> bool {
+        self.outbound.has_remaining()
+    }
+}
+
+/// # For drivers
+///
+/// A loop of its own gets along without these.
+impl RawConnection {
+    /// Ends the connection because it could not be read from for
+    /// [`Config::stall_timeout`], since the application received nothing.
+    pub fn handle_stall(&mut self, now: Instant) {
+        self.linger(Party::Local, Cause::Timeout(Timeout::Stall), now);
+    }
+
+    /// Ends the connection and drops what is queued, because all connections of the driver together hold too
+    /// much.
+    pub fn handle_overload(&mut self, now: Instant) {
+        self.end_at_once(Party::Local, Cause::Overloaded, now);
+    }
+
+    /// Returns the number of bytes that are queued, without payloads that are shared with other connections.
+    #[inline]
+    pub fn held_bytes(&self) -> usize {
+        self.outbound.held_bytes()
+    }
+
+    /// Returns how many bytes the frame that is arriving lacks, beyond those in `inbound`, so that a driver can
+    /// read into a buffer of the right size.
+    ///
+    /// Never reserve all of it at once: the number is the peer's claim.
+    pub fn bytes_needed(&self, inbound: &BytesMut) -> u64 {
+        self.incoming
+            .as_ref()
+            .map_or(0, |incoming| incoming.remaining().saturating_sub(inbound.len() as u64))
+    }
+
+    /// Puts `frames` back in front of `inbound`, so that a [`Connection`](crate::Connection) made
+    /// [from this one](crate::Connection::from_raw) receives them.
+    ///
+    /// They must be the frames that [`poll_frame`](Self::poll_frame) returned last, in their order.
+    pub fn put_back(&mut self, frames: impl IntoIterator<Item = Frame>, inbound: &mut BytesMut) {
         let mut before = BytesMut::new();
-        // A key of zeros masks nothing, and is as good as any: the frames will not travel.
+        // A key of zeros leaves the payload as it is. It need not be random: these frames are not sent.
         let mask = (self.role == Role::Server).then_some([0; 4]);
         for Frame { fin, rsv, opcode, payload } in frames {
             let head = FrameHead { fin, rsv, opcode, mask, len: payload.len() as u64 };
@@ -150,73 +354,33 @@ impl RawConnection {
             *inbound = before;
         }
     }
+}
 
-    /// Queues a frame, masked when this is the client's end.
-    ///
-    /// # Errors
-    ///
-    /// [`SendError::ControlTooLong`] for a control frame over 125 bytes. Nothing else is checked:
-    /// the order of frames is the caller's.
-    pub fn send(&mut self, frame: Frame) -> Result<(), SendError> {
-        if frame.opcode.is_control() && frame.payload.len() > MAX_CONTROL_LEN {
-            return Err(SendError::ControlTooLong { len: frame.payload.len() });
+impl RawConnection {
+    /// The next frame, checked against the rules and limits of this layer.
+    fn next_frame(&mut self, inbound: &mut BytesMut) -> Option<Result<Frame, ProtocolError>> {
+        if self.incoming.is_none() {
+            let head = match self.poll_head(inbound)? {
+                Ok(head) => head,
+                Err(error) => return Some(Err(error)),
+            };
+            let max = self.config.max_frame_len.min(self.config.max_message_len);
+            if head.len > max {
+                return Some(Err(self.fail(ProtocolError::FrameTooLong { len: head.len, max })));
+            }
         }
-        self.push(frame.fin, frame.rsv, frame.opcode, frame.payload);
-        Ok(())
+        let head = self.incoming.as_ref()?.head;
+        let payload = self.poll_whole_payload(inbound)?;
+        Some(Ok(Frame { fin: head.fin, rsv: head.rsv, opcode: head.opcode, payload }))
     }
 
-    /// The bytes to send.
-    pub fn outbound(&mut self) -> &mut Outbound {
-        &mut self.outbound
+    /// Makes the connection one that has not begun to end, for the layer that is put on top of it.
+    pub(crate) fn reopen(&mut self) {
+        self.ending = None;
     }
 
-    /// How many bytes wait to be sent, apart from payloads that are held elsewhere too.
-    pub fn held(&self) -> usize {
-        self.outbound.held()
-    }
-
-    /// Whether bytes wait to be sent.
-    pub fn has_unsent(&self) -> bool {
-        self.outbound.has_remaining()
-    }
-
-    /// Replaces the settings, with effect from the next frame on.
-    pub fn set_config(&mut self, config: Arc<Config>) {
-        self.config = config;
-    }
-
-    /// Accepts the reserved bits `rsv` on the first frame of a message, for whoever works on such
-    /// messages himself: what an extension would make of their payload is not done here.
-    pub fn accept_rsv(&mut self, rsv: Rsv) {
-        self.rsv = rsv;
-    }
-
-    /// The reserved bits that are accepted.
-    pub fn rsv(&self) -> Rsv {
-        self.rsv
-    }
-
-    /// The settings in force.
-    pub fn config(&self) -> &Arc<Config> {
-        &self.config
-    }
-
-    /// Whether fewer bytes than [`Config::high_water`] wait to be sent.
-    pub fn is_writable(&self) -> bool {
-        self.outbound.remaining() < self.config.high_water
-    }
-
-    /// How many bytes the frame that is arriving still lacks, beyond what `inbound` holds; for
-    /// drivers that read straight into a buffer of the right size. Never make room for all of it at
-    /// once: it is what the peer claims.
-    pub fn bytes_needed(&self, inbound: &BytesMut) -> u64 {
-        self.incoming
-            .as_ref()
-            .map_or(0, |incoming| incoming.remaining().saturating_sub(inbound.len() as u64))
-    }
-
-    /// The message at the front of `inbound`, if it is one frame that has arrived whole, without a
-    /// reserved bit and rightly masked; `None` of all that has to be looked at more closely.
+    /// The message at the front of `inbound`, if it is one complete frame without reserved bits and with the
+    /// mask bit that its sender must use; `None` if it needs a closer look.
     #[inline]
     pub(crate) fn whole_message(&self, inbound: &[u8]) -> Option<Whole> {
         let &[first, second, ref rest @ ..] = inbound else {
@@ -253,9 +417,9 @@ impl RawConnection {
         }
     }
 
-    /// Takes the next header out of `inbound`, if no payload is arriving.
+    /// Takes the next header out of `inbound`. No payload may be arriving.
     ///
-    /// The length is the caller's to check, before it asks for the payload.
+    /// The caller checks the length before it asks for the payload.
     #[inline]
     pub(crate) fn poll_head(
         &mut self,
@@ -278,12 +442,12 @@ impl RawConnection {
         Some(Ok(head))
     }
 
-    /// What no header may say on this connection (RFC 6455 §5.1, §5.2).
+    /// Checks a header against the rules of this connection (RFC 6455 §5.1, §5.2).
     #[inline]
     pub(crate) fn check(&self, head: &FrameHead) -> Result<(), ProtocolError> {
         if head.rsv != Rsv::NONE {
-            // A bit is its message's, and stands on the first frame (RFC 7692 §6.1): no control frame
-            // and no continuation has one.
+            // A reserved bit applies to a message and is set on its first frame (RFC 7692 §6.1): never on
+            // a control frame or a continuation.
             let begins = matches!(head.opcode, Opcode::Text | Opcode::Binary);
             if !begins || !self.rsv.contains(head.rsv) {
                 return Err(ProtocolError::ReservedBitSet);
@@ -297,7 +461,7 @@ impl RawConnection {
         }
     }
 
-    /// Refuses all that follows.
+    /// Rejects all input from here on.
     pub(crate) fn fail(&mut self, error: ProtocolError) -> ProtocolError {
         self.failure = Some(Box::new(error));
         self.incoming = None;
@@ -317,8 +481,7 @@ impl RawConnection {
         Some(take(inbound, 0..len))
     }
 
-    /// Unmasks what has arrived of the payload, and says how much of it lies clear at the front of
-    /// `inbound`.
+    /// Unmasks what has arrived of the payload. Returns how many clear bytes are at the front of `inbound`.
     #[inline]
     pub(crate) fn unmask(&mut self, inbound: &mut BytesMut) -> usize {
         let Some(incoming) = &mut self.incoming else {
@@ -327,8 +490,8 @@ impl RawConnection {
         let remaining = usize::try_from(incoming.remaining()).unwrap_or(usize::MAX);
         let available = inbound.len().min(remaining);
         if let Some(key) = incoming.head.mask {
-            // Only the phase counts, so that the cast may lose the upper bits.
-            // A host that has cut the buffer short has lost bytes, and no more than that.
+            // Only the phase counts, so the cast may lose the upper bits.
+            // A caller that has cut the buffer short has lost bytes, but must not cause a panic.
             incoming.unmasked = incoming.unmasked.min(available);
             let phase = (incoming.taken as usize).wrapping_add(incoming.unmasked);
             mask::apply(&mut inbound[incoming.unmasked..available], key, phase);
@@ -337,8 +500,8 @@ impl RawConnection {
         available
     }
 
-    /// Says that `len` clear bytes have been taken from the front of `inbound`, and that the frame has
-    /// ended with them if there are no more and `may_end`; whether it has.
+    /// Records that `len` clear bytes have been taken from the front of `inbound`. If they were the last ones
+    /// and `may_end`, the frame has ended; returns whether it has.
     pub(crate) fn taken(&mut self, len: usize, may_end: bool) -> bool {
         let Some(incoming) = &mut self.incoming else {
             return true;
@@ -352,7 +515,7 @@ impl RawConnection {
         ended
     }
 
-    /// Whether frames go out as they are, so that one of them can go to many peers.
+    /// Whether frames are sent unmasked, so that the same bytes can be sent to many peers.
     pub(crate) fn is_unmasked(&self) -> bool {
         matches!(
             (self.config.masking, self.role),
@@ -385,15 +548,14 @@ impl RawConnection {
 }
 
 impl Incoming {
-    /// How much of the payload has not been taken out of the read buffer.
+    /// The number of payload bytes that have not been taken out of the read buffer.
     #[inline]
     pub(crate) fn remaining(&self) -> u64 {
         self.head.len - self.taken
     }
 }
 
-/// Takes `payload` out of `inbound`, and all before it: a copy of a short payload, a part of the buffer
-/// for a long one.
+/// Takes `payload` and all before it out of `inbound`: copied if it is short, split off if it is long.
 #[inline(always)]
 pub(crate) fn take(inbound: &mut BytesMut, payload: Range<usize>) -> Bytes {
     if payload.len() > COPY_LEN {
@@ -409,6 +571,8 @@ pub(crate) fn take(inbound: &mut BytesMut, payload: Range<usize>) -> Bytes {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const NOW: Instant = Instant::EPOCH;
 
     /// A text message, a ping between its fragments, and half of the last fragment.
     fn half_a_session(client: &mut RawConnection) -> BytesMut {
@@ -449,17 +613,17 @@ mod tests {
         for accept in [false, true] {
             let config = Arc::new(Config::default().accept_any_masking(accept));
             let mut server = RawConnection::server(config.clone());
-            let frame = server.poll_frame(&mut BytesMut::from(&[0x82, 1, b'x'][..])).unwrap();
+            let frame = server.poll_frame(&mut BytesMut::from(&[0x82, 1, b'x'][..]), NOW).unwrap();
             assert_eq!(frame.is_ok(), accept);
             let mut client = RawConnection::client(Seed::new([7; 32]), config);
             let masked = [0x82, 0x81, 0, 0, 0, 0, b'x'];
-            let frame = client.poll_frame(&mut BytesMut::from(&masked[..])).unwrap();
+            let frame = client.poll_frame(&mut BytesMut::from(&masked[..]), NOW).unwrap();
             assert_eq!(frame.is_ok(), accept);
         }
     }
 
     #[test]
-    fn what_is_unread_is_received_again() {
+    fn frames_that_were_put_back_are_received_again() {
         let config = Arc::new(Config::default());
         let mut client = RawConnection::client(Seed::new([7; 32]), config.clone());
         let whole = half_a_session(&mut client);
@@ -467,13 +631,13 @@ mod tests {
             let mut server = RawConnection::server(config.clone());
             let mut inbound = BytesMut::from(&whole[..cut]);
             let mut taken = alloc::vec::Vec::new();
-            while let Some(frame) = server.poll_frame(&mut inbound) {
+            while let Some(frame) = server.poll_frame(&mut inbound, NOW) {
                 taken.push(frame.unwrap());
             }
-            server.unread(taken, &mut inbound);
+            server.put_back(taken, &mut inbound);
             inbound.extend_from_slice(&whole[cut..]);
             let again: alloc::vec::Vec<_> =
-                core::iter::from_fn(|| server.poll_frame(&mut inbound)).collect();
+                core::iter::from_fn(|| server.poll_frame(&mut inbound, NOW)).collect();
             let payloads: alloc::vec::Vec<_> =
                 again.iter().map(|frame| frame.as_ref().unwrap().payload.clone()).collect();
             assert_eq!(payloads, ["one ", "?", "two"], "cut at {cut}");

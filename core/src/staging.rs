@@ -1,16 +1,15 @@
-//! The room that frames are staged in: [`Staging`].
+//! Memory in which frames are joined before they are sent: [`Staging`].
 
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 
 use bytes::{Bytes, BytesMut};
 
-/// Staging grows in blocks of this many bytes: to reserve header by header costs an allocation a
-/// message.
+/// Staging grows in blocks of this many bytes. Reserving for each header would cost an allocation per message.
 const BLOCK_LEN: usize = 4096;
 
-/// The room that frames are staged in, which a driver may lend to many connections in turn, so that
-/// an idle one holds none.
+/// Memory in which frames are joined before they are sent. A driver may lend it to many connections in turn, so
+/// that an idle connection holds none: see [`Outbound::lend`](crate::Outbound::lend).
 #[derive(Clone, Debug, Default)]
 pub struct Staging(Option<Box<Blocks>>);
 
@@ -18,34 +17,34 @@ pub struct Staging(Option<Box<Blocks>>);
 pub(crate) struct Blocks {
     /// Full blocks and long payloads, in order.
     pub(crate) sealed: VecDeque<Bytes>,
-    /// The block that frames are copied to, which comes after all that is sealed.
+    /// The block that frames are copied to, which follows all that is sealed.
     pub(crate) block: BytesMut,
 }
 
 impl Staging {
-    /// Room for `len` bytes of frames before another block is begun.
+    /// Allocates room for `len` bytes of frames before another block is begun.
     pub fn with_capacity(len: usize) -> Self {
         let block = BytesMut::with_capacity(len);
         Self(Some(Box::new(Blocks { block, ..Blocks::default() })))
     }
 
-    /// How many bytes of frames there is room for.
+    /// Returns the number of bytes of frames that fit without an allocation.
     pub fn capacity(&self) -> usize {
         self.0.as_ref().map_or(0, |blocks| blocks.block.capacity())
     }
 
-    /// Makes room for `len` bytes, with an allocation if need be.
+    /// Makes room for `len` bytes, with an allocation if necessary.
     pub fn reserve(&mut self, len: usize) {
         self.blocks().block.reserve(len);
     }
 
-    /// Makes room for `len` bytes again in what was allocated before, if what was split off it is
-    /// gone; whether that was enough.
+    /// Makes room for `len` bytes in memory that was allocated before, if the parts that were split off it have
+    /// been dropped. Returns whether that was enough.
     pub fn try_reclaim(&mut self, len: usize) -> bool {
         self.0.as_mut().map_or(len == 0, |blocks| blocks.block.try_reclaim(len))
     }
 
-    /// The blocks, unless nothing was ever put in them.
+    /// The blocks, if there are any.
     #[inline]
     pub(crate) fn get(&self) -> Option<&Blocks> {
         self.0.as_deref()
@@ -56,7 +55,7 @@ impl Staging {
         self.0.as_deref_mut()
     }
 
-    /// The blocks, to put something in them.
+    /// The blocks, created if there are none.
     #[inline]
     pub(crate) fn blocks(&mut self) -> &mut Blocks {
         self.0.get_or_insert_default()
@@ -64,8 +63,8 @@ impl Staging {
 }
 
 impl Blocks {
-    /// Makes room in whole blocks. A block that is full is sealed and the next one begun, so that
-    /// what waits is never moved.
+    /// Makes room in whole blocks. A full block is sealed and the next one begun, so that queued bytes are never
+    /// moved.
     #[inline]
     pub(crate) fn make_room(&mut self, len: usize) {
         if self.block.capacity() - self.block.len() < len {

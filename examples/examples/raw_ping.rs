@@ -44,7 +44,7 @@ async fn ping_pong(mut session: RawSession, clock: Arc<dyn Runtime>) -> Result<(
                 Some(PingAction::Ping(payload)) => {
                     session.send(Frame::new(Opcode::Ping, payload)).await?;
                 }
-                Some(PingAction::GiveUp) => return Ok(()),
+                Some(PingAction::Disconnect) => return Ok(()),
                 None => {}
             },
         }

@@ -120,7 +120,7 @@ fn frames(deflate: &Deflate, messages: &[&str]) -> Vec<u8> {
     let mut server = End::new(Role::Server, Config::default().extension(deflate.clone()));
     let mut bytes = Vec::new();
     for &message in messages {
-        server.connection.send(message.to_owned()).expect("it is open");
+        server.connection.send(message.to_owned(), server.now).expect("it is open");
         for frame in server.sent() {
             let plain = if frame.first & 0x40 == 0 { 2 } else { 0 };
             let (first, last) = frame.payload.split_at(frame.payload.len() / 2);

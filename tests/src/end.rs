@@ -15,6 +15,15 @@ use crate::wire::{self, CLOSE, Read, Writer, close_body};
 /// Both ends of a connection, for cases that hold for each.
 pub const BOTH: [Role; 2] = [Role::Client, Role::Server];
 
+/// The rule that a peer broke, where that ended a connection.
+#[track_caller]
+pub fn broken_rule(closed: Closed) -> ProtocolError {
+    match closed.cause() {
+        Cause::Protocol(error) => *error,
+        cause => panic!("{cause:?}"),
+    }
+}
+
 /// A connection, its read buffer and its clock.
 #[derive(Debug)]
 pub struct End {
@@ -144,8 +153,8 @@ impl End {
             assert_eq!(over.receive(bytes), []);
             assert_eq!(over.inbound.len(), 0, "what arrives after the end is dropped");
         }
-        assert!(over.connection.send("late").is_err());
-        assert!(over.connection.ping("late").is_err());
+        assert!(over.connection.send("late", over.now).is_err());
+        assert!(over.connection.ping("late", over.now).is_err());
         over.close(CloseReason::EMPTY);
         assert_eq!(over.eof(), []);
         assert_eq!(over.wait(Duration::from_secs(1_000_000)), []);

@@ -8,7 +8,7 @@ use sockless_core::{
     TransportAction,
 };
 
-use crate::end::End;
+use crate::end::{End, broken_rule};
 use crate::model::Model;
 use crate::session::Setup;
 use crate::wire;
@@ -155,22 +155,29 @@ pub fn play_raw(
         let (chunk, after) = rest.split_at(len.clamp(1, rest.len().max(1)).min(rest.len()));
         rest = after;
         inbound.extend_from_slice(chunk);
-        frames.extend(std::iter::from_fn(|| raw.poll_frame(&mut inbound)));
+        frames.extend(std::iter::from_fn(|| poll_frame(&mut raw, &mut inbound)));
         if rest.is_empty() {
             break;
         }
     }
     inbound.extend_from_slice(rest);
-    frames.extend(std::iter::from_fn(|| raw.poll_frame(&mut inbound)));
+    frames.extend(std::iter::from_fn(|| poll_frame(&mut raw, &mut inbound)));
     let missing = raw.bytes_needed(&inbound) > 0 || !inbound.is_empty();
     (frames, missing)
+}
+
+fn poll_frame(
+    raw: &mut RawConnection,
+    inbound: &mut BytesMut,
+) -> Option<Result<Frame, ProtocolError>> {
+    raw.poll_frame(inbound, Instant::EPOCH).map(|polled| polled.map_err(broken_rule))
 }
 
 fn open(role: Role, setup: &Setup) -> End {
     let mut end = End::new(role, setup.config());
     if setup.sends_piece {
         let data = Bytes::from_static(b"begun").into();
-        let begun = end.connection.send_chunk(Chunk { data, last: false });
+        let begun = end.connection.send_chunk(Chunk { data, last: false }, end.now);
         assert_eq!(begun, Ok(()));
     }
     if setup.closes {

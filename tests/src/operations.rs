@@ -101,7 +101,7 @@ fn operate(pair: &mut Pair, side: usize, operation: Operation, sent: &mut Vec<Me
                 .enumerate()
                 .map(|(i, part)| {
                     let data = part.clone().into();
-                    connection.send_chunk(Chunk { data, last: i == last })
+                    connection.send_chunk(Chunk { data, last: i == last }, now)
                 })
                 .collect();
             if results.iter().all(Result::is_ok) {
@@ -110,11 +110,11 @@ fn operate(pair: &mut Pair, side: usize, operation: Operation, sent: &mut Vec<Me
         }
         Operation::BeginMessage => {
             // Text, so that no other piece can be taken for a part of it.
-            let _ = connection.send_chunk(Chunk { data: "begun".into(), last: false });
+            let _ = connection.send_chunk(Chunk { data: "begun".into(), last: false }, now);
         }
         Operation::Ping(mut payload) => {
             payload.truncate(125);
-            assert_eq!(connection.ping(payload).is_ok(), connection.is_open());
+            assert_eq!(connection.ping(payload, now).is_ok(), connection.is_open());
         }
         Operation::Close(code) => {
             let reason = CloseCode::new(code).map_or(CloseReason::EMPTY, CloseReason::from);
@@ -129,7 +129,7 @@ fn operate(pair: &mut Pair, side: usize, operation: Operation, sent: &mut Vec<Me
 }
 
 fn send(pair: &mut Pair, side: usize, message: Message, sent: &mut Vec<Message>) {
-    match pair.ends[side].connection.send(message.clone()) {
+    match pair.ends[side].connection.send(message.clone(), pair.ends[side].now) {
         Ok(()) => sent.push(message),
         Err(SendError::Closing | SendError::MessageUnfinished) => {}
         Err(error) => panic!("{error}"),

@@ -11,7 +11,7 @@ mod server;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use sockless_core::{Config, Connection, Deflate, Event};
+use sockless_core::{Config, Connection, Deflate, Event, Instant};
 
 use super::Job;
 use crate::Result;
@@ -27,9 +27,9 @@ pub fn serve(listen: SocketAddr, job: Job, announce: impl FnOnce(SocketAddr)) ->
     Ok(server.run()?)
 }
 
-fn echo(connection: &mut Connection, event: Event) {
+fn echo(connection: &mut Connection, event: Event, now: Instant) {
     if let Event::Message(message) = event {
         // Refused only while the connection is closing, which needs no answer.
-        let _ = connection.send(message);
+        let _ = connection.send(message, now);
     }
 }

@@ -1,4 +1,4 @@
-//! Frames become events: their sequence, joining, pieces and limits.
+//! Receiving: frames become events; their sequence, reassembly, chunks and limits.
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
@@ -13,51 +13,49 @@ use crate::event::Event;
 use crate::extension::{Decoding, Direction};
 use crate::frame::{FrameHead, Opcode, Rsv};
 use crate::message::{Chunk, Message};
-use crate::raw::{self, Whole};
+use crate::raw::{self, Ending, Whole};
 use crate::time::Instant;
 use crate::utf8::Text;
 
-/// Text shorter than this is checked by the standard library, to which simdutf8 leaves it too.
+/// Text shorter than this is checked by the standard library, as simdutf8 itself does.
 const SIMD_LEN: usize = 64;
 
-/// How much longer than its limit an encoded message may be, besides an eighth: frames of a deflate stream
-/// that stores in the smallest blocks of zlib add four hundredths.
+/// The length by which an encoded message may exceed its limit, besides an eighth: a deflate stream that stores
+/// in the smallest blocks of zlib adds four hundredths.
 const MAX_ENCODED_OVERHEAD: u64 = 1024;
 
-/// A message that is arriving bit by bit.
+/// A message that is arriving in several parts.
 #[derive(Clone, Debug)]
 pub(super) struct Assembly {
     held: Held,
-    /// The length that is known so far: of the pieces that have left, of what is held, and of the
-    /// frame that is arriving.
+    /// The length that is known so far: of the chunks that were returned, of the bytes that are held, and of
+    /// the frame that is arriving.
     len: u64,
     frames: u32,
-    /// What extensions make of its bytes, if it has one of their bits.
+    /// The state of the extensions that decode it, if its first frame has one of their bits.
     decoding: Option<Box<Decoding>>,
-    /// Whether a piece has left, so that the rest must leave as pieces too.
-    in_pieces: bool,
+    /// Whether a chunk has been returned, so that the rest must be returned in chunks too.
+    in_chunks: bool,
 }
 
-/// What has arrived of a message and has not left.
+/// The part of a message that has arrived and has not been returned.
 #[derive(Clone, Debug)]
 enum Held {
     Binary(Vec<u8>),
     Text(Text),
 }
 
-/// How far one look at the read buffer got.
+/// The result of one look at the read buffer.
 enum Step {
-    /// Something to tell.
     Event(Event),
-    /// Something was taken; look again.
+    /// Bytes were taken; look again.
     Again,
     /// More bytes are needed.
     Starved,
 }
 
 impl Connection {
-    /// Takes the next event out of `inbound`: a message that is one frame at once, and by steps whatever
-    /// else there is.
+    /// Takes the next event out of `inbound`: a message of one complete frame directly, all else by steps.
     #[inline]
     pub(super) fn next_event(&mut self, inbound: &mut BytesMut, now: Instant) -> Option<Event> {
         let Some(whole) = self.whole_message(inbound) else {
@@ -70,34 +68,31 @@ impl Connection {
         }
     }
 
-    /// The message at the front of `inbound`, if the steps would take all of it and nothing else.
+    /// The message at the front of `inbound`, if the steps would return it whole.
     #[inline]
     fn whole_message(&self, inbound: &[u8]) -> Option<Whole> {
         let whole = self.raw.whole_message(inbound)?;
-        let is_next = self.ending.is_none() && self.assembly.is_none() && self.codecs.is_empty();
+        let is_next = self.is_open() && self.assembly.is_none() && self.codecs.is_empty();
         let (len, config) = (whole.payload.len(), &self.raw.config);
         let is_allowed = len as u64 <= config.max_message_len
             && len as u64 <= config.max_frame_len
-            && len <= self.longest_piece()
+            && len <= self.max_chunk_len()
             && config.max_fragments > 0;
         (is_next && is_allowed).then_some(whole)
     }
 
     #[inline(never)]
     fn next_event_by_steps(&mut self, inbound: &mut BytesMut, now: Instant) -> Option<Event> {
-        if let Some(ending) = &mut self.ending
-            && ending.is_deaf()
-        {
-            // After a Close frame, and after a failure, what arrives means nothing (RFC 6455 §5.5.1,
-            // §7.1.7).
+        if self.raw.ending().is_some_and(Ending::discards_input) {
+            // After the peer's Close frame, and after a failure, input is ignored (RFC 6455 §5.5.1, §7.1.7).
             inbound.clear();
-            return ending.report();
+            return self.take_report();
         }
         loop {
             match self.step(inbound, now) {
                 Ok(Step::Event(event)) => return Some(event),
                 Ok(Step::Again) => {}
-                Ok(Step::Starved) if self.eof => return self.end_of_input(inbound, now),
+                Ok(Step::Starved) if self.raw.eof => return self.end_of_input(inbound, now),
                 Ok(Step::Starved) => return None,
                 Err(error) => return self.fail(error, inbound, now),
             }
@@ -130,8 +125,8 @@ impl Connection {
         }
     }
 
-    /// Checks a header against the frames before it, and its length against the limits before any of
-    /// it is waited for.
+    /// Checks a header against the frames before it, and its length against the limits before any of the payload
+    /// is waited for.
     #[inline]
     fn begin_frame(&mut self, head: &FrameHead, now: Instant) -> Result<(), ProtocolError> {
         if !self.codecs.is_empty() {
@@ -161,7 +156,7 @@ impl Connection {
             }
         };
         let max = self.raw.config.get_max_streamed_len();
-        // The limit is the message's. What it was encoded to may be longer, if it could not be made shorter.
+        // The limit is for the decoded message. One that cannot be compressed is longer when encoded.
         let overhead = if is_encoded { max / 8 + MAX_ENCODED_OVERHEAD } else { 0 };
         if len > max.saturating_add(overhead) {
             return Err(self.too_long(len));
@@ -191,7 +186,7 @@ impl Connection {
                     return Ok(Step::Event(Event::Message(message)));
                 }
                 if head.opcode == Opcode::Binary {
-                    // It stays in the read buffer until it is whole: one block, and no copy.
+                    // It stays in the read buffer until it is complete: one block, and no copy.
                     return Ok(Step::Starved);
                 }
             }
@@ -206,7 +201,7 @@ impl Connection {
         }
     }
 
-    /// Takes a message that is one frame, has arrived whole and is unmasked.
+    /// Takes a message of one frame, which has arrived and is unmasked.
     #[inline]
     fn take_whole(
         &mut self,
@@ -221,8 +216,8 @@ impl Connection {
             let bytes = raw::take(inbound, payload);
             Message::Text(bytes.try_into().map_err(|_| ProtocolError::TextInvalid)?)
         } else {
-            // Text is copied out whatever its length: without `unsafe` it cannot be split off and
-            // stay checked, and a second check costs more than the copy.
+            // Text of any length is copied: without `unsafe`, text that was split off would have to be checked
+            // again, which costs more than the copy.
             let text = simdutf8::basic::from_utf8(&inbound[payload.clone()])
                 .map_err(|_| ProtocolError::TextInvalid)?;
             let text = ByteString::from(text);
@@ -234,7 +229,7 @@ impl Connection {
         Ok(message)
     }
 
-    /// Moves what has arrived into the message that is being put together.
+    /// Moves the bytes that have arrived into the message that is being assembled.
     fn assemble(
         &mut self,
         fin: bool,
@@ -251,8 +246,8 @@ impl Connection {
         let room = recv_chunk_len.saturating_sub(assembly.held.len());
         if remaining > 0 {
             if room == 0 {
-                // Only now is the message known to be longer than a piece, whichever way it was cut.
-                return Ok(Step::Event(Event::Chunk(assembly.piece())));
+                // Only now is the message known to be longer than a chunk, however it was fragmented.
+                return Ok(Step::Event(Event::Chunk(assembly.take_chunk())));
             }
             if available == 0 {
                 return Ok(Step::Starved);
@@ -270,8 +265,8 @@ impl Connection {
         self.end_message(now)
     }
 
-    /// Has the extensions decode what has arrived, and moves what they make of it into the message that
-    /// is being put together.
+    /// Has the extensions decode the bytes that have arrived, and moves the result into the message that is being
+    /// assembled.
     fn decode(
         &mut self,
         fin: bool,
@@ -291,8 +286,8 @@ impl Connection {
             return Ok(Step::Starved);
         }
         let last = fin && available as u64 == remaining;
-        // All that may be held comes first, and is checked; one byte more tells that the message is longer
-        // than a piece, or too long.
+        // As much is decoded as may be held, and then one byte more, which shows that the message is longer than
+        // a chunk, or too long.
         let allowed = usize::try_from(max.saturating_sub(decoding.len())).unwrap_or(usize::MAX);
         let room = recv_chunk_len.saturating_sub(held.len()).min(allowed).max(1);
         let step = decoding.step(&mut self.codecs, &inbound[..available], last, room)?;
@@ -303,10 +298,10 @@ impl Connection {
         inbound.advance(step.read);
         if !step.output.is_empty() {
             if held.len() >= recv_chunk_len {
-                // The piece leaves before what follows it is looked at.
+                // The chunk is returned before the bytes that follow it are decoded.
                 self.raw.taken(step.read, false);
                 decoding.put_back();
-                return Ok(Step::Event(Event::Chunk(assembly.piece())));
+                return Ok(Step::Event(Event::Chunk(assembly.take_chunk())));
             }
             held.make_room(step.output.len(), u64::MAX, max.min(recv_chunk_len as u64));
             held.push(step.output)?;
@@ -317,7 +312,7 @@ impl Connection {
         self.end_message(now)
     }
 
-    /// A message of at least `len` bytes is too long; the setting that bounds it is named.
+    /// The error for a message of at least `len` bytes, which names the setting that it exceeds.
     #[cold]
     fn too_long(&self, len: u64) -> ProtocolError {
         let config = &self.raw.config;
@@ -329,11 +324,12 @@ impl Connection {
         }
     }
 
-    /// How long a message must be to be delivered in pieces: also where it is too long to be held whole.
+    /// The length above which a message is returned in chunks, either because that was asked for or because
+    /// it is too long to be held whole.
     #[inline]
     fn recv_chunk_len(&self) -> usize {
         let config = &self.raw.config;
-        let len = self.longest_piece();
+        let len = self.max_chunk_len();
         if config.get_max_streamed_len() == config.max_message_len {
             return len;
         }
@@ -341,13 +337,13 @@ impl Connection {
         len.min(held).max(4)
     }
 
-    /// What has arrived of the message that is arriving, as a piece.
+    /// The part that has arrived of an unfinished message, as a chunk.
     pub(super) fn partial_message(
         &mut self,
         inbound: &mut BytesMut,
         now: Instant,
     ) -> Option<Event> {
-        if self.ending.as_ref().is_some_and(|ending| ending.is_deaf()) {
+        if self.raw.ending().is_some_and(Ending::discards_input) {
             return None;
         }
         if self.assembly.is_none()
@@ -355,7 +351,7 @@ impl Connection {
             && !incoming.head.opcode.is_control()
             && !self.unchecked_head
         {
-            // It was to stay in the read buffer until it is whole.
+            // The steps would leave it in the read buffer until it is complete.
             let head = incoming.head;
             self.assembly = Some(Assembly::new(&head, None));
             loop {
@@ -368,10 +364,10 @@ impl Connection {
             }
         }
         let assembly = self.assembly.as_mut()?;
-        (assembly.held.whole_len() > 0).then(|| Event::Chunk(assembly.piece()))
+        (assembly.held.whole_len() > 0).then(|| Event::Chunk(assembly.take_chunk()))
     }
 
-    /// The message has ended: what is held is all or the last of it.
+    /// Returns the message that has ended, or its last chunk.
     fn end_message(&mut self, now: Instant) -> Result<Step, ProtocolError> {
         let Some(mut assembly) = self.assembly.take() else {
             return Ok(Step::Again);
@@ -419,10 +415,10 @@ impl Assembly {
         } else {
             Held::Binary(Vec::new())
         };
-        Self { held, len: head.len, frames: 1, decoding, in_pieces: false }
+        Self { held, len: head.len, frames: 1, decoding, in_chunks: false }
     }
 
-    /// How much memory it takes.
+    /// The memory that is reserved for it, in bytes.
     pub(super) fn capacity(&self) -> usize {
         match &self.held {
             Held::Binary(bytes) => bytes.capacity(),
@@ -430,19 +426,19 @@ impl Assembly {
         }
     }
 
-    /// What is held leaves as a piece.
-    fn piece(&mut self) -> Chunk {
-        self.in_pieces = true;
+    /// Takes the bytes that are held as a chunk.
+    fn take_chunk(&mut self) -> Chunk {
+        self.in_chunks = true;
         Chunk { data: self.held.take(), last: false }
     }
 
-    /// What is held, which is all or the last of the message.
+    /// Takes the bytes that are held, as the whole message or as its last chunk.
     fn finish(&mut self) -> Result<Event, ProtocolError> {
         let data = match &mut self.held {
             Held::Binary(bytes) => Message::Binary(core::mem::take(bytes).into()),
             Held::Text(text) => Message::Text(text.finish()?.into()),
         };
-        Ok(if self.in_pieces {
+        Ok(if self.in_chunks {
             Event::Chunk(Chunk { data, last: true })
         } else {
             Event::Message(data)
@@ -458,7 +454,7 @@ impl Held {
         }
     }
 
-    /// How much of it could leave: not the beginning of a character that is cut.
+    /// The length of the part that can be returned: without the beginning of an incomplete character.
     fn whole_len(&self) -> usize {
         match self {
             Self::Binary(bytes) => bytes.len(),
@@ -466,7 +462,7 @@ impl Held {
         }
     }
 
-    /// Takes out what is held; a character that is cut stays.
+    /// Takes out the bytes that are held, but for an incomplete character.
     fn take(&mut self) -> Message {
         match self {
             Self::Binary(bytes) => Message::Binary(core::mem::take(bytes).into()),
@@ -482,11 +478,10 @@ impl Held {
         Ok(())
     }
 
-    /// Makes room for `len` bytes that have arrived, when at most `useful` more can come of this
-    /// message and at most `most` of it are ever held.
+    /// Makes room for `len` bytes that have arrived, where at most `useful` more can come of this message and at
+    /// most `most` of it are ever held.
     ///
-    /// It grows with the bytes that arrive, to twice as much each time, so that a message in very
-    /// many fragments is not moved for each of them.
+    /// The room doubles as bytes arrive, so that a message in very many fragments is not moved for each of them.
     fn make_room(&mut self, len: usize, useful: u64, most: u64) {
         let (held, capacity) = match self {
             Self::Binary(bytes) => (bytes.len(), bytes.capacity()),

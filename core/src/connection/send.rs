@@ -1,4 +1,4 @@
-//! Messages become frames: fragments, pieces, pings and the one pong that waits.
+//! Sending: messages become frames; fragments, chunks, pings, and the one pong that waits.
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
@@ -13,8 +13,10 @@ use crate::extension::{ChunkInfo, Direction, Encoded};
 use crate::frame::{Frame, FrameHead, MAX_CONTROL_LEN, Opcode, Rsv};
 use crate::message::{Chunk, Message};
 use crate::outgoing::{Broadcast, Content, Encoding, OutgoingMessage};
+use crate::raw::Ending;
+use crate::time::Instant;
 
-/// The kind of a message that is being sent in pieces.
+/// The kind of a message that is being sent in chunks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     Binary,
@@ -23,7 +25,11 @@ pub(super) enum Kind {
 
 impl Connection {
     #[inline]
-    pub(super) fn send_message(&mut self, outgoing: OutgoingMessage) -> Result<(), SendError> {
+    pub(super) fn send_message(
+        &mut self,
+        outgoing: OutgoingMessage,
+        now: Instant,
+    ) -> Result<(), SendError> {
         if !self.is_open() {
             return Err(SendError::Closing);
         }
@@ -31,71 +37,78 @@ impl Connection {
             return Err(SendError::MessageUnfinished);
         }
         match outgoing.0 {
-            Content::Message { message, compress } => self.push_message(message, compress),
+            Content::Message { message, compress } => self.push_message(message, compress, now),
             Content::Broadcast(broadcast) if self.raw.is_unmasked() => {
-                self.push_broadcast(&broadcast)
+                self.push_broadcast(&broadcast, now)
             }
             Content::Broadcast(broadcast) => {
-                self.push_message(broadcast.message().clone(), broadcast.compress())
+                self.push_message(broadcast.message().clone(), broadcast.compress(), now)
             }
         }
     }
 
-    pub(super) fn send_part(&mut self, piece: Chunk) -> Result<(), SendError> {
-        if !self.may_send_part() {
+    pub(super) fn send_next_chunk(&mut self, chunk: Chunk, now: Instant) -> Result<(), SendError> {
+        if !self.may_send_chunk() {
             return Err(SendError::Closing);
         }
-        let kind = if piece.data.is_text() { Kind::Text } else { Kind::Binary };
+        let kind = if chunk.data.is_text() { Kind::Text } else { Kind::Binary };
         let opcode = match self.sending {
-            None => opcode_of(&piece.data),
+            None => opcode_of(&chunk.data),
             Some(sending) if sending == kind => Opcode::Continuation,
             Some(_) => return Err(SendError::MessageUnfinished),
         };
         let first = self.sending.is_none();
-        self.sending = (!piece.last).then_some(kind);
-        let part =
-            ChunkInfo { is_text: kind == Kind::Text, first, last: piece.last, compress: true };
-        self.push_data(opcode, piece.data.into_bytes(), part)?;
-        if piece.last {
-            self.answer_close_that_waits();
+        self.sending = (!chunk.last).then_some(kind);
+        let info =
+            ChunkInfo { is_text: kind == Kind::Text, first, last: chunk.last, compress: true };
+        self.push_data(opcode, chunk.data.into_bytes(), info, now)?;
+        if chunk.last {
+            self.answer_close_after_message(now);
         }
         Ok(())
     }
 
     #[inline(always)]
-    fn push_message(&mut self, message: Message, compress: bool) -> Result<(), SendError> {
-        let part = whole(&message, compress);
-        self.push_data(opcode_of(&message), message.into_bytes(), part)
+    fn push_message(
+        &mut self,
+        message: Message,
+        compress: bool,
+        now: Instant,
+    ) -> Result<(), SendError> {
+        let info = whole(&message, compress);
+        self.push_data(opcode_of(&message), message.into_bytes(), info, now)
     }
 
-    /// Queues the frames of a message or of a piece of one.
+    /// Queues the frames of a message or of a chunk of one.
     #[inline(always)]
     fn push_data(
         &mut self,
         opcode: Opcode,
         payload: Bytes,
-        part: ChunkInfo,
+        info: ChunkInfo,
+        now: Instant,
     ) -> Result<(), SendError> {
-        self.timers.message_sent();
+        self.timers.message_sent(now);
         if self.codecs.is_empty() && payload.len() <= self.raw.config.max_send_frame_len {
-            self.raw.push(part.last, Rsv::NONE, opcode, payload);
+            self.raw.push(info.last, Rsv::NONE, opcode, payload);
             return Ok(());
         }
-        self.push_encoded(opcode, payload, part)
+        self.push_encoded(opcode, payload, info, now)
     }
 
-    /// Queues what the extensions make of a message or of a piece of one, in fragments.
+    /// Queues a message or a chunk of one as the extensions encode it, in fragments.
     #[inline(never)]
     fn push_encoded(
         &mut self,
         opcode: Opcode,
         payload: Bytes,
-        part: ChunkInfo,
+        info: ChunkInfo,
+        now: Instant,
     ) -> Result<(), SendError> {
-        let Encoded { rsv, payload } = self.encode(part, payload)?;
+        let Encoded { rsv, payload } = self.encode(info, payload, now)?;
         let observed = !self.codecs.is_empty();
         for Frame { fin, rsv, opcode, payload } in
-            fragments(opcode, rsv, payload, part, &self.raw.config)
+            fragments(opcode, rsv, payload, info, &self.raw.config)
         {
             if observed {
                 self.observe_outgoing(fin, rsv, opcode, payload.len());
@@ -105,20 +118,20 @@ impl Connection {
         Ok(())
     }
 
-    /// Queues a message in frames that other connections may share.
-    fn push_broadcast(&mut self, broadcast: &Broadcast) -> Result<(), SendError> {
+    /// Queues a message in frames that are shared with other connections.
+    fn push_broadcast(&mut self, broadcast: &Broadcast, now: Instant) -> Result<(), SendError> {
         let (message, compress) = (broadcast.message(), broadcast.compress());
         let Some(codecs) = self.codecs.fingerprint() else {
-            return self.push_message(message.clone(), compress);
+            return self.push_message(message.clone(), compress, now);
         };
-        self.timers.message_sent();
+        self.timers.message_sent(now);
         let max_send_frame_len = self.raw.config.max_send_frame_len;
         let frames = broadcast.frames(Encoding { codecs, max_send_frame_len }, || {
-            let (opcode, part) = (opcode_of(message), whole(message, compress));
-            let Encoded { rsv, payload } = self.encode(part, message.clone().into_bytes())?;
+            let (opcode, info) = (opcode_of(message), whole(message, compress));
+            let Encoded { rsv, payload } = self.encode(info, message.clone().into_bytes(), now)?;
             let mut frames = BytesMut::with_capacity(payload.len() + FrameHead::MAX_LEN);
             for Frame { fin, rsv, opcode, payload } in
-                fragments(opcode, rsv, payload, part, &self.raw.config)
+                fragments(opcode, rsv, payload, info, &self.raw.config)
             {
                 let len = payload.len() as u64;
                 FrameHead { fin, rsv, opcode, mask: None, len }.put(&mut frames);
@@ -133,16 +146,20 @@ impl Connection {
         Ok(())
     }
 
-    /// Has the extensions encode a part of a message; when one gives up, the connection ends.
+    /// Has the extensions encode a message or a chunk of one. An extension that fails ends the connection.
     #[inline]
-    fn encode(&mut self, part: ChunkInfo, payload: Bytes) -> Result<Encoded, SendError> {
+    fn encode(
+        &mut self,
+        info: ChunkInfo,
+        payload: Bytes,
+        now: Instant,
+    ) -> Result<Encoded, SendError> {
         if self.codecs.is_empty() {
             return Ok(Encoded { rsv: Rsv::NONE, payload });
         }
-        self.codecs.encode(part, payload).map_err(|(name, error)| {
-            // The message is half out, or not at all: there is no going on after it.
+        self.codecs.encode(info, payload).map_err(|(name, error)| {
+            // The message is lost, perhaps with a part of it sent: the peer would miss it in the sequence.
             self.sending = None;
-            let now = self.timers.now();
             self.start_closing(CloseCode::INTERNAL_ERROR.into(), None, now);
             SendError::CodecFailed { name, error }
         })
@@ -171,11 +188,11 @@ impl Connection {
         Ok(())
     }
 
-    /// Answers a ping at once, or, when more than enough waits to be sent, remembers it in place of
-    /// the one before: RFC 6455 §5.5.3 lets us answer the newest only. So a flood of pings from a
-    /// peer that does not read costs one payload.
+    /// Answers a ping at once or, while the queue is full, remembers it in place of the one before: only the
+    /// newest ping needs an answer (RFC 6455 §5.5.3). So a flood of pings from a peer that does not read costs
+    /// one payload.
     pub(super) fn answer_ping(&mut self, payload: &Bytes) {
-        if self.ending.as_ref().is_some_and(|ending| ending.sent_close()) {
+        if self.raw.ending().is_some_and(Ending::has_sent_close) {
             return;
         }
         self.pong = None;
@@ -217,12 +234,12 @@ impl Connection {
     }
 }
 
-/// The frames of a message or of a piece of one (RFC 6455 §5.4).
+/// The frames of a message or of a chunk of one (RFC 6455 §5.4).
 fn fragments(
     opcode: Opcode,
     rsv: Rsv,
     payload: Bytes,
-    part: ChunkInfo,
+    info: ChunkInfo,
     config: &Config,
 ) -> impl Iterator<Item = Frame> + use<> {
     // A field that was set by hand may say nothing at all, which would never end.
@@ -231,7 +248,7 @@ fn fragments(
     core::iter::from_fn(move || {
         let (opcode, rsv, mut payload) = rest.take()?;
         if payload.len() <= max_send_frame_len {
-            return Some(Frame { fin: part.last, rsv, opcode, payload });
+            return Some(Frame { fin: info.last, rsv, opcode, payload });
         }
         let fragment = payload.split_to(max_send_frame_len);
         rest = Some((Opcode::Continuation, Rsv::NONE, payload));
@@ -239,7 +256,7 @@ fn fragments(
     })
 }
 
-/// All of a message, as extensions see it.
+/// The description of a whole message for extensions.
 fn whole(message: &Message, compress: bool) -> ChunkInfo {
     ChunkInfo { is_text: message.is_text(), first: true, last: true, compress }
 }

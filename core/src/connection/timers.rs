@@ -2,8 +2,6 @@
 
 use core::time::Duration;
 
-use bytes::Buf;
-
 use super::Connection;
 use crate::close::{CloseCode, CloseReason};
 use crate::config::{Config, MessageRate};
@@ -14,26 +12,21 @@ use crate::time::Instant;
 #[derive(Clone, Debug)]
 pub(super) struct Timers {
     opened: Instant,
-    /// The latest time that a call has passed in.
-    now: Instant,
     pinger: Pinger,
-    /// When a message last went either way.
+    /// When a message was last sent or received.
     last_message: Instant,
-    /// A message was sent since the last call that passed in the time: `send` does not.
-    message_sent: bool,
     /// The message that is arriving.
     arriving: Option<Arriving>,
-    writing: Writing,
-    /// Whether the host reads from the transport.
+    /// Whether the caller reads from the transport.
     reading: bool,
     verdict: Verdict,
 }
 
-/// How long a message, or a frame between messages, has been arriving and may go on.
+/// The time allowed to a message, or to a frame between messages, that is arriving.
 #[derive(Clone, Copy, Debug)]
 struct Arriving {
     since: Age,
-    /// When it has come too slowly. Each byte moves it on, up to where it began.
+    /// The deadline of [`Config::message_rate`]. Each byte that arrives extends it, up to the initial grace.
     until: Age,
 }
 
@@ -45,8 +38,8 @@ impl Arriving {
     }
 }
 
-/// A time as the age of the connection in nanoseconds: half as long as an [`Instant`]. The greatest, after 584
-/// years, is never.
+/// A time as the age of the connection in nanoseconds, half the size of an [`Instant`]. The greatest value,
+/// 584 years, means never.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Age(u64);
 
@@ -67,46 +60,36 @@ impl Age {
     }
 }
 
-/// What has become of the bytes to be sent.
-#[derive(Clone, Copy, Debug)]
-enum Writing {
-    /// None wait, or it is not known since when.
-    Free,
-    /// `taken` bytes had been taken at `since`, and others waited. `blocked` when the host has reported that
-    /// the transport takes no more, so that any progress is the peer's.
-    Waits { taken: u64, since: Age, blocked: bool },
-}
-
-/// Whether a deadline that has passed may be held against the peer.
+/// Decides whether a deadline that has passed is the peer's fault.
 ///
-/// A host that was stopped for a while finds a deadline passed and, in the transport, bytes that came in
-/// time. So a deadline is only noted when it is first found to have passed; it is enforced when it still has
-/// passed after a poll ran out of bytes, which every loop reaches by reading first. A host that takes several
-/// reads for what came has [`CATCH_UP`] for them.
+/// A process that was stopped for a while finds a deadline passed and, in the transport, bytes that came in
+/// time. So a deadline is only noted when it is first found to have passed. It is enforced if it has still
+/// passed after a poll that ran out of bytes, which every loop reaches by reading first. A loop that needs several
+/// reads for what has come is given [`CATCH_UP`] for them.
 #[derive(Clone, Copy, Debug, Default)]
 struct Verdict {
-    /// How many polls have run out of bytes, and brought none.
+    /// The number of polls that ran out of bytes and brought none.
     starved: u16,
     /// Bytes have come since a poll last ran out of them.
     has_received: bool,
     noted: Option<Noted>,
 }
 
-/// A deadline that has passed.
+/// A deadline that was found to have passed.
 #[derive(Clone, Copy, Debug)]
 struct Noted {
-    /// How many polls had run out of bytes.
+    /// [`Verdict::starved`] at that time.
     starved: u16,
-    /// When it was first noted, in milliseconds of the connection's age.
+    /// That time, as the age of the connection in milliseconds.
     at: u32,
 }
 
-/// How long after a deadline was noted, in milliseconds, it waits for bytes that are still being read: much
-/// longer than it takes to read what a system holds, and no help to a peer that never stops sending.
+/// How long enforcing a deadline waits for bytes that are still being read, in milliseconds: much longer than
+/// it takes to read what a system buffers, and no help to a peer that never stops sending.
 const CATCH_UP: u32 = 250;
 
 impl Verdict {
-    /// Whether a deadline that has passed is to be enforced, at `age`; notes it otherwise.
+    /// Returns true if a deadline that has passed is to be enforced at `age`. Notes it otherwise.
     fn is_final(&mut self, age: Duration) -> bool {
         let starved = self.starved;
         let noted = self.noted.get_or_insert_with(|| Noted { starved, at: millis(age) });
@@ -116,7 +99,7 @@ impl Verdict {
         noted.starved != starved
     }
 
-    /// A poll has run out of bytes.
+    /// Records that a poll has run out of bytes.
     #[inline]
     fn note_starved(&mut self, age: impl FnOnce() -> Duration) {
         let has_received = core::mem::take(&mut self.has_received);
@@ -132,7 +115,7 @@ impl Noted {
     }
 }
 
-/// It wraps after 49 days, and so does a difference.
+/// Wraps after 49 days; a difference of two values is right all the same.
 fn millis(age: Duration) -> u32 {
     age.as_millis() as u32
 }
@@ -141,12 +124,9 @@ impl Timers {
     pub(super) fn new(config: &Config, now: Instant) -> Self {
         Self {
             opened: now,
-            now,
             pinger: Pinger::new(config, now),
             last_message: now,
-            message_sent: false,
             arriving: None,
-            writing: Writing::Free,
             reading: true,
             verdict: Verdict::default(),
         }
@@ -162,8 +142,8 @@ impl Timers {
     /// While nothing is read, the peer can neither answer nor go on with a message.
     pub(super) fn set_reading(&mut self, reading: bool, config: &Config, now: Instant) {
         if reading && !self.reading {
-            self.pinger.excuse(now);
-            // No other message can have come meanwhile: what lets us read again is progress of this one.
+            self.pinger.restart_timeout(now);
+            // No other message can have come meanwhile: that we read again is progress of this one.
             if let Some(arriving) = &mut self.arriving {
                 *arriving = Arriving::from(now.saturating_since(self.opened), config);
             }
@@ -171,25 +151,10 @@ impl Timers {
         self.reading = reading;
     }
 
-    /// Takes note of the time.
     #[inline]
-    pub(super) fn tick(&mut self, now: Instant) {
-        self.now = now;
-        if self.message_sent {
-            self.message_sent = false;
-            self.last_message = now;
-        }
-    }
-
-    /// The latest time that a call has passed in, for commands that do not.
-    pub(super) fn now(&self) -> Instant {
-        self.now
-    }
-
-    #[inline]
-    pub(super) fn handle_received(&mut self, len: usize, config: &Config) {
+    pub(super) fn handle_received(&mut self, len: usize, config: &Config, now: Instant) {
         if let (Some(arriving), Some(rate)) = (&mut self.arriving, config.message_rate) {
-            let latest = Age::of(self.now.saturating_since(self.opened)).plus(rate.grace());
+            let latest = Age::of(now.saturating_since(self.opened)).plus(rate.grace());
             arriving.until = arriving.until.plus(rate.time_for(len as u64)).min(latest);
         }
         self.verdict.has_received = true;
@@ -201,18 +166,18 @@ impl Timers {
     }
 
     #[inline]
-    pub(super) fn message_sent(&mut self) {
-        self.message_sent = true;
+    pub(super) fn message_sent(&mut self, now: Instant) {
+        self.last_message = now;
     }
 
-    /// A message has begun, unless it had with the first bytes of its header.
+    /// Records that a message has begun, unless it had begun with the first bytes of its header.
     #[inline]
     pub(super) fn message_began(&mut self, config: &Config, now: Instant) {
         let age = now.saturating_since(self.opened);
         self.arriving.get_or_insert_with(|| Arriving::from(age, config));
     }
 
-    /// A frame between messages has ended.
+    /// Records that a frame between messages has ended.
     pub(super) fn frame_ended(&mut self) {
         self.arriving = None;
     }
@@ -226,44 +191,27 @@ impl Timers {
     pub(super) fn round_trip(&self) -> Option<Duration> {
         self.pinger.round_trip()
     }
-
-    /// Takes note of how far `waiting` bytes have come of which `taken` are gone.
-    fn note_written(&mut self, taken: u64, waiting: usize, is_blocked: bool, now: Instant) {
-        match &mut self.writing {
-            Writing::Waits { taken: before, blocked, .. } if waiting > 0 && *before == taken => {
-                *blocked |= is_blocked;
-            }
-            before => {
-                if let Writing::Waits { blocked: true, taken: stood, .. } = *before
-                    && stood != taken
-                {
-                    // The transport was full: what made room in it is a peer that takes bytes.
-                    self.pinger.excuse(now);
-                }
-                *before = match waiting {
-                    0 => Writing::Free,
-                    _ => {
-                        let since = Age::of(now.saturating_since(self.opened));
-                        Writing::Waits { taken, since, blocked: is_blocked }
-                    }
-                };
-            }
-        }
-    }
 }
 
 impl Connection {
-    /// The host has written, and the transport takes no more for now if bytes are left.
-    pub(super) fn note_blocked(&mut self, now: Instant) {
-        let outbound = &self.raw.outbound;
-        self.timers.note_written(outbound.taken(), outbound.remaining(), true, now);
-        self.note_ending_progress(false, now);
+    /// Records the progress of writing.
+    fn note_progress(&mut self, is_blocked: bool, now: Instant) {
+        if self.raw.note_written(is_blocked, now) {
+            // The transport was full: only a peer that reads makes room in it.
+            self.timers.pinger.restart_timeout(now);
+        }
     }
 
-    /// Fires what is due when a poll has taken all that it could; an end is reported at once.
+    /// Records that the caller has written as much as the transport accepts for now.
+    pub(super) fn note_blocked(&mut self, now: Instant) {
+        self.note_progress(true, now);
+        self.raw.note_ending_progress(false, now);
+    }
+
+    /// Enforces the deadlines after a poll that ran out of bytes. Returns the end, if that was the result.
     #[inline(never)]
     pub(super) fn handle_starved(&mut self, available: usize, now: Instant) -> Option<Event> {
-        // A header, or a control frame, that comes bit by bit takes time like a message.
+        // A header or a control frame that arrives in parts is timed like a message.
         if available == 0 && self.assembly.is_none() && self.raw.incoming.is_none() {
             self.timers.arriving = None;
         } else {
@@ -274,19 +222,18 @@ impl Connection {
         } else {
             self.timers.verdict.noted = None;
         }
-        // A host that does not report how far it has written is seen to wait for its transport here.
-        let outbound = &self.raw.outbound;
-        if outbound.has_remaining() {
-            self.timers.note_written(outbound.taken(), outbound.remaining(), false, now);
+        // Finds a transport that accepts nothing where the caller does not report it.
+        if self.raw.has_unsent() {
+            self.note_progress(false, now);
         }
         let opened = self.timers.opened;
         self.timers.verdict.note_starved(|| now.saturating_since(opened));
-        self.ending.as_mut()?.report()
+        self.take_report()
     }
 
     pub(super) fn next_deadline(&self) -> Option<Instant> {
-        if let Some(ending) = &self.ending {
-            return ending.deadline(&self.raw.outbound, &self.raw.config);
+        if !self.is_open() {
+            return self.raw.ending_deadline();
         }
         if self.has_no_deadline() {
             return None;
@@ -303,31 +250,27 @@ impl Connection {
         .min()
     }
 
-    /// Whether none of the deadlines of an open connection runs: mostly so, by default.
+    /// Whether none of the deadlines of an open connection runs, as is usual with the default settings.
     #[inline]
     fn has_no_deadline(&self) -> bool {
         let (timers, config) = (&self.timers, &self.raw.config);
         timers.arriving.is_none()
-            && matches!(timers.writing, Writing::Free)
+            && self.raw.is_writing_free()
             && config.idle_timeout.is_none()
             && config.max_age.is_none()
             && timers.pinger_deadline().is_none()
     }
 
     pub(super) fn fire_timers(&mut self, now: Instant) {
-        self.timers.tick(now);
-        let outbound = &self.raw.outbound;
-        if outbound.has_remaining() {
-            self.timers.note_written(outbound.taken(), outbound.remaining(), false, now);
+        if self.raw.has_unsent() {
+            self.note_progress(false, now);
         }
-        if self.ending.is_some() {
-            self.note_ending_progress(false, now);
-        }
+        self.raw.note_ending_progress(false, now);
         let Some(due) = self.due(now) else {
             self.timers.verdict.noted = None;
             return;
         };
-        // Neither a ping nor the age of the connection depends on what the peer sends: they wait for no verdict.
+        // Neither a ping nor the age of the connection depends on what the peer sends.
         let needs_verdict = !matches!(due, Due::Ping | Due::Timeout(Timeout::MaxAge));
         let age = now.saturating_since(self.timers.opened);
         if needs_verdict && self.timers.reading && !self.timers.verdict.is_final(age) {
@@ -335,16 +278,16 @@ impl Connection {
         }
         self.timers.verdict.noted = None;
         match due {
-            Due::Ending => self.give_up_ending(now),
+            Due::Ending => self.enforce_ending_deadline(now),
             Due::Timeout(timeout) => self.enforce(timeout, now),
             Due::Ping => self.send_due_ping(now),
         }
     }
 
-    /// What is due, the most important first.
+    /// The deadline that has passed, the most important one if there are several.
     fn due(&self, now: Instant) -> Option<Due> {
         let has_passed = |deadline: Option<Instant>| deadline.is_some_and(|at| at <= now);
-        if self.ending.is_some() {
+        if !self.is_open() {
             return has_passed(self.next_deadline()).then_some(Due::Ending);
         }
         let timeouts = [Timeout::Write, Timeout::Message, Timeout::MaxAge, Timeout::Idle];
@@ -361,7 +304,7 @@ impl Connection {
 
     fn enforce(&mut self, timeout: Timeout, now: Instant) {
         let (code, text) = match timeout {
-            // Nor would a Close frame be taken.
+            // The transport would not accept a Close frame either.
             Timeout::Write => {
                 return self.end_at_once(Party::Local, Cause::Timeout(timeout), now);
             }
@@ -376,22 +319,22 @@ impl Connection {
             Timeout::MaxAge | Timeout::Idle => self.start_closing(reason, Some(timeout), now),
             Timeout::Ping if self.ping_is_on_its_way() => {
                 self.timers.pinger.set_taken(self.raw.outbound.taken());
-                self.timers.pinger.excuse(now);
+                self.timers.pinger.restart_timeout(now);
             }
             _ => self.fail_with(Cause::Timeout(timeout), &reason, now),
         }
     }
 
-    /// Ends the connection because the host could not read for too long.
+    /// Ends the connection because the caller could not read for too long.
     pub(super) fn fail_stalled(&mut self, now: Instant) {
-        if self.ending.is_none() {
+        if self.is_open() {
             self.enforce(Timeout::Stall, now);
         }
     }
 
     fn send_due_ping(&mut self, now: Instant) {
         if !self.timers.reading {
-            // The answer to the last one may have arrived, and lies unread.
+            // The answer to the last one may have arrived and be unread.
             self.timers.pinger.handle_received();
         }
         let Some(PingAction::Ping(payload)) = self.timers.pinger.handle_timeout(now) else {
@@ -399,17 +342,17 @@ impl Connection {
         };
         let mark = self.raw.outbound.queued();
         self.timers.pinger.set_mark(mark);
-        // Behind more than enough it would come late, and one more each time. The peer is given up all the
-        // same if it neither sends nor takes a byte.
+        // Behind a full queue each ping would arrive late, and they would accumulate. The ping timeout runs all
+        // the same, and ends a connection whose peer neither sends nor accepts a byte.
         if self.is_writable() {
-            // Open, and eight bytes long: it cannot be refused.
+            // The connection is open and the payload 8 bytes long, so this cannot fail.
             let _ = self.send_ping(payload);
         }
         self.timers.pinger.set_taken(self.raw.outbound.taken());
     }
 
-    /// Whether something was before our ping when we last looked, and has moved since: then the peer is
-    /// alive, and may not have been asked for long.
+    /// Whether bytes that were queued before our ping have been taken since we last looked: then the peer reads,
+    /// and may not have received the ping for long.
     fn ping_is_on_its_way(&self) -> bool {
         self.timers.pinger.is_on_its_way(self.raw.outbound.taken())
     }
@@ -420,19 +363,12 @@ impl Connection {
             Timeout::Idle => config.idle_timeout.map(|limit| timers.last_message + limit),
             Timeout::MaxAge => config.max_age.map(|limit| timers.opened + limit),
             Timeout::Message => self.message_deadline(),
-            Timeout::Write => match timers.writing {
-                Writing::Waits { taken, since, .. } if taken == self.raw.outbound.taken() => {
-                    let waits = self.raw.outbound.has_remaining();
-                    let since = since.instant(timers.opened);
-                    config.write_timeout.filter(|_| waits).map(|limit| since + limit)
-                }
-                _ => None,
-            },
+            Timeout::Write => self.raw.write_deadline(),
             Timeout::Closing | Timeout::Ping | Timeout::Stall => None,
         }
     }
 
-    /// When the message that is arriving must have ended, or gone on; while we do not read, it cannot.
+    /// The deadline of the message that is arriving. While we do not read, it cannot go on, and has none.
     fn message_deadline(&self) -> Option<Instant> {
         let (timers, config) = (&self.timers, &self.raw.config);
         let Arriving { since, until } = timers.arriving?;
@@ -447,7 +383,7 @@ impl Connection {
 }
 
 impl Timers {
-    /// When the pinger wants something. While we do not read, it only sends.
+    /// When the pinger is due. While we do not read, pings are sent and no answer is required.
     fn pinger_deadline(&self) -> Option<Instant> {
         if self.reading { self.pinger.poll_timeout() } else { self.pinger.next_ping() }
     }
@@ -457,12 +393,12 @@ impl Timers {
     }
 }
 
-/// How long a message may be silent.
+/// The longest pause within a message.
 fn grace(config: &Config) -> Duration {
     config.message_rate.map_or(Duration::ZERO, MessageRate::grace)
 }
 
-/// What is to be done about a deadline that has passed.
+/// The kind of a deadline that has passed.
 #[derive(Clone, Copy)]
 enum Due {
     Ending,

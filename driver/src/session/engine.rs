@@ -8,7 +8,6 @@ pub(crate) mod failure;
 pub(crate) mod joined;
 pub(crate) mod locked;
 pub(crate) mod machine;
-mod raw_machine;
 pub(crate) mod shared;
 mod turn;
 pub(crate) mod waiters;

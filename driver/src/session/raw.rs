@@ -10,7 +10,7 @@ use sockless_core::{Closed, Config, Frame, Instant, Overflow, SendError};
 
 use crate::request::Request;
 use crate::session::Sleep;
-use crate::session::engine::machine::{Item, Machine};
+use crate::session::engine::machine::Item;
 use crate::session::engine::shared::Shared;
 use crate::session::engine::waiters::{Wait, Waiting};
 use crate::session::{NOT_READ, Session, poll_flushed};
@@ -70,17 +70,14 @@ impl RawSession {
                 return Poll::Ready(Err(RawSendError::Closed(closed.clone())));
             }
             let writable = state.machine.is_writable();
-            match &mut state.machine {
-                Machine::Raw(raw) if raw.is_open() => {
-                    if let Some(frame) = frame.take_if(|_| writable) {
-                        raw.connection.send(frame).map_err(RawSendError::Invalid)?;
-                    }
-                }
-                // Ended, and how will be known when the driver has looked.
-                _ => {
-                    state.wait(Wait::Closed, &mut waiting.slot, cx);
-                    return Poll::Pending;
-                }
+            let now = state.now_or(|| self.shared.runtime.now());
+            let Some(connection) = state.machine.open_frames() else {
+                // It has ended; the driver is still to report how.
+                state.wait(Wait::Closed, &mut waiting.slot, cx);
+                return Poll::Pending;
+            };
+            if let Some(frame) = frame.take_if(|_| writable) {
+                connection.send(frame, now).map_err(RawSendError::Invalid)?;
             }
             if !writable {
                 if state.overflow(|config| config.get_send_overflow()) == Overflow::Close {

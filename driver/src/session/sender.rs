@@ -17,7 +17,6 @@ use crate::future::BoxFuture;
 use crate::request::Request;
 use crate::session::Sleep;
 use crate::session::engine::locked::Locked;
-use crate::session::engine::machine::Machine;
 use crate::session::engine::shared::Shared;
 use crate::session::engine::waiters::{Slot, Wait, Waiting};
 
@@ -77,18 +76,16 @@ impl Sender {
         let message = message.into();
         let mut state = self.shared.lock();
         let may_send = state.may_send();
-        let Machine::Messages(connection) = &mut state.machine else {
+        let now = state.now_or(|| self.shared.runtime.now());
+        let Some(connection) = state.machine.open_messages() else {
             return Err(TrySendError::Closed(message));
         };
-        if !connection.is_open() {
-            return Err(TrySendError::Closed(message));
-        }
         if !may_send {
             return Err(TrySendError::Full(message));
         }
         // Now only an extension can fail, which closes the connection.
         let spare = connection.extensions().next().map(|_| message.clone());
-        let sent = connection.send(message);
+        let sent = connection.send(message, now);
         state.unparsed |= sent.is_err();
         state.ask_driver();
         match (sent, spare) {
@@ -119,10 +116,8 @@ impl Sender {
     /// begun to close.
     pub fn ping(&self, payload: impl Into<Bytes>) -> Result<(), SendError> {
         let mut state = self.shared.lock();
-        let Machine::Messages(connection) = &mut state.machine else {
-            return Err(SendError::Closing);
-        };
-        connection.ping(payload)?;
+        let now = state.now_or(|| self.shared.runtime.now());
+        state.machine.messages().ok_or(SendError::Closing)?.ping(payload, now)?;
         state.ask_driver();
         Ok(())
     }
@@ -203,10 +198,7 @@ impl Sender {
 
     /// How long the last ping of [`Config::ping_interval`] took to come back.
     pub fn round_trip(&self) -> Option<Duration> {
-        match &self.shared.lock().machine {
-            Machine::Messages(connection) => connection.round_trip(),
-            Machine::Raw(_) => None,
-        }
+        self.shared.lock().machine.messages()?.round_trip()
     }
 }
 
@@ -333,12 +325,12 @@ fn poll_send(
 ) -> Poll<Result<(), Closed>> {
     let mut state = shared.lock();
     if state.may_send()
-        && let Machine::Messages(connection) = &mut state.machine
-        && connection.is_open()
+        && let now = state.now_or(|| shared.runtime.now())
+        && let Some(connection) = state.machine.open_messages()
         && let Some(outgoing) = message.take()
     {
         // It is open, and nobody is in the middle of a message: only an extension can fail.
-        let sent = connection.send(outgoing);
+        let sent = connection.send(outgoing, now);
         state.ask_driver();
         if sent.is_ok() {
             return Poll::Ready(Ok(()));
@@ -356,9 +348,7 @@ fn poll_sendable(
     slot: &mut Slot,
     cx: &Context<'_>,
 ) -> Poll<Result<(), Closed>> {
-    if let Machine::Messages(connection) = &state.machine
-        && connection.is_open()
-    {
+    if state.machine.open_messages().is_some() {
         if state.overflow(|config| config.get_send_overflow()) == Overflow::Wait {
             state.wait(Wait::Room, slot, cx);
             return Poll::Pending;

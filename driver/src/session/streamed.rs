@@ -9,7 +9,7 @@ use std::task::{Context, Poll, ready};
 use futures_core::Stream;
 use sockless_core::{Chunk, CloseCode, Closed, Event, Message};
 
-use crate::session::engine::machine::{Item, Machine};
+use crate::session::engine::machine::Item;
 use crate::session::engine::waiters::{Wait, Waiting};
 use crate::session::{Receiver, Sender, Session};
 
@@ -229,9 +229,10 @@ impl MessageWriter<'_> {
                 state.wait(Wait::PartRoom, &mut waiting.slot, cx);
                 return Poll::Pending;
             }
-            let Machine::Messages(connection) = &mut state.machine else { return Poll::Pending };
+            let now = state.now_or(|| self.sender.shared().runtime.now());
             if let Some(part) = piece.take()
-                && connection.send_chunk(part).is_err()
+                && let Some(connection) = state.machine.messages()
+                && connection.send_chunk(part, now).is_err()
             {
                 // Either side has begun to close: how it ends is not known before it has ended.
                 state.wait(Wait::Closed, &mut waiting.slot, cx);

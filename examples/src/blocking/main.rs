@@ -53,10 +53,10 @@ fn serve(stream: TcpStream, config: Arc<Config>) -> Result<()> {
             let (response, negotiated) = upgrade.accept();
             let connection = handshake.accept(&response, negotiated, config, host.now());
             // What came behind the request is the first frames: `inbound` goes on.
-            host.drive(connection, inbound, |connection, event, _now| {
+            host.drive(connection, inbound, |connection, event, now| {
                 if let Event::Message(message) = event {
                     // Refused only while the connection is closing, which needs no answer.
-                    let _ = connection.send(message);
+                    let _ = connection.send(message, now);
                 }
             });
             Ok(())

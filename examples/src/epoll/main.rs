@@ -13,7 +13,7 @@ use std::io::Result;
 use std::time::Duration;
 
 use clap::Parser;
-use sockless_core::{Config, Connection, Event};
+use sockless_core::{Config, Connection, Event, Instant};
 
 use crate::limits::Options;
 use crate::server::Server;
@@ -31,9 +31,9 @@ fn main() -> Result<()> {
     server.run()
 }
 
-fn echo(connection: &mut Connection, event: Event) {
+fn echo(connection: &mut Connection, event: Event, now: Instant) {
     if let Event::Message(message) = event {
         // Refused only while the connection is closing, which needs no answer.
-        let _ = connection.send(message);
+        let _ = connection.send(message, now);
     }
 }

@@ -15,7 +15,7 @@ use sockless_core::{Config, Connection, Event, Instant, TransportAction};
 use super::lent::Lent;
 
 /// What is done with each event.
-pub(crate) type React = fn(&mut Connection, Event);
+pub(crate) type React = fn(&mut Connection, Event, Instant);
 
 /// How often one peer is read from before it is the others' turn.
 const READS: usize = 16;
@@ -174,7 +174,7 @@ impl Peer {
                 // While a peer does not read its answers, its questions stay where they are.
                 while has_room(connection) {
                     match connection.poll_event(inbound, now) {
-                        Some(event) => react(connection, event),
+                        Some(event) => react(connection, event, now),
                         None => return true,
                     }
                 }

@@ -52,7 +52,7 @@ async fn device() {
         if let Event::Message(question) = event {
             let answer = format!("device: {}", question.as_text().unwrap_or("that was no text"));
             // Refused only while the connection is closing, which needs no answer.
-            let _ = connection.send(answer);
+            let _ = connection.send(answer, port::now());
         }
     })
     .await
@@ -72,12 +72,13 @@ async fn host() {
     let mut connection = Connection::client(Negotiated::default(), seed, config(), port::now());
     let mut pongs = 0;
     let mut end = None;
-    connection.send(questions.pop().expect("the first")).expect("it is open");
+    let first = questions.pop().expect("the first");
+    connection.send(first, port::now()).expect("it is open");
     port::drive(connection, &TO_HOST, &TO_DEVICE, |connection, event| match event {
         Event::Message(answer) => {
             std::println!("{}", Escaped(shortened(answer.as_text().unwrap_or_default())));
             if let Some(question) = questions.pop() {
-                let _ = connection.send(question);
+                let _ = connection.send(question, port::now());
             }
         }
         Event::Pong(_) if questions.is_empty() => {

@@ -43,11 +43,11 @@ fn talk() -> Option<()> {
         Connection::client(Negotiated::default(), Seed::new([7; 32]), config.clone(), now);
     let mut server = Connection::server(Negotiated::default(), config, now);
 
-    client.send("grüß dich").ok()?;
+    client.send("grüß dich", now).ok()?;
     let mut wire = wire(&mut client);
     let Event::Message(message) = server.poll_event(&mut wire, now)? else { return None };
     (message == Message::from("grüß dich")).then_some(())?;
-    server.send(message).ok()?;
+    server.send(message, now).ok()?;
     server.close(CloseCode::NORMAL, now);
 
     let mut wire = self::wire(&mut server);

@@ -168,10 +168,10 @@ fn a_message_is_sent_in_pieces() {
     for role in BOTH {
         let mut end = End::new(role, Config::default());
         for (data, last) in [("one", false), ("", false), ("two", false), ("", true)] {
-            assert_eq!(end.connection.send_chunk(piece(data, last)), Ok(()));
+            assert_eq!(end.connection.send_chunk(piece(data, last), end.now), Ok(()));
         }
-        assert_eq!(end.connection.send_chunk(piece("whole", true)), Ok(()));
-        assert_eq!(end.connection.send("after"), Ok(()));
+        assert_eq!(end.connection.send_chunk(piece("whole", true), end.now), Ok(()));
+        assert_eq!(end.connection.send("after", end.now), Ok(()));
         let sent = end.sent();
         let sent: Vec<_> = sent.iter().map(|f| (f.first, &f.payload[..])).collect();
         let expected: [(u8, &[u8]); 6] = [
@@ -190,8 +190,8 @@ fn a_message_is_sent_in_pieces() {
 fn long_pieces_are_sent_in_fragments() {
     for role in BOTH {
         let mut end = End::new(role, Config::default().max_send_frame_len(3));
-        assert_eq!(end.connection.send_chunk(piece("1234567", false)), Ok(()));
-        assert_eq!(end.connection.send_chunk(piece("89abc", true)), Ok(()));
+        assert_eq!(end.connection.send_chunk(piece("1234567", false), end.now), Ok(()));
+        assert_eq!(end.connection.send_chunk(piece("89abc", true), end.now), Ok(()));
         let firsts: Vec<u8> = end.sent().iter().map(|frame| frame.first).collect();
         assert_eq!(firsts, [TEXT_BEGINS, GOES_ON, GOES_ON, GOES_ON, ENDS]);
     }
@@ -201,19 +201,19 @@ fn long_pieces_are_sent_in_fragments() {
 fn nothing_else_is_sent_inside_of_a_message_in_pieces_but_control_frames() {
     for role in BOTH {
         let mut end = End::new(role, Config::default());
-        assert_eq!(end.connection.send_chunk(piece("begun", false)), Ok(()));
-        assert_eq!(end.connection.send("whole"), Err(SendError::MessageUnfinished));
+        assert_eq!(end.connection.send_chunk(piece("begun", false), end.now), Ok(()));
+        assert_eq!(end.connection.send("whole", end.now), Err(SendError::MessageUnfinished));
         let other = Chunk { data: vec![1].into(), last: true };
-        assert_eq!(end.connection.send_chunk(other), Err(SendError::MessageUnfinished));
-        assert_eq!(end.connection.ping("?"), Ok(()));
+        assert_eq!(end.connection.send_chunk(other, end.now), Err(SendError::MessageUnfinished));
+        assert_eq!(end.connection.ping("?", end.now), Ok(()));
         assert_eq!(end.receive(end.peer.ping("?")).len(), 1);
-        assert_eq!(end.connection.send_chunk(piece("ended", true)), Ok(()));
-        assert_eq!(end.connection.send("whole"), Ok(()));
+        assert_eq!(end.connection.send_chunk(piece("ended", true), end.now), Ok(()));
+        assert_eq!(end.connection.send("whole", end.now), Ok(()));
         let firsts: Vec<u8> = end.sent().iter().map(|frame| frame.first).collect();
         assert_eq!(firsts, [TEXT_BEGINS, 0x89, 0x8A, ENDS, TEXT]);
         end.close(CloseReason::EMPTY);
         let late = piece("late", true);
-        assert_eq!(end.connection.send_chunk(late), Err(SendError::Closing));
+        assert_eq!(end.connection.send_chunk(late, end.now), Err(SendError::Closing));
     }
 }
 
@@ -224,7 +224,7 @@ fn what_is_sent_in_pieces_arrives_in_pieces() {
     let data: Vec<u8> = (0..10_000_u32).map(|i| i as u8).collect();
     for (i, part) in data.chunks(1700).enumerate() {
         let piece = Chunk { data: part.to_vec().into(), last: i == 5 };
-        assert_eq!(pair.ends[0].connection.send_chunk(piece), Ok(()));
+        assert_eq!(pair.ends[0].connection.send_chunk(piece, pair.ends[0].now), Ok(()));
     }
     pair.turn();
     assert_eq!(pair.received(1), [Message::from(data)]);

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::BytesMut;
-use sockless_core::{Config, Deflate, Event, RawConnection, Role, Seed, TransportAction};
+use sockless_core::{Config, Deflate, Event, Instant, RawConnection, Role, Seed, TransportAction};
 use sockless_tests::end::{BOTH, End, peer_of};
 use sockless_tests::wire::{BINARY_BEGINS, TEXT_BEGINS, Writer};
 
@@ -96,7 +96,7 @@ fn frames_out_of_a_buffer_that_is_cut_short_and_put_back_panic_never() {
                 let mut frames = Vec::new();
                 for _ in 0..rng.usize(0..8) {
                     cut(&mut inbound, &mut rng);
-                    if let Some(Ok(frame)) = raw.poll_frame(&mut inbound) {
+                    if let Some(Ok(frame)) = raw.poll_frame(&mut inbound, Instant::EPOCH) {
                         frames.push(frame);
                     }
                     cut(&mut inbound, &mut rng);
@@ -104,7 +104,7 @@ fn frames_out_of_a_buffer_that_is_cut_short_and_put_back_panic_never() {
                 }
                 if rng.bool() {
                     let waiting = inbound.len();
-                    raw.unread(frames, &mut inbound);
+                    raw.put_back(frames, &mut inbound);
                     assert!(inbound.len() >= waiting);
                 }
             }

@@ -7,8 +7,10 @@ use sockless_core::{
     Config, Connection, Event, Frame, FrameHead, Instant, Negotiated, Opcode, ProtocolError,
     RawConnection, Role, Rsv, Seed, SendError, Staging,
 };
-use sockless_tests::end::{BOTH, peer_of};
+use sockless_tests::end::{BOTH, broken_rule, peer_of};
 use sockless_tests::wire::{BINARY, BINARY_BEGINS, CLOSE, ENDS, PING, Writer, read_all};
+
+const NOW: Instant = Instant::EPOCH;
 
 #[test]
 fn frames_are_delivered_as_they_are() {
@@ -27,7 +29,7 @@ fn frames_are_delivered_as_they_are() {
             peer.binary("after"),
         ];
         let mut inbound = BytesMut::from(&bytes.concat()[..]);
-        let told: Vec<_> = std::iter::from_fn(|| raw.poll_frame(&mut inbound)).collect();
+        let told: Vec<_> = std::iter::from_fn(|| raw.poll_frame(&mut inbound, NOW)).collect();
         let expected = [
             frame(false, Opcode::Text, b"\xFF not utf8"),
             frame(true, Opcode::Ping, b"?"),
@@ -68,12 +70,13 @@ fn a_breach_is_told_once_and_nothing_after_it() {
         for (bytes, error) in breaches {
             let mut raw = raw(role, Config::default());
             let mut inbound = BytesMut::from(&[peer.binary("fine"), bytes].concat()[..]);
-            assert!(raw.poll_frame(&mut inbound).is_some_and(|frame| frame.is_ok()));
-            assert_eq!(raw.poll_frame(&mut inbound), Some(Err(error)));
+            assert!(raw.poll_frame(&mut inbound, NOW).is_some_and(|frame| frame.is_ok()));
+            let closed = raw.poll_frame(&mut inbound, NOW).expect("an end").expect_err("no frame");
+            assert_eq!(broken_rule(closed), error);
             assert_eq!(raw.bytes_needed(&inbound), 0);
             for _ in 0..3 {
                 inbound.extend_from_slice(&peer.binary("late"));
-                assert_eq!(raw.poll_frame(&mut inbound), None);
+                assert_eq!(raw.poll_frame(&mut inbound, NOW), None);
                 assert_eq!(inbound.len(), 0);
             }
             assert_eq!(sent(&mut raw), []);
@@ -90,10 +93,11 @@ fn the_shorter_of_both_limits_holds() {
         ] {
             let mut raw = raw(role, config);
             let mut inbound = BytesMut::from(&peer_of(role).binary("12345")[..]);
-            assert!(raw.poll_frame(&mut inbound).is_some_and(|frame| frame.is_ok()));
+            assert!(raw.poll_frame(&mut inbound, NOW).is_some_and(|frame| frame.is_ok()));
             inbound.extend_from_slice(&peer_of(role).header(BINARY, 6));
             let error = ProtocolError::FrameTooLong { len: 6, max: 5 };
-            assert_eq!(raw.poll_frame(&mut inbound), Some(Err(error)));
+            let closed = raw.poll_frame(&mut inbound, NOW).expect("an end").expect_err("no frame");
+            assert_eq!(broken_rule(closed), error);
         }
     }
 }
@@ -105,12 +109,12 @@ fn any_frame_is_sent() {
         let rsv = Rsv::RSV1.union(Rsv::RSV3);
         assert!(rsv.contains(Rsv::RSV3) && !rsv.contains(Rsv::RSV2));
         let odd = Frame { fin: false, rsv, opcode: Opcode::Continuation, payload: "odd".into() };
-        assert_eq!(raw.send(odd), Ok(()));
-        assert_eq!(raw.send(Frame::new(Opcode::Close, Bytes::from(vec![7; 125]))), Ok(()));
+        assert_eq!(raw.send(odd, NOW), Ok(()));
+        assert_eq!(raw.send(Frame::new(Opcode::Close, Bytes::from(vec![7; 125])), NOW), Ok(()));
         let too_long = Frame::new(Opcode::Pong, Bytes::from(vec![7; 126]));
-        assert_eq!(raw.send(too_long), Err(SendError::ControlTooLong { len: 126 }));
+        assert_eq!(raw.send(too_long, NOW), Err(SendError::ControlTooLong { len: 126 }));
         let long = Bytes::from(vec![7; 100_000]);
-        assert_eq!(raw.send(Frame::new(Opcode::Binary, long)), Ok(()));
+        assert_eq!(raw.send(Frame::new(Opcode::Binary, long), NOW), Ok(()));
         assert!(!raw.is_writable());
         let sent = sent(&mut raw);
         assert!(raw.is_writable());
@@ -130,15 +134,15 @@ fn what_is_missing_is_told_while_a_payload_arrives() {
         let mut inbound = BytesMut::new();
         assert_eq!(raw.bytes_needed(&inbound), 0);
         inbound.extend_from_slice(&peer_of(role).header(BINARY, 100));
-        assert_eq!(raw.poll_frame(&mut inbound), None);
+        assert_eq!(raw.poll_frame(&mut inbound, NOW), None);
         assert_eq!(raw.bytes_needed(&inbound), 100);
         inbound.extend_from_slice(&[0; 60]);
         assert_eq!(raw.bytes_needed(&inbound), 40);
-        assert_eq!(raw.poll_frame(&mut inbound), None);
+        assert_eq!(raw.poll_frame(&mut inbound, NOW), None);
         assert_eq!(raw.bytes_needed(&inbound), 40);
         inbound.extend_from_slice(&[0; 70]);
         assert_eq!(raw.bytes_needed(&inbound), 0);
-        assert!(raw.poll_frame(&mut inbound).is_some());
+        assert!(raw.poll_frame(&mut inbound, NOW).is_some());
         assert_eq!(inbound.len(), 30);
     }
 }
@@ -151,7 +155,7 @@ fn a_short_payload_does_not_pin_the_read_buffer_and_a_long_one_is_not_copied() {
             let mut inbound = BytesMut::with_capacity(64 << 10);
             inbound.extend_from_slice(&peer_of(role).binary(vec![7; len]));
             let block = inbound.as_ptr_range();
-            let Some(Ok(frame)) = raw.poll_frame(&mut inbound) else {
+            let Some(Ok(frame)) = raw.poll_frame(&mut inbound, NOW) else {
                 panic!("a frame");
             };
             assert_eq!(!block.contains(&frame.payload.as_ptr()), copied, "{len}");
@@ -165,14 +169,14 @@ fn messages_are_put_on_top_of_frames() {
         let mut raw = raw(role, Config::default());
         let peer = peer_of(role);
         let mut inbound = BytesMut::from(&[peer.binary("raw"), peer.text("message")].concat()[..]);
-        assert!(raw.poll_frame(&mut inbound).is_some());
-        assert_eq!(raw.send(Frame::new(Opcode::Binary, "raw".into())), Ok(()));
-        let mut connection = Connection::from_raw(raw, Negotiated::default(), Instant::EPOCH);
+        assert!(raw.poll_frame(&mut inbound, NOW).is_some());
+        assert_eq!(raw.send(Frame::new(Opcode::Binary, "raw".into()), NOW), Ok(()));
+        let mut connection = Connection::from_raw(raw, Negotiated::default(), NOW);
         assert_eq!(connection.role(), role);
         assert_eq!(connection.subprotocol(), None);
-        let event = connection.poll_event(&mut inbound, Instant::EPOCH);
+        let event = connection.poll_event(&mut inbound, NOW);
         assert_eq!(event, Some(Event::Message("message".into())));
-        assert_eq!(connection.send("message"), Ok(()));
+        assert_eq!(connection.send("message", NOW), Ok(()));
         let outbound = connection.outbound();
         let waiting = outbound.remaining();
         assert_eq!(read_all(&outbound.copy_to_bytes(waiting)).len(), 2);
@@ -191,8 +195,8 @@ fn a_proxy_passes_frames_through() {
     let mut inbound = BytesMut::from(&bytes.concat()[..]);
     let (mut front, mut back) =
         (raw(Role::Server, Config::default()), raw(Role::Client, Config::default()));
-    while let Some(frame) = front.poll_frame(&mut inbound) {
-        assert_eq!(back.send(frame.expect("sound")), Ok(()));
+    while let Some(frame) = front.poll_frame(&mut inbound, NOW) {
+        assert_eq!(back.send(frame.expect("sound"), NOW), Ok(()));
     }
     let unmasked = |frame: sockless_tests::wire::Read| (frame.first, frame.payload);
     let passed: Vec<_> = sent(&mut back).into_iter().map(unmasked).collect();
@@ -228,7 +232,7 @@ fn what_waits_is_one_run_of_bytes_however_it_is_taken() {
             let mut raw = raw(role, Config::default());
             let mut taken = Vec::new();
             for len in [0, 10, 4096, 4097, 10, 20_000, 20_000, 3000, 3000, 3000, 1] {
-                assert_eq!(raw.send(Frame::new(Opcode::Binary, vec![7; len].into())), Ok(()));
+                assert_eq!(raw.send(Frame::new(Opcode::Binary, vec![7; len].into()), NOW), Ok(()));
                 take_some(&mut raw, step, &mut taken);
             }
             while raw.outbound().has_remaining() {
@@ -246,7 +250,7 @@ fn room_is_lent_and_given_back() {
         let mut raw = raw(role, Config::default());
         assert_eq!(raw.outbound().lend(Staging::with_capacity(8192)).capacity(), 0);
         assert_eq!(raw.outbound().lend(Staging::with_capacity(9000)).capacity(), 8192);
-        assert_eq!(raw.send(Frame::new(Opcode::Binary, "x".into())), Ok(()));
+        assert_eq!(raw.send(Frame::new(Opcode::Binary, "x".into()), NOW), Ok(()));
         assert!(raw.outbound().reclaim().is_none(), "it is in use");
         assert_eq!(raw.outbound().lend(Staging::with_capacity(1)).capacity(), 1, "it is in use");
         let queued = raw.outbound().queued();

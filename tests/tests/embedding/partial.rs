@@ -119,7 +119,7 @@ fn whatever_the_cuts_nothing_is_lost_or_doubled() {
             }
             let messages: Vec<Message> = (0..rng.usize(1..6)).map(|_| any(&mut rng)).collect();
             for message in &messages {
-                from.connection.send(message.clone()).unwrap();
+                from.connection.send(message.clone(), from.now).unwrap();
             }
             let wire = from.drain();
             let mut end = End::new(role, config);

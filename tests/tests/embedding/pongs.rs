@@ -45,7 +45,7 @@ fn flooded(role: sockless_core::Role, rng: &mut fastrand::Rng) -> End {
     let config =
         Config::default().high_water(100).write_timeout(SECOND * 30).idle_timeout(SECOND * 500);
     let mut end = End::new(role, config);
-    end.connection.send("x".repeat(rng.usize(100..300))).unwrap();
+    end.connection.send("x".repeat(rng.usize(100..300)), end.now).unwrap();
     for _ in 0..rng.usize(1..50) {
         let payload = vec![b'?'; rng.usize(0..126)];
         let ping = end.peer.ping(payload);
@@ -88,7 +88,7 @@ fn the_newest_ping_is_answered_once_there_is_room_and_not_behind_a_close_frame()
     for role in BOTH {
         let flooded = || {
             let mut end = End::new(role, Config::default().high_water(10));
-            end.connection.send("0123456789").unwrap();
+            end.connection.send("0123456789", end.now).unwrap();
             for payload in ["old", "new"] {
                 end.receive(end.peer.ping(payload));
             }
@@ -109,10 +109,10 @@ fn a_pong_that_waits_when_the_peer_closes_goes_before_the_answer_or_nowhere() {
     for role in BOTH {
         let mut end = End::new(role, Config::default().high_water(10));
         let piece = |data: &'static str, last| sockless_core::Chunk { data: data.into(), last };
-        end.connection.send_chunk(piece("0123456789", false)).unwrap();
+        end.connection.send_chunk(piece("0123456789", false), end.now).unwrap();
         end.receive(end.peer.ping("?"));
         end.receive(end.peer.close(1000, ""));
-        end.connection.send_chunk(piece("end", true)).unwrap();
+        end.connection.send_chunk(piece("end", true), end.now).unwrap();
         let sent: Vec<u8> = end.sent().iter().map(|frame| frame.first).collect();
         assert_eq!(sent, [TEXT_BEGINS, 0x80, CLOSE]);
     }
@@ -124,7 +124,7 @@ fn no_ping_of_our_own_is_queued_behind_more_than_enough() {
         let config = Config::default().high_water(10).ping_interval(SECOND * 10);
         // The peer is given up by none of these.
         let mut end = End::new(role, config.ping_timeout(SECOND * 100_000).write_timeout(None));
-        end.connection.send("0123456789").unwrap();
+        end.connection.send("0123456789", end.now).unwrap();
         let waiting = end.connection.outbound().remaining();
         for _ in 0..100 {
             assert_eq!(end.wait(SECOND * 10), []);

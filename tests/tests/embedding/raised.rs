@@ -8,7 +8,7 @@ use sockless_core::{
     Cause, Config, Connection, Event, Instant, Negotiated, ProtocolError, RawConnection, Role, Rsv,
     Seed, Timeout, TransportAction,
 };
-use sockless_tests::end::{BOTH, End, peer_of};
+use sockless_tests::end::{BOTH, End, broken_rule, peer_of};
 use sockless_tests::wire::{BINARY, CLOSE, ENDS, GOES_ON, PING, TEXT, TEXT_BEGINS};
 
 fn raw(role: Role, config: &Config) -> RawConnection {
@@ -23,7 +23,7 @@ fn raw(role: Role, config: &Config) -> RawConnection {
 fn raised(role: Role, config: &Config, begun: &[u8]) -> End {
     let mut raw = raw(role, config);
     let mut inbound = BytesMut::from(begun);
-    assert_eq!(raw.poll_frame(&mut inbound), None);
+    assert_eq!(raw.poll_frame(&mut inbound, Instant::EPOCH), None);
     assert!(inbound.len() < begun.len(), "the header was taken");
     over(raw, inbound)
 }
@@ -146,7 +146,7 @@ fn reserved_bits_that_nobody_owns_any_more_are_refused() {
         let mut raw = raw(role, &Config::default());
         raw.accept_rsv(Rsv::RSV2);
         let mut inbound = BytesMut::from(&peer_of(role).header(TEXT | 0x20, 5)[..]);
-        assert_eq!(raw.poll_frame(&mut inbound), None);
+        assert_eq!(raw.poll_frame(&mut inbound, Instant::EPOCH), None);
         let mut end = over(raw, inbound);
         let events = end.poll();
         end.assert_fails_with(1002, ProtocolError::ReservedBitSet, &events);
@@ -160,14 +160,18 @@ fn over_frames_that_have_failed_nothing_is_left_but_the_end() {
             let mut raw = raw(role, &Config::default());
             let mut inbound = BytesMut::from(&peer_of(role).frame(0x83, "reserved")[..]);
             let error = ProtocolError::OpcodeReserved(3);
-            assert_eq!(raw.poll_frame(&mut inbound), Some(Err(error)));
+            let closed = raw
+                .poll_frame(&mut inbound, Instant::EPOCH)
+                .expect("an end")
+                .expect_err("no frame");
+            assert_eq!(broken_rule(closed), error);
             inbound.extend_from_slice(&peer_of(role).text("late"));
             if polled {
-                assert_eq!(raw.poll_frame(&mut inbound), None);
+                assert_eq!(raw.poll_frame(&mut inbound, Instant::EPOCH), None);
             }
             let mut end = over(raw, inbound);
             assert!(!end.connection.is_open());
-            assert!(end.connection.send("late").is_err());
+            assert!(end.connection.send("late", end.now).is_err());
             assert_eq!(end.connection.transport_action(), TransportAction::ShutdownWrite);
             let events = end.poll();
             end.assert_fails_with(1002, error, &events);
@@ -180,7 +184,7 @@ fn over_frames_that_have_failed_the_transport_ends_by_the_closing_timeout() {
     for role in BOTH {
         let mut raw = raw(role, &Config::default());
         let mut inbound = BytesMut::from(&peer_of(role).frame(0x83, "reserved")[..]);
-        assert!(raw.poll_frame(&mut inbound).is_some());
+        assert!(raw.poll_frame(&mut inbound, Instant::EPOCH).is_some());
         let mut end = over(raw, inbound);
         assert!(matches!(end.poll()[..], [Event::Closed(_)]));
         assert_eq!(end.sent().iter().map(|frame| frame.first).collect::<Vec<_>>(), [CLOSE]);

@@ -22,13 +22,13 @@ fn a_fork_goes_on_as_its_original_does() {
     for role in BOTH {
         let config = Config::default().ping_interval(Duration::from_secs(1)).recv_chunk_len(10);
         let mut original = End::new(role, config);
-        assert_eq!(original.connection.send("before"), Ok(()));
+        assert_eq!(original.connection.send("before", original.now), Ok(()));
         let bytes = original.peer.text("a message that is cut by the fork");
         original.receive(&bytes[..25]);
         let mut fork = original.clone();
         for end in [&mut original, &mut fork] {
-            assert_eq!(end.connection.send("after"), Ok(()));
-            assert_eq!(end.connection.send(vec![1; 10_000]), Ok(()));
+            assert_eq!(end.connection.send("after", end.now), Ok(()));
+            assert_eq!(end.connection.send(vec![1; 10_000], end.now), Ok(()));
         }
         assert_eq!(original.receive(&bytes[25..]), fork.receive(&bytes[25..]));
         let while_apart = Duration::from_secs(30);
@@ -44,7 +44,7 @@ fn the_seed_makes_the_keys_and_nothing_else() {
         let negotiated = Negotiated::default();
         let seed = Seed::new([seed; 32]);
         let mut client = Connection::client(negotiated, seed, config, Instant::EPOCH);
-        assert_eq!(client.send("hello"), Ok(()));
+        assert_eq!(client.send("hello", Instant::EPOCH), Ok(()));
         let frames = read_all(&sockless_tests::end::drain(&mut client));
         assert_eq!(frames[0].payload, b"hello");
         frames[0].key
@@ -70,7 +70,12 @@ fn session(seed: u64) -> ([Vec<Event>; 2], Vec<Vec<u8>>, Instant) {
     let mut sent = Vec::new();
     for turn in 0..30_u32 {
         let side = turn as usize % 2;
-        assert_eq!(pair.ends[side].connection.send(vec![turn as u8; turn as usize * 9]), Ok(()));
+        assert_eq!(
+            pair.ends[side]
+                .connection
+                .send(vec![turn as u8; turn as usize * 9], pair.ends[side].now),
+            Ok(())
+        );
         sent.push(pair.ends[side].clone().drain());
         pair.turn();
         pair.leap();

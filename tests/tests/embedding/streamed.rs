@@ -103,7 +103,7 @@ fn what_is_inflated_is_bounded_the_same() {
         let peer = if role == BOTH[0] { BOTH[1] } else { BOTH[0] };
         for (len, accepted) in [(100, true), (101, true), (1_000, true), (1_001, false)] {
             let mut from = End::new(peer, config.clone());
-            from.connection.send(vec![7; len]).unwrap();
+            from.connection.send(vec![7; len], from.now).unwrap();
             let wire = from.drain();
             assert!(wire.len() < 100);
             let mut end = End::new(role, config.clone());

@@ -248,7 +248,7 @@ impl Driven {
                     let Event::Message(message) = event else {
                         panic!("{event:?}");
                     };
-                    assert_eq!(self.connection.send(message), Ok(()));
+                    assert_eq!(self.connection.send(message, Instant::EPOCH), Ok(()));
                 }
                 let outbound = self.connection.outbound();
                 outbound.advance(outbound.remaining());

@@ -37,7 +37,7 @@ pub(crate) fn compressors_take_what_is_written() {
 }
 
 fn send(server: &mut Connection) {
-    server.send("x".repeat(1000)).unwrap();
+    server.send("x".repeat(1000), Instant::EPOCH).unwrap();
     let outbound = server.outbound();
     outbound.advance(outbound.remaining());
     // The room that its frames were staged in is not the compressor's.

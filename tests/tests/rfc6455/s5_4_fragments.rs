@@ -100,7 +100,7 @@ fn long_messages_are_sent_in_fragments() {
             ("123456", vec![(TEXT_BEGINS, "12345"), (ENDS, "6")]),
             ("1234567890a", vec![(TEXT_BEGINS, "12345"), (GOES_ON, "67890"), (ENDS, "a")]),
         ] {
-            assert_eq!(end.connection.send(text), Ok(()));
+            assert_eq!(end.connection.send(text, end.now), Ok(()));
             let sent = end.sent();
             let sent: Vec<_> = sent.iter().map(|f| (f.first, &f.payload[..])).collect();
             let expected: Vec<_> = expected.iter().map(|&(f, p)| (f, p.as_bytes())).collect();
@@ -108,7 +108,7 @@ fn long_messages_are_sent_in_fragments() {
         }
         let long: Vec<u8> = (0..100_000_u32).map(|i| i as u8).collect();
         let mut end = End::new(role, Config::default().max_send_frame_len(5000));
-        assert_eq!(end.connection.send(long.clone()), Ok(()));
+        assert_eq!(end.connection.send(long.clone(), end.now), Ok(()));
         let sent = end.sent();
         assert_eq!((sent.len(), sent[0].first, sent[19].first), (20, BINARY_BEGINS, ENDS));
         let joined: Vec<u8> = sent.into_iter().flat_map(|frame| frame.payload).collect();
@@ -120,7 +120,7 @@ fn long_messages_are_sent_in_fragments() {
 fn the_peer_of_each_role_understands_fragments() {
     for role in BOTH {
         let mut end = End::new(role, Config::default().max_send_frame_len(3));
-        assert_eq!(end.connection.send("a€𐍈ä"), Ok(()));
+        assert_eq!(end.connection.send("a€𐍈ä", end.now), Ok(()));
         let bytes = end.drain();
         assert_eq!(read_all(&bytes).len(), 4);
         let other = BOTH[usize::from(role == BOTH[0])];

@@ -34,15 +34,15 @@ fn a_pong_is_told_and_not_answered() {
 fn pings_are_sent() {
     for role in BOTH {
         let mut end = End::new(role, Config::default());
-        assert_eq!(end.connection.ping("hello"), Ok(()));
-        assert_eq!(end.connection.ping(vec![0; 125]), Ok(()));
+        assert_eq!(end.connection.ping("hello", end.now), Ok(()));
+        assert_eq!(end.connection.ping(vec![0; 125], end.now), Ok(()));
         let too_long = SendError::ControlTooLong { len: 126 };
-        assert_eq!(end.connection.ping(vec![0; 126]), Err(too_long));
+        assert_eq!(end.connection.ping(vec![0; 126], end.now), Err(too_long));
         let sent = end.sent();
         assert_eq!(sent.len(), 2);
         assert_eq!((sent[0].first, &sent[0].payload[..]), (PING, &b"hello"[..]));
         end.close(CloseReason::EMPTY);
-        assert_eq!(end.connection.ping("hello"), Err(SendError::Closing));
+        assert_eq!(end.connection.ping("hello", end.now), Err(SendError::Closing));
     }
 }
 
@@ -73,7 +73,7 @@ fn long_control_frames_fail() {
 fn one_pong_waits_while_the_peer_does_not_read_and_it_is_the_newest() {
     for role in BOTH {
         let mut end = End::new(role, Config::default().high_water(100));
-        assert_eq!(end.connection.send(vec![1; 200]), Ok(()));
+        assert_eq!(end.connection.send(vec![1; 200], end.now), Ok(()));
         assert!(!end.connection.is_writable());
         let waiting = end.connection.outbound().remaining();
         for count in 0..10_000_u32 {
@@ -105,7 +105,7 @@ fn pings_that_find_room_are_all_answered() {
 fn a_pong_that_waits_is_dropped_for_a_close_frame() {
     for role in BOTH {
         let mut end = End::new(role, Config::default().high_water(1));
-        assert_eq!(end.connection.send("x"), Ok(()));
+        assert_eq!(end.connection.send("x", end.now), Ok(()));
         assert_eq!(end.receive(end.peer.ping("?")).len(), 1);
         end.close(CloseReason::EMPTY);
         let firsts: Vec<u8> = end.sent().iter().map(|frame| frame.first).collect();
@@ -119,7 +119,7 @@ fn a_pong_that_waits_is_dropped_for_a_close_frame() {
 fn a_pong_that_waits_is_dropped_with_all_that_waits() {
     for role in BOTH {
         let mut end = End::new(role, Config::default().high_water(1));
-        assert_eq!(end.connection.send("x"), Ok(()));
+        assert_eq!(end.connection.send("x", end.now), Ok(()));
         assert_eq!(end.receive(end.peer.ping("?")).len(), 1);
         end.connection.abort(end.now);
         assert_eq!(end.sent(), []);
@@ -136,9 +136,9 @@ fn at_least_one_byte_may_wait() {
         let config = Arc::new(Config::default().high_water(1000));
         end.connection.set_config(config.clone(), end.now);
         assert_eq!(end.connection.config(), &config);
-        assert_eq!(end.connection.send(vec![0; 500]), Ok(()));
+        assert_eq!(end.connection.send(vec![0; 500], end.now), Ok(()));
         assert!(end.connection.is_writable());
-        assert_eq!(end.connection.send(vec![0; 500]), Ok(()));
+        assert_eq!(end.connection.send(vec![0; 500], end.now), Ok(()));
         assert!(!end.connection.is_writable());
     }
 }

@@ -33,11 +33,11 @@ fn payloads_of_every_length_at_an_edge_arrive_and_leave() {
             let told = end.receive(end.peer.binary(&payload));
             assert_eq!(told, [Event::Message(payload.clone().into())]);
 
-            assert_eq!(end.connection.send(payload.clone()), Ok(()));
+            assert_eq!(end.connection.send(payload.clone(), end.now), Ok(()));
             let sent = end.sent();
             assert_eq!((sent.len(), sent[0].first, &sent[0].payload), (1, BINARY, &payload));
             let text = "ä".repeat(len / 2);
-            assert_eq!(end.connection.send(text.clone()), Ok(()));
+            assert_eq!(end.connection.send(text.clone(), end.now), Ok(()));
             let sent = end.sent();
             assert_eq!(
                 (sent.len(), sent[0].first, &sent[0].payload[..]),
@@ -64,7 +64,7 @@ fn payloads_are_unmasked_at_every_phase() {
 fn each_frame_of_a_client_has_a_key_of_its_own() {
     let mut client = End::new(Role::Client, Config::default());
     for _ in 0..1000 {
-        assert_eq!(client.connection.send("same"), Ok(()));
+        assert_eq!(client.connection.send("same", client.now), Ok(()));
     }
     let mut keys: Vec<_> = client.sent().into_iter().filter_map(|frame| frame.key).collect();
     assert_eq!(keys.len(), 1000);
@@ -78,7 +78,7 @@ fn a_payload_that_is_shared_is_not_masked_in_place() {
     for len in [100, 10_000] {
         let payload = bytes::Bytes::from(vec![7; len]);
         let mut client = End::new(Role::Client, Config::default());
-        assert_eq!(client.connection.send(payload.clone()), Ok(()));
+        assert_eq!(client.connection.send(payload.clone(), client.now), Ok(()));
         assert_eq!(payload, vec![7; len]);
         assert_eq!(client.sent()[0].payload, vec![7; len]);
     }
@@ -126,8 +126,8 @@ fn what_is_masked_can_be_switched() {
         {
             let mut end = End::new(role, Config::default());
             end.connection.set_config(Config::default().masking(masking).into(), end.now);
-            assert_eq!(end.connection.send(vec![7; 5000]), Ok(()));
-            assert_eq!(end.connection.ping("?"), Ok(()));
+            assert_eq!(end.connection.send(vec![7; 5000], end.now), Ok(()));
+            assert_eq!(end.connection.ping("?", end.now), Ok(()));
             let sent = read_all(&end.drain());
             assert_eq!(sent.len(), 2);
             assert_eq!(sent[0].payload, vec![7; 5000]);

@@ -68,7 +68,7 @@ fn our_close_is_answered_by_the_peer() {
         let told =
             [Event::Message("still".into()), Event::Ping("?".into()), Event::Pong("!".into())];
         assert_eq!(end.receive(bytes), told);
-        assert_eq!(end.connection.send("late"), Err(SendError::Closing));
+        assert_eq!(end.connection.send("late", end.now), Err(SendError::Closing));
         end.close((CloseCode::NORMAL, "twice"));
         assert_eq!(end.sent(), []);
 
@@ -103,7 +103,7 @@ fn a_closing_handshake_runs_from_either_end() {
     for side in [0, 1] {
         let configs = [Config::default(), Config::default()];
         let mut pair = Pair::new(configs, Weather { delay: SECOND, ..Weather::FINE }, 5);
-        assert_eq!(pair.ends[side].connection.send("last"), Ok(()));
+        assert_eq!(pair.ends[side].connection.send("last", pair.ends[side].now), Ok(()));
         pair.ends[side].close(reason(1000, "done"));
         pair.run();
         let reason = reason(1000, "done");
@@ -196,21 +196,24 @@ fn the_longest_reason_goes_both_ways() {
 fn our_answer_waits_until_our_message_ends() {
     for role in BOTH {
         let mut end = End::new(role, Config::default());
-        assert_eq!(end.connection.send_chunk(piece("one", false)), Ok(()));
+        assert_eq!(end.connection.send_chunk(piece("one", false), end.now), Ok(()));
         let bytes = [end.peer.close(1000, "enough"), end.peer.text("late")].concat();
         let reason = reason(1000, "enough");
         assert_eq!(end.receive(bytes), [Event::PeerClosed(reason.clone())]);
         assert_eq!(end.inbound.len(), 0);
         assert_eq!(end.connection.transport_action(), TransportAction::KeepOpen);
-        assert_eq!(end.connection.send("whole"), Err(SendError::Closing));
-        assert_eq!(end.connection.ping("?"), Err(SendError::Closing));
+        assert_eq!(end.connection.send("whole", end.now), Err(SendError::Closing));
+        assert_eq!(end.connection.ping("?", end.now), Err(SendError::Closing));
         let other = Chunk { data: vec![1].into(), last: true };
-        assert_eq!(end.connection.send_chunk(other), Err(SendError::MessageUnfinished));
+        assert_eq!(end.connection.send_chunk(other, end.now), Err(SendError::MessageUnfinished));
 
-        assert_eq!(end.connection.send_chunk(piece("two", false)), Ok(()));
+        assert_eq!(end.connection.send_chunk(piece("two", false), end.now), Ok(()));
         assert_eq!(end.poll(), []);
-        assert_eq!(end.connection.send_chunk(piece("three", true)), Ok(()));
-        assert_eq!(end.connection.send_chunk(piece("four", true)), Err(SendError::Closing));
+        assert_eq!(end.connection.send_chunk(piece("three", true), end.now), Ok(()));
+        assert_eq!(
+            end.connection.send_chunk(piece("four", true), end.now),
+            Err(SendError::Closing)
+        );
         let closed = clean(Party::Peer, Cause::ClosingHandshake, &reason, &reason);
         assert_eq!(end.poll(), [Event::Closed(closed)]);
         let firsts: Vec<u8> = end.sent().iter().map(|frame| frame.first).collect();
@@ -223,7 +226,7 @@ fn our_answer_waits_until_our_message_ends() {
 fn our_answer_does_not_wait_longer_than_the_closing_timeout() {
     for role in BOTH {
         let mut end = End::new(role, Config::default().closing_timeout(3 * SECOND));
-        assert_eq!(end.connection.send_chunk(piece("one", false)), Ok(()));
+        assert_eq!(end.connection.send_chunk(piece("one", false), end.now), Ok(()));
         assert_eq!(end.receive(end.peer.close(1000, "")).len(), 1);
         assert_eq!(end.connection.poll_timeout(), Some(Instant::EPOCH + 3 * SECOND));
         assert_eq!(end.wait(2 * SECOND), []);
@@ -231,7 +234,7 @@ fn our_answer_does_not_wait_longer_than_the_closing_timeout() {
         let closed = clean(Party::Peer, Cause::ClosingHandshake, &reason, &reason);
         assert_eq!(end.wait(SECOND), [Event::Closed(closed)]);
         assert_eq!(end.sent().last().map(|frame| frame.first), Some(CLOSE));
-        assert_eq!(end.connection.send_chunk(piece("two", true)), Err(SendError::Closing));
+        assert_eq!(end.connection.send_chunk(piece("two", true), end.now), Err(SendError::Closing));
         assert_transport_ends(end);
     }
 }
@@ -241,7 +244,7 @@ fn the_end_of_the_transport_ends_the_wait_for_our_message() {
     for role in BOTH {
         for early in [false, true] {
             let mut end = End::new(role, Config::default());
-            assert_eq!(end.connection.send_chunk(piece("one", false)), Ok(()));
+            assert_eq!(end.connection.send_chunk(piece("one", false), end.now), Ok(()));
             let close = end.peer.close(1000, "");
             let mut events = Vec::new();
             if early {
@@ -264,9 +267,9 @@ fn the_end_of_the_transport_ends_the_wait_for_our_message() {
 fn a_message_in_pieces_cannot_go_on_after_our_close() {
     for role in BOTH {
         let mut end = End::new(role, Config::default());
-        assert_eq!(end.connection.send_chunk(piece("one", false)), Ok(()));
+        assert_eq!(end.connection.send_chunk(piece("one", false), end.now), Ok(()));
         end.close(reason(1011, "cannot go on"));
-        assert_eq!(end.connection.send_chunk(piece("two", true)), Err(SendError::Closing));
+        assert_eq!(end.connection.send_chunk(piece("two", true), end.now), Err(SendError::Closing));
         let events = end.receive(end.peer.close(1011, ""));
         let ours = reason(1011, "cannot go on");
         let closed = clean(Party::Local, Cause::ClosingHandshake, &ours, &reason(1011, ""));
@@ -347,7 +350,7 @@ fn a_failed_transport_ends_at_once() {
     for role in BOTH {
         let broken = || Cause::Transport("connection reset".into());
         let mut end = End::new(role, Config::default());
-        assert_eq!(end.connection.send("lost"), Ok(()));
+        assert_eq!(end.connection.send("lost", end.now), Ok(()));
         end.connection.handle_transport_error("connection reset", end.now);
         let events = end.poll();
         end.assert_over(&events, &Closed::new(Party::Peer, broken(), None, None));
@@ -367,7 +370,7 @@ fn a_failed_transport_ends_at_once() {
 fn an_abort_ends_at_once() {
     for role in BOTH {
         let mut end = End::new(role, Config::default());
-        assert_eq!(end.connection.send("lost"), Ok(()));
+        assert_eq!(end.connection.send("lost", end.now), Ok(()));
         end.connection.abort(end.now);
         let events = end.poll();
         end.assert_over(&events, &Closed::new(Party::Local, Cause::Aborted, None, None));
@@ -381,7 +384,7 @@ fn an_abort_ends_at_once() {
 fn an_abort_while_our_answer_waits_tells_what_was_received() {
     for role in BOTH {
         let mut end = End::new(role, Config::default());
-        assert_eq!(end.connection.send_chunk(piece("one", false)), Ok(()));
+        assert_eq!(end.connection.send_chunk(piece("one", false), end.now), Ok(()));
         assert_eq!(end.receive(end.peer.close(1000, "")).len(), 1);
         end.connection.abort(end.now);
         let received = Some(reason(1000, ""));
@@ -439,7 +442,7 @@ fn a_peer_that_talks_and_never_answers_is_given_up_in_the_end() {
 fn a_peer_that_takes_bytes_is_given_the_time_to_take_all_of_them() {
     for role in BOTH {
         let mut end = End::new(role, Config::default().closing_timeout(3 * SECOND));
-        assert_eq!(end.connection.send(vec![7; 1 << 20]), Ok(()));
+        assert_eq!(end.connection.send(vec![7; 1 << 20], end.now), Ok(()));
         end.close(reason(1000, ""));
         let mut taken = 0;
         while end.connection.outbound().has_remaining() {

@@ -10,8 +10,8 @@ use sockless_core::extension::{
     ChunkInfo, Codec, CodecError, Decoded, Direction, Encoded, Extension, Params,
 };
 use sockless_core::{
-    Broadcast, Cause, Chunk, CloseCode, Config, Deflate, Event, FrameHead, Message, Opcode, Role,
-    Rsv, SendError,
+    Broadcast, Cause, Chunk, CloseCode, Config, Deflate, Event, FrameHead, Instant, Message,
+    Opcode, Role, Rsv, SendError,
 };
 use sockless_tests::end::{BOTH, End};
 use sockless_tests::link::Weather;
@@ -145,7 +145,7 @@ impl Codec for Log {
 fn what_is_sent_passes_them_in_order_and_what_is_received_in_reverse() {
     for role in BOTH {
         let mut end = End::new(role, Config::default().extension(Add::new(1)).extension(Multiply));
-        end.connection.send(vec![0, 10]).unwrap();
+        end.connection.send(vec![0, 10], end.now).unwrap();
         let frame = end.sent().remove(0);
         // First plus 1, then times 3; with both bits.
         assert_eq!((frame.first, &frame.payload[..]), (BINARY | 0x30, &[3, 33][..]));
@@ -175,10 +175,10 @@ fn they_work_with_deflate_in_any_order_and_any_pieces() {
                 let mut pair = Pair::new([config.clone(), config], weather, 7);
                 for side in [0, 1] {
                     let connection = &mut pair.ends[side].connection;
-                    connection.send(message.clone()).unwrap();
+                    connection.send(message.clone(), Instant::EPOCH).unwrap();
                     for last in [false, true] {
                         let data = message.clone().into();
-                        connection.send_chunk(Chunk { data, last }).unwrap();
+                        connection.send_chunk(Chunk { data, last }, Instant::EPOCH).unwrap();
                     }
                 }
                 pair.run();
@@ -257,7 +257,7 @@ fn an_observer_sees_every_frame_and_changes_none() {
         let mut end = End::new(role, Config::default().extension(log.clone()));
         let wire = [end.peer.text("hello"), end.peer.ping("?")].concat();
         end.receive(wire);
-        end.connection.send(Broadcast::new("to all")).unwrap();
+        end.connection.send(Broadcast::new("to all"), end.now).unwrap();
         end.close(CloseCode::NORMAL);
         let sent: Vec<u8> = end.sent().iter().map(|frame| frame.first).collect();
         assert_eq!(sent, [0x8A, TEXT, CLOSE]);
@@ -293,11 +293,11 @@ fn one_that_cannot_encode_ends_the_connection_with_1011() {
         let mut end = End::new(role, Config::default().extension(Add::new(1)));
         let error = CodecError::new(CloseCode::NORMAL, "it is refused");
         let refused = SendError::CodecFailed { name: "x-add", error };
-        assert_eq!(end.connection.send("refuse this"), Err(refused));
+        assert_eq!(end.connection.send("refuse this", end.now), Err(refused));
         let frames = end.sent();
         assert_eq!((frames.len(), frames[0].first), (1, CLOSE));
         assert_eq!(frames[0].payload, 1011_u16.to_be_bytes());
-        assert_eq!(end.connection.send("more"), Err(SendError::Closing));
+        assert_eq!(end.connection.send("more", end.now), Err(SendError::Closing));
         let events = end.receive(end.peer.close(1011, ""));
         assert!(matches!(events.last(), Some(Event::Closed(closed)) if closed.is_clean()));
     }
@@ -343,7 +343,7 @@ fn a_broadcast_is_encoded_once_and_not_copied() {
     let mut places = Vec::new();
     let mut peers: Vec<_> = (0..20).map(|_| End::new(Role::Server, config.clone())).collect();
     for peer in &mut peers {
-        peer.connection.send(&news).unwrap();
+        peer.connection.send(&news, peer.now).unwrap();
         places.push(peer.connection.outbound().chunk().as_ptr());
     }
     assert_eq!(encoded.load(Ordering::Relaxed), 1);
@@ -378,9 +378,9 @@ fn a_broadcast_is_encoded_for_each_way_that_peers_agreed_on() {
         let mut pair = Pair::new([config.clone(), config], weather, 1);
         let side = usize::from(role == Role::Server);
         for _ in 0..2 {
-            pair.ends[side].connection.send(&news).unwrap();
+            pair.ends[side].connection.send(&news, pair.ends[side].now).unwrap();
         }
-        pair.ends[side].connection.send(Message::from("after")).unwrap();
+        pair.ends[side].connection.send(Message::from("after"), pair.ends[side].now).unwrap();
         pair.run();
         let expected = [text.clone().into(), text.clone().into(), Message::from("after")];
         assert_eq!(pair.received(1 - side), expected);

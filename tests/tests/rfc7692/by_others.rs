@@ -74,7 +74,7 @@ proptest! {
             let mut end = End::new(role, with(deflate).max_send_frame_len(max_send_frame_len));
             let mut inflater = Inflater::new();
             for message in &messages {
-                end.connection.send(message.clone()).unwrap();
+                end.connection.send(message.clone(), end.now).unwrap();
                 let frames = end.sent();
                 let payload: Vec<u8> =
                     frames.iter().flat_map(|frame| frame.payload.clone()).collect();

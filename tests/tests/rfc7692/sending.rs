@@ -12,7 +12,7 @@ use crate::support::{Inflater, RSV1, TAIL, TAKEOVERS, eager, noise, prose, takin
 /// The first bytes of what is sent for each message.
 fn firsts(end: &mut End, messages: impl IntoIterator<Item = Message>) -> Vec<u8> {
     let mut send = |message| {
-        end.connection.send(message).unwrap();
+        end.connection.send(message, end.now).unwrap();
         end.sent()[0].first
     };
     messages.into_iter().map(&mut send).collect()
@@ -41,7 +41,7 @@ fn what_gets_no_shorter_goes_out_as_it_is() {
                 (noise(100_000, 3).into(), BINARY),
                 (prose(3000, 1).into(), TEXT | RSV1),
             ] {
-                end.connection.send(message.clone()).unwrap();
+                end.connection.send(message.clone(), end.now).unwrap();
                 let frame = end.sent().remove(0);
                 assert_eq!(frame.first, first);
                 if first & RSV1 != 0 {
@@ -73,9 +73,9 @@ fn all_conditions_must_be_met() {
 fn a_message_may_ask_not_to_be_compressed() {
     for role in BOTH {
         let mut end = End::new(role, with(eager()));
-        end.connection.send(Message::from("a".repeat(500)).uncompressed()).unwrap();
+        end.connection.send(Message::from("a".repeat(500)).uncompressed(), end.now).unwrap();
         assert_eq!(end.sent()[0].first, TEXT);
-        end.connection.send("a".repeat(500)).unwrap();
+        end.connection.send("a".repeat(500), end.now).unwrap();
         assert_eq!(end.sent()[0].first, TEXT | RSV1);
     }
 }
@@ -86,14 +86,14 @@ fn context_that_is_taken_over_makes_the_second_message_short() {
         for (takeover, expected) in [(takeover, true), ((false, false), false)] {
             let mut end = End::new(role, with(taking_over(takeover)));
             let mut lens = [0, 1].map(|_| {
-                end.connection.send(noise(500, 7)).unwrap();
+                end.connection.send(noise(500, 7), end.now).unwrap();
                 end.sent()[0].payload.len()
             });
             // Noise compresses by nothing but what came before: the first goes out plain, and then the
             // compressor has forgotten it.
             assert_eq!(lens, [500, 500]);
             lens = [0, 1].map(|_| {
-                end.connection.send(noise(500, 7).repeat(2)).unwrap();
+                end.connection.send(noise(500, 7).repeat(2), end.now).unwrap();
                 end.sent()[0].payload.len()
             });
             assert_eq!(lens[1] < lens[0] / 4, expected, "{role:?} {takeover:?}: {lens:?}");
@@ -109,7 +109,7 @@ fn pieces_can_be_inflated_as_they_come() {
         let parts = [prose(700, 1), prose(700, 2), String::new()];
         for (i, part) in parts.iter().enumerate() {
             let piece = Chunk { data: part.clone().into(), last: i == 2 };
-            end.connection.send_chunk(piece).unwrap();
+            end.connection.send_chunk(piece, end.now).unwrap();
             let frames = end.sent();
             assert_eq!(frames.len(), 1);
             assert_eq!(frames[0].first & RSV1 != 0, i == 0);
@@ -131,7 +131,7 @@ fn conditions_are_asked_once_a_message() {
     });
     let mut end = End::new(Role::Server, with(deflate));
     for last in [false, false, true] {
-        end.connection.send_chunk(Chunk { data: "aaaa".into(), last }).unwrap();
+        end.connection.send_chunk(Chunk { data: "aaaa".into(), last }, end.now).unwrap();
     }
     assert_eq!(asked.load(Ordering::Relaxed), 1);
 }
@@ -144,13 +144,13 @@ fn noise_goes_out_as_it_is_as_often_as_it_comes() {
             // What was left over of each would fill the compressor in the end.
             for seed in 0..60 {
                 let noise = noise(20_000, seed);
-                server.connection.send(noise.clone()).unwrap();
+                server.connection.send(noise.clone(), server.now).unwrap();
                 let frames = server.sent();
                 assert_eq!((frames.len(), frames[0].first), (1, BINARY), "level {level}, {seed}");
                 assert!(frames[0].payload == noise, "level {level}, {seed}");
             }
             let prose = prose(3000, 4);
-            server.connection.send(prose.clone()).unwrap();
+            server.connection.send(prose.clone(), server.now).unwrap();
             let sent = server.sent();
             assert_eq!(sent[0].first, TEXT | RSV1, "level {level}");
             assert_eq!(Inflater::new().message(&sent[0].payload), prose.as_bytes());

@@ -9,7 +9,7 @@ use crate::support::{eager, noise, with};
 fn sent_len(bits: u8, level: u8, distance: usize) -> usize {
     let deflate = eager().level(level).server_max_window_bits(bits);
     let mut server = End::new(Role::Server, with(deflate));
-    server.connection.send(noise(distance, 3).repeat(4)).unwrap();
+    server.connection.send(noise(distance, 3).repeat(4), server.now).unwrap();
     let frames = server.sent();
     // What gets no shorter goes out as it is.
     frames[0].payload.len()

@@ -11,7 +11,7 @@ const MAX: usize = 1 << 20;
 /// A message as the peer of `role` sends it.
 fn sent_to(role: Role, config: Config, message: Vec<u8>) -> Vec<u8> {
     let mut from = End::new(if role == Role::Client { Role::Server } else { Role::Client }, config);
-    from.connection.send(message).unwrap();
+    from.connection.send(message, from.now).unwrap();
     from.drain()
 }
 

@@ -97,7 +97,7 @@ fn pings_make_no_turn_longer() {
 /// 15 MiB of zeros in 16 KB.
 fn bomb(config: &Config) -> Vec<u8> {
     let mut from = End::new(Role::Client, config.clone());
-    from.connection.send(vec![0; 15 << 20]).unwrap();
+    from.connection.send(vec![0; 15 << 20], from.now).unwrap();
     let wire = from.drain();
     assert!(wire.len() < 17_000, "{}", wire.len());
     wire

@@ -21,7 +21,7 @@ use crate::session::RawSession;
 use crate::session::Running;
 use crate::session::Session;
 use crate::session::engine::drive::Drive;
-use crate::session::engine::machine::{Machine, RawMachine};
+use crate::session::engine::machine::Machine;
 use crate::session::engine::shared::Shared;
 
 /// One connection's place in the count, given up when dropped.
@@ -162,7 +162,7 @@ impl Membership {
                     Some(handshake) => handshake.accept_raw(&response, config),
                     None => RawConnection::server(config),
                 };
-                let shared = start(Machine::Raw(RawMachine::new(connection, negotiated)));
+                let shared = start(Machine::frames(connection, negotiated));
                 (shared.clone(), handler(RawSession::new(shared)))
             }
         };

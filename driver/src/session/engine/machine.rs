@@ -1,16 +1,14 @@
-//! The protocol a driver runs: messages or frames, behind one set of verbs.
+//! The protocol that a driver runs: messages or frames, behind one set of methods.
 
 use std::sync::Arc;
 
 use bytes::BytesMut;
 use sockless_core::{
-    Cause, CloseReason, Config, Connection, Event, Frame, Instant, Outbound, Party, Timeout,
+    CloseReason, Config, Connection, Event, Frame, Instant, Negotiated, Outbound, RawConnection,
     TransportAction,
 };
 
-pub(crate) use crate::session::engine::raw_machine::RawMachine;
-
-/// What a connection comes up with: an event of its messages, or a frame.
+/// An item that a connection returns: an event of its messages, or a frame.
 #[derive(Debug)]
 pub(crate) enum Item {
     Event(Event),
@@ -18,18 +16,18 @@ pub(crate) enum Item {
 }
 
 impl Item {
-    /// What holding it costs in bytes.
+    /// The memory in bytes that it takes.
     pub(crate) fn cost(&self) -> usize {
         size_of::<Self>() + self.len()
     }
 
-    /// How long its payload is.
+    /// The length of its payload.
     pub(crate) fn len(&self) -> usize {
         match self {
             Self::Frame(frame) => frame.payload.len(),
             Self::Event(Event::Message(message)) => message.len(),
-            Self::Event(Event::Chunk(piece)) => piece.data.len(),
-            // Nothing else is held.
+            Self::Event(Event::Chunk(chunk)) => chunk.data.len(),
+            // No other event is kept.
             Self::Event(_) => 0,
         }
     }
@@ -37,181 +35,168 @@ impl Item {
 
 pub(crate) enum Machine {
     Messages(Connection),
-    Raw(RawMachine),
+    /// Frames, with the result of the handshake for messages that may be put on top.
+    Frames(RawConnection, Negotiated),
+}
+
+/// Calls the same method of either connection.
+macro_rules! of_either {
+    ($machine:expr, $connection:ident => $call:expr) => {
+        match $machine {
+            Machine::Messages($connection) => $call,
+            Machine::Frames($connection, _) => $call,
+        }
+    };
 }
 
 impl Machine {
+    /// A machine of frames, which accepts the reserved bits of the extensions that were agreed on.
+    pub(crate) fn frames(mut connection: RawConnection, negotiated: Negotiated) -> Self {
+        for agreed in &negotiated.extensions {
+            connection.accept_rsv(connection.rsv().union(agreed.rsv()));
+        }
+        Self::Frames(connection, negotiated)
+    }
+
+    /// The connection of messages, if it is one.
+    #[inline]
+    pub(crate) fn messages(&mut self) -> Option<&mut Connection> {
+        match self {
+            Self::Messages(connection) => Some(connection),
+            Self::Frames(..) => None,
+        }
+    }
+
+    /// The connection of messages, while messages may be sent.
+    #[inline]
+    pub(crate) fn open_messages(&mut self) -> Option<&mut Connection> {
+        self.messages().filter(|connection| connection.is_open())
+    }
+
+    /// The connection of frames, while frames may be sent.
+    pub(crate) fn open_frames(&mut self) -> Option<&mut RawConnection> {
+        match self {
+            Self::Frames(connection, _) if connection.is_open() => Some(connection),
+            _ => None,
+        }
+    }
+
+    /// Puts messages on top of frames; `unread` are the frames that have not been received.
+    pub(crate) fn raise_to_messages(
+        &mut self,
+        unread: impl Iterator<Item = Item>,
+        inbound: &mut BytesMut,
+        now: Instant,
+    ) {
+        let Self::Frames(raw, negotiated) = self else { return };
+        let frames = unread.filter_map(|item| match item {
+            Item::Frame(frame) => Some(frame),
+            Item::Event(_) => None,
+        });
+        raw.put_back(frames, inbound);
+        let config = Arc::clone(raw.config());
+        let raw = std::mem::replace(raw, RawConnection::server(config));
+        *self = Self::Messages(Connection::from_raw(raw, std::mem::take(negotiated), now));
+    }
+
     #[inline]
     pub(crate) fn poll(&mut self, inbound: &mut BytesMut, now: Instant) -> Option<Item> {
         match self {
             Self::Messages(connection) => connection.poll_event(inbound, now).map(Item::Event),
-            Self::Raw(raw) => raw.poll(inbound, now),
+            Self::Frames(connection, _) => Some(match connection.poll_frame(inbound, now)? {
+                Ok(frame) => Item::Frame(frame),
+                Err(closed) => Item::Event(Event::Closed(closed)),
+            }),
         }
     }
 
-    /// What has arrived of a message, although it is neither whole nor a piece.
-    pub(crate) fn poll_partial(&mut self, inbound: &mut BytesMut, now: Instant) -> Option<Item> {
+    /// Starts to close. A connection of frames sends no reason.
+    pub(crate) fn close(&mut self, reason: CloseReason, now: Instant) {
         match self {
-            Self::Messages(connection) => connection.poll_partial(inbound, now).map(Item::Event),
-            Self::Raw(_) => None,
-        }
-    }
-
-    pub(crate) fn handle_eof(&mut self, now: Instant) {
-        match self {
-            Self::Messages(connection) => connection.handle_eof(now),
-            Self::Raw(raw) => raw.eof = true,
-        }
-    }
-
-    pub(crate) fn handle_transport_error(&mut self, error: &std::io::Error, now: Instant) {
-        match self {
-            Self::Messages(connection) => {
-                connection.handle_transport_error(error.to_string(), now);
-            }
-            Self::Raw(raw) => {
-                raw.end(Party::Peer, Cause::Transport(error.to_string().into()));
-            }
-        }
-    }
-
-    pub(crate) fn handle_timeout(&mut self, now: Instant) {
-        match self {
-            Self::Messages(connection) => connection.handle_timeout(now),
-            Self::Raw(raw) => raw.handle_timeout(now),
-        }
-    }
-
-    #[inline]
-    pub(crate) fn poll_timeout(&self) -> Option<Instant> {
-        match self {
-            Self::Messages(connection) => connection.poll_timeout(),
-            Self::Raw(raw) => raw.poll_timeout(),
-        }
-    }
-
-    /// The transport has taken what it takes for now.
-    pub(crate) fn handle_blocked(&mut self, now: Instant) {
-        match self {
-            Self::Messages(connection) => connection.handle_blocked(now),
-            Self::Raw(raw) => raw.note_progress(now),
-        }
-    }
-
-    /// Nothing could be read for too long, since nothing is received.
-    pub(crate) fn handle_stall(&mut self, now: Instant) {
-        match self {
-            Self::Messages(connection) => connection.handle_stall(now),
-            Self::Raw(raw) => raw.fail(Cause::Timeout(Timeout::Stall), now),
-        }
-    }
-
-    /// Too much is held for all sessions of the host, and for this one.
-    pub(crate) fn handle_overload(&mut self, now: Instant) {
-        match self {
-            Self::Messages(connection) => connection.handle_overload(now),
-            Self::Raw(raw) => raw.end(Party::Local, Cause::Overloaded),
-        }
-    }
-
-    /// How many bytes it holds.
-    #[inline]
-    pub(crate) fn held(&self) -> usize {
-        match self {
-            Self::Messages(connection) => connection.held(),
-            Self::Raw(raw) => raw.connection.held(),
-        }
-    }
-
-    /// Something that was held has been handed on.
-    #[inline]
-    pub(crate) fn note_delivery(&mut self) {
-        if let Self::Messages(connection) = self {
-            connection.note_delivery();
-        }
-    }
-
-    /// Whether messages or frames may be sent.
-    #[inline]
-    pub(crate) fn is_open(&self) -> bool {
-        match self {
-            Self::Messages(connection) => connection.is_open(),
-            Self::Raw(raw) => raw.is_open(),
-        }
-    }
-
-    /// Whether a part of a message, or a frame, may be sent.
-    pub(crate) fn can_send_part(&self) -> bool {
-        match self {
-            Self::Messages(connection) => connection.can_send_chunk(),
-            Self::Raw(raw) => raw.is_open(),
-        }
-    }
-
-    #[inline]
-    pub(crate) fn outbound(&mut self) -> &mut Outbound {
-        match self {
-            Self::Messages(connection) => connection.outbound(),
-            Self::Raw(raw) => raw.connection.outbound(),
-        }
-    }
-
-    #[inline]
-    pub(crate) fn is_writable(&self) -> bool {
-        match self {
-            Self::Messages(connection) => connection.is_writable(),
-            Self::Raw(raw) => raw.connection.is_writable(),
-        }
-    }
-
-    #[inline]
-    pub(crate) fn transport_action(&self) -> TransportAction {
-        match self {
-            Self::Messages(connection) => connection.transport_action(),
-            Self::Raw(raw) => raw.transport_action(),
-        }
-    }
-
-    pub(crate) fn bytes_needed(&self, inbound: &BytesMut) -> u64 {
-        match self {
-            Self::Messages(connection) => connection.bytes_needed(inbound),
-            Self::Raw(raw) => raw.connection.bytes_needed(inbound),
-        }
-    }
-
-    #[inline]
-    pub(crate) fn config(&self) -> &Arc<Config> {
-        match self {
-            Self::Messages(connection) => connection.config(),
-            Self::Raw(raw) => raw.connection.config(),
+            Self::Messages(connection) => connection.close(reason, now),
+            Self::Frames(connection, _) => connection.close(now),
         }
     }
 
     pub(crate) fn set_config(&mut self, config: Arc<Config>, now: Instant) {
         match self {
             Self::Messages(connection) => connection.set_config(config, now),
-            Self::Raw(raw) => raw.connection.set_config(config),
+            Self::Frames(connection, _) => connection.set_config(config),
         }
     }
 
-    pub(crate) fn set_reading(&mut self, reading: bool, now: Instant) {
-        if let Self::Messages(connection) = self {
-            connection.set_reading(reading, now);
-        }
-    }
-
-    /// Says nothing more after `reason`; a connection of frames has none to give.
-    pub(crate) fn close(&mut self, reason: CloseReason, now: Instant) {
+    /// Whether a chunk of a message, or a frame, may be sent.
+    pub(crate) fn can_send_chunk(&self) -> bool {
         match self {
-            Self::Messages(connection) => connection.close(reason, now),
-            Self::Raw(raw) => raw.finish(now),
+            Self::Messages(connection) => connection.can_send_chunk(),
+            Self::Frames(connection, _) => connection.is_open(),
         }
     }
 
     pub(crate) fn abort(&mut self, now: Instant) {
-        match self {
-            Self::Messages(connection) => connection.abort(now),
-            Self::Raw(raw) => raw.end(Party::Local, Cause::Aborted),
-        }
+        of_either!(self, connection => connection.abort(now));
+    }
+
+    pub(crate) fn handle_eof(&mut self, now: Instant) {
+        of_either!(self, connection => connection.handle_eof(now));
+    }
+
+    pub(crate) fn handle_transport_error(&mut self, error: &std::io::Error, now: Instant) {
+        of_either!(self, connection => connection.handle_transport_error(error.to_string(), now));
+    }
+
+    pub(crate) fn handle_timeout(&mut self, now: Instant) {
+        of_either!(self, connection => connection.handle_timeout(now));
+    }
+
+    pub(crate) fn handle_blocked(&mut self, now: Instant) {
+        of_either!(self, connection => connection.handle_blocked(now));
+    }
+
+    pub(crate) fn handle_stall(&mut self, now: Instant) {
+        of_either!(self, connection => connection.handle_stall(now));
+    }
+
+    pub(crate) fn handle_overload(&mut self, now: Instant) {
+        of_either!(self, connection => connection.handle_overload(now));
+    }
+
+    #[inline]
+    pub(crate) fn poll_timeout(&self) -> Option<Instant> {
+        of_either!(self, connection => connection.poll_timeout())
+    }
+
+    #[inline]
+    pub(crate) fn transport_action(&self) -> TransportAction {
+        of_either!(self, connection => connection.transport_action())
+    }
+
+    #[inline]
+    pub(crate) fn outbound(&mut self) -> &mut Outbound {
+        of_either!(self, connection => connection.outbound())
+    }
+
+    #[inline]
+    pub(crate) fn is_open(&self) -> bool {
+        of_either!(self, connection => connection.is_open())
+    }
+
+    #[inline]
+    pub(crate) fn is_writable(&self) -> bool {
+        of_either!(self, connection => connection.is_writable())
+    }
+
+    #[inline]
+    pub(crate) fn held_bytes(&self) -> usize {
+        of_either!(self, connection => connection.held_bytes())
+    }
+
+    pub(crate) fn bytes_needed(&self, inbound: &BytesMut) -> u64 {
+        of_either!(self, connection => connection.bytes_needed(inbound))
+    }
+
+    #[inline]
+    pub(crate) fn config(&self) -> &Arc<Config> {
+        of_either!(self, connection => connection.config())
     }
 }

@@ -180,7 +180,7 @@ impl Shared {
     pub(crate) fn reject_message(&self, len: u64) {
         let now = self.runtime.now();
         let mut state = self.lock();
-        if let Machine::Messages(connection) = &mut state.machine {
+        if let Some(connection) = state.machine.messages() {
             connection.reject_message(len, now);
         }
         // What was read behind it is not received either, whether or not the peer could still be told.
@@ -194,7 +194,7 @@ impl Shared {
     pub(crate) fn set_chunk_len(&self, len: Option<u32>) {
         let mut state = self.lock();
         state.wants_partial = false;
-        if let Machine::Messages(connection) = &mut state.machine {
+        if let Some(connection) = state.machine.messages() {
             connection.set_chunk_len(len);
         }
     }
@@ -227,14 +227,7 @@ impl Shared {
         let now = self.runtime.now();
         let mut state = self.lock();
         let State { machine, inbound, queue, .. } = &mut *state;
-        let Machine::Raw(raw) = machine else { return };
-        let unread = queue.drain(..).filter_map(|item| match item {
-            Item::Frame(frame) => Some(frame),
-            Item::Event(_) => None,
-        });
-        raw.connection.unread(unread, inbound);
-        let connection = raw.raise_to_messages(now);
-        *machine = Machine::Messages(connection);
+        machine.raise_to_messages(queue.drain(..), inbound, now);
         state.drop_queue();
         state.unparsed = true;
         state.ask_driver();
@@ -267,7 +260,7 @@ impl Shared {
     #[inline]
     pub(crate) fn poll_item(&self, cx: &Context<'_>) -> Poll<Result<Item, Closed>> {
         let mut state = self.lock();
-        if let Some(item) = state.next_item() {
+        if let Some(item) = state.next_item(|| self.runtime.now()) {
             return Poll::Ready(Ok(item));
         }
         if let Some(closed) = &state.closed {
@@ -320,13 +313,19 @@ fn weight(len: usize) -> usize {
 }
 
 impl State {
+    /// The time: that of the driver's turn, or, outside of a turn, as `clock` reads it.
+    #[inline]
+    pub(crate) fn now_or(&self, clock: impl FnOnce() -> Instant) -> Instant {
+        if self.in_turn { self.now } else { clock() }
+    }
+
     /// The next message, if nothing else comes before it: what most calls of `recv` find.
     #[inline]
     pub(crate) fn next_message(&mut self) -> Option<Message> {
         if !self.queue.is_empty() || !self.may_parse() {
             return None;
         }
-        let Machine::Messages(connection) = &mut self.machine else { return None };
+        let connection = self.machine.messages()?;
         match connection.poll_event(&mut self.inbound, self.now) {
             Some(Event::Message(message)) => {
                 self.taken += weight(message.len());
@@ -372,7 +371,7 @@ impl State {
             // Each waits for a mark of its own.
             Wait::Flushed => false,
             Wait::Room => self.may_send() || !self.machine.is_open(),
-            Wait::PartRoom => self.machine.is_writable() || !self.machine.can_send_part(),
+            Wait::PartRoom => self.machine.is_writable() || !self.machine.can_send_chunk(),
             Wait::Writer => !self.writing,
         }
     }
@@ -398,7 +397,7 @@ impl State {
     /// Has the budget know what is held, and says whether the session is to end for it.
     #[inline]
     pub(crate) fn is_over_budget(&mut self) -> bool {
-        let held = self.queued + self.inbound.len() + self.machine.held();
+        let held = self.queued + self.inbound.len() + self.machine.held_bytes();
         self.account.as_mut().is_some_and(|account| account.settle(held))
     }
 
@@ -408,10 +407,13 @@ impl State {
         }
     }
 
-    fn next_item(&mut self) -> Option<Item> {
+    fn next_item(&mut self, clock: impl FnOnce() -> Instant) -> Option<Item> {
         if let Some(item) = self.queue.pop_front() {
             self.queued -= item.cost();
-            self.machine.note_delivery();
+            let now = self.now_or(clock);
+            if let Some(connection) = self.machine.messages() {
+                connection.handle_delivery(now);
+            }
             if self.paused && self.has_room() {
                 self.ask_driver();
             }
@@ -438,7 +440,8 @@ impl State {
     }
 
     fn take_partial(&mut self) -> Option<Item> {
-        let item = self.machine.poll_partial(&mut self.inbound, self.now)?;
+        let connection = self.machine.messages()?;
+        let item = Item::Event(connection.poll_partial(&mut self.inbound, self.now)?);
         self.taken += weight(item.len());
         // More of the message may lie in the read buffer.
         self.unparsed = true;

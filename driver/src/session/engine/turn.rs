@@ -41,7 +41,9 @@ impl State {
         if self.paused != paused {
             self.paused = paused;
             let now = self.now;
-            self.machine.set_reading(!paused, now);
+            if let Some(connection) = self.machine.messages() {
+                connection.set_reading(!paused, now);
+            }
         }
     }
 

@@ -83,8 +83,8 @@ impl Conversation {
     #[track_caller]
     pub fn ping(&self, payload: impl Into<Bytes>) {
         let payload = payload.into();
-        let pinged = self.command(format!("Ping: {}", show_bytes(&payload)), |connection, _| {
-            connection.ping(payload)
+        let pinged = self.command(format!("Ping: {}", show_bytes(&payload)), |connection, now| {
+            connection.ping(payload, now)
         });
         if let Err(error) = pinged {
             self.fail(Location::caller(), &format_args!("cannot ping: {error}"));

@@ -53,9 +53,9 @@ impl Peer {
         let part = if last && !self.unfinished { "" } else { " (a part)" };
         let line = format!("{}{part}", show(&piece.data));
         if part.is_empty() {
-            self.connection.send(piece.data)?;
+            self.connection.send(piece.data, now)?;
         } else {
-            self.connection.send_chunk(piece)?;
+            self.connection.send_chunk(piece, now)?;
         }
         self.unfinished = !last;
         self.transcript.push(now, Line::Sent(line));

@@ -45,7 +45,7 @@ impl RawConversation {
         let place = Location::caller();
         async move {
             self.transcript.push(self.app.sim.now(), Line::Sent(show_frame(&frame)));
-            if let Err(error) = self.connection.send(frame) {
+            if let Err(error) = self.connection.send(frame, self.app.sim.now()) {
                 self.fail(place, &error);
             }
             let outbound = self.connection.outbound();
@@ -137,13 +137,13 @@ impl RawConversation {
     async fn next(&mut self, place: Place, awaited: &str) -> Option<Frame> {
         let deadline = self.app.sim.now() + self.app.patience;
         loop {
-            match self.connection.poll_frame(&mut self.inbound) {
+            match self.connection.poll_frame(&mut self.inbound, self.app.sim.now()) {
                 Some(Ok(frame)) => {
                     self.transcript.push(self.app.sim.now(), Line::Received(show_frame(&frame)));
                     return Some(frame);
                 }
-                Some(Err(error)) => {
-                    self.fail(place, &format_args!("expected {awaited}, got nonsense: {error}"));
+                Some(Err(closed)) => {
+                    self.fail(place, &format_args!("expected {awaited}, but {closed}"));
                 }
                 None => {}
             }
