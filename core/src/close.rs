@@ -1,4 +1,4 @@
-//! Close codes and reasons as types that cannot hold what may not travel (RFC 6455 §7.4).
+//! Close codes and reasons, as types that only hold what can be sent (RFC 6455 §7.4).
 
 use core::fmt;
 use core::num::NonZeroU16;
@@ -7,13 +7,13 @@ use bytestring::ByteString;
 
 use crate::escape::Escaped;
 
-/// A close code that may stand in a Close frame: 1000 to 1003, 1007 to 1014, 3000 to 4999.
+/// A code that a Close frame can contain: 1000 to 1003, 1007 to 1014, or 3000 to 4999.
 ///
-/// 1005, 1006 and 1015 say that *no* code came over the wire (RFC 6455 §7.4.1), and have no value
-/// here: [`Closed`](crate::Closed) says the same in words.
+/// The codes 1005, 1006 and 1015 mean that no code was received (RFC 6455 §7.4.1). They cannot be sent and
+/// have no `CloseCode`; [`Closed`](crate::Closed) has that information.
 ///
 /// ```
-/// use sockless_core::CloseCode;
+/// use sockless::CloseCode;
 ///
 /// assert_eq!(CloseCode::new(1000), Some(CloseCode::NORMAL));
 /// assert_eq!(CloseCode::new(4999).map(CloseCode::get), Some(4999));
@@ -38,34 +38,34 @@ macro_rules! close_codes {
 }
 
 close_codes! {
-    /// 1000: the purpose of the connection has been fulfilled.
+    /// 1000: the connection has fulfilled its purpose.
     NORMAL = 1000;
-    /// 1001: a server is going down, or a browser has left the page.
+    /// 1001: the server shuts down, or the browser leaves the page.
     GOING_AWAY = 1001;
     /// 1002: the peer broke the protocol.
     PROTOCOL_ERROR = 1002;
-    /// 1003: a kind of data arrived that the endpoint cannot accept.
+    /// 1003: the peer sent a kind of data that cannot be accepted.
     UNSUPPORTED_DATA = 1003;
-    /// 1007: data was not what its message's type says, such as text that is not UTF-8.
+    /// 1007: the payload of a message does not fit its type, such as text that is not UTF-8.
     INVALID_PAYLOAD = 1007;
-    /// 1008: a message broke a policy, and no other code fits.
+    /// 1008: a message violates a policy, and no other code applies.
     POLICY_VIOLATION = 1008;
-    /// 1009: a message was too long to process.
+    /// 1009: a message is too long to be processed.
     MESSAGE_TOO_BIG = 1009;
-    /// 1010: the server did not negotiate an extension that the client needs.
+    /// 1010: the server did not negotiate an extension that the client requires.
     EXTENSION_REQUIRED = 1010;
-    /// 1011: the server met an unexpected condition.
+    /// 1011: the server encountered an unexpected condition.
     INTERNAL_ERROR = 1011;
     /// 1012: the service is restarting (IANA registry).
     SERVICE_RESTART = 1012;
     /// 1013: the service is overloaded; try again later (IANA registry).
     TRY_AGAIN_LATER = 1013;
-    /// 1014: a gateway got a bad answer from the server behind it (IANA registry).
+    /// 1014: a gateway received an invalid response from its upstream server (IANA registry).
     BAD_GATEWAY = 1014;
 }
 
 impl CloseCode {
-    /// The code of this number, or `None` when it may not travel.
+    /// Returns the code with this number, or `None` if it cannot be sent.
     pub const fn new(code: u16) -> Option<Self> {
         match code {
             1000..=1003 | 1007..=1014 | 3000..=4999 => match NonZeroU16::new(code) {
@@ -76,7 +76,7 @@ impl CloseCode {
         }
     }
 
-    /// The number.
+    /// Returns the number.
     pub const fn get(self) -> u16 {
         self.0.get()
     }
@@ -97,17 +97,21 @@ impl fmt::Display for CloseCode {
     }
 }
 
-/// The body of a Close frame: a code and a text for people, or nothing at all.
+/// The payload of a Close frame: a code and a text for people, or nothing.
+///
+/// Methods that close a session accept `impl Into<CloseReason>`: a [`CloseCode`], or a pair of a code and
+/// a text.
 ///
 /// ```
-/// use sockless_core::{CloseCode, CloseReason};
+/// use sockless::{CloseCode, CloseReason};
 ///
 /// let reason = CloseReason::new(CloseCode::GOING_AWAY, "restarting");
 /// assert_eq!(reason.to_string(), "1001 restarting");
+/// assert_eq!(reason, (CloseCode::GOING_AWAY, "restarting").into());
 /// assert_eq!(CloseReason::EMPTY.code(), None);
 /// ```
 ///
-/// `Display` shows the text [escaped](crate::Escaped), as a peer may have written it.
+/// `Display` [escapes](crate::Escaped) the text, which may come from a peer.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct CloseReason {
     code: Option<CloseCode>,
@@ -115,17 +119,15 @@ pub struct CloseReason {
 }
 
 impl CloseReason {
-    /// The longest text in bytes: a control frame holds 125 bytes, and the code takes two
-    /// (RFC 6455 §5.5).
+    /// The length of the longest text in bytes: 125 for the payload of a control frame, less 2 for the
+    /// code (RFC 6455 §5.5).
     pub const MAX_TEXT_LEN: usize = 123;
 
-    /// The body of a Close frame without a payload.
+    /// The reason of a Close frame without a payload.
     pub const EMPTY: Self = Self { code: None, text: ByteString::new() };
 
-    /// A reason of this code and text.
-    ///
-    /// A text over [`MAX_TEXT_LEN`](Self::MAX_TEXT_LEN) bytes is cut at the last character that
-    /// fits.
+    /// Returns the reason with this code and text. A text longer than
+    /// [`MAX_TEXT_LEN`](Self::MAX_TEXT_LEN) bytes is truncated after the last character that fits.
     pub fn new(code: CloseCode, text: impl Into<ByteString>) -> Self {
         let text = text.into();
         let fits = text.floor_char_boundary(Self::MAX_TEXT_LEN);
@@ -133,15 +135,15 @@ impl CloseReason {
         Self { code: Some(code), text }
     }
 
-    /// The code, or `None` of a Close frame without a payload.
+    /// Returns the code; `None` for a Close frame without a payload.
     pub const fn code(&self) -> Option<CloseCode> {
         self.code
     }
 
-    /// The text; empty when there is none.
+    /// Returns the text, which may be empty.
     ///
-    /// It is as the peer sent it, line breaks and escape sequences included: print it
-    /// [`Escaped`](crate::Escaped).
+    /// A text from a peer can contain line breaks and escape sequences: wrap it in
+    /// [`Escaped`](crate::Escaped) to print it.
     pub fn text(&self) -> &str {
         &self.text
     }
@@ -176,7 +178,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_codes_that_may_travel_have_a_value() {
+    fn exactly_the_codes_that_can_be_sent_are_valid() {
         let valid: alloc::vec::Vec<u16> =
             (0..=u16::MAX).filter(|&code| CloseCode::new(code).is_some()).collect();
         let expected: alloc::vec::Vec<u16> =
@@ -185,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn a_long_text_is_cut_at_a_character() {
+    fn a_long_text_is_truncated_between_characters() {
         let reason = CloseReason::new(CloseCode::NORMAL, "ä".repeat(62));
         assert_eq!(reason.text().len(), 122);
         let reason = CloseReason::new(CloseCode::NORMAL, "a".repeat(123));
@@ -193,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn reasons_read_well() {
+    fn a_reason_is_displayed_as_its_code_and_text() {
         assert_eq!(CloseReason::EMPTY.to_string(), "no code");
         assert_eq!(CloseReason::from(CloseCode::NORMAL).to_string(), "1000");
         assert_eq!(CloseReason::from((CloseCode::NORMAL, "bye")).to_string(), "1000 bye");

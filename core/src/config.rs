@@ -1,4 +1,4 @@
-//! Every setting of a connection, with its default and its reason: [`Config`].
+//! The settings of a connection: [`Config`].
 
 use alloc::sync::Arc;
 use core::time::Duration;
@@ -6,106 +6,90 @@ use core::time::Duration;
 use crate::extension::{Extension, Extensions};
 use crate::limits::{COPY_LEN, READ_LEN, STATE_LEN};
 
-/// The settings of a connection: limits in bytes, deadlines in time.
+/// The settings of a connection: limits, deadlines, queues, masking and extensions.
 ///
-/// Start from the default and chain what differs. Each setter `x` has a getter `get_x`; lengths are in
-/// bytes, and `None` switches a deadline off.
+/// Start from [`Config::default`] and chain the setters of the settings to change. The setter `x` has a
+/// getter `get_x`. Lengths are in bytes. Deadlines whose setter takes an `Option` are switched off by
+/// `None` or zero.
 ///
 /// ```
-/// use core::time::Duration;
-/// use sockless_core::Config;
+/// use std::time::Duration;
+///
+/// use sockless::Config;
 ///
 /// let config = Config::default()
 ///     .ping_interval(Duration::from_secs(30))
 ///     .max_message_len(64 * 1024)
-///     .idle_timeout(None);
+///     .idle_timeout(Duration::from_secs(600));
 /// assert_eq!(config.get_ping_interval(), Some(Duration::from_secs(30)));
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Config {
-    /// How long after the last ping the next one is sent. Default: off.
     pub(crate) ping_interval: Option<Duration>,
-    /// How long the peer may stay silent after a ping. Default: 15 s.
     pub(crate) ping_timeout: Duration,
-    /// How long no message may go either way. Default: off.
     pub(crate) idle_timeout: Option<Duration>,
-    /// How long one message may take from its first byte to its last. Default: off.
     pub(crate) message_timeout: Option<Duration>,
-    /// How slowly one message may arrive. Default: at 1 KiB a second, with pauses of 45 s.
     pub(crate) message_rate: Option<MessageRate>,
-    /// How long the transport may take no byte of what waits to be sent. Default: 60 s.
     pub(crate) write_timeout: Option<Duration>,
-    /// How long a driver may leave a transport unread whose end it cannot see otherwise.
     pub(crate) stall_timeout: Stall,
-    /// How old a connection may become. Default: off.
     pub(crate) max_age: Option<Duration>,
-    /// How long the opening handshake may take. Default: 10 s.
     pub(crate) opening_timeout: Duration,
-    /// How long the closing handshake may take, and after it the transport's end. Default: 5 s.
     pub(crate) closing_timeout: Duration,
-    /// The longest message that is accepted whole. Default: 1 MiB.
     pub(crate) max_message_len: u64,
-    /// The longest message that is accepted in pieces. Default: `max_message_len`.
+    /// Read it with [`get_max_streamed_len`](Self::get_max_streamed_len), which is at least
+    /// `max_message_len`.
     pub(crate) max_streamed_len: u64,
-    /// The longest frame that is accepted. Default: no limit beyond `max_message_len`.
     pub(crate) max_frame_len: u64,
-    /// The most frames that one message may come in. Default: 131,072.
     pub(crate) max_fragments: u32,
-    /// Messages longer than this are delivered in pieces of this length. Default: none are.
     pub(crate) recv_chunk_len: usize,
-    /// Messages longer than this are sent in frames of this length. Default: none are.
     pub(crate) max_send_frame_len: usize,
-    /// The connection is writable while fewer bytes than this wait to be sent. Default: 64 KiB.
     pub(crate) high_water: usize,
-    /// A driver reads ahead while fewer bytes than this wait to be received. Default: 64 KiB.
     pub(crate) read_ahead: usize,
-    /// Which frames are masked. Default: those of clients.
     pub(crate) masking: Masking,
-    /// Whether frames are accepted that the peer should have masked, or should not have. Default: no.
     pub(crate) accept_any_masking: bool,
-    /// What a driver does with a message that is sent while `high_water` is reached. Default: wait.
     pub(crate) send_overflow: Overflow,
-    /// What a driver does when `read_ahead` is reached. Default: wait.
     pub(crate) recv_overflow: Overflow,
-    /// The longest head of a request or response that is accepted. Default: 16 KiB.
     pub(crate) max_head_len: usize,
-    /// The extensions that are offered or answered, in order of preference. Default: none.
     pub(crate) extensions: Extensions,
 }
 
-/// Which of the frames that an end sends are masked.
+/// Which frames are masked when they are sent; see [`Config::masking`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Masking {
-    /// All. The keys of a server can be predicted, which harms nobody: masking keeps what a client's
-    /// script chose from being taken for something else on the way (RFC 6455 §10.3).
+    /// All frames.
+    ///
+    /// The keys of a server are predictable. This does no harm: masking exists so that a script in a
+    /// browser cannot choose the bytes that intermediaries see (RFC 6455 §10.3).
     All,
-    /// Those of clients, as RFC 6455 §5.1 has it.
+    /// The frames of clients, as RFC 6455 §5.1 requires. The default.
     Clients,
-    /// None.
+    /// No frames.
     None,
 }
 
-/// What a driver does when a queue is full.
+/// The action of a driver when a queue is full; see [`Config::send_overflow`] and
+/// [`Config::recv_overflow`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Overflow {
     /// Closes the session with 1013.
     Close,
-    /// Waits until there is room.
+    /// Waits until there is room. The default.
     Wait,
 }
 
-/// How slowly one message may arrive; see [`Config::message_rate`].
+/// The lowest rate at which a message may arrive; see [`Config::message_rate`].
 ///
-/// A message has `grace` from its first byte. Each byte that comes gives it the time that it takes at
-/// `bytes_per_second`, but never more than `grace` from then: so what arrives faster may pause for `grace`, and
-/// what arrives more slowly ends sooner or later.
+/// When its first byte arrives, a message has `grace` left. Each further byte extends the time that is left
+/// by what it takes at `bytes_per_second`, up to `grace`. So a message that arrives faster than this may
+/// pause for `grace`, and one that arrives more slowly fails sooner or later.
 ///
 /// ```
-/// use core::time::Duration;
-/// use sockless_core::{Config, MessageRate};
+/// use std::time::Duration;
 ///
-/// // At least 4 KiB a second, with pauses of up to ten seconds.
+/// use sockless::{Config, MessageRate};
+///
+/// // At least 4 KiB per second, with pauses of up to ten seconds.
 /// let config = Config::default().message_rate(MessageRate::new(Duration::from_secs(10), 4096));
 /// assert!(config.get_message_rate().is_some());
 /// ```
@@ -116,26 +100,27 @@ pub struct MessageRate {
 }
 
 impl MessageRate {
-    /// 45 s, and 1 KiB a second.
+    /// 1 KiB per second, with pauses of up to 45 s.
     pub const DEFAULT: Self = Self { grace: Duration::from_secs(45), bytes_per_second: 1024 };
 
-    /// Allows a message to be silent for `grace`, and to arrive at `bytes_per_second`, which is at least 1.
+    /// Allows pauses of up to `grace`, and otherwise requires `bytes_per_second`, which is raised to 1 if
+    /// it is 0.
     pub const fn new(grace: Duration, bytes_per_second: u64) -> Self {
         let bytes_per_second = if bytes_per_second == 0 { 1 } else { bytes_per_second };
         Self { grace, bytes_per_second }
     }
 
-    /// How long a message may be silent.
+    /// Returns the longest pause.
     pub const fn grace(self) -> Duration {
         self.grace
     }
 
-    /// How slowly it may arrive, in bytes a second.
+    /// Returns the lowest rate in bytes per second.
     pub const fn bytes_per_second(self) -> u64 {
         self.bytes_per_second
     }
 
-    /// How long `len` bytes may take.
+    /// The time that `len` bytes take at this rate.
     pub(crate) fn time_for(self, len: u64) -> Duration {
         let (whole, rest) = (len / self.bytes_per_second, len % self.bytes_per_second);
         let nanos = u128::from(rest) * 1_000_000_000 / u128::from(self.bytes_per_second);
@@ -144,10 +129,10 @@ impl MessageRate {
     }
 }
 
-/// How long a driver leaves a transport unread.
+/// How long a driver may leave a transport unread.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Stall {
-    /// Five minutes where the transport's end cannot be seen without reading, and without limit elsewhere.
+    /// Five minutes if the end of the transport can only be seen by reading, else without limit.
     Default,
     Off,
     After(Duration),
@@ -186,60 +171,65 @@ impl Default for Config {
 }
 
 impl Config {
-    /// Sends a ping each `interval`; `None` or zero sends none (RFC 6455 §5.5.2).
+    /// Sets the interval between pings (RFC 6455 §5.5.2). Default: off.
     #[must_use]
     pub fn ping_interval(mut self, interval: impl Into<Option<Duration>>) -> Self {
         self.ping_interval = interval.into().filter(|interval| !interval.is_zero());
         self
     }
 
-    /// Gives the peer up when nothing at all has come from it for this long after a ping: any byte
-    /// counts as life. Time in which our own bytes wait to be written, or in which we do not read,
-    /// is not the peer's.
+    /// Closes a connection with 1011 when the peer stays silent for `timeout` after a ping. Default: 15 s.
+    ///
+    /// Any byte of the peer counts, not only a pong. Time does not count while our own bytes wait to be
+    /// written, or while the transport is not read.
     #[must_use]
     pub fn ping_timeout(mut self, timeout: Duration) -> Self {
         self.ping_timeout = timeout;
         self
     }
 
-    /// Closes a connection with 1001 when no message went either way for `timeout`. Pings do not
-    /// count.
+    /// Closes a connection with 1001 when no message was sent or received for `timeout`; pings and pongs
+    /// do not count. Default: off.
     #[must_use]
     pub fn idle_timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
         self.idle_timeout = timeout.into().filter(|timeout| !timeout.is_zero());
         self
     }
 
-    /// Fails a connection with 1008 when one message takes longer than `timeout`.
+    /// Closes a connection with 1008 when a message takes longer than `timeout` from its first byte to its
+    /// last. Default: off.
     #[must_use]
     pub fn message_timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
         self.message_timeout = timeout.into().filter(|timeout| !timeout.is_zero());
         self
     }
 
-    /// Fails a connection with 1008 when a message arrives more slowly than `rate`, which counts its bytes
-    /// as they come over the wire. Time in which we do not read is not the peer's. Default:
-    /// [`MessageRate::DEFAULT`]; `None` lets a message take any time.
+    /// Closes a connection with 1008 when a message arrives more slowly than `rate`; `None` sets no lower
+    /// limit. Default: [`MessageRate::DEFAULT`].
+    ///
+    /// The rate is measured in bytes on the wire, before they are inflated. Time does not count while the
+    /// transport is not read.
     #[must_use]
     pub fn message_rate(mut self, rate: impl Into<Option<MessageRate>>) -> Self {
         self.message_rate = rate.into();
         self
     }
 
-    /// Ends a connection when bytes wait to be sent and the transport has taken none of them for `timeout`.
-    /// It is dropped without a Close frame, which could not be written either. `None` or zero waits without
-    /// limit, until the connection closes.
+    /// Ends a connection when bytes wait to be sent and the transport has accepted none for `timeout`. It
+    /// ends without a Close frame, which could not be written either. Default: 60 s.
+    ///
+    /// When it is off, a peer that never reads keeps the connection open until it is closed.
     #[must_use]
     pub fn write_timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
         self.write_timeout = timeout.into().filter(|timeout| !timeout.is_zero());
         self
     }
 
-    /// Ends a connection that a driver has not read from for `timeout`, because
-    /// [`read_ahead`](Self::read_ahead) bytes wait to be received and the application receives none: with 1008.
+    /// Ends a connection with 1008 when a driver has not read from its transport for `timeout`, because
+    /// [`read_ahead`](Self::read_ahead) bytes wait to be received and the application receives nothing.
     ///
-    /// Default: 5 minutes on a transport whose end can only be seen by reading from it, such as an HTTP/2
-    /// stream, and off on the others, such as TCP on Linux. `None` or zero switches it off everywhere.
+    /// Default: 5 minutes for a transport whose end can only be seen by reading from it, such as an HTTP/2
+    /// stream; off for others, such as TCP on Linux. `None` or zero switches it off for all.
     #[must_use]
     pub fn stall_timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
         let timeout = timeout.into().filter(|timeout| !timeout.is_zero());
@@ -247,166 +237,181 @@ impl Config {
         self
     }
 
-    /// Closes a connection with 1001 when it is older than `age`.
+    /// Closes a connection with 1001 when it has been open for `age`. Default: off.
     #[must_use]
     pub fn max_age(mut self, age: impl Into<Option<Duration>>) -> Self {
         self.max_age = age.into().filter(|age| !age.is_zero());
         self
     }
 
-    /// Gives up an opening handshake that takes longer than `timeout`.
+    /// Sets how long the opening handshake may take; then it fails. Default: 10 s.
     #[must_use]
     pub fn opening_timeout(mut self, timeout: Duration) -> Self {
         self.opening_timeout = timeout;
         self
     }
 
-    /// Drops the transport when the closing handshake takes longer than `timeout`; after it, the
-    /// transport's own end has the same time again.
+    /// Sets how long the peer may take to answer a Close frame that has been written, and then to end the
+    /// transport; after each of the two the transport is dropped. Default: 5 s.
     #[must_use]
     pub fn closing_timeout(mut self, timeout: Duration) -> Self {
         self.closing_timeout = timeout;
         self
     }
 
-    /// Refuses messages longer than `len` bytes with 1009, as soon as a header declares more.
+    /// Rejects messages longer than `len` bytes with 1009, as soon as the header of a frame declares more.
+    /// Compressed messages count with their inflated length. Default: 1 MiB.
     #[must_use]
     pub fn max_message_len(mut self, len: u64) -> Self {
         self.max_message_len = len;
         self
     }
 
-    /// Accepts messages longer than [`max_message_len`](Self::max_message_len), up to `len` bytes, for a
-    /// receiver that takes them in pieces and so never holds one. What asks for a whole message refuses
-    /// these with 1009 all the same. Default: none are accepted.
+    /// Accepts messages of up to `len` bytes from a receiver that takes them in chunks and so never holds
+    /// a whole one; a receiver of whole messages still rejects those longer than
+    /// [`max_message_len`](Self::max_message_len). Default: `max_message_len`, which is also the minimum.
     #[must_use]
     pub fn max_streamed_len(mut self, len: u64) -> Self {
         self.max_streamed_len = len;
         self
     }
 
-    /// Refuses frames longer than `len` bytes with 1009, as soon as a header declares more.
+    /// Rejects frames with payloads longer than `len` bytes with 1009, as soon as a header declares more.
+    /// Default: no limit except that of the message.
     #[must_use]
     pub fn max_frame_len(mut self, len: u64) -> Self {
         self.max_frame_len = len;
         self
     }
 
-    /// Refuses messages in more than `count` frames with 1008; 0 refuses every message.
+    /// Rejects messages in more than `count` frames with 1008; 0 rejects every message. Default: 131,072.
     #[must_use]
     pub fn max_fragments(mut self, count: u32) -> Self {
         self.max_fragments = count;
         self
     }
 
-    /// Delivers messages longer than `len` bytes as [`Event::Chunk`](crate::Event::Chunk)s while
-    /// they arrive, each of `len` bytes but the last; a piece of text is up to three bytes shorter
-    /// where it would split a character. At least 4.
+    /// Delivers messages longer than `len` bytes as [`Event::Chunk`](crate::Event::Chunk)s while they
+    /// arrive. Default: all messages are delivered whole.
+    ///
+    /// Each chunk is `len` bytes long except the last; a chunk of text is up to three bytes shorter where
+    /// it would split a character. `len` is raised to 4 if it is less.
     #[must_use]
     pub fn recv_chunk_len(mut self, len: usize) -> Self {
         self.recv_chunk_len = len.max(4);
         self
     }
 
-    /// Sends messages longer than `len` bytes in fragments of `len` bytes each (RFC 6455 §5.4). At
-    /// least 1.
+    /// Sends messages longer than `len` bytes in fragments of `len` bytes (RFC 6455 §5.4). Default: each
+    /// message is one frame. `len` is raised to 1 if it is 0.
     #[must_use]
     pub fn max_send_frame_len(mut self, len: usize) -> Self {
         self.max_send_frame_len = len.max(1);
         self
     }
 
-    /// Lets `bytes` wait to be sent before a connection calls itself full. A message is taken whole,
-    /// so one of any length may lie across the mark; pongs and Close frames are not refused by it. At
-    /// least 1.
+    /// Sets how many bytes may wait to be sent before a connection is no longer writable. Default: 64 KiB.
+    ///
+    /// A message is queued whole, so the last one may exceed the mark by any length. Pongs and Close
+    /// frames are queued beyond it. `bytes` is raised to 1 if it is 0.
     #[must_use]
     pub fn high_water(mut self, bytes: usize) -> Self {
         self.high_water = bytes.max(1);
         self
     }
 
-    /// Lets a driver hold `bytes` of messages that the application has not received. At the mark the
-    /// transport is left alone, which is the peer's backpressure.
+    /// Sets how many bytes of messages a driver holds for an application that does not receive them. Then
+    /// it stops reading from the transport, which makes the peer wait. Default: 64 KiB.
     #[must_use]
     pub fn read_ahead(mut self, bytes: usize) -> Self {
         self.read_ahead = bytes;
         self
     }
 
-    /// Says which of the frames that this end sends are masked. Anything but
-    /// [`Masking::Clients`] breaks RFC 6455 §5.1, and a peer that keeps to it fails the connection.
+    /// Sets which frames are masked when they are sent. Default: [`Masking::Clients`].
+    ///
+    /// Any other value breaks RFC 6455 §5.1: a peer that follows the RFC closes the connection.
     #[must_use]
     pub fn masking(mut self, masking: Masking) -> Self {
         self.masking = masking;
         self
     }
 
-    /// Accepts frames whether they are masked or not. A leniency for old peers: RFC 6455 §5.1 has the
-    /// connection closed.
+    /// Sets whether received frames may be masked or not, whatever the role of the peer. Default: no;
+    /// RFC 6455 §5.1 requires to close the connection. This is a leniency for old peers.
     #[must_use]
     pub fn accept_any_masking(mut self, accept: bool) -> Self {
         self.accept_any_masking = accept;
         self
     }
 
-    /// Says what becomes of a message that is sent while [`high_water`](Self::high_water) bytes wait:
-    /// the sender waits, or the session is closed with 1013.
+    /// Sets what happens when a message is sent while [`high_water`](Self::high_water) bytes wait: the
+    /// sender waits, or the session is closed with 1013. Default: [`Overflow::Wait`].
     #[must_use]
     pub fn send_overflow(mut self, overflow: Overflow) -> Self {
         self.send_overflow = overflow;
         self
     }
 
-    /// Says what happens when [`read_ahead`](Self::read_ahead) bytes have not been received: the peer
-    /// waits, or the session is closed with 1013.
+    /// Sets what happens when [`read_ahead`](Self::read_ahead) bytes wait to be received: the peer waits,
+    /// or the session is closed with 1013. Default: [`Overflow::Wait`].
     #[must_use]
     pub fn recv_overflow(mut self, overflow: Overflow) -> Self {
         self.recv_overflow = overflow;
         self
     }
 
-    /// Refuses a request's or response's head longer than `len` bytes, on a server with 431.
+    /// Rejects HTTP heads longer than `len` bytes; a server answers with 431. Default: 16 KiB.
     #[must_use]
     pub fn max_head_len(mut self, len: usize) -> Self {
         self.max_head_len = len;
         self
     }
 
-    /// Adds an extension after those that were added before, in place of one of the same name.
+    /// Adds an extension after those already present, and replaces one of the same name. Default: no
+    /// extensions.
     ///
-    /// Extensions are agreed on when a connection opens: what a
-    /// [`set_config`](crate::Connection::set_config) brings later changes nothing about that.
+    /// Extensions are negotiated when a connection opens;
+    /// [`set_config`](crate::Connection::set_config) does not change them later.
+    ///
+    /// ```
+    /// use sockless::{Config, Deflate};
+    ///
+    /// let config = Config::default().extension(Deflate::default());
+    /// assert_eq!(config.get_extensions().iter().count(), 1);
+    /// ```
     ///
     /// # Panics
     ///
-    /// When it claims a reserved bit that another one has claimed: a bit has one owner.
+    /// If it uses a reserved bit that another extension uses (RFC 6455 §9.1).
     #[must_use]
     pub fn extension(mut self, extension: impl Extension + 'static) -> Self {
         self.extensions.push(Arc::new(extension));
         self
     }
 
-    /// Does without the extensions that were added before: for a route that wants none of its
-    /// router's.
+    /// Removes all extensions, for example for a route that does not want those of its router.
     #[must_use]
     pub fn no_extensions(mut self) -> Self {
         self.extensions = Extensions::default();
         self
     }
 
-    /// The most bytes that a peer can make a [`Connection`](crate::Connection) with these settings
-    /// hold, whatever it sends and however slowly it reads.
+    /// Returns an upper bound in bytes on the memory that a peer can make a
+    /// [`Connection`](crate::Connection) with these settings hold, whatever the peer sends and however
+    /// slowly it reads.
     ///
-    /// It counts the message that arrives, up to [`max_message_len`](Self::max_message_len) or
-    /// [`recv_chunk_len`](Self::recv_chunk_len); the read buffer, filled by reads of up to 64 KiB; the messages
-    /// of [`read_ahead`](Self::read_ahead), with the blocks that they share; what waits to be sent, up
-    /// to [`high_water`](Self::high_water); what the extensions hold; and the state itself. Buffers grow to twice what they must
-    /// hold, and while one is moved both the old and the new one count.
+    /// The bound includes the message that is arriving, up to [`max_message_len`](Self::max_message_len)
+    /// or [`recv_chunk_len`](Self::recv_chunk_len); the read buffer, filled by reads of up to
+    /// [`READ_LEN`](crate::limits::READ_LEN) bytes; the messages of [`read_ahead`](Self::read_ahead) with
+    /// the blocks of memory that they share; the bytes that wait to be sent, up to
+    /// [`high_water`](Self::high_water); the codecs of extensions; and the state of the connection.
+    /// Buffers grow to twice their content, and while one is moved both the old and the new one count.
     ///
-    /// It does not count what the application keeps, nor messages that it sends beyond the mark.
+    /// Memory that the application keeps, and messages that it sends beyond `high_water`, are not included.
     ///
     /// ```
-    /// use sockless_core::Config;
+    /// use sockless::Config;
     ///
     /// let config = Config::default().max_message_len(64 << 10);
     /// assert!(config.memory_ceiling() < 2 << 20);
@@ -415,147 +420,166 @@ impl Config {
         let held =
             usize::try_from(self.max_message_len).unwrap_or(usize::MAX).min(self.recv_chunk_len);
         let buffer = held.saturating_add(READ_LEN);
-        // The next message may be arriving while the last one is the one across the mark.
+        // The next message may be arriving while the previous one is the last that fits `read_ahead`.
         let arriving = buffer.saturating_mul(3);
-        let across = buffer.saturating_mul(2);
+        let last_undelivered = buffer.saturating_mul(2);
         // A payload that is just too long to be copied keeps the whole block that it arrived in.
         let read_ahead = self.read_ahead.saturating_mul(READ_LEN / COPY_LEN);
         let waiting = self.high_water.saturating_add(READ_LEN).saturating_mul(2);
         let codecs = self.extensions.iter().map(|extension| extension.memory_ceiling());
-        let rest = [arriving, across, read_ahead, waiting];
+        let rest = [arriving, last_undelivered, read_ahead, waiting];
         rest.into_iter().chain(codecs).fold(STATE_LEN, usize::saturating_add)
     }
 }
 
-/// What each setting is.
+/// Getters, one for each setter.
 impl Config {
-    /// How long after the last ping the next one is sent. Set by [`ping_interval`](Self::ping_interval).
+    /// Returns the interval between pings, if pings are on. Set by
+    /// [`ping_interval`](Self::ping_interval).
     #[inline]
     pub fn get_ping_interval(&self) -> Option<Duration> {
         self.ping_interval
     }
 
-    /// How long the peer may stay silent after a ping. Set by [`ping_timeout`](Self::ping_timeout).
+    /// Returns how long the peer may stay silent after a ping. Set by
+    /// [`ping_timeout`](Self::ping_timeout).
     #[inline]
     pub fn get_ping_timeout(&self) -> Duration {
         self.ping_timeout
     }
 
-    /// How long no message may go either way. Set by [`idle_timeout`](Self::idle_timeout).
+    /// Returns how long a connection may have no message, if limited. Set by
+    /// [`idle_timeout`](Self::idle_timeout).
     #[inline]
     pub fn get_idle_timeout(&self) -> Option<Duration> {
         self.idle_timeout
     }
 
-    /// How long one message may take from its first byte to its last. Set by [`message_timeout`](Self::message_timeout).
+    /// Returns how long a message may take, if limited. Set by
+    /// [`message_timeout`](Self::message_timeout).
     #[inline]
     pub fn get_message_timeout(&self) -> Option<Duration> {
         self.message_timeout
     }
 
-    /// How slowly one message may arrive. Set by [`message_rate`](Self::message_rate).
+    /// Returns the lowest rate at which a message may arrive, if limited. Set by
+    /// [`message_rate`](Self::message_rate).
     #[inline]
     pub fn get_message_rate(&self) -> Option<MessageRate> {
         self.message_rate
     }
 
-    /// How long the transport may take no byte of what waits to be sent. Set by [`write_timeout`](Self::write_timeout).
+    /// Returns how long the transport may accept no byte, if limited. Set by
+    /// [`write_timeout`](Self::write_timeout).
     #[inline]
     pub fn get_write_timeout(&self) -> Option<Duration> {
         self.write_timeout
     }
 
-    /// How old a connection may become. Set by [`max_age`](Self::max_age).
+    /// Returns how long a connection may be open, if limited. Set by [`max_age`](Self::max_age).
     #[inline]
     pub fn get_max_age(&self) -> Option<Duration> {
         self.max_age
     }
 
-    /// How long the opening handshake may take. Set by [`opening_timeout`](Self::opening_timeout).
+    /// Returns how long the opening handshake may take. Set by
+    /// [`opening_timeout`](Self::opening_timeout).
     #[inline]
     pub fn get_opening_timeout(&self) -> Duration {
         self.opening_timeout
     }
 
-    /// How long the peer may take to answer a Close frame that has left. Set by [`closing_timeout`](Self::closing_timeout).
+    /// Returns how long the peer may take to answer a Close frame. Set by
+    /// [`closing_timeout`](Self::closing_timeout).
     #[inline]
     pub fn get_closing_timeout(&self) -> Duration {
         self.closing_timeout
     }
 
-    /// The longest message that is accepted whole, in bytes. Set by [`max_message_len`](Self::max_message_len).
+    /// Returns the length in bytes of the longest message that is accepted whole. Set by
+    /// [`max_message_len`](Self::max_message_len).
     #[inline]
     pub fn get_max_message_len(&self) -> u64 {
         self.max_message_len
     }
 
-    /// The longest frame that is accepted, in bytes. Set by [`max_frame_len`](Self::max_frame_len).
+    /// Returns the length in bytes of the longest payload of a frame that is accepted. Set by
+    /// [`max_frame_len`](Self::max_frame_len).
     #[inline]
     pub fn get_max_frame_len(&self) -> u64 {
         self.max_frame_len
     }
 
-    /// The most frames that one message may come in. Set by [`max_fragments`](Self::max_fragments).
+    /// Returns the largest number of frames of a message that is accepted. Set by
+    /// [`max_fragments`](Self::max_fragments).
     #[inline]
     pub fn get_max_fragments(&self) -> u32 {
         self.max_fragments
     }
 
-    /// Messages longer than this are delivered in pieces of this length. Set by [`recv_chunk_len`](Self::recv_chunk_len).
+    /// Returns the length in bytes above which messages are delivered in chunks. Set by
+    /// [`recv_chunk_len`](Self::recv_chunk_len).
     #[inline]
     pub fn get_recv_chunk_len(&self) -> usize {
         self.recv_chunk_len
     }
 
-    /// Messages longer than this are sent in frames of this length. Set by [`max_send_frame_len`](Self::max_send_frame_len).
+    /// Returns the length in bytes above which messages are sent in fragments. Set by
+    /// [`max_send_frame_len`](Self::max_send_frame_len).
     #[inline]
     pub fn get_max_send_frame_len(&self) -> usize {
         self.max_send_frame_len
     }
 
-    /// The connection is writable while fewer bytes than this wait to be sent. Set by [`high_water`](Self::high_water).
+    /// Returns how many bytes may wait to be sent while a connection is writable. Set by
+    /// [`high_water`](Self::high_water).
     #[inline]
     pub fn get_high_water(&self) -> usize {
         self.high_water
     }
 
-    /// A driver reads ahead while fewer bytes than this wait to be received. Set by [`read_ahead`](Self::read_ahead).
+    /// Returns how many bytes of undelivered messages a driver holds. Set by
+    /// [`read_ahead`](Self::read_ahead).
     #[inline]
     pub fn get_read_ahead(&self) -> usize {
         self.read_ahead
     }
 
-    /// Which frames are masked. Set by [`masking`](Self::masking).
+    /// Returns which frames are masked when they are sent. Set by [`masking`](Self::masking).
     #[inline]
     pub fn get_masking(&self) -> Masking {
         self.masking
     }
 
-    /// Whether frames are accepted whether they are masked or not. Set by [`accept_any_masking`](Self::accept_any_masking).
+    /// Returns `true` if received frames may be masked or not. Set by
+    /// [`accept_any_masking`](Self::accept_any_masking).
     #[inline]
     pub fn get_accept_any_masking(&self) -> bool {
         self.accept_any_masking
     }
 
-    /// What a driver does with a message that is sent while `high_water` is reached. Set by [`send_overflow`](Self::send_overflow).
+    /// Returns what happens when a message is sent while `high_water` bytes wait. Set by
+    /// [`send_overflow`](Self::send_overflow).
     #[inline]
     pub fn get_send_overflow(&self) -> Overflow {
         self.send_overflow
     }
 
-    /// What a driver does when `read_ahead` is reached. Set by [`recv_overflow`](Self::recv_overflow).
+    /// Returns what happens when `read_ahead` bytes wait to be received. Set by
+    /// [`recv_overflow`](Self::recv_overflow).
     #[inline]
     pub fn get_recv_overflow(&self) -> Overflow {
         self.recv_overflow
     }
 
-    /// The longest head of a request or response that is accepted, in bytes. Set by [`max_head_len`](Self::max_head_len).
+    /// Returns the length in bytes of the longest HTTP head that is accepted. Set by
+    /// [`max_head_len`](Self::max_head_len).
     #[inline]
     pub fn get_max_head_len(&self) -> usize {
         self.max_head_len
     }
 
-    /// The longest message that is accepted in pieces, in bytes: at least
+    /// Returns the length in bytes of the longest message that is accepted in chunks, at least
     /// [`get_max_message_len`](Self::get_max_message_len). Set by
     /// [`max_streamed_len`](Self::max_streamed_len).
     #[inline]
@@ -563,19 +587,18 @@ impl Config {
         self.max_streamed_len.max(self.max_message_len)
     }
 
-    /// How long a driver may leave a transport unread; `end_is_seen` says whether it would see the
-    /// transport's end meanwhile. Set by [`stall_timeout`](Self::stall_timeout).
-    pub fn get_stall_timeout(&self, end_is_seen: bool) -> Option<Duration> {
+    /// Returns how long a driver may leave a transport unread, if limited, given whether it can see the
+    /// end of the transport without reading. Set by [`stall_timeout`](Self::stall_timeout).
+    pub fn get_stall_timeout(&self, end_is_visible: bool) -> Option<Duration> {
         match self.stall_timeout {
-            Stall::Default if end_is_seen => None,
+            Stall::Default if end_is_visible => None,
             Stall::Default => Some(Duration::from_secs(300)),
             Stall::Off => None,
             Stall::After(timeout) => Some(timeout),
         }
     }
 
-    /// The extensions that are offered or answered, in order of preference. Added by
-    /// [`extension`](Self::extension).
+    /// Returns the extensions, in order of preference. Added by [`extension`](Self::extension).
     #[inline]
     pub fn get_extensions(&self) -> &Extensions {
         &self.extensions

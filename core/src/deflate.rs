@@ -1,4 +1,4 @@
-//! permessage-deflate (RFC 7692): the settings, and what the two ends agree to.
+//! permessage-deflate (RFC 7692): [`Deflate`], its settings and its negotiation.
 
 use alloc::boxed::Box;
 use alloc::string::ToString;
@@ -23,32 +23,32 @@ const CLIENT_NO_CONTEXT_TAKEOVER: &str = "client_no_context_takeover";
 const SERVER_MAX_WINDOW_BITS: &str = "server_max_window_bits";
 const CLIENT_MAX_WINDOW_BITS: &str = "client_max_window_bits";
 
-/// The largest LZ77 window: 2^15 bytes.
+/// The largest LZ77 window, as a power of two: 2^15 bytes.
 const MAX_BITS: u8 = 15;
 
-/// What a compressor takes at most: 380,032 bytes with the largest window, measured.
+/// The memory of a compressor with the largest window: 380,032 bytes, measured.
 const COMPRESSOR_LEN: usize = 372 << 10;
 
-/// What an inflater takes: 47,552 bytes whatever its window, measured.
+/// The memory of an inflater with any window: 47,552 bytes, measured.
 const INFLATER_LEN: usize = 47 << 10;
 
-/// What decoding takes besides: the block that it writes to.
+/// The memory of the output of decoding.
 const DECODING_LEN: usize = 17 << 10;
 
-/// The extension permessage-deflate (RFC 7692), for either end.
+/// The extension permessage-deflate (RFC 7692), for clients and servers.
 ///
-/// By default nothing is remembered from one message to the next, in either direction: a connection
-/// that is idle holds no compressor and no inflater, and all connections of a thread share a few.
-/// A compressor takes 251 KB with a window of 9 bits, 265 KB with 12 and 380 KB with 15; an inflater
-/// 48 KB. Context takeover compresses short messages that resemble each other much better, and has
-/// each connection keep its own.
+/// By default no message is compressed with the context of earlier ones, in either direction. So an idle
+/// connection has no compressor and no inflater, and all connections of a thread share a few. A compressor
+/// takes 251 KB with a window of 9 bits, 265 KB with 12 bits and 380 KB with 15 bits; an inflater takes
+/// 48 KB. Context takeover compresses short messages that resemble each other much better, but each
+/// connection then keeps its own compressor and inflater.
 ///
 /// ```
-/// use sockless_core::{Config, Deflate};
+/// use sockless::{Config, Deflate};
 ///
 /// let config = Config::default().extension(Deflate::default().min_len(512));
 ///
-/// // Each connection remembers what it sent and received, in windows of 4 KiB.
+/// // Context takeover in both directions, with windows of 4 KiB.
 /// let chatty = Deflate::default()
 ///     .server_no_context_takeover(false)
 ///     .client_no_context_takeover(false)
@@ -93,31 +93,31 @@ impl Default for Settings {
 }
 
 impl Deflate {
-    /// How hard to compress, from 0, not at all, over 1, fast, to 9. Default: 1.
+    /// Sets the level of compression, from 0 (none) over 1 (fast) to 9 (best). Default: 1.
     ///
     /// # Panics
     ///
-    /// When it is more than 9.
+    /// If `level` is more than 9.
     #[must_use]
     pub fn level(mut self, level: u8) -> Self {
-        assert!(level <= 9, "the level {level} is not one of 0 to 9");
+        assert!(level <= 9, "the level must be 0 to 9, not {level}");
         self.settings().level = level;
         self
     }
 
-    /// Sends messages shorter than `len` bytes as they are. Default: 64, below which little is won.
+    /// Sends messages shorter than `len` bytes uncompressed. Default: 64; shorter messages gain little.
     #[must_use]
     pub fn min_len(mut self, len: usize) -> Self {
         self.settings().min_len = len;
         self
     }
 
-    /// Compresses only what meets `condition`, which looks at the payload of a message, or at the first
-    /// piece of one. All conditions must be met that were set.
+    /// Compresses only messages for which `condition` returns `true`. It receives the payload of the
+    /// message, or of its first chunk. If several conditions are set, all must hold.
     ///
     /// ```
-    /// # use sockless_core::Deflate;
-    /// let text_only = Deflate::default().compress_if(|part, _| part.is_text);
+    /// # use sockless::Deflate;
+    /// let text_only = Deflate::default().compress_if(|chunk, _| chunk.is_text);
     /// # let _ = text_only;
     /// ```
     #[must_use]
@@ -129,60 +129,64 @@ impl Deflate {
         self
     }
 
-    /// Fails a connection with 1009 when a message inflates to more than `ratio` times the bytes that
-    /// came, rounded up to a multiple of 64, beyond its first 4 KiB. Default: off; the
-    /// [`max_message_len`](crate::Config::max_message_len) holds in any case. Deflate itself ends at
-    /// 1,032.
+    /// Closes a connection with 1009 when a message inflates to more than `ratio` times its compressed
+    /// length, plus 4 KiB. The compressed length is rounded up to a multiple of 64 bytes. Default: off.
+    ///
+    /// [`max_message_len`](crate::Config::max_message_len) applies to the inflated length in any case. The
+    /// highest ratio that DEFLATE can reach is 1,032.
     #[must_use]
     pub fn max_ratio(mut self, ratio: impl Into<Option<u32>>) -> Self {
         self.settings().max_ratio = ratio.into();
         self
     }
 
-    /// Whether the server forgets after each message what it sent (RFC 7692 §7.1.1.1). Default: yes.
-    /// Where a server does not ask for it itself, it does it for a client that asks.
+    /// Sets whether the server compresses each message without the context of earlier ones
+    /// (RFC 7692 §7.1.1.1). Default: `true`. A server with `false` still does so for a client that requests
+    /// it.
     #[must_use]
-    pub fn server_no_context_takeover(mut self, forgets: bool) -> Self {
-        self.settings().server_no_context_takeover = forgets;
+    pub fn server_no_context_takeover(mut self, enabled: bool) -> Self {
+        self.settings().server_no_context_takeover = enabled;
         self
     }
 
-    /// Whether the client forgets after each message what it sent (RFC 7692 §7.1.1.2). Default: yes.
+    /// Sets whether the client compresses each message without the context of earlier ones
+    /// (RFC 7692 §7.1.1.2). Default: `true`.
     #[must_use]
-    pub fn client_no_context_takeover(mut self, forgets: bool) -> Self {
-        self.settings().client_no_context_takeover = forgets;
+    pub fn client_no_context_takeover(mut self, enabled: bool) -> Self {
+        self.settings().client_no_context_takeover = enabled;
         self
     }
 
-    /// The largest window that the server compresses with, 8 to 15 bits (RFC 7692 §7.1.2.1).
-    /// Default: 15.
+    /// Sets the largest window of the server's compressor, 8 to 15 bits (RFC 7692 §7.1.2.1). Default: 15.
     ///
     /// # Panics
     ///
-    /// When it is none of these.
+    /// If `bits` is not in this range.
     #[must_use]
     pub fn server_max_window_bits(mut self, bits: u8) -> Self {
         self.settings().server_max_window_bits = checked(bits);
         self
     }
 
-    /// The largest window that the client compresses with, 8 to 15 bits (RFC 7692 §7.1.2.2). A server
-    /// can ask for it only where the client says that it can be asked. Default: 15.
+    /// Sets the largest window of the client's compressor, 8 to 15 bits (RFC 7692 §7.1.2.2). Default: 15. A
+    /// server can request it only from a client that offers `client_max_window_bits`.
     ///
     /// # Panics
     ///
-    /// When it is none of these.
+    /// If `bits` is not in this range.
     #[must_use]
     pub fn client_max_window_bits(mut self, bits: u8) -> Self {
         self.settings().client_max_window_bits = checked(bits);
         self
     }
 
-    /// Has `edit` change what a client offers, such as to add an offer to fall back on. Edits run in
-    /// the order in which they were set. An answer must fit one of the offers.
+    /// Changes the offers of a client with `edit`, for example to add a fallback. Edits run in the order in
+    /// which they were set. The answer of the server must fit one of the offers.
     ///
     /// ```
-    /// # use sockless_core::{Deflate, extension::Params};
+    /// use sockless::Deflate;
+    /// use sockless::proto::extension::Params;
+    ///
     /// let deflate = Deflate::default()
     ///     .edit_offers(|offers| offers.push(Params::new("permessage-deflate")));
     /// # let _ = deflate;
@@ -197,18 +201,18 @@ impl Deflate {
         Arc::make_mut(&mut self.0)
     }
 
-    /// The codec of one end, which compresses as `outgoing` says.
+    /// The codec of an end that compresses with `outgoing` and inflates with `incoming`.
     fn codec(&self, outgoing: Context, incoming: Context) -> Box<dyn Codec> {
         Box::new(DeflateCodec::new(self.0.clone(), outgoing, incoming))
     }
 }
 
 impl Settings {
-    /// Whether a message that is sent, or that begins with this piece, is compressed.
-    fn compresses(&self, part: ChunkInfo, payload: &[u8]) -> bool {
-        // An empty message gets no shorter.
-        let is_long = payload.len() >= self.min_len.max(1) || !part.last;
-        part.compress && is_long && self.conditions.iter().all(|holds| holds(part, payload))
+    /// True if a message is compressed that consists of, or begins with, this payload.
+    fn compresses(&self, chunk: ChunkInfo, payload: &[u8]) -> bool {
+        // An empty message cannot be compressed.
+        let is_long = payload.len() >= self.min_len.max(1) || !chunk.last;
+        chunk.compress && is_long && self.conditions.iter().all(|holds| holds(chunk, payload))
     }
 }
 
@@ -235,7 +239,7 @@ impl Extension for Deflate {
         offer = if self.0.client_max_window_bits < MAX_BITS {
             offer.with(CLIENT_MAX_WINDOW_BITS, self.0.client_max_window_bits.to_string())
         } else {
-            // Says that the server may ask (RFC 7692 §7.1.2.2).
+            // Without a value: the server may request a smaller window (RFC 7692 §7.1.2.2).
             offer.flag(CLIENT_MAX_WINDOW_BITS)
         };
         let mut offers = [offer].into();
@@ -255,7 +259,7 @@ impl Extension for Deflate {
             client_no_context_takeover: offered.client_no_context_takeover
                 || self.0.client_no_context_takeover,
             server_bits: smaller(offered.server_bits, self.0.server_max_window_bits).or(ours),
-            // Only a client that says so can be asked (RFC 7692 §7.1.2.2).
+            // Only a client that offers it can be asked for a window (RFC 7692 §7.1.2.2).
             client_bits: client_bits.filter(|_| offered.client_bits_offered),
             client_bits_offered: offered.client_bits_offered,
         };
@@ -264,7 +268,7 @@ impl Extension for Deflate {
 
     fn confirm(&self, answer: &Params) -> Option<Box<dyn Codec>> {
         let terms = Terms::parse(answer)?;
-        // An answer always has a number (RFC 7692 §7.1.2.2).
+        // The value is mandatory in an answer (RFC 7692 §7.1.2.2).
         if terms.client_bits_offered && terms.client_bits.is_none() {
             return None;
         }
@@ -274,7 +278,7 @@ impl Extension for Deflate {
         if !offers.any(|offered| terms.answers(&offered)) {
             return None;
         }
-        // Whoever compresses may always do with less.
+        // A compressor may always use less than was agreed.
         let Context { bits, takeover } = terms.client();
         let outgoing = Context {
             bits: bits.min(self.0.client_max_window_bits),
@@ -288,15 +292,16 @@ impl Extension for Deflate {
     }
 }
 
-/// Settings that ask for what the parameters of the header say, such as
-/// `permessage-deflate; server_no_context_takeover; client_max_window_bits=10`; context takeover that is
-/// not excluded is allowed.
+/// Parses an element of `Sec-WebSocket-Extensions`, such as
+/// `permessage-deflate; server_no_context_takeover; client_max_window_bits=10`. Context takeover is on
+/// unless a parameter switches it off.
 ///
 /// ```
-/// # use sockless_core::Deflate;
-/// let remembers: Deflate = "permessage-deflate; server_max_window_bits=12".parse()?;
-/// # let _ = remembers;
-/// # Ok::<(), sockless_core::ParseDeflateError>(())
+/// use sockless::Deflate;
+///
+/// let with_context: Deflate = "permessage-deflate; server_max_window_bits=12".parse()?;
+/// # let _ = with_context;
+/// # Ok::<(), sockless::ParseDeflateError>(())
 /// ```
 impl FromStr for Deflate {
     type Err = ParseDeflateError;
@@ -314,9 +319,10 @@ impl FromStr for Deflate {
     }
 }
 
-/// The text is not `permessage-deflate` with parameters of RFC 7692 §7.1.
+/// A text is not `permessage-deflate` with valid parameters (RFC 7692 §7.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
-#[error("not permessage-deflate with parameters of RFC 7692 7.1, each once")]
+#[error("expected permessage-deflate with the parameters of RFC 7692 7.1, each at most once")]
+#[non_exhaustive]
 pub struct ParseDeflateError;
 
 impl fmt::Debug for Deflate {
@@ -336,24 +342,24 @@ impl fmt::Debug for Deflate {
 }
 
 fn checked(bits: u8) -> u8 {
-    assert!((8..=MAX_BITS).contains(&bits), "a window of {bits} bits is not one of 8 to 15");
+    assert!((8..=MAX_BITS).contains(&bits), "the window must have 8 to 15 bits, not {bits}");
     bits
 }
 
-/// The parameters of RFC 7692 §7.1, of an offer or of an answer.
+/// The parameters of an offer or an answer (RFC 7692 §7.1).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Terms {
     server_no_context_takeover: bool,
     client_no_context_takeover: bool,
     server_bits: Option<u8>,
     client_bits: Option<u8>,
-    /// `client_max_window_bits` is there, with a number or without.
+    /// True if `client_max_window_bits` is present, with or without a value.
     client_bits_offered: bool,
 }
 
 impl Terms {
-    /// Reads an offer or an answer; `None` when it has a parameter that is unknown, comes twice, or
-    /// has a value that it may not have, upon which it is declined (RFC 7692 §7.1).
+    /// Parses an offer or an answer; `None`, which declines it, if a parameter is unknown, repeated or has an
+    /// invalid value (RFC 7692 §7.1).
     fn parse(params: &Params) -> Option<Self> {
         let mut terms = Self::default();
         for (name, value) in params.iter() {
@@ -379,7 +385,7 @@ impl Terms {
         Some(terms)
     }
 
-    /// How the server compresses.
+    /// The context with which the server compresses.
     fn server(&self) -> Context {
         Context {
             bits: self.server_bits.unwrap_or(MAX_BITS),
@@ -387,7 +393,7 @@ impl Terms {
         }
     }
 
-    /// How the client compresses.
+    /// The context with which the client compresses.
     fn client(&self) -> Context {
         Context {
             bits: self.client_bits.unwrap_or(MAX_BITS),
@@ -412,9 +418,9 @@ impl Terms {
         params
     }
 
-    /// Whether a server may answer `offered` with this (RFC 7692 §7.1).
+    /// True if this is a valid answer to `offered` (RFC 7692 §7.1).
     fn answers(&self, offered: &Self) -> bool {
-        let forgets = self.server_no_context_takeover || !offered.server_no_context_takeover;
+        let no_takeover = self.server_no_context_takeover || !offered.server_no_context_takeover;
         let server_window = offered
             .server_bits
             .is_none_or(|most| self.server_bits.is_some_and(|bits| bits <= most));
@@ -424,11 +430,11 @@ impl Terms {
                 offered.client_bits_offered && bits <= offered.client_bits.unwrap_or(MAX_BITS)
             }
         };
-        forgets && server_window && client_window
+        no_takeover && server_window && client_window
     }
 }
 
-/// A number from 8 to 15, in decimal and without leading zeros (RFC 7692 §7.1.2.1).
+/// Parses a decimal number from 8 to 15 without leading zeros (RFC 7692 §7.1.2.1).
 fn window_bits(value: &str) -> Option<u8> {
     (8..=MAX_BITS).find(|bits| bits.to_string() == value)
 }

@@ -1,27 +1,27 @@
-//! Text of a peer, made safe to print: [`Escaped`].
+//! Text from a peer, made safe to print: [`Escaped`].
 
 use core::fmt::{self, Write};
 
-/// Displays a value on one line, with nothing in it that a log or a terminal acts on.
+/// Displays a value on one line, without characters that a log or a terminal interprets.
 ///
-/// Escaped as `\n` or `\u{1b}` are control characters (U+0000–U+001F, U+007F–U+009F), the line and
+/// These characters are escaped, as in `\n` or `\u{1b}`: control characters (U+0000–U+001F, U+007F–U+009F), the line and
 /// paragraph separators (U+2028, U+2029) and the characters that change the direction of text (U+061C,
-/// U+200E, U+200F, U+202A–U+202E, U+2066–U+206F). All other text stays as it is, whatever its script, and
-/// so does a backslash: to escape twice changes nothing.
+/// U+200E, U+200F, U+202A–U+202E, U+2066–U+206F). All other text is unchanged, in any script, and so is
+/// the backslash: escaping twice has no further effect.
 ///
-/// The `Display` of each type of this workspace that may hold a peer's text does this. It is for text that
-/// a program prints or logs on its own, such as [`CloseReason::text`](crate::CloseReason::text), which is
-/// as the peer sent it.
+/// Types of this library that can contain text from a peer escape it in their `Display`. Use `Escaped` for
+/// text that a program prints or logs on its own, such as
+/// [`CloseReason::text`](crate::CloseReason::text).
 ///
 /// ```
-/// use sockless_core::Escaped;
+/// use sockless::Escaped;
 ///
 /// let text = "bye\n2026-01-01 ERROR forged, 再见";
 /// assert_eq!(Escaped(text).to_string(), r"bye\n2026-01-01 ERROR forged, 再见");
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Escaped<T>(
-    /// What is displayed.
+    /// The value to display.
     pub T,
 );
 
@@ -31,7 +31,7 @@ impl<T: fmt::Display> fmt::Display for Escaped<T> {
     }
 }
 
-/// Escapes what is written into it.
+/// Escapes all text that is written to it.
 struct Escaping<'a, W>(&'a mut W);
 
 impl<W: Write> Write for Escaping<'_, W> {
@@ -46,7 +46,7 @@ impl<W: Write> Write for Escaping<'_, W> {
     }
 }
 
-/// Not by `char::escape_debug`, which leaves some of these alone where it deems them printable.
+/// `char::escape_debug` would leave some of these characters as they are.
 fn write_escape(out: &mut impl Write, char: char) -> fmt::Result {
     match char {
         '\t' | '\n' | '\r' => write!(out, "{}", char.escape_default()),
@@ -71,7 +71,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_a_terminal_acts_on_is_escaped() {
+    fn characters_that_a_terminal_interprets_are_escaped() {
         for (text, expected) in [
             ("a\r\nb\tc", r"a\r\nb\tc"),
             ("\u{1B}[31mred\u{7F}\u{9B}0m", r"\u{1b}[31mred\u{7f}\u{9b}0m"),
@@ -84,7 +84,7 @@ mod tests {
     }
 
     #[test]
-    fn printable_text_stays_readable() {
+    fn printable_text_is_unchanged() {
         for text in ["", "say \"bye\", it's ok", r"C:\new", "grüße, 你好, नमस्ते, שלום, 👩‍👩‍👧, e\u{301}"]
         {
             assert_eq!(Escaped(text).to_string(), text);

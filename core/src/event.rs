@@ -1,4 +1,4 @@
-//! What a connection reports: [`Event`], and in the end [`Closed`].
+//! The reports of a connection: [`Event`], and at its end [`Closed`].
 
 use alloc::sync::Arc;
 use core::fmt;
@@ -11,31 +11,48 @@ use crate::error::ProtocolError;
 use crate::escape::Escaped;
 use crate::message::{Chunk, Message};
 
-/// Something that happened on a [`Connection`](crate::Connection).
+/// An event on a [`Connection`](crate::Connection).
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Event {
-    /// The connection has ended. Comes exactly once, and last.
+    /// The connection has ended. This event occurs exactly once and is the last.
     Closed(Closed),
     /// A whole message.
     Message(Message),
-    /// The peer closes: it sends nothing more, and is answered by itself (RFC 6455 §5.5.1).
+    /// The peer started the closing handshake; the reply is sent automatically (RFC 6455 §5.5.1).
     ///
-    /// [`Event::Closed`] follows at once, unless a message that we send in pieces is unfinished:
-    /// the answer waits until it ends, or until the closing timeout.
+    /// [`Event::Closed`] follows at once, unless a message that is being sent in chunks is unfinished: then
+    /// the reply waits until it is finished, but not longer than the closing timeout.
     PeerClosed(CloseReason),
-    /// A part of a message longer than [`Config::recv_chunk_len`](crate::Config::recv_chunk_len).
+    /// A chunk of a message longer than [`Config::recv_chunk_len`](crate::Config::recv_chunk_len).
     Chunk(Chunk),
-    /// A ping, which has been answered already (RFC 6455 §5.5.2).
+    /// A ping, which has already been answered (RFC 6455 §5.5.2).
     Ping(Bytes),
-    /// A pong, asked for or not (RFC 6455 §5.5.3).
+    /// A pong, in reply to a ping or unsolicited (RFC 6455 §5.5.3).
     Pong(Bytes),
 }
 
-/// How a connection ended: who ended it, why, and which Close frames crossed.
+/// How a connection ended: which party ended it, why, and which Close frames were exchanged.
 ///
-/// Cheap to clone: everybody who waits for the end gets the same one. `Display` gives it in one line, with
-/// the peer's text [escaped](crate::Escaped).
+/// Cloning is cheap: all tasks that wait for the end share one value. `Display` writes it on one line, with
+/// text from the peer [escaped](crate::Escaped).
+///
+/// ```
+/// use sockless::{Cause, CloseCode, Closed, Timeout};
+///
+/// fn report(closed: &Closed) -> &'static str {
+///     match closed.cause() {
+///         Cause::ClosingHandshake => match closed.received().and_then(|reason| reason.code()) {
+///             Some(CloseCode::NORMAL) => "done",
+///             _ => "closed for another reason",
+///         },
+///         Cause::Timeout(Timeout::Ping) => "the peer has vanished",
+///         Cause::Protocol(_) => "the peer broke the protocol",
+///         _ => "the connection was lost",
+///     }
+/// }
+/// # let _ = report;
+/// ```
 #[derive(Clone, PartialEq)]
 pub struct Closed(Arc<End>);
 
@@ -48,7 +65,8 @@ struct End {
 }
 
 impl Closed {
-    /// An end put together by a host, for a connection that never came to be one of this crate's.
+    /// Returns an end, for a session without a [`Connection`](crate::Connection) of this crate, such as
+    /// one in a test.
     pub fn new(
         by: Party,
         cause: Cause,
@@ -58,27 +76,27 @@ impl Closed {
         Self(Arc::new(End { by, cause, sent, received }))
     }
 
-    /// Who ended it.
+    /// Returns which party ended the connection.
     pub fn by(&self) -> Party {
         self.0.by
     }
 
-    /// Why it ended.
+    /// Returns why the connection ended.
     pub fn cause(&self) -> &Cause {
         &self.0.cause
     }
 
-    /// The Close frame that we sent, if any.
+    /// Returns the Close frame that was sent, if any.
     pub fn sent(&self) -> Option<&CloseReason> {
         self.0.sent.as_ref()
     }
 
-    /// The Close frame that the peer sent, if any. `None` is what others call 1006.
+    /// Returns the Close frame that the peer sent, if any. Other libraries report `None` as code 1006.
     pub fn received(&self) -> Option<&CloseReason> {
         self.0.received.as_ref()
     }
 
-    /// Whether Close frames crossed in both directions (RFC 6455 §7.1.4).
+    /// Returns `true` if each party sent a Close frame (RFC 6455 §7.1.4).
     pub fn is_clean(&self) -> bool {
         self.0.sent.is_some() && self.0.received.is_some()
     }
@@ -99,10 +117,10 @@ impl fmt::Display for Closed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "closed by {}: {}", self.0.by, self.0.cause)?;
         if let Some(received) = self.received() {
-            write!(f, "; the peer said {received}")?;
+            write!(f, "; received {received}")?;
         }
         if let Some(sent) = self.sent() {
-            write!(f, "; we said {sent}")?;
+            write!(f, "; sent {sent}")?;
         }
         Ok(())
     }
@@ -110,12 +128,12 @@ impl fmt::Display for Closed {
 
 impl core::error::Error for Closed {}
 
-/// One of the two ends of a connection, seen from here.
+/// A party of a connection, as seen from this end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Party {
     /// This end.
     Local,
-    /// The other end.
+    /// The peer.
     Peer,
 }
 
@@ -128,7 +146,16 @@ impl fmt::Display for Party {
     }
 }
 
-/// Why a connection ended.
+/// Why a connection ended; see [`Closed::cause`].
+///
+/// ```
+/// use sockless::Cause;
+///
+/// fn is_worth_a_retry(cause: &Cause) -> bool {
+///     matches!(cause, Cause::Eof | Cause::Timeout(_) | Cause::Transport(_))
+/// }
+/// assert!(is_worth_a_retry(&Cause::Eof));
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Cause {
@@ -136,15 +163,15 @@ pub enum Cause {
     Aborted,
     /// The transport ended without a Close frame from the peer.
     Eof,
-    /// The closing handshake ran to its end.
+    /// The closing handshake was completed.
     ClosingHandshake,
-    /// This end held too much for all its connections, more than its memory budget.
+    /// All connections of this server together exceeded its memory budget.
     Overloaded,
-    /// The peer broke the protocol or a limit.
+    /// The peer broke a rule of the protocol or exceeded a limit.
     Protocol(ProtocolError),
     /// A deadline passed.
     Timeout(Timeout),
-    /// The transport failed; the text is the host's.
+    /// The transport failed; the text comes from the caller that reported the failure.
     Transport(ByteString),
 }
 
@@ -154,9 +181,7 @@ impl fmt::Display for Cause {
             Self::Aborted => f.write_str("the transport was dropped"),
             Self::Eof => f.write_str("the transport ended without a Close frame"),
             Self::ClosingHandshake => f.write_str("the closing handshake is complete"),
-            Self::Overloaded => {
-                f.write_str("too much was held for all connections (memory_budget)")
-            }
+            Self::Overloaded => f.write_str("all connections together exceeded memory_budget"),
             Self::Protocol(error) => {
                 write!(f, "the peer broke RFC 6455 {}: {error}", error.clause())
             }
@@ -166,24 +191,25 @@ impl fmt::Display for Cause {
     }
 }
 
-/// The deadline that passed. Each is a setting of [`Config`](crate::Config) of the same name.
+/// The deadline that passed; each is a setting of [`Config`](crate::Config).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Timeout {
     /// The peer did not answer our Close frame within `closing_timeout`.
     Closing,
-    /// No message went either way for `idle_timeout`.
+    /// No message was sent or received for `idle_timeout`.
     Idle,
-    /// The connection became older than `max_age`.
+    /// The connection was open for longer than `max_age`.
     MaxAge,
-    /// A message took longer than `message_timeout` from its first byte to its last, or came more slowly
+    /// A message took longer than `message_timeout` from its first byte to its last, or arrived more slowly
     /// than `message_rate`.
     Message,
-    /// Nothing came for `ping_timeout` after a ping.
+    /// The peer was silent for `ping_timeout` after a ping.
     Ping,
-    /// What waited to be received was not, for `stall_timeout`, so that nothing more could be read.
+    /// The application did not receive the messages that waited for it, and so the transport was not read
+    /// for `stall_timeout`.
     Stall,
-    /// The transport took none of the bytes that waited to be sent for `write_timeout`.
+    /// The transport accepted none of the bytes that waited to be sent for `write_timeout`.
     Write,
 }
 
@@ -191,14 +217,16 @@ impl fmt::Display for Timeout {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Closing => "the peer did not answer a Close frame within closing_timeout",
-            Self::Idle => "no message within idle_timeout",
+            Self::Idle => "no message was sent or received within idle_timeout",
             Self::MaxAge => "the connection is older than max_age",
-            Self::Message => "a message took longer than message_timeout or message_rate allows",
-            Self::Ping => "no answer to a ping within ping_timeout",
-            Self::Stall => {
-                "the application received nothing within stall_timeout while more waited"
+            Self::Message => {
+                "a message arrived more slowly than message_timeout or message_rate allows"
             }
-            Self::Write => "the transport took no byte within write_timeout",
+            Self::Ping => "the peer was silent for ping_timeout after a ping",
+            Self::Stall => {
+                "the application received none of the waiting messages within stall_timeout"
+            }
+            Self::Write => "the transport accepted no byte within write_timeout",
         })
     }
 }

@@ -1,19 +1,23 @@
-//! Extensions of the protocol (RFC 6455 §9): [`Extension`] negotiates, [`Codec`] works.
+//! Extensions of the protocol (RFC 6455 §9): an [`Extension`] is negotiated, a [`Codec`] transforms
+//! messages.
 //!
-//! An extension is put into a [`Config`](crate::Config); whoever shakes hands offers or answers it,
-//! and each connection that agreed on it gets a codec of its own. A codec that changes payloads owns
-//! one of the three reserved bits: messages without it never reach the codec, and stay uncopied. One
-//! that owns none observes.
+//! Add an extension with [`Config::extension`](crate::Config::extension). The opening handshake offers it
+//! (client) or answers an offer (server), and each connection that negotiated it has a codec of its own.
 //!
-//! With several codecs, what is sent passes them in the order in which the server's answer lists
-//! them, and what is received in the reverse order (RFC 6455 §9.1).
+//! A codec that changes payloads uses one of the three reserved bits. Received messages without that bit
+//! bypass the codec and are not copied. A codec without a bit can only observe frames.
+//!
+//! If several extensions are negotiated, sent messages pass their codecs in the order of the server's
+//! response, and received messages in the reverse order (RFC 6455 §9.1).
 //!
 //! ```
 //! use bytes::Bytes;
-//! use sockless_core::extension::{Codec, CodecError, Decoded, Encoded, Extension, Params, ChunkInfo};
+//! use sockless_core::extension::{
+//!     ChunkInfo, Codec, CodecError, Decoded, Encoded, Extension, Params,
+//! };
 //! use sockless_core::{Config, Rsv};
 //!
-//! /// Says everything in upper case on the wire, and in lower case at home.
+//! /// Sends text in upper case and delivers it in lower case.
 //! #[derive(Debug)]
 //! struct Shout;
 //!
@@ -36,7 +40,7 @@
 //! struct Shouting;
 //!
 //! impl Codec for Shouting {
-//!     fn encode(&mut self, _part: ChunkInfo, payload: Bytes) -> Result<Encoded, CodecError> {
+//!     fn encode(&mut self, _chunk: ChunkInfo, payload: Bytes) -> Result<Encoded, CodecError> {
 //!         Ok(Encoded { rsv: Rsv::RSV3, payload: payload.to_ascii_uppercase().into() })
 //!     }
 //!     fn decode(&mut self, input: &[u8], _: bool, output: &mut [u8]) -> Result<Decoded, CodecError> {
@@ -68,66 +72,70 @@ pub use params::Params;
 #[cfg(feature = "handshake")]
 pub(crate) use params::is_token_byte;
 
-/// An extension as it is configured: it negotiates, and makes one [`Codec`] per connection.
+/// An extension in a [`Config`](crate::Config): negotiates, and makes a [`Codec`] for each connection.
+///
+/// The [module](self) has an example.
 pub trait Extension: fmt::Debug + Send + Sync {
-    /// The name it is registered under (RFC 6455 §11.3.2).
+    /// Returns the registered name (RFC 6455 §11.3.2).
     fn name(&self) -> &'static str;
 
-    /// The reserved bits that its codecs own. Default: none.
+    /// Returns the reserved bits that the codecs use. Default: none.
     fn rsv(&self) -> Rsv {
         Rsv::NONE
     }
 
-    /// What a client offers, in its order of preference. Default: the name alone.
+    /// Returns the offers of a client, in order of preference. Default: one, without parameters.
     fn offers(&self) -> Vec<Params> {
         [Params::new(self.name())].into()
     }
 
-    /// What a server answers to one offer, and the codec to work with; `None` declines. Each offer of
-    /// this name is tried in turn until one is answered.
+    /// Returns the server's answer to an offer, and the codec of the connection; `None` declines the offer.
+    /// The offers with this name are tried in order until one is answered.
     fn answer(&self, offer: &Params) -> Option<(Params, Box<dyn Codec>)>;
 
-    /// What a client makes of a server's answer; `None` when that is not what was offered, which
-    /// fails the handshake.
+    /// Returns the codec of a client whose offer the server answered; `None` if the answer does not fit the
+    /// offers, which fails the handshake.
     fn confirm(&self, answer: &Params) -> Option<Box<dyn Codec>>;
 
-    /// The most bytes that one codec can be made to hold by a peer, for
+    /// Returns the largest number of bytes that a peer can make one codec hold, for
     /// [`Config::memory_ceiling`](crate::Config::memory_ceiling). Default: 0.
     fn memory_ceiling(&self) -> usize {
         0
     }
 }
 
-/// An extension at work on one connection.
+/// The state of an extension on one connection.
 ///
-/// What it does to a message it may undo: `decode` gets what the peer's `encode` gave.
+/// `decode` is the inverse of `encode`: it receives the output of the `encode` of the peer.
 pub trait Codec: fmt::Debug + Send {
-    /// Looks at the header of a frame of any kind, as it travels. Default: nothing.
+    /// Observes the header of each frame that is sent or received. Default: does nothing.
     fn observe(&mut self, direction: Direction, head: &FrameHead) {
         let _ = (direction, head);
     }
 
-    /// Encodes a part of a message that is sent. The bits count with the first part of a message,
-    /// and only those that the extension owns. Default: leaves it as it is.
+    /// Encodes a message that is sent, or a chunk of it. Default: leaves the payload as it is.
+    ///
+    /// Of the returned bits, those that the extension does not use are ignored, and so are all that are
+    /// returned with a chunk after the first.
     ///
     /// # Errors
     ///
-    /// When it cannot: the connection is closed with 1011, whatever the error's own code.
-    fn encode(&mut self, part: ChunkInfo, payload: Bytes) -> Result<Encoded, CodecError> {
-        let _ = part;
+    /// An error closes the connection with 1011, whatever its code.
+    fn encode(&mut self, chunk: ChunkInfo, payload: Bytes) -> Result<Encoded, CodecError> {
+        let _ = chunk;
         Ok(Encoded { rsv: Rsv::NONE, payload })
     }
 
-    /// Decodes bytes of a message that is received and has one of the codec's bits: takes from the
-    /// front of `input`, and writes to the front of `output`, which is never empty.
+    /// Decodes bytes of a received message that has one of the codec's bits: reads from the start of
+    /// `input` and writes to the start of `output`, which is never empty. Default: copies.
     ///
-    /// It is called again with what it did not read, and with more room, until it is
-    /// [`done`](Decoded::done). `last` says that nothing follows `input` in this message: when it is
-    /// done then, the next call begins another. Default: copies.
+    /// It is called again with the bytes that it has not read and with more room, until it is
+    /// [`done`](Decoded::done). `last` is true if `input` is the end of the message: once the codec is done
+    /// with it, the next call begins another message.
     ///
     /// # Errors
     ///
-    /// When the peer's bytes make no sense: the connection is closed with the error's code.
+    /// If the bytes of the peer are invalid. The connection is closed with the code of the error.
     fn decode(
         &mut self,
         input: &[u8],
@@ -140,60 +148,59 @@ pub trait Codec: fmt::Debug + Send {
         Ok(Decoded { read: len, written: len, done: len == input.len() })
     }
 
-    /// A number that codecs of one name share exactly when each of them encodes a whole message to
-    /// the same bytes, whatever came before: then one encoding serves them all. `None` says that
-    /// what came before counts. Default: `None`.
+    /// Returns a number that is equal for two codecs of one extension if and only if both encode every
+    /// message to the same bytes: then a [`Broadcast`](crate::Broadcast) encodes it once for all of them.
+    /// `None` if the encoding depends on earlier messages. Default: `None`.
     fn fingerprint(&self) -> Option<u64> {
         None
     }
 
-    /// A copy that goes on by itself, where one can be made. Default: `None`.
+    /// Returns an independent copy of the codec and its state, if that is possible. Default: `None`.
     fn try_clone(&self) -> Option<Box<dyn Codec>> {
         None
     }
 }
 
-/// Which way a frame goes.
+/// The direction of a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Direction {
-    /// It was received.
+    /// The frame was received.
     Incoming,
-    /// It is sent.
+    /// The frame is sent.
     Outgoing,
 }
 
-/// What is known of a part of a message that is sent: of a whole message, or of a
-/// [`Chunk`](crate::Chunk).
+/// The properties of a message that is sent, or of a [`Chunk`](crate::Chunk) of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ChunkInfo {
-    /// Whether the message is text.
+    /// True if the message is text.
     pub is_text: bool,
-    /// Whether the message begins with this part.
+    /// True if the message begins with this chunk.
     pub first: bool,
-    /// Whether the message ends with this part.
+    /// True if the message ends with this chunk.
     pub last: bool,
-    /// Whether the sender lets the message be compressed.
+    /// True if the sender allows the message to be compressed.
     pub compress: bool,
 }
 
-/// What [`Codec::encode`] made of a part.
+/// The result of [`Codec::encode`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Encoded {
     /// The bits to set on the first frame of the message.
     pub rsv: Rsv,
-    /// The payload in its place.
+    /// The encoded payload.
     pub payload: Bytes,
 }
 
-/// How far [`Codec::decode`] came.
+/// The progress of [`Codec::decode`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Decoded {
-    /// How many bytes of the input it has taken.
+    /// The number of bytes that were read from the input.
     pub read: usize,
-    /// How many bytes of the output it has written.
+    /// The number of bytes that were written to the output.
     pub written: usize,
-    /// Whether the whole input was taken, and all that it means was written.
+    /// True if the whole input was read, and everything that it decodes to was written.
     pub done: bool,
 }
 
@@ -202,35 +209,35 @@ pub struct Decoded {
 pub struct Extensions(Vec<Arc<dyn Extension>>);
 
 impl Extensions {
-    /// Each of them.
+    /// Returns the extensions in order.
     pub fn iter(&self) -> impl Iterator<Item = &Arc<dyn Extension>> {
         self.0.iter()
     }
 
-    /// Whether there are none.
+    /// Returns `true` if there are no extensions.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// Adds one after the others, in place of one of the same name.
+    /// Adds an extension after the others, and replaces one of the same name.
     ///
-    /// A reserved bit has one owner (RFC 6455 §9.1): to share one is a mistake in the program.
+    /// Panics if two extensions use one reserved bit (RFC 6455 §9.1), which is a mistake in the program.
     pub(crate) fn push(&mut self, extension: Arc<dyn Extension>) {
         self.0.retain(|other| other.name() != extension.name());
         if let Some(other) = self.0.iter().find(|other| other.rsv().intersects(extension.rsv())) {
             let (one, two, rsv) = (other.name(), extension.name(), extension.rsv());
-            panic!("the extensions {one:?} and {two:?} both claim a reserved bit of {rsv:?}");
+            panic!("the extensions {one:?} and {two:?} both use a reserved bit of {rsv:?}");
         }
         self.0.push(extension);
     }
 
-    /// What a client offers.
+    /// The offers of a client.
     #[cfg(feature = "handshake")]
     pub(crate) fn offers(&self) -> impl Iterator<Item = Params> {
         self.iter().flat_map(|extension| extension.offers())
     }
 
-    /// What a server agrees to: of each extension the first offer that it answers.
+    /// The answers of a server: for each extension the first offer that it accepts.
     #[cfg(feature = "handshake")]
     pub(crate) fn answer(&self, offers: &[Params]) -> Vec<Agreed> {
         let agree = |extension: &Arc<dyn Extension>| {
@@ -241,13 +248,13 @@ impl Extensions {
         self.iter().filter_map(agree).collect()
     }
 
-    /// What a client agrees to: all of the server's answers, or the first that is none of its offers.
+    /// The extensions that the server's answers select, or the first answer that does not fit an offer.
     #[cfg(feature = "handshake")]
     pub(crate) fn confirm(&self, answers: Vec<Params>) -> Result<Vec<Agreed>, Params> {
         let mut agreed: Vec<Agreed> = Vec::new();
         for params in answers {
             let known = self.iter().find(|extension| extension.name() == params.name());
-            // An extension that is answered twice would work on each message twice.
+            // An extension that is answered twice would transform each message twice.
             let known = known.filter(|one| agreed.iter().all(|other| other.name != one.name()));
             let Some(extension) = known else { return Err(params) };
             let Some(codec) = extension.confirm(&params) else { return Err(params) };
@@ -257,7 +264,7 @@ impl Extensions {
     }
 }
 
-/// Two lists are equal when they hold the same extensions, not ones that look alike.
+/// Two lists are equal if they contain the same instances in the same order.
 impl PartialEq for Extensions {
     fn eq(&self, other: &Self) -> bool {
         self.0.len() == other.0.len()
@@ -267,7 +274,7 @@ impl PartialEq for Extensions {
 
 impl Eq for Extensions {}
 
-/// An extension that both ends agreed on.
+/// An extension that both ends agreed on, as part of [`Negotiated`](crate::Negotiated).
 #[derive(Debug)]
 pub struct Agreed {
     params: Params,
@@ -277,17 +284,18 @@ pub struct Agreed {
 }
 
 impl Agreed {
-    /// An agreement that a host reached by itself: that a codec of `extension` works as `params` say.
+    /// Returns the agreement to use `extension` with the parameters `params`, for callers that negotiate
+    /// themselves.
     pub fn new(extension: &dyn Extension, params: Params, codec: Box<dyn Codec>) -> Self {
         Self { params, name: extension.name(), rsv: extension.rsv(), codec }
     }
 
-    /// The server's answer.
+    /// Returns the answer of the server.
     pub fn params(&self) -> &Params {
         &self.params
     }
 
-    /// The reserved bits that the codec owns.
+    /// Returns the reserved bits that the codec uses.
     pub fn rsv(&self) -> Rsv {
         self.rsv
     }

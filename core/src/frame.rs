@@ -1,4 +1,4 @@
-//! The header of a frame, and its bytes (RFC 6455 §5.2).
+//! Frames and their headers (RFC 6455 §5.2).
 
 use core::fmt;
 
@@ -6,15 +6,15 @@ use bytes::{Bytes, BytesMut};
 
 use crate::error::ProtocolError;
 
-/// The longest payload of a control frame in bytes (RFC 6455 §5.5).
+/// The length in bytes of the longest payload of a control frame (RFC 6455 §5.5).
 pub(crate) const MAX_CONTROL_LEN: usize = 125;
 
-/// What a frame is (RFC 6455 §5.2). Opcodes that are reserved have no value.
+/// The type of a frame (RFC 6455 §5.2). Reserved opcodes have no variant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Opcode {
-    /// 0x8: a connection close.
+    /// 0x8: a Close frame.
     Close,
-    /// 0x0: a further fragment of a message.
+    /// 0x0: a fragment of a message after the first.
     Continuation,
     /// 0x2: a binary message, or its first fragment.
     Binary,
@@ -27,7 +27,7 @@ pub enum Opcode {
 }
 
 impl Opcode {
-    /// Whether this is a control frame: a close, ping or pong (RFC 6455 §5.5).
+    /// Returns `true` for the opcodes of control frames: Close, Ping and Pong (RFC 6455 §5.5).
     pub const fn is_control(self) -> bool {
         matches!(self, Self::Close | Self::Ping | Self::Pong)
     }
@@ -56,7 +56,7 @@ impl Opcode {
     }
 }
 
-/// A set of the three reserved bits of a frame's header (RFC 6455 §5.2).
+/// A subset of the three reserved bits in the header of a frame (RFC 6455 §5.2).
 #[derive(Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub struct Rsv(u8);
 
@@ -70,23 +70,23 @@ impl Rsv {
     /// The third reserved bit, RSV3.
     pub const RSV3: Self = Self(0x10);
 
-    /// Whether every bit of `other` is in this set.
+    /// Returns `true` if this set has every bit of `other`.
     pub const fn contains(self, other: Self) -> bool {
         self.0 & other.0 == other.0
     }
 
-    /// Whether the two sets have a bit in common.
+    /// Returns `true` if the two sets have a bit in common.
     pub const fn intersects(self, other: Self) -> bool {
         self.0 & other.0 != 0
     }
 
-    /// The bits that both sets have.
+    /// Returns the bits that are in both sets.
     #[must_use]
     pub const fn intersection(self, other: Self) -> Self {
         Self(self.0 & other.0)
     }
 
-    /// The bits of both sets.
+    /// Returns the bits that are in either set.
     #[must_use]
     pub const fn union(self, other: Self) -> Self {
         Self(self.0 | other.0)
@@ -99,7 +99,7 @@ impl fmt::Debug for Rsv {
     }
 }
 
-/// The header of a frame, for proxies, extensions and tools.
+/// The header of a frame (RFC 6455 §5.2), for proxies, extensions and tools.
 ///
 /// ```
 /// use sockless_core::{FrameHead, Opcode};
@@ -112,29 +112,29 @@ impl fmt::Debug for Rsv {
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FrameHead {
-    /// Whether this is the last frame of its message.
+    /// True if this is the last frame of its message.
     pub fin: bool,
     /// The reserved bits that are set.
     pub rsv: Rsv,
-    /// What the frame is.
+    /// The type of the frame.
     pub opcode: Opcode,
     /// The masking key, if the payload is masked.
     pub mask: Option<[u8; 4]>,
-    /// The payload's length in bytes, at most 2^63 − 1.
+    /// The length of the payload in bytes, at most 2^63 − 1.
     pub len: u64,
 }
 
 impl FrameHead {
-    /// The longest header in bytes: two, eight of length, four of masking key.
+    /// The length of the longest header in bytes: 2, and 8 for the length and 4 for the masking key.
     pub const MAX_LEN: usize = 14;
 
-    /// Reads a header, and says how many bytes it takes; `None` when `bytes` does not hold all of
-    /// it.
+    /// Decodes the header at the start of `bytes` and returns it with its length in bytes; `None` if it is
+    /// incomplete.
     ///
     /// # Errors
     ///
-    /// What no peer may send whatever was negotiated: a reserved opcode, a fragmented or oversized
-    /// control frame, a length that is not minimal or has its top bit set.
+    /// If the header is invalid regardless of what was negotiated: a reserved opcode, a fragmented or
+    /// oversized control frame, or a length that is not minimal or has its top bit set.
     #[inline]
     pub fn decode(bytes: &[u8]) -> Result<Option<(Self, usize)>, ProtocolError> {
         let &[first, second, ref rest @ ..] = bytes else {
@@ -190,7 +190,7 @@ impl FrameHead {
         Ok(Some((head, 2 + len_len + mask_len)))
     }
 
-    /// Writes the header to the start of `bytes`, and says how many bytes it took.
+    /// Writes the header to the start of `bytes` and returns its length in bytes.
     #[inline]
     pub fn encode(&self, bytes: &mut [u8; Self::MAX_LEN]) -> usize {
         let mut end = 0;
@@ -207,7 +207,8 @@ impl FrameHead {
         self.write(|part| bytes.extend_from_slice(part));
     }
 
-    /// Hands out the header in parts whose lengths the compiler knows: a copy of such is a move.
+    /// Passes the header to `put` in parts whose lengths the compiler knows, so that copying one is a single
+    /// store.
     #[inline]
     fn write(&self, mut put: impl FnMut(&[u8])) {
         let fin = if self.fin { 0x80 } else { 0 };
@@ -231,22 +232,33 @@ impl FrameHead {
     }
 }
 
-/// A whole frame, as a [`RawConnection`](crate::RawConnection) receives and sends it: its payload is
-/// unmasked, whatever travels.
+/// A frame that a [`RawConnection`](crate::RawConnection) receives or sends. The payload is never masked
+/// here: masking is added and removed on the wire.
+///
+/// ```
+/// use sockless_core::{Frame, Opcode, Rsv};
+///
+/// let ping = Frame::new(Opcode::Ping, "are you there?".into());
+/// assert!(ping.fin && ping.rsv == Rsv::NONE);
+///
+/// // The first fragment of a text message.
+/// let first = Frame { fin: false, ..Frame::new(Opcode::Text, "Hel".into()) };
+/// # let _ = first;
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Frame {
-    /// Whether this is the last frame of its message.
+    /// True if this is the last frame of its message.
     pub fin: bool,
     /// The reserved bits that are set.
     pub rsv: Rsv,
-    /// What the frame is.
+    /// The type of the frame.
     pub opcode: Opcode,
     /// The payload.
     pub payload: Bytes,
 }
 
 impl Frame {
-    /// An unfragmented frame without reserved bits.
+    /// Returns an unfragmented frame without reserved bits.
     pub const fn new(opcode: Opcode, payload: Bytes) -> Self {
         Self { fin: true, rsv: Rsv::NONE, opcode, payload }
     }
@@ -261,7 +273,7 @@ mod tests {
     }
 
     #[test]
-    fn lengths_round_trip_at_every_edge() {
+    fn every_encoding_of_a_length_round_trips() {
         for len in [0, 1, 125, 126, 127, 0xFFFF, 0x1_0000, u64::from(u32::MAX), u64::MAX >> 1] {
             for mask in [None, Some([1, 2, 3, 4])] {
                 let head = head(Opcode::Binary, mask, len);
@@ -276,7 +288,7 @@ mod tests {
     }
 
     #[test]
-    fn every_pair_of_first_bytes_has_a_verdict() {
+    fn every_pair_of_first_bytes_is_accepted_or_rejected() {
         for pair in 0..=u16::MAX {
             let [first, second] = pair.to_be_bytes();
             let mut bytes = [0xFF; FrameHead::MAX_LEN];
@@ -293,7 +305,7 @@ mod tests {
     }
 
     #[test]
-    fn lengths_that_are_not_minimal_are_refused() {
+    fn a_length_that_is_not_minimal_is_rejected() {
         let short = [0x82, 126, 0, 125];
         assert_eq!(FrameHead::decode(&short), Err(ProtocolError::LengthNotMinimal));
         let long = [0x82, 127, 0, 0, 0, 0, 0, 0, 0xFF, 0xFF];

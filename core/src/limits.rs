@@ -1,10 +1,12 @@
-//! The lengths that a bound on memory depends on.
+//! The lengths that the bound of [`Config::memory_ceiling`](crate::Config::memory_ceiling) depends on.
 //!
-//! [`Config::memory_ceiling`](crate::Config::memory_ceiling) holds for a caller whose read buffer follows
-//! [`READ_LEN`]: the driver does, and the tests that measure memory use the same constants.
+//! The bound holds for a caller that appends at most [`READ_LEN`] bytes to a read buffer at a time, as the
+//! driver does.
 
-/// The largest number of bytes that one read of the transport may append to a read buffer: 64 KiB, and
-/// room for the headers of frames with that much payload.
+/// The largest number of bytes that one read of the transport should append to a read buffer.
+///
+/// It is 64 KiB and the headers of a few frames: a batch of small messages, or a frame with a payload of
+/// 64 KiB, arrives in one read and is not moved.
 pub const READ_LEN: usize = (64 << 10) + 256;
 
 /// The longest payload that is copied out of the read buffer; a longer one is split off and shares it.

@@ -1,15 +1,13 @@
-//! Masking (RFC 6455 §5.3), by words, from any phase, in safe code.
+//! Masking of payloads (RFC 6455 §5.3), word by word.
 
-/// XORs `data` with `key`, whose first byte meets the payload's byte number `phase`.
-///
-/// The same call masks and unmasks.
+/// XORs `data`, which begins at byte `phase` of a payload, with `key`. The same call masks and unmasks.
 #[inline]
 pub(crate) fn apply(data: &mut [u8], key: [u8; 4], phase: usize) {
     let mut turned = key;
     turned.rotate_left(phase % 4);
     let word = u32::from_ne_bytes(turned);
     let wide = u64::from(word) << 32 | u64::from(word);
-    // A fixed block lets the compiler use the widest registers that the target has.
+    // Blocks of fixed length let the compiler use the widest registers of the target.
     let (blocks, rest) = data.as_chunks_mut::<32>();
     for block in blocks {
         for eight in block.as_chunks_mut::<8>().0 {
@@ -32,7 +30,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_length_and_phase_agrees_with_the_definition() {
+    fn every_length_and_phase_matches_the_definition() {
         let key = [0xA1, 0x02, 0xB3, 0x04];
         for len in 0..100_usize {
             for phase in 0..8_usize {

@@ -1,4 +1,4 @@
-//! What applications exchange: [`Message`], and [`Chunk`] of a message too long to hold.
+//! The data that applications exchange: [`Message`], and [`Chunk`] for messages too long to hold.
 
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -6,13 +6,12 @@ use alloc::vec::Vec;
 use bytes::Bytes;
 use bytestring::ByteString;
 
-/// A whole data message (RFC 6455 §5.6).
+/// A whole data message, text or binary (RFC 6455 §5.6).
 ///
-/// Both kinds share their bytes: a clone copies a pointer, so one message can go to ten thousand
-/// peers.
+/// Clones share the payload: cloning a message to send it to many peers copies no data.
 ///
 /// ```
-/// use sockless_core::Message;
+/// use sockless::Message;
 ///
 /// let greeting: Message = "hello".into();
 /// assert_eq!(greeting.as_text(), Some("hello"));
@@ -23,32 +22,32 @@ use bytestring::ByteString;
 pub enum Message {
     /// A binary message.
     Binary(Bytes),
-    /// A text message: UTF-8, checked when it was received.
+    /// A text message, which is valid UTF-8.
     Text(ByteString),
 }
 
 impl Message {
-    /// The length of the payload in bytes.
+    /// Returns the length of the payload in bytes.
     pub fn len(&self) -> usize {
         self.as_bytes().len()
     }
 
-    /// Whether the payload is empty.
+    /// Returns `true` if the payload is empty.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Whether this is a text message.
+    /// Returns `true` if this is a text message.
     pub const fn is_text(&self) -> bool {
         matches!(self, Self::Text(_))
     }
 
-    /// Whether this is a binary message.
+    /// Returns `true` if this is a binary message.
     pub const fn is_binary(&self) -> bool {
         matches!(self, Self::Binary(_))
     }
 
-    /// The text of a text message, `None` of a binary one.
+    /// Returns the text of a text message; `None` for a binary message.
     pub fn as_text(&self) -> Option<&str> {
         match self {
             Self::Binary(_) => None,
@@ -56,7 +55,7 @@ impl Message {
         }
     }
 
-    /// The payload's bytes, of either kind.
+    /// Returns the payload of either kind.
     pub fn as_bytes(&self) -> &[u8] {
         match self {
             Self::Binary(bytes) => bytes,
@@ -64,7 +63,7 @@ impl Message {
         }
     }
 
-    /// The payload's bytes, of either kind, without a copy.
+    /// Returns the payload of either kind without copying it.
     pub fn into_bytes(self) -> Bytes {
         match self {
             Self::Binary(bytes) => bytes,
@@ -109,13 +108,23 @@ impl From<Bytes> for Message {
     }
 }
 
-/// ChunkInfo of a message that is received or sent bit by bit.
+/// A part of a message that is received or sent incrementally.
 ///
-/// All pieces of one message are of one kind. A piece of text never splits a character.
+/// All chunks of a message are of one kind. A chunk of text never splits a character.
+///
+/// ```
+/// use sockless_core::{Chunk, Connection, Instant, Negotiated};
+///
+/// let mut server =
+///     Connection::server(Negotiated::default(), Default::default(), Instant::EPOCH);
+/// server.send_chunk(Chunk { data: "first, ".into(), last: false }, Instant::EPOCH)?;
+/// server.send_chunk(Chunk { data: "second".into(), last: true }, Instant::EPOCH)?;
+/// # Ok::<(), sockless_core::SendError>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Chunk {
-    /// The part itself; it may be empty.
+    /// The data of this chunk; it may be empty.
     pub data: Message,
-    /// Whether this is the end of the message.
+    /// True if this is the last chunk of the message.
     pub last: bool,
 }

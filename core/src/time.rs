@@ -1,17 +1,17 @@
-//! The caller's clock: [`Instant`], which nothing in this crate can read by itself.
+//! Time as an argument: [`Instant`]. No code in this crate reads a clock.
 
 use core::fmt;
 use core::ops::Add;
 use core::time::Duration;
 
-/// A reading of the caller's clock: the time since an epoch that the caller chose.
+/// A reading of the caller's clock: the time since an epoch that the caller chooses.
 ///
-/// Any monotonic clock will do: `std::time::Instant` less the time the program started, a timer
-/// tick of a device, or a number that a test counts up. Readings given to one connection must not
-/// go back.
+/// Any monotonic clock can be used: the time since the program started, the timer of a device, or a
+/// number that a test increments. The readings that are passed to one connection must not decrease.
 ///
 /// ```
-/// use core::time::Duration;
+/// use std::time::Duration;
+///
 /// use sockless_core::Instant;
 ///
 /// let start = Instant::EPOCH;
@@ -23,26 +23,26 @@ use core::time::Duration;
 pub struct Instant(Duration);
 
 impl Instant {
-    /// The epoch itself.
+    /// The epoch.
     pub const EPOCH: Self = Self(Duration::ZERO);
 
-    /// The instant that lies `elapsed` after the epoch.
+    /// Returns the instant that is `elapsed` after the epoch.
     pub const fn from_epoch(elapsed: Duration) -> Self {
         Self(elapsed)
     }
 
-    /// The time that has passed since the epoch.
+    /// Returns the time since the epoch.
     pub const fn since_epoch(self) -> Duration {
         self.0
     }
 
-    /// The time from `earlier` to `self`, or zero when `earlier` is the later one.
+    /// Returns the time from `earlier` to `self`, or zero if `earlier` is later.
     pub const fn saturating_since(self, earlier: Self) -> Duration {
         self.0.saturating_sub(earlier.0)
     }
 }
 
-/// Saturates at the end of time, so that "never" can be said with [`Duration::MAX`].
+/// Saturates, so that [`Duration::MAX`] can be used for "never".
 impl Add<Duration> for Instant {
     type Output = Self;
 

@@ -1,10 +1,10 @@
-//! UTF-8 as it arrives: text that may be cut inside of a character (RFC 6455 §8.1).
+//! Validation of UTF-8 that arrives in parts, which may split a character (RFC 6455 §8.1).
 
 use alloc::string::String;
 
 use crate::error::ProtocolError;
 
-/// Text checked so far, and the first bytes of a character whose others have not arrived.
+/// Validated text, and the first bytes of a character whose other bytes have not arrived.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Text {
     checked: String,
@@ -17,8 +17,8 @@ impl Text {
     ///
     /// # Errors
     ///
-    /// [`ProtocolError::TextInvalid`] at the first byte that no text can have there, whether or not
-    /// the rest of its character has arrived.
+    /// [`ProtocolError::TextInvalid`] at the first byte that is invalid at its place, even if the rest of
+    /// its character has not arrived.
     pub(crate) fn push(&mut self, mut bytes: &[u8]) -> Result<(), ProtocolError> {
         while self.tail_len > 0 {
             let Some((&byte, rest)) = bytes.split_first() else {
@@ -33,7 +33,7 @@ impl Text {
         cut.iter().try_for_each(|&byte| self.push_to_tail(byte))
     }
 
-    /// Appends a byte of a character that is cut.
+    /// Appends a byte of a character that is split.
     fn push_to_tail(&mut self, byte: u8) -> Result<(), ProtocolError> {
         self.tail[self.tail_len] = byte;
         self.tail_len += 1;
@@ -43,42 +43,42 @@ impl Text {
                 self.tail_len = 0;
                 Ok(())
             }
-            // No length means that the bytes may yet become a character.
+            // Without an error length, the bytes are the beginning of a character.
             Err(error) if error.error_len().is_none() => Ok(()),
             Err(_) => Err(ProtocolError::TextInvalid),
         }
     }
 
-    /// The length in bytes of all that was appended.
+    /// The length in bytes of everything that was appended and not taken.
     pub(crate) fn len(&self) -> usize {
         self.checked.len() + self.tail_len
     }
 
-    /// The length in bytes of its whole characters.
+    /// The length in bytes of the whole characters.
     pub(crate) fn whole_len(&self) -> usize {
         self.checked.len()
     }
 
-    /// The room before the text must move to grow.
+    /// The length in bytes that the text can have without being moved.
     pub(crate) fn capacity(&self) -> usize {
         self.checked.capacity()
     }
 
-    /// Makes room for just `additional` bytes.
+    /// Makes room for exactly `additional` bytes.
     pub(crate) fn reserve_exact(&mut self, additional: usize) {
         self.checked.reserve_exact(additional);
     }
 
-    /// Takes the whole characters out; a cut one stays for the next piece.
+    /// Takes the whole characters out; a split one stays for the next chunk.
     pub(crate) fn take(&mut self) -> String {
         core::mem::take(&mut self.checked)
     }
 
-    /// Takes the text out at its end.
+    /// Takes the text out when its last byte has been appended.
     ///
     /// # Errors
     ///
-    /// [`ProtocolError::TextInvalid`] when it ends inside of a character.
+    /// [`ProtocolError::TextInvalid`] if it ends inside a character.
     pub(crate) fn finish(&mut self) -> Result<String, ProtocolError> {
         if self.tail_len > 0 {
             return Err(ProtocolError::TextInvalid);
@@ -87,14 +87,14 @@ impl Text {
     }
 }
 
-/// How many bytes at the end of `bytes` begin a character that more bytes would have to end.
+/// The number of bytes at the end of `bytes` that begin a character without completing it.
 fn cut_character_len(bytes: &[u8]) -> usize {
     for (back, &byte) in bytes.iter().rev().take(3).enumerate() {
         let len = match byte {
             0xC0..=0xDF => 2,
             0xE0..=0xEF => 3,
             0xF0..=0xFF => 4,
-            // A continuation byte: the character begins further back.
+            // A continuation byte: the character begins earlier.
             0x80..=0xBF => continue,
             0x00..=0x7F => return 0,
         };
@@ -116,17 +116,17 @@ mod tests {
     }
 
     #[test]
-    fn text_cut_anywhere_is_the_same_text() {
+    fn text_split_anywhere_is_the_same_text() {
         let whole = "a€𐍈ä\u{10FFFF}z";
         for size in 1..=whole.len() {
             assert_eq!(push_all(whole.as_bytes().chunks(size)).as_deref(), Ok(whole));
         }
     }
 
-    /// Every sequence of up to three bytes that begins no character, and enough of four, fails at
-    /// the byte where the standard library says that nothing can follow.
+    /// Every invalid sequence of up to three bytes, and a selection of four, fails at the byte at which the
+    /// standard library finds the error.
     #[test]
-    fn the_first_impossible_byte_fails() {
+    fn validation_fails_at_the_first_invalid_byte() {
         for first in 0..=u8::MAX {
             for second in 0..=u8::MAX {
                 for third in [0x00, 0x7F, 0x80, 0x9F, 0xA0, 0xBF, 0xC0, 0xFF] {
@@ -156,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn text_may_not_end_inside_of_a_character() {
+    fn text_that_ends_inside_a_character_is_invalid() {
         assert_eq!(push_all([&[0xE2, 0x82][..]]), Err(ProtocolError::TextInvalid));
         assert_eq!(push_all([&[0xE2, 0x82][..], &[0xAC]]).as_deref(), Ok("€"));
     }

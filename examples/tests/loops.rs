@@ -264,8 +264,8 @@ fn a_device_and_its_host_talk_over_a_serial_line() {
         "device: how warm is it?\n\
          1008 bytes\n\
          device: that was no text\n\
-         closed by us: the closing handshake is complete; the peer said 1000 thank you; \
-         we said 1000 thank you\n"
+         closed by us: the closing handshake is complete; received 1000 thank you; \
+         sent 1000 thank you\n"
     );
 }
 

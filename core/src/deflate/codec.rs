@@ -1,4 +1,4 @@
-//! permessage-deflate at work on one connection (RFC 7692 §7.2).
+//! The codec of permessage-deflate (RFC 7692 §7.2): [`DeflateCodec`].
 
 use alloc::boxed::Box;
 use alloc::sync::Arc;
@@ -15,29 +15,29 @@ use crate::close::CloseCode;
 use crate::extension::{ChunkInfo, Codec, CodecError, Decoded, Encoded};
 use crate::frame::Rsv;
 
-/// What a sync flush ends with, which does not travel (RFC 7692 §7.2.1).
+/// The end of a sync flush, which is not sent (RFC 7692 §7.2.1).
 const TAIL: [u8; 4] = [0, 0, 0xFF, 0xFF];
 
-/// What stands at the end of a message in place of nothing at all: with the tail it is an empty block
+/// The payload of a message that compresses to nothing but the tail: with the tail it is an empty block
 /// (RFC 7692 §7.2.3.6).
 const NOTHING: u8 = 0;
 
-/// Two empty blocks: a stream that is between two blocks, and no other, stops after the first.
+/// Two empty blocks: only an inflater that is between two blocks stops after the first.
 const EMPTY_BLOCKS: [u8; 10] = [0, 0, 0, 0xFF, 0xFF, 0, 0, 0, 0xFF, 0xFF];
 
-/// A message may inflate to this much at any ratio.
+/// A message may inflate to this many bytes at any ratio.
 const RATIO_ALLOWANCE: u64 = 4096;
 
-/// What came counts for the ratio by steps of so many bytes, as soon as one begins: what a step inflates to
-/// has one bound then, however its bytes were cut.
+/// The compressed length counts for the ratio in steps of this many bytes, each as soon as it begins: so the
+/// limit does not depend on how the bytes were split.
 const RATIO_STEP: u8 = 64;
 
-/// How one direction compresses.
+/// The parameters of compression in one direction.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Context {
     /// The size of the window, as a power of two.
     pub(super) bits: u8,
-    /// Whether a message may refer to those before it.
+    /// True if a message may refer to earlier ones.
     pub(super) takeover: bool,
 }
 
@@ -49,28 +49,30 @@ pub(super) struct DeflateCodec {
 
 struct Encoder {
     context: Context,
-    /// Made for the first message that needs it, and kept while it has something to remember.
+    /// Borrowed from the pool for the first message that needs it, and kept during context takeover or
+    /// until the last chunk of a message.
     compressor: Option<Box<Compress>>,
-    /// The message that is being sent in pieces is compressed.
+    /// True if the message that is being sent in chunks is compressed.
     compressing: bool,
 }
 
 struct Decoder {
     context: Context,
-    /// Made for the first message that needs it, and kept while it has something to remember.
+    /// Borrowed from the pool for the first message that needs it, and kept during context takeover or
+    /// until the message ends.
     inflater: Option<Box<Inflate>>,
-    /// How many bytes of the message were read and written.
+    /// The numbers of bytes of the message that were read and written.
     read: u64,
     written: u64,
-    /// How far the step goes that is being read, where there is a `max_ratio`.
+    /// The number of bytes left in the current step, if there is a `max_ratio`.
     step_left: u8,
-    /// The bytes of the message ended with the end of a stream.
+    /// True if the bytes read so far end with the end of a DEFLATE stream.
     at_end: bool,
-    /// The stream is corrupt behind what was written.
+    /// True if the stream is corrupt after the bytes that were written.
     corrupt: bool,
 }
 
-/// How far one step of an inflater came.
+/// The progress of one call of the inflater.
 struct Inflated {
     read: usize,
     written: usize,
@@ -102,15 +104,15 @@ impl fmt::Debug for DeflateCodec {
 }
 
 impl Codec for DeflateCodec {
-    fn encode(&mut self, part: ChunkInfo, payload: Bytes) -> Result<Encoded, CodecError> {
-        if part.first {
-            self.encoder.compressing = self.settings.compresses(part, &payload);
+    fn encode(&mut self, chunk: ChunkInfo, payload: Bytes) -> Result<Encoded, CodecError> {
+        if chunk.first {
+            self.encoder.compressing = self.settings.compresses(chunk, &payload);
         }
         if !self.encoder.compressing {
             return Ok(Encoded { rsv: Rsv::NONE, payload });
         }
         let kind = Kind { level: self.settings.level, bits: self.encoder.context.bits };
-        self.encoder.encode(kind, part, payload)
+        self.encoder.encode(kind, chunk, payload)
     }
 
     fn decode(
@@ -128,7 +130,7 @@ impl Codec for DeflateCodec {
 
     fn fingerprint(&self) -> Option<u64> {
         let Context { bits, takeover } = self.encoder.context;
-        // The same settings, by their place in memory, compress alike.
+        // Codecs with the same instance of the settings compress alike.
         let settings = Arc::as_ptr(&self.settings) as usize as u64;
         (!takeover).then(|| settings.rotate_left(8) ^ u64::from(bits))
     }
@@ -144,20 +146,21 @@ impl Encoder {
     fn encode(
         &mut self,
         kind: Kind,
-        part: ChunkInfo,
+        chunk: ChunkInfo,
         payload: Bytes,
     ) -> Result<Encoded, CodecError> {
         let mut compressor = self.compressor.take().unwrap_or_else(|| pool::lend_compressor(kind));
-        let is_whole = part.first && part.last;
-        // What gets no shorter goes out as it is; that is settled before the first byte of it leaves.
+        let is_whole = chunk.first && chunk.last;
+        // A message that does not become shorter is sent uncompressed; a chunk cannot be, since this is
+        // decided before the first byte of a message is sent.
         let limit = if is_whole { payload.len() + TAIL.len() } else { usize::MAX };
         let mut out = Vec::with_capacity((payload.len() / 2 + 64).min(limit));
         let fits = compress(&mut compressor, &payload, &mut out, limit)?;
         if !fits {
-            // The peer's inflater does not learn of what it never gets.
+            // The peer's inflater does not see this message, so the compressor must not refer to it.
             forget(&mut compressor)?;
         }
-        if part.last && !self.context.takeover {
+        if chunk.last && !self.context.takeover {
             pool::give_back_compressor(kind, compressor);
         } else {
             self.compressor = Some(compressor);
@@ -165,7 +168,7 @@ impl Encoder {
         if !fits {
             return Ok(Encoded { rsv: Rsv::NONE, payload });
         }
-        if part.last {
+        if chunk.last {
             out.truncate(out.len().saturating_sub(TAIL.len()));
             if out.is_empty() {
                 out.push(NOTHING);
@@ -175,10 +178,10 @@ impl Encoder {
     }
 }
 
-/// Has a compressor begin anew that was left before all its output was taken.
+/// Resets a compressor whose output was not read to the end.
 ///
-/// zlib-rs 0.6.8 keeps the place of what it has not given out yet: with each stream that is left so, there
-/// is less room in its buffer, until it panics. So all of it is taken.
+/// The rest of the output is read first: zlib-rs 0.6.8 does not release the room of unread output in its
+/// buffer, and panics once none is left.
 fn forget(compressor: &mut Compress) -> Result<(), CodecError> {
     let mut rest = [0; 1024];
     loop {
@@ -192,8 +195,8 @@ fn forget(compressor: &mut Compress) -> Result<(), CodecError> {
     Ok(())
 }
 
-/// Compresses all of `input` and flushes, so that whoever inflates the bytes has all of it; false when
-/// that takes `limit` bytes or more.
+/// Compresses all of `input` and flushes, so that the output inflates to all of it; false if the output has
+/// `limit` bytes or more.
 fn compress(
     compressor: &mut Compress,
     mut input: &[u8],
@@ -228,8 +231,8 @@ impl Decoder {
         loop {
             let allowed = max_ratio
                 .map_or(u64::MAX, |ratio| self.max_len(ratio).saturating_sub(self.written));
-            // What came out before a fault counts first, so that it is the same however the bytes were
-            // cut: the next call has nothing else.
+            // Output before an error is returned first, so that the result does not depend on how the
+            // bytes were split: the next call returns the error.
             let stops = self.corrupt || allowed == 0 || written == output.len();
             if written > 0 && stops {
                 return Ok(Decoded { read, written, done: false });
@@ -240,7 +243,7 @@ impl Decoder {
             let offered = &input[read..];
             let useful = max_ratio.map_or(offered.len(), |_| self.step_left.into());
             let offered = &offered[..useful.min(offered.len())];
-            // One byte more than is allowed tells that there is more.
+            // Room for one byte more than is allowed shows whether the limit is exceeded.
             let room = usize::try_from(allowed.max(1)).unwrap_or(usize::MAX);
             let room = room.min(output.len() - written);
             let step = self.inflate(offered, &mut output[written..][..room], InflateFlush::NoFlush);
@@ -268,7 +271,7 @@ impl Decoder {
         }
         if last {
             if written > 0 {
-                // It counts before a message that is cut off, which the next call looks for.
+                // Output is returned before the error of a truncated message, which the next call finds.
                 return Ok(Decoded { read, written, done: false });
             }
             self.inflate_tail()?;
@@ -276,13 +279,13 @@ impl Decoder {
         Ok(Decoded { read, written, done: true })
     }
 
-    /// To how much the message may inflate by the end of the step that is being read.
+    /// The length to which the message may inflate by the end of the current step.
     fn max_len(&self, max_ratio: u32) -> u64 {
         let read = self.read + u64::from(self.step_left);
         read.saturating_mul(max_ratio.into()).saturating_add(RATIO_ALLOWANCE)
     }
 
-    /// Inflates what it can; nothing more once it has found the stream to be corrupt.
+    /// Inflates as much as it can; nothing once the stream is known to be corrupt.
     fn inflate(&mut self, input: &[u8], output: &mut [u8], flush: InflateFlush) -> Inflated {
         if self.corrupt {
             return Inflated { read: 0, written: 0 };
@@ -297,14 +300,14 @@ impl Decoder {
             self.at_end = status == Ok(Status::StreamEnd);
         }
         if status == Ok(Status::StreamEnd) {
-            // A block may be marked as the last; another stream may follow (RFC 7692 §7.2.3.5).
+            // A block may be marked as the last, and another stream may follow (RFC 7692 §7.2.3.5).
             inflater.reset(false);
         }
         Inflated { read, written }
     }
 
-    /// Puts back the tail that did not travel (RFC 7692 §7.2.2), and checks that the message ends
-    /// between two blocks: one that is cut off takes what follows for a part of its own.
+    /// Appends the tail that was not sent (RFC 7692 §7.2.2), and checks that the message ends between two
+    /// blocks: a truncated message would take the next bytes for its own.
     fn inflate_tail(&mut self) -> Result<(), CodecError> {
         if core::mem::take(&mut self.at_end) {
             return Ok(());
@@ -318,7 +321,7 @@ impl Decoder {
         Ok(())
     }
 
-    /// The message has ended.
+    /// Prepares for the next message.
     fn finish(&mut self) {
         (self.read, self.written, self.step_left) = (0, 0, RATIO_STEP);
         if !self.context.takeover

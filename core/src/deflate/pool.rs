@@ -1,5 +1,4 @@
-//! Compressors and inflaters that a thread lends to the connections it serves, so that an idle one
-//! holds none.
+//! A pool of compressors and inflaters for each thread, so that idle connections hold none.
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
@@ -8,11 +7,11 @@ use core::cell::RefCell;
 use flate2::{Compress, Compression};
 use zlib_rs::Inflate;
 
-/// How many of each kind a thread keeps: more than one are out only while messages that arrive or
-/// leave in pieces are under way.
+/// The largest number of each that a thread keeps. More than one are in use at a time only while several
+/// messages are sent or received in parts.
 const KEPT: usize = 4;
 
-// In boxes, since that is how they are lent: a connection that has none keeps a pointer's room for it.
+// Boxed, since connections hold them as boxes: one without an inflater spends only a pointer on it.
 #[allow(clippy::vec_box)]
 type Inflaters = Vec<Box<Inflate>>;
 
@@ -21,14 +20,14 @@ std::thread_local! {
     static INFLATERS: RefCell<Inflaters> = const { RefCell::new(Vec::new()) };
 }
 
-/// What compressors differ in.
+/// The parameters of a compressor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Kind {
     pub(super) level: u8,
     pub(super) bits: u8,
 }
 
-/// A compressor that remembers nothing.
+/// Returns a compressor without context.
 pub(super) fn lend_compressor(kind: Kind) -> Box<Compress> {
     let kept = COMPRESSORS.try_with(|compressors| {
         let mut compressors = compressors.borrow_mut();
@@ -36,18 +35,18 @@ pub(super) fn lend_compressor(kind: Kind) -> Box<Compress> {
         Some(compressors.swap_remove(at).1)
     });
     kept.ok().flatten().unwrap_or_else(|| {
-        // There is no raw window of 8 bits in zlib. One of 9 does in its place: it holds 512 bytes, of
-        // which zlib's compressors keep 262 free to look ahead, so that no distance is above 250.
+        // zlib has no raw window of 8 bits. A window of 9 bits can be used instead: of its 512 bytes, zlib
+        // keeps 262 free for lookahead, so that no distance exceeds 250.
         let bits = kind.bits.max(9);
         let level = Compression::new(u32::from(kind.level));
         Box::new(Compress::new_with_window_bits(level, false, bits))
     })
 }
 
-/// Takes a compressor back.
+/// Returns a compressor to the pool.
 pub(super) fn give_back_compressor(kind: Kind, mut compressor: Box<Compress>) {
     compressor.reset();
-    // A thread that ends keeps nothing.
+    // Fails while the thread ends: then the compressor is dropped.
     let _ = COMPRESSORS.try_with(|compressors| {
         let mut compressors = compressors.borrow_mut();
         if compressors.len() < KEPT {
@@ -56,16 +55,16 @@ pub(super) fn give_back_compressor(kind: Kind, mut compressor: Box<Compress>) {
     });
 }
 
-/// An inflater that remembers nothing.
+/// Returns an inflater without context.
 ///
-/// Its window is the largest one always: zlib-rs makes none that takes less, and a smaller one would
-/// find fault with peers whose zlib takes 8 bits for 9.
+/// Its window is always the largest: a smaller one does not save memory in zlib-rs, and would reject the
+/// messages of peers whose zlib uses 9 bits where 8 were agreed.
 pub(super) fn lend_inflater() -> Box<Inflate> {
     let kept = INFLATERS.try_with(|inflaters| inflaters.borrow_mut().pop());
     kept.ok().flatten().unwrap_or_else(|| Box::new(Inflate::new(false, 15)))
 }
 
-/// Takes an inflater back.
+/// Returns an inflater to the pool.
 pub(super) fn give_back_inflater(mut inflater: Box<Inflate>) {
     inflater.reset(false);
     let _ = INFLATERS.try_with(|inflaters| {

@@ -5,20 +5,20 @@ use alloc::vec::Vec;
 
 use super::*;
 
-/// The answer of a server with these settings to one offer, or nothing.
+/// The answer of a server with these settings to one offer, if it accepts the offer.
 fn answer(server: &Deflate, offer: &str) -> Option<String> {
     let offers = Params::parse_list([format!("{NAME}{offer}").as_bytes()]).expect("an offer");
     Some(server.answer(&offers[0])?.0.to_string()[NAME.len()..].to_string())
 }
 
-/// A server that asks for nothing by itself.
+/// A server without requirements of its own.
 fn open() -> Deflate {
     Deflate::default().server_no_context_takeover(false).client_no_context_takeover(false)
 }
 
 #[test]
-fn a_server_answers_what_is_offered_and_what_it_wants() {
-    let forgets = Deflate::default();
+fn a_server_combines_the_offer_with_its_own_settings() {
+    let default = Deflate::default();
     let small = open().server_max_window_bits(10).client_max_window_bits(9);
     for (server, offer, expected) in [
         (&open(), "", ""),
@@ -29,7 +29,7 @@ fn a_server_answers_what_is_offered_and_what_it_wants() {
         (&open(), "; server_max_window_bits=15", "; server_max_window_bits=15"),
         (&open(), "; server_no_context_takeover", "; server_no_context_takeover"),
         (&open(), "; client_no_context_takeover", "; client_no_context_takeover"),
-        (&forgets, "", "; server_no_context_takeover; client_no_context_takeover"),
+        (&default, "", "; server_no_context_takeover; client_no_context_takeover"),
         (&small, "", "; server_max_window_bits=10"),
         (&small, "; server_max_window_bits=9", "; server_max_window_bits=9"),
         (&small, "; server_max_window_bits=12", "; server_max_window_bits=10"),
@@ -49,7 +49,7 @@ fn a_server_answers_what_is_offered_and_what_it_wants() {
 }
 
 #[test]
-fn an_offer_that_makes_no_sense_is_declined() {
+fn an_invalid_offer_is_declined() {
     for offer in [
         "; unknown",
         "; server_no_context_takeover=1",
@@ -70,20 +70,20 @@ fn an_offer_that_makes_no_sense_is_declined() {
     }
 }
 
-/// Whether a client with these settings takes an answer.
-fn takes(client: &Deflate, answer: &str) -> bool {
+/// True if a client with these settings accepts an answer.
+fn accepts(client: &Deflate, answer: &str) -> bool {
     let answers = Params::parse_list([format!("{NAME}{answer}").as_bytes()]).expect("an answer");
     client.confirm(&answers[0]).is_some()
 }
 
 #[test]
-fn a_client_takes_what_it_offered_and_nothing_else() {
+fn a_client_accepts_exactly_the_answers_that_fit_its_offer() {
     let asking = open().server_max_window_bits(10).client_max_window_bits(10);
-    let forgets = Deflate::default();
+    let default = Deflate::default();
     for (client, answer, expected) in [
         (&open(), "", true),
         (&open(), "; server_no_context_takeover; client_no_context_takeover", true),
-        // A server may limit itself, asked or not (RFC 7692 §7.1.2.1).
+        // A server may limit its own window without being asked (RFC 7692 §7.1.2.1).
         (&open(), "; server_max_window_bits=8", true),
         (&open(), "; client_max_window_bits=8", true),
         (&open(), "; client_max_window_bits", false),
@@ -95,22 +95,22 @@ fn a_client_takes_what_it_offered_and_nothing_else() {
         (&asking, "; server_max_window_bits=10", true),
         (&asking, "; server_max_window_bits=9; client_max_window_bits=10", true),
         (&asking, "; server_max_window_bits=9; client_max_window_bits=11", false),
-        (&forgets, "", false),
-        (&forgets, "; server_no_context_takeover", true),
+        (&default, "", false),
+        (&default, "; server_no_context_takeover", true),
     ] {
-        assert_eq!(takes(client, answer), expected, "{answer:?}");
+        assert_eq!(accepts(client, answer), expected, "{answer:?}");
     }
 }
 
 #[test]
-fn what_may_not_be_asked_for_was_not_offered() {
+fn a_server_cannot_request_what_was_not_offered() {
     let plain = open().edit_offers(|offers| *offers = vec![Params::new(NAME)]);
-    assert!(takes(&plain, ""));
-    assert!(!takes(&plain, "; client_max_window_bits=12"));
+    assert!(accepts(&plain, ""));
+    assert!(!accepts(&plain, "; client_max_window_bits=12"));
 }
 
 #[test]
-fn offers_say_what_is_set_and_edits_run_in_order() {
+fn offers_follow_the_settings_and_edits_run_in_order() {
     let shown =
         |deflate: Deflate| deflate.offers().iter().map(Params::to_string).collect::<Vec<_>>();
     assert_eq!(
@@ -130,7 +130,7 @@ fn offers_say_what_is_set_and_edits_run_in_order() {
 }
 
 #[test]
-fn both_ends_of_an_agreement_are_made_for_each_other() {
+fn a_client_accepts_each_answer_to_its_own_offer() {
     for server in [Deflate::default(), open(), open().server_max_window_bits(9)] {
         for client in [Deflate::default(), open(), open().client_max_window_bits(8)] {
             let offers = client.offers();
@@ -141,7 +141,7 @@ fn both_ends_of_an_agreement_are_made_for_each_other() {
 }
 
 #[test]
-fn settings_are_read_as_the_header_is_written() {
+fn settings_are_parsed_from_an_element_of_the_header() {
     for text in [
         "permessage-deflate; server_no_context_takeover; client_no_context_takeover; \
          server_max_window_bits=9; client_max_window_bits=12",

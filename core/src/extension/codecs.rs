@@ -1,4 +1,4 @@
-//! The codecs of one connection, one behind the other.
+//! The chain of codecs of a connection: [`Codecs`].
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
@@ -10,14 +10,14 @@ use crate::close::CloseCode;
 use crate::error::ProtocolError;
 use crate::frame::{FrameHead, Rsv};
 
-/// How much is decoded at a time.
+/// The largest number of bytes that are decoded in one step.
 const CHUNK_LEN: usize = 16 << 10;
 
-/// The codecs of a connection, in the order in which what is sent passes them.
+/// The codecs of a connection, in the order in which sent messages pass them.
 #[derive(Debug, Default)]
 pub(crate) struct Codecs(Option<Box<List>>);
 
-/// What few connections have: most keep no more than a pointer's room for it.
+/// Boxed, since most connections have no codecs and should spend only a pointer on them.
 #[derive(Debug)]
 struct List {
     agreed: Vec<Agreed>,
@@ -28,7 +28,7 @@ impl Codecs {
         if agreed.is_empty() {
             return Self(None);
         }
-        // Anew rather than shrunk, which would leave a hole in the heap for each connection.
+        // A new block instead of a shrunk one, which would fragment the heap with each connection.
         let mut exact = Vec::with_capacity(agreed.len());
         exact.extend(agreed);
         Self(Some(Box::new(List { agreed: exact })))
@@ -47,12 +47,12 @@ impl Codecs {
         self.0.as_mut().map_or(&mut [], |list| &mut list.agreed)
     }
 
-    /// What was agreed on.
+    /// The negotiated parameters of each extension.
     pub(crate) fn params(&self) -> impl Iterator<Item = &Params> {
         self.all().iter().map(Agreed::params)
     }
 
-    /// All reserved bits that are owned.
+    /// All reserved bits that the codecs use.
     pub(crate) fn rsv(&self) -> Rsv {
         self.all().iter().fold(Rsv::NONE, |all, agreed| all.union(agreed.rsv))
     }
@@ -61,36 +61,36 @@ impl Codecs {
         self.all_mut().iter_mut().for_each(|agreed| agreed.codec.observe(direction, head));
     }
 
-    /// Encodes a part of a message; when a codec fails, it is named.
+    /// Encodes a message or a chunk; an error comes with the name of the extension.
     pub(crate) fn encode(
         &mut self,
-        part: ChunkInfo,
+        chunk: ChunkInfo,
         payload: Bytes,
     ) -> Result<Encoded, (&'static str, CodecError)> {
         let mut encoded = Encoded { rsv: Rsv::NONE, payload };
         for agreed in self.all_mut() {
-            let coded = agreed.codec.encode(part, encoded.payload);
+            let coded = agreed.codec.encode(chunk, encoded.payload);
             let Encoded { rsv, payload } = coded.map_err(|error| (agreed.name, error))?;
-            // A bit stands on the first frame of a message only.
-            let rsv = if part.first { rsv.intersection(agreed.rsv) } else { Rsv::NONE };
+            // Only the first frame of a message has the bit.
+            let rsv = if chunk.first { rsv.intersection(agreed.rsv) } else { Rsv::NONE };
             encoded = Encoded { rsv: encoded.rsv.union(rsv), payload };
         }
         Ok(encoded)
     }
 
-    /// What an encoding depends on, besides the message; `None` when what was sent before counts.
+    /// Identifies the encoding of a message; `None` if it depends on earlier messages.
     pub(crate) fn fingerprint(&self) -> Option<Vec<(&'static str, u64)>> {
         self.all().iter().map(|agreed| Some((agreed.name, agreed.codec.fingerprint()?))).collect()
     }
 
-    /// Decodes a message with the bits `rsv`, of which each has its owner.
+    /// Begins to decode a message with the bits `rsv` and a first frame of `len` bytes.
     pub(crate) fn begin(&self, rsv: Rsv, len: u64) -> Decoding {
         let owners = self.all().iter().enumerate().rev();
         let active = owners.filter(|(_, agreed)| agreed.rsv.intersects(rsv));
         let stages =
             active.map(|(codec, _)| Stage { codec, pending: Vec::new(), done: true, last: false });
         let stages = stages.collect::<Vec<_>>();
-        // Most compress to a quarter or less; what is longer takes its turns.
+        // Most messages compress to a quarter or less; longer ones take several steps.
         let chunk_len = usize::try_from(len.saturating_mul(4)).unwrap_or(CHUNK_LEN);
         let chunk = alloc::vec![0; chunk_len.clamp(256, CHUNK_LEN)];
         Decoding { stages, chunk, written: 0, is_put_back: false, len: 0, done: true }
@@ -108,52 +108,52 @@ impl Codecs {
 /// A message that is being decoded.
 #[derive(Clone, Debug)]
 pub(crate) struct Decoding {
-    /// The codecs that work on it, in the order in which what is received passes them.
+    /// The codecs of this message, in the order in which it passes them.
     stages: Vec<Stage>,
-    /// What the last one writes to, and how much of it it has written.
+    /// The output of the last stage, and the number of bytes in it.
     chunk: Vec<u8>,
     written: usize,
-    /// Whether the next step gives that once more.
+    /// True if the next step returns that output again.
     is_put_back: bool,
-    /// How many bytes have come out.
+    /// The decoded length of the message so far.
     len: u64,
-    /// Whether all that was given has come out.
+    /// True if all input has been decoded and returned.
     done: bool,
 }
 
-/// A codec at work on a message.
+/// A codec that takes part in decoding a message.
 #[derive(Clone, Debug)]
 struct Stage {
-    /// Which one it is.
+    /// The index of the codec in the chain.
     codec: usize,
-    /// What the codec before it has written and it has not read. The first one reads the transport's.
+    /// The bytes that the previous stage has written and this one has not read; unused in the first.
     pending: Vec<u8>,
-    /// Whether all that it was given has come out.
+    /// True if all its input has been decoded.
     done: bool,
-    /// Whether it was told that nothing follows in the message.
+    /// True once it was called with `last`.
     last: bool,
 }
 
-/// What one step gave.
+/// The result of [`Decoding::step`].
 pub(crate) struct Step<'a> {
-    /// How much of the input was taken.
+    /// The number of bytes that were read from the input.
     pub(crate) read: usize,
-    /// What came out of it.
+    /// The decoded bytes.
     pub(crate) output: &'a [u8],
-    /// How much has come out of the message.
+    /// The decoded length of the message so far.
     pub(crate) len: u64,
-    /// Whether the whole input was taken, and all of it has come out.
+    /// True if the whole input was read, and everything that it decodes to was returned.
     pub(crate) done: bool,
 }
 
-/// The bytes that a message has at the moment.
+/// The bytes of a message that have arrived; `last` is true if they are its end.
 struct Input<'a> {
     bytes: &'a [u8],
     last: bool,
 }
 
 impl Decoding {
-    /// Decodes on from the front of `bytes`, to at most `room` bytes, of which there must be one.
+    /// Decodes from the start of `bytes` to at most `room` bytes, which must not be 0.
     pub(crate) fn step(
         &mut self,
         codecs: &mut Codecs,
@@ -173,24 +173,24 @@ impl Decoding {
         Ok(Step { read, output, len: self.len, done: self.done })
     }
 
-    /// Has the next step give once more what the last one gave.
+    /// Makes the next step return the output of the last one again.
     pub(crate) fn put_back(&mut self) {
         self.is_put_back = true;
     }
 
-    /// How many bytes have come out.
+    /// The decoded length of the message so far.
     pub(crate) fn len(&self) -> u64 {
         self.len
     }
 
-    /// Whether nothing more comes without more bytes.
+    /// True if a step without more input would return nothing.
     pub(crate) fn is_done(&self) -> bool {
         self.done && !self.is_put_back
     }
 }
 
-/// Has the last of `stages` write to `output`; how much it wrote, and whether nothing more comes of
-/// the input.
+/// Makes the last of `stages` write to `output`. Returns the number of bytes written, and true if the input
+/// is exhausted.
 fn pull(
     codecs: &mut Codecs,
     stages: &mut [Stage],
@@ -206,7 +206,7 @@ fn pull(
         }
         let is_first = before.is_empty();
         let mut drained = is_first || stage.last;
-        // What it has to write comes before what the one before it finds wrong.
+        // The output of this stage comes before an error of the previous one.
         if !drained && stage.done && stage.pending.is_empty() {
             let mut passed = core::mem::take(&mut stage.pending);
             passed.resize(CHUNK_LEN, 0);
@@ -240,5 +240,5 @@ fn pull(
     }
 }
 
-/// A codec that neither takes nor gives would be asked for ever.
+/// Reported if a codec neither reads nor writes: otherwise it would be called forever.
 const STUCK: CodecError = CodecError::new(CloseCode::INTERNAL_ERROR, "decoding makes no progress");

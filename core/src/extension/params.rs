@@ -1,4 +1,4 @@
-//! One element of `Sec-WebSocket-Extensions`, and the grammar of the header (RFC 6455 §9.1).
+//! The elements of `Sec-WebSocket-Extensions`: [`Params`] (RFC 6455 §9.1).
 
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -6,12 +6,14 @@ use core::fmt;
 
 use bytestring::ByteString;
 
-/// An extension's name with its parameters: an offer of a client, or a server's answer to one.
+/// The name of an extension with its parameters: an offer of a client, or the answer of a server.
 ///
 /// ```
 /// use sockless_core::extension::Params;
 ///
-/// let params = Params::new("permessage-deflate").flag("client_no_context_takeover").with("server_max_window_bits", "10");
+/// let params = Params::new("permessage-deflate")
+///     .flag("client_no_context_takeover")
+///     .with("server_max_window_bits", "10");
 /// assert_eq!(
 ///     params.to_string(),
 ///     "permessage-deflate; client_no_context_takeover; server_max_window_bits=10"
@@ -20,17 +22,17 @@ use bytestring::ByteString;
 /// ```
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Params(
-    /// As it is written: tokens with `; ` and `=` between them, and so in one block of memory of just
-    /// that length, which idle connections keep.
+    /// The header's text, with exactly `; ` and `=` as separators: one block of memory of minimal length,
+    /// since idle connections keep it.
     ByteString,
 );
 
 impl Params {
-    /// The extension `name`, without parameters.
+    /// Returns the extension `name` without parameters.
     ///
     /// # Panics
     ///
-    /// When `name` is no token (RFC 9110 §5.6.2).
+    /// If `name` is not a token (RFC 9110 §5.6.2).
     pub fn new(name: impl Into<ByteString>) -> Self {
         Self(token(name))
     }
@@ -39,7 +41,7 @@ impl Params {
     ///
     /// # Panics
     ///
-    /// When `name` is no token.
+    /// If `name` is not a token.
     #[must_use]
     pub fn flag(self, name: impl Into<ByteString>) -> Self {
         Self([&*self.0, "; ", &*token(name)].concat().into())
@@ -49,19 +51,18 @@ impl Params {
     ///
     /// # Panics
     ///
-    /// When `name` or `value` is no token, which a value must be even where it is quoted
-    /// (RFC 6455 §9.1).
+    /// If `name` or `value` is not a token; even a quoted value must be one (RFC 6455 §9.1).
     #[must_use]
     pub fn with(self, name: impl Into<ByteString>, value: impl Into<ByteString>) -> Self {
         Self([&*self.0, "; ", &*token(name), "=", &*token(value)].concat().into())
     }
 
-    /// The extension's name. Case matters (RFC 6455 §9.1).
+    /// Returns the name of the extension, which is case-sensitive (RFC 6455 §9.1).
     pub fn name(&self) -> &str {
         self.0.split_once("; ").map_or(&*self.0, |(name, _)| name)
     }
 
-    /// The parameters in order, with their values, quotes taken off.
+    /// Returns the parameters in order, with their values without quotes.
     pub fn iter(&self) -> impl Iterator<Item = (&str, Option<&str>)> {
         self.0.split("; ").skip(1).map(|param| match param.split_once('=') {
             Some((name, value)) => (name, Some(value)),
@@ -69,13 +70,13 @@ impl Params {
         })
     }
 
-    /// Whether a parameter of this name is there, with or without a value.
+    /// Returns `true` if there is a parameter with this name, with or without a value.
     pub fn contains(&self, name: &str) -> bool {
         self.iter().any(|(given, _)| given == name)
     }
 
-    /// Reads all lines of a header as one list, in order; `None` when any of it does not conform to
-    /// the grammar of RFC 6455 §9.1.
+    /// Parses all lines of a header as one list, in order; `None` if they do not conform to the grammar of
+    /// RFC 6455 §9.1.
     pub fn parse_list<'a>(lines: impl IntoIterator<Item = &'a [u8]>) -> Option<Vec<Self>> {
         let mut list = Vec::new();
         for line in lines {
@@ -99,7 +100,7 @@ impl fmt::Debug for Params {
 
 fn token(text: impl Into<ByteString>) -> ByteString {
     let text = text.into();
-    assert!(is_token(text.as_bytes()), "{text:?} is no token");
+    assert!(is_token(text.as_bytes()), "{text:?} is not a token");
     text
 }
 
@@ -107,21 +108,21 @@ fn is_token(text: &[u8]) -> bool {
     !text.is_empty() && text.iter().copied().all(is_token_byte)
 }
 
-/// Whether `byte` may be part of a token (RFC 9110 §5.6.2).
+/// True if `byte` is allowed in a token (RFC 9110 §5.6.2).
 pub(crate) const fn is_token_byte(byte: u8) -> bool {
     matches!(byte,
         b'!' | b'#' | b'$' | b'%' | b'&' | b'\'' | b'*' | b'+' | b'-' | b'.' | b'^' | b'_' | b'`'
         | b'|' | b'~' | b'0'..=b'9' | b'A'..=b'Z' | b'a'..=b'z')
 }
 
-/// What is left of a line; each byte is looked at once.
+/// The rest of a line; each byte is read once.
 struct Reader<'a>(&'a [u8]);
 
 impl Reader<'_> {
     fn read_line(&mut self, list: &mut Vec<Params>) -> Option<()> {
         loop {
             self.skip_spaces();
-            // Empty elements are passed over, as RFC 9110 §5.6.1.2 asks.
+            // Skips empty elements, as RFC 9110 §5.6.1.2 requires.
             if !self.0.is_empty() && self.0[0] != b',' {
                 list.push(self.read_element()?);
             }
@@ -163,7 +164,7 @@ impl Reader<'_> {
         (len > 0).then_some(())
     }
 
-    /// The rest of a quoted string, which unquoted must be a token (RFC 6455 §9.1).
+    /// Reads the rest of a quoted string, whose content must be a token (RFC 6455 §9.1).
     fn read_quoted(&mut self, element: &mut String) -> Option<()> {
         let before = element.len();
         loop {
@@ -212,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn a_list_is_read_over_all_its_lines() {
+    fn a_list_continues_over_all_lines_of_the_header() {
         let lines = [&b"a;x , , b; y = 2"[..], b"", b"a; z=\"q\\r\""];
         let expected = vec![
             Params::new("a").flag("x"),
@@ -223,13 +224,13 @@ mod tests {
     }
 
     #[test]
-    fn what_is_written_is_read_again() {
+    fn displayed_parameters_are_parsed_again() {
         let params = Params::new("constructor").flag("__proto__").with("x", "1").flag("x");
         assert_eq!(parse(&params.to_string()), Some(vec![params]));
     }
 
     #[test]
-    fn what_does_not_conform_is_refused() {
+    fn a_line_that_does_not_conform_is_rejected() {
         for line in [
             ";",
             "a;",
@@ -257,14 +258,14 @@ mod tests {
     }
 
     #[test]
-    fn a_long_unterminated_string_is_looked_at_once() {
+    fn an_unterminated_string_takes_linear_time() {
         let line = "a; b=\"".to_string() + &"\\x".repeat(8_000);
         assert_eq!(parse(&line), None);
     }
 
     #[test]
-    #[should_panic = "no token"]
-    fn a_name_that_is_no_token_is_the_callers_mistake() {
+    #[should_panic = "not a token"]
+    fn a_name_that_is_not_a_token_panics() {
         let _ = Params::new("a b");
     }
 }

@@ -285,7 +285,7 @@ fn every_expectation_fails_where_it_should() {
         ),
         (
             "expected the service to close with 1000, it was closed by the peer: the closing \
-             handshake is complete; the peer said 4001 enough; we said 4001",
+             handshake is complete; received 4001 enough; sent 4001",
             fails(|app| async move {
                 app.open("/closing").await.expect_closed(1000).await;
             }),

@@ -99,7 +99,7 @@ def close_by_us(code, reason):
         "path": f"/close/{code}?reason={quote(reason)}",
         "arguments": ["--close", str(code), "--reason", reason],
         "steps": [["closed", code, reason]],
-        "says": rf"closed by us: the closing handshake is complete; the peer said \d+.*; we said {code}.*",
+        "says": rf"closed by us: the closing handshake is complete; received \d+.*; sent {code}.*",
     }
 
 
@@ -176,7 +176,7 @@ SCENARIOS = {
     **{
         f"close: {code}": {
             "steps": [["echo", "text", text("before")], ["close", code, reason]],
-            "says": rf"closed by the peer: the closing handshake is complete; the peer said {code}.*{reason}.*; we said {code}.*",
+            "says": rf"closed by the peer: the closing handshake is complete; received {code}.*{reason}.*; sent {code}.*",
         }
         for code, reason in CLOSES
     },

@@ -213,8 +213,8 @@ fn the_end_is_told_once_and_last_with_who_why_and_what() {
         assert_eq!(closed.received().map(CloseReason::text), Some("done here"));
         assert_eq!(
             closed.to_string(),
-            "closed by the peer: the closing handshake is complete; the peer said 4000 done here; we \
-             said 4000 done here"
+            "closed by the peer: the closing handshake is complete; received 4000 done here; sent \
+             4000 done here"
         );
     });
 }

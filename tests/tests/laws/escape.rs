@@ -91,7 +91,7 @@ fn a_close_reason_cannot_begin_a_line_of_its_own() {
     let closed = Closed::new(Party::Peer, Cause::ClosingHandshake, None, Some(received));
     assert_eq!(
         closed.to_string(),
-        "closed by the peer: the closing handshake is complete; the peer said 1000 \
+        "closed by the peer: the closing handshake is complete; received 1000 \
          bye\\n2026-11-28T00:00:00Z ERROR billing: \\u{1b}[31mcard declined"
     );
     assert_eq!(closed.received().unwrap().text(), text);
