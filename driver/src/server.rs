@@ -1,8 +1,8 @@
-//! Accepting connections: [`Server`], on any [`Listen`].
+//! Accepting connections: [`Server`].
 
 mod accepting;
 pub(crate) mod connections;
-mod mounted;
+mod external;
 pub(crate) mod service;
 
 use std::fmt;
@@ -20,10 +20,40 @@ use crate::tls::TlsAcceptor;
 use accepting::Accepting;
 
 pub use connections::{ConnectionServer, ShutdownReport};
-pub use mounted::{GrantedUpgrade, Reply};
+pub use external::{GrantedUpgrade, Reply};
 pub use service::{Answer, Service, Upgrade};
 
-/// A server that accepts connections and has a [`Service`] answer them, each in a task of its own.
+/// A server: accepts connections from a listener, and serves each in a task of its own.
+///
+/// The `bind` functions of the runtimes' adapters create one. It has its settings before it serves:
+///
+/// ```no_run
+/// # async fn example() -> std::io::Result<()> {
+/// use std::time::Duration;
+///
+/// use sockless::{Closed, Router, Session, websocket};
+///
+/// async fn echo(mut session: Session) -> Result<(), Closed> {
+///     loop {
+///         let message = session.recv().await?;
+///         session.send(message).await?;
+///     }
+/// }
+///
+/// let router = Router::new().route("/echo", websocket(echo));
+/// let server = sockless::bind("127.0.0.1:8080").await?;
+/// let ctrl_c = async {
+///     let _ = tokio::signal::ctrl_c().await;
+/// };
+/// let report = server
+///     .max_connections(10_000)
+///     .drain_timeout(Duration::from_secs(30))
+///     .serve_until(router, ctrl_c)
+///     .await;
+/// println!("{} connections had to be terminated", report.terminated);
+/// # Ok(())
+/// # }
+/// ```
 pub struct Server {
     listener: Box<dyn Listen>,
     runtime: Arc<dyn Runtime>,
@@ -36,7 +66,8 @@ pub struct Server {
 }
 
 impl Server {
-    /// A server on `listener`; a runtime's own functions make one from an address.
+    /// Creates a server on `listener`. The adapters' `bind` and `listen_on` do this for the listeners
+    /// of their runtime.
     pub fn new(listener: impl Listen, runtime: Arc<dyn Runtime>) -> Self {
         Self {
             listener: Box::new(listener),
@@ -50,30 +81,30 @@ impl Server {
         }
     }
 
-    /// The address that is listened on, where there is one.
+    /// Returns the address of the listener; `None` if it has none, such as a Unix socket.
     pub fn local_addr(&self) -> Option<SocketAddr> {
         self.listener.local_addr()
     }
 
-    /// Serves at most `count` connections at a time, at least one. Default: no limit.
+    /// Limits the number of connections at a time to `count`, at least 1. Default: no limit.
     ///
-    /// While there are as many, a further one makes room for itself: the oldest connection that has not
-    /// sent a whole request head, or that only reads the answer to a request that was refused, is dropped,
-    /// and logged at debug level. So clients that connect and send nothing cannot keep others out until
-    /// [`Config::opening_timeout`](sockless_core::Config::opening_timeout). A session, and a request that is
-    /// being decided, is never dropped for another: where all connections are of these kinds, further
-    /// ones wait in the listener's own queue.
+    /// At the limit, a new connection replaces an old one: the oldest that has not sent a complete
+    /// request head, or that only reads the response that rejected its request, is dropped, and logged
+    /// at debug level. So clients that connect and send nothing cannot keep others out until
+    /// [`Config::opening_timeout`](sockless_core::Config::opening_timeout) passes. A session, or a
+    /// request that the service has not answered yet, is never dropped for another connection: if there
+    /// are only such, new connections wait in the listener's own queue.
     ///
-    /// The same is done when the process has as many open files as the system allows it (`EMFILE`,
-    /// `ENFILE`); that is logged as a warning when it begins, and with the number of failures when accepting
-    /// has not failed for 10 s.
+    /// The same happens when the process has as many open files as the system allows (`EMFILE`,
+    /// `ENFILE`). That is logged as a warning when it begins, and at info level with the number of
+    /// failures after 10 s without one.
     #[must_use]
     pub fn max_connections(mut self, count: usize) -> Self {
         self.max_connections = count.max(1);
         self
     }
 
-    /// Holds at most `bytes` of unfinished messages and queues for all sessions together; see
+    /// Limits the memory of all sessions together to `bytes`; see
     /// [`ConnectionServer::memory_budget`]. Default: 192 MiB.
     #[must_use]
     pub fn memory_budget(mut self, bytes: usize) -> Self {
@@ -81,37 +112,35 @@ impl Server {
         self
     }
 
-    /// Serves at most `count` connections, at least one, of one peer address at a time, counted from
-    /// the moment they are accepted; see [`ConnectionServer::max_connections_per_peer`]. Default: no limit.
+    /// Limits the connections of one peer address to `count` at a time, at least 1; see
+    /// [`ConnectionServer::max_connections_per_peer`]. Default: no limit.
     #[must_use]
     pub fn max_connections_per_peer(mut self, count: usize) -> Self {
         self.max_per_peer = Some(count.max(1));
         self
     }
 
-    /// How long [`serve_until`](Self::serve_until) gives connections to end. Default: 10 s.
+    /// Sets how long [`serve_until`](Self::serve_until) waits for connections to end before it
+    /// terminates them. Default: 10 s.
     #[must_use]
     pub fn drain_timeout(mut self, timeout: Duration) -> Self {
         self.drain_timeout = timeout;
         self
     }
 
-    /// Takes connections by TLS, and no others.
+    /// Serves over TLS only.
     ///
-    /// The TLS handshake is part of the opening handshake: in the connection's own task, within
+    /// The TLS handshake is part of the opening handshake: it runs in the connection's own task, within
     /// [`Config::opening_timeout`](sockless_core::Config::opening_timeout). A client that fails it is
-    /// dropped, and logged at debug level. Keep a clone of `acceptor` to replace its certificate.
+    /// dropped, and logged at debug level. A clone of `acceptor` can replace the certificate while the
+    /// server runs.
     ///
     /// ```no_run
-    /// # use sockless_driver::{Server, Service};
-    /// # async fn example(
-    /// #     server: Server,
-    /// #     service: impl Service,
-    /// # ) -> Result<(), sockless_driver::tls::TlsError> {
-    /// use sockless_driver::tls::TlsAcceptor;
+    /// # async fn example(router: sockless::Router) -> Result<(), Box<dyn std::error::Error>> {
+    /// use sockless::tls::TlsAcceptor;
     ///
     /// let acceptor = TlsAcceptor::from_pem_files("chain.pem", "key.pem")?;
-    /// server.tls(acceptor).serve(service).await;
+    /// sockless::bind("0.0.0.0:443").await?.tls(acceptor).serve(router).await;
     /// # Ok(())
     /// # }
     /// ```
@@ -122,28 +151,29 @@ impl Server {
         self
     }
 
-    /// Serves without an end.
+    /// Serves until the future is dropped, which drops the listener and leaves the connections running.
     pub async fn serve(self, service: impl Service) {
         self.serve_until(service, std::future::pending()).await;
     }
 
-    /// Serves until `shutdown` is ready, then accepts no more, closes every session with 1001 and
-    /// terminates what has not ended within [`drain_timeout`](Self::drain_timeout). It returns one second
-    /// after that at the latest, as [`ConnectionServer::shutdown`] does.
+    /// Serves until `shutdown` is ready, then stops accepting, closes every session with 1001 and waits
+    /// up to [`drain_timeout`](Self::drain_timeout) for the connections to end. Those that have not
+    /// ended then are terminated; it returns at the latest one second later, as
+    /// [`ConnectionServer::shutdown`] does.
+    ///
+    /// Dropping the future drops the listener, and leaves the connections running.
     pub async fn serve_until(
         mut self,
         service: impl Service,
         shutdown: impl Future<Output = ()>,
     ) -> ShutdownReport {
-        let host = ConnectionServer::new(service, self.runtime.clone());
-        let host = match self.max_per_peer {
-            Some(count) => host.max_connections_per_peer(count),
-            None => host,
-        };
-        let host = match self.memory_budget {
-            Some(bytes) => host.memory_budget(bytes),
-            None => host,
-        };
+        let mut server = ConnectionServer::new(service, self.runtime.clone());
+        if let Some(count) = self.max_per_peer {
+            server = server.max_connections_per_peer(count);
+        }
+        if let Some(bytes) = self.memory_budget {
+            server = server.memory_budget(bytes);
+        }
         let mut shutdown = pin!(shutdown);
         let mut accepting = Accepting::new(self.runtime.clone(), self.max_connections);
         poll_fn(|cx| {
@@ -152,9 +182,9 @@ impl Server {
             }
             for _ in 0..ACCEPTS {
                 let accepted =
-                    std::task::ready!(accepting.poll_next(&mut *self.listener, &host, cx));
+                    std::task::ready!(accepting.poll_next(&mut *self.listener, &server, cx));
                 if let Some(accepted) = accepted {
-                    self.runtime.spawn(self.serve_accepted(&host, accepted));
+                    self.runtime.spawn(self.serve_accepted(&server, accepted));
                 }
             }
             cx.waker().wake_by_ref();
@@ -162,24 +192,24 @@ impl Server {
         })
         .await;
         drop((self.listener, accepting));
-        host.shutdown(self.drain_timeout).await
+        server.shutdown(self.drain_timeout).await
     }
 
     fn serve_accepted(
         &self,
-        host: &ConnectionServer,
+        server: &ConnectionServer,
         accepted: Accepted,
     ) -> BoxFuture<'static, ()> {
         let Accepted { transport, peer_addr, local_addr } = accepted;
         #[cfg(feature = "rustls")]
         if let Some(tls) = &self.tls {
-            return Box::pin(host.serve_tls_connection(tls, transport, peer_addr, local_addr));
+            return Box::pin(server.serve_tls_connection(tls, transport, peer_addr, local_addr));
         }
-        Box::pin(host.serve_connection(transport, peer_addr, local_addr))
+        Box::pin(server.serve_connection(transport, peer_addr, local_addr))
     }
 }
 
-/// How many connections one poll accepts before the shutdown and the neighbours get their turn.
+/// The number of connections that one poll accepts before it looks at the shutdown and other tasks run.
 const ACCEPTS: usize = 64;
 
 impl fmt::Debug for Server {

@@ -1,4 +1,4 @@
-//! Where connections come from: [`Listen`].
+//! The source of a server's connections: [`Listen`].
 
 use std::fmt;
 use std::io;
@@ -7,31 +7,34 @@ use std::task::{Context, Poll};
 
 use super::Io;
 
-/// Something that accepts connections, which a runtime fills in.
+/// A listener, which accepts connections. A runtime's adapter implements it.
 pub trait Listen: Send + 'static {
-    /// The next connection.
+    /// Accepts the next connection.
     ///
     /// # Errors
     ///
-    /// What accepting failed with. The next call tries again.
+    /// The error of the system. The next call tries again.
     fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Accepted>>;
 
-    /// The address that is listened on, where there is one.
+    /// Returns the address of the listener; `None` if it has none, such as a Unix socket.
     fn local_addr(&self) -> Option<SocketAddr>;
 }
 
-/// A connection that was accepted.
+/// An accepted connection.
 pub struct Accepted {
-    /// Its transport.
+    /// The transport.
     pub transport: Box<dyn Io>,
-    /// The address of the other end, where it has one.
+    /// The peer's address, if it has one.
     pub peer_addr: Option<SocketAddr>,
-    /// The address of the near end, where it has one.
+    /// The address of this end, if it has one.
     pub local_addr: Option<SocketAddr>,
 }
 
 impl fmt::Debug for Accepted {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Accepted").field("peer_addr", &self.peer_addr).finish_non_exhaustive()
+        f.debug_struct("Accepted")
+            .field("peer_addr", &self.peer_addr)
+            .field("local_addr", &self.local_addr)
+            .finish_non_exhaustive()
     }
 }

@@ -1,4 +1,4 @@
-//! Accepting where there may be no room: [`Accepting`].
+//! Accepting connections, and making room for them: [`Accepting`].
 
 use std::io;
 use std::sync::Arc;
@@ -8,114 +8,114 @@ use std::time::Duration;
 use crate::runtime::{Accepted, Listen, Runtime, Timer};
 use crate::server::connections::ConnectionServer;
 
-/// How long accepting rests after a failure, unless a connection goes before.
+/// The pause after a failure, unless a connection ends earlier.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// How long accepting has to go well before a failure counts as over. Shorter, and a server at its limit
-/// would log with each connection.
+/// The time without failures after which accepting counts as working again. With a shorter one, a
+/// server at its limit would log each connection.
 const RECOVERY: Duration = Duration::from_secs(10);
 
 /// Accepts connections one after the other, and makes room for them.
 pub(super) struct Accepting {
     runtime: Arc<dyn Runtime>,
     max_connections: usize,
-    /// A connection that was accepted and has no room yet.
+    /// An accepted connection for which there is no room yet.
     waiting: Option<Accepted>,
     pause: Option<Pause>,
-    trouble: Option<Trouble>,
+    failures: Option<Failures>,
 }
 
-/// Waits for a connection to go, for a while.
+/// A pause that ends early when a connection ends.
 struct Pause {
     timer: Box<dyn Timer>,
-    /// How many had gone when it began.
-    gone: u64,
+    /// The number of connections that had ended when it began.
+    ended: u64,
 }
 
-/// Accepting fails.
-struct Trouble {
-    failures: u64,
-    /// Goes off when it has not failed for [`RECOVERY`].
+/// A series of failures to accept.
+struct Failures {
+    count: u64,
+    /// Expires after [`RECOVERY`] without a failure.
     over: Box<dyn Timer>,
 }
 
 impl Accepting {
     pub(super) fn new(runtime: Arc<dyn Runtime>, max_connections: usize) -> Self {
-        Self { runtime, max_connections, waiting: None, pause: None, trouble: None }
+        Self { runtime, max_connections, waiting: None, pause: None, failures: None }
     }
 
-    /// The next connection that there is room for; `None` when accepting one has failed.
+    /// Returns the next connection for which there is room, or `None` if accepting one has failed.
     pub(super) fn poll_next(
         &mut self,
         listener: &mut dyn Listen,
-        host: &ConnectionServer,
+        server: &ConnectionServer,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Accepted>> {
         self.poll_recovery(cx);
         if self.waiting.is_none() {
-            ready!(self.poll_pause(host, cx));
-            // Where nothing can make room, connections wait in the listener's own queue.
-            ready!(host.poll_room(self.max_connections, cx));
+            ready!(self.poll_pause(server, cx));
+            // While no connection can be evicted, new ones wait in the listener's own queue.
+            ready!(server.poll_room(self.max_connections, cx));
             match ready!(listener.poll_accept(cx)) {
                 Ok(accepted) => self.waiting = Some(accepted),
                 Err(error) => {
-                    self.handle_failure(host, &error);
+                    self.handle_failure(server, &error);
                     self.poll_recovery(cx);
                     return Poll::Ready(None);
                 }
             }
         }
-        ready!(self.poll_place(host, cx));
+        ready!(self.poll_place(server, cx));
         Poll::Ready(self.waiting.take())
     }
 
-    /// Ready once there is room for one more connection.
-    fn poll_place(&mut self, host: &ConnectionServer, cx: &mut Context<'_>) -> Poll<()> {
-        while host.poll_fewer_than(self.max_connections, cx).is_pending() {
+    /// Ready once there is room for one more connection. Evicts connections to make it.
+    fn poll_place(&mut self, server: &ConnectionServer, cx: &mut Context<'_>) -> Poll<()> {
+        while server.poll_fewer_than(self.max_connections, cx).is_pending() {
             if self.pause.is_none() {
-                // The pause first: what is dropped may go at once.
-                let pause = self.pause(host);
-                if !host.evict_one() {
+                // The pause is made first, since the evicted connection may end at once.
+                let pause = self.pause(server);
+                if !server.evict_one() {
                     return Poll::Pending;
                 }
                 self.pause = Some(pause);
             }
-            ready!(self.poll_pause(host, cx));
+            ready!(self.poll_pause(server, cx));
         }
         Poll::Ready(())
     }
 
-    fn poll_pause(&mut self, host: &ConnectionServer, cx: &mut Context<'_>) -> Poll<()> {
+    fn poll_pause(&mut self, server: &ConnectionServer, cx: &mut Context<'_>) -> Poll<()> {
         if let Some(pause) = &mut self.pause {
-            ready!(pause.poll(host, cx));
+            ready!(pause.poll(server, cx));
             self.pause = None;
         }
         Poll::Ready(())
     }
 
-    fn handle_failure(&mut self, host: &ConnectionServer, error: &io::Error) {
-        if is_the_peers(error) {
+    fn handle_failure(&mut self, server: &ConnectionServer, error: &io::Error) {
+        if concerns_one_connection(error) {
             tracing::debug!(%error, "a connection ended before it was accepted");
             return;
         }
-        self.pause = Some(self.pause(host));
+        self.pause = Some(self.pause(server));
         if is_out_of_files(error) {
-            host.evict_one();
+            server.evict_one();
         }
         self.note_failure(error);
     }
 
-    fn pause(&self, host: &ConnectionServer) -> Pause {
-        Pause { timer: self.runtime.timer(self.runtime.now() + PAUSE), gone: host.gone() }
+    fn pause(&self, server: &ConnectionServer) -> Pause {
+        Pause { timer: self.runtime.timer(self.runtime.now() + PAUSE), ended: server.ended() }
     }
 
-    /// Logs the first of several failures; the others are counted.
+    /// Logs the first of a series of failures, and counts the others.
     fn note_failure(&mut self, error: &io::Error) {
         let deadline = self.runtime.now() + RECOVERY;
-        match &mut self.trouble {
-            Some(trouble) => {
-                trouble.failures += 1;
-                trouble.over.reset(deadline);
+        match &mut self.failures {
+            Some(failures) => {
+                failures.count += 1;
+                failures.over.reset(deadline);
             }
             None => {
                 let hint = match is_out_of_files(error) {
@@ -124,33 +124,33 @@ impl Accepting {
                 };
                 tracing::warn!(%error, "accepting connections fails and is tried again{hint}");
                 let over = self.runtime.timer(deadline);
-                self.trouble = Some(Trouble { failures: 1, over });
+                self.failures = Some(Failures { count: 1, over });
             }
         }
     }
 
     fn poll_recovery(&mut self, cx: &mut Context<'_>) {
-        if let Some(trouble) = &mut self.trouble
-            && trouble.over.poll_expired(cx).is_ready()
+        if let Some(failures) = &mut self.failures
+            && failures.over.poll_expired(cx).is_ready()
         {
-            let failures = trouble.failures;
+            let failures = failures.count;
             tracing::info!(failures, "accepting connections works again");
-            self.trouble = None;
+            self.failures = None;
         }
     }
 }
 
 impl Pause {
-    fn poll(&mut self, host: &ConnectionServer, cx: &mut Context<'_>) -> Poll<()> {
-        match host.poll_gone(self.gone, cx) {
+    fn poll(&mut self, server: &ConnectionServer, cx: &mut Context<'_>) -> Poll<()> {
+        match server.poll_ended(self.ended, cx) {
             Poll::Ready(()) => Poll::Ready(()),
             Poll::Pending => self.timer.poll_expired(cx),
         }
     }
 }
 
-/// Whether accepting failed for one connection only.
-fn is_the_peers(error: &io::Error) -> bool {
+/// True if one connection failed rather than the listener.
+fn concerns_one_connection(error: &io::Error) -> bool {
     matches!(
         error.kind(),
         io::ErrorKind::ConnectionAborted
@@ -160,7 +160,7 @@ fn is_the_peers(error: &io::Error) -> bool {
     )
 }
 
-/// Whether the process, or the system, has as many open files as it may.
+/// True if the process, or the system, has as many open files as it may.
 fn is_out_of_files(error: &io::Error) -> bool {
     // `EMFILE` and `ENFILE`, and `WSAEMFILE`: the standard library has no kind for them.
     let codes: &[i32] = if cfg!(windows) { &[10_024] } else { &[24, 23] };

@@ -1,8 +1,9 @@
-//! Serving one transport after another: [`ConnectionServer`] keeps count of them, and ends them all.
+//! Serving transports with one service, counting them and ending them all: [`ConnectionServer`].
 
-mod answers;
-mod membership;
+mod opening;
 mod registry;
+mod responses;
+mod slot;
 
 use std::iter::Sum;
 use std::net::SocketAddr;
@@ -17,17 +18,41 @@ use sockless_core::{CloseCode, CloseReason, Instant};
 use crate::request::Permits;
 use crate::runtime::{Io, Runtime};
 use crate::server::service::Service;
+use crate::session::Running;
 use crate::session::engine::budget::Budget;
+use crate::session::engine::drive::Drive;
 use registry::{Eviction, Registry};
 
-pub(crate) use answers::{Asked, ask, too_many, unavailable, undecided};
-pub(crate) use membership::{Membership, ServerDrive};
-pub(crate) use registry::Begins;
+pub(crate) use registry::Start;
+pub(crate) use responses::{RequestLog, ask, shutting_down, too_many_connections, undecided};
+pub(crate) use slot::Slot;
 
-/// Serves transports that the caller accepted, and can end them all.
+/// Serves transports that the program accepts itself, and shuts all of them down.
 ///
-/// A [`Server`](crate::Server) accepts connections itself; a host is for programs that have an accept
-/// loop of their own. Clones share the service, the limits and the count.
+/// A [`Server`](crate::Server) has a listener; this type is for programs with an accept loop of their
+/// own, and for sessions behind another HTTP server ([`answer`](Self::answer)). Clones share the
+/// service, the limits and the connections.
+///
+/// ```no_run
+/// # async fn example(router: sockless::Router) -> std::io::Result<()> {
+/// use std::sync::Arc;
+/// use std::time::Duration;
+///
+/// use sockless::ConnectionServer;
+/// use sockless::tokio::{TokioRuntime, TokioTransport};
+///
+/// let server = ConnectionServer::new(router, Arc::new(TokioRuntime));
+/// let listener = tokio::net::TcpListener::bind("127.0.0.1:8080").await?;
+/// for _ in 0..100 {
+///     let (stream, peer) = listener.accept().await?;
+///     let transport = Box::new(TokioTransport::new(stream));
+///     tokio::spawn(server.serve_connection(transport, Some(peer), None));
+/// }
+/// let report = server.shutdown(Duration::from_secs(10)).await;
+/// println!("{} connections ended in time", report.drained);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone)]
 pub struct ConnectionServer {
     pub(crate) inner: Arc<Inner>,
@@ -38,27 +63,30 @@ pub(crate) struct Inner {
     pub(crate) runtime: Arc<dyn Runtime>,
     pub(crate) budget: Arc<Budget>,
     registry: Mutex<Registry>,
-    /// How many connections were dropped to make room: a change has those that open look for themselves.
+    /// The number of evictions so far. A connection that is opening looks at the registry when it has
+    /// changed.
     evictions: AtomicU64,
-    /// Both are set under the lock; what must not miss them reads them under it.
+    /// This and the next are set under the registry's lock, and read under it by those that must not
+    /// miss the change.
     shutting_down: AtomicBool,
-    killed: AtomicBool,
+    terminated: AtomicBool,
 }
 
-/// How a shutdown went.
+/// The result of a shutdown, in numbers of connections.
+///
+/// The reports of several servers can be added up: it implements [`Sum`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ShutdownReport {
-    /// How many connections ended within the drain time.
+    /// Connections that ended within the drain timeout.
     pub drained: usize,
-    /// How many were terminated when it had passed.
+    /// Connections that were terminated when it had passed.
     pub terminated: usize,
-    /// How many of the terminated were still there a second later, when the shutdown returned: their
+    /// Terminated connections that had not ended one second later, when the shutdown returned: their
     /// handlers block a thread, or compute without an `await`. They end when their handlers yield.
     pub stuck: usize,
 }
 
-/// The report of several hosts that were shut down together.
 impl Sum for ShutdownReport {
     fn sum<I: Iterator<Item = Self>>(reports: I) -> Self {
         reports.fold(Self::default(), |sum, report| Self {
@@ -70,7 +98,7 @@ impl Sum for ShutdownReport {
 }
 
 impl ConnectionServer {
-    /// A host of `service` on `runtime`.
+    /// Creates a server that answers requests with `service`, and runs on `runtime`.
     pub fn new(service: impl Service, runtime: Arc<dyn Runtime>) -> Self {
         let inner = Inner {
             service: Box::new(service),
@@ -79,51 +107,61 @@ impl ConnectionServer {
             registry: Mutex::default(),
             evictions: AtomicU64::new(0),
             shutting_down: AtomicBool::new(false),
-            killed: AtomicBool::new(false),
+            terminated: AtomicBool::new(false),
         };
         Self { inner: Arc::new(inner) }
     }
 
-    /// Serves at most `count` connections, at least one, of one peer address at a time. Default: no
-    /// limit.
+    /// Limits the connections of one peer address to `count` at a time, at least 1. Default: no limit.
     ///
-    /// A connection counts from [`serve_connection`](Self::serve_connection) on, before TLS and its
-    /// request; one beyond the limit is dropped at once, and logged at debug level. Requests of another
-    /// HTTP server ([`answer`](Self::answer)) count too, and are answered with 429 beyond it. All
+    /// A connection counts from the call of [`serve_connection`](Self::serve_connection), before TLS and
+    /// the request; one beyond the limit is dropped at once, and logged at debug level. Requests of
+    /// another HTTP server ([`answer`](Self::answer)) count too, and get a 429 beyond the limit. The
     /// addresses of an IPv6 network of 64 bits count as one, since one customer gets such a network.
-    /// Connections without an address, as those of Unix sockets, are exempt.
+    /// Connections without an address, such as those of Unix sockets, are exempt.
     ///
-    /// The address is that of the transport's other end: behind a proxy all clients share the
-    /// proxy's, so limit them by what the proxy says of them instead, with a guard of the router.
+    /// The address is that of the transport's other end. Behind a proxy, all clients share the proxy's
+    /// address: use a guard of the router instead, which limits them by the address that a trusted proxy
+    /// forwards.
     #[must_use]
     pub fn max_connections_per_peer(self, count: usize) -> Self {
         self.inner.lock().limit_per_peer(count.max(1));
         self
     }
 
-    /// Holds at most `bytes` of unfinished messages, of messages that were not received and of what waits to be
-    /// sent, for all sessions together. Default: 192 MiB.
+    /// Limits the memory of all sessions together to `bytes`: unfinished messages, messages that were
+    /// not received by their handler, and data that waits to be sent. Default: 192 MiB.
     ///
-    /// When that is passed, a session that comes to hold more than an equal share of it is ended with 1013 and
-    /// [`Cause::Overloaded`](sockless_core::Cause::Overloaded); those that hold less are left alone. A message that
-    /// goes to many is not counted while it is held elsewhere too. What handlers hold, what the extensions hold
-    /// and TLS are not counted.
+    /// Above the limit, a session that comes to hold more than an equal share of it is closed with 1013
+    /// and [`Cause::Overloaded`](sockless_core::Cause::Overloaded); sessions that hold less are not
+    /// affected. A message that is sent to many sessions is not counted while it is held elsewhere too.
+    /// The memory of handlers, extensions and TLS is not counted.
     #[must_use]
     pub fn memory_budget(self, bytes: usize) -> Self {
         self.inner.budget.set_limit(bytes);
         self
     }
 
-    /// How many bytes the sessions hold together now, as [`memory_budget`](Self::memory_budget) counts them.
+    /// Returns the number of bytes that all sessions hold now, as [`memory_budget`](Self::memory_budget)
+    /// counts them.
     pub fn held_bytes(&self) -> usize {
         self.inner.budget.held()
+    }
+
+    /// Returns the number of connections, from their transport to their end.
+    pub fn connections(&self) -> usize {
+        self.inner.lock().len()
     }
 
     /// Serves one transport until it ends: the opening handshake, then an HTTP response or a session
     /// with its handler.
     ///
-    /// It never fails: what a peer does wrong is answered, and logged at debug level. Dropping the
-    /// future drops the transport and the handler.
+    /// `peer` and `local` are the addresses of the transport's two ends, for
+    /// [`Request::peer_addr`](crate::Request::peer_addr) and
+    /// [`Request::local_addr`](crate::Request::local_addr).
+    ///
+    /// It does not fail: errors of the peer are answered, and logged at debug level. Dropping the future
+    /// drops the transport and the handler.
     pub fn serve_connection(
         &self,
         transport: Box<dyn Io>,
@@ -133,11 +171,12 @@ impl ConnectionServer {
         self.serve(move |_| std::future::ready(Some(transport)), peer, local)
     }
 
-    /// Serves one transport of a client that comes by TLS: the TLS handshake with `acceptor`, then as
-    /// [`serve_connection`](Self::serve_connection) does, all of the opening within one
-    /// [`Config::opening_timeout`](sockless_core::Config::opening_timeout).
+    /// Serves one transport over TLS: performs the TLS handshake with `acceptor`, then continues as
+    /// [`serve_connection`](Self::serve_connection).
     ///
-    /// It never fails: a handshake that does is logged at debug level.
+    /// Both handshakes together must be complete within
+    /// [`Config::opening_timeout`](sockless_core::Config::opening_timeout). It does not fail: a failed
+    /// handshake is logged at debug level.
     #[cfg(feature = "rustls")]
     pub fn serve_tls_connection(
         &self,
@@ -151,7 +190,7 @@ impl ConnectionServer {
         self.serve(secure, peer, local)
     }
 
-    /// Serves the transport that `prepare` makes by the deadline that it is given, if it does.
+    /// Serves the transport that `prepare` returns within the deadline that it is called with.
     fn serve<F, Fut>(
         &self,
         prepare: F,
@@ -162,51 +201,45 @@ impl ConnectionServer {
         F: FnOnce(Instant) -> Fut + Send,
         Fut: Future<Output = Option<Box<dyn Io>>> + Send,
     {
-        let Some(membership) = Membership::new(&self.inner, peer, Begins::Opening) else {
+        let Some(slot) = Slot::new(&self.inner, peer, Start::Transport) else {
             tracing::debug!(?peer, "a connection beyond max_connections_per_peer was dropped");
-            return Serving::Over;
+            return ServeConnection::Done;
         };
-        Serving::Opening(Box::pin(async move {
-            let (drive, held) = {
-                let opening = pin!(membership.open(prepare, peer, local));
-                membership.unless_dropped(opening).await.flatten()?
+        ServeConnection::Opening(Box::pin(async move {
+            let (drive, permits) = {
+                let opening = pin!(slot.open(prepare, peer, local));
+                slot.unless_dropped(opening).await.flatten()?
             };
-            Some(Open { drive, _held: held, _membership: membership })
+            Some(OpenConnection { drive, _permits: permits, _slot: slot })
         }))
     }
 
-    /// How many connections there are.
-    pub fn connections(&self) -> usize {
-        self.inner.lock().len()
-    }
-
-    /// Closes every session with 1001 (RFC 6455 §7.4.1), refuses new upgrades with 503, and gives all
-    /// connections `drain` to end; those that have not are terminated, with their handlers.
+    /// Shuts down: closes every session with 1001 (RFC 6455 §7.4.1), rejects new upgrades with 503, and
+    /// waits up to `drain` for all connections to end. Those that have not ended then are terminated,
+    /// with their handlers.
     ///
     /// A handler that blocks its thread, or computes without an `await`, cannot be terminated: one
-    /// second after `drain` this returns all the same, and counts it as
-    /// [stuck](ShutdownReport::stuck). That needs a runtime with another thread to return on.
+    /// second after `drain` this method returns nevertheless, and counts its connection as
+    /// [stuck](ShutdownReport::stuck). That requires a runtime with another thread.
     ///
-    /// Dropping the future leaves the sessions closing and terminates none.
+    /// Dropping the future leaves the sessions closing, and terminates none of them.
     pub async fn shutdown(&self, drain: Duration) -> ShutdownReport {
         let open = self.begin_shutdown();
-        self.all_gone_within(drain).await;
-        let terminated = self.kill();
-        self.all_gone_within(GRACE).await;
+        self.wait_until_empty(drain).await;
+        let terminated = self.terminate();
+        self.wait_until_empty(GRACE).await;
         let drained = open.saturating_sub(terminated);
         ShutdownReport { drained, terminated, stuck: self.connections().min(terminated) }
     }
 
-    /// Waits until no connection is left, for `patience` at most.
-    async fn all_gone_within(&self, patience: Duration) {
-        let mut alarm = self.inner.runtime.alarm(self.inner.runtime.now() + patience);
-        std::future::poll_fn(|cx| match self.poll_fewer_than(1, cx) {
-            Poll::Ready(()) => Poll::Ready(()),
-            Poll::Pending => alarm.poll_expired(cx),
-        })
-        .await;
+    /// Waits until there are no connections, for `timeout` at most.
+    async fn wait_until_empty(&self, timeout: Duration) {
+        let mut alarm = self.inner.runtime.alarm(self.inner.runtime.now() + timeout);
+        let empty = std::future::poll_fn(|cx| self.poll_fewer_than(1, cx));
+        let _ = crate::runtime::timeout(&mut *alarm, empty).await;
     }
 
+    /// Closes all sessions. Returns the number of connections.
     fn begin_shutdown(&self) -> usize {
         // Counted before the first is closed: one may end while the next is being closed.
         let (open, sessions) = {
@@ -220,11 +253,11 @@ impl ConnectionServer {
         open
     }
 
-    /// Terminates what is left; gives the number of connections that were.
-    fn kill(&self) -> usize {
+    /// Terminates the connections that are left. Returns their number.
+    fn terminate(&self) -> usize {
         let (left, sessions, openings) = {
             let mut registry = self.inner.lock();
-            self.inner.killed.store(true, Ordering::Release);
+            self.inner.terminated.store(true, Ordering::Release);
             (registry.len(), registry.sessions(), registry.take_wakers())
         };
         openings.into_iter().for_each(Waker::wake);
@@ -240,41 +273,43 @@ impl ConnectionServer {
         if registry.len() < count {
             return Poll::Ready(());
         }
-        registry.wake_when_one_goes(cx.waker());
+        registry.wake_when_one_ends(cx.waker());
         Poll::Pending
     }
 
-    /// Ready once there are fewer than `count` connections, or one of them could be
-    /// [dropped](Self::evict_one).
+    /// Ready once there are fewer than `count` connections, or one of them can be
+    /// [evicted](Self::evict_one).
     pub(crate) fn poll_room(&self, count: usize, cx: &Context<'_>) -> Poll<()> {
         if count == usize::MAX {
             return Poll::Ready(());
         }
         let mut registry = self.inner.lock();
-        if registry.len() < count || registry.can_make_room() {
+        if registry.len() < count || registry.can_evict() {
             return Poll::Ready(());
         }
-        registry.wake_when_one_goes(cx.waker());
+        registry.wake_when_one_ends(cx.waker());
         Poll::Pending
     }
 
-    /// How many connections have ended so far.
-    pub(crate) fn gone(&self) -> u64 {
-        self.inner.lock().gone()
+    /// The number of connections that have ended so far.
+    pub(crate) fn ended(&self) -> u64 {
+        self.inner.lock().ended()
     }
 
-    /// Ready once more than `gone` connections have ended.
-    pub(crate) fn poll_gone(&self, gone: u64, cx: &Context<'_>) -> Poll<()> {
+    /// Ready once more than `ended` connections have ended.
+    pub(crate) fn poll_ended(&self, ended: u64, cx: &Context<'_>) -> Poll<()> {
         let mut registry = self.inner.lock();
-        if registry.gone() > gone {
+        if registry.ended() > ended {
             return Poll::Ready(());
         }
-        registry.wake_when_one_goes(cx.waker());
+        registry.wake_when_one_ends(cx.waker());
         Poll::Pending
     }
 
-    /// Drops the oldest connection that has not sent a whole request head, or only reads its refusal.
-    /// That happens in its own task, and may be after this has returned; false when there is none.
+    /// Evicts the oldest connection that has not sent a complete request head, or that only reads the
+    /// response that rejected its request. Returns false if there is none.
+    ///
+    /// The connection is dropped in its own task, perhaps after this has returned.
     pub(crate) fn evict_one(&self) -> bool {
         let evicted = {
             let mut registry = self.inner.lock();
@@ -291,12 +326,14 @@ impl ConnectionServer {
     }
 }
 
-/// How long a shutdown waits for the connections that it terminated.
+/// How long a shutdown waits for terminated connections to end.
 const GRACE: Duration = Duration::from_secs(1);
 
 impl std::fmt::Debug for ConnectionServer {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Host").field("connections", &self.connections()).finish_non_exhaustive()
+        f.debug_struct("ConnectionServer")
+            .field("connections", &self.connections())
+            .finish_non_exhaustive()
     }
 }
 
@@ -306,33 +343,37 @@ impl Inner {
     }
 }
 
-/// A connection from its opening to its end, by hand: an `async` block would keep the room that the
-/// opening took, and hold the driver twice.
-pub(crate) enum Serving<F> {
+/// A session with its handler.
+pub(crate) type SessionDrive = Drive<Running>;
+
+/// A connection from its opening to its end. Written by hand, since an `async` block would keep the
+/// memory of the opening for as long as the session lasts, and hold the driver twice.
+pub(crate) enum ServeConnection<F> {
     Opening(Pin<Box<F>>),
-    Open(Open),
-    Over,
+    Open(OpenConnection),
+    Done,
 }
 
-/// What is left of a connection once it is open, in the order in which it goes.
-pub(crate) struct Open {
-    pub(crate) drive: ServerDrive,
-    /// What the guards gave out counts to the connection's end, whoever has its call.
-    pub(crate) _held: Permits,
-    pub(crate) _membership: Membership,
+/// A connection with a session. The fields are dropped in this order.
+pub(crate) struct OpenConnection {
+    pub(crate) drive: SessionDrive,
+    /// The permits of the guards, which last as long as the connection, even if the request is held
+    /// longer.
+    pub(crate) _permits: Permits,
+    pub(crate) _slot: Slot,
 }
 
-impl<F: Future<Output = Option<Open>>> Future for Serving<F> {
+impl<F: Future<Output = Option<OpenConnection>>> Future for ServeConnection<F> {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let this = &mut *self;
         if let Self::Opening(opening) = this {
-            *this = ready!(opening.as_mut().poll(cx)).map_or(Self::Over, Self::Open);
+            *this = ready!(opening.as_mut().poll(cx)).map_or(Self::Done, Self::Open);
         }
         if let Self::Open(open) = this {
             ready!(Pin::new(&mut open.drive).poll(cx));
-            *this = Self::Over;
+            *this = Self::Done;
         }
         Poll::Ready(())
     }

@@ -1,4 +1,4 @@
-//! Where runtimes and routers meet: [`Service`] turns a [`Request`] into an [`Answer`].
+//! The interface between servers and routers: [`Service`] turns a [`Request`] into an [`Answer`].
 
 use std::fmt;
 use std::sync::Arc;
@@ -12,14 +12,46 @@ use crate::future::BoxFuture;
 use crate::request::Request;
 use crate::session::{Outcome, RawSession, Running, Session};
 
-/// Answers calls; a router is one.
+/// Answers requests: with a response, or with an upgrade to a WebSocket.
 ///
-/// A runtime knows no router and a router no runtime: they meet here.
+/// A `Router` is a service, and servers of every runtime take one, so that neither depends on the
+/// other. A program implements it to decide about requests without a router:
+///
+/// ```
+/// use std::sync::Arc;
+///
+/// use sockless::driver::{Answer, Upgrade};
+/// use sockless::http::StatusCode;
+/// use sockless::proto::handshake::{UpgradeRequest, text_response};
+/// use sockless::{BoxFuture, Config, Request, Service, Session};
+///
+/// struct Hello;
+///
+/// impl Service for Hello {
+///     fn call(&self, request: Request) -> BoxFuture<'_, Answer> {
+///         let answer = match UpgradeRequest::from_request(request.as_http()) {
+///             Ok(upgrade) => Answer::Upgrade(Upgrade::websocket(
+///                 request,
+///                 upgrade,
+///                 self.config(),
+///                 async |session: Session| session.send("hello").await,
+///             )),
+///             Err(error) => Answer::Respond(error.response()),
+///         };
+///         Box::pin(async { answer })
+///     }
+///
+///     fn config(&self) -> Arc<Config> {
+///         Arc::default()
+///     }
+/// }
+/// ```
 pub trait Service: Send + Sync + 'static {
-    /// Decides about a call: an HTTP response, or an upgrade with the handler that serves it.
+    /// Answers a request. Dropping the future must have no effect other than that there is no answer.
     fn call(&self, request: Request) -> BoxFuture<'_, Answer>;
 
-    /// The settings that hold until a route is known: how long a request's head may be and take.
+    /// Returns the settings of connections whose request is not answered yet: those for the length of
+    /// the request head and for the duration of the opening handshake are used.
     fn config(&self) -> Arc<Config>;
 }
 
@@ -33,7 +65,7 @@ impl<S: Service + ?Sized> Service for Arc<S> {
     }
 }
 
-/// What a [`Service`] decided about a call.
+/// The answer of a [`Service`] to a request.
 #[derive(Debug)]
 pub enum Answer {
     /// The connection ends with this response.
@@ -42,7 +74,7 @@ pub enum Answer {
     Upgrade(Upgrade),
 }
 
-/// An upgrade that was granted: the 101 to send, and the handler to run after it.
+/// An upgrade to a WebSocket: the response to send, and the handler to run after it.
 pub struct Upgrade {
     pub(crate) request: Request,
     pub(crate) response: http::Response<()>,
@@ -57,8 +89,9 @@ pub(crate) enum Handler {
 }
 
 impl Upgrade {
-    /// Grants `upgrade`, made by `request`, a session that `handler` serves, with those of the extensions
-    /// in `config` that the client wants.
+    /// Accepts `upgrade`, which `request` asks for, for a session that `handler` serves.
+    ///
+    /// The extensions in `config` that the client offers are negotiated.
     pub fn websocket<F, Fut>(
         request: Request,
         mut upgrade: UpgradeRequest,
@@ -74,11 +107,10 @@ impl Upgrade {
         Self::new(request, upgrade, config, Handler::Messages(Box::new(run)))
     }
 
-    /// Grants `upgrade`, made by `request`, a session of frames that `handler` serves.
+    /// Accepts `upgrade`, which `request` asks for, for a session of frames that `handler` serves.
     ///
-    /// It has the extensions that were
-    /// [selected](UpgradeRequest::select_extensions) before, by default none. They are agreed on and
-    /// not worked: frames with their bits arrive as they are.
+    /// Only the extensions that were [selected](UpgradeRequest::select_extensions) before are
+    /// negotiated, by default none. They are not applied: frames arrive with their reserved bits set.
     pub fn raw<F, Fut>(
         request: Request,
         upgrade: UpgradeRequest,
@@ -105,17 +137,17 @@ impl Upgrade {
         Self { request, response, negotiated, config, handler }
     }
 
-    /// The 101 response, which a router may add headers to.
+    /// Returns the response, a 101 or a 200, to which headers can be added.
     pub fn response_mut(&mut self) -> &mut http::Response<()> {
         &mut self.response
     }
 
-    /// The call that was granted.
+    /// Returns the request that asked for the upgrade.
     pub fn request(&self) -> &Request {
         &self.request
     }
 
-    /// The settings that the session starts with.
+    /// Returns the settings with which the session starts.
     pub fn config(&self) -> &Config {
         &self.config
     }

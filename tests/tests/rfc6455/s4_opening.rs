@@ -149,7 +149,7 @@ fn logged_of(requests: &'static [&'static str]) -> Vec<String> {
 }
 
 #[test]
-fn a_handshake_that_is_refused_leaves_a_line_at_info() {
+fn a_rejected_handshake_is_logged_at_info() {
     const HEADERS: &str = "Host: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
     let requests = [
@@ -164,12 +164,12 @@ fn a_handshake_that_is_refused_leaves_a_line_at_info() {
     let lines = logged_of(requests.to_vec().leak());
     let begin = |status: u16, path: &str| {
         format!(
-            "INFO a request was refused status={status} path={path} peer=Some(192.0.2.7:4711) reason="
+            "INFO a request was rejected status={status} path={path} peer=Some(192.0.2.7:4711) reason="
         )
     };
     let expected = [
         begin(404, "/nowhere") + "nothing is served at this path",
-        begin(403, "/") + "no page may open this WebSocket",
+        begin(403, "/") + "cross-origin requests are rejected",
         begin(405, "/"),
         begin(426, "/"),
         begin(426, "/"),

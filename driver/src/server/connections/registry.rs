@@ -1,4 +1,4 @@
-//! The connections of a host: how many there are, whose they are, and how far each has come.
+//! The connections of a server, their stages and their peers: [`Registry`].
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -7,44 +7,45 @@ use std::task::Waker;
 
 use crate::session::engine::shared::Shared;
 
-/// All connections of a host. They share one lock: each takes it when it comes, when it first waits,
-/// when its request's head is whole, when its session begins and when it goes, and never for a
-/// message.
+/// All connections of a server.
+///
+/// They share one lock. A connection takes it when it is accepted, when it first waits, when its
+/// request head is complete, when its session begins and when it ends, but never for a message.
 #[derive(Default)]
 pub(super) struct Registry {
     open: BTreeMap<u64, Stage>,
-    /// Those of `open` that may be dropped to make room, the oldest first.
+    /// The connections in [`Stage::Evictable`], the oldest first.
     evictable: BTreeSet<u64>,
-    /// The address that counts a connection; kept only where there is a limit, as is the next.
+    /// The peer of each connection. Like the next field, kept only if there is a limit.
     peers: BTreeMap<u64, IpAddr>,
-    /// How many connections each peer has.
+    /// The number of connections of each peer.
     per_peer: BTreeMap<IpAddr, usize>,
     max_per_peer: Option<usize>,
     next: u64,
-    /// How many have gone so far.
-    gone: u64,
-    /// Tasks that wait for a connection to go.
+    /// The number of connections that have ended so far.
+    ended: u64,
+    /// Tasks that wait for a connection to end.
     waiters: Vec<Waker>,
 }
 
-/// How far a connection has come.
+/// The stage of a connection.
 enum Stage {
-    /// Its request's head is not whole, or it only reads its answer: it may be dropped to make room.
+    /// Its request head is not complete, or it only reads its response: it may be dropped to make room.
     Evictable(Option<Waker>),
     /// It is being dropped to make room.
     Evicted,
-    /// Its request is being answered.
+    /// The service answers its request.
     Answering(Option<Waker>),
     Session(Weak<Shared>),
 }
 
-/// Where a connection begins.
+/// The first input of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Begins {
-    /// With a transport, on which everything is still to come.
-    Opening,
-    /// With a request whose head is whole.
-    Answering,
+pub(crate) enum Start {
+    /// A transport, from which the request is to be read.
+    Transport,
+    /// A request, which another HTTP server has read.
+    Request,
 }
 
 impl Registry {
@@ -52,8 +53,8 @@ impl Registry {
         self.max_per_peer = Some(count);
     }
 
-    /// Adds a connection, unless its peer has as many as it may.
-    pub(super) fn add(&mut self, peer: Option<IpAddr>, begins: Begins) -> Option<u64> {
+    /// Adds a connection and returns its number, or `None` if its peer has as many as it may.
+    pub(super) fn add(&mut self, peer: Option<IpAddr>, start: Start) -> Option<u64> {
         let id = self.next;
         if let (Some(peer), Some(max)) = (peer, self.max_per_peer) {
             let own = self.per_peer.get(&peer).copied().unwrap_or(0);
@@ -64,23 +65,23 @@ impl Registry {
             self.peers.insert(id, peer);
         }
         self.next += 1;
-        let stage = match begins {
-            Begins::Opening => {
+        let stage = match start {
+            Start::Transport => {
                 self.evictable.insert(id);
                 Stage::Evictable(None)
             }
-            Begins::Answering => Stage::Answering(None),
+            Start::Request => Stage::Answering(None),
         };
         self.open.insert(id, stage);
         Some(id)
     }
 
-    /// Removes a connection that is over; gives the tasks that waited for one to go.
+    /// Removes a connection that has ended. Returns the tasks that waited for one to end.
     #[must_use = "they have to be woken"]
     pub(super) fn remove(&mut self, id: u64) -> Vec<Waker> {
         self.evictable.remove(&id);
         if self.open.remove(&id).is_some() {
-            self.gone += 1;
+            self.ended += 1;
         }
         if let Some(peer) = self.peers.remove(&id)
             && let Some(own) = self.per_peer.get_mut(&peer)
@@ -97,23 +98,24 @@ impl Registry {
         self.open.len()
     }
 
-    pub(super) fn gone(&self) -> u64 {
-        self.gone
+    pub(super) fn ended(&self) -> u64 {
+        self.ended
     }
 
-    /// Whether a connection could be dropped to make room.
-    pub(super) fn can_make_room(&self) -> bool {
+    /// True if a connection can be dropped to make room.
+    pub(super) fn can_evict(&self) -> bool {
         !self.evictable.is_empty()
     }
 
-    /// Has `waker` woken when the next connection goes.
-    pub(super) fn wake_when_one_goes(&mut self, waker: &Waker) {
+    /// Wakes `waker` when the next connection ends.
+    pub(super) fn wake_when_one_ends(&mut self, waker: &Waker) {
         if !self.waiters.iter().any(|waiter| waiter.will_wake(waker)) {
             self.waiters.push(waker.clone());
         }
     }
 
-    /// Has the task of a connection woken when the connection is to be dropped before it is a session.
+    /// Wakes `waker`, that of a connection's task, when the connection must be dropped before it has a
+    /// session.
     pub(super) fn set_waker(&mut self, id: u64, waker: Waker) {
         if let Some(stage) = self.open.get_mut(&id)
             && let Stage::Evictable(registered) | Stage::Answering(registered) = stage
@@ -122,8 +124,7 @@ impl Registry {
         }
     }
 
-    /// Marks the oldest connection that may be dropped as one to drop, and gives its task. `None` when
-    /// there is none.
+    /// Evicts the oldest connection that may be dropped; returns `None` if there is none.
     pub(super) fn evict_one(&mut self) -> Option<Eviction> {
         let id = self.evictable.pop_first()?;
         match std::mem::replace(self.open.get_mut(&id)?, Stage::Evicted) {
@@ -136,7 +137,7 @@ impl Registry {
         matches!(self.open.get(&id), Some(Stage::Evicted))
     }
 
-    /// The connection's request has come; false when the connection is to be dropped all the same.
+    /// The connection's request head is complete. Returns false if the connection was evicted before.
     pub(super) fn begin_answering(&mut self, id: u64) -> bool {
         self.evictable.remove(&id);
         let Some(stage) = self.open.get_mut(&id) else { return false };
@@ -146,7 +147,7 @@ impl Registry {
         !matches!(stage, Stage::Evicted)
     }
 
-    /// The connection was answered with a response, so it is over once its peer has read that.
+    /// The connection was answered with a response, and ends once its peer has read it.
     pub(super) fn end_answering(&mut self, id: u64) {
         if let Some(stage) = self.open.get_mut(&id)
             && let Stage::Answering(waker) = stage
@@ -170,7 +171,7 @@ impl Registry {
         self.open.values().filter_map(of).collect()
     }
 
-    /// The tasks of the connections that are no sessions yet.
+    /// Takes the wakers of the connections without a session.
     pub(super) fn take_wakers(&mut self) -> Vec<Waker> {
         let of = |stage: &mut Stage| match stage {
             Stage::Evictable(waker) | Stage::Answering(waker) => waker.take(),
@@ -180,7 +181,7 @@ impl Registry {
     }
 }
 
-/// A connection was marked to be dropped; its task has to be woken, if it waits.
+/// The waker of an evicted connection, if its task waits.
 #[must_use = "its task has to be woken"]
 pub(super) struct Eviction(pub(super) Option<Waker>);
 
@@ -189,13 +190,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_peer_without_connections_is_forgotten() {
+    fn a_peer_without_connections_takes_no_memory() {
         let mut registry = Registry::default();
         registry.limit_per_peer(2);
         let peer = |n: u32| Some(IpAddr::V4(n.into()));
         let ids: Vec<_> =
-            (0..100).map(|n| registry.add(peer(n / 2), Begins::Opening).unwrap()).collect();
-        assert_eq!(registry.add(peer(7), Begins::Answering), None);
+            (0..100).map(|n| registry.add(peer(n / 2), Start::Transport).unwrap()).collect();
+        assert_eq!(registry.add(peer(7), Start::Request), None);
         assert_eq!((registry.per_peer.len(), registry.len()), (50, 100));
         for id in ids {
             assert!(registry.remove(id).is_empty());
@@ -204,18 +205,18 @@ mod tests {
     }
 
     #[test]
-    fn only_what_is_opening_is_evicted_the_oldest_first() {
+    fn only_an_opening_connection_is_evicted_the_oldest_first() {
         let mut registry = Registry::default();
-        let ids: Vec<_> = (0..3).map(|_| registry.add(None, Begins::Opening).unwrap()).collect();
-        let _ = registry.add(None, Begins::Answering).unwrap();
+        let ids: Vec<_> = (0..3).map(|_| registry.add(None, Start::Transport).unwrap()).collect();
+        let _ = registry.add(None, Start::Request).unwrap();
         assert!(registry.begin_answering(ids[0]));
         assert!(registry.evict_one().is_some() && registry.is_evicted(ids[1]));
-        assert!(registry.can_make_room());
-        assert!(!registry.begin_answering(ids[1]), "it is being dropped");
+        assert!(registry.can_evict());
+        assert!(!registry.begin_answering(ids[1]), "it was evicted");
         let _ = registry.remove(ids[1]);
         assert!(registry.evict_one().is_some() && registry.is_evicted(ids[2]));
         let _ = registry.remove(ids[2]);
-        assert!(registry.evict_one().is_none() && !registry.can_make_room());
-        assert_eq!((registry.len(), registry.gone()), (2, 2));
+        assert!(registry.evict_one().is_none() && !registry.can_evict());
+        assert_eq!((registry.len(), registry.ended()), (2, 2));
     }
 }

@@ -1,0 +1,97 @@
+//! The responses that a server gives without its service, and its log of rejected requests.
+
+use std::net::SocketAddr;
+use std::panic::AssertUnwindSafe;
+use std::task::Poll;
+
+use bytes::Bytes;
+use http::header::SEC_WEBSOCKET_KEY;
+use http::{Response, StatusCode, Uri};
+use sockless_core::handshake::{HeadError, UpgradeError, is_upgrade_request, text_response};
+
+use crate::request::Request;
+use crate::server::service::{Answer, Service};
+
+/// The parts of a request that a log of its rejection needs.
+pub(crate) struct RequestLog {
+    uri: Uri,
+    peer: Option<SocketAddr>,
+    is_handshake: bool,
+}
+
+impl RequestLog {
+    pub(crate) fn new(request: &Request) -> Self {
+        let http = request.as_http();
+        let is_handshake =
+            is_upgrade_request(http) || http.headers().contains_key(SEC_WEBSOCKET_KEY);
+        Self { uri: http.uri().clone(), peer: request.peer_addr(), is_handshake }
+    }
+
+    /// Logs `response` if it rejects the request: at info level if a well-formed request asked for a
+    /// WebSocket, since that is most often a mistake in the settings of one end; otherwise at debug
+    /// level.
+    pub(crate) fn log_response(&self, response: &Response<Bytes>) {
+        let status = response.status();
+        if !(status.is_client_error() || status.is_server_error()) {
+            return;
+        }
+        let extensions = response.extensions();
+        let is_malformed = extensions.get::<HeadError>().is_some()
+            || extensions.get::<UpgradeError>().is_some_and(UpgradeError::is_malformed);
+        // Without the query, which may contain a token.
+        let (status, path) = (status.as_u16(), self.uri.path().escape_debug());
+        let (peer, reason) = (self.peer, reason(response));
+        // A response about upgrades goes to a request that asks for a WebSocket, or should.
+        if !is_malformed && (self.is_handshake || extensions.get::<UpgradeError>().is_some()) {
+            tracing::info!(status, %path, ?peer, %reason, "a request was rejected");
+        } else {
+            tracing::debug!(status, %path, ?peer, %reason, "a request was rejected");
+        }
+    }
+}
+
+/// The first line of a response, shortened and with its control characters escaped.
+fn reason(response: &Response<Bytes>) -> String {
+    const MAX_LEN: usize = 300;
+    let body = response.body();
+    let body = String::from_utf8_lossy(&body[..body.len().min(MAX_LEN)]);
+    body.lines().next().unwrap_or_default().escape_debug().to_string()
+}
+
+/// Asks the service to answer a request; a panic becomes a 500.
+pub(crate) async fn ask(service: &dyn Service, request: Request) -> Answer {
+    let mut answering = match std::panic::catch_unwind(AssertUnwindSafe(|| service.call(request))) {
+        Ok(answering) => answering,
+        Err(_) => return Answer::Respond(service_panicked()),
+    };
+    std::future::poll_fn(move |cx| {
+        std::panic::catch_unwind(AssertUnwindSafe(|| answering.as_mut().poll(cx)))
+            .unwrap_or_else(|_| Poll::Ready(Answer::Respond(service_panicked())))
+    })
+    .await
+}
+
+/// The service took longer than the opening handshake may.
+pub(crate) fn undecided() -> Response<Bytes> {
+    text_response(
+        StatusCode::SERVICE_UNAVAILABLE,
+        "the request was not decided within opening_timeout\n",
+    )
+}
+
+pub(crate) fn shutting_down() -> Response<Bytes> {
+    text_response(StatusCode::SERVICE_UNAVAILABLE, "the server is shutting down\n")
+}
+
+/// The peer has as many connections as it may.
+pub(crate) fn too_many_connections() -> Response<Bytes> {
+    text_response(
+        StatusCode::TOO_MANY_REQUESTS,
+        "this address has as many connections as it may have\n",
+    )
+}
+
+fn service_panicked() -> Response<Bytes> {
+    tracing::error!("the service panicked; its request is answered with 500");
+    text_response(StatusCode::INTERNAL_SERVER_ERROR, "the server met an unexpected condition\n")
+}

@@ -1,0 +1,65 @@
+//! A connection's place in the registry of its server: [`Slot`].
+
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::task::{Poll, Waker};
+
+use super::Inner;
+use super::registry::Start;
+use crate::request::network_of;
+
+/// A connection's place in the registry, which counts it until this is dropped.
+pub(crate) struct Slot {
+    pub(crate) server: Arc<Inner>,
+    pub(super) id: u64,
+}
+
+impl Slot {
+    /// Registers a connection; returns `None` if its peer has as many as it may.
+    pub(crate) fn new(server: &Arc<Inner>, peer: Option<SocketAddr>, start: Start) -> Option<Self> {
+        let id = server.lock().add(peer.map(|peer| network_of(peer.ip())), start)?;
+        Some(Self { server: server.clone(), id })
+    }
+
+    /// Waits for `future`; returns `None` if the connection is evicted, or the server terminates its
+    /// connections, before.
+    pub(crate) async fn unless_dropped<F: Future + Unpin>(
+        &self,
+        mut future: F,
+    ) -> Option<F::Output> {
+        let mut registered: Option<Waker> = None;
+        let mut seen = 0;
+        std::future::poll_fn(|cx| {
+            let evictions = self.server.evictions.load(Ordering::Acquire);
+            let known = registered.as_ref().is_some_and(|waker| waker.will_wake(cx.waker()));
+            if !known || evictions != seen {
+                seen = evictions;
+                registered = Some(cx.waker().clone());
+                let mut registry = self.server.lock();
+                registry.set_waker(self.id, cx.waker().clone());
+                if registry.is_evicted(self.id) {
+                    return Poll::Ready(None);
+                }
+            }
+            // After the waker is registered: from now on an eviction or the termination wakes it.
+            if self.server.terminated.load(Ordering::Acquire) {
+                return Poll::Ready(None);
+            }
+            pin!(&mut future).poll(cx).map(Some)
+        })
+        .await
+    }
+
+    pub(crate) fn is_shutting_down(&self) -> bool {
+        self.server.shutting_down.load(Ordering::Acquire)
+    }
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        let waiters = self.server.lock().remove(self.id);
+        waiters.into_iter().for_each(Waker::wake);
+    }
+}

@@ -1,0 +1,173 @@
+//! Sessions behind another HTTP server, which reads the requests and sends the responses:
+//! [`ConnectionServer::answer`].
+
+use std::fmt;
+use std::io;
+
+use bytes::Bytes;
+use sockless_core::handshake::{HeadError, MAX_HEADERS};
+use sockless_core::{Config, Escaped};
+
+use crate::exchange::Exchange;
+use crate::request::Request;
+use crate::runtime::{Io, timeout};
+use crate::server::connections::{
+    self, ConnectionServer, OpenConnection, RequestLog, ServeConnection, Slot, Start,
+};
+use crate::server::service::{Answer, Upgrade};
+
+/// The reply of [`ConnectionServer::answer`] to a request.
+#[derive(Debug)]
+pub enum Reply {
+    /// A response to send; there is no session.
+    Respond(http::Response<Bytes>),
+    /// An upgrade: send [`GrantedUpgrade::response`], then [serve](GrantedUpgrade::serve) the transport
+    /// that the connection or stream becomes.
+    Upgrade(GrantedUpgrade),
+}
+
+impl ConnectionServer {
+    /// Answers a request whose head another HTTP server has read: the service decides, within
+    /// [`Config::opening_timeout`](sockless_core::Config::opening_timeout), as for a connection that
+    /// this server reads itself.
+    ///
+    /// The request head must be within [`Config::max_head_len`](sockless_core::Config::max_head_len),
+    /// measured as in HTTP/1.1, and [`MAX_HEADERS`]; beyond them the response is 431. This bounds the
+    /// memory of a session's request. The memory for reading it is up to the other server.
+    ///
+    /// It does not fail: the response is 503 if the service takes too long or the server is shutting
+    /// down, 500 if the service panics, and 429 beyond
+    /// [`max_connections_per_peer`](Self::max_connections_per_peer). The request counts among the
+    /// [connections](ConnectionServer::connections) until it is answered, and an upgrade until its
+    /// session has ended.
+    ///
+    /// Cancel-safe: dropping the future drops that of the service, and no upgrade is granted.
+    pub async fn answer(&self, request: Request) -> Reply {
+        let log = RequestLog::new(&request);
+        let reply = self.decide(request).await;
+        if let Reply::Respond(response) = &reply {
+            log.log_response(response);
+        }
+        reply
+    }
+
+    async fn decide(&self, request: Request) -> Reply {
+        let Some(slot) = Slot::new(&self.inner, request.peer_addr(), Start::Request) else {
+            return Reply::Respond(connections::too_many_connections());
+        };
+        let (service, runtime) = (&*self.inner.service, &self.inner.runtime);
+        if let Err(error) = check_head(request.as_http(), &service.config()) {
+            return Reply::Respond(error.response().unwrap_or_else(connections::shutting_down));
+        }
+        if slot.is_shutting_down() {
+            return Reply::Respond(connections::shutting_down());
+        }
+        let now = runtime.now();
+        let mut timer = runtime.timer(now + service.config().get_opening_timeout());
+        let asking = Box::pin(connections::ask(service, request.with_received_at(now)));
+        let decided = slot.unless_dropped(Box::pin(timeout(&mut *timer, asking))).await;
+        match decided {
+            Some(Some(Answer::Respond(response))) => Reply::Respond(response),
+            Some(Some(Answer::Upgrade(upgrade))) if !slot.is_shutting_down() => {
+                Reply::Upgrade(GrantedUpgrade { slot, upgrade })
+            }
+            Some(None) => Reply::Respond(connections::undecided()),
+            None | Some(Some(Answer::Upgrade(_))) => Reply::Respond(connections::shutting_down()),
+        }
+    }
+}
+
+/// An upgrade that was granted to a request of another HTTP server.
+///
+/// Dropping it abandons the upgrade: there is no session, and the handler does not run.
+#[must_use = "the session begins when the upgrade is served"]
+pub struct GrantedUpgrade {
+    slot: Slot,
+    upgrade: Upgrade,
+}
+
+impl GrantedUpgrade {
+    /// Returns the response that the other server must send: a 101, or a 200 over HTTP/2.
+    pub fn response(&self) -> &http::Response<()> {
+        &self.upgrade.response
+    }
+
+    /// Returns the request that asked for the upgrade.
+    pub fn request(&self) -> &Request {
+        &self.upgrade.request
+    }
+
+    /// [Serves](Self::serve) the session in a task of its own.
+    pub fn spawn<F>(self, transport: F)
+    where
+        F: Future<Output = io::Result<Box<dyn Io>>> + Send + 'static,
+    {
+        let runtime = self.slot.server.runtime.clone();
+        runtime.spawn(Box::pin(self.serve(transport)));
+    }
+
+    /// Waits for the `transport`, which the other server releases once it has sent the response, and
+    /// serves the session on it until it ends, with its handler.
+    ///
+    /// If the transport fails, or does not arrive within
+    /// [`Config::opening_timeout`](sockless_core::Config::opening_timeout), there is no session: that is
+    /// logged at debug level, and the handler does not run.
+    ///
+    /// Dropping the future drops the transport and the handler.
+    pub fn serve<F>(self, transport: F) -> impl Future<Output = ()> + Send
+    where
+        F: Future<Output = io::Result<Box<dyn Io>>> + Send,
+    {
+        ServeConnection::Opening(Box::pin(self.open(transport)))
+    }
+
+    async fn open<F>(self, transport: F) -> Option<OpenConnection>
+    where
+        F: Future<Output = io::Result<Box<dyn Io>>> + Send,
+    {
+        let Self { slot, mut upgrade } = self;
+        let runtime = slot.server.runtime.clone();
+        let deadline = runtime.now() + upgrade.config.get_opening_timeout();
+        let mut timer = runtime.timer(deadline);
+        let coming = Box::pin(timeout(&mut *timer, Box::pin(transport)));
+        let transport = match slot.unless_dropped(coming).await.flatten() {
+            Some(Ok(transport)) => transport,
+            Some(Err(error)) => {
+                tracing::debug!(error = %Escaped(&error), "the response to an upgrade could not be sent");
+                return None;
+            }
+            None => {
+                tracing::debug!(
+                    "opening_timeout passed before the response to an upgrade was sent"
+                );
+                return None;
+            }
+        };
+        let permits = upgrade.request.take_permits();
+        let exchange = Exchange::new(transport, runtime, deadline);
+        let drive = slot.start(exchange, None, upgrade);
+        Some(OpenConnection { drive, _permits: permits, _slot: slot })
+    }
+}
+
+impl fmt::Debug for GrantedUpgrade {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("GrantedUpgrade").field("upgrade", &self.upgrade).finish_non_exhaustive()
+    }
+}
+
+/// Applies the limits of heads that this crate reads itself to one that another server has read.
+fn check_head(request: &http::Request<()>, config: &Config) -> Result<(), HeadError> {
+    let (uri, headers) = (request.uri(), request.headers());
+    let target = [uri.scheme_str(), uri.authority().map(|it| it.as_str()), Some(uri.path())];
+    let target = target.into_iter().chain([uri.query()]).flatten().map(str::len).sum::<usize>();
+    // With the separators and line ends of HTTP/1.1.
+    let lines = headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4);
+    let len = request.method().as_str().len() + target + 14 + lines.sum::<usize>();
+    let max = config.get_max_head_len();
+    match () {
+        () if headers.len() > MAX_HEADERS => Err(HeadError::TooManyHeaders),
+        () if len > max => Err(HeadError::TooLong { max }),
+        () => Ok(()),
+    }
+}
