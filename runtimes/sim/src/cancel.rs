@@ -1,16 +1,17 @@
-//! Dropping a future at a chosen await: [`poll_at_most`].
+//! Cancelling a future at a given await: [`poll_at_most`].
 
 use std::future::poll_fn;
 use std::pin::pin;
 use std::task::Poll;
 
-/// Polls `future` no more than `polls` times and then drops it: `None` when it had not ended by then.
+/// Polls `future` at most `polls` times and then drops it. Returns `None` if it has not completed by then.
 ///
-/// Counting `polls` up from zero until the future ends cancels it at each of its awaits.
+/// A loop that increases `polls` from zero until the future completes cancels it at each of its awaits.
 ///
 /// ```
 /// use std::time::Duration;
-/// use sockless_sim::{Sim, poll_at_most};
+///
+/// use sockless::sim::{Sim, poll_at_most};
 ///
 /// let sim = Sim::new(1);
 /// sim.run(async {

@@ -1,4 +1,4 @@
-//! The two ends of a pipe and what is between them, as sockets and their buffers: [`Ends`].
+//! The two ends of a pipe and the bytes between them, as sockets with their buffers: [`Ends`].
 
 use std::io;
 use std::sync::Arc;
@@ -9,11 +9,11 @@ use sockless_core::Instant;
 use sockless_driver::Ending;
 
 use crate::lane::Lane;
+use crate::stats::WireStats;
 use crate::time::Time;
 use crate::waiter::{Waiter, Wakes};
-use crate::wire::WireStats;
 
-/// What the two ends share. Side 0 writes to lane 0 and reads from lane 1, side 1 the other way round.
+/// The state of a pipe. Side 0 writes to lane 0 and reads from lane 1; side 1 does the reverse.
 pub(crate) struct Ends {
     pub(crate) lanes: [Lane; 2],
     pub(crate) ends: [End; 2],
@@ -21,19 +21,19 @@ pub(crate) struct Ends {
 
 pub(crate) struct End {
     pub(crate) stats: WireStats,
-    /// Taken from the lane by an `async` method that wanted more or was dropped.
+    /// Bytes that an `async` method took from the lane and did not return.
     pub(crate) unread: BytesMut,
     fate: Fate,
     reader: Waiter,
     writer: Waiter,
-    /// Who waits to be told of the end without reading.
+    /// The task that waits for the end of the stream without reading.
     watcher: Waiter,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Fate {
     Alive,
-    /// A reset from the other end arrives then.
+    /// A reset from the other end arrives at this instant.
     ToBeReset(Instant),
     Reset,
 }
@@ -54,7 +54,7 @@ impl End {
     }
 }
 
-/// What an end does.
+/// Operations of an end.
 impl Ends {
     /// Reads into the spare capacity of `buffer`.
     pub(crate) fn poll_read(
@@ -109,7 +109,8 @@ impl Ends {
         Ok(())
     }
 
-    /// Whether the end has arrived, read or not; has the task of `cx` told otherwise.
+    /// Returns whether the end of the stream has arrived, read or not. If not, the task of `cx` is woken
+    /// when it does.
     pub(crate) fn poll_ending(
         &mut self,
         side: usize,
@@ -156,7 +157,7 @@ impl Ends {
     }
 }
 
-/// What a test does to them.
+/// Faults that a test injects.
 impl Ends {
     /// Resets both ends at once.
     pub(crate) fn cut(&mut self) {
@@ -165,7 +166,7 @@ impl Ends {
         }
     }
 
-    /// Resets `side` at once, which tells the other end.
+    /// Resets `side` at once and sends a reset to the other end.
     pub(crate) fn reset(&mut self, side: usize, now: Instant) {
         if self.ends[side].fate == Fate::Reset {
             return;
@@ -175,7 +176,7 @@ impl Ends {
         self.send_reset(side, now);
     }
 
-    /// Lets nothing arrive at either end any more.
+    /// Stops all arrivals at both ends.
     pub(crate) fn vanish(&mut self, now: Instant) {
         for side in [0, 1] {
             self.lanes[side].vanish(now);
@@ -186,9 +187,9 @@ impl Ends {
     }
 }
 
-/// What time does to them.
+/// Effects of time.
 impl Ends {
-    /// Lets happen what is due.
+    /// Applies what is due.
     pub(crate) fn advance(&mut self, now: Instant) {
         for side in [0, 1] {
             if let Fate::ToBeReset(at) = self.ends[side].fate
@@ -201,11 +202,11 @@ impl Ends {
         }
     }
 
-    /// Sends what an operation has left to be sent, and tells those who wait for what it brought.
+    /// Sends what an operation left to be sent, and wakes the tasks whose condition now holds.
     pub(crate) fn settle(&mut self, now: Instant, wakes: &mut Wakes) {
         self.advance(now);
         for side in [0, 1] {
-            self.answer_for_the_dropped(side, now);
+            self.answer_for_dropped_end(side, now);
         }
         for side in [0, 1] {
             let reset_at = match self.ends[side].fate {
@@ -223,8 +224,8 @@ impl Ends {
         }
     }
 
-    /// Bytes that reach an end that was dropped are answered with a reset.
-    fn answer_for_the_dropped(&mut self, side: usize, now: Instant) {
+    /// Answers bytes that reach a dropped end with a reset.
+    fn answer_for_dropped_end(&mut self, side: usize, now: Instant) {
         let (inbound, outbound) = (&self.lanes[1 - side], &self.lanes[side]);
         if inbound.is_reader_gone()
             && outbound.link().resets
@@ -234,7 +235,7 @@ impl Ends {
         }
     }
 
-    /// Sends a reset from `side`, behind what has left.
+    /// Sends a reset from `side`, after the bytes that were sent.
     fn send_reset(&mut self, side: usize, at: Instant) {
         let lane = &mut self.lanes[side];
         lane.drop_unsent(true);
@@ -243,7 +244,7 @@ impl Ends {
         }
     }
 
-    /// What happens to `side` when a reset reaches it.
+    /// Applies a reset that has reached `side`.
     fn kill(&mut self, side: usize) {
         self.ends[side].fate = Fate::Reset;
         self.ends[side].unread.clear();

@@ -1,7 +1,8 @@
-//! The test kit: [`App`] runs a service in memory, and a test speaks to it as its clients would.
+//! The test kit: [`App`] runs a service in memory for tests that act as its clients.
 
 mod conversation;
 mod open;
+mod opened;
 mod peer;
 mod plain;
 mod raw;
@@ -20,21 +21,21 @@ pub use conversation::Conversation;
 pub use open::OpenConversation;
 pub use raw::RawConversation;
 
-use crate::executor::Sim;
+use crate::io::SimIo;
 use crate::link::Link;
-use crate::pipe::SimIo;
+use crate::sim::Sim;
 
 impl Sim {
-    /// Runs `service` in memory, for a test to talk to; see [`App`].
+    /// Runs `service` in memory for tests; see [`App`].
     pub fn app(&self, service: impl Service) -> App {
         self.app_over(service, &Link::default())
     }
 
-    /// As [`host`](Self::host), with each connection over `link`.
+    /// Like [`app`](Self::app), with each connection over `link`.
     pub fn app_over(&self, service: impl Service, link: &Link) -> App {
         App {
             sim: self.clone(),
-            host: ConnectionServer::new(service, self.runtime()),
+            server: ConnectionServer::new(service, self.runtime()),
             link: link.clone(),
             patience: Duration::from_secs(60),
             peer_addr: None,
@@ -43,19 +44,15 @@ impl Sim {
     }
 }
 
-/// A service that runs in memory: the whole of it, from the request's first byte, without a port and
-/// without waiting.
+/// A service that runs in memory, from [`Sim::app`]: complete connections from the first byte of the request,
+/// without a port and without real time.
 ///
-/// Its methods fail the test where the service does not do what they say, and the message tells the
-/// seed, the line of the test, and what was said so far.
+/// Its methods, and those of a [`Conversation`], fail the test if the service behaves differently. The
+/// message has the seed, the line of the test, and a transcript of the conversation.
 ///
 /// ```
-/// use std::sync::Arc;
-///
-/// use sockless_core::{Closed, Config};
-/// use sockless_core::handshake::UpgradeRequest;
-/// use sockless_driver::{Answer, BoxFuture, Request, Service, Session, Upgrade};
-/// use sockless_sim::Sim;
+/// use sockless::sim::Sim;
+/// use sockless::{Closed, Router, Session, websocket};
 ///
 /// async fn shout(mut session: Session) -> Result<(), Closed> {
 ///     while let Some(text) = session.recv().await?.as_text() {
@@ -64,33 +61,13 @@ impl Sim {
 ///     Ok(())
 /// }
 ///
-/// // A router of `sockless-routing` is such a service; this one has a single route.
-/// struct Shout;
-///
-/// impl Service for Shout {
-///     fn call(&self, request: Request) -> BoxFuture<'_, Answer> {
-///         Box::pin(async move {
-///             match UpgradeRequest::from_request(request.as_http()) {
-///                 Ok(request) => {
-///                     Answer::Upgrade(Upgrade::websocket(call, request, self.config(), shout))
-///                 }
-///                 Err(error) => Answer::Respond(error.response()),
-///             }
-///         })
-///     }
-///
-///     fn config(&self) -> Arc<Config> {
-///         Arc::default()
-///     }
-/// }
-///
 /// Sim::check(0..20, |sim| async move {
-///     let app = sim.app(Shout);
+///     let app = sim.app(Router::new().route("/chat", websocket(shout)));
 ///
 ///     let mut chat = app.open("/chat?name=Ada").await;
 ///     chat.send("hi").await;
 ///     chat.expect("HI").await;
-///     // Binary is not for shouting: the handler returns.
+///     // The handler returns at the first binary message.
 ///     chat.send(vec![1, 2, 3]).await;
 ///     chat.expect_closed(1000).await;
 ///
@@ -100,11 +77,11 @@ impl Sim {
 /// });
 /// ```
 ///
-/// Clones talk to the same service.
+/// Clones share the service.
 #[derive(Clone)]
 pub struct App {
     sim: Sim,
-    host: ConnectionServer,
+    server: ConnectionServer,
     link: Link,
     patience: Duration,
     peer_addr: Option<SocketAddr>,
@@ -112,44 +89,44 @@ pub struct App {
 }
 
 impl App {
-    /// How long a test waits, in virtual time, for what it expects. Default: 60 s.
+    /// Sets how long an expectation waits before it fails, in virtual time. Default: 60 s.
     #[must_use]
     pub fn patience(mut self, patience: Duration) -> Self {
         self.patience = patience;
         self
     }
 
-    /// Sets the two ends' addresses of connections to be, as a server's transport would have them.
-    /// Default: none.
+    /// Sets the addresses of both ends that the service sees on further connections. Default: `None`.
     #[must_use]
     pub fn with_addrs(mut self, peer: Option<SocketAddr>, local: Option<SocketAddr>) -> Self {
         (self.peer_addr, self.local_addr) = (peer, local);
         self
     }
 
-    /// Opens a WebSocket at `path`, with its query if it has one; or at a whole URL such as
-    /// `ws://example.com/chat`, where the host matters. Await it, once it has the headers it needs.
+    /// Opens a WebSocket at `path`, which may have a query, or at a complete URL such as
+    /// `ws://example.com/chat`, to set the host. Add headers and settings to the returned value, then await
+    /// it for a [`Conversation`].
     #[track_caller]
     pub fn open(&self, path: &str) -> OpenConversation {
         OpenConversation::new(self.clone(), path, Location::caller())
     }
 
-    /// The response to a plain GET of `path`.
+    /// Sends a plain GET of `path` and returns the response.
     ///
     /// # Panics
     ///
-    /// When there is no valid one within the [`patience`](Self::patience).
+    /// Panics if there is no valid response within the [`patience`](Self::patience).
     #[track_caller]
     pub fn get(&self, path: &str) -> impl Future<Output = Response<Bytes>> + Send + use<> {
         self.exchange(http::Request::get(path).body(()), Location::caller())
     }
 
-    /// The response to a request of any kind. `Host` is added when it is not there, and of a 101 only
-    /// the head is read.
+    /// Sends any request and returns the response. Adds `Host` if it is absent. Of a 101 response, only the
+    /// head is read.
     ///
     /// # Panics
     ///
-    /// When there is no valid one within the [`patience`](Self::patience).
+    /// Panics if there is no valid response within the [`patience`](Self::patience).
     #[track_caller]
     pub fn request(
         &self,
@@ -158,30 +135,31 @@ impl App {
         self.exchange(Ok(request), Location::caller())
     }
 
-    /// A connection to the service for a test that speaks in bytes.
+    /// Connects to the service and returns the client's transport, for a test that exchanges bytes.
     pub fn dial(&self) -> SimIo {
         let (client, server) = self.sim.pipe_over(&self.link);
-        let serving = self.host.serve_connection(Box::new(server), self.peer_addr, self.local_addr);
+        let serving =
+            self.server.serve_connection(Box::new(server), self.peer_addr, self.local_addr);
         self.sim.spawn(serving);
         client
     }
 
-    /// How many connections there are.
+    /// Returns the number of open connections.
     pub fn connections(&self) -> usize {
-        self.host.connections()
+        self.server.connections()
     }
 
-    /// Shuts the service down; see [`ConnectionServer::shutdown`].
+    /// Shuts down the service; see [`ConnectionServer::shutdown`].
     pub async fn shutdown(&self, drain: Duration) -> ShutdownReport {
-        self.host.shutdown(drain).await
+        self.server.shutdown(drain).await
     }
 }
 
 impl fmt::Debug for App {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("App").field("host", &self.host).finish_non_exhaustive()
+        f.debug_struct("App").field("server", &self.server).finish_non_exhaustive()
     }
 }
 
-/// The line of the test that expects something.
+/// The line of the test that called a method.
 type Place = &'static Location<'static>;

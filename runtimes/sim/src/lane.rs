@@ -1,4 +1,4 @@
-//! One direction of a pipe: where its bytes are, and when those under way arrive.
+//! One direction of a pipe, with its bytes and their times of arrival: [`Lane`].
 
 use std::collections::VecDeque;
 use std::task::{Context, Poll};
@@ -14,45 +14,46 @@ use crate::waiter::Wakes;
 pub(crate) struct Lane {
     link: Link,
     chance: Chance,
-    /// What was written and not read, oldest first: `arrived` bytes, then those of `in_flight`, then
-    /// `waiting`, then `held`.
+    /// The bytes that were written and not read, oldest first: those that have `arrived`, those
+    /// `in_flight`, those `waiting`, and those `held`.
     bytes: BytesMut,
     arrived: usize,
-    /// When how many arrive. Nothing overtakes.
+    /// The times of arrival, which never decrease, each with a number of bytes.
     in_flight: VecDeque<(Instant, usize)>,
-    /// When what was sent off last arrives.
+    /// The latest time of arrival.
     last_arrival: Instant,
-    /// In the sender's buffer, until the receiver's has room.
+    /// In the sender's buffer until the receiver's has room.
     waiting: usize,
     held: usize,
     fin: Fin,
     reader_gone: bool,
     flow: Flow,
-    /// What still takes the writer's room, because the other end vanished before it could acknowledge it.
+    /// The bytes that still occupy the writer's buffer, because the other end vanished before it could
+    /// acknowledge them.
     lost: usize,
 }
 
 /// The end of the stream.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Fin {
-    /// The writer has not ended it.
+    /// Not ended by the writer.
     None,
-    /// It leaves behind what waits.
+    /// Sent after the waiting bytes.
     Queued,
-    /// It arrives then.
+    /// Arrives at this instant.
     Sent(Instant),
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Flow {
     Passes,
-    /// Nothing is read, until it passes again.
+    /// Nothing can be read until it passes again.
     Stalled,
-    /// Nothing arrives any more. What had arrived is there.
+    /// Nothing arrives any longer. Bytes that had arrived can be read.
     Vanished,
 }
 
-/// What the two ends do.
+/// Operations of the two ends.
 impl Lane {
     pub(crate) fn new(link: Link, chance: Chance) -> Self {
         Self {
@@ -75,12 +76,12 @@ impl Lane {
         &self.link
     }
 
-    /// How many bytes the reader has not read of those that have arrived.
+    /// Returns how many bytes have arrived and were not read.
     pub(crate) fn arrived(&self) -> usize {
         self.arrived
     }
 
-    /// Reads what has arrived into the spare capacity of `buffer`; nothing at the end.
+    /// Reads bytes that have arrived into the spare capacity of `buffer`; none at the end of the stream.
     pub(crate) fn poll_read(
         &mut self,
         cx: &Context<'_>,
@@ -89,7 +90,7 @@ impl Lane {
     ) -> Poll<usize> {
         let mut len = self.arrived.min(buffer.capacity() - buffer.len());
         if let Some(longest) = self.link.short_reads.filter(|_| len > 0) {
-            if self.dawdles(cx, wakes) {
+            if self.defers(cx, wakes) {
                 return Poll::Pending;
             }
             len = len.min(self.chance.length(longest));
@@ -103,7 +104,7 @@ impl Lane {
         Poll::Ready(len)
     }
 
-    /// Takes some of `slices`, for which there is room.
+    /// Takes as much of `slices` as there is room for, or less.
     pub(crate) fn poll_write(
         &mut self,
         cx: &Context<'_>,
@@ -113,7 +114,7 @@ impl Lane {
         let offered: usize = slices.iter().map(|slice| slice.len()).sum();
         let mut len = offered.min(self.room());
         if let Some(longest) = self.link.short_writes {
-            if self.dawdles(cx, wakes) {
+            if self.defers(cx, wakes) {
                 return Poll::Pending;
             }
             len = len.min(self.chance.length(longest));
@@ -129,18 +130,18 @@ impl Lane {
         Poll::Ready(len)
     }
 
-    /// How many bytes a write may take.
+    /// Returns how many bytes a write may take.
     pub(crate) fn room(&self) -> usize {
         self.link.capacity.saturating_sub(self.bytes.len() + self.lost)
     }
 
-    /// Sends off what is held, as far as the receiver has room.
+    /// Releases the held bytes, as by a flush.
     pub(crate) fn release(&mut self) {
         self.waiting += self.held;
         self.held = 0;
     }
 
-    /// Nothing more can be written; the reader learns it behind what is under way.
+    /// Ends the stream after the bytes under way.
     pub(crate) fn end(&mut self) {
         self.release();
         if self.fin == Fin::None {
@@ -148,7 +149,7 @@ impl Lane {
         }
     }
 
-    /// Loses what has not left: all of it, or what is held only.
+    /// Drops the bytes that were not sent: all of them, or only those that are held.
     pub(crate) fn drop_unsent(&mut self, all: bool) {
         let waiting = if all { std::mem::take(&mut self.waiting) } else { 0 };
         self.bytes.truncate(self.bytes.len() - self.held - waiting);
@@ -160,7 +161,7 @@ impl Lane {
     }
 }
 
-/// What a test does to it.
+/// Faults that a test injects.
 impl Lane {
     pub(crate) fn set_stalled(&mut self, stalled: bool) {
         if self.flow != Flow::Vanished {
@@ -183,7 +184,7 @@ impl Lane {
         self.link = link;
     }
 
-    /// Loses all that was written and not read.
+    /// Drops all bytes that were written and not read.
     pub(crate) fn discard(&mut self) {
         self.bytes.clear();
         self.in_flight.clear();
@@ -191,9 +192,9 @@ impl Lane {
     }
 }
 
-/// What time does to it.
+/// Effects of time.
 impl Lane {
-    /// Lets arrive what is due, and sends off what the receiver has room for.
+    /// Delivers the bytes that are due, and sends those that the receiver has room for.
     pub(crate) fn advance(&mut self, now: Instant) {
         while let Some(&(at, len)) = self.in_flight.front()
             && at <= now
@@ -215,7 +216,7 @@ impl Lane {
         }
     }
 
-    /// When something that is sent off now arrives.
+    /// Draws the time of arrival of something that is sent now.
     pub(crate) fn next_arrival(&mut self, now: Instant) -> Instant {
         let jitter = self.chance.below(self.link.jitter.as_nanos() as u64 + 1);
         let at = now + self.link.latency + Duration::from_nanos(jitter);
@@ -223,7 +224,7 @@ impl Lane {
         self.last_arrival
     }
 
-    /// When a read gets something or the end, as far as is known.
+    /// Returns when a read gets bytes or the end of the stream, if it is known.
     pub(crate) fn readable_at(&self, now: Instant) -> Option<Instant> {
         match self.flow {
             Flow::Stalled => None,
@@ -232,7 +233,7 @@ impl Lane {
         }
     }
 
-    /// When the end of the stream arrives, as far as is known, even if there is more to read before it.
+    /// Returns when the end of the stream arrives, if it is known, even if there are bytes before it.
     pub(crate) fn ended_at(&self) -> Option<Instant> {
         match self.fin {
             Fin::Sent(at) if self.flow != Flow::Stalled => Some(at),
@@ -240,7 +241,7 @@ impl Lane {
         }
     }
 
-    /// When the first of what the reader has not read arrives, if anything passes.
+    /// Returns when the first unread byte arrives, if anything passes.
     pub(crate) fn first_arrival(&self, now: Instant) -> Option<Instant> {
         if self.arrived > 0 {
             return Some(now);
@@ -260,29 +261,29 @@ impl Lane {
         self.reader_gone
     }
 
-    /// Whether what is written fails, though the wire did not.
+    /// Returns true if writes fail although the wire is intact.
     pub(crate) fn is_broken(&self) -> bool {
-        // That the reader is gone is news from its side: over TCP by a reset, which has a way to go, and
-        // else at once, unless nothing passes.
+        // Over TCP the writer learns from a reset that the reader is gone, which takes time to arrive.
+        // Otherwise it knows at once, unless nothing passes.
         let is_gone = self.reader_gone && !self.link.resets && self.passes();
         self.fin != Fin::None || is_gone
     }
 }
 
 impl Lane {
-    /// How many bytes more the receiver's buffer takes, those in flight included.
+    /// Returns the free part of the receiver's buffer, without the bytes in flight.
     fn window(&self) -> usize {
         let buffer = self.link.receive_buffer.unwrap_or(usize::MAX);
         buffer.saturating_sub(self.bytes.len() - self.waiting - self.held)
     }
 
-    /// Once in a while something else gets its turn first.
-    fn dawdles(&mut self, cx: &Context<'_>, wakes: &mut Wakes) -> bool {
-        let dawdles = self.chance.below(4) == 0;
-        if dawdles {
+    /// Lets other tasks run first, once in four times.
+    fn defers(&mut self, cx: &Context<'_>, wakes: &mut Wakes) -> bool {
+        let defers = self.chance.below(4) == 0;
+        if defers {
             wakes.wake(cx.waker().clone());
         }
-        dawdles
+        defers
     }
 
     fn append(&mut self, slices: &[std::io::IoSlice<'_>], mut len: usize) {

@@ -1,30 +1,29 @@
 //! A deterministic runtime for sockless: a virtual network, a virtual clock, and seeded faults.
 //!
-//! A test of a handler, a client or a whole server runs in a [`Sim`]: no port is opened, no second
-//! passes, and whatever is left to chance is drawn from one seed, which every failure names. Run a
-//! scenario over many seeds with [`Sim::check`], and the seed that failed again as often as it takes.
+//! A test of a handler, a client or a whole server runs in a [`Sim`]. It opens no port and waits for no
+//! real time, and every random choice is drawn from one seed. Run a scenario over many seeds with
+//! [`Sim::check`]. A failure names its seed, and running that seed again reproduces it.
 //!
-//! - [`Sim`] runs tasks in an order drawn from the seed, and moves the clock to the next timer when
-//!   no task can run. When there is none either, it says which tasks wait for ever.
-//! - [`Sim::serve`] and [`Sim::connect`] speak WebSocket over them: the same sessions, the same
-//!   services as on any runtime.
-//! - [`Sim::app`] is the test kit: an [`App`] runs a service in memory, and a test opens
-//!   conversations with it, sends it requests, and says what it expects.
-//! - [`Sim::pipe`], [`Sim::listen`] and [`Sim::dial`] make transports: [`SimIo`], over a [`Link`]
-//!   with a capacity, a latency, and cuts where the seed wants them.
-//! - [`Sim::set_lookup`] and [`Sim::set_reachability`] spoil names and addresses.
-//! - [`Wire`] counts reads and writes, and stalls, ends, cuts or resets what it belongs to.
-//! - [`Link::tcp`] has the buffers and the resets of a TCP connection, under which data can be lost.
+//! - [`Sim`] runs tasks in an order drawn from the seed, and advances the clock to the next timer when no
+//!   task can run. If there is no timer either, it fails with the names of the unfinished tasks.
+//! - [`Sim::app`] is the test kit: an [`App`] runs a service in memory, and a test opens conversations with
+//!   it and asserts what it receives.
+//! - [`Sim::serve`] and [`Sim::connect`] speak WebSocket on the simulated network, with the same sessions
+//!   and services as on any other runtime.
+//! - [`Sim::pipe`], [`Sim::listen`] and [`Sim::dial`] create transports: [`SimIo`], over a [`Link`] with a
+//!   capacity, a latency, and short reads and writes. [`Link::tcp`] has the buffers and the resets of a TCP
+//!   connection, which can lose data.
+//! - [`Wire`] counts reads and writes, and stalls, ends, cuts or resets a connection.
+//! - [`Sim::set_lookup`] and [`Sim::set_reachability`] make lookups and connections fail.
 //!
 //! ```
-//! use std::io;
 //! use std::time::Duration;
 //!
-//! use sockless_core::Instant;
-//! use sockless_sim::{Link, Sim};
+//! use sockless::Instant;
+//! use sockless::sim::{Link, Sim};
 //!
 //! Sim::check(0..10, |sim| async move {
-//!     // Half a second each way, and never more than three bytes to a read.
+//!     // Half a second in each direction, and at most three bytes per read.
 //!     let slow = Link::default().latency(Duration::from_millis(500)).short_reads(3);
 //!     let mut listener = sim.listen_over("server", &slow);
 //!     sim.spawn(async move {
@@ -32,27 +31,27 @@
 //!         let name = peer.read_exact(5).await?;
 //!         peer.write_all(b"hello ").await?;
 //!         peer.write_all(&name).await?;
-//!         io::Result::Ok(())
+//!         std::io::Result::Ok(())
 //!     });
 //!
 //!     let server = sim.dial("server").await.unwrap();
 //!     server.write_all(b"Alice").await.unwrap();
 //!     assert_eq!(server.read_to_end().await.unwrap(), "hello Alice");
-//!     // Two round trips, the one that dials included.
+//!     // Two round trips: one to connect, one for the bytes.
 //!     assert_eq!(sim.now(), Instant::EPOCH + Duration::from_secs(2));
 //! });
 //! ```
 //!
-//! # What makes it deterministic
+//! # Determinism
 //!
-//! One thread polls one task at a time; nothing in here reads a clock, starts a thread or asks the
-//! operating system for anything. The code under test has to do its part: no iteration over a
-//! `HashMap`, no `std::time::Instant`, no thread that wakes a task. [`Sim::fingerprint`] tells whether
-//! two runs went the same way.
+//! One thread polls one task at a time. The simulator reads no clock, starts no thread and makes no system
+//! calls. The code under test has to be deterministic too: it must not iterate over a `HashMap`, read
+//! `std::time::Instant`, or wake tasks from another thread. [`Sim::fingerprint`] shows whether two runs
+//! were equal.
 
 mod cancel;
 mod ends;
-mod executor;
+mod io;
 mod kit;
 mod lane;
 mod link;
@@ -60,23 +59,29 @@ mod names;
 mod network;
 mod pipe;
 mod rng;
+mod sim;
+mod stats;
+mod tasks;
 mod time;
 mod waiter;
 mod websocket;
 mod wire;
+mod world;
 
 pub use cancel::poll_at_most;
-pub use executor::{JoinHandle, Sim};
+pub use io::SimIo;
 pub use kit::{App, Conversation, OpenConversation, RawConversation};
 pub use link::Link;
 pub use names::{Lookup, Reachability};
 pub use network::SimListener;
-pub use pipe::SimIo;
+pub use sim::Sim;
+pub use stats::WireStats;
+pub use tasks::JoinHandle;
 pub use time::SimTimer;
-pub use wire::{Wire, WireDirection, WireStats};
+pub use wire::{Wire, WireDirection};
 
-/// Locks what a panicking task may have left locked: the run fails by that panic, and what is dropped
-/// on its way out still has to find its pipe.
+/// Locks `mutex` even if a task has panicked with the lock held: the run fails with that panic, and values
+/// that are dropped while it unwinds still need their locks.
 fn lock<T>(mutex: &std::sync::Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
 }

@@ -1,15 +1,16 @@
-//! What a wire is like: [`Link`].
+//! The properties of a connection: [`Link`].
 
 use std::time::Duration;
 
-/// How one direction of a pipe carries its bytes. The default is a good network: 64 KiB at a time,
-/// at once, in one piece.
+/// The properties of one direction of a simulated connection. The default is an ideal network: no latency,
+/// a capacity of 64 KiB, and no short reads.
 ///
-/// Start from the default and chain what differs. The fields are there to be read.
+/// Build it with the methods. The fields can be read.
 ///
 /// ```
 /// use std::time::Duration;
-/// use sockless_sim::Link;
+///
+/// use sockless::sim::Link;
 ///
 /// let mobile = Link::default()
 ///     .latency(Duration::from_millis(80))
@@ -20,24 +21,24 @@ use std::time::Duration;
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Link {
-    /// How many bytes may be under way: written and not yet read. Default: 64 KiB.
+    /// The maximum number of bytes that were written and not read. Default: 64 KiB.
     pub capacity: usize,
-    /// How many of them may be in flight or have arrived, the rest waiting at the sender's. Default: all.
+    /// The maximum number of bytes in flight or arrived; the others wait at the sender. Default: no maximum.
     pub receive_buffer: Option<usize>,
-    /// Whether what reaches an end that is gone, or that goes without having read it, is answered with a
-    /// reset. Default: no.
+    /// Whether bytes that reach a dropped end, or that are unread when it is dropped, are answered with a
+    /// reset. Default: `false`.
     pub resets: bool,
-    /// Whether an end can only be found by reading. Default: no.
+    /// Whether the end of the stream is noticed by reading only. Default: `false`.
     pub ending_unknown: bool,
-    /// How long a byte takes. Default: no time.
+    /// The time from a write to the arrival of its bytes. Default: zero.
     pub latency: Duration,
-    /// How much longer a write may take, drawn for each. Default: not at all.
+    /// The maximum of the additional time that is drawn for each write. Default: zero.
     pub jitter: Duration,
-    /// The most bytes that a read gets. Default: all that have arrived.
+    /// The maximum number of bytes of a read. Default: no maximum.
     pub short_reads: Option<usize>,
-    /// The most bytes that a write takes. Default: all that fit.
+    /// The maximum number of bytes of a write. Default: no maximum.
     pub short_writes: Option<usize>,
-    /// Whether what was written waits for a flush. Default: no.
+    /// Whether written bytes are held until a flush. Default: `false`.
     pub held_until_flush: bool,
 }
 
@@ -58,85 +59,85 @@ impl Default for Link {
 }
 
 impl Link {
-    /// A TCP connection: 64 KiB of [buffer](Self::buffers) at either end, and [resets](Self::resets).
+    /// Returns a link like a TCP connection, with 64 KiB of [buffer](Self::buffers) at either end and
+    /// [resets](Self::resets).
     #[must_use]
     pub fn tcp() -> Self {
         Self::default().buffers(64 << 10, 64 << 10).resets(true)
     }
 
-    /// Has `send` bytes wait at the sender's while `receive` bytes are in flight or have arrived and were
-    /// not read, as the kernels' buffers of a socket do: their sum is the [`capacity`](Self::capacity).
-    /// Each at least 1.
+    /// Sets the sizes of a send and a receive buffer, like those of a socket, each at least 1 byte. Bytes
+    /// wait in the send buffer while the receive buffer is full with bytes that are in flight or unread. The
+    /// sum of both is the [`capacity`](Self::capacity).
     ///
-    /// The end of the stream leaves behind what waits. Room in the receiver's buffer is known to the
-    /// sender at once.
+    /// The end of the stream is sent after the waiting bytes. The sender knows at once when the receive
+    /// buffer has room.
     #[must_use]
     pub fn buffers(mut self, send: usize, receive: usize) -> Self {
         self.receive_buffer = Some(receive.max(1));
         self.capacity(send.max(1).saturating_add(receive.max(1)))
     }
 
-    /// Answers with a reset, as TCP does, when an end is dropped that has received what it has not read,
-    /// and when something reaches an end that was dropped. The reset takes the latency of the link, and on
-    /// its arrival the receiver loses what it has not read and gets `ConnectionReset` for whatever it does.
+    /// Sets whether the link has resets, as TCP does: if an end is dropped with unread bytes, and if bytes
+    /// reach a dropped end. A reset takes the latency of the link. When it arrives, the receiver loses its
+    /// unread bytes, and all its operations fail with `ConnectionReset`.
     ///
-    /// An end that is dropped with nothing unread ends what it wrote, which is delivered. Without resets
-    /// every end does, and its peer's writes are broken at once.
+    /// If an end is dropped without unread bytes, what it wrote is delivered, followed by the end of the
+    /// stream. Without resets this is always so, and the writes of the peer fail at once.
     #[must_use]
     pub fn resets(mut self, resets: bool) -> Self {
         self.resets = resets;
         self
     }
 
-    /// Has [`Io::poll_ending`](sockless_driver::Io::poll_ending) not tell of the end, as behind a host
-    /// that has no way to wait for it but to read.
+    /// Sets whether [`Io::poll_ending`](sockless_driver::Io::poll_ending) returns `Unknown`, as for a
+    /// transport that can notice its end by reading only.
     #[must_use]
     pub fn ending_unknown(mut self, unknown: bool) -> Self {
         self.ending_unknown = unknown;
         self
     }
 
-    /// Lets `bytes` be under way, those in flight included; then a writer waits for the reader. At
-    /// least 1.
+    /// Sets the maximum number of bytes that were written and not read, including those in flight, at least
+    /// 1. A writer waits at the maximum.
     #[must_use]
     pub fn capacity(mut self, bytes: usize) -> Self {
         self.capacity = bytes.max(1);
         self
     }
 
-    /// Delivers what is written `latency` later, and the end of the stream too.
+    /// Sets the time from a write to its arrival. It also applies to the end of the stream.
     #[must_use]
     pub fn latency(mut self, latency: Duration) -> Self {
         self.latency = latency;
         self
     }
 
-    /// Adds between nothing and `most` to the latency of each write, drawn from the seed. Bytes keep
-    /// their order.
+    /// Adds a time between zero and `most`, drawn for each write, to the latency. Bytes keep their order.
     #[must_use]
     pub fn jitter(mut self, most: Duration) -> Self {
         self.jitter = most;
         self
     }
 
-    /// Gives a read between 1 and `longest` bytes, drawn from the seed, and makes one read in four
-    /// wait for another turn first. At least 1; `None` switches it off.
+    /// Limits each read to a length drawn between 1 and `longest`, and makes one read in four return
+    /// `Pending` first. `longest` is at least 1; `None` removes the limit.
     #[must_use]
     pub fn short_reads(mut self, longest: impl Into<Option<usize>>) -> Self {
         self.short_reads = longest.into().map(|longest| longest.max(1));
         self
     }
 
-    /// Takes between 1 and `longest` bytes from a write, drawn from the seed, and makes one write in
-    /// four wait for another turn first. At least 1; `None` switches it off.
+    /// Limits each write to a length drawn between 1 and `longest`, and makes one write in four return
+    /// `Pending` first. `longest` is at least 1; `None` removes the limit.
     #[must_use]
     pub fn short_writes(mut self, longest: impl Into<Option<usize>>) -> Self {
         self.short_writes = longest.into().map(|longest| longest.max(1));
         self
     }
 
-    /// Holds back what is written until a flush, a shutdown or a full pipe, as a TLS stream may. What
-    /// was not flushed when an end is dropped is lost.
+    /// Sets whether written bytes are held until a flush, a shutdown or a full pipe, as a TLS stream may do.
+    /// Bytes that are held when the end is dropped are lost.
     #[must_use]
     pub fn held_until_flush(mut self, held: bool) -> Self {
         self.held_until_flush = held;

@@ -1,90 +1,47 @@
-//! A network of names: [`SimListener`], and [`Sim::dial`] to reach it.
+//! The simulated network: its listeners, [`SimListener`], and its names.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::future::poll_fn;
 use std::io;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 
-use crate::executor::Sim;
+use sockless_driver::{Accepted, Listen};
+
+use crate::io::SimIo;
 use crate::link::Link;
 use crate::lock;
-use crate::names::{Names, host_of};
-use crate::pipe::SimIo;
+use crate::names::{Lookup, Names, Reachability, without_port};
 
-impl Sim {
-    /// Listens at `name`, over the default [`Link`].
-    ///
-    /// # Panics
-    ///
-    /// When something listens there already.
-    #[track_caller]
-    pub fn listen(&self, name: &str) -> SimListener {
-        self.listen_over(name, &Link::default())
-    }
-
-    /// Listens at `name`; each connection is a pipe over `link`, and takes its latency there and back
-    /// to come about.
-    ///
-    /// # Panics
-    ///
-    /// When something listens there already.
-    #[track_caller]
-    pub fn listen_over(&self, name: &str, link: &Link) -> SimListener {
-        let listening = Listening { link: link.clone(), arrived: VecDeque::new(), acceptor: None };
-        let mut listeners = lock(&self.network().listeners);
-        assert!(!listeners.contains_key(name), "something listens at {name:?} already");
-        listeners.insert(name.to_owned(), listening);
-        lock(&self.network().names).give_address(host_of(name));
-        SimListener { name: name.to_owned(), network: Arc::clone(self.network()) }
-    }
-
-    /// Opens a pipe to whoever listens at `name`.
-    ///
-    /// Cancel-safe: dropped on its way, it leaves the listener nothing, or a connection that ends at
-    /// once.
-    ///
-    /// # Errors
-    ///
-    /// `ConnectionRefused` when nobody listens.
-    pub async fn dial(&self, name: &str) -> io::Result<SimIo> {
-        let link = self.network().link(name)?;
-        self.sleep(link.latency).await;
-        let (client, server) = self.pipe_over(&link);
-        self.network().deliver(name, server)?;
-        self.sleep(link.latency).await;
-        Ok(client)
-    }
-
-    /// The name that a URL's host and port mean: `host:port` where something listens there, and else
-    /// `host`, which stands for port 80.
-    pub(crate) fn name_of(&self, host: &str, port: u16) -> String {
-        let full = format!("{host}:{port}");
-        if port == 80 && !lock(&self.network().listeners).contains_key(&full) {
-            return host.to_owned();
-        }
-        full
-    }
-}
-
-/// Where connections arrive, from [`Sim::listen`]. Dropping it frees its name and ends the
-/// connections that were not accepted.
+/// A listener on the simulated network, from [`Sim::listen`](crate::Sim::listen).
+///
+/// Dropping it releases its name and ends the connections that were not accepted.
 pub struct SimListener {
     name: String,
     network: Arc<Network>,
 }
 
 impl SimListener {
-    /// The server's end of the next connection, in the order in which they arrived.
+    /// Waits for the next connection and returns the server's end of it, in the order of arrival.
     ///
-    /// Cancel-safe: a connection that was not returned is there for the next call.
+    /// Cancel-safe: a connection that was not returned is kept for the next call.
     pub async fn accept(&mut self) -> SimIo {
-        poll_fn(|cx| self.poll_next(cx)).await
+        poll_fn(|cx| self.network.poll_accept(&self.name, cx)).await
+    }
+}
+
+impl Listen for SimListener {
+    fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Accepted>> {
+        self.network
+            .poll_accept(&self.name, cx)
+            .map(|io| Ok(Accepted { transport: Box::new(io), peer_addr: None, local_addr: None }))
     }
 
-    pub(crate) fn poll_next(&self, cx: &Context<'_>) -> Poll<SimIo> {
-        self.network.poll_accept(&self.name, cx)
+    /// Returns `None`: a simulated listener has a name and no address.
+    fn local_addr(&self) -> Option<SocketAddr> {
+        None
     }
 }
 
@@ -102,11 +59,11 @@ impl fmt::Debug for SimListener {
     }
 }
 
-/// Who listens where. A name is there as long as its [`SimListener`] is.
+/// The listeners by name, and the names with their addresses.
 #[derive(Default)]
 pub(crate) struct Network {
     listeners: Mutex<BTreeMap<String, Listening>>,
-    pub(crate) names: Mutex<Names>,
+    names: Mutex<Names>,
 }
 
 struct Listening {
@@ -116,13 +73,50 @@ struct Listening {
 }
 
 impl Network {
-    fn link(&self, name: &str) -> io::Result<Link> {
+    #[track_caller]
+    pub(crate) fn listen(self: &Arc<Self>, name: &str, link: &Link) -> SimListener {
+        let listening = Listening { link: link.clone(), arrived: VecDeque::new(), acceptor: None };
+        let mut listeners = lock(&self.listeners);
+        assert!(!listeners.contains_key(name), "the name {name:?} is already in use by a listener");
+        listeners.insert(name.to_owned(), listening);
+        lock(&self.names).assign_address(without_port(name));
+        SimListener { name: name.to_owned(), network: Arc::clone(self) }
+    }
+
+    /// Returns the name of the listener for a URL's host and port: `host:port` if there is one, otherwise
+    /// `host` for port 80.
+    pub(crate) fn name_of(&self, host: &str, port: u16) -> String {
+        let full = format!("{host}:{port}");
+        if port == 80 && !lock(&self.listeners).contains_key(&full) {
+            return host.to_owned();
+        }
+        full
+    }
+
+    pub(crate) fn set_lookup(&self, name: &str, lookup: Lookup) {
+        lock(&self.names).set_lookup(name, lookup);
+    }
+
+    pub(crate) fn set_reachability(&self, addr: IpAddr, reachability: Reachability) {
+        lock(&self.names).set_reachability(addr, reachability);
+    }
+
+    pub(crate) fn lookup(&self, name: &str) -> Option<Lookup> {
+        lock(&self.names).lookup(name)
+    }
+
+    /// Returns the name that has the address `addr`, and how it is reached.
+    pub(crate) fn destination(&self, addr: IpAddr) -> (String, Reachability) {
+        lock(&self.names).destination(addr)
+    }
+
+    pub(crate) fn link(&self, name: &str) -> io::Result<Link> {
         let listeners = lock(&self.listeners);
         let listening = listeners.get(name).ok_or_else(refused)?;
         Ok(listening.link.clone())
     }
 
-    fn deliver(&self, name: &str, server: SimIo) -> io::Result<()> {
+    pub(crate) fn deliver(&self, name: &str, server: SimIo) -> io::Result<()> {
         let acceptor = {
             let mut listeners = lock(&self.listeners);
             let listening = listeners.get_mut(name).ok_or_else(refused)?;
@@ -138,7 +132,8 @@ impl Network {
     fn poll_accept(&self, name: &str, cx: &Context<'_>) -> Poll<SimIo> {
         let replaced = {
             let mut listeners = lock(&self.listeners);
-            let listening = listeners.get_mut(name).expect("a listener keeps its name");
+            let listening =
+                listeners.get_mut(name).expect("a listener keeps its name until it is dropped");
             match listening.arrived.pop_front() {
                 Some(server) => return Poll::Ready(server),
                 None => listening.acceptor.replace(cx.waker().clone()),

@@ -1,4 +1,4 @@
-//! Virtual time: [`SimTimer`], and the clock that only moves when nothing else can.
+//! Virtual time: the clock, its timers, and the digest of what happened: [`Time`], [`SimTimer`].
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -11,75 +11,54 @@ use std::time::Duration;
 use sockless_core::Instant;
 use sockless_driver::Timer;
 
-use crate::executor::Sim;
 use crate::lock;
 
-/// The end of time, where an alarm never goes off.
+/// The deadline of an alarm that never fires.
 const NEVER: Instant = Instant::from_epoch(Duration::MAX);
 
-impl Sim {
-    /// The virtual time: [`Instant::EPOCH`] at first, moved on only when no task can run.
-    pub fn now(&self) -> Instant {
-        self.time().now()
-    }
-
-    /// Waits until `duration` from now.
-    ///
-    /// Cancel-safe: dropping it drops the alarm.
-    pub fn sleep(&self, duration: Duration) -> SimTimer {
-        self.sleep_until(self.now() + duration)
-    }
-
-    /// Waits until `deadline`; for one that has passed, not at all.
-    ///
-    /// Sleeps that end at the same instant end together, and the tasks they wake run in an order
-    /// drawn from the seed. A sleep until the end of time ([`Duration::MAX`]) never ends and does
-    /// not keep a deadlock from being noticed.
-    ///
-    /// Cancel-safe: dropping it drops the alarm.
-    pub fn sleep_until(&self, deadline: Instant) -> SimTimer {
-        SimTimer { alarm: Alarm::new(self.time()), deadline }
-    }
-
-    /// Waits until no other task can run at this instant, so that all that was going to happen
-    /// without time passing has happened.
-    ///
-    /// Several that wait end together. Cancel-safe.
-    pub async fn settle(&self) {
-        let mut alarm = Alarm::new(self.time());
-        let mut set = false;
-        poll_fn(|cx| {
-            if set && !alarm.is_set() {
-                return Poll::Ready(());
-            }
-            set = true;
-            // Alarms go off only when nothing is ready, even those of this very instant.
-            drop(alarm.set(self.now(), cx.waker()));
-            Poll::Pending
-        })
-        .await;
-    }
-
-    /// Runs `future` for no longer than `duration`: `None` when it had not ended by then.
-    ///
-    /// The future is dropped either way. One that is ready at the deadline itself wins. Cancel-safe
-    /// where the future is.
-    pub async fn timeout<F: Future>(&self, duration: Duration, future: F) -> Option<F::Output> {
-        let mut future = pin!(future);
-        let mut sleep = self.sleep(duration);
-        poll_fn(|cx| match future.as_mut().poll(cx) {
-            Poll::Ready(output) => Poll::Ready(Some(output)),
-            Poll::Pending => sleep.poll_expired(cx).map(|()| None),
-        })
-        .await
-    }
+/// Waits until no other task can run at this instant.
+pub(crate) async fn settle(time: &Arc<Time>) {
+    let mut alarm = Alarm::new(time);
+    let mut set = false;
+    poll_fn(|cx| {
+        if set && !alarm.is_set() {
+            return Poll::Ready(());
+        }
+        set = true;
+        // Alarms fire only when no task is ready, even those of the present instant.
+        drop(alarm.set(time.now(), cx.waker()));
+        Poll::Pending
+    })
+    .await;
 }
 
-/// A wait for a moment of virtual time, from [`Sim::sleep`]; as a [`Timer`], it can be set again.
-#[must_use = "a sleep does nothing until it is awaited"]
+/// Runs `future` for at most `duration`.
+pub(crate) async fn timeout<F: Future>(
+    time: &Arc<Time>,
+    duration: Duration,
+    future: F,
+) -> Option<F::Output> {
+    let mut future = pin!(future);
+    let mut timer = SimTimer::new(time, time.now() + duration);
+    poll_fn(|cx| match future.as_mut().poll(cx) {
+        Poll::Ready(output) => Poll::Ready(Some(output)),
+        Poll::Pending => timer.poll_expired(cx).map(|()| None),
+    })
+    .await
+}
+
+/// A future that completes at an instant of virtual time, from [`Sim::sleep`](crate::Sim::sleep). As a
+/// [`Timer`] it can be reset.
+#[must_use = "a timer does nothing until it is awaited"]
 pub struct SimTimer {
     alarm: Alarm,
     deadline: Instant,
+}
+
+impl SimTimer {
+    pub(crate) fn new(time: &Arc<Time>, deadline: Instant) -> Self {
+        Self { alarm: Alarm::new(time), deadline }
+    }
 }
 
 impl Future for SimTimer {
@@ -91,7 +70,7 @@ impl Future for SimTimer {
 }
 
 impl Timer for SimTimer {
-    /// Moves the deadline. A task that waits need not poll again to be woken at the new one.
+    /// Changes the deadline. A waiting task is woken at the new one without polling again.
     fn reset(&mut self, deadline: Instant) {
         self.deadline = deadline;
         self.alarm.move_to(deadline);
@@ -112,7 +91,15 @@ impl fmt::Debug for SimTimer {
     }
 }
 
-/// The clock, its alarms, and the digest of what happened when.
+/// Something that a simulation records in its fingerprint.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Event {
+    Polled { task: u64 },
+    Read { side: usize, len: usize },
+    Wrote { side: usize, len: usize },
+}
+
+/// The clock, its alarms, and the digest of all events.
 pub(crate) struct Time {
     state: Mutex<State>,
 }
@@ -120,8 +107,8 @@ pub(crate) struct Time {
 struct State {
     now: Instant,
     next_id: u64,
-    /// By deadline, then by the age of the alarm: each alarm has one entry at most, so resetting a
-    /// timer for every message leaves nothing behind.
+    /// Sorted by deadline, then by the age of the alarm. Each alarm has at most one entry, so that a
+    /// timer may be reset for every message.
     alarms: BTreeMap<(Instant, u64), Waker>,
     digest: u64,
 }
@@ -142,7 +129,8 @@ impl Time {
         lock(&self.state).now
     }
 
-    /// Moves the clock to the earliest alarm and wakes all that are due; false when there is none.
+    /// Advances the clock to the earliest alarm and wakes all that are due. Returns false if there is
+    /// none.
     pub(crate) fn advance(&self) -> bool {
         let mut due = Vec::new();
         {
@@ -165,12 +153,17 @@ impl Time {
         true
     }
 
-    /// Takes note of something that happened now.
-    pub(crate) fn record(&self, event: [u64; 3]) {
+    /// Adds an event at the present instant to the digest.
+    pub(crate) fn record(&self, event: Event) {
+        let words = match event {
+            Event::Polled { task } => [1, task, 0],
+            Event::Read { side, len } => [2, side as u64, len as u64],
+            Event::Wrote { side, len } => [3, side as u64, len as u64],
+        };
         let mut state = lock(&self.state);
         let now = state.now.since_epoch().as_nanos() as u64;
-        // FxHash: weak against an adversary, good at telling two runs apart.
-        state.digest = event.into_iter().fold(state.digest ^ now, |digest, word| {
+        // FxHash: an adversary could find collisions, but different runs do not collide by accident.
+        state.digest = words.into_iter().fold(state.digest ^ now, |digest, word| {
             (digest.rotate_left(5) ^ word).wrapping_mul(0x517c_c1b7_2722_0a95)
         });
     }
@@ -180,9 +173,9 @@ impl Time {
     }
 }
 
-/// One entry among the clock's alarms, taken out when it is dropped.
+/// At most one entry among the alarms of the clock, removed on drop.
 ///
-/// Wakers that are replaced are handed to the caller, who may hold a lock that dropping them needs.
+/// Replaced wakers are returned to the caller: dropping them may need a lock that the caller holds.
 pub(crate) struct Alarm {
     time: Arc<Time>,
     id: u64,
@@ -197,7 +190,7 @@ impl Alarm {
         Self { time: Arc::clone(time), id, at: NEVER }
     }
 
-    /// Wakes `waker` at `at` and nobody at any other time.
+    /// Wakes `waker` at `at`, in place of an earlier setting.
     pub(crate) fn set(&mut self, at: Instant, waker: &Waker) -> Option<Waker> {
         let mut state = lock(&self.time.state);
         if let Some(held) = state.alarms.get(&(at, self.id))

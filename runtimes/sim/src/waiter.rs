@@ -1,4 +1,4 @@
-//! Who waits for a pipe: [`Waiter`], and the wakers that are due.
+//! Tasks that wait for a pipe: [`Waiter`], and the wakers to call: [`Wakes`].
 
 use std::sync::Arc;
 use std::task::{Context, Waker};
@@ -7,7 +7,7 @@ use sockless_core::Instant;
 
 use crate::time::{Alarm, Time};
 
-/// The wakers that an operation on a pipe calls or lets go of, once the pipe's lock is released:
+/// The wakers that an operation on a pipe calls or drops after it has released the pipe's lock, since
 /// either may run code that needs the lock.
 #[derive(Default)]
 pub(crate) struct Wakes {
@@ -25,7 +25,7 @@ impl Wakes {
     }
 }
 
-/// A task that waits for something at one end of a pipe.
+/// The task that waits for a condition at one end of a pipe, if there is one.
 pub(crate) struct Waiter {
     waker: Option<Waker>,
     alarm: Alarm,
@@ -36,19 +36,19 @@ impl Waiter {
         Self { waker: None, alarm: Alarm::new(time) }
     }
 
-    /// Has the task of `cx` wait, and nobody else.
+    /// Makes the task of `cx` wait, in place of another.
     pub(crate) fn wait(&mut self, cx: &Context<'_>, wakes: &mut Wakes) {
         if !self.waker.as_ref().is_some_and(|held| held.will_wake(cx.waker())) {
             wakes.replaced.extend(self.waker.replace(cx.waker().clone()));
         }
     }
 
-    /// Nobody waits any more.
+    /// Removes the waiting task.
     pub(crate) fn forget(&mut self, wakes: &mut Wakes) {
         wakes.replaced.extend(self.waker.take());
     }
 
-    /// Wakes who waits, if it is time, or else when it is; `None` is not as far as is known.
+    /// Wakes the waiting task at `at`, or now if that has passed; `None` if the time is unknown.
     pub(crate) fn settle(&mut self, at: Option<Instant>, now: Instant, wakes: &mut Wakes) {
         wakes.replaced.extend(match (at, &self.waker) {
             (Some(at), Some(waker)) if at > now => self.alarm.set(at, waker),

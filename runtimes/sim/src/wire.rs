@@ -1,4 +1,4 @@
-//! A test's hand on a pipe: [`Wire`] counts what went over it and makes it fail.
+//! Fault injection and counters of a connection: [`Wire`].
 
 use std::fmt;
 use std::sync::Arc;
@@ -6,18 +6,42 @@ use std::sync::Arc;
 use crate::lane::Lane;
 use crate::link::Link;
 use crate::pipe::Pipe;
+use crate::stats::WireStats;
 
-/// A pipe as seen from one of its ends, from [`SimIo::wire`](crate::SimIo::wire): for a test to keep
-/// while the end itself belongs to what is tested.
+/// Injects faults into a simulated connection and counts its bytes, as seen from one of its ends. From
+/// [`SimIo::wire`](crate::SimIo::wire) or [`Conversation::wire`](crate::Conversation::wire).
 ///
-/// Whatever it does happens at once, but what is under way keeps the time at which it will arrive.
+/// It can be kept while the code under test owns the end itself. Every fault takes effect at once, except
+/// that bytes under way keep their time of arrival.
+///
+/// ```
+/// use sockless::Cause;
+/// use sockless::sim::Sim;
+/// # use sockless::{Closed, Router, Session, websocket};
+/// # async fn echo(mut session: Session) -> Result<(), Closed> {
+/// #     loop {
+/// #         let message = session.recv().await?;
+/// #         session.send(message).await?;
+/// #     }
+/// # }
+/// # let router = Router::new().route("/echo", websocket(echo));
+///
+/// let sim = Sim::new(1);
+/// sim.run(async {
+///     let app = sim.app(router);
+///     let mut client = app.open("/echo").await;
+///     client.wire().cut();
+///     let closed = client.closed().await;
+///     assert!(matches!(closed.cause(), Cause::Transport(_)));
+/// });
+/// ```
 #[derive(Clone)]
 pub struct Wire {
-    pub(crate) pipe: Arc<Pipe>,
-    pub(crate) side: usize,
+    pipe: Arc<Pipe>,
+    side: usize,
 }
 
-/// One of the two ways through a pipe, as the end sees it that the [`Wire`] came from.
+/// A direction of a connection, as seen from the end of the [`Wire`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WireDirection {
     /// From the peer to this end.
@@ -26,69 +50,56 @@ pub enum WireDirection {
     Outbound,
 }
 
-/// What one end of a pipe has done so far.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct WireStats {
-    /// The reads that gave bytes.
-    pub reads: u64,
-    /// The writes that took bytes.
-    pub writes: u64,
-    /// The bytes that were read.
-    pub bytes_read: u64,
-    /// The bytes that were written.
-    pub bytes_written: u64,
-    /// The most bytes that one write took.
-    pub largest_write: usize,
-    /// The most slices, of those that hold bytes, that one write was offered.
-    pub most_slices: usize,
-}
-
 impl Wire {
-    /// What this end has read and written so far.
+    pub(crate) fn new(pipe: &Arc<Pipe>, side: usize) -> Self {
+        Self { pipe: Arc::clone(pipe), side }
+    }
+
+    /// Returns the counters of this end.
     pub fn stats(&self) -> WireStats {
         self.pipe.stats(self.side)
     }
 
-    /// Cuts the wire: both ends get [`ConnectionReset`](std::io::ErrorKind::ConnectionReset) for
-    /// whatever they do, and what was under way is lost.
+    /// Cuts the connection: from now on all operations of both ends fail with
+    /// [`ConnectionReset`](std::io::ErrorKind::ConnectionReset), and the bytes under way are lost.
     pub fn cut(&self) {
         self.pipe.with(|state, _, _| state.cut());
     }
 
-    /// Resets the connection from this end, as a process does that ends with data unread: this end gets
-    /// [`ConnectionReset`](std::io::ErrorKind::ConnectionReset) from now on, and so does its peer once the
-    /// reset has reached it, behind what left before. What the peer has not read by then is lost.
+    /// Resets the connection from this end, as a process does that exits with unread data. All operations
+    /// of this end fail with [`ConnectionReset`](std::io::ErrorKind::ConnectionReset) from now on, and those
+    /// of its peer once the reset has arrived there, after the bytes sent before. Bytes that the peer has
+    /// not read by then are lost.
     pub fn reset(&self) {
         self.pipe.with(|state, now, _| state.reset(self.side, now));
     }
 
-    /// Has both ends vanish for each other, as when a cable is pulled: nothing arrives any more in either
-    /// direction, no end and no reset either, and nobody is told. What has arrived can be read; writers
-    /// fill their buffers and then wait for ever.
+    /// Makes each end vanish for the other, like a pulled cable: from now on nothing arrives in either
+    /// direction, including ends and resets, and no error is reported. Bytes that have arrived can be read.
+    /// Writers fill their buffers and then wait.
     pub fn vanish(&self) {
         self.pipe.with(|state, now, _| state.vanish(now));
     }
 
-    /// Ends one direction, as if its writer had shut it down: the reader gets what is under way and
-    /// then the end of the stream, the writer gets [`BrokenPipe`](std::io::ErrorKind::BrokenPipe).
+    /// Ends one direction, as if its writer had shut it down: the reader gets the bytes under way and then
+    /// the end of the stream, the writer gets [`BrokenPipe`](std::io::ErrorKind::BrokenPipe).
     pub fn end(&self, direction: WireDirection) {
         self.with_lane(direction, Lane::end);
     }
 
-    /// Lets nothing pass in one direction until [`resume`](Self::resume): the reader waits, and the
-    /// writer waits as soon as the link's capacity is used up.
+    /// Stops one direction until [`resume`](Self::resume): the reader waits, and the writer waits once the
+    /// link's capacity is used up.
     pub fn stall(&self, direction: WireDirection) {
         self.with_lane(direction, |lane| lane.set_stalled(true));
     }
 
-    /// Lets pass what [`stall`](Self::stall) held up.
+    /// Ends a [`stall`](Self::stall).
     pub fn resume(&self, direction: WireDirection) {
         self.with_lane(direction, |lane| lane.set_stalled(false));
     }
 
-    /// Makes one direction behave as `link` from now on. Bytes under way are not dropped, even if they
-    /// are more than its capacity, and new ones do not overtake them.
+    /// Changes the link of one direction. Bytes under way are kept, even beyond the new capacity, and new
+    /// ones do not overtake them.
     pub fn set_link(&self, direction: WireDirection, link: Link) {
         self.with_lane(direction, |lane| lane.set_link(link));
     }

@@ -12,18 +12,18 @@ use bytes::Bytes;
 use http::Response;
 use sockless_core::{Chunk, CloseCode, CloseReason, Closed, Connection, Instant, Message};
 
-use super::open::Opened;
+use super::opened::Opened;
 use super::peer::{Driving, Peer};
 use super::transcript::{Line, show, show_bytes};
 use super::{App, Place};
 use crate::lock;
 use crate::wire::Wire;
 
-/// A well-behaved client in the hands of a test, from [`App::open`]. It is driven beside the test: it
-/// answers pings and Close frames and takes all that the service sends, to be looked at later.
+/// A client that a test controls, from [`App::open`].
 ///
-/// Messages, pings and pongs are received apart from each other. Each expectation waits for up to the
-/// [`patience`](App::patience) of the app and then fails the test.
+/// A task drives it beside the test: it answers pings and Close frames, and receives everything that the
+/// service sends, for the test to take. Messages, pings and pongs are received separately. Each expectation
+/// waits for at most the [`patience`](App::patience) of the app and then fails the test.
 ///
 /// Dropping it closes the connection with 1000.
 pub struct Conversation {
@@ -43,31 +43,31 @@ impl Conversation {
         Self { app, path, peer, response, wire }
     }
 
-    /// Sends a message, waiting while the client's own queue is full.
+    /// Sends a message. Waits while the client's send queue is full.
     ///
     /// # Panics
     ///
-    /// When either side has begun to close, and when there is no room in time.
+    /// Panics if either side has started to close, and if the queue stays full for too long.
     #[track_caller]
     pub fn send(&mut self, message: impl Into<Message>) -> impl Future<Output = ()> + Send {
         self.send_chunk(Chunk { data: message.into(), last: true })
     }
 
-    /// Sends a part of a message in a frame of its own.
+    /// Sends a chunk of a message in a frame of its own.
     ///
     /// # Panics
     ///
-    /// When it is not of the kind of the part before it, and as [`send`](Self::send).
+    /// Panics if its kind differs from that of the previous chunk, and as [`send`](Self::send).
     #[track_caller]
-    pub fn send_chunk(&mut self, piece: Chunk) -> impl Future<Output = ()> + Send {
+    pub fn send_chunk(&mut self, chunk: Chunk) -> impl Future<Output = ()> + Send {
         let place = Location::caller();
-        let mut piece = Some(piece);
+        let mut chunk = Some(chunk);
         async move {
             let sent = self.wait(place, "room to send", |peer, now| {
                 if peer.connection.is_open() && !peer.connection.is_writable() {
                     return None;
                 }
-                Some(peer.send(piece.take()?, now))
+                Some(peer.send(chunk.take()?, now))
             });
             if let Err(error) = sent.await {
                 self.fail(place, &format_args!("cannot send: {error}"));
@@ -79,7 +79,7 @@ impl Conversation {
     ///
     /// # Panics
     ///
-    /// For more than 125 bytes, and when either side has begun to close.
+    /// Panics if `payload` is longer than 125 bytes, and if either side has started to close.
     #[track_caller]
     pub fn ping(&self, payload: impl Into<Bytes>) {
         let payload = payload.into();
@@ -97,7 +97,7 @@ impl Conversation {
         self.command(format!("Close {reason}"), |connection, now| connection.close(reason, now));
     }
 
-    /// Drops the transport now, as a client does that crashes.
+    /// Drops the transport immediately, like a client that crashes.
     pub fn terminate(&self) {
         self.command("the end of the transport".to_owned(), Connection::abort);
     }
@@ -106,14 +106,14 @@ impl Conversation {
     ///
     /// # Panics
     ///
-    /// When the connection ends first, and when it does not come in time.
+    /// Panics if the connection ends first, and if nothing is received in time.
     #[track_caller]
     pub fn recv(&mut self) -> impl Future<Output = Message> + Send {
         let place = Location::caller();
         async move { self.next(place, "a message", |peer| &mut peer.messages).await }
     }
 
-    /// Receives the payload of the next ping, which was answered when it came.
+    /// Receives the payload of the next ping. It was answered when it arrived.
     ///
     /// # Panics
     ///
@@ -135,11 +135,11 @@ impl Conversation {
         async move { self.next(place, "a pong", |peer| &mut peer.pongs).await }
     }
 
-    /// Receives the next message, which is to be `message`.
+    /// Receives the next message and asserts that it equals `message`.
     ///
     /// # Panics
     ///
-    /// When it is another, and as [`recv`](Self::recv).
+    /// Panics if it differs, and as [`recv`](Self::recv).
     #[track_caller]
     pub fn expect(&mut self, message: impl Into<Message>) -> impl Future<Output = ()> + Send {
         let (place, message) = (Location::caller(), message.into());
@@ -153,11 +153,11 @@ impl Conversation {
         }
     }
 
-    /// Waits for `duration`, in which no message is to come, and not the end either.
+    /// Asserts that for `duration` no message is received and the connection does not end.
     ///
     /// # Panics
     ///
-    /// When something comes.
+    /// Panics if a message is received or the connection ends.
     #[track_caller]
     pub fn expect_silence(&mut self, duration: Duration) -> impl Future<Output = ()> + Send {
         let place = Location::caller();
@@ -172,18 +172,22 @@ impl Conversation {
                     self.fail(place, &format_args!("expected silence, got {message}"));
                 }
                 Some(Err(closed)) => {
-                    self.fail(place, &format_args!("expected silence, the end came: {closed}"));
+                    self.fail(
+                        place,
+                        &format_args!("expected silence, the connection ended: {closed}"),
+                    );
                 }
             }
         }
     }
 
-    /// Waits for the end, before which no message is to come and in which the service is to send a
-    /// Close frame of this code; how it ended has the rest.
+    /// Waits for the connection to end, and asserts that the service sent a Close frame with this code and no
+    /// message before it. Returns how the connection ended, as the client saw it.
     ///
     /// # Panics
     ///
-    /// When a message comes first, when the end is another, and when it does not come in time.
+    /// Panics if a message is received first, if the connection ends differently, and if it does not end in
+    /// time.
     #[track_caller]
     pub fn expect_closed(&mut self, code: u16) -> impl Future<Output = Closed> + Send {
         let place = Location::caller();
@@ -197,7 +201,10 @@ impl Conversation {
                 Ok(closed) => {
                     let received = closed.received().and_then(CloseReason::code);
                     if received.map(CloseCode::get) != Some(code) {
-                        self.fail(place, &format_args!("expected {awaited}, it was {closed}"));
+                        self.fail(
+                            place,
+                            &format_args!("expected {awaited}, the connection ended: {closed}"),
+                        );
                     }
                     closed
                 }
@@ -209,33 +216,33 @@ impl Conversation {
         }
     }
 
-    /// Waits for the end, and says how it was, as the client saw it.
+    /// Waits for the connection to end and returns how it ended, as the client saw it.
     ///
     /// # Panics
     ///
-    /// When it does not come in time.
+    /// Panics if it does not end in time.
     #[track_caller]
     pub fn closed(&mut self) -> impl Future<Output = Closed> + Send {
         let place = Location::caller();
         async move { self.wait(place, "the end", |peer, _| peer.closed.clone()).await }
     }
 
-    /// The subprotocol that the service selected.
+    /// Returns the subprotocol that the service selected.
     pub fn subprotocol(&self) -> Option<String> {
         lock(&self.peer).connection.subprotocol().map(str::to_owned)
     }
 
-    /// The service's 101 response.
+    /// Returns the 101 response of the service.
     pub fn response(&self) -> &Response<()> {
         &self.response
     }
 
-    /// The handle by which the transport is made to stall or fail.
+    /// Returns a handle that injects faults into the connection.
     pub fn wire(&self) -> Wire {
         self.wire.clone()
     }
 
-    /// Takes the next item out of one of the queues, unless the end comes first.
+    /// Takes the next item of one of the queues, and fails the test if the connection ends first.
     async fn next<T>(
         &mut self,
         place: Place,
@@ -248,13 +255,12 @@ impl Conversation {
         });
         match next.await {
             Ok(item) => item,
-            Err(closed) => {
-                self.fail(place, &format_args!("expected {awaited}, the end came: {closed}"))
-            }
+            Err(closed) => self
+                .fail(place, &format_args!("expected {awaited}, the connection ended: {closed}")),
         }
     }
 
-    /// Waits until `take` has what is awaited.
+    /// Waits until `take` returns `Some`.
     async fn wait<T>(
         &self,
         place: Place,
@@ -264,7 +270,8 @@ impl Conversation {
         let patience = self.app.patience;
         match self.app.sim.timeout(patience, self.poll_peer(&mut take)).await {
             Some(taken) => taken,
-            None => self.fail(place, &format_args!("expected {awaited}, not within {patience:?}")),
+            None => self
+                .fail(place, &format_args!("expected {awaited} within {patience:?}, got nothing")),
         }
     }
 
@@ -292,8 +299,8 @@ impl Conversation {
     }
 
     fn fail(&self, place: Place, why: &dyn fmt::Display) -> ! {
-        let said = lock(&self.peer).transcript.to_string();
-        panic!("{place}: {}: {why}\n{said}", self.path)
+        let transcript = lock(&self.peer).transcript.to_string();
+        panic!("{place}: {}: {why}\n{transcript}", self.path)
     }
 }
 

@@ -1,4 +1,4 @@
-//! A WebSocket to be opened: [`OpenConversation`].
+//! Opening a WebSocket in a test: [`OpenConversation`].
 
 use std::fmt;
 use std::sync::Arc;
@@ -6,16 +6,38 @@ use std::sync::Arc;
 use bytes::{Buf, Bytes, BytesMut};
 use http::header::{HeaderName, HeaderValue, SEC_WEBSOCKET_PROTOCOL};
 use http::{Request, Response};
+use sockless_core::Config;
 use sockless_core::handshake::{ClientHandshake, HandshakeError};
-use sockless_core::{Config, Connection};
 use sockless_driver::{BoxFuture, Runtime};
 
 use super::conversation::Conversation;
+use super::opened::Opened;
 use super::raw::RawConversation;
 use super::{App, Place};
-use crate::pipe::SimIo;
 
-/// A WebSocket that a test is about to open, from [`App::open`]: await it for a [`Conversation`].
+/// A WebSocket that a test is about to open, from [`App::open`]. Await it for a [`Conversation`].
+///
+/// ```
+/// use sockless::sim::Sim;
+/// # use sockless::{Closed, Router, Session, websocket};
+/// # async fn echo(mut session: Session) -> Result<(), Closed> {
+/// #     loop {
+/// #         let message = session.recv().await?;
+/// #         session.send(message).await?;
+/// #     }
+/// # }
+/// # let router = Router::new().route("/echo", websocket(echo).protocol("echo.v1"));
+///
+/// let sim = Sim::new(1);
+/// sim.run(async {
+///     let app = sim.app(router);
+///     let echo = app.open("/echo").subprotocol("echo.v1").header("authorization", "Bearer x").await;
+///     assert_eq!(echo.subprotocol().as_deref(), Some("echo.v1"));
+///
+///     let response = app.open("/echo").subprotocol("echo.v2").refused().await;
+///     assert_eq!(response.status(), 400);
+/// });
+/// ```
 #[must_use = "nothing is opened before it is awaited"]
 pub struct OpenConversation {
     app: App,
@@ -25,16 +47,6 @@ pub struct OpenConversation {
     place: Place,
 }
 
-/// A connection that a service granted.
-pub(crate) struct Opened {
-    pub(crate) app: App,
-    pub(crate) path: String,
-    pub(crate) io: SimIo,
-    pub(crate) inbound: BytesMut,
-    pub(crate) connection: Connection,
-    pub(crate) response: Response<()>,
-}
-
 impl OpenConversation {
     pub(crate) fn new(app: App, path: &str, place: Place) -> Self {
         let url = if path.starts_with('/') { format!("ws://localhost{path}") } else { path.into() };
@@ -42,8 +54,8 @@ impl OpenConversation {
         Self { app, request, config: Config::default(), path: path.to_owned(), place }
     }
 
-    /// Adds a header to the request. Those that make the handshake are there already; to get them
-    /// wrong, use [`App::request`].
+    /// Adds a header to the request. The headers of the handshake are added automatically; use
+    /// [`App::request`] to send invalid ones.
     pub fn header<N, V>(mut self, name: N, value: V) -> Self
     where
         N: TryInto<HeaderName, Error: Into<http::Error>>,
@@ -58,36 +70,36 @@ impl OpenConversation {
         self
     }
 
-    /// Offers a subprotocol, after those that were offered before.
+    /// Offers a subprotocol, after those that were added before.
     pub fn subprotocol(self, name: &str) -> Self {
         self.header(SEC_WEBSOCKET_PROTOCOL, name)
     }
 
-    /// Replaces the client's settings.
+    /// Sets the settings of the client. Default: [`Config::default`].
     pub fn config(mut self, config: Config) -> Self {
         self.config = config;
         self
     }
 
-    /// Opens a conversation in frames and bytes, in which nothing goes by itself.
+    /// Opens the WebSocket for a conversation in frames and bytes, without automatic replies.
     ///
     /// # Panics
     ///
-    /// When the service refuses the upgrade.
+    /// Panics if the service rejects the upgrade.
     pub async fn raw(self) -> RawConversation {
         RawConversation::new(self.granted().await)
     }
 
-    /// What the service answers instead of the upgrade.
+    /// Returns the response with which the service rejects the upgrade.
     ///
     /// # Panics
     ///
-    /// When it grants the upgrade.
+    /// Panics if the service grants the upgrade.
     pub async fn refused(self) -> Response<Bytes> {
         let place = self.place;
         match self.shake_hands().await {
             Ok(Opened { path, .. }) => {
-                panic!("{place}: {path}: expected a refusal, the upgrade was granted")
+                panic!("{place}: {path}: expected a rejection, the upgrade was granted")
             }
             Err(response) => response,
         }
@@ -98,7 +110,7 @@ impl OpenConversation {
         match self.shake_hands().await {
             Ok(opened) => opened,
             Err(response) => panic!(
-                "{place}: {path}: the upgrade was refused with {}: {}",
+                "{place}: {path}: the upgrade was rejected with {}: {}",
                 response.status(),
                 String::from_utf8_lossy(response.body()).trim_end()
             ),
@@ -117,7 +129,7 @@ impl OpenConversation {
         let outbound = handshake.outbound();
         let request = outbound.copy_to_bytes(outbound.remaining());
         let shaking = async {
-            // A server may answer and go before it has read it all; the answer is what counts.
+            // A server may respond and close before it has read the whole request.
             let _ = io.write_all(&request).await;
             loop {
                 if let Some(verdict) = handshake.poll_response(&mut inbound, app.sim.now()) {
@@ -137,7 +149,7 @@ impl OpenConversation {
                 Ok(Opened { app, path, io, inbound, connection, response })
             }
             Err(HandshakeError::Rejected(response)) => {
-                // What was cut off is missed by whoever compares the body.
+                // If the transport fails, the body is incomplete, which the test notices.
                 inbound.extend_from_slice(&io.read_to_end().await.unwrap_or_default());
                 Err(response.map(|()| inbound.freeze()))
             }
@@ -152,7 +164,7 @@ impl IntoFuture for OpenConversation {
 
     /// # Panics
     ///
-    /// When the service refuses the upgrade.
+    /// Panics if the service rejects the upgrade.
     fn into_future(self) -> Self::IntoFuture {
         Box::pin(async { Conversation::new(self.granted().await) })
     }

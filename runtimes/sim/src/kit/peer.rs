@@ -14,12 +14,12 @@ use sockless_core::{
 use sockless_driver::{Io, Timer};
 
 use super::transcript::{Line, Transcript, show, show_bytes};
-use crate::executor::Sim;
+use crate::io::SimIo;
 use crate::lock;
-use crate::pipe::SimIo;
+use crate::sim::Sim;
 use crate::time::SimTimer;
 
-/// What the test and the task that drives its client share.
+/// The state that a test shares with the task that drives its client.
 pub(crate) struct Peer {
     pub(crate) connection: Connection,
     pub(crate) messages: VecDeque<Message>,
@@ -29,7 +29,7 @@ pub(crate) struct Peer {
     pub(crate) transcript: Transcript,
     pub(crate) waiter: Option<Waker>,
     driver: Option<Waker>,
-    /// A message is being sent in pieces.
+    /// True while a message is sent in chunks.
     unfinished: bool,
 }
 
@@ -48,14 +48,14 @@ impl Peer {
         }
     }
 
-    pub(crate) fn send(&mut self, piece: Chunk, now: Instant) -> Result<(), SendError> {
-        let Chunk { last, .. } = piece;
-        let part = if last && !self.unfinished { "" } else { " (a part)" };
-        let line = format!("{}{part}", show(&piece.data));
-        if part.is_empty() {
-            self.connection.send(piece.data, now)?;
+    pub(crate) fn send(&mut self, chunk: Chunk, now: Instant) -> Result<(), SendError> {
+        let Chunk { last, .. } = chunk;
+        let suffix = if last && !self.unfinished { "" } else { " (a chunk)" };
+        let line = format!("{}{suffix}", show(&chunk.data));
+        if suffix.is_empty() {
+            self.connection.send(chunk.data, now)?;
         } else {
-            self.connection.send_chunk(piece, now)?;
+            self.connection.send_chunk(chunk, now)?;
         }
         self.unfinished = !last;
         self.transcript.push(now, Line::Sent(line));
@@ -66,17 +66,17 @@ impl Peer {
     fn handle(&mut self, event: Event, now: Instant) {
         let line = match &event {
             Event::Message(message) => show(message),
-            Event::Chunk(piece) => format!("{} (a part)", show(&piece.data)),
+            Event::Chunk(chunk) => format!("{} (a chunk)", show(&chunk.data)),
             Event::Ping(payload) => format!("Ping: {}", show_bytes(payload)),
             Event::Pong(payload) => format!("Pong: {}", show_bytes(payload)),
             Event::PeerClosed(reason) => format!("Close {reason}"),
-            Event::Closed(closed) => format!("the end: {closed}"),
+            Event::Closed(closed) => format!("the connection ended: {closed}"),
             event => format!("{event:?}"),
         };
         self.transcript.push(now, Line::Received(line));
         match event {
             Event::Message(message) => self.messages.push_back(message),
-            Event::Chunk(piece) => self.messages.push_back(piece.data),
+            Event::Chunk(chunk) => self.messages.push_back(chunk.data),
             Event::Ping(payload) => self.pings.push_back(payload),
             Event::Pong(payload) => self.pongs.push_back(payload),
             Event::Closed(closed) => self.closed = Some(closed),
@@ -91,14 +91,14 @@ impl Peer {
     }
 }
 
-/// Drives a client until its transport is over.
+/// The task that drives a client until its transport is closed.
 pub(crate) struct Driving {
     sim: Sim,
     peer: Arc<Mutex<Peer>>,
     io: SimIo,
     inbound: BytesMut,
     timer: SimTimer,
-    /// The transport delivers nothing more.
+    /// The transport delivers no further bytes.
     eof: bool,
     /// Its writing half has been shut down.
     shut_down: bool,
@@ -138,7 +138,7 @@ impl Future for Driving {
         }
         match peer.connection.transport_action() {
             TransportAction::Close if drained => return Poll::Ready(()),
-            // What it fails with, reading finds too.
+            // Reading finds the same error.
             TransportAction::ShutdownWrite if drained && !*shut_down => {
                 *shut_down = io.poll_shutdown(cx).is_ready();
             }
@@ -147,7 +147,7 @@ impl Future for Driving {
         peer.driver = Some(cx.waker().clone());
         timer.reset(peer.connection.poll_timeout().unwrap_or(Instant::from_epoch(Duration::MAX)));
         if timer.poll_expired(cx).is_ready() {
-            // Another round reads, and writes what this gives rise to.
+            // The next poll writes what this queued.
             peer.connection.handle_timeout(now);
             cx.waker().wake_by_ref();
         }
@@ -155,7 +155,7 @@ impl Future for Driving {
     }
 }
 
-/// Reads once, and says whether there may be more.
+/// Reads once. Returns whether there may be more bytes.
 fn read(
     io: &mut SimIo,
     inbound: &mut BytesMut,
@@ -175,7 +175,7 @@ fn read(
     false
 }
 
-/// Writes what is queued, and says whether that was all.
+/// Writes the queue. Returns whether all of it was written.
 fn write(io: &mut SimIo, connection: &mut Connection, now: Instant, cx: &mut Context<'_>) -> bool {
     while connection.outbound().has_remaining() {
         let outbound = connection.outbound();
@@ -188,7 +188,7 @@ fn write(io: &mut SimIo, connection: &mut Connection, now: Instant, cx: &mut Con
             }
         }
     }
-    // What it fails with, the next write finds too.
+    // The next write finds the same error.
     io.poll_flush(cx).is_ready()
 }
 

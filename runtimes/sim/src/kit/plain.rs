@@ -1,4 +1,4 @@
-//! Plain HTTP: a request out, the whole response in.
+//! Plain HTTP requests: [`App::get`], [`App::request`].
 
 use bytes::Bytes;
 use http::header::{HOST, HeaderName, HeaderValue};
@@ -6,7 +6,7 @@ use http::{Request, Response, StatusCode};
 use sockless_core::handshake::encode_request;
 
 use super::{App, Place};
-use crate::pipe::SimIo;
+use crate::io::SimIo;
 
 impl App {
     pub(crate) fn exchange(
@@ -18,7 +18,7 @@ impl App {
         async move {
             let mut request = match request {
                 Ok(request) => request,
-                Err(error) => panic!("{place}: the request cannot be made: {error}"),
+                Err(error) => panic!("{place}: invalid request: {error}"),
             };
             let asked = format!("{} {}", request.method(), request.uri());
             if !request.headers().contains_key(HOST) {
@@ -33,8 +33,8 @@ impl App {
             };
             match app.sim.timeout(app.patience, exchanging).await {
                 Some(Ok(response)) => response,
-                Some(Err(error)) => panic!("{place}: {asked}: there is no response: {error}"),
-                None => panic!("{place}: {asked}: there is no response within {:?}", app.patience),
+                Some(Err(error)) => panic!("{place}: {asked}: expected a response: {error}"),
+                None => panic!("{place}: {asked}: expected a response within {:?}", app.patience),
             }
         }
     }
@@ -42,8 +42,8 @@ impl App {
 
 async fn read_response(io: &SimIo) -> Result<Response<Bytes>, String> {
     let head = io.read_until(b"\r\n\r\n").await.map_err(|error| error.to_string())?;
-    let response = parse_head(&head).ok_or_else(|| format!("its head is invalid: {head:?}"))?;
-    // What follows a 101 are frames.
+    let response = parse_head(&head).ok_or_else(|| format!("invalid head: {head:?}"))?;
+    // Frames follow a 101.
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
         return Ok(response.map(|()| Bytes::new()));
     }
@@ -51,7 +51,7 @@ async fn read_response(io: &SimIo) -> Result<Response<Bytes>, String> {
     Ok(response.map(|()| body))
 }
 
-/// The head of a response, as a server of this workspace writes it: a line for each header.
+/// Parses the head of a response as the servers of this workspace write it, one header per line.
 fn parse_head(head: &[u8]) -> Option<Response<()>> {
     let mut lines = head.strip_suffix(b"\r\n\r\n")?.split(|&byte| byte == b'\n');
     let mut words = lines.next()?.split(|&byte| byte == b' ');

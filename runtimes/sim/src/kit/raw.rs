@@ -8,16 +8,39 @@ use http::Response;
 use sockless_core::{Frame, RawConnection};
 use sockless_driver::Runtime;
 
-use super::open::Opened;
+use super::opened::Opened;
 use super::transcript::{Line, Transcript, show_bytes, show_frame};
 use super::{App, Place};
-use crate::pipe::SimIo;
+use crate::io::SimIo;
 use crate::wire::Wire;
 
-/// A client of frames and bytes, from [`OpenConversation::raw`](super::OpenConversation::raw). Nothing goes by itself: pings
-/// are not answered, closing handshakes not run, and nothing is read before it is asked for.
+/// A client that a test controls frame by frame, from
+/// [`OpenConversation::raw`](super::OpenConversation::raw).
+///
+/// Nothing is automatic: pings are not answered, the closing handshake is left to the test, and nothing is
+/// read until a method asks for it.
 ///
 /// Dropping it ends the transport.
+///
+/// ```
+/// use sockless::sim::Sim;
+/// use sockless::Frame;
+/// # use sockless::{Closed, Router, Session, websocket};
+/// # async fn echo(mut session: Session) -> Result<(), Closed> {
+/// #     loop {
+/// #         let message = session.recv().await?;
+/// #         session.send(message).await?;
+/// #     }
+/// # }
+/// # let router = Router::new().route("/echo", websocket(echo));
+///
+/// let sim = Sim::new(1);
+/// sim.run(async {
+///     let mut client = sim.app(router).open("/echo").raw().await;
+///     client.send(Frame::ping("are you there?")).await;
+///     client.expect(Frame::pong("are you there?")).await;
+/// });
+/// ```
 pub struct RawConversation {
     app: App,
     path: String,
@@ -39,7 +62,7 @@ impl RawConversation {
     ///
     /// # Panics
     ///
-    /// When it is a control frame over 125 bytes, and when the transport takes nothing more.
+    /// Panics if it is a control frame of more than 125 bytes, and if the transport accepts no bytes in time.
     #[track_caller]
     pub fn send(&mut self, frame: Frame) -> impl Future<Output = ()> + Send {
         let place = Location::caller();
@@ -54,11 +77,11 @@ impl RawConversation {
         }
     }
 
-    /// Sends bytes as they are, such as no client should.
+    /// Sends bytes unchanged, for example an invalid frame.
     ///
     /// # Panics
     ///
-    /// When the transport takes nothing more.
+    /// Panics if the transport accepts no bytes in time.
     #[track_caller]
     pub fn write(&mut self, bytes: &[u8]) -> impl Future<Output = ()> + Send {
         let place = Location::caller();
@@ -72,7 +95,7 @@ impl RawConversation {
     ///
     /// # Panics
     ///
-    /// When there is none, when it is invalid, and when it does not come in time.
+    /// Panics if the transport ends first, if the frame is invalid, and if nothing is received in time.
     #[track_caller]
     pub fn recv(&mut self) -> impl Future<Output = Frame> + Send {
         let place = Location::caller();
@@ -84,11 +107,11 @@ impl RawConversation {
         }
     }
 
-    /// Receives the next frame, which is to be `frame`.
+    /// Receives the next frame and asserts that it equals `frame`.
     ///
     /// # Panics
     ///
-    /// When it is another, and as [`recv`](Self::recv).
+    /// Panics if it differs, and as [`recv`](Self::recv).
     #[track_caller]
     pub fn expect(&mut self, frame: Frame) -> impl Future<Output = ()> + Send {
         let place = Location::caller();
@@ -107,11 +130,11 @@ impl RawConversation {
         }
     }
 
-    /// Waits for the transport's end, before which no frame is to come.
+    /// Waits for the transport to end, and asserts that no frame is received before.
     ///
     /// # Panics
     ///
-    /// When a frame comes, and when the end does not come in time.
+    /// Panics if a frame is received, and if the transport does not end in time.
     #[track_caller]
     pub fn expect_end(&mut self) -> impl Future<Output = ()> + Send {
         let place = Location::caller();
@@ -123,17 +146,17 @@ impl RawConversation {
         }
     }
 
-    /// The service's 101 response.
+    /// Returns the 101 response of the service.
     pub fn response(&self) -> &Response<()> {
         &self.response
     }
 
-    /// The handle by which the transport is made to stall or fail.
+    /// Returns a handle that injects faults into the connection.
     pub fn wire(&self) -> Wire {
         self.io.wire()
     }
 
-    /// The next frame, or none at the end of the transport, however that came.
+    /// Returns the next frame; `None` if the transport has ended or failed.
     async fn next(&mut self, place: Place, awaited: &str) -> Option<Frame> {
         let deadline = self.app.sim.now() + self.app.patience;
         loop {
@@ -153,7 +176,7 @@ impl RawConversation {
                 Some(_) => return None,
                 None => {
                     let patience = self.app.patience;
-                    let why = format_args!("expected {awaited}, nothing came within {patience:?}");
+                    let why = format_args!("expected {awaited} within {patience:?}, got nothing");
                     self.fail(place, &why);
                 }
             }

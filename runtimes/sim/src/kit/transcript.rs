@@ -1,22 +1,22 @@
-//! What was said in a conversation, for the message of a failure.
+//! The transcript of a conversation, for the message of a failure.
 
 use std::collections::VecDeque;
 use std::fmt::{self, Write};
 
 use sockless_core::{Frame, Instant, Message};
 
-/// How many of the last lines are kept, and how much of each payload.
+/// The number of lines that are kept, and the shown length of each payload.
 const LINES: usize = 20;
 const SHOWN: usize = 60;
 
-/// The last things that were said, oldest first.
+/// The last lines of a conversation, oldest first.
 #[derive(Default)]
 pub(crate) struct Transcript {
     lines: VecDeque<(Instant, Line)>,
     dropped: usize,
 }
 
-/// Something that went over the wire, from or to the test.
+/// Something that the test sent or received.
 pub(crate) enum Line {
     Received(String),
     Sent(String),
@@ -35,11 +35,11 @@ impl Transcript {
 impl fmt::Display for Transcript {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.lines.is_empty() {
-            return f.write_str("nothing was said");
+            return f.write_str("nothing was sent or received");
         }
-        f.write_str("what was said (> by the test, < by the service):")?;
+        f.write_str("transcript (> from the test, < from the service):")?;
         if self.dropped > 0 {
-            write!(f, "\n  ({} earlier)", self.dropped)?;
+            write!(f, "\n  ({} earlier lines)", self.dropped)?;
         }
         for (at, line) in &self.lines {
             let (direction, text) = match line {
@@ -52,7 +52,7 @@ impl fmt::Display for Transcript {
     }
 }
 
-/// A message as a test writes it, cut when it is long.
+/// Formats a message as a test writes it, shortened if it is long.
 pub(crate) fn show(message: &Message) -> String {
     match message {
         Message::Binary(bytes) => show_bytes(bytes),
@@ -66,7 +66,7 @@ pub(crate) fn show(message: &Message) -> String {
 
 pub(crate) fn show_frame(frame: &Frame) -> String {
     let Frame { fin, opcode, payload, .. } = frame;
-    let unfinished = if *fin { "" } else { ", more to come" };
+    let unfinished = if *fin { "" } else { ", not final" };
     match std::str::from_utf8(payload) {
         Ok(text) if !payload.is_empty() => {
             format!("{opcode:?}{unfinished}: {}", show(&text.to_owned().into()))
