@@ -121,7 +121,7 @@ pub(crate) enum OriginRejected {
     #[error("invalid Origin header: expected one origin")]
     Invalid,
     #[error(
-        "cross-origin requests are rejected: the server has no origin policy (Router::origins)"
+        "requests from web pages are rejected: the server has no origin policy (Router::origins)"
     )]
     NoPolicy,
     #[error("pages of the origin {0} may not open this WebSocket")]

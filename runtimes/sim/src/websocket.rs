@@ -25,7 +25,7 @@ impl Sim {
     ///
     /// Sim::check(0..10, |sim| async move {
     ///     sim.spawn(sim.serve("server", Router::new().route("/", websocket(echo))));
-    ///     let mut client = sim.connect("ws://server/").await.unwrap().into_session();
+    ///     let mut client = sim.connect("ws://server/").await.unwrap();
     ///     client.send("hello").await.unwrap();
     ///     assert_eq!(client.recv().await.unwrap(), "hello".into());
     /// });

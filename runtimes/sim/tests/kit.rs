@@ -233,7 +233,7 @@ fn a_wrong_message_fails_with_the_seed_the_line_and_what_was_said() {
         "seed 7: ",
         "runtimes/sim/tests/kit.rs:",
         ": /echo?name=Ada: expected \"hello\", got \"hi\"\n",
-        "what was said (> by the test, < by the service):\n",
+        "transcript (> from the test, < from the service):\n",
         "  +0ns > Ping: 1 bytes: 78\n  +0ns > \"hi\"\n",
         " < \"hi\"",
         " < Pong: 1 bytes: 78",
@@ -246,31 +246,31 @@ fn a_wrong_message_fails_with_the_seed_the_line_and_what_was_said() {
 fn every_expectation_fails_where_it_should() {
     let cases: [(&str, BoxFuture<'static, String>); 12] = [
         (
-            "the upgrade was refused with 404 Not Found: no such path",
+            "the upgrade was rejected with 404 Not Found: no such path",
             fails(|app| async move {
                 app.open("/nowhere").await;
             }),
         ),
         (
-            "expected a refusal, the upgrade was granted",
+            "expected a rejection, the upgrade was granted",
             fails(|app| async move {
                 app.open("/echo").refused().await;
             }),
         ),
         (
-            "expected a message, not within 60s\nnothing was said",
+            "expected a message within 60s, got nothing\nnothing was sent or received",
             fails(|app| async move {
                 app.open("/echo").await.recv().await;
             }),
         ),
         (
-            "expected a message, the end came: closed by the peer",
+            "expected a message, the connection ended: closed by the peer",
             fails(|app| async move {
                 app.open("/closing").await.recv().await;
             }),
         ),
         (
-            "expected a ping, not within 60s",
+            "expected a ping within 60s, got nothing",
             fails(|app| async move {
                 app.open("/echo").await.recv_ping().await;
             }),
@@ -284,7 +284,7 @@ fn every_expectation_fails_where_it_should() {
             }),
         ),
         (
-            "expected the service to close with 1000, it was closed by the peer: the closing \
+            "expected the service to close with 1000, the connection ended: closed by the peer: the closing \
              handshake is complete; received 4001 enough; sent 4001",
             fails(|app| async move {
                 app.open("/closing").await.expect_closed(1000).await;
@@ -299,7 +299,7 @@ fn every_expectation_fails_where_it_should() {
             }),
         ),
         (
-            "expected silence, the end came: closed by the peer",
+            "expected silence, the connection ended: closed by the peer",
             fails(|app| async move {
                 app.open("/closing").await.expect_silence(SECOND).await;
             }),
@@ -343,7 +343,7 @@ fn what_was_said_is_cut_where_it_is_long() {
         session.send(vec![255; 1000]).await;
         session.expect_closed(1000).await;
     });
-    assert!(failure.contains(" earlier)\n"), "{failure}");
+    assert!(failure.contains(" earlier lines)\n"), "{failure}");
     assert!(failure.contains("xxx\"… (1004 bytes of text)"), "{failure}");
     assert!(failure.contains("1000 bytes: ff ff"), "{failure}");
     assert!(failure.len() < 4000, "{failure}");

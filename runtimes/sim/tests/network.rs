@@ -68,7 +68,7 @@ fn where_nobody_listens_a_connection_is_refused() {
 }
 
 #[test]
-#[should_panic(expected = "something listens at \"server\" already")]
+#[should_panic(expected = "the name \"server\" is already in use by a listener")]
 fn a_name_is_listened_at_once() {
     let sim = Sim::new(1);
     let _first = sim.listen("server");

@@ -169,7 +169,7 @@ fn a_rejected_handshake_is_logged_at_info() {
     };
     let expected = [
         begin(404, "/nowhere") + "nothing is served at this path",
-        begin(403, "/") + "cross-origin requests are rejected",
+        begin(403, "/") + "requests from web pages are rejected",
         begin(405, "/"),
         begin(426, "/"),
         begin(426, "/"),

@@ -24,7 +24,7 @@ use crate::wire::Wire;
 ///
 /// ```
 /// use sockless::sim::Sim;
-/// use sockless::Frame;
+/// use sockless::{Frame, Opcode};
 /// # use sockless::{Closed, Router, Session, websocket};
 /// # async fn echo(mut session: Session) -> Result<(), Closed> {
 /// #     loop {
@@ -37,8 +37,8 @@ use crate::wire::Wire;
 /// let sim = Sim::new(1);
 /// sim.run(async {
 ///     let mut client = sim.app(router).open("/echo").raw().await;
-///     client.send(Frame::ping("are you there?")).await;
-///     client.expect(Frame::pong("are you there?")).await;
+///     client.send(Frame::new(Opcode::Ping, "are you there?".into())).await;
+///     client.expect(Frame::new(Opcode::Pong, "are you there?".into())).await;
 /// });
 /// ```
 pub struct RawConversation {
