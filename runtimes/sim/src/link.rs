@@ -25,10 +25,10 @@ pub struct Link {
     pub capacity: usize,
     /// The maximum number of bytes in flight or arrived; the others wait at the sender. Default: no maximum.
     pub receive_buffer: Option<usize>,
-    /// Whether bytes that reach a dropped end, or that are unread when it is dropped, are answered with a
+    /// True if bytes that reach a dropped end, or that are unread when it is dropped, are answered with a
     /// reset. Default: `false`.
     pub resets: bool,
-    /// Whether the end of the stream is noticed by reading only. Default: `false`.
+    /// True if the end of the stream is noticed by reading only. Default: `false`.
     pub ending_unknown: bool,
     /// The time from a write to the arrival of its bytes. Default: zero.
     pub latency: Duration,
@@ -38,7 +38,7 @@ pub struct Link {
     pub short_reads: Option<usize>,
     /// The maximum number of bytes of a write. Default: no maximum.
     pub short_writes: Option<usize>,
-    /// Whether written bytes are held until a flush. Default: `false`.
+    /// True if written bytes are held until a flush. Default: `false`.
     pub held_until_flush: bool,
 }
 

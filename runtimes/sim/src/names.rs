@@ -18,7 +18,7 @@ pub enum Lookup {
 /// The result of connecting to an address, for [`Sim::set_reachability`](crate::Sim::set_reachability).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reachability {
-    /// The connection reaches the listener, or is refused if there is none. This is the default.
+    /// The connection reaches the listener, or is refused without one. This is the default.
     Open,
     /// An error of this kind, such as `HostUnreachable`.
     Fails(io::ErrorKind),

@@ -1,4 +1,4 @@
-//! The same seed gives the same run, to the last byte of its log; another seed gives another.
+//! Equal seeds give equal runs, to the last byte of the log; other seeds give others.
 
 use std::collections::BTreeSet;
 use std::fmt::Write;
@@ -23,7 +23,7 @@ impl Log {
     }
 }
 
-/// Three clients talk to an echo over a bad network, while a ticker ticks.
+/// Three clients use an echo server over a bad network, beside a periodic task.
 fn run(seed: u64) -> (String, u64) {
     let sim = Sim::new(seed);
     let text = Arc::new(Mutex::new(String::new()));
@@ -99,7 +99,7 @@ fn another_seed_gives_another_log() {
 /// Pins the run of a seed on every machine and in every version. A change of the simulator may change these
 /// numbers, and then the seeds of known failures no longer reproduce them.
 #[test]
-fn a_seed_keeps_its_meaning() {
+fn the_run_of_a_seed_is_pinned() {
     let (log, fingerprint) = run(2024);
     let last = log.lines().rev().nth(1).unwrap();
     assert_eq!((log.lines().count(), last), (144, "+53.616127ms c 22"));

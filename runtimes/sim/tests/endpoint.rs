@@ -1,4 +1,4 @@
-//! The hand-written side of a test: the `async` methods of [`SimIo`].
+//! The `async` methods of [`SimIo`].
 
 use std::future::poll_fn;
 use std::io::ErrorKind;
@@ -19,7 +19,7 @@ fn kind<T: std::fmt::Debug>(result: std::io::Result<T>) -> ErrorKind {
 }
 
 #[test]
-fn the_helpers_read_what_they_are_asked_for() {
+fn each_read_method_returns_its_part_of_the_stream() {
     Sim::check(0..30, |sim| async move {
         let (here, there) = sim.pipe_over(&Link::default().short_reads(3).short_writes(4));
         sim.spawn(
@@ -57,7 +57,7 @@ fn a_read_dropped_at_any_await_loses_nothing() {
             let _ = poll_at_most(polls, there.read_until(b"none")).await;
             let _ = poll_at_most(polls, there.read_exact(50)).await;
         }
-        // The driver's way of reading gets what a helper left.
+        // `poll_read` returns bytes that a read method left.
         assert_eq!(read(&mut there, 1).await, "0");
         assert_eq!(there.read_until(b"|").await.unwrap(), "123456789|");
         assert_eq!(there.read_to_end().await.unwrap(), "abcdefghij");
@@ -88,7 +88,7 @@ fn one_task_may_read_while_another_writes() {
 }
 
 #[test]
-fn a_hundred_thousand_messages_are_echoed_soon_enough() {
+fn a_hundred_thousand_messages_are_echoed_within_the_maximum_of_polls() {
     let sim = Sim::new(1);
     sim.run(async {
         let (here, there) = sim.pipe();

@@ -1,4 +1,4 @@
-//! Tasks: who runs when, how a run ends, and what it says when it cannot.
+//! Tasks: their order, the end of a run, and its failures.
 
 use std::cell::Cell;
 use std::future::{pending, poll_fn, ready};
@@ -19,14 +19,14 @@ fn a_run_returns_what_main_returns() {
 }
 
 #[test]
-fn main_may_borrow_and_need_not_be_send() {
+fn main_may_borrow_and_does_not_have_to_be_send() {
     let counter = Cell::new(1);
     Sim::new(1).run(async { counter.set(counter.get() + 1) });
     assert_eq!(counter.get(), 2);
 }
 
 #[test]
-fn a_spawned_task_gives_what_it_returns_before_or_after_it_is_asked() {
+fn a_handle_returns_the_output_of_its_task_whenever_it_is_awaited() {
     Sim::check(0..20, |sim| async move {
         let early = sim.spawn(ready("early"));
         sim.settle().await;
@@ -56,7 +56,7 @@ fn dropping_a_join_handle_does_not_stop_the_task() {
 }
 
 #[test]
-fn a_dropped_wait_for_a_task_can_be_taken_up_again() {
+fn a_dropped_wait_for_a_task_can_be_repeated() {
     let sim = Sim::new(1);
     sim.run(async {
         let sleep = sim.sleep(SECOND);
@@ -70,7 +70,7 @@ fn a_dropped_wait_for_a_task_can_be_taken_up_again() {
 }
 
 #[test]
-fn a_future_that_may_not_be_polled_does_not_begin() {
+fn a_future_with_zero_polls_does_not_start() {
     let sim = Sim::new(1);
     sim.run(async {
         assert_eq!(poll_at_most(0, async { unreachable!("it began") }).await, None::<()>);
@@ -79,7 +79,7 @@ fn a_future_that_may_not_be_polled_does_not_begin() {
 }
 
 #[test]
-fn ready_tasks_run_in_an_order_that_the_seed_decides() {
+fn the_seed_decides_the_order_of_ready_tasks() {
     let order = |seed| {
         let sim = Sim::new(seed);
         let order = Arc::new(Mutex::new(Vec::new()));
@@ -136,7 +136,7 @@ fn waking_a_task_many_times_polls_it_once() {
 }
 
 #[test]
-fn waking_a_task_that_has_ended_does_nothing() {
+fn waking_a_finished_task_does_nothing() {
     let sim = Sim::new(1);
     sim.run(async {
         let waker = sim.spawn(poll_fn(|cx| Poll::Ready(cx.waker().clone()))).await;
@@ -146,7 +146,7 @@ fn waking_a_task_that_has_ended_does_nothing() {
 }
 
 #[test]
-fn tasks_that_are_left_are_dropped_when_main_ends() {
+fn unfinished_tasks_are_dropped_when_main_finishes() {
     let witness = Arc::new(());
     let sim = Sim::new(1);
     sim.run(async {
@@ -184,7 +184,7 @@ fn a_task_spawned_by_a_drop_at_the_end_is_dropped_too() {
 }
 
 #[test]
-fn a_second_run_goes_on_where_the_first_one_ended() {
+fn a_second_run_continues_at_the_time_of_the_first() {
     let sim = Sim::new(1);
     sim.run(sim.sleep(SECOND));
     sim.run(sim.sleep(SECOND));
@@ -192,7 +192,7 @@ fn a_second_run_goes_on_where_the_first_one_ended() {
 }
 
 #[test]
-fn a_wake_left_by_one_run_is_not_felt_in_the_next() {
+fn a_wake_of_one_run_does_not_affect_the_next() {
     let sim = Sim::new(1);
     sim.run(poll_fn(|cx| {
         cx.waker().wake_by_ref();
@@ -224,7 +224,7 @@ fn it_is_a_runtime_for_the_driver() {
 }
 
 #[test]
-fn connections_get_seeds_of_their_own_out_of_the_simulations_seed() {
+fn connections_get_different_seeds_drawn_from_that_of_the_simulation() {
     let seeds = |seed| {
         let sim = Sim::new(seed);
         [Runtime::seed(&sim), Runtime::seed(&sim)]
@@ -246,14 +246,14 @@ fn a_scenario_draws_from_the_seed() {
     assert_eq!(draw(1).iter().max(), Some(&19));
 }
 
-/// The message of the panic that `run` ends in.
+/// Returns the message of the panic of `run`.
 fn failure(run: impl FnOnce()) -> String {
     let panic = catch_unwind(AssertUnwindSafe(run)).expect_err("a panic");
     *panic.downcast::<String>().expect("a panic with a message")
 }
 
 #[test]
-fn a_deadlock_names_the_seed_the_time_and_the_tasks_that_wait() {
+fn a_deadlock_names_the_seed_the_time_and_the_unfinished_tasks() {
     let sim = Sim::new(77);
     let message = failure(|| {
         sim.run(async {
@@ -273,14 +273,14 @@ fn a_deadlock_names_the_seed_the_time_and_the_tasks_that_wait() {
 }
 
 #[test]
-fn an_accept_that_nobody_answers_is_a_deadlock() {
+fn an_accept_without_a_client_is_a_deadlock() {
     let sim = Sim::new(5);
     let message = failure(|| drop(sim.run(async { sim.listen("server").accept().await })));
     assert!(message.starts_with("seed 5: deadlock"), "{message}");
 }
 
 #[test]
-fn a_task_that_spins_uses_up_its_polls() {
+fn a_task_that_spins_exceeds_the_maximum_of_polls() {
     let sim = Sim::new(8).max_polls(1000);
     let message = failure(|| {
         sim.run(poll_fn(|cx| {
@@ -297,7 +297,7 @@ fn a_task_that_spins_uses_up_its_polls() {
 }
 
 #[test]
-fn timers_that_follow_each_other_for_ever_use_up_the_polls() {
+fn endless_timers_exceed_the_maximum_of_polls() {
     let sim = Sim::new(8).max_polls(1000);
     let message = failure(|| {
         sim.run(async {
@@ -314,13 +314,13 @@ fn timers_that_follow_each_other_for_ever_use_up_the_polls() {
 }
 
 #[test]
-fn a_panic_of_main_carries_the_seed() {
+fn a_panic_of_main_names_the_seed() {
     let message = failure(|| Sim::new(9).run(async { panic!("bad {}", 1) }));
     assert_eq!(message, "seed 9: main panicked at +0ns: bad 1");
 }
 
 #[test]
-fn a_panic_of_a_task_fails_the_run_and_carries_the_seed() {
+fn a_panic_of_a_task_fails_the_run_and_names_the_seed() {
     let sim = Sim::new(10);
     let message = failure(|| {
         sim.run(async {
@@ -334,7 +334,7 @@ fn a_panic_of_a_task_fails_the_run_and_carries_the_seed() {
 }
 
 #[test]
-fn a_panic_without_a_message_is_passed_on_as_it_is() {
+fn a_panic_without_a_message_is_passed_on_unchanged() {
     let panic = catch_unwind(|| {
         Sim::new(1).run(async { std::panic::panic_any(7_u8) });
     });
@@ -353,20 +353,20 @@ fn a_check_names_the_seed_that_fails() {
 }
 
 #[test]
-fn a_world_can_be_used_again_after_a_failure() {
+fn a_simulation_can_be_used_again_after_a_failure() {
     let sim = Sim::new(1);
     failure(|| sim.run(pending()));
     assert_eq!(sim.run(async { 1 }), 1);
 }
 
 #[test]
-fn a_run_within_a_run_is_refused() {
+fn a_run_within_a_run_of_the_same_simulation_panics() {
     let sim = Sim::new(1);
     let message = failure(|| sim.run(async { sim.run(async {}) }));
     assert!(message.ends_with("this simulation is already running: await the future instead"));
 }
 
 #[test]
-fn another_world_may_run_within_a_run() {
+fn another_simulation_may_run_within_a_run() {
     assert_eq!(Sim::new(1).run(async { Sim::new(2).run(async { 3 }) }), 3);
 }

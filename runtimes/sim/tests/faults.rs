@@ -1,4 +1,4 @@
-//! What a test does to a wire, and what both ends see of it.
+//! Faults on a wire, as both ends notice them.
 
 use std::future::{pending, poll_fn};
 use std::io::{ErrorKind, IoSlice};
@@ -17,7 +17,7 @@ fn kind<T: std::fmt::Debug>(result: std::io::Result<T>) -> ErrorKind {
 }
 
 #[test]
-fn a_cut_resets_both_ends_whatever_they_do() {
+fn after_a_cut_every_operation_of_both_ends_is_reset() {
     let sim = Sim::new(1);
     sim.run(async {
         let (mut here, mut there) = sim.pipe();
@@ -35,7 +35,7 @@ fn a_cut_resets_both_ends_whatever_they_do() {
 }
 
 #[test]
-fn a_cut_wakes_those_who_wait() {
+fn a_cut_wakes_waiting_tasks() {
     Sim::check(0..10, |sim| async move {
         let (here, there) = sim.pipe_over(&Link::default().capacity(1));
         let wire = here.wire();
@@ -51,7 +51,7 @@ fn a_cut_wakes_those_who_wait() {
 }
 
 #[test]
-fn a_cut_does_not_wait_for_what_was_in_flight() {
+fn a_cut_does_not_wait_for_bytes_in_flight() {
     let sim = Sim::new(1);
     sim.run(async {
         let (here, there) = sim.pipe_over(&Link::default().latency(MS));
@@ -66,7 +66,7 @@ fn a_cut_does_not_wait_for_what_was_in_flight() {
 }
 
 #[test]
-fn an_end_ends_one_direction_and_leaves_the_other() {
+fn an_end_ends_one_direction_only() {
     let sim = Sim::new(1);
     sim.run(async {
         let (here, there) = sim.pipe();
@@ -83,7 +83,7 @@ fn an_end_ends_one_direction_and_leaves_the_other() {
 }
 
 #[test]
-fn an_end_wakes_a_writer_that_waits() {
+fn an_end_wakes_a_waiting_writer() {
     let sim = Sim::new(1);
     sim.run(async {
         let (here, there) = sim.pipe_over(&Link::default().capacity(1));
@@ -116,7 +116,7 @@ fn a_stalled_direction_passes_nothing_until_it_is_resumed() {
 }
 
 #[test]
-fn a_stall_leaves_the_other_direction_alone() {
+fn a_stall_does_not_affect_the_other_direction() {
     let sim = Sim::new(1);
     sim.run(async {
         let (here, there) = sim.pipe();
@@ -133,7 +133,7 @@ fn a_stall_leaves_the_other_direction_alone() {
 }
 
 #[test]
-fn behind_a_stall_nobody_learns_that_the_peer_is_gone() {
+fn during_a_stall_a_writer_does_not_notice_that_its_peer_is_gone() {
     let sim = Sim::new(1);
     sim.run(async {
         let (here, there) = sim.pipe_over(&Link::default().capacity(4));
@@ -151,7 +151,7 @@ fn behind_a_stall_nobody_learns_that_the_peer_is_gone() {
 }
 
 #[test]
-fn a_link_that_gets_slower_delays_what_is_written_from_then_on() {
+fn a_slower_link_delays_later_writes_only() {
     let sim = Sim::new(1);
     sim.run(async {
         let (here, there) = sim.pipe();
@@ -169,7 +169,7 @@ fn a_link_that_gets_slower_delays_what_is_written_from_then_on() {
 }
 
 #[test]
-fn the_end_does_not_overtake_what_is_in_flight() {
+fn the_end_does_not_overtake_bytes_in_flight() {
     let sim = Sim::new(1);
     sim.run(async {
         let (here, there) = sim.pipe_over(&Link::default().latency(10 * MS));
@@ -182,7 +182,7 @@ fn the_end_does_not_overtake_what_is_in_flight() {
 }
 
 #[test]
-fn what_is_lost_does_not_move_the_clock() {
+fn lost_bytes_do_not_advance_the_clock() {
     type Ends = (Option<SimIo>, SimIo);
     let dropped: fn(Ends) -> Ends = |(_, there)| (None, there);
     let cut: fn(Ends) -> Ends = |(here, there)| {
@@ -206,7 +206,7 @@ fn what_is_lost_does_not_move_the_clock() {
 }
 
 #[test]
-fn more_capacity_lets_a_waiting_writer_go_on() {
+fn more_capacity_wakes_a_waiting_writer() {
     let sim = Sim::new(1);
     sim.run(async {
         let (here, _there) = sim.pipe_over(&Link::default().capacity(1));

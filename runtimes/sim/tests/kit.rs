@@ -1,4 +1,4 @@
-//! The test kit: what it sees of a service, and how its expectations fail.
+//! The test kit: conversations with a service, and failures of expectations.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use sockless_sim::{App, Link, Sim, WireDirection};
 const SECOND: Duration = Duration::from_secs(1);
 
 #[test]
-fn a_conversation_is_opened_by_path_and_ends_with_a_close() {
+fn a_conversation_is_opened_at_a_path_and_ends_with_a_close_frame() {
     Sim::check(0..20, |sim| async move {
         let app = sim.app(Paths(sim.clone()));
         let mut chat = app.open("/echo?name=Ada").await;
@@ -45,7 +45,7 @@ fn headers_and_subprotocols_reach_the_service() {
 }
 
 #[test]
-fn addresses_are_those_that_the_test_gives() {
+fn the_service_sees_the_addresses_that_the_test_sets() {
     Sim::check(0..5, |sim| async move {
         let app = sim.app(Paths(sim.clone()));
         app.open("/address").await.expect("None").await;
@@ -55,7 +55,7 @@ fn addresses_are_those_that_the_test_gives() {
 }
 
 #[test]
-fn a_refusal_has_its_status_headers_and_body() {
+fn a_rejection_has_a_status_headers_and_a_body() {
     Sim::check(0..20, |sim| async move {
         let app = sim.app_over(Paths(sim.clone()), &Link::default().short_reads(5).latency(SECOND));
         let refused = app.open("/nowhere").refused().await;
@@ -74,7 +74,7 @@ fn plain_requests_get_the_whole_response() {
         let response = app.get("/echo").await;
         assert_eq!(response.status(), 426);
 
-        // A handshake that no client of the kit would make.
+        // An invalid handshake.
         let upgrade = http::Request::get("/echo")
             .header("host", "example.com")
             .header("connection", "upgrade")
@@ -89,7 +89,7 @@ fn plain_requests_get_the_whole_response() {
 }
 
 #[test]
-fn a_101_to_a_plain_request_is_a_head() {
+fn of_a_101_to_a_plain_request_the_head_is_returned() {
     Sim::check(0..5, |sim| async move {
         let upgrade = http::Request::get("/echo")
             .header("connection", "upgrade")
@@ -103,7 +103,7 @@ fn a_101_to_a_plain_request_is_a_head() {
 }
 
 #[test]
-fn pings_and_pongs_are_received_apart_from_messages() {
+fn pings_and_pongs_are_received_separately_from_messages() {
     Sim::check(0..20, |sim| async move {
         let mut session = sim.app(Paths(sim.clone())).open("/echo").await;
         session.ping("are you there?");
@@ -119,7 +119,7 @@ fn pings_and_pongs_are_received_apart_from_messages() {
 fn a_client_is_driven_while_the_test_does_something_else() {
     Sim::check(0..5, |sim| async move {
         let mut session = sim.app(Paths(sim.clone())).open("/pinging").await;
-        // The service pings each second and waits two for a pong.
+        // The service pings every second and waits two seconds for a pong.
         sim.sleep(100 * SECOND).await;
         session.close(CloseCode::NORMAL);
         session.expect_closed(1000).await;
@@ -127,7 +127,7 @@ fn a_client_is_driven_while_the_test_does_something_else() {
 }
 
 #[test]
-fn a_stalled_client_is_given_up() {
+fn a_stalled_client_times_out() {
     Sim::check(0..5, |sim| async move {
         let app = sim.app(Paths(sim.clone()));
         let session = app.open("/pinging").await;
@@ -138,7 +138,7 @@ fn a_stalled_client_is_given_up() {
 }
 
 #[test]
-fn a_client_may_send_in_parts() {
+fn a_client_may_send_a_message_in_chunks() {
     Sim::check(0..20, |sim| async move {
         let mut session = sim.app(Paths(sim.clone())).open("/echo").await;
         session.send_chunk(Chunk { data: "ABC".into(), last: false }).await;
@@ -152,7 +152,7 @@ fn a_client_may_send_in_parts() {
 }
 
 #[test]
-fn a_client_that_crashes_leaves_no_close() {
+fn a_client_that_crashes_sends_no_close_frame() {
     Sim::check(0..20, |sim| async move {
         let app = sim.app(Paths(sim.clone()));
         let mut session = app.open("/echo").await;
@@ -164,7 +164,7 @@ fn a_client_that_crashes_leaves_no_close() {
 }
 
 #[test]
-fn a_dropped_conversation_closes() {
+fn a_dropped_conversation_closes_the_connection() {
     Sim::check(0..20, |sim| async move {
         let app = sim.app(Paths(sim.clone()));
         drop(app.open("/echo").await);
@@ -174,7 +174,7 @@ fn a_dropped_conversation_closes() {
 }
 
 #[test]
-fn a_raw_conversation_does_nothing_by_itself() {
+fn a_raw_conversation_does_nothing_automatically() {
     Sim::check(0..20, |sim| async move {
         let app = sim.app_over(Paths(sim.clone()), &Link::default().short_reads(3));
         let mut raw = app.open("/raw").raw().await;
@@ -183,10 +183,10 @@ fn a_raw_conversation_does_nothing_by_itself() {
         let fragment = Frame { fin: false, ..Frame::new(Opcode::Text, "half".into()) };
         raw.send(fragment.clone()).await;
         raw.expect(fragment.clone()).await;
-        // The same in bytes, masked with zeros.
+        // The same frame in bytes, masked with zeros.
         raw.write(b"\x01\x84\0\0\0\0half").await;
         assert_eq!(raw.recv().await, fragment);
-        // Raw handlers end without a Close frame.
+        // Raw sessions end without a Close frame.
         raw.send(Frame::new(Opcode::Pong, "first".into())).await;
         raw.expect_end().await;
     });
@@ -222,7 +222,7 @@ fn patience_is_virtual_time() {
 }
 
 #[test]
-fn a_wrong_message_fails_with_the_seed_the_line_and_what_was_said() {
+fn a_wrong_message_fails_with_the_seed_the_line_and_the_transcript() {
     let failure = failure(|app| async move {
         let mut chat = app.open("/echo?name=Ada").await;
         chat.ping("x");
@@ -243,7 +243,7 @@ fn a_wrong_message_fails_with_the_seed_the_line_and_what_was_said() {
 }
 
 #[test]
-fn every_expectation_fails_where_it_should() {
+fn every_expectation_fails_with_the_reason() {
     let cases: [(&str, BoxFuture<'static, String>); 12] = [
         (
             "the upgrade was rejected with 404 Not Found: no such path",
@@ -334,7 +334,7 @@ fn every_expectation_fails_where_it_should() {
 }
 
 #[test]
-fn what_was_said_is_cut_where_it_is_long() {
+fn a_long_transcript_is_shortened() {
     let failure = failure(|app| async move {
         let mut session = app.open("/echo").await;
         for number in 0..30 {
@@ -349,7 +349,7 @@ fn what_was_said_is_cut_where_it_is_long() {
     assert!(failure.len() < 4000, "{failure}");
 }
 
-/// How `scenario` fails under seed 7.
+/// Returns the failure of `scenario` with seed 7.
 fn failure<Fut: Future<Output = ()>>(scenario: impl Fn(App) -> Fut) -> String {
     let failed = catch_unwind(AssertUnwindSafe(|| {
         Sim::check(7..8, |sim| scenario(sim.app(Paths(sim.clone()))));

@@ -1,4 +1,4 @@
-//! Listeners and those who connect to them.
+//! Listeners and their clients.
 
 use std::io::ErrorKind;
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use sockless_sim::{Link, Sim, poll_at_most};
 const MS: Duration = Duration::from_millis(1);
 
 #[test]
-fn who_connects_reaches_who_listens() {
+fn a_client_reaches_the_listener_of_a_name() {
     Sim::check(0..10, |sim| async move {
         let mut listener = sim.listen("server");
         sim.spawn(async move {
@@ -23,7 +23,7 @@ fn who_connects_reaches_who_listens() {
 }
 
 #[test]
-fn connections_are_accepted_in_the_order_in_which_they_arrived() {
+fn connections_are_accepted_in_the_order_of_arrival() {
     Sim::check(0..20, |sim| async move {
         let mut listener = sim.listen("server");
         let mut clients = Vec::new();
@@ -40,7 +40,7 @@ fn connections_are_accepted_in_the_order_in_which_they_arrived() {
 }
 
 #[test]
-fn names_are_apart() {
+fn each_name_has_its_own_connections() {
     let sim = Sim::new(1);
     sim.run(async {
         let (mut one, mut two) = (sim.listen("one"), sim.listen("two"));
@@ -52,7 +52,7 @@ fn names_are_apart() {
 }
 
 #[test]
-fn where_nobody_listens_a_connection_is_refused() {
+fn without_a_listener_a_connection_is_refused() {
     let sim = Sim::new(1);
     sim.run(async {
         let refused = || async { sim.dial("server").await.unwrap_err().kind() };
@@ -69,7 +69,7 @@ fn where_nobody_listens_a_connection_is_refused() {
 
 #[test]
 #[should_panic(expected = "the name \"server\" is already in use by a listener")]
-fn a_name_is_listened_at_once() {
+fn a_name_has_at_most_one_listener() {
     let sim = Sim::new(1);
     let _first = sim.listen("server");
     let _second = sim.listen("server");
@@ -92,7 +92,7 @@ fn connecting_takes_a_round_trip() {
 }
 
 #[test]
-fn a_listener_that_goes_while_a_client_is_on_its_way_refuses_it() {
+fn a_listener_dropped_during_the_round_trip_refuses_the_connection() {
     let sim = Sim::new(1);
     sim.run(async {
         let listener = sim.listen_over("server", &Link::default().latency(10 * MS));
@@ -117,7 +117,7 @@ fn a_dropped_accept_loses_no_connection() {
 }
 
 #[test]
-fn a_connect_dropped_at_any_await_leaves_nothing_or_a_connection_that_ends() {
+fn a_dial_dropped_at_any_await_leaves_no_connection_or_one_that_ends() {
     for polls in 0..4 {
         let sim = Sim::new(1);
         sim.run(async {
@@ -134,7 +134,7 @@ fn a_connect_dropped_at_any_await_leaves_nothing_or_a_connection_that_ends() {
 }
 
 #[test]
-fn a_test_keeps_its_hand_on_a_connection_by_its_wire() {
+fn a_wire_injects_faults_while_the_driver_owns_the_end() {
     let sim = Sim::new(1);
     sim.run(async {
         let mut listener = sim.listen("server");

@@ -1,4 +1,4 @@
-//! Pipes: bytes in order, capacity, latency, cuts, and the two ends' ends.
+//! Pipes: order, capacity, latency, short reads and writes, and the end of the stream.
 
 use std::future::poll_fn;
 use std::io::{ErrorKind, IoSlice};
@@ -29,7 +29,7 @@ fn kind<T: std::fmt::Debug>(result: std::io::Result<T>) -> ErrorKind {
 }
 
 #[test]
-fn bytes_go_both_ways_in_order() {
+fn bytes_arrive_in_order_in_both_directions() {
     Sim::check(0..10, |sim| async move {
         let (here, there) = sim.pipe();
         here.write_all(b"one ").await.unwrap();
@@ -53,7 +53,7 @@ fn a_read_waits_for_a_write() {
 }
 
 #[test]
-fn a_read_fills_spare_capacity_and_keeps_what_the_buffer_held() {
+fn a_read_fills_the_spare_capacity_and_keeps_the_bytes_before_it() {
     let sim = Sim::new(1);
     sim.run(async {
         let (here, mut there) = sim.pipe();
@@ -103,7 +103,7 @@ fn one_vectored_write_counts_as_one() {
 }
 
 #[test]
-fn a_full_pipe_takes_what_fits_and_then_makes_the_writer_wait() {
+fn a_write_takes_what_fits_and_then_waits() {
     let sim = Sim::new(1);
     sim.run(async {
         let (mut here, mut there) = sim.pipe_over(&Link::default().capacity(10));
@@ -146,7 +146,7 @@ fn latency_passes_in_virtual_time() {
 }
 
 #[test]
-fn latency_holds_for_a_reader_that_already_waits() {
+fn latency_applies_to_a_waiting_reader() {
     let sim = Sim::new(1);
     sim.run(async {
         let (here, there) = sim.pipe_over(&Link::default().latency(30 * MS));
@@ -159,7 +159,7 @@ fn latency_holds_for_a_reader_that_already_waits() {
 }
 
 #[test]
-fn bytes_in_flight_use_up_capacity() {
+fn bytes_in_flight_count_towards_the_capacity() {
     let sim = Sim::new(1);
     sim.run(async {
         let link = Link::default().latency(30 * MS).capacity(4);
@@ -200,7 +200,7 @@ fn jitter_is_drawn_from_the_seed_and_keeps_the_order() {
 }
 
 #[test]
-fn short_reads_cut_where_the_seed_wants() {
+fn the_seed_decides_the_lengths_of_short_reads() {
     let cuts = |seed| {
         let sim = Sim::new(seed);
         sim.run(async {
@@ -224,7 +224,7 @@ fn short_reads_cut_where_the_seed_wants() {
 }
 
 #[test]
-fn short_writes_take_as_much_as_the_seed_wants() {
+fn the_seed_decides_the_lengths_of_short_writes() {
     let sim = Sim::new(1);
     sim.run(async {
         let (mut here, there) = sim.pipe_over(&Link::default().short_writes(3));
@@ -241,7 +241,7 @@ fn short_writes_take_as_much_as_the_seed_wants() {
 }
 
 #[test]
-fn short_reads_and_writes_sometimes_let_others_go_first() {
+fn short_reads_and_writes_sometimes_return_pending_first() {
     let sim = Sim::new(1);
     sim.run(async {
         let (mut here, mut there) = sim.pipe_over(&Link::default().short_reads(1).short_writes(1));
@@ -259,7 +259,7 @@ fn short_reads_and_writes_sometimes_let_others_go_first() {
 }
 
 #[test]
-fn what_is_held_back_leaves_with_a_flush() {
+fn held_bytes_are_sent_by_a_flush() {
     let sim = Sim::new(1);
     sim.run(async {
         let (mut here, there) = sim.pipe_over(&Link::default().held_until_flush(true));
@@ -276,7 +276,7 @@ fn what_is_held_back_leaves_with_a_flush() {
 }
 
 #[test]
-fn what_is_held_back_leaves_when_the_pipe_is_full() {
+fn held_bytes_are_sent_when_the_pipe_is_full() {
     let sim = Sim::new(1);
     sim.run(async {
         let link = Link::default().held_until_flush(true).capacity(4);
@@ -287,7 +287,7 @@ fn what_is_held_back_leaves_when_the_pipe_is_full() {
 }
 
 #[test]
-fn what_was_not_flushed_is_lost_with_its_end() {
+fn held_bytes_are_lost_when_the_end_is_dropped() {
     let sim = Sim::new(1);
     sim.run(async {
         let (mut here, there) = sim.pipe_over(&Link::default().held_until_flush(true));
@@ -328,7 +328,7 @@ fn a_shutdown_wakes_the_reader() {
 }
 
 #[test]
-fn dropping_an_end_ends_what_it_wrote_and_breaks_what_it_would_read() {
+fn dropping_an_end_ends_its_stream_and_breaks_the_writes_of_its_peer() {
     let sim = Sim::new(1);
     sim.run(async {
         let (here, there) = sim.pipe_over(&Link::default().latency(MS));
@@ -341,7 +341,7 @@ fn dropping_an_end_ends_what_it_wrote_and_breaks_what_it_would_read() {
 }
 
 #[test]
-fn dropping_an_end_wakes_a_writer_that_waits() {
+fn dropping_an_end_wakes_a_waiting_writer() {
     let sim = Sim::new(1);
     sim.run(async {
         let (here, there) = sim.pipe_over(&Link::default().capacity(1));
@@ -367,9 +367,9 @@ fn a_link_may_differ_by_direction() {
     });
 }
 
-/// Wakers belong to others and may own anything, the pipe itself included.
+/// A waker may own anything, including an end of the pipe.
 #[test]
-fn a_waker_that_owns_an_end_of_the_pipe_may_go_at_any_time() {
+fn a_waker_that_owns_an_end_of_the_pipe_may_be_dropped_at_any_time() {
     struct Owner(#[expect(dead_code, reason = "it is there to be dropped")] SimIo);
     impl Wake for Owner {
         fn wake(self: Arc<Self>) {}

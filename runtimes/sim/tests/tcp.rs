@@ -1,4 +1,4 @@
-//! Pipes as TCP connections: buffers at both ends, resets, and the end as it is found without reading.
+//! Pipes like TCP connections: buffers at both ends, resets, and noticing the end without reading.
 
 use std::future::{pending, poll_fn};
 use std::io::{ErrorKind, IoSlice};
@@ -20,7 +20,7 @@ async fn ending(io: &mut SimIo) -> Ending {
     poll_fn(|cx| Poll::Ready(io.poll_ending(cx))).await
 }
 
-/// Waits for the end without reading, woken by nothing else; when it came.
+/// Waits for the end of the stream without reading, and returns when it arrived.
 fn watch(sim: &Sim, mut io: SimIo) -> JoinHandle<(Duration, SimIo)> {
     let clock = sim.clone();
     sim.spawn(async move {
@@ -50,7 +50,7 @@ fn a_sender_fills_the_receivers_buffer_and_then_its_own() {
 }
 
 #[test]
-fn what_waits_at_the_sender_leaves_when_there_is_room() {
+fn waiting_bytes_are_sent_when_the_receiver_has_room() {
     let sim = Sim::new(1);
     sim.run(async {
         let link = Link::default().buffers(8, 4).latency(10 * MS);
@@ -125,7 +125,7 @@ fn an_end_dropped_with_all_read_ends_after_what_it_wrote() {
 }
 
 #[test]
-fn bytes_that_reach_a_dropped_end_come_back_as_a_reset() {
+fn bytes_that_reach_a_dropped_end_are_answered_with_a_reset() {
     let sim = Sim::new(1);
     sim.run(async {
         let (here, there) = sim.pipe_over(&Link::tcp().latency(10 * MS));
@@ -142,7 +142,7 @@ fn bytes_that_reach_a_dropped_end_come_back_as_a_reset() {
 }
 
 #[test]
-fn bytes_in_flight_to_an_end_that_is_dropped_come_back_as_a_reset() {
+fn bytes_in_flight_to_an_end_that_is_dropped_are_answered_with_a_reset() {
     let sim = Sim::new(1);
     sim.run(async {
         let (here, there) = sim.pipe_over(&Link::tcp().latency(10 * MS));
@@ -157,7 +157,7 @@ fn bytes_in_flight_to_an_end_that_is_dropped_come_back_as_a_reset() {
 }
 
 #[test]
-fn a_reset_wakes_those_who_wait_when_it_arrives() {
+fn a_reset_wakes_waiting_tasks_when_it_arrives() {
     Sim::check(0..10, |sim| async move {
         let (here, there) = sim.pipe_over(&Link::tcp().buffers(1, 1).latency(10 * MS));
         let wire = here.wire();
@@ -175,7 +175,7 @@ fn a_reset_wakes_those_who_wait_when_it_arrives() {
 }
 
 #[test]
-fn the_end_is_seen_behind_unread_bytes_when_it_has_arrived() {
+fn the_end_is_noticed_after_unread_bytes_once_it_has_arrived() {
     let sim = Sim::new(1);
     sim.run(async {
         let (here, there) = sim.pipe_over(&Link::tcp().latency(10 * MS));
@@ -189,7 +189,7 @@ fn the_end_is_seen_behind_unread_bytes_when_it_has_arrived() {
 }
 
 #[test]
-fn the_end_is_not_seen_before_the_bytes_before_it_have_room() {
+fn the_end_is_not_noticed_until_the_bytes_before_it_have_room() {
     let sim = Sim::new(1);
     sim.run(async {
         let (here, mut there) = sim.pipe_over(&Link::tcp().buffers(100, 4).latency(10 * MS));
@@ -205,7 +205,7 @@ fn the_end_is_not_seen_before_the_bytes_before_it_have_room() {
 }
 
 #[test]
-fn a_reset_is_seen_without_reading() {
+fn a_reset_is_noticed_without_reading() {
     let sim = Sim::new(1);
     sim.run(async {
         let (here, there) = sim.pipe_over(&Link::tcp().latency(10 * MS));
@@ -220,7 +220,7 @@ fn a_reset_is_seen_without_reading() {
 }
 
 #[test]
-fn bytes_do_not_wake_who_waits_for_the_end() {
+fn bytes_do_not_wake_a_task_that_waits_for_the_end() {
     let sim = Sim::new(1);
     sim.run(async {
         let (here, mut there) = sim.pipe();
@@ -242,7 +242,7 @@ fn bytes_do_not_wake_who_waits_for_the_end() {
 }
 
 #[test]
-fn where_the_end_is_unknown_only_reading_finds_it() {
+fn if_the_end_is_unknown_only_reading_notices_it() {
     let sim = Sim::new(1);
     sim.run(async {
         let (here, mut there) = sim.pipe_over(&Link::tcp().ending_unknown(true));
@@ -254,7 +254,7 @@ fn where_the_end_is_unknown_only_reading_finds_it() {
 }
 
 #[test]
-fn a_cut_is_seen_without_reading() {
+fn a_cut_is_noticed_without_reading() {
     let sim = Sim::new(1);
     sim.run(async {
         let (here, there) = sim.pipe();
@@ -266,7 +266,7 @@ fn a_cut_is_seen_without_reading() {
 }
 
 #[test]
-fn ends_that_have_vanished_learn_nothing_of_each_other() {
+fn ends_that_have_vanished_notice_nothing_of_each_other() {
     let sim = Sim::new(1);
     sim.run(async {
         let (here, mut there) = sim.pipe_over(&Link::tcp().buffers(3, 3).latency(10 * MS));
@@ -287,7 +287,7 @@ fn ends_that_have_vanished_learn_nothing_of_each_other() {
 }
 
 #[test]
-fn nothing_moves_the_clock_when_the_ends_have_vanished() {
+fn the_clock_does_not_advance_when_the_ends_have_vanished() {
     let sim = Sim::new(1);
     let deadlock = catch_unwind(AssertUnwindSafe(|| {
         sim.run(async {
@@ -304,7 +304,7 @@ fn nothing_moves_the_clock_when_the_ends_have_vanished() {
 }
 
 #[test]
-fn a_stall_holds_up_a_reset_too() {
+fn a_stall_delays_a_reset_too() {
     let sim = Sim::new(1);
     sim.run(async {
         let (here, there) = sim.pipe_over(&Link::tcp());

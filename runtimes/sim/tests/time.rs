@@ -18,7 +18,7 @@ fn at(seconds: u32) -> Instant {
 }
 
 #[test]
-fn time_starts_at_the_epoch_and_moves_from_timer_to_timer() {
+fn time_starts_at_the_epoch_and_advances_from_timer_to_timer() {
     let sim = Sim::new(1);
     sim.run(async {
         assert_eq!(sim.now(), Instant::EPOCH);
@@ -46,7 +46,7 @@ fn a_century_takes_no_time() {
     sim.run(sim.sleep(Duration::from_secs(100 * 365 * 24 * 3600)));
 }
 
-/// Who woke when, each sleeper with its own deadline.
+/// Returns which sleeper woke when, each with its own deadline.
 fn wake_order(seed: u64, deadlines: &[u32]) -> Vec<(Instant, usize)> {
     let sim = Sim::new(seed);
     let log = Arc::new(Mutex::new(Vec::new()));
@@ -73,7 +73,7 @@ fn timers_fire_in_the_order_of_their_deadlines() {
 }
 
 #[test]
-fn timers_of_one_instant_fire_together_in_the_order_of_the_seed() {
+fn timers_of_one_instant_fire_together_in_an_order_drawn_from_the_seed() {
     let mut orders: Vec<_> = (0..60).map(|seed| wake_order(seed, &[1, 1, 1])).collect();
     assert_eq!(orders[7], wake_order(7, &[1, 1, 1]));
     assert!(orders.iter().flatten().all(|(woken, _)| *woken == at(1)));
@@ -83,7 +83,7 @@ fn timers_of_one_instant_fire_together_in_the_order_of_the_seed() {
 }
 
 #[test]
-fn ready_tasks_come_before_time() {
+fn ready_tasks_run_before_time_passes() {
     let sim = Sim::new(1);
     sim.run(async {
         let clock = sim.clone();
@@ -121,7 +121,7 @@ fn a_timer_stays_expired_until_it_is_reset() {
     });
 }
 
-/// Starts to wait for a timer of `first` seconds, lets another task reset it, and says when it rang.
+/// Waits for a timer of `first` seconds while another task resets it, and returns when it fired.
 fn rings_after_reset(first: u32, resets: &[u32]) -> Instant {
     let sim = Sim::new(1);
     sim.run(async {
@@ -147,12 +147,12 @@ fn a_reset_wakes_the_task_that_waits_at_the_new_deadline() {
 }
 
 #[test]
-fn a_reset_into_the_past_rings_at_once() {
+fn a_timer_reset_to_the_past_fires_at_once() {
     assert_eq!(rings_after_reset(10, &[0]), at(1));
 }
 
 #[test]
-fn a_timer_reset_from_never_rings() {
+fn a_timer_reset_from_never_fires() {
     let sim = Sim::new(1);
     sim.run(async {
         let timer = Arc::new(Mutex::new(sim.sleep(Duration::MAX)));
@@ -166,7 +166,7 @@ fn a_timer_reset_from_never_rings() {
 }
 
 #[test]
-fn a_sleep_until_the_end_of_time_does_not_hide_a_deadlock() {
+fn a_sleep_until_the_end_of_time_does_not_conceal_a_deadlock() {
     let sim = Sim::new(6);
     let panic = catch_unwind(AssertUnwindSafe(|| sim.run(sim.sleep(Duration::MAX))));
     let message = panic.unwrap_err().downcast::<String>().unwrap();
@@ -198,7 +198,7 @@ fn a_sleep_wakes_the_task_that_polled_it_last() {
 }
 
 #[test]
-fn a_timeout_drops_what_takes_longer() {
+fn a_timeout_drops_a_future_that_takes_longer() {
     let sim = Sim::new(1);
     sim.run(async {
         let witness = Arc::new(());
@@ -214,7 +214,7 @@ fn a_timeout_drops_what_takes_longer() {
 }
 
 #[test]
-fn a_timeout_lets_pass_what_is_in_time() {
+fn a_timeout_returns_the_output_of_a_future_in_time() {
     let sim = Sim::new(1);
     sim.run(async {
         assert_eq!(sim.timeout(2 * SECOND, sim.sleep(SECOND)).await, Some(()));
@@ -225,7 +225,7 @@ fn a_timeout_lets_pass_what_is_in_time() {
 }
 
 #[test]
-fn settling_waits_for_all_that_happens_without_time_passing() {
+fn settling_waits_for_everything_that_happens_without_time_passing() {
     Sim::check(0..50, |sim| async move {
         let (here, there) = sim.pipe();
         sim.spawn(async move {
