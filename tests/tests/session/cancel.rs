@@ -252,6 +252,8 @@ fn a_shutdown_dropped_at_any_await_can_be_taken_up_again() {
             let again = host.clone();
             let clock = sim.clone();
             let shutdown = sim.spawn(async move { (again.shutdown(SECOND).await, clock.now()) });
+            // It reports the connections that are open when it is first polled.
+            sim.settle().await;
             for peer in &peers[..2] {
                 peer.expect_close(1001).await;
                 peer.close(1001).await;
