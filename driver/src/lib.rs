@@ -46,14 +46,16 @@ pub use client::{
     ReconnectState, ReconnectWatch, RedirectError, UrlError,
 };
 pub use future::{BoxError, BoxFuture};
-pub use request::{Forwarded, HostPort, ParamError, Permits, Request};
+pub use request::{Forwarded, HostPort, ParamError, Request};
 #[cfg(feature = "async-io")]
 pub use runtime::async_io;
 #[cfg(feature = "futures-io")]
 pub use runtime::futures_io;
 #[cfg(feature = "sockets")]
 pub use runtime::sockets;
-pub use runtime::{Accepted, Clock, Ending, Io, Listen, Runtime, Spawn, Timer, TlsInfo, timeout};
+pub use runtime::{
+    Accepted, Clock, Ending, Io, Listen, Runtime, Spawn, Timer, TlsInfo, poll_read_into, timeout,
+};
 #[cfg(feature = "server")]
 pub use server::{
     Answer, ConnectionServer, GrantedUpgrade, Reply, Server, Service, ShutdownReport, Upgrade,

@@ -7,6 +7,7 @@ pub mod async_io;
 #[cfg(feature = "futures-io")]
 pub mod futures_io;
 mod listen;
+mod scratch;
 #[cfg(feature = "sockets")]
 pub mod sockets;
 mod timeout;
@@ -21,6 +22,7 @@ use sockless_core::{Instant, Seed};
 use crate::future::BoxFuture;
 
 pub use listen::{Accepted, Listen};
+pub use scratch::poll_read_into;
 pub use timeout::timeout;
 
 /// A transport of bytes in both directions: a TCP or TLS stream, a pipe in memory.

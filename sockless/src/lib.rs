@@ -39,7 +39,7 @@ pub use sockless_driver::{RawSendError, RawSession};
 
 // The request behind a session.
 #[doc(inline)]
-pub use sockless_driver::{Forwarded, HostPort, ParamError, Permits, Request, TlsInfo};
+pub use sockless_driver::{Forwarded, HostPort, ParamError, Request, TlsInfo};
 
 // Servers.
 #[cfg(any(feature = "async-std", feature = "smol", feature = "tokio"))]

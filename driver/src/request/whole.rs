@@ -1,4 +1,4 @@
-//! What a call knows while it is answered: [`Whole`].
+//! A request until it is answered: [`Whole`].
 
 use std::net::SocketAddr;
 
@@ -8,7 +8,7 @@ use sockless_core::Instant;
 
 use super::Permits;
 
-/// The request as it came, and what routers and guards found out.
+/// The request head, and what the server, the router and the guards have added.
 pub(super) struct Whole {
     pub(super) request: Request<()>,
     pub(super) params: Vec<(ByteString, ByteString)>,

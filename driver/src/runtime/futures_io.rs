@@ -1,7 +1,6 @@
-//! Any stream of the futures family as a transport: [`FuturesTransport`].
+//! Transports of streams that implement the traits of `futures-io`: [`FuturesTransport`].
 
 use std::any::Any;
-use std::cell::Cell;
 use std::fmt;
 use std::io::{self, IoSlice};
 use std::marker::PhantomData;
@@ -13,22 +12,28 @@ use futures_io::{AsyncRead, AsyncWrite};
 use socket2::SockRef;
 
 use crate::runtime::sockets::{ending, shutdown_write};
-use crate::runtime::{Ending, Io};
+use crate::runtime::{Ending, Io, poll_read_into};
 
-/// A stream of the futures family as a transport for the driver; `K` knows which ones are sockets.
+/// A stream that implements `AsyncRead` and `AsyncWrite` of `futures-io`, as a transport.
+///
+/// `K` finds the socket of a stream, if it is one: a session over a socket notices the end of its peer
+/// without reading.
 pub struct FuturesTransport<S, K> {
     stream: S,
     sockets: PhantomData<fn() -> K>,
 }
 
-/// Tells a runtime's sockets from other streams: `AsyncWrite` is not the whole of what they can do.
+/// Distinguishes a runtime's sockets from other streams.
+///
+/// A socket can be shut down in one direction and asked for the end of its peer, which the traits of
+/// `futures-io` do not offer.
 pub trait Sockets: 'static {
-    /// The socket that `stream` is, if it is one.
+    /// Returns the socket of `stream`, if it is one.
     fn socket(stream: &dyn Any) -> Option<SockRef<'_>>;
 }
 
 impl<S: 'static, K: Sockets> FuturesTransport<S, K> {
-    /// The transport over `stream`.
+    /// Creates a transport over `stream`.
     pub fn new(stream: S) -> Self {
         Self { stream, sockets: PhantomData }
     }
@@ -48,15 +53,7 @@ where
         cx: &mut Context<'_>,
         buffer: &mut BytesMut,
     ) -> Poll<io::Result<usize>> {
-        let mut scratch = SCRATCH.take();
-        scratch.resize(SCRATCH_LEN, 0);
-        let room = SCRATCH_LEN.min(buffer.capacity() - buffer.len());
-        let polled = Pin::new(&mut self.stream).poll_read(cx, &mut scratch[..room]);
-        if let Poll::Ready(Ok(len)) = polled {
-            buffer.extend_from_slice(&scratch[..len]);
-        }
-        SCRATCH.set(scratch);
-        polled
+        poll_read_into(buffer, |bytes| Pin::new(&mut self.stream).poll_read(cx, bytes))
     }
 
     fn poll_write(
@@ -74,7 +71,7 @@ where
 
     fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.socket() {
-            // It holds nothing back; and smol's, when flushed, forget who waits to write.
+            // A socket has no buffer, and flushing one of smol drops the waker of its writer.
             Some(_) => Poll::Ready(Ok(())),
             None => Pin::new(&mut self.stream).poll_flush(cx),
         }
@@ -82,7 +79,7 @@ where
 
     fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.socket() {
-            // To close one of async-io's does nothing.
+            // Closing a socket of async-io does nothing.
             Some(socket) => Poll::Ready(shutdown_write(&socket)),
             None => Pin::new(&mut self.stream).poll_close(cx),
         }
@@ -97,16 +94,4 @@ impl<S: fmt::Debug, K> fmt::Debug for FuturesTransport<S, K> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("FuturesTransport").field(&self.stream).finish()
     }
-}
-
-/// How much one read brings at most.
-const SCRATCH_LEN: usize = 64 << 10;
-
-thread_local! {
-    /// What this thread reads into, since `AsyncRead` wants bytes that are initialised and the driver's
-    /// buffer has room that is not. To copy what arrived costs nothing that can be measured up to
-    /// 4 KiB, a fifth of the read at 16 KiB and as much as the read at 64 KiB; to zero the room in
-    /// place, 2 µs each time, more than a whole read of 1 KiB. To zero less, by a guess at what will
-    /// arrive, was slower than the copy from 16 KiB on.
-    static SCRATCH: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
 }

@@ -1,43 +1,34 @@
-//! One request's way through the host: [`answer`].
+//! Answering one request of the HTTP server: [`answer`].
 
 use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
 
 use bytes::Bytes;
-use http::header::{CONNECTION, HeaderMap, HeaderName, HeaderValue, TRANSFER_ENCODING, UPGRADE};
+use http::header::{CONNECTION, HeaderMap, HeaderName, TRANSFER_ENCODING, UPGRADE};
 use http::request::Parts;
 use http::{Method, Response, StatusCode, Version};
 use http_body_util::Full;
 use hyper::ext::Protocol;
 use hyper::upgrade::OnUpgrade;
 use sockless_core::Escaped;
-use sockless_core::handshake::ExtendedConnect;
+use sockless_core::handshake::{ExtendedConnect, is_upgrade_request, text_response};
 use sockless_driver::{ConnectionServer, GrantedUpgrade, Io, Reply, Request};
 
 use crate::io::Transport;
 
-/// Whether a request means a WebSocket, rightly formed or not.
+/// True if a request asks for a WebSocket, well formed or not.
 pub(crate) fn asks_for_websocket<B>(request: &http::Request<B>) -> bool {
-    let is_websocket = |token: &str| token.trim().eq_ignore_ascii_case("websocket");
-    match (request.method(), request.version()) {
-        // In other versions `Upgrade` is to be ignored (RFC 9110 §7.8).
-        (&Method::GET, Version::HTTP_11) => {
-            let lines = request.headers().get_all(UPGRADE).iter();
-            let mut lines = lines.filter_map(|line| line.to_str().ok());
-            lines.any(|line| line.split(',').any(is_websocket))
-        }
-        (&Method::CONNECT, _) => is_extended_connect(request.extensions().get()),
-        _ => false,
-    }
+    is_upgrade_request(request)
+        && (request.method() != Method::CONNECT || is_extended_connect(request.extensions().get()))
 }
 
-/// Whether the pseudo-header `:protocol` asks for a WebSocket (RFC 8441 §5).
+/// True if the pseudo-header `:protocol` of a CONNECT asks for a WebSocket (RFC 8441 §5).
 fn is_extended_connect(protocol: Option<&Protocol>) -> bool {
     protocol.is_some_and(|protocol| protocol.as_str() == ExtendedConnect::PROTOCOL)
 }
 
-/// Has the host answer a request; an upgrade that it grants is served in a task of its own.
+/// Answers a request by `server`; a granted upgrade is served in a task of its own.
 pub(crate) async fn answer(
     server: ConnectionServer,
     mut parts: Parts,
@@ -49,7 +40,7 @@ pub(crate) async fn answer(
     if parts.method == Method::CONNECT && !is_extended_connect(parts.extensions.get()) {
         return Ok(text(
             StatusCode::NOT_IMPLEMENTED,
-            "CONNECT is answered here where its :protocol is websocket (RFC 8441), else not\n",
+            "this server supports CONNECT only with the :protocol websocket (RFC 8441)\n",
         ));
     }
     let on_upgrade = parts.extensions.remove::<OnUpgrade>();
@@ -58,7 +49,10 @@ pub(crate) async fn answer(
         (Reply::Respond(response), _) => respond(response, version),
         (Reply::Upgrade(granted), Some(on_upgrade)) => upgrade(granted, on_upgrade, version),
         (Reply::Upgrade(_), None) => {
-            tracing::warn!("an upgrade was granted that the HTTP server, or a layer, took away");
+            tracing::warn!(
+                "an upgrade was granted, but the request has no OnUpgrade extension: a layer has removed \
+                 it, or the HTTP server does not support upgrades"
+            );
             text(StatusCode::INTERNAL_SERVER_ERROR, "this server cannot open WebSockets\n")
         }
     })
@@ -85,7 +79,11 @@ fn upgrade(
             Ok(upgraded) => Ok(Box::new(Transport::new(upgraded, version)) as Box<dyn Io>),
             Err(error) => {
                 if error.is_user() {
-                    tracing::warn!(error = %Escaped(&error), "the HTTP server is not run with upgrades");
+                    tracing::warn!(
+                        error = %Escaped(&error),
+                        "an upgrade was granted, but the HTTP server does not serve connections with \
+                         upgrades"
+                    );
                 }
                 Err(io::Error::other(error))
             }
@@ -94,7 +92,7 @@ fn upgrade(
     response.map(|()| Full::default())
 }
 
-/// What HTTP/2 has no use for, and forbids (RFC 9113 §8.2.2).
+/// Removes the headers that HTTP/2 forbids (RFC 9113 §8.2.2).
 fn remove_connection_headers(headers: &mut HeaderMap) {
     const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
     for name in [CONNECTION, KEEP_ALIVE, TRANSFER_ENCODING, UPGRADE] {
@@ -103,9 +101,5 @@ fn remove_connection_headers(headers: &mut HeaderMap) {
 }
 
 fn text(status: StatusCode, line: &'static str) -> Response<Full<Bytes>> {
-    let mut response = Response::new(Full::new(Bytes::from_static(line.as_bytes())));
-    *response.status_mut() = status;
-    let plain = HeaderValue::from_static("text/plain; charset=utf-8");
-    response.headers_mut().insert(http::header::CONTENT_TYPE, plain);
-    response
+    text_response(status, line).map(Full::new)
 }

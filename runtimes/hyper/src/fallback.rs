@@ -1,4 +1,4 @@
-//! A mount that passes on what asks for no WebSocket: [`Fallback`].
+//! A mount with another service for requests that do not ask for a WebSocket: [`Fallback`].
 
 use std::task::{Context, Poll};
 
@@ -9,13 +9,13 @@ use http_body_util::{Either, Full};
 use crate::answer::asks_for_websocket;
 use crate::mount::{Mount, Responding};
 
-/// The body of an answer: of the mount's own, or of the other service's.
+/// The body of a response: that of the mount, or that of the other service.
 pub type FallbackBody<R> = Either<Full<Bytes>, R>;
 
-/// A [`Mount`] for what asks for a WebSocket, rightly formed or not, and another service for the rest:
-/// [`Mount::fallback`].
+/// A [`Mount`] for requests that ask for a WebSocket, well formed or not, and another service for all
+/// others. [`Mount::fallback`] creates it.
 ///
-/// It is a service of tower's where the other one is, and of hyper's where the other one is.
+/// It implements the `Service` traits of tower and hyper that the other service implements.
 #[derive(Clone, Debug)]
 pub struct Fallback<F> {
     mount: Mount,
@@ -27,12 +27,12 @@ impl<F> Fallback<F> {
         Self { mount, inner }
     }
 
-    /// The mount, which has the host.
+    /// Returns the mount.
     pub fn mount(&self) -> &Mount {
         &self.mount
     }
 
-    /// Answers what asks for a WebSocket; what does not is the caller's to pass on.
+    /// Answers a request that asks for a WebSocket; returns any other to the caller.
     fn upgrade<B, R, E>(&self, request: Request<B>) -> Result<Passing<R, E>, Request<B>> {
         if !asks_for_websocket(&request) {
             return Err(request);
@@ -45,7 +45,7 @@ impl<F> Fallback<F> {
     }
 }
 
-/// A response of a [`Fallback`] that is on its way.
+/// The future response of a [`Fallback`].
 type Passing<R, E> = Responding<FallbackBody<R>, E>;
 
 impl<F, B, R> tower_service::Service<Request<B>> for Fallback<F>

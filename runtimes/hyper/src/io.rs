@@ -1,6 +1,5 @@
-//! What hyper gives up after an upgrade, as a transport for the driver: [`Transport`].
+//! The transport of an upgraded connection or stream of hyper: [`Transport`].
 
-use std::cell::Cell;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -9,7 +8,7 @@ use bytes::{Buf, Bytes, BytesMut};
 use http::Version;
 use hyper::rt::{Read, ReadBuf, ReadBufCursor, Write};
 use hyper::upgrade::Upgraded;
-use sockless_driver::{Ending, Io};
+use sockless_driver::{Ending, Io, poll_read_into};
 
 #[cfg(feature = "tokio")]
 use crate::socket;
@@ -17,10 +16,10 @@ use crate::socket;
 /// A connection of HTTP/1.1 or a stream of HTTP/2, after the upgrade.
 pub(crate) struct Transport {
     stream: Box<dyn Stream>,
-    /// What the HTTP server had read before it gave up the connection; `None` once it is taken, since it
-    /// pins the whole of that server's read buffer.
+    /// The bytes that the HTTP server had read before it released the connection. `None` once they are
+    /// taken, since they keep the whole of that server's read buffer allocated.
     read_before: Option<Bytes>,
-    /// The most that one write takes.
+    /// The most bytes that one write takes.
     write_len: usize,
 }
 
@@ -36,7 +35,8 @@ impl Transport {
     }
 }
 
-/// The socket under a connection of HTTP/1.1, where its type is known, and what had been read from it.
+/// The socket of a connection of HTTP/1.1, if its type is known, and the bytes that had been read from
+/// it.
 fn reveal(upgraded: Upgraded) -> (Box<dyn Stream>, Bytes) {
     #[cfg(feature = "tokio")]
     let upgraded = match socket::reveal(upgraded) {
@@ -46,13 +46,13 @@ fn reveal(upgraded: Upgraded) -> (Box<dyn Stream>, Bytes) {
     (Box::new(upgraded), Bytes::new())
 }
 
-/// What the bytes of a session go through.
+/// A byte stream that can be asked for its end.
 pub(crate) trait Stream: Read + Write + Send + Unpin {
     /// As [`Io::poll_ending`].
     fn poll_ending(&mut self, cx: &mut Context<'_>) -> Ending;
 }
 
-/// A connection of HTTP/1.1 over something of which no more is known.
+/// A connection of HTTP/1.1 over a stream of unknown type.
 impl Stream for Upgraded {
     fn poll_ending(&mut self, _cx: &mut Context<'_>) -> Ending {
         Ending::Unknown
@@ -72,17 +72,11 @@ impl Io for Transport {
             self.read_before = Some(bytes).filter(|bytes| !bytes.is_empty());
             return Poll::Ready(Ok(len));
         }
-        let mut scratch = SCRATCH.take();
-        scratch.resize(SCRATCH_LEN, 0);
-        let room = SCRATCH_LEN.min(buffer.capacity() - buffer.len());
-        let mut unfilled = ReadBuf::new(&mut scratch[..room]);
-        let polled = Pin::new(&mut *self.stream).poll_read(cx, unfilled.unfilled());
-        let polled = polled.map_ok(|()| {
-            buffer.extend_from_slice(unfilled.filled());
-            unfilled.filled().len()
-        });
-        SCRATCH.set(scratch);
-        polled
+        poll_read_into(buffer, |bytes| {
+            let mut bytes = ReadBuf::new(bytes);
+            let polled = Pin::new(&mut *self.stream).poll_read(cx, bytes.unfilled());
+            polled.map_ok(|()| bytes.filled().len())
+        })
     }
 
     fn poll_write(
@@ -114,14 +108,13 @@ impl Io for Transport {
 /// A stream of HTTP/2.
 struct Http2Stream {
     upgraded: Upgraded,
-    /// It was reset, or its connection has ended: hyper tells that once.
+    /// The stream was reset, or its connection has ended. hyper reports that once.
     has_failed: bool,
 }
 
 impl Stream for Http2Stream {
-    /// That the peer resets the stream or the connection ends, its sending side learns too, of which a
-    /// flush tells. END_STREAM waits behind what is unread, and is not seen: that is why this never says
-    /// that the stream is open.
+    /// A flush fails if the peer has reset the stream or the connection has ended. An END_STREAM behind
+    /// unread data is not noticed, so the result is never [`Ending::Open`].
     fn poll_ending(&mut self, cx: &mut Context<'_>) -> Ending {
         if let Poll::Ready(Err(_)) = Pin::new(&mut self.upgraded).poll_flush(cx) {
             self.has_failed = true;
@@ -158,16 +151,7 @@ impl Write for Http2Stream {
     }
 }
 
-/// hyper copies what is written to a stream of HTTP/2, and holds up to three writes until the peer's
-/// windows let them pass: each is kept to one DATA frame of the default length (RFC 9113 §6.5.2), so
-/// that a peer that does not read costs little more than `high_water`.
+/// The most bytes of one write to a stream of HTTP/2: one DATA frame of the default length (RFC 9113
+/// §6.5.2). hyper copies what is written, and holds up to three writes until the peer's flow-control
+/// windows admit them, so a peer that does not read costs little more than `high_water`.
 const STREAM_WRITE_LEN: usize = 16 << 10;
-
-/// How much one read brings: as much as the driver's own read buffer takes.
-const SCRATCH_LEN: usize = 64 << 10;
-
-thread_local! {
-    /// What is read into on this thread: to read into the driver's buffer itself takes `unsafe`, since
-    /// its room is not initialized, and to initialize it for each read costs more than the copy.
-    static SCRATCH: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
-}

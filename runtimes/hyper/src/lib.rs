@@ -1,57 +1,71 @@
-//! sockless in hyper and axum: the handlers of a router, over HTTP/1.1 and HTTP/2, beside everything
-//! else that a server answers.
+//! WebSockets in hyper and axum: the handlers of a router over HTTP/1.1 and HTTP/2, beside everything
+//! else that an HTTP server serves.
 //!
-//! A [`Mount`] makes a `tower` service (and one of hyper's own) of any [`Service`] of the driver, such
-//! as a router of `sockless-routing`, on any [`Runtime`] of the driver, such as `TokioRuntime` of
-//! `sockless-tokio`:
+//! Programs add the crate `sockless` with its feature `hyper` or `axum`, in which this crate is the
+//! module `sockless::hyper`. A [`Mount`] makes a `tower` service, which is also a service of hyper, of a
+//! router:
 //!
-//! ```
+//! ```no_run
 //! use std::sync::Arc;
 //!
-//! use sockless_hyper::Mount;
-//! # use sockless_driver::{Runtime, Service};
-//! # fn example(router: impl Service, runtime: Arc<dyn Runtime>) {
-//! let websockets = Mount::new(router, runtime);
-//! let host = websockets.server().clone(); // for a graceful shutdown
-//! # let _: &dyn Send = &websockets;
-//! # drop(host);
-//! // axum::Router::new().route("/", get(page)).fallback_service(websockets)
+//! use axum::routing::get;
+//! use sockless::hyper::Mount;
+//! use sockless::tokio::TokioRuntime;
+//! use sockless::{Closed, Router, Session, websocket};
+//!
+//! async fn echo(mut session: Session) -> Result<(), Closed> {
+//!     loop {
+//!         let message = session.recv().await?;
+//!         session.send(message).await?;
+//!     }
+//! }
+//!
+//! # async fn example() -> std::io::Result<()> {
+//! let router = Router::new().route("/echo", websocket(echo));
+//! let mount = Mount::new(router, Arc::new(TokioRuntime));
+//! let app = axum::Router::new().route("/", get("a page")).fallback_service(mount);
+//! let listener = tokio::net::TcpListener::bind("127.0.0.1:8080").await?;
+//! axum::serve(listener, app).await
 //! # }
 //! ```
 //!
-//! * **HTTP/1.1** (RFC 6455): serve with upgrades, as `axum::serve` does; with hyper itself that is
-//!   `with_upgrades()` or `serve_connection_with_upgrades`.
-//! * **HTTP/2** (RFC 8441): the server has to announce extended CONNECT, with
-//!   `enable_connect_protocol()` on hyper's builder, as `axum::serve` does. Then many WebSockets share
-//!   one connection, 200 unless `max_concurrent_streams` says otherwise: each is a stream, whose
-//!   END_STREAM is the end of the transport, and whose RST_STREAM is its failure. A reset of the codes
-//!   NO_ERROR and CANCEL is read as an end; either way a session without a Close frame says so in its
-//!   [`Closed`](sockless_core::Closed).
-//! * **Both on one port**: hyper-util's `server::conn::auto` tells them apart, and TLS offers `h2` and
+//! # Versions of HTTP
+//!
+//! * **HTTP/1.1** (RFC 6455): the server must serve connections with upgrades, as `axum::serve` does; in
+//!   hyper that is `with_upgrades()`, in hyper-util `serve_connection_with_upgrades`.
+//! * **HTTP/2** (RFC 8441): the server must announce extended CONNECT, as `axum::serve` does; in hyper
+//!   that is `enable_connect_protocol()`. Then many WebSockets share one connection, 200 unless
+//!   `max_concurrent_streams` is set. Each is a stream: its END_STREAM is the end of the transport, and
+//!   its RST_STREAM is a failure, except that the codes NO_ERROR and CANCEL are an end too. A session
+//!   that ends without a Close frame reports that in its [`Closed`](sockless_core::Closed).
+//! * **Both on one port**: hyper-util's `server::conn::auto` distinguishes them; over TLS, offer `h2` and
 //!   `http/1.1` by ALPN.
-//! * **A client** opens WebSockets over an HTTP/2 connection that it has: [`connect`].
+//! * **Clients**: `connect`, with the feature `client`, opens WebSockets over an HTTP/2 connection of the
+//!   program's own.
 //!
 //! # Sockets
 //!
-//! The sockets are the HTTP server's: so are their settings. An own server of `sockless-tokio` switches
-//! on `TCP_NODELAY`, keep-alive (60 s idle, then 4 probes, 15 s apart) and a short queue of what is unsent
-//! (`TCP_NOTSENT_LOWAT`, 128 KiB); behind hyper and axum that is up to the program, such as in
-//! `ListenerExt::tap_io` of axum. Without keep-alive, only a [ping
-//! interval](sockless_core::Config::ping_interval) notices a client that vanished without a word.
+//! The settings of the sockets are those of the HTTP server. The servers of this project's adapters set
+//! `TCP_NODELAY`, keep-alive and `TCP_NOTSENT_LOWAT` as [`sockless_driver::sockets`](sockless_driver)
+//! describes; behind hyper and axum the program can do so, in axum by `ListenerExt::tap_io`. Without
+//! keep-alive, only a [ping interval](sockless_core::Config::ping_interval) notices a client that has
+//! vanished.
 //!
-//! A session whose handler does not receive does not read either, once it holds `read_ahead` bytes. It
-//! still sees that its client has gone:
+//! A session whose handler does not receive stops reading once it holds
+//! [`read_ahead`](sockless_core::Config::read_ahead) bytes. It still notices the end of its client:
 //!
-//! * over HTTP/1.1 on a `TcpStream` or `UnixStream` of tokio, in hyper-util's `TokioIo`, as `axum::serve`
-//!   has it, with or without `server::conn::auto`: that takes the feature `tokio`, which is on by default;
-//! * over HTTP/2, when the stream is reset or the connection ends.
+//! * over HTTP/1.1 on a `TcpStream` or `UnixStream` of tokio in hyper-util's `TokioIo`, as `axum::serve`
+//!   uses it, with or without `server::conn::auto`. That needs the feature `tokio`, which is on by
+//!   default;
+//! * over HTTP/2, if the stream is reset or the connection ends.
 //!
-//! Not over TLS with HTTP/1.1 or on other streams, and not at an orderly END_STREAM behind what is unread:
-//! there [`Config::stall_timeout`](sockless_core::Config::stall_timeout) holds.
+//! It does not notice it over TLS with HTTP/1.1, on other streams, or if an END_STREAM follows unread
+//! data. In these cases [`Config::stall_timeout`](sockless_core::Config::stall_timeout) ends the session.
 //!
-//! The same handlers, [`Request`](sockless_driver::Request) and answers as everywhere: what is no upgrade is
-//! answered by the router (404, 405, 426, its `respond` routes), or passed on:
-//! [`Mount::fallback`].
+//! # Other requests
+//!
+//! A request that does not ask for a WebSocket is answered by the router (404, 405, 426, or one of its
+//! `respond` routes), or by another service: [`Mount::fallback`].
 
 mod answer;
 #[cfg(feature = "client")]
@@ -61,7 +75,7 @@ mod io;
 mod mount;
 #[cfg(feature = "tokio")]
 mod socket;
-#[cfg(all(test, feature = "tokio", target_os = "linux"))]
+#[cfg(all(test, feature = "client", feature = "tokio", target_os = "linux"))]
 mod tests;
 
 #[cfg(feature = "client")]

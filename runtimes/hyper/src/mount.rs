@@ -1,4 +1,4 @@
-//! A service of the driver as one of tower's and of hyper's: [`Mount`].
+//! A service of the driver as a service of tower and hyper: [`Mount`].
 
 use std::convert::Infallible;
 use std::fmt;
@@ -14,24 +14,38 @@ use sockless_driver::{BoxFuture, ConnectionServer, Runtime, Service};
 use crate::answer::answer;
 use crate::fallback::Fallback;
 
-/// A [`Service`] of the driver, mounted in an HTTP server: a service of tower's, and of hyper's.
+/// A router, or any other [`Service`], as a service of `tower` and hyper.
 ///
-/// In axum it is a `fallback_service`, a `route_service` or a `nest_service`. What is no upgrade is
-/// answered by the service itself; with [`fallback`](Self::fallback) by another one. It never fails, and
-/// bodies of requests are not read.
+/// In axum it is a `fallback_service`, a `route_service` or a `nest_service`:
 ///
-/// What decides who may come in belongs into the router's guards, or into a layer that decides before
-/// it calls the mount: one that replaces the mount's 101 afterwards may find that hyper gives up the
-/// connection to the session all the same, once it is done with it.
+/// ```
+/// use std::sync::Arc;
 ///
-/// Clones share the [server](Self::server), and with it the count of sessions. Sessions run in tasks of
-/// their own on the runtime: that the HTTP server shuts down does not end those that were upgraded from
-/// HTTP/1.1. So shut down both, the sessions first:
+/// use sockless::hyper::Mount;
+/// use sockless::tokio::TokioRuntime;
+/// use sockless::{Router, Session, websocket};
+///
+/// let router = Router::new()
+///     .route("/hello", websocket(async |session: Session| session.send("hello").await));
+/// let mount = Mount::new(router, Arc::new(TokioRuntime));
+/// let app: axum::Router = axum::Router::new().fallback_service(mount);
+/// ```
+///
+/// It does not fail, and does not read the bodies of requests. A request that does not ask for a
+/// WebSocket is answered by the service too, unless there is a [`fallback`](Self::fallback).
+///
+/// Decide who may connect in the router's guards, or in a layer that decides before it calls the mount.
+/// A layer that replaces the mount's 101 afterwards is too late: hyper may release the connection to the
+/// session nevertheless.
+///
+/// Clones share the [server](Self::server), and with it the count of connections. Sessions run in tasks
+/// of their own, so the shutdown of the HTTP server does not end those that were upgraded from HTTP/1.1.
+/// Shut down both, the sessions first:
 ///
 /// ```no_run
 /// # use std::time::Duration;
-/// # async fn example(websockets: sockless_hyper::Mount) {
-/// let report = websockets.server().shutdown(Duration::from_secs(10)).await;
+/// # async fn example(mount: sockless::hyper::Mount) {
+/// let report = mount.server().shutdown(Duration::from_secs(10)).await;
 /// println!("{} sessions ended, {} were terminated", report.drained, report.terminated);
 /// # }
 /// ```
@@ -45,29 +59,31 @@ pub struct Mount {
 
 type PeerOf = Arc<dyn Fn(&Extensions) -> Option<SocketAddr> + Send + Sync>;
 
-/// A response that is on its way.
+/// The future response of a [`Mount`] or a [`Fallback`].
 pub type Responding<T, E> = BoxFuture<'static, Result<Response<T>, E>>;
 
 impl Mount {
-    /// Mounts `service`; its sessions run on `runtime`, which has to be the one that the HTTP server
-    /// runs on.
+    /// Mounts `service`. Its sessions run on `runtime`, which must be the runtime of the HTTP server.
     pub fn new(service: impl Service, runtime: Arc<dyn Runtime>) -> Self {
         Self::from_server(ConnectionServer::new(service, runtime))
     }
 
-    /// Mounts the service of a [`ConnectionServer`], which may serve other transports besides.
+    /// Mounts the service of a [`ConnectionServer`], which has settings of its own, such as limits, and
+    /// may serve other transports too.
     pub fn from_server(server: ConnectionServer) -> Self {
         Self { server, peer: None, local: None, peer_of: None }
     }
 
-    /// The server: how many sessions there are, and how to shut them down.
+    /// Returns the server, which counts the sessions and shuts them down.
     pub fn server(&self) -> &ConnectionServer {
         &self.server
     }
 
-    /// Sets the addresses of the connection that this clone answers on, for
-    /// [`Request::peer_addr`](sockless_driver::Request::peer_addr): whoever accepts connections makes a
-    /// clone for each. Default: not known.
+    /// Sets the addresses of the connection whose requests this clone answers, for
+    /// [`Request::peer_addr`](sockless_driver::Request::peer_addr) and
+    /// [`Request::local_addr`](sockless_driver::Request::local_addr). Default: not known.
+    ///
+    /// A program that accepts the connections itself makes a clone for each.
     #[must_use]
     pub fn with_addrs(mut self, peer: Option<SocketAddr>, local: Option<SocketAddr>) -> Self {
         self.peer = peer;
@@ -75,17 +91,20 @@ impl Mount {
         self
     }
 
-    /// Finds the peer's address in each request, where the HTTP server put it. It goes before that of
-    /// [`with_addrs`](Self::with_addrs), unless it finds none. Without an address, limits for each peer
-    /// do not hold, and log one warning.
+    /// Sets a function that finds the peer's address in the extensions of each request, where the HTTP
+    /// server has put it. If it finds one, it overrides that of [`with_addrs`](Self::with_addrs).
+    ///
+    /// Without an address, limits per peer have no effect, which is logged as a warning once.
     ///
     /// For axum, served with `into_make_service_with_connect_info::<SocketAddr>()`:
     ///
     /// ```
-    /// # #[derive(Clone, Copy)] struct ConnectInfo<T>(T);
-    /// # use std::net::SocketAddr;
-    /// # fn example(websockets: sockless_hyper::Mount) -> sockless_hyper::Mount {
-    /// websockets.peer_addr(|extensions| {
+    /// use std::net::SocketAddr;
+    ///
+    /// use axum::extract::ConnectInfo;
+    ///
+    /// # fn example(mount: sockless::hyper::Mount) -> sockless::hyper::Mount {
+    /// mount.peer_addr(|extensions| {
     ///     extensions.get::<ConnectInfo<SocketAddr>>().map(|&ConnectInfo(addr)| addr)
     /// })
     /// # }
@@ -99,13 +118,13 @@ impl Mount {
         self
     }
 
-    /// Passes on to `inner` what asks for no WebSocket, with its body. Then `inner` answers the pages
-    /// and the health checks, and the service's own `respond` routes are never met.
+    /// Passes requests that do not ask for a WebSocket to `inner`, with their bodies. The `respond`
+    /// routes of a router are not reached then.
     pub fn fallback<F>(self, inner: F) -> Fallback<F> {
         Fallback::new(self, inner)
     }
 
-    /// Answers a request, of which the body is dropped.
+    /// Answers a request, and drops its body.
     pub(crate) fn answer<B>(
         &self,
         request: http::Request<B>,

@@ -1,4 +1,4 @@
-//! The socket of tokio's under a connection that hyper gives up: [`reveal`].
+//! The socket of tokio under an upgraded connection of hyper: [`reveal`].
 
 use std::task::Context;
 
@@ -13,8 +13,8 @@ use tokio::net::UnixStream;
 
 use crate::io::Stream;
 
-/// The socket itself, and what had been read from it; the connection as it was when it is over anything
-/// else, such as TLS.
+/// Returns the socket and the bytes that had been read from it, or the connection unchanged if it is over
+/// anything else, such as TLS.
 pub(crate) fn reveal(upgraded: Upgraded) -> Result<(Box<dyn Stream>, Bytes), Upgraded> {
     let upgraded = match reveal_as::<TokioIo<TcpStream>>(upgraded) {
         Err(upgraded) => upgraded,
@@ -35,7 +35,7 @@ fn reveal_as<S: Stream + 'static>(
         Ok(parts) => return Ok((Box::new(parts.io), parts.read_buf)),
         Err(upgraded) => upgraded,
     };
-    // What serves both versions on one port, as `axum::serve` does, wraps it once more.
+    // The server of hyper-util for both versions of HTTP, which `axum::serve` uses, adds a wrapper.
     upgrade::downcast::<S>(upgraded).map(|parts| (Box::new(parts.io) as _, parts.read_buf))
 }
 

@@ -68,6 +68,10 @@ pub(crate) fn an_idle_session_is_small() {
     let unpacked = unpacked - besides;
     println!("a browser's request that was unpacked takes {unpacked} B more");
     assert!(unpacked <= 3 << 10, "{unpacked}");
+    assert!(
+        unpacked >= 2 << 10,
+        "packing requests saves too little to be worth its code: {unpacked} B"
+    );
 }
 
 fn an_idle_session_holds<F, Fut>(handler: F, request: &[u8], is_used: bool) -> usize

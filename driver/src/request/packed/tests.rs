@@ -1,4 +1,4 @@
-//! What is packed tells the same as before, and becomes the same again.
+//! A packed request returns the same values as before, and can be restored.
 
 use std::net::{SocketAddrV4, SocketAddrV6};
 
@@ -7,7 +7,7 @@ use proptest::option;
 use proptest::prelude::*;
 
 use super::*;
-use crate::request::{Known, Request};
+use crate::request::{Contents, Request};
 
 type Fields = Vec<(String, Vec<u8>, bool)>;
 
@@ -15,7 +15,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 100, failure_persistence: None, ..Default::default() })]
 
     #[test]
-    fn a_packed_call_tells_the_same(
+    fn a_packed_request_returns_the_same_values(
         method in prop_oneof!["GET|CONNECT|OPTIONS", "[a-zA-Z0-9!#$%&'*+.^_`|~-]{1,30}"],
         uri in uri(),
         version in 0..VERSIONS.len(),
@@ -25,66 +25,66 @@ proptest! {
         addrs in (option::of(addr()), option::of(addr())),
         received_at in (any::<u64>(), 0..1_000_000_000_u32),
     ) {
-        let mut call = Request::new(request(&method, uri, VERSIONS[version], fields))
+        let mut request = Request::new(request(&method, uri, VERSIONS[version], fields))
             .with_addrs(addrs.0, addrs.1)
             .with_received_at(Instant::from_epoch(Duration::new(received_at.0, received_at.1)));
         for (name, value) in params {
-            call.push_param(name, value);
+            request.push_param(name, value);
         }
-        call.set_subprotocol(subprotocol.map(Into::into));
-        call.insert("state");
+        request.set_subprotocol(subprotocol.map(Into::into));
+        request.insert("state");
 
-        let before = told(&call);
-        let request = call.as_http().clone();
-        call.pack();
-        prop_assert!(matches!(call.known, Known::Packed(_)));
-        prop_assert_eq!(&told(&call), &before);
-        prop_assert_eq!((call.peer_addr(), call.local_addr()), addrs);
-        prop_assert_eq!(call.get::<&str>(), Some(&"state"));
-        assert_same(call.as_http(), &request);
+        let before = values(&request);
+        let head = request.as_http().clone();
+        request.pack();
+        prop_assert!(matches!(request.contents, Contents::Packed(_)));
+        prop_assert_eq!(&values(&request), &before);
+        prop_assert_eq!((request.peer_addr(), request.local_addr()), addrs);
+        prop_assert_eq!(request.get::<&str>(), Some(&"state"));
+        assert_same(request.as_http(), &head);
 
-        // And back, with the first change.
-        call.hold(());
-        prop_assert!(matches!(call.known, Known::Whole(_)));
-        prop_assert_eq!(&told(&call), &before);
-        assert_same(call.as_http(), &request);
+        // The first change restores it.
+        request.hold(());
+        prop_assert!(matches!(request.contents, Contents::Whole(_)));
+        prop_assert_eq!(&values(&request), &before);
+        assert_same(request.as_http(), &head);
     }
 }
 
-/// A target that is longer than what is parsed at once, though none of its parts is.
+/// The parts of the target are short enough for the parser of `Uri`, but the whole is not.
 #[test]
-fn a_request_that_could_not_be_read_again_stays_as_it_is() {
+fn a_request_that_could_not_be_restored_is_not_packed() {
     let path = format!("/{}", "a".repeat(65_530));
     let uri = Uri::builder().scheme("http").authority("example.com").path_and_query(&path);
-    let mut call = Request::new(http::Request::get(uri.build().unwrap()).body(()).unwrap());
-    call.pack();
-    assert!(matches!(call.known, Known::Whole(_)));
-    assert_eq!(call.path(), path);
+    let mut request = Request::new(http::Request::get(uri.build().unwrap()).body(()).unwrap());
+    request.pack();
+    assert!(matches!(request.contents, Contents::Whole(_)));
+    assert_eq!(request.path(), path);
 }
 
 #[test]
-fn what_is_held_is_not_lost() {
-    let mut call = Request::new(http::Request::new(()));
-    call.hold(7);
-    call.pack();
-    assert_eq!(call.take_permits().len(), 1);
+fn a_request_with_permits_is_not_packed() {
+    let mut request = Request::new(http::Request::new(()));
+    request.hold(7);
+    request.pack();
+    assert_eq!(request.take_permits().len(), 1);
 }
 
 #[test]
-fn to_write_a_call_to_a_log_keeps_nothing() {
-    let mut call = Request::new(http::Request::get("/7").header("a", "b").body(()).unwrap());
-    let before = format!("{call:?}");
-    call.pack();
-    assert_eq!(format!("{call:?}"), before);
-    let Known::Packed(packed) = &call.known else { panic!() };
+fn a_packed_request_stays_packed_when_it_is_logged() {
+    let mut request = Request::new(http::Request::get("/7").header("a", "b").body(()).unwrap());
+    let before = format!("{request:?}");
+    request.pack();
+    assert_eq!(format!("{request:?}"), before);
+    let Contents::Packed(packed) = &request.contents else { panic!() };
     assert!(packed.request.get().is_none());
-    call.headers();
-    let Known::Packed(packed) = &call.known else { panic!() };
+    request.headers();
+    let Contents::Packed(packed) = &request.contents else { panic!() };
     assert!(packed.request.get().is_some());
 }
 
 #[test]
-fn known_names_are_names() {
+fn known_names_are_valid_header_names() {
     for name in KNOWN_NAMES {
         assert_eq!(HeaderName::from_static(name).as_str(), name);
     }
@@ -103,17 +103,17 @@ fn request(method: &str, uri: Uri, version: Version, fields: Fields) -> http::Re
     request
 }
 
-/// All that a call tells without its request.
-fn told(call: &Request) -> Vec<String> {
+/// The values of all methods that do not unpack the request.
+fn values(request: &Request) -> Vec<String> {
     let names = KNOWN_NAMES.iter().map(|name| (*name).to_owned());
     let names = names.chain(["x-a", "X-A", "x-b", "Origin", "not a name"].map(str::to_owned));
-    let mut told: Vec<_> = names.map(|name| format!("{:?}", call.header(name))).collect();
-    told.push(format!("{} {:?}", call.path(), call.query()));
-    told.push(format!("{:?} {:?}", call.authority(), call.is_secure()));
-    told.push(format!("{:?}", call.params().collect::<Vec<_>>()));
-    told.push(format!("{:?} {:?}", call.param_str("a"), call.param_str("")));
-    told.push(format!("{:?} {:?}", call.received_at(), call.subprotocol()));
-    told
+    let mut values: Vec<_> = names.map(|name| format!("{:?}", request.header(name))).collect();
+    values.push(format!("{} {:?}", request.path(), request.query()));
+    values.push(format!("{:?} {:?}", request.authority(), request.is_secure()));
+    values.push(format!("{:?}", request.params().collect::<Vec<_>>()));
+    values.push(format!("{:?} {:?}", request.param_str("a"), request.param_str("")));
+    values.push(format!("{:?} {:?}", request.received_at(), request.subprotocol()));
+    values
 }
 
 fn assert_same(request: &http::Request<()>, expected: &http::Request<()>) {
@@ -122,7 +122,7 @@ fn assert_same(request: &http::Request<()>, expected: &http::Request<()>) {
     assert_eq!(request.uri().to_string(), expected.uri().to_string());
     assert_eq!(request.version(), expected.version());
     assert_eq!(request.headers(), expected.headers());
-    assert!(fields(request).eq(fields(expected)), "their order, and what is sensitive");
+    assert!(fields(request).eq(fields(expected)), "their order, and the sensitive ones");
     let state = http::Request::extensions(request).get::<&str>();
     assert_eq!(state, expected.extensions().get());
 }
