@@ -3,9 +3,8 @@
 use std::ops::ControlFlow;
 
 use bytestring::ByteString;
-use http::header::UPGRADE;
 use http::{Method, Version};
-use sockless_core::handshake::{UpgradeError, UpgradeRequest};
+use sockless_core::handshake::{UpgradeError, UpgradeRequest, is_upgrade_request};
 use sockless_driver::Request;
 
 use crate::origin::Origins;
@@ -37,11 +36,11 @@ pub(crate) fn choose<'r>(router: &'r Router, request: &Request) -> Result<Chosen
         Verdict::Differs => return Err(Rejection::NotFound),
         Verdict::MissingQuery(selector) => Some(selector),
     };
-    let asks_for_websocket = asks_for_websocket(request.as_http());
+    let is_upgrade = is_upgrade_request(request.as_http());
     let mut candidates = Candidates {
         router,
         request,
-        asks_for_websocket,
+        is_upgrade,
         met_websocket: false,
         failures: Failures::default(),
     };
@@ -55,8 +54,8 @@ pub(crate) fn choose<'r>(router: &'r Router, request: &Request) -> Result<Chosen
 struct Candidates<'r, 'c> {
     router: &'r Router,
     request: &'c Request,
-    asks_for_websocket: bool,
-    /// Whether an upgrade request has matched a WebSocket. Then no plain response may answer it, which
+    is_upgrade: bool,
+    /// True if an upgrade request has matched a WebSocket. Then no plain response may answer it, which
     /// would hide what is wrong with the request.
     met_websocket: bool,
     failures: Failures,
@@ -101,12 +100,12 @@ impl<'r> Visitor<'r> for Candidates<'r, '_> {
 type Taken<'r> = Option<(&'r Entry, Chose<'r>)>;
 
 impl<'r> Candidates<'r, '_> {
-    /// Returns the route among `found` that accepts the request. Breaks if the request is rejected for
-    /// good.
+    /// Returns the route among `found` that accepts the request. Breaks if the request is rejected
+    /// without trying other paths.
     fn take(&mut self, found: Found<'r>) -> ControlFlow<Result<Chosen<'r>, Rejection>, Taken<'r>> {
         let http = self.request.as_http();
         let serves_websockets = found.websockets().next().is_some();
-        if self.asks_for_websocket && (serves_websockets || self.met_websocket) {
+        if self.is_upgrade && (serves_websockets || self.met_websocket) {
             self.met_websocket = true;
             return match serves_websockets.then(|| self.open(found)) {
                 None => ControlFlow::Continue(None),
@@ -201,22 +200,6 @@ impl Failures {
         let method = (!allowed.is_empty()).then_some(Rejection::MethodNotAllowed { allowed });
         let query = missing_query.map(|selector| Rejection::MissingQuery { selector });
         first.or(method).or(query).unwrap_or(Rejection::NotFound)
-    }
-}
-
-/// Returns true for a request that asks for a WebSocket, well-formed or not.
-fn asks_for_websocket(http: &http::Request<()>) -> bool {
-    let is_websocket = |token: &str| token.trim().eq_ignore_ascii_case("websocket");
-    match (http.method(), http.version()) {
-        // RFC 9110 §7.8: other versions ignore `Upgrade`.
-        (&Method::GET, Version::HTTP_11) => {
-            let lines = http.headers().get_all(UPGRADE).iter();
-            let mut lines = lines.filter_map(|line| line.to_str().ok());
-            lines.any(|line| line.split(',').any(is_websocket))
-        }
-        // RFC 8441 §4. The server checks `:protocol`, which is not part of the request here.
-        (&Method::CONNECT, version) => version >= Version::HTTP_2,
-        _ => false,
     }
 }
 

@@ -70,10 +70,10 @@ mod tree;
 pub use listing::{RouteInfo, RouteKind};
 pub use origin::{Origins, ParseOriginError};
 pub use proxies::{ParseTrustedProxyError, TrustedProxies};
-pub use reject::text_response;
 pub use route::{
     RespondRoute, Route, WebSocketRoute, respond, respond_async, websocket, websocket_raw,
 };
 pub use router::Router;
 pub use selector::Selector;
+pub use sockless_core::handshake::text_response;
 pub use table::RouteError;

@@ -180,22 +180,15 @@ fn parse_name(name: &str) -> Result<ByteString, PatternError> {
     }
 }
 
-/// The types of parameters: those whose values have one spelling, apart from leading zeros and `+`.
-const TYPES: [ParamType; 13] = [
-    ParamType { name: "bool", fits: parses::<bool> },
-    ParamType { name: "i8", fits: parses::<i8> },
-    ParamType { name: "i16", fits: parses::<i16> },
-    ParamType { name: "i32", fits: parses::<i32> },
-    ParamType { name: "i64", fits: parses::<i64> },
-    ParamType { name: "i128", fits: parses::<i128> },
-    ParamType { name: "isize", fits: parses::<isize> },
-    ParamType { name: "u8", fits: parses::<u8> },
-    ParamType { name: "u16", fits: parses::<u16> },
-    ParamType { name: "u32", fits: parses::<u32> },
-    ParamType { name: "u64", fits: parses::<u64> },
-    ParamType { name: "u128", fits: parses::<u128> },
-    ParamType { name: "usize", fits: parses::<usize> },
-];
+macro_rules! types {
+    ($($type:ident),*) => {
+        [$(ParamType { name: stringify!($type), fits: parses::<$type> }),*]
+    };
+}
+
+/// The types of parameters.
+const TYPES: [ParamType; 13] =
+    types![bool, i8, i16, i32, i64, i128, isize, u8, u16, u32, u64, u128, usize];
 
 fn parses<T: FromStr>(text: &str) -> bool {
     text.parse::<T>().is_ok()

@@ -1,29 +1,13 @@
 //! Responses to requests that no route handles.
 
 use bytes::Bytes;
-use http::header::{self, HeaderValue};
+use http::header::{ALLOW, HeaderValue};
 use http::{Method, Response, StatusCode};
-use sockless_core::handshake::{HeadError, HeadRule, UpgradeError};
+use sockless_core::handshake::{HeadError, HeadRule, UpgradeError, text_response};
 
 use crate::listing::comma_separated;
 use crate::origin::OriginRejected;
 use crate::path::EscapeError;
-
-/// Creates a response with a body of plain text, for example to reject a request in a guard.
-///
-/// ```
-/// use sockless::http::StatusCode;
-///
-/// let response = sockless::text_response(StatusCode::UNAUTHORIZED, "the token has expired\n");
-/// assert_eq!(response.headers()["content-type"], "text/plain; charset=utf-8");
-/// ```
-pub fn text_response(status: StatusCode, body: impl Into<Bytes>) -> Response<Bytes> {
-    let mut response = Response::new(body.into());
-    *response.status_mut() = status;
-    let kind = HeaderValue::from_static("text/plain; charset=utf-8");
-    response.headers_mut().insert(header::CONTENT_TYPE, kind);
-    response
-}
 
 /// Why no route handles a request.
 #[derive(Debug)]
@@ -70,7 +54,7 @@ pub(crate) fn options(allowed: &[Method]) -> Response<Bytes> {
     *response.status_mut() = StatusCode::NO_CONTENT;
     let allow = format!("{}, OPTIONS", comma_separated(allowed));
     let allow = HeaderValue::try_from(allow).expect("methods are tokens");
-    response.headers_mut().insert(header::ALLOW, allow);
+    response.headers_mut().insert(ALLOW, allow);
     response
 }
 
@@ -80,7 +64,7 @@ fn method_not_allowed(allowed: &[Method]) -> Response<Bytes> {
     let line = format!("method not allowed: this path answers {allow}\n");
     let mut response = text_response(StatusCode::METHOD_NOT_ALLOWED, line);
     let allow = HeaderValue::try_from(allow).expect("methods are tokens");
-    response.headers_mut().insert(header::ALLOW, allow);
+    response.headers_mut().insert(ALLOW, allow);
     response
 }
 

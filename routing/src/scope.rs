@@ -168,7 +168,7 @@ mod tests {
         scope.settings(|| Arc::new(Config::default().max_message_len(0))).get_max_message_len()
     }
 
-    /// A scope that takes what is outside ten times, plus `more`.
+    /// A scope that multiplies the outer limit by ten and adds `more`.
     fn changed(more: u64) -> Scope {
         let mut scope = Scope::default();
         scope.add_change(move |config| {

@@ -1,13 +1,13 @@
 //! The tree that finds the routes of a path: [`Node`].
 //!
-//! Each route is a way from the root with a step for each segment of its path and for the selectors
-//! between segments. Ways with equal beginnings share them. The names of parameters make no difference.
+//! Each route is a branch from the root, with one node for each segment of its path and for the selectors
+//! between segments. Routes share the nodes of equal beginnings. The names of parameters make no difference.
 //!
-//! A search is depth-first and takes the better step first. So a better early segment precedes any
-//! later advantage, and if a subtree has no match, the next best one is searched. Each node is reached
-//! from the root in one way and by one division of the path. So a search visits no node twice: the number
-//! of its steps is limited by the number of segments in the routes' paths, and its depth by the longest of
-//! them, however long the request's path is.
+//! A search is depth-first and takes the better step first. So a better early segment precedes any later
+//! advantage, and if a subtree has no match, the next best one is searched. Each node is reached in one way
+//! and by one division of the path, so a search visits no node twice: the number of its steps is limited by
+//! the number of segments in the routes' paths, and its depth by the longest of them, however long the
+//! request's path is.
 //!
 //! # Why this is not `matchit`
 //!
@@ -63,7 +63,7 @@ pub(crate) struct End<'t, 'c, 'p> {
     pub(crate) routes: &'t [usize],
     /// True if these routes and the path differ by a trailing slash.
     pub(crate) slash_differs: bool,
-    /// The first selector that the request does not match for want of a query parameter.
+    /// The first selector that the request does not match because of a query parameter.
     pub(crate) missing_query: Option<&'t Selector>,
     /// The values of their parameters, in the order of the path.
     pub(crate) captures: &'c [&'p str],

@@ -5,10 +5,10 @@ use std::future::{Ready, ready};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use http::StatusCode;
+use sockless_core::handshake::text_response;
 use sockless_driver::Request;
 
 use super::{Admission, Peer, PeerOf};
-use crate::reject::text_response;
 
 /// The maximum number of open connections, for [`limit_connections`].
 ///

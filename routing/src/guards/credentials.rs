@@ -9,11 +9,11 @@ use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig};
 use bytes::Bytes;
 use http::header::{AUTHORIZATION, HeaderValue, WWW_AUTHENTICATE};
 use http::{Response, StatusCode};
+use sockless_core::handshake::text_response;
 use sockless_driver::{BoxFuture, Request};
 use subtle::{Choice, ConstantTimeEq};
 
 use super::Admission;
-use crate::reject::text_response;
 
 /// Creates a guard that accepts requests with one of these bearer tokens in `Authorization` (RFC 6750) and
 /// answers others with 401 and `WWW-Authenticate`.

@@ -12,10 +12,10 @@ use bytes::Bytes;
 use http::header::RETRY_AFTER;
 use http::{Response, StatusCode};
 use sockless_core::Instant;
+use sockless_core::handshake::text_response;
 use sockless_driver::Request;
 
 use super::{Admission, Peer, PeerOf};
-use crate::reject::text_response;
 
 /// The maximum number of requests per time and peer address, for [`limit_rate`].
 ///

@@ -6,6 +6,7 @@ use std::net::{IpAddr, Ipv4Addr};
 
 /// The result of a name lookup, for [`Sim::set_lookup`](crate::Sim::set_lookup).
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Lookup {
     /// These addresses, in this order. The listener of the name is reached at each of them.
     Addrs(Vec<IpAddr>),
@@ -17,6 +18,7 @@ pub enum Lookup {
 
 /// The result of connecting to an address, for [`Sim::set_reachability`](crate::Sim::set_reachability).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Reachability {
     /// The connection reaches the listener, or is refused without one. This is the default.
     Open,
