@@ -8,7 +8,7 @@ use http::StatusCode;
 use sockless_core::handshake::text_response;
 use sockless_driver::Request;
 
-use super::{Admission, Peer, PeerOf};
+use super::peer::{Admission, Peer, PeerOf};
 
 /// The maximum number of open connections, for [`limit_connections`].
 ///

@@ -13,7 +13,7 @@ use sockless_core::handshake::text_response;
 use sockless_driver::{BoxFuture, Request};
 use subtle::{Choice, ConstantTimeEq};
 
-use super::Admission;
+use super::peer::Admission;
 
 /// Creates a guard that accepts requests with one of these bearer tokens in `Authorization` (RFC 6750) and
 /// answers others with 401 and `WWW-Authenticate`.

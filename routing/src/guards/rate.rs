@@ -15,7 +15,7 @@ use sockless_core::Instant;
 use sockless_core::handshake::text_response;
 use sockless_driver::Request;
 
-use super::{Admission, Peer, PeerOf};
+use super::peer::{Admission, Peer, PeerOf};
 
 /// The maximum number of requests per time and peer address, for [`limit_rate`].
 ///
