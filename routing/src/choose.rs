@@ -55,8 +55,8 @@ struct Candidates<'r, 'c> {
     router: &'r Router,
     request: &'c Request,
     is_upgrade: bool,
-    /// True if an upgrade request has matched a WebSocket. Then no plain response may answer it, which
-    /// would hide what is wrong with the request.
+    /// True if an upgrade request has matched a WebSocket. Then no plain response may answer it,
+    /// which would hide what is wrong with the request.
     met_websocket: bool,
     failures: Failures,
 }
@@ -193,8 +193,8 @@ impl Failures {
         }
     }
 
-    /// Returns the rejection that comes closest to a success: by a route of the request's method, then
-    /// for its method, then for its query.
+    /// Returns the rejection that comes closest to a success: by a route of the request's method,
+    /// then for its method, then for its query.
     fn into_rejection(self) -> Rejection {
         let Self { first, allowed, missing_query } = self;
         let method = (!allowed.is_empty()).then_some(Rejection::MethodNotAllowed { allowed });

@@ -1,5 +1,5 @@
-//! Routes for sockless: a [`Router`] selects a handler by path, method and subprotocol, and runs guards
-//! before the upgrade.
+//! Routes for sockless: a [`Router`] selects a handler by path, method and subprotocol, and runs
+//! guards before the upgrade.
 //!
 //! Programs use this crate through `sockless`, which re-exports it:
 //!

@@ -18,7 +18,8 @@ pub struct RouteInfo {
 }
 
 impl RouteInfo {
-    /// Returns the whole path as the program wrote it, including the prefixes that it is nested under.
+    /// Returns the whole path as the program wrote it, including the prefixes that it is nested
+    /// under.
     pub fn path(&self) -> &str {
         &self.path
     }
@@ -38,8 +39,8 @@ impl RouteInfo {
         &self.methods
     }
 
-    /// Returns the selectors of the route and of the routers that it is nested in, the outermost first,
-    /// without those of the router that lists it.
+    /// Returns the selectors of the route and of the routers that it is nested in, the outermost
+    /// first, without those of the router that lists it.
     pub fn selectors(&self) -> &[Selector] {
         &self.selectors
     }

@@ -9,14 +9,16 @@ use thiserror::Error;
 /// The web pages that may open a WebSocket (RFC 6455 §10.2), for
 /// [`Router::origins`](crate::Router::origins).
 ///
-/// A browser lets any page open a WebSocket to any host, sends the host's cookies with the request, and
-/// names the page in the header `Origin`. A server that does not check it can be used by every page that
-/// its user visits (cross-site WebSocket hijacking). A router rejects pages that its policy does not
-/// allow with 403, before its guards run. Until a policy is set, it rejects all pages.
+/// A browser lets any page open a WebSocket to any host, sends the host's cookies with the request,
+/// and names the page in the header `Origin`. A server that does not check it can be used by every
+/// page that its user visits (cross-site WebSocket hijacking). A router rejects pages that its
+/// policy does not allow with 403, before its guards run. Until a policy is set, it rejects all
+/// pages.
 ///
-/// Requests without `Origin` do not come from a page and are accepted by every policy: a client that is
-/// not a browser can send any `Origin`. Authenticate them with a guard. `Origin: null`, which browsers
-/// send for sandboxed frames and local files, is accepted by [`any`](Self::any) only.
+/// Requests without `Origin` do not come from a page and are accepted by every policy: a client
+/// that is not a browser can send any `Origin`. Authenticate them with a guard. `Origin: null`,
+/// which browsers send for sandboxed frames and local files, is accepted by [`any`](Self::any)
+/// only.
 ///
 /// ```
 /// use sockless::{Origins, Router, Session, websocket};
@@ -44,20 +46,21 @@ impl Origins {
         Self(Policy::Any)
     }
 
-    /// Allows pages of the host and port of the URL that the client opened: [`Request::authority`]. Suitable
-    /// for most servers that serve their own pages.
+    /// Allows pages of the host and port of the URL that the client opened: [`Request::authority`].
+    /// Suitable for most servers that serve their own pages.
     ///
-    /// Hosts are compared without regard to case. A missing port is 80 for `http` and 443 for `https`. The
-    /// scheme is compared if it is known: [`Request::is_secure`]. Behind a proxy that rewrites `Host`,
-    /// [trust](crate::Router::trust) the proxy or use [`list`](Self::list). Use `list` also in a private
-    /// network, where a foreign page may point its own host name at this server (DNS rebinding).
+    /// Hosts are compared without regard to case. A missing port is 80 for `http` and 443 for
+    /// `https`. The scheme is compared if it is known: [`Request::is_secure`]. Behind a proxy that
+    /// rewrites `Host`, [trust](crate::Router::trust) the proxy or use [`list`](Self::list). Use
+    /// `list` also in a private network, where a foreign page may point its own host name at this
+    /// server (DNS rebinding).
     pub fn same_origin() -> Self {
         Self(Policy::SameOrigin)
     }
 
-    /// Allows pages of exactly these origins, such as `https://example.com` or `http://localhost:3000`: the
-    /// scheme, the host and the port have to match. The server's own origin is not included unless it is
-    /// listed.
+    /// Allows pages of exactly these origins, such as `https://example.com` or
+    /// `http://localhost:3000`: the scheme, the host and the port have to match. The server's own
+    /// origin is not included unless it is listed.
     ///
     /// # Panics
     ///
@@ -74,8 +77,8 @@ impl Origins {
     ///
     /// # Errors
     ///
-    /// Returns an error if an item has no scheme or no host, or has a path, even `/`. Internationalized
-    /// hosts have to be in Punycode, as browsers send them.
+    /// Returns an error if an item has no scheme or no host, or has a path, even `/`.
+    /// Internationalized hosts have to be in Punycode, as browsers send them.
     pub fn try_list(
         origins: impl IntoIterator<Item: AsRef<str>>,
     ) -> Result<Self, ParseOriginError> {

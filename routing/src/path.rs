@@ -1,8 +1,8 @@
 //! The canonical form in which paths are compared.
 //!
-//! In the canonical form every escape is decoded except `%2F` and `%25`. So two spellings of one path
-//! are equal (RFC 3986 §6.2.2), an encoded slash does not split a segment, and the remaining escapes can
-//! be decoded later without ambiguity.
+//! In the canonical form every escape is decoded except `%2F` and `%25`. So two spellings of one
+//! path are equal (RFC 3986 §6.2.2), an encoded slash does not split a segment, and the remaining
+//! escapes can be decoded later without ambiguity.
 
 use std::borrow::Cow;
 

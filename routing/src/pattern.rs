@@ -64,8 +64,8 @@ impl Pattern {
         }
     }
 
-    /// Returns this path with `prefix` before it, and how many of its segments are the prefix's. `/` with
-    /// a prefix is the prefix itself.
+    /// Returns this path with `prefix` before it, and how many of its segments are the prefix's.
+    /// `/` with a prefix is the prefix itself.
     pub(crate) fn prefixed_with(&self, prefix: &Self) -> (Self, usize) {
         if self.is_root() {
             let own = if prefix.is_root() { 0 } else { prefix.segments.len() };

@@ -13,21 +13,23 @@ const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 
-/// The trusted proxies in front of a server and the headers in which they report the client's address,
-/// for [`Router::trust`](crate::Router::trust).
+/// The trusted proxies in front of a server and the headers in which they report the client's
+/// address, for [`Router::trust`](crate::Router::trust).
 ///
 /// Every client can send such headers. They are read only if the connection comes from a trusted
-/// address, and a list is read from its end, to which the nearest proxy added an item, up to the first
-/// address that is not trusted. That address is the client's; a client can forge the items before it.
+/// address, and a list is read from its end, to which the nearest proxy added an item, up to the
+/// first address that is not trusted. That address is the client's; a client can forge the items
+/// before it.
 ///
 /// Select only headers that every one of the proxies sets or removes. If a proxy passes a header on
 /// unchanged, the client controls it.
 ///
-/// `X-Forwarded-Host` and `X-Forwarded-Proto` may be lists too, such as `https, http`. The item used is
-/// the one as far from the end as the client's address is in `X-Forwarded-For`: it was added by the
-/// farthest trusted proxy. From a shorter list the first item is used, since many proxies replace these
-/// headers. If `X-Forwarded-For` is not [read](Self::x_forwarded_for), the last item is used, which the
-/// nearest proxy added. That may be the `http` between two proxies, so read both headers.
+/// `X-Forwarded-Host` and `X-Forwarded-Proto` may be lists too, such as `https, http`. The item
+/// used is the one as far from the end as the client's address is in `X-Forwarded-For`: it was
+/// added by the farthest trusted proxy. From a shorter list the first item is used, since many
+/// proxies replace these headers. If `X-Forwarded-For` is not [read](Self::x_forwarded_for), the
+/// last item is used, which the nearest proxy added. That may be the `http` between two proxies, so
+/// read both headers.
 ///
 /// ```
 /// use sockless::{Router, TrustedProxies};
@@ -52,8 +54,8 @@ impl TrustedProxies {
     /// Trusts these addresses and networks, such as `10.0.0.0/8`. No header is read until one is
     /// selected. `unix:` trusts peers without an address: see [`unix`](Self::unix).
     ///
-    /// The host bits of a network are ignored: `10.1.2.3/8` is `10.0.0.0/8`. IPv4-mapped addresses equal
-    /// their IPv4 addresses: `::ffff:10.0.0.1` is `10.0.0.1`.
+    /// The host bits of a network are ignored: `10.1.2.3/8` is `10.0.0.0/8`. IPv4-mapped addresses
+    /// equal their IPv4 addresses: `::ffff:10.0.0.1` is `10.0.0.1`.
     ///
     /// # Panics
     ///
@@ -85,12 +87,12 @@ impl TrustedProxies {
         Ok(Self { networks, unix, forwarded: false, x_for: false, x_host: false, x_proto: false })
     }
 
-    /// Trusts peers without an IP address, such as those of a Unix socket. No header is read until one is
-    /// selected. To trust addresses as well, pass `unix:` to [`new`](Self::new).
+    /// Trusts peers without an IP address, such as those of a Unix socket. No header is read until
+    /// one is selected. To trust addresses as well, pass `unix:` to [`new`](Self::new).
     ///
-    /// Every process that may connect to the socket is trusted, so restrict its permissions. Do not use
-    /// this in an HTTP server over TCP that does not pass on addresses (`Mount` of `sockless-hyper`
-    /// without `peer_addr`): there, no client has an address.
+    /// Every process that may connect to the socket is trusted, so restrict its permissions. Do not
+    /// use this in an HTTP server over TCP that does not pass on addresses (`Mount` of
+    /// `sockless-hyper` without `peer_addr`): there, no client has an address.
     ///
     /// ```
     /// use sockless::{Router, TrustedProxies};
@@ -101,8 +103,8 @@ impl TrustedProxies {
         Self::new(["unix:"])
     }
 
-    /// Reads the client's address, host and scheme from `Forwarded` (RFC 7239). The other headers are then
-    /// ignored.
+    /// Reads the client's address, host and scheme from `Forwarded` (RFC 7239). The other headers
+    /// are then ignored.
     pub fn forwarded(mut self) -> Self {
         self.forwarded = true;
         self
@@ -222,7 +224,8 @@ impl Node {
     }
 }
 
-/// An item of a list of proxies is neither an address nor a network, from [`TrustedProxies::try_new`].
+/// An item of a list of proxies is neither an address nor a network, from
+/// [`TrustedProxies::try_new`].
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error(
     "invalid proxy address {0:?}: expected an address or a network, such as 127.0.0.1, ::1, 10.0.0.0/8 or unix:"
@@ -253,8 +256,8 @@ fn items<'c>(request: &'c Request, name: &HeaderName) -> impl Iterator<Item = &'
     items.filter(|item| !item.is_empty())
 }
 
-/// Returns the `n`th of `items`, which are in reverse order, counted from 1. If there are fewer, returns
-/// the first of the list, since a proxy may replace such a header instead of adding to it.
+/// Returns the `n`th of `items`, which are in reverse order, counted from 1. If there are fewer,
+/// returns the first of the list, since a proxy may replace such a header instead of adding to it.
 fn nth_last<T>(items: impl Iterator<Item = T>, n: usize) -> Option<T> {
     items.take(n).last()
 }

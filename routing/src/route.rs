@@ -16,8 +16,8 @@ use crate::selector::Selector;
 /// Creates a route that serves upgrade requests with `handler`, which receives a [`Session`] of
 /// messages.
 ///
-/// Without subprotocols, the route accepts clients that offer none, and clients whose offers no other
-/// route of the path serves; the response then selects none. With one or more
+/// Without subprotocols, the route accepts clients that offer none, and clients whose offers no
+/// other route of the path serves; the response then selects none. With one or more
 /// [`protocol`](WebSocketRoute::protocol)s, it accepts clients that offer one of them.
 ///
 /// The handler may return `()` or any `Result` ([`Outcome`]). It does not have to be `Clone`.
@@ -77,8 +77,8 @@ where
     })
 }
 
-/// Creates a route that answers GET and HEAD with the response that `handler` returns: for example a
-/// health check, or the page that opens the WebSocket.
+/// Creates a route that answers GET and HEAD with the response that `handler` returns: for example
+/// a health check, or the page that opens the WebSocket.
 ///
 /// In reply to HEAD, the response is sent without its body.
 ///
@@ -136,8 +136,9 @@ pub struct WebSocketRoute {
 impl WebSocketRoute {
     /// Negotiates the extensions of the route's settings on a raw route. Other routes always do.
     ///
-    /// They are negotiated, but not applied: the handler receives frames with their reserved bits and
-    /// encoded payloads. The [`Session`] that [`RawSession::into_session`] returns applies them.
+    /// They are negotiated, but not applied: the handler receives frames with their reserved bits
+    /// and encoded payloads. The [`Session`] that [`RawSession::into_session`] returns applies
+    /// them.
     pub fn negotiate_extensions(mut self) -> Self {
         let open = self.open;
         self.open = Arc::new(move |request, mut upgrade, config| {
@@ -152,8 +153,8 @@ impl WebSocketRoute {
     /// It may be called several times. The selected subprotocol is named in the 101 response
     /// (RFC 6455 §1.9) and returned by [`Request::subprotocol`].
     ///
-    /// The name has to be an HTTP token: otherwise [`Router::route`](crate::Router::route) panics and
-    /// [`Router::try_route`](crate::Router::try_route) returns an error.
+    /// The name has to be an HTTP token: otherwise [`Router::route`](crate::Router::route) panics
+    /// and [`Router::try_route`](crate::Router::try_route) returns an error.
     pub fn protocol(mut self, name: impl Into<String>) -> Self {
         let name = name.into();
         if !self.protocols.contains(&name) {
@@ -169,7 +170,8 @@ impl WebSocketRoute {
     }
 
     scope_methods! {
-        /// Changes some settings of this route. `change` receives the settings of the route's router.
+        /// Changes some settings of this route. `change` receives the settings of the route's
+        /// router.
         ///
         /// ```
         /// use std::time::Duration;
@@ -186,8 +188,8 @@ impl WebSocketRoute {
         /// ```
         configure;
 
-        /// Restricts this route to requests that match `selector`. If several are given, all of them
-        /// have to match. See [`Router::when`](crate::Router::when).
+        /// Restricts this route to requests that match `selector`. If several are given, all of
+        /// them have to match. See [`Router::when`](crate::Router::when).
         when;
 
         /// Runs `guard` for each request that this route was chosen for, after the guards of its
@@ -238,8 +240,8 @@ impl RespondRoute {
     }
 
     scope_methods! {
-        /// Restricts this route to requests that match `selector`. If several are given, all of them
-        /// have to match. See [`Router::when`](crate::Router::when).
+        /// Restricts this route to requests that match `selector`. If several are given, all of
+        /// them have to match. See [`Router::when`](crate::Router::when).
         when;
 
         /// Runs `guard` for each request that this route was chosen for, after the guards of its

@@ -19,9 +19,9 @@ use crate::table::{Entry, RouteError, Table, parse};
 
 /// Routes each request to a handler by its path, its method and its subprotocols.
 ///
-/// A router is a [`Service`](sockless_driver::Service), so every runtime can serve it. It consists of
-/// *routes* ([`route`](Self::route), [`nest`](Self::nest)) and of properties that apply to all of its
-/// routes, in whichever order the builder's methods are called: *settings*
+/// A router is a [`Service`](sockless_driver::Service), so every runtime can serve it. It consists
+/// of *routes* ([`route`](Self::route), [`nest`](Self::nest)) and of properties that apply to all
+/// of its routes, in whichever order the builder's methods are called: *settings*
 /// ([`websockets`](Self::websockets), [`configure`](Self::configure), [`origins`](Self::origins),
 /// [`prefer_server_protocols`](Self::prefer_server_protocols),
 /// [`ignore_trailing_slash`](Self::ignore_trailing_slash)), *selectors* ([`when`](Self::when)),
@@ -61,35 +61,36 @@ use crate::table::{Entry, RouteError, Table, parse};
 /// | `*` | a segment that is not empty | |
 /// | `{*rest}`, `v{*rest}`, `{*}`, at the end | the rest of the path, which may be empty | the rest with its slashes, if it has a name |
 ///
-/// `{{` and `}}` are literal braces, and `%2A` is a literal star. Paths are case-sensitive. `/chat` and
-/// `/chat/` are different paths unless [`ignore_trailing_slash`](Self::ignore_trailing_slash) is set, and
-/// `//` is never merged into `/`, so that a proxy that filters by path sees the same path as the router.
+/// `{{` and `}}` are literal braces, and `%2A` is a literal star. Paths are case-sensitive. `/chat`
+/// and `/chat/` are different paths unless [`ignore_trailing_slash`](Self::ignore_trailing_slash)
+/// is set, and `//` is never merged into `/`, so that a proxy that filters by path sees the same
+/// path as the router.
 ///
-/// Paths are compared after percent-decoding, in routes and in requests: `/ch%61t` is `/chat`. A `%2F`
-/// within a segment does not split it, and `+` is a plus sign. [`Request::param`] returns decoded
-/// values. They come from the peer and may contain anything, including slashes and dots.
+/// Paths are compared after percent-decoding, in routes and in requests: `/ch%61t` is `/chat`. A
+/// `%2F` within a segment does not split it, and `+` is a plus sign. [`Request::param`] returns
+/// decoded values. They come from the peer and may contain anything, including slashes and dots.
 ///
 /// # Which path
 ///
-/// If several paths match, they are compared segment by segment from the left, and the first difference
-/// decides. From the highest priority to the lowest: [selectors](Self::when), more before fewer, fewer
-/// before none; a literal; a parameter, one with a longer prefix and suffix first, then one with a
-/// type; `*`; the rest. Where the request's path ends, a route that ends there precedes one whose
-/// trailing slash is ignored, then an optional segment that is absent, then an empty rest. Ties are
-/// resolved by the order of definition.
+/// If several paths match, they are compared segment by segment from the left, and the first
+/// difference decides. From the highest priority to the lowest: [selectors](Self::when), more
+/// before fewer, fewer before none; a literal; a parameter, one with a longer prefix and suffix
+/// first, then one with a type; `*`; the rest. Where the request's path ends, a route that ends
+/// there precedes one whose trailing slash is ignored, then an optional segment that is absent,
+/// then an empty rest. Ties are resolved by the order of definition.
 ///
-/// If no route of the best path accepts the request, the next best path is tried. However, an upgrade
-/// request that has matched a WebSocket is never answered by a plain response, and a malformed
-/// handshake or a rejected origin is final.
+/// If no route of the best path accepts the request, the next best path is tried. However, an
+/// upgrade request that has matched a WebSocket is never answered by a plain response, and a
+/// malformed handshake or a rejected origin is final.
 ///
 /// # Which route
 ///
 /// Among the routes of one path, an upgrade request goes to a WebSocket: a GET of HTTP/1.1 with
 /// `Upgrade: websocket`, or an extended CONNECT of HTTP/2 (RFC 8441). All other requests go to the
-/// `respond` route of their method. Between several WebSockets the subprotocols decide, in the client's
-/// order of preference; if none is served, the WebSocket without a subprotocol accepts the request.
-/// The route's [`Origins`] are checked, its state is attached, its guards run, and then the upgrade is
-/// granted.
+/// `respond` route of their method. Between several WebSockets the subprotocols decide, in the
+/// client's order of preference; if none is served, the WebSocket without a subprotocol accepts the
+/// request. The route's [`Origins`] are checked, its state is attached, its guards run, and then
+/// the upgrade is granted.
 ///
 /// # Other responses
 ///
@@ -126,10 +127,10 @@ impl Router {
     /// [`websocket_raw`](crate::websocket_raw()), [`respond`](crate::respond()) or
     /// [`respond_async`](crate::respond_async()).
     ///
-    /// The empty path equals `/`, the path of the router itself. Several routes may share a path if no
-    /// request matches two of them: WebSockets with different subprotocols and at most one without,
-    /// responses to different methods, and routes with different selectors. The names of parameters
-    /// make no difference: `/{a}` and `/{b}` are the same path.
+    /// The empty path equals `/`, the path of the router itself. Several routes may share a path if
+    /// no request matches two of them: WebSockets with different subprotocols and at most one
+    /// without, responses to different methods, and routes with different selectors. The names of
+    /// parameters make no difference: `/{a}` and `/{b}` are the same path.
     ///
     /// # Panics
     ///
@@ -144,6 +145,18 @@ impl Router {
 
     /// Like [`route`](Self::route), for routes that are only known at run time.
     ///
+    /// ```
+    /// use sockless::http::Response;
+    /// use sockless::{Router, respond};
+    ///
+    /// let page = || respond(|_request| Response::new("hello".into()));
+    /// let error = Router::new().route("/{a}", page()).try_route("/{b}", page()).unwrap_err();
+    /// assert_eq!(
+    ///     error.to_string(),
+    ///     "the route /{b} (GET, HEAD) conflicts with /{a} (GET, HEAD): both answer GET"
+    /// );
+    /// ```
+    ///
     /// # Errors
     ///
     /// Returns a [`RouteError`] if the path or a subprotocol's name is invalid, or if the route
@@ -153,8 +166,8 @@ impl Router {
         Ok(self)
     }
 
-    /// Adds the routes of `router`, each with `prefix` before its path. Its routes at `/` or at the empty
-    /// path are served at the prefix itself.
+    /// Adds the routes of `router`, each with `prefix` before its path. Its routes at `/` or at the
+    /// empty path are served at the prefix itself.
     ///
     /// ```
     /// use sockless::{Router, Session, websocket};
@@ -165,9 +178,9 @@ impl Router {
     /// assert_eq!(router.to_string(), "/chat (WebSocket)\n");
     /// ```
     ///
-    /// The routes keep the settings of their router and inherit those that it leaves unset from this
-    /// one. This router's guards run first. Several routers may be nested under one prefix, including
-    /// `/`.
+    /// The routes keep the settings of their router and inherit those that it leaves unset from
+    /// this one. This router's guards run first. Several routers may be nested under one prefix,
+    /// including `/`.
     ///
     /// # Panics
     ///
@@ -195,9 +208,9 @@ impl Router {
         Ok(self)
     }
 
-    /// Sets the settings of this router's WebSockets. Those of the outermost router also limit the heads
-    /// of all requests. Default: the outer router's settings, and [`Config::default`] for the outermost
-    /// router.
+    /// Sets the settings of this router's WebSockets. Those of the outermost router also limit the
+    /// heads of all requests. Default: the outer router's settings, and [`Config::default`] for the
+    /// outermost router.
     pub fn websockets(mut self, config: Config) -> Self {
         self.scope.config = Some(Arc::new(config));
         self
@@ -206,12 +219,12 @@ impl Router {
     scope_methods! {
         /// Changes some settings of this router's WebSockets.
         ///
-        /// `change` receives the settings that [`websockets`](Self::websockets) set in this router or in
-        /// the nearest outer one, after the changes of outer routers.
+        /// `change` receives the settings that [`websockets`](Self::websockets) set in this router
+        /// or in the nearest outer one, after the changes of outer routers.
         configure;
 
-        /// Restricts this router to requests that match `selector`. If several are given, all of them
-        /// have to match.
+        /// Restricts this router to requests that match `selector`. If several are given, all of
+        /// them have to match.
         ///
         /// For the priority between routes, the selector counts at the place in the path where the
         /// router is nested, before the segments of the router's own routes.
@@ -221,9 +234,9 @@ impl Router {
         when;
     }
 
-    /// Ignores whether a request's path ends with a slash: if no route has exactly this path, a route
-    /// whose path differs by one trailing slash is chosen. Default: as the outer router, and `false` for
-    /// the outermost one.
+    /// Ignores whether a request's path ends with a slash: if no route has exactly this path, a
+    /// route whose path differs by one trailing slash is chosen. Default: as the outer router, and
+    /// `false` for the outermost one.
     pub fn ignore_trailing_slash(mut self, ignore: bool) -> Self {
         self.scope.ignore_slash = Some(ignore);
         self
@@ -240,18 +253,18 @@ impl Router {
 
     /// Sets which web pages may open this router's WebSockets.
     ///
-    /// Default: the outer router's policy. If no router has a policy, requests of all pages are rejected
-    /// with 403, so that the choice is made deliberately.
+    /// Default: the outer router's policy. If no router has a policy, requests of all pages are
+    /// rejected with 403, so that the choice is made deliberately.
     pub fn origins(mut self, origins: Origins) -> Self {
         self.scope.origins = Some(origins);
         self
     }
 
-    /// Selects among the offered subprotocols by the order in which they were routed, and not by the
-    /// client's preference. RFC 6455 §4.2.2, item 5, leaves the choice to the server.
+    /// Selects among the offered subprotocols by the order in which they were routed, and not by
+    /// the client's preference. RFC 6455 §4.2.2, item 5, leaves the choice to the server.
     ///
-    /// If routes of several routers share a path, the router of the first one decides. Default: as the
-    /// outer router, and `false` for the outermost one.
+    /// If routes of several routers share a path, the router of the first one decides. Default: as
+    /// the outer router, and `false` for the outermost one.
     pub fn prefer_server_protocols(mut self, prefer: bool) -> Self {
         self.scope.server_order = Some(prefer);
         self
@@ -260,8 +273,8 @@ impl Router {
     /// Attaches a clone of `value` to each request of this router's routes, before the guards run.
     /// [`Request::get`] finds it by its type.
     ///
-    /// Of several values of the same type, the last one of the innermost router is used. Wrap values that
-    /// are large or mutable in an `Arc`, and get them as `Arc<T>`.
+    /// Of several values of the same type, the last one of the innermost router is used. Wrap
+    /// values that are large or mutable in an `Arc`, and get them as `Arc<T>`.
     ///
     /// ```
     /// use std::sync::Arc;
@@ -288,14 +301,14 @@ impl Router {
         /// Runs `guard` for each request that one of this router's routes was chosen for, including
         /// nested routes, before the route handles it.
         ///
-        /// A guard returns the request, perhaps with a value attached ([`Request::insert`]), or rejects
-        /// it with any response.
+        /// A guard returns the request, perhaps with a value attached ([`Request::insert`]), or
+        /// rejects it with any response.
         ///
-        /// Guards run one after another: those of outer routers before those of inner ones, in the order
-        /// in which they were added, and the route's own last. Use [`guard_all`](Self::guard_all) for a
-        /// guard that has to run for every request. The time that guards take counts towards the
-        /// [`opening_timeout`](Config::opening_timeout()) of the outermost router. The module
-        /// [`guards`](crate::guards) has ready-made ones.
+        /// Guards run one after another: those of outer routers before those of inner ones, in the
+        /// order in which they were added, and the route's own last. Use
+        /// [`guard_all`](Self::guard_all) for a guard that has to run for every request. The time
+        /// that guards take counts towards the [`opening_timeout`](Config::opening_timeout()) of
+        /// the outermost router. The module [`guards`](crate::guards) has ready-made ones.
         ///
         /// ```
         /// use sockless::bytes::Bytes;
@@ -321,15 +334,15 @@ impl Router {
         guard;
     }
 
-    /// Runs `guard` for every request, before a route is chosen: also for those that are answered with
-    /// 404, 405 or 426 or rejected for their origin. Use it for a
-    /// [rate limit](crate::guards::limit_rate). Requests with a malformed head are answered without
+    /// Runs `guard` for every request, before a route is chosen: also for those that are answered
+    /// with 404, 405 or 426 or rejected for their origin. Use it for a [rate
+    /// limit](crate::guards::limit_rate). Requests with a malformed head are answered without
     /// reaching the router.
     ///
     /// These guards run before all others, in the order in which they were added. This router's
-    /// [`state`](Self::state) is attached by then, and path parameters are not. In a nested router they
-    /// run as the first of its [guards](Self::guard), only for requests that one of its routes was
-    /// chosen for.
+    /// [`state`](Self::state) is attached by then, and path parameters are not. In a nested router
+    /// they run as the first of its [guards](Self::guard), only for requests that one of its routes
+    /// was chosen for.
     ///
     /// ```
     /// use std::time::Duration;
@@ -348,8 +361,18 @@ impl Router {
         self
     }
 
-    /// Returns all routes, in the order of their definition. [`Display`](fmt::Display) writes them, one
-    /// per line.
+    /// Returns all routes, in the order of their definition. [`Display`](fmt::Display) writes them,
+    /// one per line.
+    ///
+    /// ```
+    /// use sockless::{Router, Session, websocket};
+    ///
+    /// async fn chat(session: Session) {}
+    ///
+    /// let router = Router::new().route("/chat/{room}", websocket(chat).protocol("chat.v2"));
+    /// let route = router.routes().next().unwrap();
+    /// assert_eq!((route.path(), &*route.protocols()[0]), ("/chat/{room}", "chat.v2"));
+    /// ```
     pub fn routes(&self) -> impl Iterator<Item = &RouteInfo> {
         self.table.entries().iter().map(|entry| &entry.info)
     }

@@ -12,8 +12,8 @@ use sockless_driver::{BoxFuture, Request};
 use crate::origin::Origins;
 use crate::selector::Selectors;
 
-/// Defines builder methods that routers and routes have in common, on a type with a field `scope`. Each
-/// is named after its documentation.
+/// Defines builder methods that routers and routes have in common, on a type with a field `scope`.
+/// Each is named after its documentation.
 macro_rules! scope_methods {
     ($( $(#[$doc:meta])* $method:ident; )*) => {
         $( $crate::scope::scope_methods!(@$method $(#[$doc])*); )*
@@ -94,8 +94,8 @@ impl Scope {
         self.guards.splice(0..0, first.guards.iter().cloned());
     }
 
-    /// Moves this scope into `outer`: settings made here take precedence, and the changes, state and
-    /// guards of `outer` are applied first.
+    /// Moves this scope into `outer`: settings made here take precedence, and the changes, state
+    /// and guards of `outer` are applied first.
     pub(crate) fn enter(&mut self, outer: &Self) {
         fn set<T: Clone>(inner: &mut Option<T>, outer: &Option<T>) {
             if inner.is_none() {

@@ -51,11 +51,11 @@ pub(crate) enum Verdict<'s> {
 }
 
 impl Selector {
-    /// Selects requests for the host `name`, in any case and with any port. `*.example.com` selects all
-    /// names under `example.com` at any depth, but not `example.com` itself.
+    /// Selects requests for the host `name`, in any case and with any port. `*.example.com` selects
+    /// all names under `example.com` at any depth, but not `example.com` itself.
     ///
-    /// The host is [`Request::host`]: from the request's `Host` header, or as a trusted proxy reports it.
-    /// A client can send any value.
+    /// The host is [`Request::host`]: from the request's `Host` header, or as a trusted proxy
+    /// reports it. A client can send any value.
     ///
     /// # Panics
     ///
@@ -70,8 +70,8 @@ impl Selector {
         }
     }
 
-    /// Like [`host`](Self::host), for names that are only known at run time. Returns `None` if `name` is
-    /// not a host or has a port.
+    /// Like [`host`](Self::host), for names that are only known at run time. Returns `None` if
+    /// `name` is not a host or has a port.
     pub fn try_host(name: &str) -> Option<Self> {
         let name = match name.parse::<Ipv6Addr>() {
             Ok(address) => format!("[{address}]"),
@@ -90,21 +90,22 @@ impl Selector {
         Self { text: format!("port {port}"), test: Test::Port(port) }
     }
 
-    /// Selects requests whose connection was accepted on the local port `port`. A client cannot forge it.
+    /// Selects requests whose connection was accepted on the local port `port`. A client cannot
+    /// forge it.
     pub fn local_port(port: u16) -> Self {
         Self { text: format!("local port {port}"), test: Test::LocalPort(port) }
     }
 
-    /// Selects requests with a query parameter `name`, compared decoded, of any value. If no other route
-    /// accepts the request, it is answered with 400.
+    /// Selects requests with a query parameter `name`, compared decoded, of any value. If no other
+    /// route accepts the request, it is answered with 400.
     pub fn query(name: impl Into<String>) -> Self {
         let name = name.into();
         Self { text: format!("query {name:?}"), test: Test::Query { name, value: None } }
     }
 
-    /// Selects requests with a query parameter `name` of the value `value`, both compared decoded. If the
-    /// parameter is repeated, one of its values has to match. If no other route accepts the request, it
-    /// is answered with 400.
+    /// Selects requests with a query parameter `name` of the value `value`, both compared decoded.
+    /// If the parameter is repeated, one of its values has to match. If no other route accepts the
+    /// request, it is answered with 400.
     pub fn query_value(name: impl Into<String>, value: impl Into<String>) -> Self {
         let (name, value) = (name.into(), value.into());
         let text = format!("query {name:?} = {value:?}");
@@ -113,8 +114,9 @@ impl Selector {
 
     /// Selects requests for which `test` returns true. Selectors with the same `name` are equal.
     ///
-    /// `test` runs while routes are searched, also for requests that another route handles, so it should
-    /// be fast. Use a [guard](crate::Router::guard) to wait for something or to reject a request.
+    /// `test` runs while routes are searched, also for requests that another route handles, so it
+    /// should be fast. Use a [guard](crate::Router::guard) to wait for something or to reject a
+    /// request.
     pub fn custom(
         name: impl Into<String>,
         test: impl Fn(&Request) -> bool + Send + Sync + 'static,

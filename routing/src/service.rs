@@ -65,8 +65,8 @@ impl Router {
         entry.scope.settings(|| self.config())
     }
 
-    /// Attaches the route's state and runs this router's guards, then those of nested routers and of the
-    /// route.
+    /// Attaches the route's state and runs this router's guards, then those of nested routers and
+    /// of the route.
     async fn admit(&self, entry: &Entry, mut request: Request) -> Result<Request, Response<Bytes>> {
         entry.scope.attach_state(&mut request);
         let request = self.scope.admit(request).await?;

@@ -1,5 +1,5 @@
-//! The routes of a router and the tree that finds them: [`Table`], and the errors of adding a route,
-//! [`RouteError`].
+//! The routes of a router and the tree that finds them: [`Table`], and the errors of adding a
+//! route, [`RouteError`].
 
 use std::ops::ControlFlow;
 
@@ -138,8 +138,8 @@ pub(crate) fn parse(path: &str) -> Result<Pattern, RouteError> {
 pub(crate) struct Found<'t> {
     entries: &'t [Entry],
     routes: &'t [usize],
-    /// The default of `ignore_slash` if the request's path and these routes differ by a trailing slash:
-    /// then routes that do not ignore it are left out.
+    /// The default of `ignore_slash` if the request's path and these routes differ by a trailing
+    /// slash: then routes that do not ignore it are left out.
     ignore_slash: Option<bool>,
 }
 

@@ -1,21 +1,22 @@
 //! The tree that finds the routes of a path: [`Node`].
 //!
-//! Each route is a branch from the root, with one node for each segment of its path and for the selectors
-//! between segments. Routes share the nodes of equal beginnings. The names of parameters make no difference.
+//! Each route is a branch from the root, with one node for each segment of its path and for the
+//! selectors between segments. Routes share the nodes of equal beginnings. The names of parameters
+//! make no difference.
 //!
-//! A search is depth-first and takes the better step first. So a better early segment precedes any later
-//! advantage, and if a subtree has no match, the next best one is searched. Each node is reached in one way
-//! and by one division of the path, so a search visits no node twice: the number of its steps is limited by
-//! the number of segments in the routes' paths, and its depth by the longest of them, however long the
-//! request's path is.
+//! A search is depth-first and takes the better step first. So a better early segment precedes any
+//! later advantage, and if a subtree has no match, the next best one is searched. Each node is
+//! reached in one way and by one division of the path, so a search visits no node twice: the number
+//! of its steps is limited by the number of segments in the routes' paths, and its depth by the
+//! longest of them, however long the request's path is.
 //!
 //! # Why this is not `matchit`
 //!
-//! `matchit` 0.9 returns one route for a path. A [`Router`](crate::Router) has to continue with the next
-//! best one when that route's type, selectors, method or subprotocol do not accept the request, and to
-//! collect the reasons for the response. `matchit` also rejects sets of paths that are documented to work:
-//! `/{x}` beside `/{*rest}`, `/a{x}` beside `/{x}b`, `/{id:u64}` beside `/{name}`. Its `{*rest}` does not
-//! match an empty rest.
+//! `matchit` 0.9 returns one route for a path. A [`Router`](crate::Router) has to continue with the
+//! next best one when that route's type, selectors, method or subprotocol do not accept the
+//! request, and to collect the reasons for the response. `matchit` also rejects sets of paths that
+//! are documented to work: `/{x}` beside `/{*rest}`, `/a{x}` beside `/{x}b`, `/{id:u64}` beside
+//! `/{name}`. Its `{*rest}` does not match an empty rest.
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
@@ -129,8 +130,8 @@ impl Node {
         child(&mut self.steps, step, Step::rank)
     }
 
-    /// Visits the places that the path `rest` leads to, the best first, until `visitor` breaks. `rest` is
-    /// the path without its first slash.
+    /// Visits the places that the path `rest` leads to, the best first, until `visitor` breaks.
+    /// `rest` is the path without its first slash.
     pub(crate) fn search<'t, V: Visitor<'t>>(
         &'t self,
         rest: &str,
@@ -159,8 +160,8 @@ fn child<S: PartialEq, R: Ord>(
 }
 
 impl Step {
-    /// The best step has the lowest rank: parameters, those with a longer prefix and suffix first and
-    /// then those with a type; the wildcard; the rest.
+    /// The best step has the lowest rank: parameters, those with a longer prefix and suffix first
+    /// and then those with a type; the wildcard; the rest.
     fn rank(&self) -> (u8, Reverse<usize>, bool) {
         match self {
             Self::Param { prefix, kind, suffix } => {
@@ -259,8 +260,8 @@ impl<'t, 'p, V: Visitor<'t>> Search<'_, 'p, V> {
         self.end(&node.absent, at, slash_differs)
     }
 
-    /// Continues after the selectors of `node` that the request matches, and after those that it would
-    /// match with another query, so that the response can name the missing parameter.
+    /// Continues after the selectors of `node` that the request matches, and after those that it
+    /// would match with another query, so that the response can name the missing parameter.
     fn conditions(
         &mut self,
         node: &'t Node,

@@ -11,8 +11,8 @@ use common::{
 use http::{Method, StatusCode};
 use sockless_routing::{Router, Selector, websocket_raw};
 
-/// Asserts that each of `patterns`, the best first, is chosen for `path` if those before it are absent,
-/// in either order of definition.
+/// Asserts that each of `patterns`, the best first, is chosen for `path` if those before it are
+/// absent, in either order of definition.
 #[track_caller]
 fn ranks(path: &str, patterns: &[&'static str]) {
     for (index, best) in patterns.iter().enumerate() {

@@ -110,7 +110,8 @@ enum Step<'r> {
     When(&'r [&'static str]),
 }
 
-/// The rank of each step of a match, the lowest first, and the steps themselves to compare equal ranks.
+/// The rank of each step of a match, the lowest first, and the steps themselves to compare equal
+/// ranks.
 struct Match {
     ranks: Vec<(usize, usize, usize)>,
     shapes: Vec<String>,

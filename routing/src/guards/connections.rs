@@ -32,14 +32,15 @@ impl ConnectionLimit {
         Self { per_peer: usize::MAX, total: usize::MAX }
     }
 
-    /// Sets the maximum per peer address. Further connections are answered with 429. Default: no limit.
+    /// Sets the maximum per peer address. Further connections are answered with 429. Default: no
+    /// limit.
     pub fn per_peer(mut self, count: usize) -> Self {
         self.per_peer = count;
         self
     }
 
-    /// Sets the maximum of all peers together. Further connections are answered with 503. Default: no
-    /// limit.
+    /// Sets the maximum of all peers together. Further connections are answered with 503. Default:
+    /// no limit.
     pub fn total(mut self, count: usize) -> Self {
         self.total = count;
         self
@@ -52,12 +53,12 @@ impl Default for ConnectionLimit {
     }
 }
 
-/// Creates a guard that accepts requests within `limit`. An accepted request counts until its connection
-/// ends.
+/// Creates a guard that accepts requests within `limit`. An accepted request counts until its
+/// connection ends.
 ///
 /// The peer address is [`Request::client_network`]. Requests without an address count towards
-/// [`total`](ConnectionLimit::total) only: see [the module](crate::guards). Only addresses with open
-/// connections are kept in memory.
+/// [`total`](ConnectionLimit::total) only: see [the module](crate::guards). Only addresses with
+/// open connections are kept in memory.
 pub fn limit_connections(
     limit: ConnectionLimit,
 ) -> impl Fn(Request) -> Ready<Admission> + Clone + Send + Sync + 'static {

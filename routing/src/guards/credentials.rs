@@ -15,11 +15,11 @@ use subtle::{Choice, ConstantTimeEq};
 
 use super::peer::Admission;
 
-/// Creates a guard that accepts requests with one of these bearer tokens in `Authorization` (RFC 6750) and
-/// answers others with 401 and `WWW-Authenticate`.
+/// Creates a guard that accepts requests with one of these bearer tokens in `Authorization` (RFC
+/// 6750) and answers others with 401 and `WWW-Authenticate`.
 ///
-/// Tokens are compared in constant time, like [`equals_secret`]. A web page cannot set `Authorization` for
-/// a WebSocket: [`equals_secret`] has an example for pages.
+/// Tokens are compared in constant time, like [`equals_secret`]. A web page cannot set
+/// `Authorization` for a WebSocket: [`equals_secret`] has an example for pages.
 ///
 /// ```
 /// use sockless::guards::bearer;
@@ -92,8 +92,9 @@ where
 pub struct BasicUser(pub String);
 
 /// Creates a guard that accepts requests with the name and the password of one of these users in
-/// `Authorization` (RFC 7617). It attaches the name as [`BasicUser`], and answers other requests with 401
-/// and `WWW-Authenticate`, upon which a browser asks its user for the credentials of `realm`.
+/// `Authorization` (RFC 7617). It attaches the name as [`BasicUser`], and answers other requests
+/// with 401 and `WWW-Authenticate`, upon which a browser asks its user for the credentials of
+/// `realm`.
 ///
 /// Names and passwords are compared in constant time, like [`equals_secret`].
 ///
@@ -137,8 +138,8 @@ pub fn basic<N: Into<String>, P: Into<String>>(
     }
 }
 
-/// Like [`basic`], with an async function that checks the name and the password. The value that `check`
-/// returns is attached to the request; `None` rejects it.
+/// Like [`basic`], with an async function that checks the name and the password. The value that
+/// `check` returns is attached to the request; `None` rejects it.
 ///
 /// # Panics
 ///
@@ -172,8 +173,8 @@ where
 
 /// Compares `given` with `secret` in a time that depends on their lengths only.
 ///
-/// A web page cannot set headers for a WebSocket. It can send a token in the query, if no proxy or server
-/// on the way logs queries:
+/// A web page cannot set headers for a WebSocket. It can send a token in the query, if no proxy or
+/// server on the way logs queries:
 ///
 /// ```
 /// use sockless::bytes::Bytes;

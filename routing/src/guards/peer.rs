@@ -15,8 +15,8 @@ pub(super) type Admission = Result<Request, Response<Bytes>>;
 pub(super) enum Peer {
     /// From [`Request::client_network`].
     Network(IpAddr),
-    /// A client whose proxy hides its address or reports a malformed one. All of them count as one client:
-    /// otherwise a client could evade every limit with a malformed header.
+    /// A client whose proxy hides its address or reports a malformed one. All of them count as one
+    /// client: otherwise a client could evade every limit with a malformed header.
     Hidden,
 }
 
@@ -32,8 +32,8 @@ impl PeerOf {
         Self { guard, warned: AtomicBool::new(false) }
     }
 
-    /// Returns `None` if the address is unknown. Such requests must not count as one client, which could
-    /// lock out all others. That they are not limited is logged once.
+    /// Returns `None` if the address is unknown. Such requests must not count as one client, which
+    /// could lock out all others. That they are not limited is logged once.
     pub(super) fn find(&self, request: &Request) -> Option<Peer> {
         if let Some(network) = request.client_network() {
             return Some(Peer::Network(network));

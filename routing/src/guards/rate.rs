@@ -1,7 +1,8 @@
 //! Limits on the number of requests per time: [`limit_rate`].
 //!
-//! This is not `governor`, because its limiters read a clock of their own and keep all keys: here the time
-//! is that of the request, so that it is virtual in the simulator, and the number of keys is bounded.
+//! This is not `governor`, because its limiters read a clock of their own and keep all keys: here
+//! the time is that of the request, so that it is virtual in the simulator, and the number of keys
+//! is bounded.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::{Ready, ready};
@@ -38,32 +39,34 @@ pub struct RateLimit {
 }
 
 impl RateLimit {
-    /// Allows `count` requests per `period`, at least 1. They may come all at once; after that, one more is
-    /// allowed each time `period / count` has passed.
+    /// Allows `count` requests per `period`, at least 1. They may come all at once; after that, one
+    /// more is allowed each time `period / count` has passed.
     pub fn new(count: u32, period: Duration) -> Self {
         let count = count.max(1);
         Self { interval: period / count, burst: count, max_peers: 1 << 16 }
     }
 
-    /// Sets how many requests may come at once, at least 1. Default: the `count` of [`new`](Self::new).
+    /// Sets how many requests may come at once, at least 1. Default: the `count` of
+    /// [`new`](Self::new).
     pub fn burst(mut self, count: u32) -> Self {
         self.burst = count.max(1);
         self
     }
 
-    /// Sets how many addresses are kept in memory, at least 1. Beyond that, the address that has used the
-    /// smallest part of its limit is dropped. Each takes about 100 bytes. Default: 65,536.
+    /// Sets how many addresses are kept in memory, at least 1. Beyond that, the address that has
+    /// used the smallest part of its limit is dropped. Each takes about 100 bytes. Default: 65,536.
     pub fn max_peers(mut self, count: usize) -> Self {
         self.max_peers = count.max(1);
         self
     }
 }
 
-/// Creates a guard that accepts requests within `limit` and answers others with 429 and `Retry-After`.
+/// Creates a guard that accepts requests within `limit` and answers others with 429 and
+/// `Retry-After`.
 ///
-/// The peer address is [`Request::client_network`]. Requests without an address are not limited: see
-/// [the module](crate::guards). The time is [`Request::received_at`]: an HTTP server that mounts the
-/// router without setting it lets the limit never recover.
+/// The peer address is [`Request::client_network`]. Requests without an address are not limited:
+/// see [the module](crate::guards). The time is [`Request::received_at`]: an HTTP server that
+/// mounts the router without setting it lets the limit never recover.
 pub fn limit_rate(
     limit: RateLimit,
 ) -> impl Fn(Request) -> Ready<Admission> + Clone + Send + Sync + 'static {
@@ -79,8 +82,8 @@ pub fn limit_rate(
     }
 }
 
-/// The token buckets, each as the time at which it is full again (the "generic cell rate algorithm").
-/// Full buckets do not have to be stored.
+/// The token buckets, each as the time at which it is full again (the "generic cell rate
+/// algorithm"). Full buckets do not have to be stored.
 #[derive(Debug, Default)]
 struct Buckets {
     full_at: BTreeMap<Peer, Instant>,
@@ -112,8 +115,8 @@ impl Buckets {
         Ok(())
     }
 
-    /// Removes at most two full buckets: more than a request adds, and few enough for every request to be
-    /// fast.
+    /// Removes at most two full buckets: more than a request adds, and few enough for every request
+    /// to be fast.
     fn forget_full(&mut self, now: Instant) {
         for _ in 0..2 {
             match self.order.first() {

@@ -110,8 +110,8 @@ pub(crate) fn params(upgrade: &Upgrade) -> Vec<(&str, &str)> {
     upgrade.request().params().collect()
 }
 
-/// A second subscriber that lives as long as the process. With only one, `tracing` caches for each line of
-/// code the interest of the thread that reaches it first, which may have no subscriber.
+/// A second subscriber that lives as long as the process. With only one, `tracing` caches for each
+/// line of code the interest of the thread that reaches it first, which may have no subscriber.
 static SECOND: LazyLock<tracing::Dispatch> =
     LazyLock::new(|| tracing::Dispatch::new(Warnings::default()));
 

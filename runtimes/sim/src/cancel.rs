@@ -4,9 +4,11 @@ use std::future::poll_fn;
 use std::pin::pin;
 use std::task::Poll;
 
-/// Polls `future` at most `polls` times and then drops it. Returns `None` if it has not completed by then.
+/// Polls `future` at most `polls` times and then drops it. Returns `None` if it has not completed
+/// by then.
 ///
-/// A loop that increases `polls` from zero until the future completes cancels it at each of its awaits.
+/// A loop that increases `polls` from zero until the future completes cancels it at each of its
+/// awaits.
 ///
 /// ```
 /// use std::time::Duration;

@@ -109,8 +109,8 @@ impl Ends {
         Ok(())
     }
 
-    /// Returns whether the end of the stream has arrived, read or not. If not, the task of `cx` is woken
-    /// when it does.
+    /// Returns whether the end of the stream has arrived, read or not. If not, the task of `cx` is
+    /// woken when it does.
     pub(crate) fn poll_ending(
         &mut self,
         side: usize,

@@ -16,12 +16,12 @@ use crate::time::Time;
 use crate::wire::Wire;
 
 /// One end of a simulated connection, from [`Sim::pipe`](crate::Sim::pipe) or
-/// [`Sim::dial`](crate::Sim::dial): a transport for the driver, with `async` methods for tests that exchange
-/// bytes.
+/// [`Sim::dial`](crate::Sim::dial): a transport for the driver, with `async` methods for tests that
+/// exchange bytes.
 ///
-/// Dropping it ends the stream of what it wrote, after the bytes under way, and the peer's writes fail from
-/// then on. Over a link with [resets](Link::resets) it behaves like the end of a TCP connection. At any time
-/// one task may read and one may write.
+/// Dropping it ends the stream of what it wrote, after the bytes under way, and the peer's writes
+/// fail from then on. Over a link with [resets](Link::resets) it behaves like the end of a TCP
+/// connection. At any time one task may read and one may write.
 ///
 /// ```
 /// use sockless::sim::Sim;
@@ -85,7 +85,8 @@ impl SimIo {
     ///
     /// # Errors
     ///
-    /// `UnexpectedEof` if the stream ends before that, `ConnectionReset` if the wire was cut or reset.
+    /// `UnexpectedEof` if the stream ends before that, `ConnectionReset` if the wire was cut or
+    /// reset.
     pub async fn read_exact(&self, len: usize) -> io::Result<Bytes> {
         while let missing @ 1.. = self.unread(|unread| len.saturating_sub(unread.len())) {
             self.fill_or_eof(missing).await?;
@@ -99,7 +100,8 @@ impl SimIo {
     ///
     /// # Errors
     ///
-    /// `UnexpectedEof` if the stream ends before that, `ConnectionReset` if the wire was cut or reset.
+    /// `UnexpectedEof` if the stream ends before that, `ConnectionReset` if the wire was cut or
+    /// reset.
     ///
     /// # Panics
     ///
@@ -135,13 +137,13 @@ impl SimIo {
 
     /// Writes all of `bytes` and flushes.
     ///
-    /// Not cancel-safe: if the future is dropped, a prefix may have been written. [`Wire::stats`] has its
-    /// length.
+    /// Not cancel-safe: if the future is dropped, a prefix may have been written. [`Wire::stats`]
+    /// has its length.
     ///
     /// # Errors
     ///
-    /// `BrokenPipe` if this direction was ended or the peer dropped its end, `ConnectionReset` if the wire
-    /// was cut or reset.
+    /// `BrokenPipe` if this direction was ended or the peer dropped its end, `ConnectionReset` if
+    /// the wire was cut or reset.
     pub async fn write_all(&self, mut bytes: &[u8]) -> io::Result<()> {
         while !bytes.is_empty() {
             let slices = [io::IoSlice::new(bytes)];
@@ -151,7 +153,8 @@ impl SimIo {
         self.pipe.flush(self.side)
     }
 
-    /// Shuts down the writing direction: the peer reads the end of the stream after all written bytes.
+    /// Shuts down the writing direction: the peer reads the end of the stream after all written
+    /// bytes.
     ///
     /// Cancel-safe: it completes when it is first polled.
     ///
@@ -206,8 +209,8 @@ impl Io for SimIo {
         Poll::Ready(self.pipe.shutdown(self.side))
     }
 
-    /// Returns whether a FIN or a reset has arrived, however many bytes before it are unread. Returns
-    /// [`Ending::Unknown`] over a link with [`Link::ending_unknown`].
+    /// Returns whether a FIN or a reset has arrived, however many bytes before it are unread.
+    /// Returns [`Ending::Unknown`] over a link with [`Link::ending_unknown`].
     fn poll_ending(&mut self, cx: &mut Context<'_>) -> Ending {
         self.pipe.with(|state, now, wakes| state.poll_ending(self.side, cx, now, wakes))
     }

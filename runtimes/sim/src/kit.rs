@@ -44,11 +44,11 @@ impl Sim {
     }
 }
 
-/// A service that runs in memory, from [`Sim::app`]: complete connections from the first byte of the request,
-/// without a port and without real time.
+/// A service that runs in memory, from [`Sim::app`]: complete connections from the first byte of
+/// the request, without a port and without real time.
 ///
-/// Its methods, and those of a [`Conversation`], fail the test if the service behaves differently. The
-/// message has the seed, the line of the test, and a transcript of the conversation.
+/// Its methods, and those of a [`Conversation`], fail the test if the service behaves differently.
+/// The message has the seed, the line of the test, and a transcript of the conversation.
 ///
 /// ```
 /// use sockless::sim::Sim;
@@ -96,7 +96,8 @@ impl App {
         self
     }
 
-    /// Sets the addresses of both ends that the service sees on further connections. Default: `None`.
+    /// Sets the addresses of both ends that the service sees on further connections. Default:
+    /// `None`.
     #[must_use]
     pub fn with_addrs(mut self, peer: Option<SocketAddr>, local: Option<SocketAddr>) -> Self {
         (self.peer_addr, self.local_addr) = (peer, local);
@@ -104,8 +105,8 @@ impl App {
     }
 
     /// Opens a WebSocket at `path`, which may have a query, or at a complete URL such as
-    /// `ws://example.com/chat`, to set the host. Add headers and settings to the returned value, then await
-    /// it for a [`Conversation`].
+    /// `ws://example.com/chat`, to set the host. Add headers and settings to the returned value,
+    /// then await it for a [`Conversation`].
     #[track_caller]
     pub fn open(&self, path: &str) -> OpenConversation {
         OpenConversation::new(self.clone(), path, Location::caller())
@@ -121,8 +122,8 @@ impl App {
         self.exchange(http::Request::get(path).body(()), Location::caller())
     }
 
-    /// Sends any request and returns the response. Adds `Host` if it is absent. Of a 101 response, only the
-    /// head is read.
+    /// Sends any request and returns the response. Adds `Host` if it is absent. Of a 101 response,
+    /// only the head is read.
     ///
     /// # Panics
     ///

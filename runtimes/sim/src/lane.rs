@@ -28,8 +28,8 @@ pub(crate) struct Lane {
     fin: Fin,
     reader_gone: bool,
     flow: Flow,
-    /// The bytes that still occupy the writer's buffer, because the other end vanished before it could
-    /// acknowledge them.
+    /// The bytes that still occupy the writer's buffer, because the other end vanished before it
+    /// could acknowledge them.
     lost: usize,
 }
 
@@ -81,7 +81,8 @@ impl Lane {
         self.arrived
     }
 
-    /// Reads bytes that have arrived into the spare capacity of `buffer`; none at the end of the stream.
+    /// Reads bytes that have arrived into the spare capacity of `buffer`; none at the end of the
+    /// stream.
     pub(crate) fn poll_read(
         &mut self,
         cx: &Context<'_>,
@@ -233,7 +234,8 @@ impl Lane {
         }
     }
 
-    /// Returns when the end of the stream arrives, if it is known, even if there are bytes before it.
+    /// Returns when the end of the stream arrives, if it is known, even if there are bytes before
+    /// it.
     pub(crate) fn ended_at(&self) -> Option<Instant> {
         match self.fin {
             Fin::Sent(at) if self.flow != Flow::Stalled => Some(at),
@@ -263,8 +265,8 @@ impl Lane {
 
     /// Returns true if writes fail although the wire is intact.
     pub(crate) fn is_broken(&self) -> bool {
-        // Over TCP the writer learns from a reset that the reader is gone, which takes time to arrive.
-        // Otherwise it knows at once, unless nothing passes.
+        // Over TCP the writer learns from a reset that the reader is gone, which takes time to
+        // arrive. Otherwise it knows at once, unless nothing passes.
         let is_gone = self.reader_gone && !self.link.resets && self.passes();
         self.fin != Fin::None || is_gone
     }

@@ -1,18 +1,19 @@
 //! A deterministic runtime for sockless: a virtual network, a virtual clock, and seeded faults.
 //!
-//! A test of a handler, a client or a whole server runs in a [`Sim`]. It opens no port and waits for no
-//! real time, and every random choice is drawn from one seed. Run a scenario over many seeds with
-//! [`Sim::check`]. A failure names its seed, and running that seed again reproduces it.
+//! A test of a handler, a client or a whole server runs in a [`Sim`]. It opens no port and waits
+//! for no real time, and every random choice is drawn from one seed. Run a scenario over many seeds
+//! with [`Sim::check`]. A failure names its seed, and running that seed again reproduces it.
 //!
-//! - [`Sim`] runs tasks in an order drawn from the seed, and advances the clock to the next timer when no
-//!   task can run. If there is no timer either, it fails with the names of the unfinished tasks.
-//! - [`Sim::app`] is the test kit: an [`App`] runs a service in memory, and a test opens conversations with
-//!   it and asserts what it receives.
-//! - [`Sim::serve`] and [`Sim::connect`] speak WebSocket on the simulated network, with the same sessions
-//!   and services as on any other runtime.
-//! - [`Sim::pipe`], [`Sim::listen`] and [`Sim::dial`] create transports: [`SimIo`], over a [`Link`] with a
-//!   capacity, a latency, and short reads and writes. [`Link::tcp`] has the buffers and the resets of a TCP
-//!   connection, which can lose data.
+//! - [`Sim`] runs tasks in an order drawn from the seed, and advances the clock to the next timer
+//!   when no task can run. If there is no timer either, it fails with the names of the unfinished
+//!   tasks.
+//! - [`Sim::app`] is the test kit: an [`App`] runs a service in memory, and a test opens
+//!   conversations with it and asserts what it receives.
+//! - [`Sim::serve`] and [`Sim::connect`] speak WebSocket on the simulated network, with the same
+//!   sessions and services as on any other runtime.
+//! - [`Sim::pipe`], [`Sim::listen`] and [`Sim::dial`] create transports: [`SimIo`], over a [`Link`]
+//!   with a capacity, a latency, and short reads and writes. [`Link::tcp`] has the buffers and the
+//!   resets of a TCP connection, which can lose data.
 //! - [`Wire`] counts reads and writes, and stalls, ends, cuts or resets a connection.
 //! - [`Sim::set_lookup`] and [`Sim::set_reachability`] make lookups and connections fail.
 //!
@@ -44,10 +45,10 @@
 //!
 //! # Determinism
 //!
-//! One thread polls one task at a time. The simulator reads no clock, starts no thread and makes no system
-//! calls. The code under test has to be deterministic too: it must not iterate over a `HashMap`, read
-//! `std::time::Instant`, or wake tasks from another thread. [`Sim::fingerprint`] shows whether two runs
-//! were equal.
+//! One thread polls one task at a time. The simulator reads no clock, starts no thread and makes no
+//! system calls. The code under test has to be deterministic too: it must not iterate over a
+//! `HashMap`, read `std::time::Instant`, or wake tasks from another thread. [`Sim::fingerprint`]
+//! shows whether two runs were equal.
 
 mod cancel;
 mod ends;
@@ -80,8 +81,8 @@ pub use tasks::JoinHandle;
 pub use time::SimTimer;
 pub use wire::{Wire, WireDirection};
 
-/// Locks `mutex` even if a task has panicked with the lock held: the run fails with that panic, and values
-/// that are dropped while it unwinds still need their locks.
+/// Locks `mutex` even if a task has panicked with the lock held: the run fails with that panic, and
+/// values that are dropped while it unwinds still need their locks.
 fn lock<T>(mutex: &std::sync::Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
 }

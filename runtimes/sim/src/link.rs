@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-/// The properties of one direction of a simulated connection. The default is an ideal network: no latency,
-/// a capacity of 64 KiB, and no short reads.
+/// The properties of one direction of a simulated connection. The default is an ideal network: no
+/// latency, a capacity of 64 KiB, and no short reads.
 ///
 /// Build it with the methods. The fields can be read.
 ///
@@ -23,10 +23,11 @@ use std::time::Duration;
 pub struct Link {
     /// The maximum number of bytes that were written and not read. Default: 64 KiB.
     pub capacity: usize,
-    /// The maximum number of bytes in flight or arrived; the others wait at the sender. Default: no maximum.
+    /// The maximum number of bytes in flight or arrived; the others wait at the sender. Default: no
+    /// maximum.
     pub receive_buffer: Option<usize>,
-    /// True if bytes that reach a dropped end, or that are unread when it is dropped, are answered with a
-    /// reset. Default: `false`.
+    /// True if bytes that reach a dropped end, or that are unread when it is dropped, are answered
+    /// with a reset. Default: `false`.
     pub resets: bool,
     /// True if the end of the stream is noticed by reading only. Default: `false`.
     pub ending_unknown: bool,
@@ -59,46 +60,47 @@ impl Default for Link {
 }
 
 impl Link {
-    /// Returns a link like a TCP connection, with 64 KiB of [buffer](Self::buffers) at either end and
-    /// [resets](Self::resets).
+    /// Returns a link like a TCP connection, with 64 KiB of [buffer](Self::buffers) at either end
+    /// and [resets](Self::resets).
     #[must_use]
     pub fn tcp() -> Self {
         Self::default().buffers(64 << 10, 64 << 10).resets(true)
     }
 
-    /// Sets the sizes of a send and a receive buffer, like those of a socket, each at least 1 byte. Bytes
-    /// wait in the send buffer while the receive buffer is full with bytes that are in flight or unread. The
-    /// sum of both is the [`capacity`](Self::capacity).
+    /// Sets the sizes of a send and a receive buffer, like those of a socket, each at least 1 byte.
+    /// Bytes wait in the send buffer while the receive buffer is full with bytes that are in flight
+    /// or unread. The sum of both is the [`capacity`](Self::capacity).
     ///
-    /// The end of the stream is sent after the waiting bytes. The sender knows at once when the receive
-    /// buffer has room.
+    /// The end of the stream is sent after the waiting bytes. The sender knows at once when the
+    /// receive buffer has room.
     #[must_use]
     pub fn buffers(mut self, send: usize, receive: usize) -> Self {
         self.receive_buffer = Some(receive.max(1));
         self.capacity(send.max(1).saturating_add(receive.max(1)))
     }
 
-    /// Sets whether the link has resets, as TCP does: if an end is dropped with unread bytes, and if bytes
-    /// reach a dropped end. A reset takes the latency of the link. When it arrives, the receiver loses its
-    /// unread bytes, and all its operations fail with `ConnectionReset`.
+    /// Sets whether the link has resets, as TCP does: if an end is dropped with unread bytes, and
+    /// if bytes reach a dropped end. A reset takes the latency of the link. When it arrives, the
+    /// receiver loses its unread bytes, and all its operations fail with `ConnectionReset`.
     ///
-    /// If an end is dropped without unread bytes, what it wrote is delivered, followed by the end of the
-    /// stream. Without resets this is always so, and the writes of the peer fail at once.
+    /// If an end is dropped without unread bytes, what it wrote is delivered, followed by the end
+    /// of the stream. Without resets this is always so, and the writes of the peer fail at once.
     #[must_use]
     pub fn resets(mut self, resets: bool) -> Self {
         self.resets = resets;
         self
     }
 
-    /// Sets whether [`Io::poll_ending`](sockless_driver::Io::poll_ending) returns `Unknown`, as for a
-    /// transport that can notice its end by reading only.
+    /// Sets whether [`Io::poll_ending`](sockless_driver::Io::poll_ending) returns `Unknown`, as for
+    /// a transport that can notice its end by reading only.
     #[must_use]
     pub fn ending_unknown(mut self, unknown: bool) -> Self {
         self.ending_unknown = unknown;
         self
     }
 
-    /// Sets the maximum number of bytes that were written and not read, including those in flight, at least
+    /// Sets the maximum number of bytes that were written and not read, including those in flight,
+    /// at least
     /// 1. A writer waits at the maximum.
     #[must_use]
     pub fn capacity(mut self, bytes: usize) -> Self {
@@ -113,31 +115,32 @@ impl Link {
         self
     }
 
-    /// Adds a time between zero and `most`, drawn for each write, to the latency. Bytes keep their order.
+    /// Adds a time between zero and `most`, drawn for each write, to the latency. Bytes keep their
+    /// order.
     #[must_use]
     pub fn jitter(mut self, most: Duration) -> Self {
         self.jitter = most;
         self
     }
 
-    /// Limits each read to a length drawn between 1 and `longest`, and makes one read in four return
-    /// `Pending` first. `longest` is at least 1; `None` removes the limit.
+    /// Limits each read to a length drawn between 1 and `longest`, and makes one read in four
+    /// return `Pending` first. `longest` is at least 1; `None` removes the limit.
     #[must_use]
     pub fn short_reads(mut self, longest: impl Into<Option<usize>>) -> Self {
         self.short_reads = longest.into().map(|longest| longest.max(1));
         self
     }
 
-    /// Limits each write to a length drawn between 1 and `longest`, and makes one write in four return
-    /// `Pending` first. `longest` is at least 1; `None` removes the limit.
+    /// Limits each write to a length drawn between 1 and `longest`, and makes one write in four
+    /// return `Pending` first. `longest` is at least 1; `None` removes the limit.
     #[must_use]
     pub fn short_writes(mut self, longest: impl Into<Option<usize>>) -> Self {
         self.short_writes = longest.into().map(|longest| longest.max(1));
         self
     }
 
-    /// Sets whether written bytes are held until a flush, a shutdown or a full pipe, as a TLS stream may do.
-    /// Bytes that are held when the end is dropped are lost.
+    /// Sets whether written bytes are held until a flush, a shutdown or a full pipe, as a TLS
+    /// stream may do. Bytes that are held when the end is dropped are lost.
     #[must_use]
     pub fn held_until_flush(mut self, held: bool) -> Self {
         self.held_until_flush = held;

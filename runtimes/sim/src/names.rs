@@ -16,7 +16,8 @@ pub enum Lookup {
     Hangs,
 }
 
-/// The result of connecting to an address, for [`Sim::set_reachability`](crate::Sim::set_reachability).
+/// The result of connecting to an address, for
+/// [`Sim::set_reachability`](crate::Sim::set_reachability).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Reachability {

@@ -83,8 +83,8 @@ impl Network {
         SimListener { name: name.to_owned(), network: Arc::clone(self) }
     }
 
-    /// Returns the name of the listener for a URL's host and port: `host:port` if there is one, otherwise
-    /// `host` for port 80.
+    /// Returns the name of the listener for a URL's host and port: `host:port` if there is one,
+    /// otherwise `host` for port 80.
     pub(crate) fn name_of(&self, host: &str, port: u16) -> String {
         let full = format!("{host}:{port}");
         if port == 80 && !lock(&self.listeners).contains_key(&full) {

@@ -69,8 +69,8 @@ impl Pipe {
         })
     }
 
-    /// Reads what has arrived into the end's `unread` bytes: all of it, or at most `wanted` if the rest
-    /// would occupy a receive buffer.
+    /// Reads what has arrived into the end's `unread` bytes: all of it, or at most `wanted` if the
+    /// rest would occupy a receive buffer.
     pub(crate) fn poll_fill(
         &self,
         side: usize,

@@ -20,8 +20,8 @@ use crate::tasks::{JoinHandle, joinable};
 use crate::time::{SimTimer, settle, timeout};
 use crate::world::World;
 
-/// A deterministic simulation: tasks, a virtual clock that starts at [`Instant::EPOCH`], and a network. One
-/// seed decides everything that is random.
+/// A deterministic simulation: tasks, a virtual clock that starts at [`Instant::EPOCH`], and a
+/// network. One seed decides everything that is random.
 ///
 /// Clones are handles to the same simulation. It is a [`Runtime`] for the driver.
 ///
@@ -35,7 +35,8 @@ use crate::world::World;
 /// - The test kit: [`app`](Self::app), [`app_over`](Self::app_over).
 /// - Transports: [`pipe`](Self::pipe), [`pipe_over`](Self::pipe_over), [`listen`](Self::listen),
 ///   [`listen_over`](Self::listen_over), [`dial`](Self::dial).
-/// - Names and addresses: [`set_lookup`](Self::set_lookup), [`set_reachability`](Self::set_reachability).
+/// - Names and addresses: [`set_lookup`](Self::set_lookup),
+///   [`set_reachability`](Self::set_reachability).
 /// - Randomness: [`draw`](Self::draw), [`fingerprint`](Self::fingerprint).
 ///
 /// ```
@@ -67,17 +68,19 @@ pub struct Sim {
 
 /// Running.
 impl Sim {
-    /// Creates a simulation. `seed` decides everything that is random: the order of the tasks, the lengths of
-    /// short reads, the masking keys of the connections. Equal seeds and equal code give equal runs.
+    /// Creates a simulation. `seed` decides everything that is random: the order of the tasks, the
+    /// lengths of short reads, the masking keys of the connections. Equal seeds and equal code give
+    /// equal runs.
     pub fn new(seed: u64) -> Self {
         Self { max_polls: 10_000_000, world: Arc::new(World::new(seed)) }
     }
 
-    /// Sets how many times one [`run`](Self::run) may poll its tasks altogether. Default: 10 million, which is
-    /// a few seconds of work and about 25 times what echoing 100,000 messages takes.
+    /// Sets how many times one [`run`](Self::run) may poll its tasks altogether. Default: 10
+    /// million, which is a few seconds of work and about 25 times what echoing 100,000 messages
+    /// takes.
     ///
-    /// This limit ends a run in which a task wakes itself without end, or in which timers follow each other
-    /// while the main task waits for something else.
+    /// This limit ends a run in which a task wakes itself without end, or in which timers follow
+    /// each other while the main task waits for something else.
     #[must_use]
     pub fn max_polls(mut self, polls: u64) -> Self {
         self.max_polls = polls;
@@ -86,7 +89,8 @@ impl Sim {
 
     /// Runs `scenario` once for each seed, each time in a new simulation.
     ///
-    /// A failure names its seed. To debug it, run that seed alone, for example `Sim::check(7..8, …)`.
+    /// A failure names its seed. To debug it, run that seed alone, for example `Sim::check(7..8,
+    /// …)`.
     ///
     /// # Panics
     ///
@@ -103,16 +107,16 @@ impl Sim {
         }
     }
 
-    /// Runs `main` to completion together with the spawned tasks, and then drops those that have not
-    /// finished.
+    /// Runs `main` to completion together with the spawned tasks, and then drops those that have
+    /// not finished.
     ///
     /// Time passes only when no task can run: then the clock advances to the next timer.
     ///
     /// # Panics
     ///
-    /// Panics with the seed in the message if any task panics; if no task can run and no timer is set, with
-    /// the names of the unfinished tasks; and if [`max_polls`](Self::max_polls) is exceeded. Also panics if
-    /// the simulation is already running.
+    /// Panics with the seed in the message if any task panics; if no task can run and no timer is
+    /// set, with the names of the unfinished tasks; and if [`max_polls`](Self::max_polls) is
+    /// exceeded. Also panics if the simulation is already running.
     #[track_caller]
     pub fn run<F: Future>(&self, main: F) -> F::Output {
         self.world.run(self.max_polls, main)
@@ -128,8 +132,8 @@ impl Sim {
         self.world.draw(range)
     }
 
-    /// Returns a digest of the run so far: which task was polled when, and how many bytes each read and write
-    /// moved. Runs with different fingerprints differ.
+    /// Returns a digest of the run so far: which task was polled when, and how many bytes each read
+    /// and write moved. Runs with different fingerprints differ.
     pub fn fingerprint(&self) -> u64 {
         self.world.time.digest()
     }
@@ -137,8 +141,8 @@ impl Sim {
 
 /// Tasks and time.
 impl Sim {
-    /// Spawns `future` as a task beside the others. Await the handle for its output; the task continues if
-    /// the handle is dropped.
+    /// Spawns `future` as a task beside the others. Await the handle for its output; the task
+    /// continues if the handle is dropped.
     ///
     /// A panic of the task fails the whole simulation.
     #[track_caller]
@@ -151,8 +155,8 @@ impl Sim {
         handle
     }
 
-    /// Returns how many spawned tasks have not finished, including those of the driver and the calling one,
-    /// but not the main task. A test can assert that no task is left.
+    /// Returns how many spawned tasks have not finished, including those of the driver and the
+    /// calling one, but not the main task. A test can assert that no task is left.
     pub fn unfinished(&self) -> usize {
         self.world.tasks.unfinished()
     }
@@ -171,16 +175,17 @@ impl Sim {
 
     /// Waits until `deadline`, or not at all if it has passed.
     ///
-    /// Waits for the same instant end together, and their tasks run in an order drawn from the seed. A wait
-    /// until the end of time ([`Duration::MAX`]) never ends and does not conceal a deadlock.
+    /// Waits for the same instant end together, and their tasks run in an order drawn from the
+    /// seed. A wait until the end of time ([`Duration::MAX`]) never ends and does not conceal a
+    /// deadlock.
     ///
     /// Cancel-safe.
     pub fn sleep_until(&self, deadline: Instant) -> SimTimer {
         SimTimer::new(&self.world.time, deadline)
     }
 
-    /// Waits until no other task can run at this instant: then everything has happened that does not need
-    /// time to pass.
+    /// Waits until no other task can run at this instant: then everything has happened that does
+    /// not need time to pass.
     ///
     /// Several tasks that wait for this continue together. Cancel-safe.
     pub async fn settle(&self) {
@@ -189,8 +194,8 @@ impl Sim {
 
     /// Runs `future` for at most `duration` and returns `None` if it has not completed by then.
     ///
-    /// The future is dropped in either case. If it completes at the deadline itself, its output is returned.
-    /// Cancel-safe if the future is.
+    /// The future is dropped in either case. If it completes at the deadline itself, its output is
+    /// returned. Cancel-safe if the future is.
     pub async fn timeout<F: Future>(&self, duration: Duration, future: F) -> Option<F::Output> {
         timeout(&self.world.time, duration, future).await
     }
@@ -219,7 +224,8 @@ impl Sim {
         self.listen_over(name, &Link::default())
     }
 
-    /// Listens at `name`. Each connection is a pipe over `link`, and takes a round trip to be established.
+    /// Listens at `name`. Each connection is a pipe over `link`, and takes a round trip to be
+    /// established.
     ///
     /// # Panics
     ///
@@ -231,7 +237,8 @@ impl Sim {
 
     /// Connects to the listener at `name`.
     ///
-    /// Cancel-safe: if the future is dropped, the listener gets no connection, or one that ends at once.
+    /// Cancel-safe: if the future is dropped, the listener gets no connection, or one that ends at
+    /// once.
     ///
     /// # Errors
     ///
@@ -240,8 +247,8 @@ impl Sim {
         self.world.dial(name).await
     }
 
-    /// Sets the result of looking up `name`. By default each name with a listener has an address of its own,
-    /// and other names are not found.
+    /// Sets the result of looking up `name`. By default each name with a listener has an address of
+    /// its own, and other names are not found.
     ///
     /// ```
     /// use std::time::Duration;

@@ -14,7 +14,8 @@ use sockless_driver::BoxFuture;
 use crate::lock;
 use crate::rng::Chance;
 
-/// The id of the main task. It is not stored here, since it does not have to be `Send` or `'static`.
+/// The id of the main task. It is not stored here, since it does not have to be `Send` or
+/// `'static`.
 pub(crate) const MAIN: u64 = 0;
 
 /// The spawned tasks that have not finished, and the tasks that were woken.

@@ -47,8 +47,8 @@ pub(crate) async fn timeout<F: Future>(
     .await
 }
 
-/// A future that completes at an instant of virtual time, from [`Sim::sleep`](crate::Sim::sleep). As a
-/// [`Timer`] it can be reset.
+/// A future that completes at an instant of virtual time, from [`Sim::sleep`](crate::Sim::sleep).
+/// As a [`Timer`] it can be reset.
 #[must_use = "a timer does nothing until it is awaited"]
 pub struct SimTimer {
     alarm: Alarm,
@@ -107,8 +107,8 @@ pub(crate) struct Time {
 struct State {
     now: Instant,
     next_id: u64,
-    /// Sorted by deadline, then by the age of the alarm. Each alarm has at most one entry, so that a
-    /// timer may be reset for every message.
+    /// Sorted by deadline, then by the age of the alarm. Each alarm has at most one entry, so that
+    /// a timer may be reset for every message.
     alarms: BTreeMap<(Instant, u64), Waker>,
     digest: u64,
 }
@@ -129,8 +129,8 @@ impl Time {
         lock(&self.state).now
     }
 
-    /// Advances the clock to the earliest alarm and wakes all that are due. Returns false if there is
-    /// none.
+    /// Advances the clock to the earliest alarm and wakes all that are due. Returns false if there
+    /// is none.
     pub(crate) fn advance(&self) -> bool {
         let mut due = Vec::new();
         {
@@ -162,7 +162,8 @@ impl Time {
         };
         let mut state = lock(&self.state);
         let now = state.now.since_epoch().as_nanos() as u64;
-        // FxHash: an adversary could find collisions, but different runs do not collide by accident.
+        // FxHash: an adversary could find collisions, but different runs do not collide by
+        // accident.
         state.digest = words.into_iter().fold(state.digest ^ now, |digest, word| {
             (digest.rotate_left(5) ^ word).wrapping_mul(0x517c_c1b7_2722_0a95)
         });

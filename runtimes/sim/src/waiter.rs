@@ -7,8 +7,8 @@ use sockless_core::Instant;
 
 use crate::time::{Alarm, Time};
 
-/// The wakers that an operation on a pipe calls or drops after it has released the pipe's lock, since
-/// either may run code that needs the lock.
+/// The wakers that an operation on a pipe calls or drops after it has released the pipe's lock,
+/// since either may run code that needs the lock.
 #[derive(Default)]
 pub(crate) struct Wakes {
     due: Vec<Waker>,

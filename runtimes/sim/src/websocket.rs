@@ -63,8 +63,8 @@ impl Sim {
         Server::new(self.listen_over(name, link), self.runtime())
     }
 
-    /// Serves one end of a pipe until the connection ends. Use a [`ConnectionServer`] to serve several
-    /// connections with one service, and to shut them down.
+    /// Serves one end of a pipe until the connection ends. Use a [`ConnectionServer`] to serve
+    /// several connections with one service, and to shut them down.
     ///
     /// ```
     /// use sockless::http::Response;
@@ -89,8 +89,8 @@ impl Sim {
         ConnectionServer::new(service, self.runtime()).serve_connection(Box::new(io), None, None)
     }
 
-    /// Connects to `url`, such as `ws://name/chat`. Await it for a connection that is driven in a task of its
-    /// own, or [`run`](Connect::run) a block that drives it.
+    /// Connects to `url`, such as `ws://name/chat`. Await it for a connection that is driven in a
+    /// task of its own, or [`run`](Connect::run) a block that drives it.
     pub fn connect(&self, url: &str) -> Connect {
         Connect::new(url, Arc::new(self.clone()), self.runtime())
     }

@@ -8,11 +8,11 @@ use crate::link::Link;
 use crate::pipe::Pipe;
 use crate::stats::WireStats;
 
-/// Injects faults into a simulated connection and counts its bytes, as seen from one of its ends. From
-/// [`SimIo::wire`](crate::SimIo::wire) or [`Conversation::wire`](crate::Conversation::wire).
+/// Injects faults into a simulated connection and counts its bytes, as seen from one of its ends.
+/// From [`SimIo::wire`](crate::SimIo::wire) or [`Conversation::wire`](crate::Conversation::wire).
 ///
-/// It can be kept while the code under test owns the end itself. Every fault takes effect at once, except
-/// that bytes under way keep their time of arrival.
+/// It can be kept while the code under test owns the end itself. Every fault takes effect at once,
+/// except that bytes under way keep their time of arrival.
 ///
 /// ```
 /// use sockless::Cause;
@@ -66,29 +66,30 @@ impl Wire {
         self.pipe.with(|state, _, _| state.cut());
     }
 
-    /// Resets the connection from this end, as a process does that exits with unread data. All operations
-    /// of this end fail with [`ConnectionReset`](std::io::ErrorKind::ConnectionReset) from now on, and those
-    /// of its peer once the reset has arrived there, after the bytes sent before. Bytes that the peer has
-    /// not read by then are lost.
+    /// Resets the connection from this end, as a process does that exits with unread data. All
+    /// operations of this end fail with [`ConnectionReset`](std::io::ErrorKind::ConnectionReset)
+    /// from now on, and those of its peer once the reset has arrived there, after the bytes sent
+    /// before. Bytes that the peer has not read by then are lost.
     pub fn reset(&self) {
         self.pipe.with(|state, now, _| state.reset(self.side, now));
     }
 
-    /// Makes each end vanish for the other, like a pulled cable: from now on nothing arrives in either
-    /// direction, including ends and resets, and no error is reported. Bytes that have arrived can be read.
-    /// Writers fill their buffers and then wait.
+    /// Makes each end vanish for the other, like a pulled cable: from now on nothing arrives in
+    /// either direction, including ends and resets, and no error is reported. Bytes that have
+    /// arrived can be read. Writers fill their buffers and then wait.
     pub fn vanish(&self) {
         self.pipe.with(|state, now, _| state.vanish(now));
     }
 
-    /// Ends one direction, as if its writer had shut it down: the reader gets the bytes under way and then
-    /// the end of the stream, the writer gets [`BrokenPipe`](std::io::ErrorKind::BrokenPipe).
+    /// Ends one direction, as if its writer had shut it down: the reader gets the bytes under way
+    /// and then the end of the stream, the writer gets
+    /// [`BrokenPipe`](std::io::ErrorKind::BrokenPipe).
     pub fn end(&self, direction: WireDirection) {
         self.with_lane(direction, Lane::end);
     }
 
-    /// Stops one direction until [`resume`](Self::resume): the reader waits, and the writer waits once the
-    /// link's capacity is used up.
+    /// Stops one direction until [`resume`](Self::resume): the reader waits, and the writer waits
+    /// once the link's capacity is used up.
     pub fn stall(&self, direction: WireDirection) {
         self.with_lane(direction, |lane| lane.set_stalled(true));
     }
@@ -98,8 +99,8 @@ impl Wire {
         self.with_lane(direction, |lane| lane.set_stalled(false));
     }
 
-    /// Changes the link of one direction. Bytes under way are kept, even beyond the new capacity, and new
-    /// ones do not overtake them.
+    /// Changes the link of one direction. Bytes under way are kept, even beyond the new capacity,
+    /// and new ones do not overtake them.
     pub fn set_link(&self, direction: WireDirection, link: Link) {
         self.with_lane(direction, |lane| lane.set_link(link));
     }

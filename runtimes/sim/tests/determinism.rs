@@ -96,8 +96,8 @@ fn another_seed_gives_another_log() {
     assert_eq!((logs.len(), fingerprints.len()), (20, 20));
 }
 
-/// Pins the run of a seed on every machine and in every version. A change of the simulator may change these
-/// numbers, and then the seeds of known failures no longer reproduce them.
+/// Pins the run of a seed on every machine and in every version. A change of the simulator may
+/// change these numbers, and then the seeds of known failures no longer reproduce them.
 #[test]
 fn the_run_of_a_seed_is_pinned() {
     let (log, fingerprint) = run(2024);

@@ -21,11 +21,38 @@ use crate::wire::Wire;
 
 /// A client that a test controls, from [`App::open`].
 ///
-/// A task drives it beside the test: it answers pings and Close frames, and receives everything that the
-/// service sends, for the test to take. Messages, pings and pongs are received separately. Each expectation
-/// waits for at most the [`patience`](App::patience) of the app and then fails the test.
+/// A task drives it beside the test: it answers pings and Close frames, and receives everything
+/// that the service sends, for the test to take. Messages, pings and pongs are received separately.
+/// Each expectation waits for at most the [`patience`](App::patience) of the app and then fails the
+/// test.
 ///
 /// Dropping it closes the connection with 1000.
+///
+/// ```
+/// use sockless::CloseCode;
+/// use sockless::sim::Sim;
+/// # use sockless::{Closed, Router, Session, websocket};
+/// # async fn echo(mut session: Session) -> Result<(), Closed> {
+/// #     loop {
+/// #         let message = session.recv().await?;
+/// #         session.send(message).await?;
+/// #     }
+/// # }
+/// # let router = Router::new().route("/echo", websocket(echo));
+///
+/// Sim::check(0..10, |sim| {
+///     let app = sim.app(router.clone());
+///     async move {
+///         let mut client = app.open("/echo").await;
+///         client.send("hello").await;
+///         client.expect("hello").await;
+///         client.ping("are you there?");
+///         assert_eq!(client.recv_pong().await, "are you there?");
+///         client.close(CloseCode::NORMAL);
+///         client.closed().await;
+///     }
+/// });
+/// ```
 pub struct Conversation {
     app: App,
     path: String,
@@ -181,13 +208,13 @@ impl Conversation {
         }
     }
 
-    /// Waits for the connection to end, and asserts that the service sent a Close frame with this code and no
-    /// message before it. Returns how the connection ended, as the client saw it.
+    /// Waits for the connection to end, and asserts that the service sent a Close frame with this
+    /// code and no message before it. Returns how the connection ended, as the client saw it.
     ///
     /// # Panics
     ///
-    /// Panics if a message is received first, if the connection ends differently, and if it does not end in
-    /// time.
+    /// Panics if a message is received first, if the connection ends differently, and if it does
+    /// not end in time.
     #[track_caller]
     pub fn expect_closed(&mut self, code: u16) -> impl Future<Output = Closed> + Send {
         let place = Location::caller();

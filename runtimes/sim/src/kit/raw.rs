@@ -17,8 +17,8 @@ use crate::wire::Wire;
 /// A client that a test controls frame by frame, from
 /// [`OpenConversation::raw`](super::OpenConversation::raw).
 ///
-/// Nothing is automatic: pings are not answered, the closing handshake is left to the test, and nothing is
-/// read until a method asks for it.
+/// Nothing is automatic: pings are not answered, the closing handshake is left to the test, and
+/// nothing is read until a method asks for it.
 ///
 /// Dropping it ends the transport.
 ///
@@ -62,7 +62,8 @@ impl RawConversation {
     ///
     /// # Panics
     ///
-    /// Panics if it is a control frame of more than 125 bytes, and if the transport accepts no bytes in time.
+    /// Panics if it is a control frame of more than 125 bytes, and if the transport accepts no
+    /// bytes in time.
     #[track_caller]
     pub fn send(&mut self, frame: Frame) -> impl Future<Output = ()> + Send {
         let place = Location::caller();
@@ -95,7 +96,8 @@ impl RawConversation {
     ///
     /// # Panics
     ///
-    /// Panics if the transport ends first, if the frame is invalid, and if nothing is received in time.
+    /// Panics if the transport ends first, if the frame is invalid, and if nothing is received in
+    /// time.
     #[track_caller]
     pub fn recv(&mut self) -> impl Future<Output = Frame> + Send {
         let place = Location::caller();
