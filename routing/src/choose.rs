@@ -10,7 +10,7 @@ use sockless_driver::Request;
 use crate::origin::Origins;
 use crate::path::canonical;
 use crate::reject::Rejection;
-use crate::route::{Open, Responder};
+use crate::route::{Responder, UpgradeHandler};
 use crate::router::Router;
 use crate::selector::{Selectors, Verdict};
 use crate::table::{Entry, Found};
@@ -19,12 +19,12 @@ use crate::tree::{End, Visitor};
 /// The route that was chosen for a request.
 pub(crate) struct Chosen<'r> {
     pub(crate) entry: &'r Entry,
-    pub(crate) action: Chose<'r>,
+    pub(crate) action: ChosenAction<'r>,
     pub(crate) params: Vec<(ByteString, ByteString)>,
 }
 
-pub(crate) enum Chose<'r> {
-    Open(&'r Open, UpgradeRequest),
+pub(crate) enum ChosenAction<'r> {
+    Upgrade(&'r UpgradeHandler, UpgradeRequest),
     Respond(&'r Responder),
 }
 
@@ -89,7 +89,7 @@ impl<'r> Visitor<'r> for Candidates<'r, '_> {
             self.failures.missing_query.get_or_insert_with(|| selector.to_string());
             return ControlFlow::Continue(());
         }
-        let (entry, action) = match self.take(found)? {
+        let (entry, action) = match self.accept(found)? {
             Some(chosen) => chosen,
             None => return ControlFlow::Continue(()),
         };
@@ -97,17 +97,20 @@ impl<'r> Visitor<'r> for Candidates<'r, '_> {
     }
 }
 
-type Taken<'r> = Option<(&'r Entry, Chose<'r>)>;
+type Accepted<'r> = Option<(&'r Entry, ChosenAction<'r>)>;
 
 impl<'r> Candidates<'r, '_> {
     /// Returns the route among `found` that accepts the request. Breaks if the request is rejected
     /// without trying other paths.
-    fn take(&mut self, found: Found<'r>) -> ControlFlow<Result<Chosen<'r>, Rejection>, Taken<'r>> {
+    fn accept(
+        &mut self,
+        found: Found<'r>,
+    ) -> ControlFlow<Result<Chosen<'r>, Rejection>, Accepted<'r>> {
         let http = self.request.as_http();
         let serves_websockets = found.websockets().next().is_some();
         if self.is_upgrade && (serves_websockets || self.met_websocket) {
             self.met_websocket = true;
-            return match serves_websockets.then(|| self.open(found)) {
+            return match serves_websockets.then(|| self.grant(found)) {
                 None => ControlFlow::Continue(None),
                 Some(Ok(chosen)) => ControlFlow::Continue(Some(chosen)),
                 Some(Err(failure @ Rejection::ProtocolNotServed { .. })) => self.note(failure),
@@ -116,7 +119,7 @@ impl<'r> Candidates<'r, '_> {
         }
         match found.responder(http.method()) {
             Some((entry, responder)) => {
-                ControlFlow::Continue(Some((entry, Chose::Respond(responder))))
+                ControlFlow::Continue(Some((entry, ChosenAction::Respond(responder))))
             }
             None if serves_websockets && is_get_or_head(http) => {
                 self.note(Rejection::HandshakeInvalid(no_upgrade(http)))
@@ -128,33 +131,33 @@ impl<'r> Candidates<'r, '_> {
         }
     }
 
-    fn note<B>(&mut self, failure: Rejection) -> ControlFlow<B, Taken<'r>> {
+    fn note<B>(&mut self, failure: Rejection) -> ControlFlow<B, Accepted<'r>> {
         self.failures.first.get_or_insert(failure);
         ControlFlow::Continue(None)
     }
 
-    fn open(&self, found: Found<'r>) -> Result<(&'r Entry, Chose<'r>), Rejection> {
+    fn grant(&self, found: Found<'r>) -> Result<(&'r Entry, ChosenAction<'r>), Rejection> {
         let http = self.request.as_http();
         let upgrade = match *http.method() {
             Method::CONNECT => UpgradeRequest::from_extended_connect(http),
             _ => UpgradeRequest::from_request(http),
         };
         let mut upgrade = upgrade.map_err(Rejection::HandshakeInvalid)?;
-        let (entry, open) = self.choose_protocol(found, &mut upgrade)?;
+        let (entry, handler) = self.choose_protocol(found, &mut upgrade)?;
         let origins = entry.scope.origins.as_ref().or(self.router.scope.origins.as_ref());
         Origins::check(origins, self.request).map_err(Rejection::OriginRejected)?;
-        Ok((entry, Chose::Open(open, upgrade)))
+        Ok((entry, ChosenAction::Upgrade(handler, upgrade)))
     }
 
     fn choose_protocol(
         &self,
         found: Found<'r>,
         upgrade: &mut UpgradeRequest,
-    ) -> Result<(&'r Entry, &'r Open), Rejection> {
+    ) -> Result<(&'r Entry, &'r UpgradeHandler), Rejection> {
         let served = || {
-            found.websockets().flat_map(|(entry, open)| {
+            found.websockets().flat_map(|(entry, handler)| {
                 let names = entry.info.protocols.iter();
-                names.map(move |name| (entry, open, name))
+                names.map(move |name| (entry, handler, name))
             })
         };
         let chosen = if self.prefers_server_order(found) {
@@ -163,9 +166,9 @@ impl<'r> Candidates<'r, '_> {
             let serving = |offer: &str| served().find(|(.., name)| *name == offer);
             upgrade.subprotocols().find_map(serving)
         };
-        if let Some((entry, open, name)) = chosen {
+        if let Some((entry, handler, name)) = chosen {
             upgrade.select(&[name.as_str()]);
-            return Ok((entry, open));
+            return Ok((entry, handler));
         }
         let mut websockets = found.websockets();
         let fallback = websockets.find(|(entry, _)| entry.info.protocols.is_empty());

@@ -97,7 +97,7 @@ pub fn respond<F>(handler: F) -> RespondRoute
 where
     F: Fn(&Request) -> Response<Bytes> + Send + Sync + 'static,
 {
-    RespondRoute::new(Responder::Now(Arc::new(handler)))
+    RespondRoute::new(Responder::Sync(Arc::new(handler)))
 }
 
 /// Like [`respond`], with an async `handler`.
@@ -118,7 +118,7 @@ where
     F: Fn(Request) -> Fut + Send + Sync + 'static,
     Fut: Future<Output = Response<Bytes>> + Send + 'static,
 {
-    RespondRoute::new(Responder::Later(Arc::new(move |request| Box::pin(handler(request)))))
+    RespondRoute::new(Responder::Async(Arc::new(move |request| Box::pin(handler(request)))))
 }
 
 /// A WebSocket handler with its subprotocols, settings, selectors and guards.
@@ -128,7 +128,7 @@ where
 #[must_use = "a route does nothing until a router has it"]
 pub struct WebSocketRoute {
     kind: RouteKind,
-    open: Open,
+    handler: UpgradeHandler,
     protocols: Vec<String>,
     scope: Scope,
 }
@@ -140,10 +140,10 @@ impl WebSocketRoute {
     /// and encoded payloads. The [`Session`] that [`RawSession::into_session`] returns applies
     /// them.
     pub fn negotiate_extensions(mut self) -> Self {
-        let open = self.open;
-        self.open = Arc::new(move |request, mut upgrade, config| {
+        let handler = self.handler;
+        self.handler = Arc::new(move |request, mut upgrade, config| {
             upgrade.select_extensions(config.get_extensions());
-            open(request, upgrade, config)
+            handler(request, upgrade, config)
         });
         self
     }
@@ -199,9 +199,9 @@ impl WebSocketRoute {
 
     fn new(
         kind: RouteKind,
-        open: impl Fn(Request, UpgradeRequest, Arc<Config>) -> Upgrade + Send + Sync + 'static,
+        handler: impl Fn(Request, UpgradeRequest, Arc<Config>) -> Upgrade + Send + Sync + 'static,
     ) -> Self {
-        Self { kind, open: Arc::new(open), protocols: Vec::new(), scope: Scope::default() }
+        Self { kind, handler: Arc::new(handler), protocols: Vec::new(), scope: Scope::default() }
     }
 }
 
@@ -281,7 +281,7 @@ impl From<WebSocketRoute> for Route {
             protocols: route.protocols,
             methods: vec![Method::GET],
             scope: route.scope,
-            action: Action::Open(route.open),
+            action: Action::Upgrade(route.handler),
         }
     }
 }
@@ -305,28 +305,29 @@ impl From<RespondRoute> for Route {
 /// The handler of a route.
 #[derive(Clone)]
 pub(crate) enum Action {
-    Open(Open),
+    Upgrade(UpgradeHandler),
     Respond(Responder),
 }
 
 /// Grants an upgrade request.
-pub(crate) type Open = Arc<dyn Fn(Request, UpgradeRequest, Arc<Config>) -> Upgrade + Send + Sync>;
+pub(crate) type UpgradeHandler =
+    Arc<dyn Fn(Request, UpgradeRequest, Arc<Config>) -> Upgrade + Send + Sync>;
 
 /// Answers a plain request.
 #[derive(Clone)]
 pub(crate) enum Responder {
-    Now(Arc<Now>),
-    Later(Arc<Later>),
+    Sync(Arc<SyncResponder>),
+    Async(Arc<AsyncResponder>),
 }
 
-type Now = dyn Fn(&Request) -> Response<Bytes> + Send + Sync;
-type Later = dyn Fn(Request) -> BoxFuture<'static, Response<Bytes>> + Send + Sync;
+type SyncResponder = dyn Fn(&Request) -> Response<Bytes> + Send + Sync;
+type AsyncResponder = dyn Fn(Request) -> BoxFuture<'static, Response<Bytes>> + Send + Sync;
 
 impl Responder {
     pub(crate) async fn respond(&self, request: Request) -> Response<Bytes> {
         match self {
-            Self::Now(handler) => handler(&request),
-            Self::Later(handler) => handler(request).await,
+            Self::Sync(handler) => handler(&request),
+            Self::Async(handler) => handler(request).await,
         }
     }
 }
@@ -334,7 +335,7 @@ impl Responder {
 impl fmt::Debug for Action {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Open(_) => "Open(..)",
+            Self::Upgrade(_) => "Upgrade(..)",
             Self::Respond(_) => "Respond(..)",
         })
     }

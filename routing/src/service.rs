@@ -8,7 +8,7 @@ use http::{Method, Response};
 use sockless_core::Config;
 use sockless_driver::{Answer, BoxFuture, Request, Service};
 
-use crate::choose::{Chose, Chosen, choose};
+use crate::choose::{Chosen, ChosenAction, choose};
 use crate::reject::{Rejection, options};
 use crate::router::Router;
 use crate::table::Entry;
@@ -54,10 +54,10 @@ impl Router {
         }
         let request = self.admit(entry, request).await?;
         Ok(match action {
-            Chose::Open(open, upgrade) => {
-                Answer::Upgrade(open(request, upgrade, self.config_of(entry)))
+            ChosenAction::Upgrade(handler, upgrade) => {
+                Answer::Upgrade(handler(request, upgrade, self.config_of(entry)))
             }
-            Chose::Respond(responder) => Answer::Respond(responder.respond(request).await),
+            ChosenAction::Respond(responder) => Answer::Respond(responder.respond(request).await),
         })
     }
 

@@ -10,7 +10,7 @@ use thiserror::Error;
 use crate::listing::{RouteInfo, RouteKind};
 use crate::path::decode_value;
 use crate::pattern::{Pattern, PatternError};
-use crate::route::{Action, Open, Responder, Route};
+use crate::route::{Action, Responder, Route, UpgradeHandler};
 use crate::scope::Scope;
 use crate::selector::{Selector, Selectors};
 use crate::tree::{End, Node, Visitor};
@@ -150,9 +150,9 @@ impl<'t> Found<'t> {
         Self { entries, routes: end.routes, ignore_slash }
     }
 
-    pub(crate) fn websockets(self) -> impl Iterator<Item = (&'t Entry, &'t Open)> {
+    pub(crate) fn websockets(self) -> impl Iterator<Item = (&'t Entry, &'t UpgradeHandler)> {
         self.all().filter_map(|entry| match &entry.action {
-            Action::Open(open) => Some((entry, open)),
+            Action::Upgrade(handler) => Some((entry, handler)),
             Action::Respond(_) => None,
         })
     }

@@ -62,11 +62,11 @@ impl Default for ConnectionLimit {
 pub fn limit_connections(
     limit: ConnectionLimit,
 ) -> impl Fn(Request) -> Ready<Admission> + Clone + Send + Sync + 'static {
-    let open = Arc::new(Mutex::new(Open::default()));
+    let counts = Arc::new(Mutex::new(Counts::default()));
     let peer_of = Arc::new(PeerOf::new("limit_connections"));
     move |mut request| {
         let peer = if limit.per_peer == usize::MAX { None } else { peer_of.find(&request) };
-        ready(match admit(&limit, &open, peer) {
+        ready(match admit(&limit, &counts, peer) {
             Ok(permit) => {
                 request.hold(permit);
                 Ok(request)
@@ -77,7 +77,7 @@ pub fn limit_connections(
 }
 
 #[derive(Debug, Default)]
-struct Open {
+struct Counts {
     per_peer: BTreeMap<Peer, usize>,
     total: usize,
 }
@@ -85,17 +85,17 @@ struct Open {
 /// One counted connection, until it is dropped.
 #[derive(Debug)]
 struct Permit {
-    open: Arc<Mutex<Open>>,
+    counts: Arc<Mutex<Counts>>,
     /// The peer whose connections are counted, if it is known and there is a limit per peer.
     peer: Option<Peer>,
 }
 
 fn admit(
     limit: &ConnectionLimit,
-    open: &Arc<Mutex<Open>>,
+    shared: &Arc<Mutex<Counts>>,
     peer: Option<Peer>,
 ) -> Result<Permit, (StatusCode, &'static str)> {
-    let mut counts = lock(open);
+    let mut counts = lock(shared);
     if counts.total >= limit.total {
         let why = "the maximum number of connections is open: try again later\n";
         return Err((StatusCode::SERVICE_UNAVAILABLE, why));
@@ -109,12 +109,12 @@ fn admit(
         counts.per_peer.insert(peer, own + 1);
     }
     counts.total += 1;
-    Ok(Permit { open: Arc::clone(open), peer })
+    Ok(Permit { counts: Arc::clone(shared), peer })
 }
 
 impl Drop for Permit {
     fn drop(&mut self) {
-        let mut counts = lock(&self.open);
+        let mut counts = lock(&self.counts);
         counts.total -= 1;
         if let Some(peer) = self.peer
             && let Some(own) = counts.per_peer.get_mut(&peer)
@@ -127,8 +127,8 @@ impl Drop for Permit {
     }
 }
 
-fn lock(open: &Mutex<Open>) -> MutexGuard<'_, Open> {
-    open.lock().unwrap_or_else(PoisonError::into_inner)
+fn lock(counts: &Mutex<Counts>) -> MutexGuard<'_, Counts> {
+    counts.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]
@@ -138,18 +138,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_address_without_connections_is_forgotten() {
+    fn an_address_without_connections_is_removed() {
         let limit = ConnectionLimit::new().per_peer(2);
-        let open = Arc::default();
+        let counts = Arc::default();
         let permits: Vec<_> = (0..1000_u32)
-            .map(|n| admit(&limit, &open, Some(Peer::Network(IpAddr::V4(n.into())))).unwrap())
+            .map(|n| admit(&limit, &counts, Some(Peer::Network(IpAddr::V4(n.into())))).unwrap())
             .collect();
-        let counts = || {
-            let open = lock(&open);
-            (open.per_peer.len(), open.total)
+        let sizes = || {
+            let counts = lock(&counts);
+            (counts.per_peer.len(), counts.total)
         };
-        assert_eq!(counts(), (1000, 1000));
+        assert_eq!(sizes(), (1000, 1000));
         drop(permits);
-        assert_eq!(counts(), (0, 0));
+        assert_eq!(sizes(), (0, 0));
     }
 }

@@ -13,7 +13,7 @@ use crate::link::Link;
 use crate::lock;
 use crate::rng::Chance;
 use crate::stats::WireStats;
-use crate::time::{Event, Time};
+use crate::time::{Time, TraceEvent};
 use crate::waiter::Wakes;
 
 /// A pipe with its clock.
@@ -99,7 +99,7 @@ impl Pipe {
         self.with(|state, _, wakes| {
             let polled = state.poll_write(side, cx, slices, wakes);
             if let Poll::Ready(Ok(len @ 1..)) = polled {
-                self.time.record(Event::Wrote { side, len });
+                self.time.record(TraceEvent::Wrote { side, len });
                 let offered = slices.iter().filter(|slice| !slice.is_empty()).count();
                 let stats = &mut state.ends[side].stats;
                 stats.writes += 1;
@@ -121,7 +121,7 @@ impl Pipe {
 
     fn count_read(&self, side: usize, stats: &mut WireStats, polled: &Poll<io::Result<usize>>) {
         if let Poll::Ready(Ok(len @ 1..)) = *polled {
-            self.time.record(Event::Read { side, len });
+            self.time.record(TraceEvent::Read { side, len });
             stats.reads += 1;
             stats.bytes_read += len as u64;
         }

@@ -93,7 +93,7 @@ impl fmt::Debug for SimTimer {
 
 /// Something that a simulation records in its fingerprint.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Event {
+pub(crate) enum TraceEvent {
     Polled { task: u64 },
     Read { side: usize, len: usize },
     Wrote { side: usize, len: usize },
@@ -154,11 +154,11 @@ impl Time {
     }
 
     /// Adds an event at the present instant to the digest.
-    pub(crate) fn record(&self, event: Event) {
+    pub(crate) fn record(&self, event: TraceEvent) {
         let words = match event {
-            Event::Polled { task } => [1, task, 0],
-            Event::Read { side, len } => [2, side as u64, len as u64],
-            Event::Wrote { side, len } => [3, side as u64, len as u64],
+            TraceEvent::Polled { task } => [1, task, 0],
+            TraceEvent::Read { side, len } => [2, side as u64, len as u64],
+            TraceEvent::Wrote { side, len } => [3, side as u64, len as u64],
         };
         let mut state = lock(&self.state);
         let now = state.now.since_epoch().as_nanos() as u64;

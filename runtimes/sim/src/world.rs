@@ -15,7 +15,7 @@ use crate::lock;
 use crate::network::Network;
 use crate::rng::Chance;
 use crate::tasks::{MAIN, TaskWaker, Tasks};
-use crate::time::{Event, SimTimer, Time};
+use crate::time::{SimTimer, Time, TraceEvent};
 
 pub(crate) struct World {
     pub(crate) time: Arc<Time>,
@@ -52,7 +52,7 @@ impl World {
             let Some(task) = self.next_ready() else {
                 self.fail(polls, "deadlock: no task can run and no timer is set");
             };
-            self.time.record(Event::Polled { task: task.id() });
+            self.time.record(TraceEvent::Polled { task: task.id() });
             if task.id() != MAIN {
                 if let Err((name, panic)) = self.tasks.poll(task) {
                     self.fail_with(&name, panic);

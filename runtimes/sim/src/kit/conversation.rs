@@ -13,7 +13,7 @@ use http::Response;
 use sockless_core::{Chunk, CloseCode, CloseReason, Closed, Connection, Instant, Message};
 
 use super::opened::Opened;
-use super::peer::{Driving, Peer};
+use super::peer::{ClientDriver, Peer};
 use super::transcript::{Line, show, show_bytes};
 use super::{App, Place};
 use crate::lock;
@@ -66,7 +66,7 @@ impl Conversation {
         let Opened { app, path, io, inbound, connection, response } = opened;
         let wire = io.wire();
         let peer = Arc::new(Mutex::new(Peer::new(connection)));
-        app.sim.spawn(Driving::new(&app.sim, peer.clone(), io, inbound));
+        app.sim.spawn(ClientDriver::new(&app.sim, peer.clone(), io, inbound));
         Self { app, path, peer, response, wire }
     }
 

@@ -92,7 +92,7 @@ impl Peer {
 }
 
 /// The task that drives a client until its transport is closed.
-pub(crate) struct Driving {
+pub(crate) struct ClientDriver {
     sim: Sim,
     peer: Arc<Mutex<Peer>>,
     io: SimIo,
@@ -104,14 +104,14 @@ pub(crate) struct Driving {
     shut_down: bool,
 }
 
-impl Driving {
+impl ClientDriver {
     pub(crate) fn new(sim: &Sim, peer: Arc<Mutex<Peer>>, io: SimIo, inbound: BytesMut) -> Self {
         let timer = sim.sleep(Duration::MAX);
         Self { sim: sim.clone(), peer, io, inbound, timer, eof: false, shut_down: false }
     }
 }
 
-impl Future for Driving {
+impl Future for ClientDriver {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {

@@ -51,17 +51,15 @@ async fn read_response(io: &SimIo) -> Result<Response<Bytes>, String> {
     Ok(response.map(|()| body))
 }
 
-/// Parses the head of a response as the servers of this workspace write it, one header per line.
 fn parse_head(head: &[u8]) -> Option<Response<()>> {
-    let mut lines = head.strip_suffix(b"\r\n\r\n")?.split(|&byte| byte == b'\n');
-    let mut words = lines.next()?.split(|&byte| byte == b' ');
-    let (b"HTTP/1.1", status) = (words.next()?, words.next()?) else { return None };
+    let mut headers = [httparse::EMPTY_HEADER; 100];
+    let mut parsed = httparse::Response::new(&mut headers);
+    parsed.parse(head).ok()?.is_complete().then_some(())?;
     let mut response = Response::new(());
-    *response.status_mut() = StatusCode::from_bytes(status).ok()?;
-    for line in lines {
-        let colon = line.iter().position(|&byte| byte == b':')?;
-        let name = HeaderName::from_bytes(&line[..colon]).ok()?;
-        let value = HeaderValue::from_bytes(line[colon + 1..].trim_ascii()).ok()?;
+    *response.status_mut() = StatusCode::from_u16(parsed.code?).ok()?;
+    for header in parsed.headers {
+        let name = HeaderName::from_bytes(header.name.as_bytes()).ok()?;
+        let value = HeaderValue::from_bytes(header.value).ok()?;
         response.headers_mut().append(name, value);
     }
     Some(response)
