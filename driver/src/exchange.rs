@@ -1,4 +1,4 @@
-//! HTTP over a transport before there is a session: a request in, a response out, by a deadline.
+//! Reading and writing on a transport before there is a session, with a deadline: [`Exchange`].
 
 use std::future::poll_fn;
 use std::io::{self, IoSlice};
@@ -11,7 +11,7 @@ use sockless_core::Instant;
 use crate::runtime::{Io, Runtime, Timer, timeout};
 use crate::session::engine::buffers;
 
-/// A transport, what was read from it, and the time it has.
+/// A transport, the bytes that were read from it, and a deadline.
 pub(crate) struct Exchange {
     pub(crate) transport: Box<dyn Io>,
     pub(crate) inbound: BytesMut,
@@ -19,7 +19,7 @@ pub(crate) struct Exchange {
     timer: Box<dyn Timer>,
 }
 
-/// What a read brought.
+/// The result of a read.
 pub(crate) enum Input {
     Bytes,
     Eof,
@@ -41,7 +41,7 @@ impl Exchange {
         self.timer.reset(deadline);
     }
 
-    /// Reads more into `inbound`, in a buffer that the thread lends.
+    /// Reads more into `inbound`, through a buffer that the thread lends.
     pub(crate) async fn read(&mut self) -> io::Result<Input> {
         poll_fn(|cx| self.poll_read(cx)).await
     }
@@ -61,10 +61,10 @@ impl Exchange {
         }))
     }
 
-    /// Writes all of `outbound`; false when the deadline has passed.
+    /// Writes and flushes all of `outbound`. Returns false if the deadline passes first.
     pub(crate) async fn write(&mut self, outbound: &mut impl Buf) -> io::Result<bool> {
         poll_fn(|cx| {
-            // Before what may wait, flushing included: a transport may never get rid of its bytes.
+            // Checked first: a transport may never become writable.
             if self.timer.poll_expired(cx).is_ready() {
                 return Poll::Ready(Ok(false));
             }
@@ -81,8 +81,8 @@ impl Exchange {
         .await
     }
 
-    /// Says that nothing more comes, and reads what the peer still sends and drops it, so that a
-    /// reset does not eat the response.
+    /// Shuts down writing, then reads and drops what the peer still sends: closing a socket with unread
+    /// data sends a reset, which could discard the response.
     pub(crate) async fn finish(mut self) -> io::Result<()> {
         poll_fn(|cx| {
             if self.timer.poll_expired(cx).is_ready() {

@@ -1,4 +1,4 @@
-//! What a runtime fills in: [`Io`], [`Clock`] and [`Spawn`], which together make a [`Runtime`].
+//! The interface to runtimes: transports implement [`Io`]; a [`Runtime`] is a [`Clock`] and a [`Spawn`].
 
 #[cfg(feature = "sockets")]
 mod adapter;
@@ -25,136 +25,176 @@ pub use listen::{Accepted, Listen};
 pub use scratch::poll_read_into;
 pub use timeout::timeout;
 
-/// A transport of bytes in both directions: a TCP or TLS stream, a pipe in memory.
+/// A transport: a byte stream in both directions, such as a TCP or TLS stream or a pipe in memory.
 ///
-/// Every method is polled from one task only, which is woken through the context it passed last.
-/// Dropping the value ends the transport at once.
+/// The methods are polled from one task only, and must wake the waker of the last context that was
+/// passed. Dropping the value ends the transport at once. After an error of any method, the transport is
+/// dropped.
+///
+/// ```
+/// use std::io::{self, IoSlice};
+/// use std::pin::Pin;
+/// use std::task::{Context, Poll};
+///
+/// use sockless::bytes::BytesMut;
+/// use sockless::driver::{Io, poll_read_into};
+/// use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+///
+/// /// A TCP stream of tokio as a transport.
+/// struct Tcp(tokio::net::TcpStream);
+///
+/// impl Io for Tcp {
+///     fn poll_read(&mut self, cx: &mut Context<'_>, buffer: &mut BytesMut) -> Poll<io::Result<usize>> {
+///         poll_read_into(buffer, |bytes| {
+///             let mut bytes = ReadBuf::new(bytes);
+///             let polled = Pin::new(&mut self.0).poll_read(cx, &mut bytes);
+///             polled.map_ok(|()| bytes.filled().len())
+///         })
+///     }
+///
+///     fn poll_write(&mut self, cx: &mut Context<'_>, slices: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
+///         Pin::new(&mut self.0).poll_write_vectored(cx, slices)
+///     }
+///
+///     fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+///         Pin::new(&mut self.0).poll_flush(cx)
+///     }
+///
+///     fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+///         Pin::new(&mut self.0).poll_shutdown(cx)
+///     }
+/// }
+/// ```
 pub trait Io: Send + 'static {
-    /// Reads into the spare capacity of `buffer` and says how many bytes came; 0 means that the peer
-    /// sends nothing more.
+    /// Reads into the spare capacity of `buffer`, and returns the number of bytes that were read; 0 means
+    /// that the peer sends nothing further.
     ///
-    /// `buffer` always has spare capacity, is never grown, and keeps what it held.
+    /// `buffer` always has spare capacity. The method appends to its contents and must not grow it.
     ///
     /// # Errors
     ///
-    /// What the transport reports. The transport is dropped afterwards.
+    /// The error of the transport.
     fn poll_read(&mut self, cx: &mut Context<'_>, buffer: &mut BytesMut)
     -> Poll<io::Result<usize>>;
 
-    /// Writes a prefix of `slices`, as one vectored write where the transport can, and says how many
-    /// bytes went.
+    /// Writes a prefix of `slices`, in one vectored write if the transport can, and returns the number
+    /// of bytes that were written.
     ///
     /// # Errors
     ///
-    /// What the transport reports. The transport is dropped afterwards.
+    /// The error of the transport.
     fn poll_write(
         &mut self,
         cx: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>>;
 
-    /// Sends on what the transport itself still holds back, as TLS may.
+    /// Sends the data that the transport itself buffers, as TLS may.
     ///
     /// # Errors
     ///
-    /// What the transport reports. The transport is dropped afterwards.
+    /// The error of the transport.
     fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
 
-    /// Tells the peer that nothing more will be sent; reading goes on.
+    /// Shuts down writing: the peer receives the end of the stream. Reading continues.
     ///
     /// # Errors
     ///
-    /// What the transport reports. The transport is dropped afterwards.
+    /// The error of the transport.
     fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
 
-    /// Whether the peer has ended the transport, found out without reading from it: for a session that has
-    /// as much unread as it may hold, and must not miss the end of its peer.
+    /// Returns whether the peer has ended the transport, without reading from it. A session that has
+    /// received as much as it may hold stops reading, and asks this to notice the end of its peer.
     ///
-    /// [`Ending::Watched`] promises that the task of `cx` is woken when that changes. Default:
-    /// [`Ending::Unknown`].
+    /// A transport that returns [`Ending::Watched`] must wake the task of `cx` when that changes.
+    /// Default: [`Ending::Unknown`].
     fn poll_ending(&mut self, cx: &mut Context<'_>) -> Ending {
         let _ = cx;
         Ending::Unknown
     }
 
-    /// What was agreed on, when this is a transport of TLS; `None`, the default, when it is not.
+    /// Returns what was negotiated by TLS; `None`, the default, if this is not a TLS stream.
     fn tls(&self) -> Option<TlsInfo> {
         None
     }
 }
 
-/// What a transport that is not read from knows of its end.
+/// The state of a transport's end, as [`Io::poll_ending`] returns it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Ending {
-    /// The peer has ended it, or it has failed: reading would get there, after what was received.
+    /// The peer has ended the transport, or it has failed: reading would reach the end after the data
+    /// that was received before.
     Ended,
-    /// It has not ended as far as is known now. It wakes nobody: ask again after a while.
+    /// The transport has not ended. No task is woken when it does: ask again after a while.
     Open,
-    /// That it has not ended cannot be known without reading. It wakes nobody; a later answer may be
-    /// [`Ended`](Self::Ended), as on a stream of HTTP/2, of which a reset is seen and an orderly end is not.
+    /// The transport cannot report its end without reading. No task is woken; a later answer may be
+    /// [`Ended`](Self::Ended), as on a stream of HTTP/2, which can report a reset but not an END_STREAM.
     Unknown,
-    /// It has not ended, and the task that asked is woken when it does.
+    /// The transport has not ended, and the task that asked is woken when it does.
     Watched,
 }
 
-/// What the two ends of a TLS transport have agreed on.
+/// The results of a TLS handshake.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct TlsInfo {
-    /// The protocol that is spoken within (RFC 7301), such as `http/1.1` or `h2`; `None` when they did
-    /// not settle that.
+    /// The protocol that was negotiated by ALPN (RFC 7301), such as `http/1.1` or `h2`; `None` if there
+    /// was no negotiation.
     pub alpn: Option<Bytes>,
-    /// The name that the client asked for (RFC 6066 §3), in lower case; `None` on the client's side,
-    /// and when it asked for none.
+    /// The server name that the client sent (RFC 6066 §3), in lower case; `None` if it sent no name, and
+    /// on the client's side.
     pub server_name: Option<ByteString>,
-    /// The certificates that the peer showed, its own first, as DER (RFC 5280 §4.1). Clients show none
-    /// unless the server's settings ask for it.
+    /// The certificate chain of the peer as DER (RFC 5280 §4.1), its own certificate first. Clients send
+    /// no certificate unless the server's settings request one.
     pub peer_certificates: Vec<Bytes>,
-    /// Whether the client resumed an earlier connection.
+    /// True if the client resumed an earlier connection.
     pub is_resumed: bool,
 }
 
-/// Time as a runtime tells it.
+/// A monotonic clock with timers.
 pub trait Clock: Send + Sync + 'static {
-    /// The time now. It never goes back.
+    /// Returns the current time, which never decreases.
     fn now(&self) -> Instant;
 
-    /// A timer that expires at `deadline`.
+    /// Returns a timer that expires at `deadline`.
     fn timer(&self, deadline: Instant) -> Box<dyn Timer>;
 
-    /// As [`timer`](Self::timer), for the few deadlines that have to hold while a task blocks a thread of
-    /// the runtime, such as that of a [shutdown](crate::ConnectionServer::shutdown). It may cost a thread. Default: a
-    /// `timer`, for runtimes whose timers have a thread of their own.
+    /// Returns a timer for the few deadlines that must be kept even while a task blocks a thread of the
+    /// runtime, such as that of a [shutdown](crate::ConnectionServer::shutdown). It may use a thread.
+    ///
+    /// Default: [`timer`](Self::timer), for runtimes whose timers have a thread of their own.
     fn alarm(&self, deadline: Instant) -> Box<dyn Timer> {
         self.timer(deadline)
     }
 }
 
-/// An alarm that can be set again.
+/// A timer with a deadline that can be changed.
 pub trait Timer: Send + 'static {
-    /// Sets the alarm to `deadline`, whatever it was set to before.
+    /// Replaces the deadline.
     fn reset(&mut self, deadline: Instant);
 
     /// Ready once the deadline has passed, and until the next [`reset`](Self::reset).
     fn poll_expired(&mut self, cx: &mut Context<'_>) -> Poll<()>;
 }
 
-/// Tasks as a runtime runs them.
+/// An executor of tasks.
 pub trait Spawn: Send + Sync + 'static {
-    /// Runs `task` beside the others until it ends.
+    /// Runs `task` concurrently until it ends.
     fn spawn(&self, task: BoxFuture<'static, ()>);
 
-    /// Has the task of `cx`, which could go on, be polled again once others have had their turn. Default:
-    /// wakes it at once.
+    /// Schedules the task of `cx`, which has more work, to be polled again after other tasks have run.
+    /// Default: wakes it at once.
     fn yield_now(&self, cx: &mut Context<'_>) {
         cx.waker().wake_by_ref();
     }
 }
 
-/// All that the driver asks of a runtime, besides the transports.
+/// A runtime: everything that the driver needs from it except transports.
+///
+/// The adapters implement it: `TokioRuntime`, `SmolRuntime`, `AsyncStdRuntime`, and the simulator's.
 pub trait Runtime: Clock + Spawn {
-    /// A fresh seed for one connection: from the operating system in production, from the
-    /// simulation's own seed in a simulation.
+    /// Returns a fresh seed for one connection. It must be unpredictable in production; a simulation
+    /// derives it from its own seed.
     fn seed(&self) -> Seed;
 }

@@ -81,15 +81,15 @@ impl Server {
         }
     }
 
-    /// Returns the address of the listener; `None` if it has none, such as a Unix socket.
+    /// Returns the address of the listener; `None` for a Unix socket.
     pub fn local_addr(&self) -> Option<SocketAddr> {
         self.listener.local_addr()
     }
 
     /// Limits the number of connections at a time to `count`, at least 1. Default: no limit.
     ///
-    /// At the limit, a new connection replaces an old one: the oldest that has not sent a complete
-    /// request head, or that only reads the response that rejected its request, is dropped, and logged
+    /// At the limit, a new connection replaces an old one: the oldest without a complete request
+    /// head, or that only reads the response that rejected its request, is dropped, and logged
     /// at debug level. So clients that connect and send nothing cannot keep others out until
     /// [`Config::opening_timeout`](sockless_core::Config::opening_timeout) passes. A session, or a
     /// request that the service has not answered yet, is never dropped for another connection: if there

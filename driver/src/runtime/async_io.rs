@@ -1,6 +1,6 @@
-//! What the runtimes that are built on async-io have in common: time, chance and sockets.
+//! The clock, the random numbers and the sockets of runtimes that are built on async-io.
 //!
-//! It starts no task: that, and how names are resolved, is where they differ.
+//! Such runtimes differ in how they start tasks and resolve names, which is not part of this module.
 
 use std::any::Any;
 use std::io;
@@ -22,36 +22,36 @@ use crate::runtime::{Accepted, Io, Listen, Timer};
 #[doc(no_inline)]
 pub use async_io::Async;
 
-/// Any moment will do, as long as nothing happens before it.
+/// An arbitrary time, fixed before it is first compared with another.
 static EPOCH: LazyLock<std::time::Instant> = LazyLock::new(std::time::Instant::now);
 
-/// The time now, by the system's monotonic clock.
+/// Returns the current time of the system's monotonic clock.
 pub fn now() -> Instant {
     let epoch = *EPOCH;
     Instant::from_epoch(std::time::Instant::now().saturating_duration_since(epoch))
 }
 
-/// A timer that expires at `deadline`.
+/// Returns a timer that expires at `deadline`.
 pub fn timer(deadline: Instant) -> Box<dyn Timer> {
-    Box::new(AsyncIoTimer { timer: async_io::Timer::at(in_stds_words(deadline)), expired: false })
+    Box::new(AsyncIoTimer { timer: async_io::Timer::at(to_std(deadline)), expired: false })
 }
 
-/// A seed that no peer can predict.
+/// Returns a seed from the operating system's random numbers.
 ///
 /// # Panics
 ///
-/// When the operating system has no randomness: to go on would be to mask with known keys.
+/// If the operating system has no random numbers: masking keys would be predictable.
 pub fn seed() -> Seed {
     let mut bytes = [0; 32];
-    getrandom::fill(&mut bytes).expect("the operating system has randomness");
+    getrandom::fill(&mut bytes).expect("the operating system provides random numbers");
     Seed::new(bytes)
 }
 
-/// Listens on a TCP socket that is bound already.
+/// Accepts connections from a TCP listener.
 ///
 /// # Errors
 ///
-/// When the listener has no address.
+/// The error of the system, if the listener has no address.
 pub fn listen_on(listener: Arc<Async<std::net::TcpListener>>) -> io::Result<impl Listen> {
     let local_addr = Some(listener.get_ref().local_addr()?);
     let accept = |listener: &std::net::TcpListener| {
@@ -63,7 +63,7 @@ pub fn listen_on(listener: Arc<Async<std::net::TcpListener>>) -> io::Result<impl
     Ok(Listener { listener, accept, local_addr })
 }
 
-/// Listens on a Unix socket that is bound already.
+/// Accepts connections from a Unix listener.
 #[cfg(unix)]
 pub fn listen_on_unix(listener: Arc<Async<std::os::unix::net::UnixListener>>) -> impl Listen {
     let accept = |listener: &std::os::unix::net::UnixListener| {
@@ -78,7 +78,7 @@ pub fn listen_on_unix(listener: Arc<Async<std::os::unix::net::UnixListener>>) ->
 ///
 /// # Errors
 ///
-/// What the system reports, such as `ConnectionRefused`.
+/// The error of the system, such as `ConnectionRefused`.
 pub async fn connect(addr: SocketAddr) -> io::Result<Box<dyn Io>> {
     Ok(tcp(Async::<std::net::TcpStream>::connect(addr).await?))
 }
@@ -87,14 +87,14 @@ pub async fn connect(addr: SocketAddr) -> io::Result<Box<dyn Io>> {
 ///
 /// # Errors
 ///
-/// What the system reports, such as `NotFound`, with the path.
+/// The error of the system, such as `NotFound`, with the path.
 #[cfg(unix)]
 pub async fn connect_unix(path: &Path) -> io::Result<Box<dyn Io>> {
     let connected = Async::<std::os::unix::net::UnixStream>::connect(path).await;
     connected.map(transport).map_err(|error| crate::runtime::sockets::at_path(path, &error))
 }
 
-/// A socket itself rather than a runtime's own stream, which makes a future for each wait.
+/// Uses the socket itself rather than a runtime's own stream, which allocates a future for each wait.
 fn tcp(stream: Async<std::net::TcpStream>) -> Box<dyn Io> {
     prepare_tcp(&SockRef::from(stream.get_ref()));
     transport(stream)
@@ -107,7 +107,7 @@ where
     Box::new(FuturesTransport::<_, AsyncIoSockets>::new(stream))
 }
 
-/// The sockets of async-io itself.
+/// Finds the sockets of async-io.
 #[derive(Debug)]
 pub struct AsyncIoSockets;
 
@@ -147,13 +147,13 @@ impl<L: Send + Sync + 'static> Listen for Listener<L> {
 
 struct AsyncIoTimer {
     timer: async_io::Timer,
-    /// The timer has fired, which it tells only once.
+    /// The timer has fired, which it reports only once.
     expired: bool,
 }
 
 impl Timer for AsyncIoTimer {
     fn reset(&mut self, deadline: Instant) {
-        self.timer.set_at(in_stds_words(deadline));
+        self.timer.set_at(to_std(deadline));
         self.expired = false;
     }
 
@@ -166,8 +166,8 @@ impl Timer for AsyncIoTimer {
     }
 }
 
-/// The deadline on the system's clock; one too far away for it becomes a year.
-fn in_stds_words(deadline: Instant) -> std::time::Instant {
+/// Converts a deadline to the system's clock; one that is out of its range becomes a year from now.
+fn to_std(deadline: Instant) -> std::time::Instant {
     const YEAR: Duration = Duration::from_secs(365 * 24 * 60 * 60);
     let epoch = *EPOCH;
     epoch.checked_add(deadline.since_epoch()).unwrap_or_else(|| std::time::Instant::now() + YEAR)

@@ -1,4 +1,13 @@
-//! What every runtime does with the sockets of the operating system.
+//! The settings of TCP sockets, which are the same on every runtime.
+//!
+//! The adapters set up each TCP socket that they accept or dial by [`prepare_tcp`]: `TCP_NODELAY`,
+//! keep-alive and `TCP_NOTSENT_LOWAT`. A program that passes its own stream to an adapter's
+//! `serve_connection` or `connect_over` calls it itself.
+//!
+//! A session that does not read, because its handler does not receive, asks once a second whether its peer
+//! has ended or reset the connection ([`ending`]). The operating system can report that on Linux, Android,
+//! FreeBSD and illumos, for TCP and Unix sockets, also under TLS. On other systems and for other streams
+//! [`Config::stall_timeout`](sockless_core::Config::stall_timeout) ends the session instead.
 
 use std::io;
 use std::net::{Shutdown, SocketAddr, TcpListener};
@@ -10,23 +19,30 @@ use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 
 use crate::runtime::Ending;
 
-/// How long a TCP connection may be silent before the kernel asks whether the peer is there.
+/// The time of silence after which the kernel sends the first keep-alive probe.
 const KEEPALIVE_IDLE: Duration = Duration::from_secs(60);
 
-/// How long the kernel waits for an answer before it asks again.
+/// The time between two probes.
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(15);
 
-/// How often the kernel asks before it gives the peer up.
+/// The number of unanswered probes after which the kernel ends the connection.
 const KEEPALIVE_PROBES: u32 = 4;
 
-/// How many bytes the kernel queues that it has not sent yet before the socket takes no more: above
-/// the default [`high_water`](sockless_core::Config::high_water), so that what a session sends at once goes
-/// in one write; far below the megabytes to which a send buffer grows. What was sent and waits to be
-/// acknowledged does not count, so that it costs no throughput on long ways.
+/// The number of unsent bytes in the kernel from which on a socket is not writable.
+///
+/// It is above the default [`high_water`](sockless_core::Config::high_water), so that a session's queue is
+/// sent in one write, and far below the megabytes to which a send buffer grows. Bytes that were sent and
+/// not acknowledged yet do not count, so it does not reduce the throughput on links with a long delay.
 #[cfg(any(target_os = "android", target_os = "linux"))]
 const NOTSENT_LOWAT: u32 = 128 << 10;
 
-/// How a TCP address is listened on; the default is what most programs want.
+/// Options of a listening TCP socket.
+///
+/// ```
+/// use sockless::ListenOptions;
+///
+/// let options = ListenOptions::default().reuse_port(true).backlog(1024);
+/// ```
 #[derive(Clone, Debug)]
 pub struct ListenOptions {
     reuse_port: bool,
@@ -40,32 +56,32 @@ impl Default for ListenOptions {
 }
 
 impl ListenOptions {
-    /// Shares the address with other listeners that say so too, in this process and in others of the
-    /// same user: `SO_REUSEPORT`. Default: off, and a second listener is told that the address is in
-    /// use.
+    /// Shares the address with other listeners that set this too, in this process and in others of the
+    /// same user: `SO_REUSEPORT`. Default: off; listening on an address in use fails.
     ///
-    /// The system gives each new connection to one of them, by a hash of the addresses of its two
-    /// ends: each gets about as many, whatever it has to do already. So several servers can share
-    /// one address and nothing else, such as one for each core. With port 0 the first of them gets
-    /// a port, and the others bind to its [`local_addr`](crate::Server::local_addr).
+    /// The system assigns each new connection to one of the listeners, by a hash of the addresses of its
+    /// two ends, so each gets about the same number, regardless of its load. Servers can share an
+    /// address in this way without sharing anything else, for example one server for each core. With
+    /// port 0, the first listener gets a port, and the others bind to its
+    /// [`local_addr`](crate::Server::local_addr).
     ///
-    /// A connection waits in the queue of the listener that was chosen for it. When that one is
-    /// closed, what it has not accepted is reset; Linux hands it to another one if
-    /// `net.ipv4.tcp_migrate_req` is 1 (since 5.14). Those that were accepted are not concerned.
+    /// A connection waits in the queue of the listener to which it was assigned. When that listener is
+    /// closed, connections that it has not accepted are reset; Linux assigns them to another listener if
+    /// `net.ipv4.tcp_migrate_req` is 1 (since 5.14). Accepted connections are not affected.
     ///
-    /// Only Linux, Android, FreeBSD (12 and later) and DragonFly spread connections in this way. On
-    /// other systems, where the same option gives all of them to one listener or does not exist,
-    /// binding fails with [`Unsupported`](io::ErrorKind::Unsupported).
+    /// Only Linux, Android, FreeBSD (12 and later) and DragonFly distribute connections in this way. On
+    /// other systems, where the option assigns all of them to one listener or does not exist, listening
+    /// fails with [`Unsupported`](io::ErrorKind::Unsupported).
     #[must_use]
     pub fn reuse_port(mut self, reuse: bool) -> Self {
         self.reuse_port = reuse;
         self
     }
 
-    /// How many connections may wait to be accepted; what comes beyond is ignored until there is
-    /// room, and tries again after a second or more. Default: 4096.
+    /// Sets the number of connections that can wait to be accepted. Default: 4096.
     ///
-    /// The system has a bound of its own, on Linux `net.core.somaxconn`, and takes the lower one.
+    /// Further ones are ignored until there is room; their clients try again after a second or more. The
+    /// system has a limit of its own, on Linux `net.core.somaxconn`, and the lower one applies.
     #[must_use]
     pub fn backlog(mut self, connections: u32) -> Self {
         self.backlog = connections;
@@ -73,12 +89,11 @@ impl ListenOptions {
     }
 }
 
-/// Listens on the first of `addrs` that can be listened on. The listener does not block.
+/// Returns a listener on the first of `addrs` that can be listened on. It is in non-blocking mode.
 ///
 /// # Errors
 ///
-/// What the system says about the last of them; [`InvalidInput`](io::ErrorKind::InvalidInput) when
-/// there is none.
+/// The error of the last address; [`InvalidInput`](io::ErrorKind::InvalidInput) if there is no address.
 pub fn listen(
     addrs: impl IntoIterator<Item = SocketAddr>,
     options: &ListenOptions,
@@ -91,15 +106,18 @@ pub fn listen(
         }
     }
     Err(failed.unwrap_or_else(|| {
-        io::Error::new(io::ErrorKind::InvalidInput, "there is no address to listen on")
+        io::Error::new(
+            io::ErrorKind::InvalidInput,
+            "expected at least one address to listen on, found none",
+        )
     }))
 }
 
 fn listen_at(addr: SocketAddr, options: &ListenOptions) -> io::Result<TcpListener> {
     let socket = Socket::new(Domain::for_address(addr), Type::STREAM, Some(Protocol::TCP))?;
     socket.set_nonblocking(true)?;
-    // A port whose last connections still linger can be taken again. On Windows the same option
-    // would take it from whoever listens there.
+    // Allows a port that still has connections in TIME_WAIT. On Windows, the same option would take
+    // the port from another process that listens on it.
     #[cfg(not(windows))]
     socket.set_reuse_address(true)?;
     if options.reuse_port {
@@ -115,7 +133,7 @@ fn set_reuse_port(socket: &Socket) -> io::Result<()> {
     socket.set_reuse_port(true)
 }
 
-/// There, `SO_REUSEPORT` alone gives all connections to one of the listeners.
+/// On FreeBSD, `SO_REUSEPORT` assigns all connections to one of the listeners.
 #[cfg(target_os = "freebsd")]
 fn set_reuse_port(socket: &Socket) -> io::Result<()> {
     socket.set_reuse_port_lb(true)
@@ -128,25 +146,27 @@ fn set_reuse_port(socket: &Socket) -> io::Result<()> {
     target_os = "linux"
 )))]
 fn set_reuse_port(_socket: &Socket) -> io::Result<()> {
-    let error = "this system does not spread connections over listeners that share a port";
+    let error =
+        "reuse_port is not supported: this system does not distribute connections over listeners";
     Err(io::Error::new(io::ErrorKind::Unsupported, error))
 }
 
-/// Sets a TCP socket up, as the runtimes' own crates do with each that they accept or dial.
+/// Sets up a TCP socket, as the adapters do with each socket that they accept or dial.
 ///
-/// * `TCP_NODELAY`: what is written together is sent at once.
-/// * Keep-alive, so that a peer that vanished without a word ends the connection after about two minutes,
-///   whether anything is read or not: after 60 s of silence the kernel probes, up to 4 times, 15 s apart.
-///   It does not probe while something that it has sent waits to be acknowledged: then the system's
-///   retransmissions decide, which Linux gives up after about 15 minutes, unless
+/// * `TCP_NODELAY`: written data is sent at once.
+/// * Keep-alive, so that a peer that has vanished ends the connection after about two minutes, whether
+///   the session reads or not: after 60 s of silence the kernel sends up to 4 probes, 15 s apart. It does
+///   not probe while data waits to be acknowledged. Then the system's retransmissions decide, which time
+///   out after about 15 minutes on Linux, unless
 ///   [`ping_timeout`](sockless_core::Config::ping_timeout) or
-///   [`write_timeout`](sockless_core::Config::write_timeout) is faster. Where a time cannot be set for one
-///   socket, as on OpenBSD and Haiku, the system's own holds.
-/// * `TCP_NOTSENT_LOWAT`, on Android and Linux: the kernel takes no more while it holds 128 KiB that it
-///   has not sent. What a session has written is then on its way to the peer, but for these; `send` waits
-///   and `write_timeout` runs as soon as a peer does not keep up, and not after megabytes.
+///   [`write_timeout`](sockless_core::Config::write_timeout) ends the session earlier. On systems where
+///   the times cannot be set for one socket, such as OpenBSD and Haiku, those of the system apply.
+/// * `TCP_NOTSENT_LOWAT`, on Android and Linux: a socket is not writable while the kernel holds 128 KiB
+///   of unsent data. So `send` waits and `write_timeout` runs as soon as a peer does not keep up, rather
+///   than after megabytes.
 ///
-/// A socket that refuses a setting still works; one that is broken says so when it is read.
+/// Errors are ignored: a socket without one of the settings works, and one that has failed reports that
+/// when it is read.
 pub fn prepare_tcp(socket: &SockRef<'_>) {
     let _ = socket.set_tcp_nodelay(true);
     let _ = socket.set_tcp_keepalive(&keepalive());
@@ -156,7 +176,7 @@ pub fn prepare_tcp(socket: &SockRef<'_>) {
 
 fn keepalive() -> TcpKeepalive {
     let keepalive = TcpKeepalive::new().with_time(KEEPALIVE_IDLE);
-    // Elsewhere, the system's own interval and count hold.
+    // On other systems the system's own interval and count apply.
     let _ = (KEEPALIVE_INTERVAL, KEEPALIVE_PROBES);
     #[cfg(any(
         target_os = "android",
@@ -173,16 +193,15 @@ fn keepalive() -> TcpKeepalive {
     keepalive
 }
 
-/// Whether the peer of a connected socket has ended the connection, or it has failed, found out without
+/// Returns whether the peer of a connected socket has ended the connection, or it has failed, without
 /// reading from it: for [`Io::poll_ending`](crate::Io::poll_ending).
 ///
-/// It asks `poll(2)` for `POLLRDHUP`, `POLLHUP` and `POLLERR`, and does not wait. What was received and is
-/// unread does not hide the end behind it. What the peer could not send yet, because this side's receive
-/// buffer is full, does: a FIN waits its turn in the peer's own queue, whereas a reset overtakes. That our
-/// own side has been shut down is not an end.
+/// It calls `poll(2)` with `POLLRDHUP`, `POLLHUP` and `POLLERR`, and does not wait. It sees an end behind
+/// unread data. While this side's receive buffer is full, it sees a reset but not a FIN, which waits in
+/// the peer's queue. That this side has shut down writing is not an end.
 ///
-/// [`Ending::Unknown`] on systems without `POLLRDHUP`: it exists on Android, FreeBSD, illumos and Linux,
-/// except on SPARC.
+/// [`Ending::Unknown`] on systems without `POLLRDHUP`, which exists on Android, FreeBSD, illumos and
+/// Linux, except on SPARC.
 #[cfg(any(
     target_os = "freebsd",
     target_os = "illumos",
@@ -196,12 +215,12 @@ pub fn ending(socket: &SockRef<'_>) -> Ending {
     let flags = PollFlags::RDHUP | PollFlags::HUP | PollFlags::ERR;
     match poll(&mut [PollFd::new(&**socket, flags)], Some(&Timespec::default())) {
         Ok(1..) => Ending::Ended,
-        // A signal may have come in between: the next time will tell.
+        // After an interruption by a signal, the next call returns the state.
         Ok(0) | Err(_) => Ending::Open,
     }
 }
 
-/// On this system, the end of a socket is only seen by reading from it: [`Ending::Unknown`].
+/// Returns [`Ending::Unknown`]: on this system, the end of a socket is seen only by reading from it.
 #[cfg(not(any(
     target_os = "freebsd",
     target_os = "illumos",
@@ -214,11 +233,11 @@ pub fn ending(_socket: &SockRef<'_>) -> Ending {
     Ending::Unknown
 }
 
-/// Ends the writing half of a socket; reading goes on.
+/// Shuts down writing to a socket. Reading continues.
 ///
 /// # Errors
 ///
-/// What the system reports, unless the peer was faster.
+/// The error of the system, except that the peer has closed the connection already.
 pub fn shutdown_write(socket: &SockRef<'_>) -> io::Result<()> {
     match socket.shutdown(Shutdown::Write) {
         Err(error) if error.kind() == io::ErrorKind::NotConnected => Ok(()),
@@ -226,7 +245,7 @@ pub fn shutdown_write(socket: &SockRef<'_>) -> io::Result<()> {
     }
 }
 
-/// The same error, with the path of the Unix socket that it is about.
+/// Adds the path of a Unix socket to an error.
 #[cfg(unix)]
 pub fn at_path(path: &Path, error: &io::Error) -> io::Error {
     io::Error::new(error.kind(), format!("{}: {error}", path.display()))

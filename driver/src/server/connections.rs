@@ -306,8 +306,8 @@ impl ConnectionServer {
         Poll::Pending
     }
 
-    /// Evicts the oldest connection that has not sent a complete request head, or that only reads the
-    /// response that rejected its request. Returns false if there is none.
+    /// Evicts the oldest connection without a complete request head, or that only reads the response
+    /// that rejected its request. Returns false if there is no such connection.
     ///
     /// The connection is dropped in its own task, perhaps after this has returned.
     pub(crate) fn evict_one(&self) -> bool {
@@ -326,7 +326,7 @@ impl ConnectionServer {
     }
 }
 
-/// How long a shutdown waits for terminated connections to end.
+/// The time for which a shutdown waits for terminated connections to end.
 const GRACE: Duration = Duration::from_secs(1);
 
 impl std::fmt::Debug for ConnectionServer {

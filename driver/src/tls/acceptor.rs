@@ -14,21 +14,20 @@ use super::stream::TlsStream;
 use super::{HTTP_1_1, TlsError, protocol_list, provider};
 use crate::runtime::{Io, Runtime, timeout};
 
-/// Makes TLS connections of what clients open: with which certificate, and what it offers.
+/// The server's side of TLS: its certificate, and the protocols that it offers.
 ///
-/// Clones share all of it, so that a certificate can be replaced while a server has a clone:
-/// connections that are there keep theirs, new ones get the new.
+/// Clones share both, so a program that keeps a clone can replace the certificate while a server runs.
+/// Existing connections keep the old certificate; new ones get the new certificate.
 ///
 /// ```no_run
-/// use std::path::Path;
-/// use sockless_driver::tls::{TlsAcceptor, TlsError};
+/// # async fn example(router: sockless::Router) -> Result<(), Box<dyn std::error::Error>> {
+/// use sockless::tls::TlsAcceptor;
 ///
-/// # fn example(server: sockless_driver::Server) -> Result<(), TlsError> {
-/// let (chain, key) = (Path::new("chain.pem"), Path::new("key.pem"));
-/// let acceptor = TlsAcceptor::from_pem_files(chain, key)?;
-/// let server = server.tls(acceptor.clone());
-/// // Later, once the files are new:
-/// acceptor.reload_pem_files(chain, key)?;
+/// let acceptor = TlsAcceptor::from_pem_files("chain.pem", "key.pem")?;
+/// let server = sockless::bind("0.0.0.0:443").await?.tls(acceptor.clone());
+/// tokio::spawn(server.serve(router));
+/// // Later, when the files have been renewed:
+/// acceptor.reload_pem_files("chain.pem", "key.pem")?;
 /// # Ok(())
 /// # }
 /// ```
@@ -37,11 +36,11 @@ pub struct TlsAcceptor {
     configs: Arc<RwLock<Configs>>,
 }
 
-/// One config for whoever asks, and one for a server of our own.
+/// The config for [`TlsAcceptor::accept`], and the one for the servers of this crate.
 #[derive(Clone)]
 struct Configs {
     given: Arc<ServerConfig>,
-    /// Without the protocols that our own server does not speak.
+    /// Without the protocols that this crate's servers do not speak.
     spoken: Arc<ServerConfig>,
 }
 
@@ -53,23 +52,24 @@ impl From<Arc<ServerConfig>> for Configs {
 }
 
 impl TlsAcceptor {
-    /// Serves with the certificate chain and the private key in these texts of PEM (RFC 7468), the
-    /// server's own certificate first, and asks clients for none. Offers `http/1.1` by ALPN.
+    /// Creates an acceptor of a certificate chain and its private key, both as PEM (RFC 7468), with the
+    /// server's own certificate first. Clients are not asked for a certificate. Offers `http/1.1` by ALPN.
     ///
     /// # Errors
     ///
-    /// [`TlsError::Pem`] when one of them is not there or not sound PEM, [`TlsError::Config`] when the
-    /// key is not the certificate's or of no kind that is known, [`TlsError::ProviderMissing`].
+    /// * [`TlsError::Pem`] if `chain` has no certificate or `key` no private key.
+    /// * [`TlsError::Config`] if the key does not belong to the certificate, or is of an unknown kind.
+    /// * [`TlsError::ProviderMissing`] if no cryptography is available.
     pub fn from_pem(chain: &[u8], key: &[u8]) -> Result<Self, TlsError> {
         let config = config_from_pem(chain, key, vec![HTTP_1_1.into()])?;
         Ok(Self::from(Arc::new(config)))
     }
 
-    /// The same from files; both may be one.
+    /// Creates an acceptor as [`from_pem`](Self::from_pem) does, of files. Both may be the same file.
     ///
     /// # Errors
     ///
-    /// As [`from_pem`](Self::from_pem), and [`TlsError::File`] when one cannot be read.
+    /// Those of [`from_pem`](Self::from_pem), and [`TlsError::File`] if a file cannot be read.
     pub fn from_pem_files(
         chain: impl AsRef<Path>,
         key: impl AsRef<Path>,
@@ -77,15 +77,15 @@ impl TlsAcceptor {
         Self::from_pem(&read(chain.as_ref())?, &read(key.as_ref())?)
     }
 
-    /// Replaces the protocols that are offered by ALPN (RFC 7301), most wanted first, for all clones;
-    /// none offers nothing. Default: `http/1.1`, or what a config of the caller's own says.
+    /// Replaces the protocols that are offered by ALPN (RFC 7301), in order of preference, for all clones.
+    /// An empty list offers none. Default: `http/1.1`, or those of the config from which this was made.
     ///
-    /// A client that offers others only is refused. Which one was taken stands in [`Io::tls`] of the
-    /// connection.
+    /// A client that offers only other protocols is rejected. The negotiated protocol is in
+    /// [`Io::tls`] of the connection.
     ///
-    /// [`Server::tls`](crate::Server::tls) speaks HTTP/1.1 whatever is agreed on, and so agrees on nothing
-    /// but `http/1.1`, where anything is offered here: a client that offers `h2` alone is refused. A server
-    /// of hyper's speaks both, on connections of [`accept`](Self::accept).
+    /// [`Server::tls`](crate::Server::tls) speaks HTTP/1.1 only: if anything is offered here, it offers
+    /// `http/1.1` alone, and rejects a client that offers only `h2`. A server of hyper speaks both, on
+    /// connections of [`accept`](Self::accept).
     #[must_use]
     pub fn alpn<P: AsRef<[u8]>>(self, protocols: impl IntoIterator<Item = P>) -> Self {
         let mut config = ServerConfig::clone(&self.config());
@@ -94,28 +94,29 @@ impl TlsAcceptor {
         self
     }
 
-    /// Serves connections that are yet to come with `config`, on all clones.
+    /// Replaces the config for new connections, for all clones. Early data is switched off: it could be
+    /// replayed.
     pub fn replace(&self, config: Arc<ServerConfig>) {
         *self.configs.write().unwrap_or_else(PoisonError::into_inner) = config.into();
     }
 
-    /// Serves connections that are yet to come with this certificate, on all clones; the protocols stay
-    /// the same.
+    /// Replaces the certificate chain and the private key for new connections, for all clones. The
+    /// offered protocols stay the same.
     ///
     /// # Errors
     ///
-    /// As [`from_pem`](Self::from_pem); then nothing has changed.
+    /// Those of [`from_pem`](Self::from_pem); the old certificate stays in use then.
     pub fn reload_pem(&self, chain: &[u8], key: &[u8]) -> Result<(), TlsError> {
         let config = config_from_pem(chain, key, self.config().alpn_protocols.clone())?;
         self.replace(Arc::new(config));
         Ok(())
     }
 
-    /// The same from files.
+    /// Replaces them as [`reload_pem`](Self::reload_pem) does, by files.
     ///
     /// # Errors
     ///
-    /// As [`from_pem_files`](Self::from_pem_files); then nothing has changed.
+    /// Those of [`from_pem_files`](Self::from_pem_files); the old certificate stays in use then.
     pub fn reload_pem_files(
         &self,
         chain: impl AsRef<Path>,
@@ -124,21 +125,21 @@ impl TlsAcceptor {
         self.reload_pem(&read(chain.as_ref())?, &read(key.as_ref())?)
     }
 
-    /// Makes a TLS connection of `transport`.
+    /// Performs the TLS handshake over `transport`, and returns the encrypted transport.
     ///
-    /// It waits as long as the client does: the caller has the deadline.
-    /// [`Server::tls`](crate::Server::tls) keeps to the one for the opening handshake.
+    /// There is no deadline: the caller has to set one. [`Server::tls`](crate::Server::tls) applies the one
+    /// of the opening handshake.
     ///
     /// Cancel-safe: dropping the future drops the transport.
     ///
     /// # Errors
     ///
-    /// [`TlsError`] says what failed, and whose fault it is. The transport is dropped.
+    /// [`TlsError`] if the handshake fails, which drops the transport.
     pub async fn accept(&self, transport: Box<dyn Io>) -> Result<Box<dyn Io>, TlsError> {
         accept(self.config(), transport).await
     }
 
-    /// The same by `deadline`, for a host that speaks HTTP/1.1: what goes wrong is logged.
+    /// Performs the TLS handshake by `deadline`, for a server that speaks HTTP/1.1. Failures are logged.
     pub(crate) async fn accept_by(
         self,
         deadline: Instant,
@@ -153,8 +154,8 @@ impl TlsAcceptor {
             Some(Err(TlsError::Protocol(error @ Error::NoApplicationProtocol))) => tracing::debug!(
                 %error,
                 ?peer,
-                "the TLS handshake failed: the client offers protocols by ALPN, but not http/1.1, the only \
-                 one that this server speaks"
+                "the TLS handshake failed: the client does not offer http/1.1 by ALPN, and this server speaks \
+                 no other protocol"
             ),
             Some(Err(error)) => {
                 tracing::debug!(error = %Escaped(&error), ?peer, "the TLS handshake failed");
@@ -181,7 +182,7 @@ async fn accept(
     TlsStream::handshake(connection, transport).await
 }
 
-/// Takes a config of the caller's own, but for early data: see [`TlsAcceptor::replace`].
+/// Creates an acceptor with a config of rustls. Early data is switched off: see [`TlsAcceptor::replace`].
 impl From<Arc<ServerConfig>> for TlsAcceptor {
     fn from(config: Arc<ServerConfig>) -> Self {
         Self { configs: Arc::new(RwLock::new(config.into())) }
@@ -199,14 +200,14 @@ fn config_from_pem(
     key: &[u8],
     alpn_protocols: Vec<Vec<u8>>,
 ) -> Result<ServerConfig, TlsError> {
-    let no_chain = |error| TlsError::Pem { what: "certificate", error };
+    let no_chain = |error| TlsError::Pem { expected: "certificate", error };
     let chain: Vec<_> =
         CertificateDer::pem_slice_iter(chain).collect::<Result<_, _>>().map_err(no_chain)?;
     if chain.is_empty() {
         return Err(no_chain(rustls::pki_types::pem::Error::NoItemsFound));
     }
     let key = PrivateKeyDer::from_pem_slice(key)
-        .map_err(|error| TlsError::Pem { what: "private key", error })?;
+        .map_err(|error| TlsError::Pem { expected: "private key", error })?;
     let mut config = ServerConfig::builder_with_provider(provider()?)
         .with_safe_default_protocol_versions()
         .and_then(|builder| builder.with_no_client_auth().with_single_cert(chain, key))
@@ -215,8 +216,8 @@ fn config_from_pem(
     Ok(config)
 }
 
-/// Early data can be replayed by whoever recorded it (RFC 8446 §8), and a request for a WebSocket is
-/// not one that may be (RFC 8470 §4): a client that offers some sends it after the handshake instead.
+/// Switches off early data: an attacker who has recorded it can replay it (RFC 8446 §8), which must not
+/// happen to a request for a WebSocket (RFC 8470 §4). Clients send it after the handshake instead.
 fn without_early_data(mut config: Arc<ServerConfig>) -> Arc<ServerConfig> {
     if config.max_early_data_size > 0 {
         Arc::make_mut(&mut config).max_early_data_size = 0;
@@ -224,8 +225,8 @@ fn without_early_data(mut config: Arc<ServerConfig>) -> Arc<ServerConfig> {
     config
 }
 
-/// A client that was promised another protocol, such as `h2`, would be answered in HTTP/1.1. Who offers
-/// nothing promises nothing.
+/// Offers `http/1.1` alone if anything is offered, since a client with which another protocol, such as
+/// `h2`, was negotiated would be answered in HTTP/1.1.
 fn spoken_only(config: &Arc<ServerConfig>) -> Arc<ServerConfig> {
     let mut config = Arc::clone(config);
     let offered = &config.alpn_protocols;

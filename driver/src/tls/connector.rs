@@ -14,19 +14,17 @@ use super::stream::TlsStream;
 use super::{HTTP_1_1, TlsError, protocol_list, provider};
 use crate::runtime::Io;
 
-/// Makes TLS connections to servers: whom it trusts, and what it offers. Clones share the tickets by
-/// which a later connection resumes an earlier one.
+/// The client's side of TLS: the certificates that it trusts, and the protocols that it offers.
+///
+/// Clones share the session tickets, with which a later connection resumes an earlier one.
 ///
 /// ```no_run
-/// # #[cfg(feature = "webpki-roots")]
-/// # async fn example(
-/// #     transport: Box<dyn sockless_driver::Io>,
-/// # ) -> Result<(), sockless_driver::tls::TlsError> {
-/// use sockless_driver::tls::TlsConnector;
+/// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+/// use sockless::tls::TlsConnector;
 ///
-/// let connector = TlsConnector::webpki_roots()?.alpn(["h2", "http/1.1"]);
-/// let transport = connector.connect("example.com", transport).await?;
-/// let alpn = transport.tls().expect("it is TLS").alpn;
+/// // A server with a certificate authority of its own.
+/// let connector = TlsConnector::trusting_pem(&std::fs::read("ca.pem")?)?;
+/// let session = sockless::connect("wss://chat.internal/").tls(connector).await?;
 /// # Ok(())
 /// # }
 /// ```
@@ -36,12 +34,13 @@ pub struct TlsConnector {
 }
 
 impl TlsConnector {
-    /// Trusts whom the operating system trusts. What is made first is shared by all later calls.
+    /// Returns a connector that trusts the certificates that the operating system trusts. The first one is
+    /// kept, and later calls return clones of it.
     ///
     /// # Errors
     ///
-    /// [`TlsError::ProviderMissing`]; [`TlsError::Config`] when the operating system's verifier cannot
-    /// be had.
+    /// [`TlsError::ProviderMissing`] if no cryptography is available; [`TlsError::Config`] if the
+    /// operating system's verifier is not available.
     #[cfg(feature = "platform-verifier")]
     pub fn platform() -> Result<Self, TlsError> {
         use rustls_platform_verifier::BuilderVerifierExt;
@@ -54,26 +53,28 @@ impl TlsConnector {
         Ok(SHARED.get_or_init(|| made).clone())
     }
 
-    /// Trusts whom Mozilla trusts, as compiled into the program.
+    /// Creates a connector that trusts the certificate authorities of Mozilla, as they were when the
+    /// program was compiled.
     ///
     /// # Errors
     ///
-    /// [`TlsError::ProviderMissing`].
+    /// [`TlsError::ProviderMissing`] if no cryptography is available.
     #[cfg(feature = "webpki-roots")]
     pub fn webpki_roots() -> Result<Self, TlsError> {
         let roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
         Ok(Self::make(builder()?.with_root_certificates(roots)))
     }
 
-    /// Trusts the authorities whose certificates are in `pem` (RFC 7468), and nobody else: for servers
-    /// with a certificate authority of their own.
+    /// Creates a connector that trusts only the certificate authorities in `pem` (RFC 7468): for servers
+    /// with an authority of their own.
     ///
     /// # Errors
     ///
-    /// [`TlsError::Pem`] when there is no certificate or one that is not sound PEM,
-    /// [`TlsError::Config`] when one is not sound itself, [`TlsError::ProviderMissing`].
+    /// * [`TlsError::Pem`] if `pem` has no certificate, or is not valid PEM.
+    /// * [`TlsError::Config`] if a certificate is not valid.
+    /// * [`TlsError::ProviderMissing`] if no cryptography is available.
     pub fn trusting_pem(pem: &[u8]) -> Result<Self, TlsError> {
-        let invalid = |error| TlsError::Pem { what: "certificate", error };
+        let invalid = |error| TlsError::Pem { expected: "certificate", error };
         let mut roots = RootCertStore::empty();
         for certificate in CertificateDer::pem_slice_iter(pem) {
             roots.add(certificate.map_err(invalid)?).map_err(TlsError::Config)?;
@@ -88,22 +89,21 @@ impl TlsConnector {
         Self::from(Arc::new(builder.with_no_client_auth())).alpn([HTTP_1_1])
     }
 
-    /// Replaces the protocols that are offered by ALPN (RFC 7301), most wanted first; none offers
-    /// nothing. Default: `http/1.1`, or what a config of the caller's own says.
+    /// Replaces the protocols that are offered by ALPN (RFC 7301), in order of preference. An empty list
+    /// offers none. Default: `http/1.1`, or those of the config from which this was made.
     ///
-    /// Which of them the server took stands in [`Io::tls`] of the connection. A server that wants none
-    /// of them refuses, unless it does not know ALPN.
+    /// The negotiated protocol is in [`Io::tls`] of the connection. A server that knows ALPN and supports
+    /// none of the protocols rejects the connection.
     ///
-    /// It holds for [`connect`](Self::connect). [`Connect`](crate::Connect) speaks HTTP/1.1, and offers
-    /// `http/1.1` alone where this would offer anything.
+    /// This applies to [`connect`](Self::connect). [`Connect`](crate::Connect) speaks HTTP/1.1 only: if
+    /// anything is offered here, it offers `http/1.1` alone.
     #[must_use]
     pub fn alpn<P: AsRef<[u8]>>(mut self, protocols: impl IntoIterator<Item = P>) -> Self {
         Arc::make_mut(&mut self.config).alpn_protocols = protocol_list(protocols);
         self
     }
 
-    /// This one for HTTP/1.1: where it offers something, it offers that alone, so that nothing else can
-    /// be agreed on.
+    /// Returns a connector that offers `http/1.1` alone, if this one offers anything.
     pub(crate) fn for_http_1(&self) -> Self {
         let offered = &self.config.alpn_protocols;
         if offered.is_empty() || *offered == [HTTP_1_1.as_bytes()] {
@@ -112,16 +112,17 @@ impl TlsConnector {
         self.clone().alpn([HTTP_1_1])
     }
 
-    /// Makes a TLS connection of `transport`, to the server `host`: a name or an address, without
-    /// brackets. The certificate has to be for it.
+    /// Performs the TLS handshake over `transport` with the server `host`, and returns the encrypted
+    /// transport.
     ///
-    /// It waits as long as the server does: the caller has the deadline.
+    /// `host` is a domain name or an IP address, without brackets, for which the server's certificate must
+    /// be valid. There is no deadline: the caller has to set one.
     ///
     /// Cancel-safe: dropping the future drops the transport.
     ///
     /// # Errors
     ///
-    /// [`TlsError`] says what failed, and whose fault it is. The transport is dropped.
+    /// [`TlsError`] if the handshake fails, which drops the transport.
     pub async fn connect(
         &self,
         host: &str,
@@ -135,7 +136,7 @@ impl TlsConnector {
     }
 }
 
-/// Takes a config of the caller's own as it is.
+/// Creates a connector with a config of rustls.
 impl From<Arc<ClientConfig>> for TlsConnector {
     fn from(config: Arc<ClientConfig>) -> Self {
         Self { config }

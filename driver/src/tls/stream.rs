@@ -1,4 +1,4 @@
-//! A transport that encrypts: [`TlsStream`], between a connection of rustls and the transport below.
+//! An encrypted transport: [`TlsStream`], of a connection of rustls and another transport.
 
 use std::cell::Cell;
 use std::future::poll_fn;
@@ -11,43 +11,42 @@ use rustls::{Connection, Error, HandshakeKind, ProtocolVersion};
 use super::TlsError;
 use crate::runtime::{Ending, Io, TlsInfo};
 
-/// How much is encrypted ahead of the transport, in bytes of plaintext.
+/// The most plaintext, in bytes, that is encrypted and not written yet.
 const HELD_LEN: usize = 64 << 10;
 
-/// How much one read of the transport brings at most: two records (RFC 8446 §5.1).
+/// The most bytes of one read of the transport: two records (RFC 8446 §5.1).
 const READ_LEN: usize = 32 << 10;
 
-/// How many reads without any plaintext one poll makes before the neighbours get their turn.
+/// The number of reads without plaintext that one poll makes before other tasks run.
 const ROUNDS: u32 = 16;
 
 thread_local! {
-    /// What this thread reads ciphertext into; rustls takes all of it, but for what the reader has no
-    /// room for.
+    /// The buffer into which this thread reads ciphertext. rustls takes all of it, except for the rest
+    /// when the reader has no room.
     static CIPHERTEXT: Cell<BytesMut> = Cell::default();
 }
 
-/// A transport of TLS, over another transport.
+/// A TLS stream over another transport.
 ///
-/// It holds at most [`HELD_LEN`] bytes that the transport does not take yet, [`READ_LEN`] bytes that
-/// the reader has no room for, and what rustls needs to put one record together, or, in a handshake,
-/// one message of up to 64 KiB.
+/// It holds at most [`HELD_LEN`] bytes that are not written yet, [`READ_LEN`] bytes for which the reader
+/// has no room, and the buffers of rustls: one record, or one handshake message of up to 64 KiB.
 pub(super) struct TlsStream {
     connection: Connection,
     transport: Box<dyn Io>,
-    /// Ciphertext that rustls has not been given.
+    /// Ciphertext that rustls has not received yet.
     unread: BytesMut,
-    /// What was received is not TLS: told once all that came before it was read.
+    /// The error of what was received, which is returned once everything before it was read.
     broken: Option<Error>,
-    /// The transport has taken bytes that it has not flushed.
+    /// Bytes were written to the transport and not flushed yet.
     unflushed: bool,
-    /// Our close_notify is among what was written.
+    /// This end has sent its close_notify.
     closed: bool,
-    /// The peer sends nothing more: its close_notify was decrypted, or the transport has ended.
+    /// The peer sends nothing further: its close_notify was decrypted, or the transport has ended.
     peer_closed: bool,
 }
 
 impl TlsStream {
-    /// Shakes hands over `transport`.
+    /// Performs the handshake over `transport`.
     pub(super) async fn handshake(
         connection: impl Into<Connection>,
         transport: Box<dyn Io>,
@@ -71,24 +70,24 @@ impl TlsStream {
         loop {
             let flushed = self.poll_flush(cx).map_err(cut_or_transport)?;
             let is_done = !self.connection.is_handshaking();
-            // A server's last words are tickets (RFC 8446 §4.6.1): those that the transport does not
-            // take yet go with the next read or write, since a client that writes before it reads
-            // would wait in vain. In the older version its last words are what a client waits for.
+            // In TLS 1.3, a server's last messages are tickets (RFC 8446 §4.6.1). If they cannot be
+            // written yet, the next read or write does so: a client that writes before it reads would
+            // otherwise wait without end. In TLS 1.2, the client waits for the server's last message.
             let sends_tickets = matches!(self.connection, Connection::Server(_))
                 && self.connection.protocol_version() == Some(ProtocolVersion::TLSv1_3);
             if is_done && sends_tickets {
                 return Poll::Ready(Ok(()));
             }
-            // What answers the peer's last message goes out before its next one is waited for.
+            // The answer to the peer's last message is sent before the next one is awaited.
             ready!(flushed);
             if is_done {
                 return Poll::Ready(Ok(()));
             }
-            // What follows the handshake is left for the reader.
+            // Data after the handshake is left for the reader.
             let received = self.poll_decrypt(cx, |connection| connection.is_handshaking());
             let ended = ready!(received).map_err(cut_or_transport)?;
             if let Some(error) = self.broken.take() {
-                // The peer is told, if the transport takes that at once: nobody waits for it.
+                // The alert is sent only if the transport takes it at once.
                 let _ = self.poll_flush(cx);
                 return Poll::Ready(Err(TlsError::of_handshake(error)));
             }
@@ -98,8 +97,8 @@ impl TlsStream {
         }
     }
 
-    /// Decrypts what one read of the transport brings, as long as `go_on` says so before each bit of
-    /// it; the rest is kept. True when the peer sends no more.
+    /// Reads from the transport once and decrypts, as long as `go_on` returns true before each part; the
+    /// rest is kept. Returns true if the peer sends nothing further.
     fn poll_decrypt(
         &mut self,
         cx: &mut Context<'_>,
@@ -132,12 +131,12 @@ impl TlsStream {
         Poll::Ready(Ok(len == 0))
     }
 
-    /// Gives rustls the next bit of `ciphertext`, as much as it takes at a time.
+    /// Passes the next part of `ciphertext` to rustls, as much as it takes at a time.
     fn decrypt(&mut self, ciphertext: &mut &[u8]) {
-        // It refuses only while it holds plaintext, which has been taken out.
+        // It fails only while it holds plaintext, which has been taken.
         let taken = self.connection.read_tls(ciphertext).unwrap_or(0);
         if taken == 0 {
-            // What follows a close_notify is nothing (RFC 8446 §6.1).
+            // Data after a close_notify is ignored (RFC 8446 §6.1).
             *ciphertext = &[];
             return;
         }
@@ -147,7 +146,7 @@ impl TlsStream {
         }
     }
 
-    /// Sends what rustls wants sent, until the transport takes no more.
+    /// Writes the output of rustls until the transport is not writable.
     fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while self.connection.wants_write() {
             let mut sink = Sink { transport: &mut *self.transport, cx };
@@ -161,18 +160,19 @@ impl TlsStream {
         Poll::Ready(Ok(()))
     }
 
-    /// One read of the transport's, or of what is left of one: some of its plaintext in `buffer`.
+    /// Reads from the transport once, or takes the rest of the last read, and appends plaintext to
+    /// `buffer`.
     fn poll_fill(&mut self, cx: &mut Context<'_>, buffer: &mut BytesMut) -> Poll<io::Result<()>> {
         if let Some(error) = self.broken.clone() {
             return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, Broken(error))));
         }
         let ended = ready!(self.poll_decrypt(cx, |connection| {
-            // What this runs into is met again, once all that came before has been handed on.
+            // An error is returned by a later call, once everything before it was read.
             let _ = take_plaintext(connection, buffer);
             buffer.len() < buffer.capacity()
         }))?;
         if ended {
-            // That is how rustls is told of it.
+            // Reports the end to rustls.
             let _ = self.connection.read_tls(&mut io::empty());
             self.peer_closed = true;
         }
@@ -180,11 +180,11 @@ impl TlsStream {
     }
 }
 
-/// Moves plaintext to `buffer`, as long as that has room and there is some.
+/// Moves plaintext to `buffer`, as long as it has room.
 ///
 /// # Errors
 ///
-/// `WouldBlock` when more may come; `UnexpectedEof` when none will and the peer did not say so.
+/// `WouldBlock` if more may arrive; `UnexpectedEof` at an end without a close_notify.
 fn take_plaintext(connection: &mut Connection, buffer: &mut BytesMut) -> io::Result<()> {
     let mut reader = connection.reader();
     loop {
@@ -202,8 +202,8 @@ fn take_plaintext(connection: &mut Connection, buffer: &mut BytesMut) -> io::Res
 impl Io for TlsStream {
     /// # Errors
     ///
-    /// What the transport reports; [`io::ErrorKind::InvalidData`] for what is not TLS;
-    /// [`io::ErrorKind::UnexpectedEof`] when the peer ended the connection without saying so (RFC 8446
+    /// The error of the transport; [`io::ErrorKind::InvalidData`] for invalid TLS;
+    /// [`io::ErrorKind::UnexpectedEof`] if the peer ended the connection without a close_notify (RFC 8446
     /// §6.1).
     fn poll_read(
         &mut self,
@@ -221,9 +221,9 @@ impl Io for TlsStream {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 Err(error) => return Poll::Ready(Err(io::Error::new(error.kind(), Truncated))),
             }
-            // To tell the peer what it did wrong, for example, or to answer an update of its keys (RFC
-            // 8446 §4.6.3). What the transport does not take now goes with the next read or write; and
-            // if it fails, what the peer had said before is still to be read.
+            // Sends an alert, or the answer to a key update (RFC 8446 §4.6.3). The part that cannot be
+            // written now is written by the next read or write. An error is ignored, since data that
+            // was received before must still be read.
             let _ = self.poll_flush(cx);
             ready!(self.poll_fill(cx, buffer))?;
         }
@@ -239,7 +239,7 @@ impl Io for TlsStream {
         cx: &mut Context<'_>,
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        // Only when the last of it is gone is more encrypted: that bounds what is held.
+        // More is encrypted only when everything before has been written, which bounds the memory.
         ready!(self.poll_send(cx))?;
         let len = self.connection.writer().write_vectored(slices)?;
         let _ = self.poll_send(cx)?;
@@ -285,7 +285,7 @@ impl Io for TlsStream {
     }
 }
 
-/// The transport as rustls writes to it.
+/// The transport as a writer for rustls.
 struct Sink<'a, 'b> {
     transport: &'a mut dyn Io,
     cx: &'a mut Context<'b>,
@@ -308,7 +308,8 @@ impl Write for Sink<'_, '_> {
     }
 }
 
-/// A peer that resets the connection, or no longer reads, has ended it.
+/// Converts an error of the transport: one that the peer causes by ending the connection is
+/// [`TlsError::Cut`].
 fn cut_or_transport(error: io::Error) -> TlsError {
     match error.kind() {
         io::ErrorKind::BrokenPipe
@@ -328,7 +329,7 @@ impl std::fmt::Display for Broken {
                 write!(f, "the peer ended TLS with the alert {alert:?} (RFC 8446 §6.2)")
             }
             error => {
-                write!(f, "what the peer sent is not sound TLS: {}", sockless_core::Escaped(error))
+                write!(f, "the peer sent invalid TLS: {}", sockless_core::Escaped(error))
             }
         }
     }
@@ -346,8 +347,8 @@ struct Truncated;
 impl std::fmt::Display for Truncated {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(
-            "the peer ended the connection without a TLS close_notify (RFC 8446 §6.1): what it sent \
-             may have been cut short",
+            "the peer ended the connection without a TLS close_notify (RFC 8446 §6.1): its data may \
+             be truncated",
         )
     }
 }

@@ -50,7 +50,7 @@ fn failure(chain: &Path, key: &Path, error: TlsError) -> Failure {
     match error {
         TlsError::File { path, error } if path == chain => Failure::new(of_chain, error),
         TlsError::File { error, .. } => Failure::new(of_key, error),
-        error @ TlsError::Pem { what: "certificate", .. } => Failure::new(of_chain, error),
+        error @ TlsError::Pem { expected: "certificate", .. } => Failure::new(of_chain, error),
         error @ TlsError::Pem { .. } => Failure::new(of_key, error),
         error => Failure::new(format_args!("{of_chain}, {of_key}"), error),
     }

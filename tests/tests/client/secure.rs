@@ -133,7 +133,7 @@ fn a_server_that_wants_a_certificate_is_not_asked_again() {
             let told = matches!(error, ConnectError::Tls { error: TlsError::Refused(_), .. });
             assert!(told && !error.is_transient(), "{error}");
             assert!(error.to_string().starts_with("no TLS with server:443 ("), "{error}");
-            assert!(error.to_string().contains("wants a certificate"), "{error}");
+            assert!(error.to_string().contains("requires a certificate"), "{error}");
         });
     }
 }

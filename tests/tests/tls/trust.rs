@@ -154,7 +154,7 @@ fn settings_that_are_not_sound_say_what_is_wrong() {
         TlsAcceptor::from_pem(chain.as_bytes(), key.as_bytes()).unwrap_err()
     };
     let pem = |error: TlsError| match error {
-        TlsError::Pem { what, error: pem::Error::NoItemsFound } => what,
+        TlsError::Pem { expected: what, error: pem::Error::NoItemsFound } => what,
         error => panic!("there is nothing, but: {error}"),
     };
     let both = [&ours.key[..], &ours.chain].concat();

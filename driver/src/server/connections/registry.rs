@@ -124,7 +124,7 @@ impl Registry {
         }
     }
 
-    /// Evicts the oldest connection that may be dropped; returns `None` if there is none.
+    /// Evicts the oldest connection that may be dropped; returns `None` if there is no such connection.
     pub(super) fn evict_one(&mut self) -> Option<Eviction> {
         let id = self.evictable.pop_first()?;
         match std::mem::replace(self.open.get_mut(&id)?, Stage::Evicted) {
