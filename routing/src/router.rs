@@ -219,8 +219,8 @@ impl Router {
     scope_methods! {
         /// Changes some settings of this router's WebSockets.
         ///
-        /// `change` receives the settings that [`websockets`](Self::websockets) set in this router
-        /// or in the nearest outer one, after the changes of outer routers.
+        /// `change` receives the settings of [`websockets`](Self::websockets), or those of the
+        /// outer router with its changes if this router has none of its own.
         configure;
 
         /// Restricts this router to requests that match `selector`. If several are given, all of

@@ -65,8 +65,8 @@ impl RateLimit {
 /// `Retry-After`.
 ///
 /// The peer address is [`Request::client_network`]. Requests without an address are not limited:
-/// see [the module](crate::guards). The time is [`Request::received_at`]: an HTTP server that
-/// mounts the router without setting it lets the limit never recover.
+/// see [the module](crate::guards). The time is [`Request::received_at`]. If the server does not
+/// set it, a used-up limit never recovers.
 pub fn limit_rate(
     limit: RateLimit,
 ) -> impl Fn(Request) -> Ready<Admission> + Clone + Send + Sync + 'static {

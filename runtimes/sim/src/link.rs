@@ -79,9 +79,9 @@ impl Link {
         self.capacity(send.max(1).saturating_add(receive.max(1)))
     }
 
-    /// Sets whether the link has resets, as TCP does: if an end is dropped with unread bytes, and
-    /// if bytes reach a dropped end. A reset takes the latency of the link. When it arrives, the
-    /// receiver loses its unread bytes, and all its operations fail with `ConnectionReset`.
+    /// Sets whether a reset is sent, as by TCP, when an end is dropped with unread bytes and when
+    /// bytes reach a dropped end. It takes the latency of the link. When it arrives, the receiver
+    /// loses its unread bytes, and all its operations fail with `ConnectionReset`.
     ///
     /// If an end is dropped without unread bytes, what it wrote is delivered, followed by the end
     /// of the stream. Without resets this is always so, and the writes of the peer fail at once.
