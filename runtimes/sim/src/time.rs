@@ -129,8 +129,8 @@ impl Time {
         lock(&self.state).now
     }
 
-    /// Advances the clock to the earliest alarm and wakes all that are due. Returns false if there
-    /// is none.
+    /// Advances the clock to the earliest alarm and wakes all that are due. Returns false without
+    /// alarms.
     pub(crate) fn advance(&self) -> bool {
         let mut due = Vec::new();
         {

@@ -67,7 +67,7 @@ fn each_wrong_answer_is_named_with_who_gave_it() {
         format!("{}{line}\r\n\r\n", WRONG_ACCEPT.trim_end())
     };
     let answers = [
-        (WRONG_ACCEPT.to_owned(), "Sec-WebSocket-Accept does not answer our key"),
+        (WRONG_ACCEPT.to_owned(), "Sec-WebSocket-Accept does not match the key"),
         (accepted("\r\nUpgrade: h2c"), "Upgrade: websocket"),
         ("HTTP/1.1 101 X\r\n\r\n".to_owned(), "Upgrade: websocket"),
         ("\x16\x03\x01 no HTTP at all".to_owned(), "wss"),

@@ -275,7 +275,7 @@ fn an_observer_sees_every_frame_and_changes_none() {
 }
 
 #[test]
-#[should_panic = "both claim a reserved bit"]
+#[should_panic = "both use a reserved bit"]
 fn a_bit_has_one_owner() {
     let _ = Config::default().extension(Multiply).extension(Add { rsv: Rsv::RSV3, ..Add::new(1) });
 }
