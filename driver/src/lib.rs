@@ -1,14 +1,35 @@
-//! The one async driver of sockless, and the session API that runs unchanged on every runtime.
+//! The async driver of sockless: sessions, servers and clients on any runtime.
 //!
-//! Programs use it through a runtime's own crate, such as `sockless-tokio`, which fills in what the
-//! driver asks for: [`Io`], [`Clock`] and [`Spawn`]. Nothing that a user touches is generic over them:
-//! [`Session`] is one type everywhere.
+//! Programs add the crate `sockless`, which re-exports what they need from this one. This crate is for
+//! the adapters of runtimes, for routers, and for programs with a runtime or a transport of their own.
 //!
-//! * [`Session`], with its halves [`Sender`] and [`Receiver`], and [`RawSession`] are what handlers
-//!   work with; [`Request`] is the request behind them.
-//! * [`Service`] is what answers requests; a router is one. [`Server`] and [`ConnectionServer`] serve it, the
-//!   latter also behind somebody else's HTTP server: [`ConnectionServer::answer`].
-//! * [`Connect`] dials, and [`Reconnect`] dials again.
+//! * [`Session`], with its halves [`Sender`] and [`Receiver`], and [`RawSession`] are what a handler
+//!   works with; [`Request`] is the HTTP request that opened the session. They are the same types on
+//!   every runtime.
+//! * A [`Service`], such as a router, answers requests. A [`Server`] accepts connections and serves them
+//!   with one. A [`ConnectionServer`] serves connections that the program accepts itself, and sessions
+//!   behind another HTTP server ([`ConnectionServer::answer`]).
+//! * [`Connect`] opens a session as a client, and [`Reconnect`] opens it again after each end.
+//! * A runtime implements [`Runtime`], [`Listen`] and [`Dial`]; its streams implement [`Io`].
+//!
+//! # A runtime of one's own
+//!
+//! A [`Runtime`] is a [`Clock`] and a [`Spawn`], with seeds from a source of random numbers. It drives
+//! any transport:
+//!
+//! ```
+//! use std::sync::Arc;
+//!
+//! use sockless::driver::{ConnectionServer, Io, Runtime};
+//! use sockless::{Router, Session, websocket};
+//!
+//! /// Serves the connection that `transport` is.
+//! async fn serve(transport: Box<dyn Io>, runtime: Arc<dyn Runtime>) {
+//!     let hello = websocket(async |session: Session| session.send("hello").await);
+//!     let router = Router::new().route("/", hello);
+//!     ConnectionServer::new(router, runtime).serve_connection(transport, None, None).await;
+//! }
+//! ```
 //!
 //! # Features
 //!
@@ -16,15 +37,17 @@
 //!
 //! * `client`: [`Connect`], [`Reconnect`] and proxies.
 //! * `server`: [`Server`], [`ConnectionServer`] and [`Service`].
-//! * `tls`: TLS by rustls, ready for use: `ring` and `platform-verifier`.
-//! * `rustls`: TLS with a provider and trust that the program brings; the following add to it.
-//! * `ring`, `aws-lc-rs`: the cryptography; with both, aws-lc-rs.
-//! * `platform-verifier`, `webpki-roots`: clients trust whom the operating system does, or Mozilla.
-//! * `json`: values as JSON, through serde.
-//! * `futures-io`, `async-io`, `sockets`: for runtimes' own crates, what several of them share: any
-//!   stream of the futures family, what is built on async-io, and what the system's sockets want.
+//! * `tls`: TLS by rustls with `ring` and `platform-verifier`.
+//! * `rustls`: TLS by rustls, with a cryptography provider and trusted certificates of the program's
+//!   own. The next four add to it.
+//! * `ring`, `aws-lc-rs`: the cryptography provider; if both are on, aws-lc-rs.
+//! * `platform-verifier`, `webpki-roots`: clients trust the certificates that the operating system
+//!   trusts, or the certificate authorities of Mozilla.
+//! * `json`: messages of JSON, by serde.
+//! * `sockets`, `futures-io`, `async-io`: for adapters, the parts that several runtimes share: settings of
+//!   sockets, streams that implement the traits of `futures-io`, and the sockets and timers of async-io.
 
-// Parts of the session's engine are for one role only. With both, the default, none may be unused.
+// Parts of the session's engine are used by one role only. With both, the default, unused code is linted.
 #![cfg_attr(not(all(feature = "client", feature = "server")), allow(dead_code, unused_imports))]
 
 #[cfg(feature = "client")]

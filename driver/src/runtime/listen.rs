@@ -16,7 +16,7 @@ pub trait Listen: Send + 'static {
     /// The error of the system. The next call tries again.
     fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Accepted>>;
 
-    /// Returns the address of the listener; `None` if it has none, such as a Unix socket.
+    /// Returns the address of the listener; `None` for a Unix socket.
     fn local_addr(&self) -> Option<SocketAddr>;
 }
 

@@ -1,4 +1,4 @@
-//! Time, tasks and chance from async-std and the operating system.
+//! The clock, the tasks and the random numbers of async-std: [`AsyncStdRuntime`].
 
 use sockless_core::{Instant, Seed};
 use sockless_driver::{BoxFuture, Clock, Runtime, Spawn, Timer, async_io};
@@ -26,7 +26,7 @@ impl Spawn for AsyncStdRuntime {
 impl Runtime for AsyncStdRuntime {
     /// # Panics
     ///
-    /// When the operating system has no randomness: to go on would be to mask with known keys.
+    /// If the operating system has no random numbers: masking keys would be predictable.
     fn seed(&self) -> Seed {
         async_io::seed()
     }

@@ -1,4 +1,4 @@
-//! Any stream of async-std's as a transport: [`AsyncStdTransport`].
+//! Transports of streams that implement async-std's traits: [`AsyncStdTransport`].
 
 use std::any::Any;
 
@@ -7,10 +7,13 @@ use socket2::SockRef;
 use sockless_driver::async_io::AsyncIoSockets;
 use sockless_driver::futures_io::{self, Sockets};
 
-/// A stream of async-std's as a transport for the driver.
+/// A stream that implements async-std's `Read` and `Write`, as a transport.
+///
+/// If it is a socket, a session notices the end of its peer without reading; over any other stream, only
+/// by reading.
 pub type AsyncStdTransport<S> = futures_io::FuturesTransport<S, AsyncStdSockets>;
 
-/// Which of async-std's streams are sockets.
+/// Finds the sockets among async-std's streams.
 #[derive(Debug)]
 pub struct AsyncStdSockets;
 

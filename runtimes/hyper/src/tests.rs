@@ -1,4 +1,4 @@
-//! What an upgraded connection knows of its end without reading, under hyper's own servers.
+//! An upgraded connection reports its end without reading, under hyper's own servers.
 
 use std::convert::Infallible;
 use std::future::poll_fn;
@@ -22,7 +22,7 @@ use tokio::sync::mpsc;
 
 use crate::io::Transport;
 
-/// Which of hyper's servers gives up the connection.
+/// The server of hyper that releases the connection.
 #[derive(Clone, Copy)]
 enum Server {
     Http1,

@@ -1,4 +1,4 @@
-//! Time, tasks and chance from smol and the operating system.
+//! The clock, the tasks and the random numbers of smol: [`SmolRuntime`].
 
 use sockless_core::{Instant, Seed};
 use sockless_driver::{BoxFuture, Clock, Runtime, Spawn, Timer, async_io};
@@ -26,7 +26,7 @@ impl Spawn for SmolRuntime {
 impl Runtime for SmolRuntime {
     /// # Panics
     ///
-    /// When the operating system has no randomness: to go on would be to mask with known keys.
+    /// If the operating system has no random numbers: masking keys would be predictable.
     fn seed(&self) -> Seed {
         async_io::seed()
     }

@@ -1,4 +1,4 @@
-//! Any stream of smol's as a transport: [`SmolTransport`].
+//! Transports of streams that implement smol's traits: [`SmolTransport`].
 
 use std::any::Any;
 
@@ -7,10 +7,13 @@ use socket2::SockRef;
 use sockless_driver::async_io::AsyncIoSockets;
 use sockless_driver::futures_io::{self, Sockets};
 
-/// A stream of smol's as a transport for the driver.
+/// A stream that implements smol's `AsyncRead` and `AsyncWrite`, as a transport.
+///
+/// If it is a socket, a session notices the end of its peer without reading; over any other stream, only
+/// by reading.
 pub type SmolTransport<S> = futures_io::FuturesTransport<S, SmolSockets>;
 
-/// Which of smol's streams are sockets.
+/// Finds the sockets among smol's streams.
 #[derive(Debug)]
 pub struct SmolSockets;
 

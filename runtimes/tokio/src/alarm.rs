@@ -1,4 +1,4 @@
-//! A timer that a blocked runtime does not hold up: [`Alarm`].
+//! A timer that expires even while the runtime is blocked: [`Alarm`].
 
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -11,13 +11,13 @@ use sockless_driver::{Clock, Timer};
 
 use crate::runtime::TokioRuntime;
 
-/// A timer of tokio's, and a thread that wakes its task at the same time.
+/// A timer of tokio, and a thread that wakes its task at the same time.
 ///
-/// tokio looks at its timers in the worker thread that waited for events last. When that one runs a
-/// handler that blocks, the others may all sleep, and then no timer expires.
+/// tokio checks its timers in the worker thread that waited for events last. While that thread runs a
+/// handler that blocks, the others may all sleep, and no timer expires.
 pub(crate) struct Alarm {
     timer: Box<dyn Timer>,
-    /// In real time, which a test does not pause.
+    /// In real time, which tests cannot pause.
     deadline: StdInstant,
     /// The task to wake.
     waker: Arc<Mutex<Option<Waker>>>,
@@ -35,7 +35,7 @@ impl Alarm {
         }
     }
 
-    /// Starts the thread. Where the system has none to give, tokio's own timer has to do.
+    /// Starts the thread. If the system has no thread left, tokio's own timer is all there is.
     fn start(&mut self) {
         let (sender, receiver) = channel();
         let (deadline, waker) = (self.deadline, Arc::clone(&self.waker));
@@ -53,7 +53,7 @@ impl Timer for Alarm {
     }
 
     fn poll_expired(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        // The waker first: from now on the thread wakes it.
+        // The waker is set before the time is checked: from now on the thread wakes it.
         *self.waker.lock().unwrap_or_else(PoisonError::into_inner) = Some(cx.waker().clone());
         if self.timer.poll_expired(cx).is_ready() || StdInstant::now() >= self.deadline {
             return Poll::Ready(());
@@ -74,7 +74,7 @@ fn wait(dropped: &Receiver<()>, deadline: StdInstant, waker: &Mutex<Option<Waker
     }
 }
 
-/// The same time on the system's own clock; one too far away for it becomes a year.
+/// Converts a deadline to the system's clock; one that is out of its range becomes a year from now.
 fn real(deadline: Instant) -> StdInstant {
     const YEAR: Duration = Duration::from_secs(365 * 24 * 60 * 60);
     let (now, left) = (StdInstant::now(), deadline.saturating_since(TokioRuntime.now()));
@@ -87,9 +87,9 @@ mod tests {
 
     use super::*;
 
-    /// The only thread that could look at tokio's timers is in `block_on` of another kind.
+    /// No thread drives the runtime, so tokio's own timer cannot expire.
     #[test]
-    fn it_expires_where_nothing_drives_the_runtime() {
+    fn an_alarm_expires_while_no_thread_drives_the_runtime() {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
         let _entered = runtime.enter();
         let mut alarm = Alarm::new(TokioRuntime.now() + Duration::from_millis(20));
@@ -108,7 +108,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_reset_counts() {
+    async fn a_reset_alarm_expires_at_the_new_deadline() {
         let mut alarm = Alarm::new(TokioRuntime.now() + Duration::from_secs(3600));
         let mut polled = false;
         poll_fn(|cx| {

@@ -1,4 +1,4 @@
-//! Time, tasks and chance from tokio and the operating system.
+//! The clock, the tasks and the random numbers of tokio: [`TokioRuntime`].
 
 use std::pin::{Pin, pin};
 use std::sync::LazyLock;
@@ -10,11 +10,13 @@ use tokio::time::{Sleep, sleep_until};
 
 use crate::alarm::Alarm;
 
-/// The tokio runtime that the caller is in. Its clock is tokio's, which tests may pause.
+/// The tokio runtime in whose context it is used. Its clock is tokio's, which tests can pause.
+///
+/// A `ConnectionServer`, or a `Mount` in hyper or axum, takes it as `Arc::new(TokioRuntime)`.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct TokioRuntime;
 
-/// Any moment will do, as long as nothing happens before it.
+/// An arbitrary time, fixed before it is first compared with another.
 static EPOCH: LazyLock<tokio::time::Instant> = LazyLock::new(tokio::time::Instant::now);
 
 impl Clock for TokioRuntime {
@@ -24,7 +26,7 @@ impl Clock for TokioRuntime {
     }
 
     fn timer(&self, deadline: Instant) -> Box<dyn Timer> {
-        Box::new(TokioTimer(Box::pin(sleep_until(in_tokios_words(deadline)))))
+        Box::new(TokioTimer(Box::pin(sleep_until(to_tokio(deadline)))))
     }
 
     fn alarm(&self, deadline: Instant) -> Box<dyn Timer> {
@@ -37,7 +39,8 @@ impl Spawn for TokioRuntime {
         tokio::spawn(task);
     }
 
-    /// Behind those too that the transport would wake: tokio asks for them once none is left to run.
+    /// Also lets the tasks run that a transport wakes: tokio polls its I/O driver before it polls tasks that
+    /// have yielded.
     fn yield_now(&self, cx: &mut Context<'_>) {
         let _ = pin!(tokio::task::yield_now()).poll(cx);
     }
@@ -46,10 +49,10 @@ impl Spawn for TokioRuntime {
 impl Runtime for TokioRuntime {
     /// # Panics
     ///
-    /// When the operating system has no randomness: to go on would be to mask with known keys.
+    /// If the operating system has no random numbers: masking keys would be predictable.
     fn seed(&self) -> Seed {
         let mut bytes = [0; 32];
-        getrandom::fill(&mut bytes).expect("the operating system has randomness");
+        getrandom::fill(&mut bytes).expect("the operating system provides random numbers");
         Seed::new(bytes)
     }
 }
@@ -58,7 +61,7 @@ struct TokioTimer(Pin<Box<Sleep>>);
 
 impl Timer for TokioTimer {
     fn reset(&mut self, deadline: Instant) {
-        self.0.as_mut().reset(in_tokios_words(deadline));
+        self.0.as_mut().reset(to_tokio(deadline));
     }
 
     fn poll_expired(&mut self, cx: &mut Context<'_>) -> Poll<()> {
@@ -66,8 +69,8 @@ impl Timer for TokioTimer {
     }
 }
 
-/// The deadline on tokio's clock; one too far away for it becomes a year.
-fn in_tokios_words(deadline: Instant) -> tokio::time::Instant {
+/// Converts a deadline to tokio's clock; one that is out of its range becomes a year from now.
+fn to_tokio(deadline: Instant) -> tokio::time::Instant {
     const YEAR: std::time::Duration = std::time::Duration::from_secs(365 * 24 * 60 * 60);
     let epoch = *EPOCH;
     epoch.checked_add(deadline.since_epoch()).unwrap_or_else(|| tokio::time::Instant::now() + YEAR)
@@ -83,7 +86,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn who_yields_goes_behind_those_that_a_transport_wakes() {
+    async fn a_task_that_yields_runs_after_one_that_a_transport_wakes() {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let mut writer = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         let (reader, _) = listener.accept().await.unwrap();
@@ -91,7 +94,7 @@ mod tests {
             (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
         let flags = (waits.clone(), is_woken.clone());
         tokio::spawn(async move {
-            // It may be told that there is something before there is.
+            // `readable` may return before there is data.
             while reader.try_read(&mut [0]).is_err() {
                 flags.0.store(true, Ordering::Relaxed);
                 reader.readable().await.unwrap();
@@ -112,7 +115,7 @@ mod tests {
             turns
         });
         let turns = busy.await.unwrap();
-        // One that wakes itself is polled 61 times before tokio asks the system what is ready.
+        // A task that wakes itself is polled 61 times before tokio polls its I/O driver.
         assert!(turns < 10, "{turns}");
     }
 

@@ -1,4 +1,4 @@
-//! Any stream of tokio's as a transport: [`TokioTransport`].
+//! Transports of streams that implement tokio's traits: [`TokioTransport`].
 
 use std::any::Any;
 use std::io::{self, IoSlice};
@@ -13,15 +13,15 @@ use tokio::net::TcpStream;
 #[cfg(unix)]
 use tokio::net::UnixStream;
 
-/// A stream of tokio's as a transport for the driver.
+/// A stream that implements tokio's `AsyncRead` and `AsyncWrite`, as a transport.
 ///
-/// Where it is a [`TcpStream`] or a `UnixStream` itself, the driver sees the end of the peer without
-/// reading; where it is anything else, only by reading.
+/// If it is a [`TcpStream`] or a `UnixStream`, a session notices the end of its peer without reading;
+/// over any other stream, only by reading.
 #[derive(Debug)]
 pub struct TokioTransport<S>(S);
 
 impl<S> TokioTransport<S> {
-    /// The transport over `stream`.
+    /// Creates a transport over `stream`.
     pub fn new(stream: S) -> Self {
         Self(stream)
     }
@@ -61,7 +61,7 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin + 'static> Io for TokioTransport<S
     }
 }
 
-/// The socket that `stream` is, if it is one.
+/// Returns the socket of `stream`, if it is one.
 fn socket(stream: &dyn Any) -> Option<SockRef<'_>> {
     let socket = stream.downcast_ref::<TcpStream>().map(SockRef::from);
     #[cfg(unix)]

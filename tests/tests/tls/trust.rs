@@ -40,7 +40,7 @@ fn an_authority_that_is_not_known_is_not_trusted() {
         failures(acceptor(&Authority::new().issue(NAME)), connector(&Authority::new()));
     assert_eq!(certificate_error(&client), &CertificateError::UnknownIssuer);
     assert_eq!(alert(&server), AlertDescription::UnknownCA);
-    assert!(client.to_string().starts_with("the peer's certificate is not accepted: "));
+    assert!(client.to_string().starts_with("the peer's certificate is rejected: "));
 }
 
 #[test]
