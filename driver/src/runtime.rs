@@ -192,7 +192,49 @@ pub trait Spawn: Send + Sync + 'static {
 
 /// A runtime: everything that the driver needs from it except transports.
 ///
-/// The adapters implement it: `TokioRuntime`, `SmolRuntime`, `AsyncStdRuntime`, and the simulator's.
+/// The adapters have one: `TokioRuntime`, `SmolRuntime`, `AsyncStdRuntime`. A program can wrap it, here to
+/// count the tasks:
+///
+/// ```
+/// use std::sync::atomic::{AtomicU64, Ordering};
+///
+/// use sockless::driver::{Clock, Runtime, Spawn, Timer};
+/// use sockless::proto::Seed;
+/// use sockless::tokio::TokioRuntime;
+/// use sockless::{BoxFuture, Instant};
+///
+/// #[derive(Default)]
+/// struct Counting {
+///     tasks: AtomicU64,
+/// }
+///
+/// impl Clock for Counting {
+///     fn now(&self) -> Instant {
+///         TokioRuntime.now()
+///     }
+///
+///     fn timer(&self, deadline: Instant) -> Box<dyn Timer> {
+///         TokioRuntime.timer(deadline)
+///     }
+///
+///     fn alarm(&self, deadline: Instant) -> Box<dyn Timer> {
+///         TokioRuntime.alarm(deadline)
+///     }
+/// }
+///
+/// impl Spawn for Counting {
+///     fn spawn(&self, task: BoxFuture<'static, ()>) {
+///         self.tasks.fetch_add(1, Ordering::Relaxed);
+///         TokioRuntime.spawn(task);
+///     }
+/// }
+///
+/// impl Runtime for Counting {
+///     fn seed(&self) -> Seed {
+///         TokioRuntime.seed()
+///     }
+/// }
+/// ```
 pub trait Runtime: Clock + Spawn {
     /// Returns a fresh seed for one connection. It must be unpredictable in production; a simulation
     /// derives it from its own seed.

@@ -49,6 +49,49 @@ fn arrows_point_down_only() {
     }
 }
 
+/// The modules of the driver, and those of them that each may import.
+const DRIVER_MODULES: &[(&str, &[&str])] = &[
+    ("future", &[]),
+    ("runtime", &["future"]),
+    ("request", &["future", "runtime"]),
+    ("tls", &["future", "runtime"]),
+    ("session", &["future", "request", "runtime"]),
+    ("exchange", &["runtime", "session"]),
+    ("server", &["exchange", "future", "request", "runtime", "session", "tls"]),
+    ("client", &["exchange", "future", "request", "runtime", "session", "tls"]),
+];
+
+#[test]
+fn the_modules_of_the_driver_import_downwards_only() {
+    let root = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../driver/src"));
+    let mut seen = 0;
+    for (module, allowed) in DRIVER_MODULES {
+        let mut files = vec![root.join(format!("{module}.rs"))];
+        let mut folders = vec![root.join(module)];
+        while let Some(folder) = folders.pop().filter(|folder| folder.is_dir()) {
+            for entry in std::fs::read_dir(folder).unwrap() {
+                let path = entry.unwrap().path();
+                let kind = if path.is_dir() { &mut folders } else { &mut files };
+                kind.push(path);
+            }
+        }
+        for file in files {
+            let text = std::fs::read_to_string(&file).unwrap();
+            let code = text.lines().filter(|line| !line.trim_start().starts_with("//"));
+            for path in code.flat_map(|line| line.split("crate::").skip(1)) {
+                let imported = path.split(|c: char| !c.is_alphanumeric() && c != '_').next();
+                let Some(imported) = imported else { continue };
+                // Other paths are in macros, or name what the crate root re-exports.
+                let is_module = DRIVER_MODULES.iter().any(|(name, _)| *name == imported);
+                let may = imported == *module || allowed.contains(&imported);
+                assert!(!is_module || may, "{} must not import {imported}", file.display());
+                seen += usize::from(is_module);
+            }
+        }
+    }
+    assert!(seen > 50, "the imports are found: {seen}");
+}
+
 /// Crates that only a program on the runtime depends on: the runtime's own, and those of its reactor
 /// where no other runtime uses the same one.
 const RUNTIMES: &[(&str, &[&str])] = &[

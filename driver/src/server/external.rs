@@ -42,6 +42,33 @@ impl ConnectionServer {
     /// session has ended.
     ///
     /// Cancel-safe: dropping the future drops that of the service, and no upgrade is granted.
+    ///
+    /// ```
+    /// use std::io;
+    ///
+    /// use sockless::driver::{ConnectionServer, Io, Reply};
+    /// use sockless::{Request, http};
+    ///
+    /// # struct Connection;
+    /// # impl Connection {
+    /// #     async fn send(self, _: http::response::Parts, _: &[u8]) -> io::Result<Box<dyn Io>> {
+    /// #         Err(io::ErrorKind::Unsupported.into())
+    /// #     }
+    /// # }
+    /// /// Answers a request that was read from `connection`, whose `send` returns the transport.
+    /// async fn respond(server: &ConnectionServer, head: http::Request<()>, connection: Connection) {
+    ///     match server.answer(Request::new(head)).await {
+    ///         Reply::Respond(response) => {
+    ///             let (head, body) = response.into_parts();
+    ///             let _ = connection.send(head, &body).await;
+    ///         }
+    ///         Reply::Upgrade(granted) => {
+    ///             let (head, ()) = granted.response().clone().into_parts();
+    ///             granted.spawn(async move { connection.send(head, &[]).await });
+    ///         }
+    ///     }
+    /// }
+    /// ```
     pub async fn answer(&self, request: Request) -> Reply {
         let log = RequestLog::new(&request);
         let reply = self.decide(request).await;

@@ -15,6 +15,15 @@ pub type FallbackBody<R> = Either<Full<Bytes>, R>;
 /// A [`Mount`] for requests that ask for a WebSocket, well formed or not, and another service for all
 /// others. [`Mount::fallback`] creates it.
 ///
+/// ```
+/// use axum::routing::get;
+/// use sockless::hyper::{Fallback, Mount};
+///
+/// fn with_pages(mount: Mount) -> Fallback<axum::Router> {
+///     mount.fallback(axum::Router::new().route("/", get("a page")))
+/// }
+/// ```
+///
 /// It implements the `Service` traits of tower and hyper that the other service implements.
 #[derive(Clone, Debug)]
 pub struct Fallback<F> {

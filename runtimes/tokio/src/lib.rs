@@ -22,7 +22,7 @@
 //! the runtime's I/O and time drivers (`enable_all`). The clock is tokio's, which tests can pause.
 //!
 //! TCP sockets that this crate accepts or dials are set up as
-//! [`sockless_driver::sockets`](sockless_driver::sockets) describes. A session that does not read still
+//! [`sockless_driver::sockets`] describes. A session that does not read still
 //! notices within a second that its peer has ended or reset the connection, on the systems that are
 //! listed there, if its transport is a [`TcpStream`](tokio::net::TcpStream) or a `UnixStream`, also
 //! under TLS.

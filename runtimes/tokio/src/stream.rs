@@ -17,6 +17,18 @@ use tokio::net::UnixStream;
 ///
 /// If it is a [`TcpStream`] or a `UnixStream`, a session notices the end of its peer without reading;
 /// over any other stream, only by reading.
+///
+/// ```
+/// use sockless::ConnectionServer;
+/// use sockless::tokio::TokioTransport;
+///
+/// async fn serve(stream: tokio::net::TcpStream, server: ConnectionServer) -> std::io::Result<()> {
+///     let (peer, local) = (stream.peer_addr()?, stream.local_addr()?);
+///     let transport = Box::new(TokioTransport::new(stream));
+///     server.serve_connection(transport, Some(peer), Some(local)).await;
+///     Ok(())
+/// }
+/// ```
 #[derive(Debug)]
 pub struct TokioTransport<S>(S);
 
