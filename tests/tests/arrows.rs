@@ -122,10 +122,10 @@ fn tree_of_a_program_on(runtime: &str) -> String {
     std::fs::copy(root.join("Cargo.lock"), program.join("Cargo.lock")).unwrap();
     let root = root.canonicalize().unwrap();
     let manifest = format!(
-        "[package]\nname = \"program\"\nedition = \"2024\"\n[workspace]\n[dependencies]\n\
-         sockless = {{ path = {facade:?}, default-features = false, features = [{features}] }}\n",
+        "[package]\nname = \"program\"\nedition = \"2024\"\n[workspace]\n[dependencies.sockless]\n\
+         path = {facade:?}\ndefault-features = false\n\
+         features = [\"client\", \"routing\", \"server\", \"tls\", \"{runtime}\"]\n",
         facade = root.join("sockless"),
-        features = format!("\"client\", \"routing\", \"server\", \"tls\", \"{runtime}\""),
     );
     std::fs::write(program.join("Cargo.toml"), manifest).unwrap();
     let output = Command::new(env!("CARGO"))

@@ -139,6 +139,7 @@ async fn read_request(
             Ok(Input::Bytes) => {}
             // Before the request is complete, a transport that fails is treated as one that ended.
             Ok(Input::Eof) | Err(_) => handshake.handle_eof(),
+            // The timer has expired, so the time is the deadline or later.
             Ok(Input::Timeout) => handshake.handle_timeout(deadline),
         }
     }
