@@ -81,8 +81,8 @@ impl Exchange {
         .await
     }
 
-    /// Shuts down writing, then reads and drops what the peer still sends: closing a socket with unread
-    /// data sends a reset, which could discard the response.
+    /// Shuts down writing, then reads and drops what the peer still sends: closing a socket with
+    /// unread data sends a reset, which could discard the response.
     pub(crate) async fn finish(mut self) -> io::Result<()> {
         poll_fn(|cx| {
             if self.timer.poll_expired(cx).is_ready() {

@@ -1,21 +1,22 @@
 //! The async driver of sockless: sessions, servers and clients on any runtime.
 //!
-//! Programs add the crate `sockless`, which re-exports what they need from this one. This crate is for
-//! the adapters of runtimes, for routers, and for programs with a runtime or a transport of their own.
+//! Programs add the crate `sockless`, which re-exports what they need from this one. This crate is
+//! for the adapters of runtimes, for routers, and for programs with a runtime or a transport of
+//! their own.
 //!
-//! * [`Session`], with its halves [`Sender`] and [`Receiver`], and [`RawSession`] are what a handler
-//!   works with; [`Request`] is the HTTP request that opened the session. They are the same types on
-//!   every runtime.
-//! * A [`Service`], such as a router, answers requests. A [`Server`] accepts connections and serves them
-//!   with one. A [`ConnectionServer`] serves connections that the program accepts itself, and sessions
-//!   behind another HTTP server ([`ConnectionServer::answer`]).
+//! * [`Session`], with its halves [`Sender`] and [`Receiver`], and [`RawSession`] are what a
+//!   handler works with; [`Request`] is the HTTP request that opened the session. They are the same
+//!   types on every runtime.
+//! * A [`Service`], such as a router, answers requests. A [`Server`] accepts connections and serves
+//!   them with one. A [`ConnectionServer`] serves connections that the program accepts itself, and
+//!   sessions behind another HTTP server ([`ConnectionServer::answer`]).
 //! * [`Connect`] opens a session as a client, and [`Reconnect`] opens it again after each end.
 //! * A runtime implements [`Runtime`], [`Listen`] and [`Dial`]; its streams implement [`Io`].
 //!
 //! # A runtime of one's own
 //!
-//! A [`Runtime`] is a [`Clock`] and a [`Spawn`], with seeds from a source of random numbers. It drives
-//! any transport:
+//! A [`Runtime`] is a [`Clock`] and a [`Spawn`], with seeds from a source of random numbers. It
+//! drives any transport:
 //!
 //! ```
 //! use std::sync::Arc;
@@ -38,16 +39,18 @@
 //! * `client`: [`Connect`], [`Reconnect`] and proxies.
 //! * `server`: [`Server`], [`ConnectionServer`] and [`Service`].
 //! * `tls`: TLS by rustls with `ring` and `platform-verifier`.
-//! * `rustls`: TLS by rustls, with a cryptography provider and trusted certificates of the program's
-//!   own. The next four add to it.
+//! * `rustls`: TLS by rustls, with a cryptography provider and trusted certificates of the
+//!   program's own. The next four add to it.
 //! * `ring`, `aws-lc-rs`: the cryptography provider; if both are on, aws-lc-rs.
 //! * `platform-verifier`, `webpki-roots`: clients trust the certificates that the operating system
 //!   trusts, or the certificate authorities of Mozilla.
 //! * `json`: messages of JSON, by serde.
-//! * `sockets`, `futures-io`, `async-io`: for adapters, the parts that several runtimes share: settings of
-//!   sockets, streams that implement the traits of `futures-io`, and the sockets and timers of async-io.
+//! * `sockets`, `futures-io`, `async-io`: for adapters, the parts that several runtimes share:
+//!   settings of sockets, streams that implement the traits of `futures-io`, and the sockets and
+//!   timers of async-io.
 
-// Parts of the session's engine are used by one role only. With both, the default, unused code is linted.
+// Parts of the session's engine are used by one role only. With both, the default, unused code is
+// linted.
 #![cfg_attr(not(all(feature = "client", feature = "server")), allow(dead_code, unused_imports))]
 
 #[cfg(feature = "client")]

@@ -30,11 +30,12 @@ pub use sockless_core::handshake::HostPort;
 ///
 /// * The request itself: [`method`](Self::method), [`uri`](Self::uri), [`headers`](Self::headers).
 /// * Its parameters: [`param`](Self::param) of the path, [`query_param`](Self::query_param).
-/// * Its origin: [`peer_addr`](Self::peer_addr) and [`local_addr`](Self::local_addr) are those of the
-///   transport; [`client_ip`](Self::client_ip), [`authority`](Self::authority) and
-///   [`is_secure`](Self::is_secure) are as the client sees them, as far as trusted proxies forward it.
-/// * Values that were attached to it, by type: [`get`](Self::get) returns the application's state and
-///   the findings of guards.
+/// * Its origin: [`peer_addr`](Self::peer_addr) and [`local_addr`](Self::local_addr) are those of
+///   the transport; [`client_ip`](Self::client_ip), [`authority`](Self::authority) and
+///   [`is_secure`](Self::is_secure) are as the client sees them, as far as trusted proxies forward
+///   it.
+/// * Values that were attached to it, by type: [`get`](Self::get) returns the application's state
+///   and the findings of guards.
 ///
 /// A handler has it from its session:
 ///
@@ -59,8 +60,8 @@ pub struct Request {
     extensions: Box<[Params]>,
 }
 
-/// The request head and the values that most requests have: whole until the request is answered, and
-/// packed during its session, which seldom needs them.
+/// The request head and the values that most requests have: whole until the request is answered,
+/// and packed during its session, which seldom needs them.
 enum Contents {
     Packed(Packed),
     Whole(Box<Whole>),
@@ -72,8 +73,8 @@ pub struct Forwarded {
     /// The client's address; `None` if the proxies do not forward it.
     pub client: Option<IpAddr>,
     /// True if the proxies forward something about the client that is not an address, such as
-    /// `unknown`, or that cannot be parsed. Limits count all such clients as one, since a client may be
-    /// able to cause it.
+    /// `unknown`, or that cannot be parsed. Limits count all such clients as one, since a client
+    /// may be able to cause it.
     pub hidden: bool,
     /// The host, with an optional port, to which the client sent the request.
     pub host: Option<ByteString>,
@@ -87,9 +88,10 @@ pub(crate) type Permits = Vec<Box<dyn Any + Send + Sync>>;
 impl Request {
     /// Returns the request head.
     ///
-    /// During a session the head is packed. This method, [`method`](Self::method), [`uri`](Self::uri)
-    /// and [`headers`](Self::headers) unpack it when one of them is first called, and keep it unpacked,
-    /// which takes about 3 KiB for the headers of a browser. The other methods read the packed head.
+    /// During a session the head is packed. This method, [`method`](Self::method),
+    /// [`uri`](Self::uri) and [`headers`](Self::headers) unpack it when one of them is first
+    /// called, and keep it unpacked, which takes about 3 KiB for the headers of a browser. The
+    /// other methods read the packed head.
     pub fn as_http(&self) -> &http::Request<()> {
         match &self.contents {
             Contents::Whole(whole) => &whole.request,
@@ -144,8 +146,8 @@ impl Request {
     /// name, it is the last.
     ///
     /// If the route's path has the type, it has been checked: on `/user/{id:u64}`,
-    /// `request.param::<u64>("id")` succeeds, since other values do not match the route. Elsewhere, a
-    /// guard or a plain response can answer with [`ParamError::response`], a 404.
+    /// `request.param::<u64>("id")` succeeds, since other values do not match the route. Elsewhere,
+    /// a guard or a plain response can answer with [`ParamError::response`], a 404.
     ///
     /// # Errors
     ///
@@ -155,12 +157,14 @@ impl Request {
         value.parse().map_err(|_| ParamError::invalid::<T>(name))
     }
 
-    /// Returns the path parameter `name`, percent-decoded. If several have this name, it is the last.
+    /// Returns the path parameter `name`, percent-decoded. If several have this name, it is the
+    /// last.
     pub fn param_str(&self, name: &str) -> Option<&str> {
         self.params().filter(|(key, _)| *key == name).last().map(|(_, value)| value)
     }
 
-    /// Returns the names and values of all path parameters, percent-decoded, in the order of the path.
+    /// Returns the names and values of all path parameters, percent-decoded, in the order of the
+    /// path.
     pub fn params(&self) -> impl Iterator<Item = (&str, &str)> {
         let (whole, packed) = match &self.contents {
             Contents::Whole(whole) => (Some(&whole.params), None),
@@ -172,8 +176,8 @@ impl Request {
 
     /// Returns the query parameter `name`, decoded. If several have this name, it is the first.
     ///
-    /// Query parameters are separate from path parameters, so that a query cannot replace a part of the
-    /// path.
+    /// Query parameters are separate from path parameters, so that a query cannot replace a part of
+    /// the path.
     pub fn query_param(&self, name: &str) -> Option<Cow<'_, str>> {
         self.query_params().find(|(key, _)| key == name).map(|(_, value)| value)
     }
@@ -181,15 +185,16 @@ impl Request {
     /// Returns the names and values of all query parameters, decoded, in the order of the query.
     ///
     /// They are parsed as
-    /// [`application/x-www-form-urlencoded`](https://url.spec.whatwg.org/#urlencoded-parsing), as the
-    /// `URLSearchParams` of a page does: `+` is a space, a parameter without `=` has an empty value, a
-    /// `%` without two hexadecimal digits is kept, and invalid UTF-8 is replaced by U+FFFD.
+    /// [`application/x-www-form-urlencoded`](https://url.spec.whatwg.org/#urlencoded-parsing), as
+    /// the `URLSearchParams` of a page does: `+` is a space, a parameter without `=` has an empty
+    /// value, a `%` without two hexadecimal digits is kept, and invalid UTF-8 is replaced by
+    /// U+FFFD.
     pub fn query_params(&self) -> impl Iterator<Item = (Cow<'_, str>, Cow<'_, str>)> {
         form_urlencoded::parse(self.query().unwrap_or_default().as_bytes())
     }
 
-    /// Returns the address of the transport's other end, if it has one. Behind a proxy it is that of the
-    /// proxy.
+    /// Returns the address of the transport's other end, if it has one. Behind a proxy it is that
+    /// of the proxy.
     pub fn peer_addr(&self) -> Option<SocketAddr> {
         match &self.contents {
             Contents::Whole(whole) => whole.peer_addr,
@@ -205,14 +210,14 @@ impl Request {
         }
     }
 
-    /// Returns what was negotiated by TLS; `None` if the transport is not a TLS stream of this crate.
-    /// Behind a proxy it is that of the connection with the proxy.
+    /// Returns what was negotiated by TLS; `None` if the transport is not a TLS stream of this
+    /// crate. Behind a proxy it is that of the connection with the proxy.
     pub fn tls(&self) -> Option<&TlsInfo> {
         self.tls.as_deref()
     }
 
-    /// Returns the time at which the request was received, on the runtime's clock. Rate limits use it.
-    /// [`Instant::EPOCH`] if the server did not set it.
+    /// Returns the time at which the request was received, on the runtime's clock. Rate limits use
+    /// it. [`Instant::EPOCH`] if the server did not set it.
     pub fn received_at(&self) -> Instant {
         match &self.contents {
             Contents::Whole(whole) => whole.received_at,
@@ -229,16 +234,16 @@ impl Request {
         }
     }
 
-    /// Returns the client's address as limits count it: an IPv4 address, or the first address of an IPv6
-    /// network of 64 bits, since one customer gets such a network. `None` if
+    /// Returns the client's address as limits count it: an IPv4 address, or the first address of an
+    /// IPv6 network of 64 bits, since one customer gets such a network. `None` if
     /// [`client_ip`](Self::client_ip) is.
     pub fn client_network(&self) -> Option<IpAddr> {
         self.client_ip().map(network_of)
     }
 
-    /// Returns the host and the optional port to which the client sent the request: those that a trusted
-    /// proxy forwards, or those of the request target, or those of the `Host` header. `None` if there is
-    /// none of them, there is more than one `Host`, or the value is invalid.
+    /// Returns the host and the optional port to which the client sent the request: those that a
+    /// trusted proxy forwards, or those of the request target, or those of the `Host` header.
+    /// `None` if there is none of them, there is more than one `Host`, or the value is invalid.
     pub fn authority(&self) -> Option<HostPort<'_>> {
         if let Some(host) = self.forwarded.as_ref().and_then(|f| f.host.as_deref()) {
             return HostPort::parse(host);
@@ -258,8 +263,8 @@ impl Request {
 
     /// Returns the port of the [authority](Self::authority).
     ///
-    /// An authority without a port means 443 if the client connected over TLS, or if that is not known
-    /// and the transport's own port is 443; otherwise 80.
+    /// An authority without a port means 443 if the client connected over TLS, or if that is not
+    /// known and the transport's own port is 443; otherwise 80.
     pub fn port(&self) -> Option<u16> {
         let is_secure = || {
             self.is_secure().unwrap_or(self.local_addr().is_some_and(|local| local.port() == 443))
@@ -268,11 +273,12 @@ impl Request {
         self.authority().map(|authority| authority.port.unwrap_or_else(default))
     }
 
-    /// Returns whether the client connected over TLS: as a trusted proxy forwards it; without a proxy,
-    /// true if the transport is a TLS stream of this crate; else by the scheme of the request target.
+    /// Returns whether the client connected over TLS: as a trusted proxy forwards it; without a
+    /// proxy, true if the transport is a TLS stream of this crate; else by the scheme of the
+    /// request target.
     ///
-    /// `None` if it is not known, as for most requests of HTTP/1.1 that arrive without TLS: a proxy that
-    /// is not trusted may have terminated it.
+    /// `None` if it is not known, as for most requests of HTTP/1.1 that arrive without TLS: a proxy
+    /// that is not trusted may have terminated it.
     pub fn is_secure(&self) -> Option<bool> {
         if let Some(secure) = self.forwarded.as_ref().and_then(|f| f.secure) {
             return Some(secure);
@@ -287,7 +293,8 @@ impl Request {
         scheme.map(|scheme| matches!(scheme, "https" | "wss"))
     }
 
-    /// Returns the client's properties as trusted proxies forward them; `None` without a trusted proxy.
+    /// Returns the client's properties as trusted proxies forward them; `None` without a trusted
+    /// proxy.
     pub fn forwarded(&self) -> Option<&Forwarded> {
         self.forwarded.as_deref()
     }
@@ -300,8 +307,8 @@ impl Request {
         }
     }
 
-    /// Returns the negotiated extensions with their parameters, once the upgrade is accepted, in the
-    /// order in which they are applied to what is sent (RFC 6455 §9.1).
+    /// Returns the negotiated extensions with their parameters, once the upgrade is accepted, in
+    /// the order in which they are applied to what is sent (RFC 6455 §9.1).
     pub fn extensions(&self) -> &[Params] {
         &self.extensions
     }
@@ -314,8 +321,8 @@ impl Request {
         }
     }
 
-    /// Attaches a value, such as the application's state or the finding of a guard. Returns the value of
-    /// the same type that it replaces.
+    /// Attaches a value, such as the application's state or the finding of a guard. Returns the
+    /// value of the same type that it replaces.
     pub fn insert<T: Any + Clone + Send + Sync>(&mut self, value: T) -> Option<T> {
         self.whole_mut().request.extensions_mut().insert(value)
     }
@@ -334,8 +341,8 @@ impl Request {
 impl Request {
     /// Creates a request from its head. Its addresses are not known.
     ///
-    /// The values of `Authorization`, `Cookie` and `Proxy-Authorization` are marked as sensitive, which
-    /// keeps them out of logs.
+    /// The values of `Authorization`, `Cookie` and `Proxy-Authorization` are marked as sensitive,
+    /// which keeps them out of logs.
     pub fn new(mut request: http::Request<()>) -> Self {
         for name in [AUTHORIZATION, COOKIE, PROXY_AUTHORIZATION] {
             if let http::header::Entry::Occupied(mut values) = request.headers_mut().entry(name) {
@@ -383,8 +390,8 @@ impl Request {
         self.whole_mut().params.push((name.into(), value.into()));
     }
 
-    /// Sets the client's properties as proxies forward them. The caller must know that it can trust the
-    /// proxies.
+    /// Sets the client's properties as proxies forward them. The caller must know that it can trust
+    /// the proxies.
     pub fn set_forwarded(&mut self, forwarded: Option<Forwarded>) {
         self.forwarded = forwarded.map(Box::new);
     }
@@ -397,14 +404,14 @@ impl Request {
         self.extensions = extensions.cloned().collect();
     }
 
-    /// Takes the values that the request holds, so that the server can drop them when the connection
-    /// ends.
+    /// Takes the values that the request holds, so that the server can drop them when the
+    /// connection ends.
     pub(crate) fn take_permits(&mut self) -> Permits {
         std::mem::take(&mut self.whole_mut().held)
     }
 
-    /// Packs the request for the duration of its session. A request that could not be restored, or that
-    /// holds values, stays whole.
+    /// Packs the request for the duration of its session. A request that could not be restored, or
+    /// that holds values, stays whole.
     pub(crate) fn pack(&mut self) {
         if let Contents::Whole(whole) = &mut self.contents
             && whole.held.is_empty()

@@ -1,4 +1,5 @@
-//! The interface to runtimes: transports implement [`Io`]; a [`Runtime`] is a [`Clock`] and a [`Spawn`].
+//! The interface to runtimes: transports implement [`Io`]; a [`Runtime`] is a [`Clock`] and a
+//! [`Spawn`].
 
 #[cfg(feature = "sockets")]
 mod adapter;
@@ -28,8 +29,8 @@ pub use timeout::timeout;
 /// A transport: a byte stream in both directions, such as a TCP or TLS stream or a pipe in memory.
 ///
 /// The methods are polled from one task only, and must wake the waker of the last context that was
-/// passed. Dropping the value ends the transport at once. After an error of any method, the transport is
-/// dropped.
+/// passed. Dropping the value ends the transport at once. After an error of any method, the
+/// transport is dropped.
 ///
 /// ```
 /// use std::io::{self, IoSlice};
@@ -66,8 +67,8 @@ pub use timeout::timeout;
 /// }
 /// ```
 pub trait Io: Send + 'static {
-    /// Reads into the spare capacity of `buffer`, and returns the number of bytes that were read; 0 means
-    /// that the peer sends nothing further.
+    /// Reads into the spare capacity of `buffer`, and returns the number of bytes that were read; 0
+    /// means that the peer sends nothing further.
     ///
     /// `buffer` always has spare capacity. The method appends to its contents and must not grow it.
     ///
@@ -77,8 +78,8 @@ pub trait Io: Send + 'static {
     fn poll_read(&mut self, cx: &mut Context<'_>, buffer: &mut BytesMut)
     -> Poll<io::Result<usize>>;
 
-    /// Writes a prefix of `slices`, in one vectored write if the transport can, and returns the number
-    /// of bytes that were written.
+    /// Writes a prefix of `slices`, in one vectored write if the transport can, and returns the
+    /// number of bytes that were written.
     ///
     /// # Errors
     ///
@@ -103,8 +104,9 @@ pub trait Io: Send + 'static {
     /// The error of the transport.
     fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
 
-    /// Returns whether the peer has ended the transport, without reading from it. A session that has
-    /// received as much as it may hold stops reading, and asks this to notice the end of its peer.
+    /// Returns whether the peer has ended the transport, without reading from it. A session that
+    /// has received as much as it may hold stops reading, and asks this to notice the end of its
+    /// peer.
     ///
     /// A transport that returns [`Ending::Watched`] must wake the task of `cx` when that changes.
     /// Default: [`Ending::Unknown`].
@@ -123,13 +125,14 @@ pub trait Io: Send + 'static {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Ending {
-    /// The peer has ended the transport, or it has failed: reading would reach the end after the data
-    /// that was received before.
+    /// The peer has ended the transport, or it has failed: reading would reach the end after the
+    /// data that was received before.
     Ended,
     /// The transport has not ended. No task is woken when it does: ask again after a while.
     Open,
     /// The transport cannot report its end without reading. No task is woken; a later answer may be
-    /// [`Ended`](Self::Ended), as on a stream of HTTP/2, which can report a reset but not an END_STREAM.
+    /// [`Ended`](Self::Ended), as on a stream of HTTP/2, which can report a reset but not an
+    /// END_STREAM.
     Unknown,
     /// The transport has not ended, and the task that asked is woken when it does.
     Watched,
@@ -139,14 +142,14 @@ pub enum Ending {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct TlsInfo {
-    /// The protocol that was negotiated by ALPN (RFC 7301), such as `http/1.1` or `h2`; `None` if there
-    /// was no negotiation.
+    /// The protocol that was negotiated by ALPN (RFC 7301), such as `http/1.1` or `h2`; `None` if
+    /// there was no negotiation.
     pub alpn: Option<Bytes>,
-    /// The server name that the client sent (RFC 6066 §3), in lower case; `None` if it sent no name, and
-    /// on the client's side.
+    /// The server name that the client sent (RFC 6066 §3), in lower case; `None` if it sent no
+    /// name, and on the client's side.
     pub server_name: Option<ByteString>,
-    /// The certificate chain of the peer as DER (RFC 5280 §4.1), its own certificate first. Clients send
-    /// no certificate unless the server's settings request one.
+    /// The certificate chain of the peer as DER (RFC 5280 §4.1), its own certificate first. Clients
+    /// send no certificate unless the server's settings request one.
     pub peer_certificates: Vec<Bytes>,
     /// True if the client resumed an earlier connection.
     pub is_resumed: bool,
@@ -160,8 +163,9 @@ pub trait Clock: Send + Sync + 'static {
     /// Returns a timer that expires at `deadline`.
     fn timer(&self, deadline: Instant) -> Box<dyn Timer>;
 
-    /// Returns a timer for the few deadlines that must be kept even while a task blocks a thread of the
-    /// runtime, such as that of a [shutdown](crate::ConnectionServer::shutdown). It may use a thread.
+    /// Returns a timer for the few deadlines that must be kept even while a task blocks a thread of
+    /// the runtime, such as that of a [shutdown](crate::ConnectionServer::shutdown). It may use a
+    /// thread.
     ///
     /// Default: [`timer`](Self::timer), for runtimes whose timers have a thread of their own.
     fn alarm(&self, deadline: Instant) -> Box<dyn Timer> {
@@ -183,8 +187,8 @@ pub trait Spawn: Send + Sync + 'static {
     /// Runs `task` concurrently until it ends.
     fn spawn(&self, task: BoxFuture<'static, ()>);
 
-    /// Schedules the task of `cx`, which has more work, to be polled again after other tasks have run.
-    /// Default: wakes it at once.
+    /// Schedules the task of `cx`, which has more work, to be polled again after other tasks have
+    /// run. Default: wakes it at once.
     fn yield_now(&self, cx: &mut Context<'_>) {
         cx.waker().wake_by_ref();
     }
@@ -192,8 +196,8 @@ pub trait Spawn: Send + Sync + 'static {
 
 /// A runtime: everything that the driver needs from it except transports.
 ///
-/// The adapters have one: `TokioRuntime`, `SmolRuntime`, `AsyncStdRuntime`. A program can wrap it, here to
-/// count the tasks:
+/// The adapters have one: `TokioRuntime`, `SmolRuntime`, `AsyncStdRuntime`. A program can wrap it,
+/// here to count the tasks:
 ///
 /// ```
 /// use std::sync::atomic::{AtomicU64, Ordering};
@@ -236,7 +240,7 @@ pub trait Spawn: Send + Sync + 'static {
 /// }
 /// ```
 pub trait Runtime: Clock + Spawn {
-    /// Returns a fresh seed for one connection. It must be unpredictable in production; a simulation
-    /// derives it from its own seed.
+    /// Returns a fresh seed for one connection. It must be unpredictable in production; a
+    /// simulation derives it from its own seed.
     fn seed(&self) -> Seed;
 }

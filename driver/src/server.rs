@@ -66,8 +66,8 @@ pub struct Server {
 }
 
 impl Server {
-    /// Creates a server on `listener`. The adapters' `bind` and `listen_on` do this for the listeners
-    /// of their runtime.
+    /// Creates a server on `listener`. The adapters' `bind` and `listen_on` do this for the
+    /// listeners of their runtime.
     pub fn new(listener: impl Listen, runtime: Arc<dyn Runtime>) -> Self {
         Self {
             listener: Box::new(listener),
@@ -89,11 +89,11 @@ impl Server {
     /// Limits the number of connections at a time to `count`, at least 1. Default: no limit.
     ///
     /// At the limit, a new connection replaces an old one: the oldest without a complete request
-    /// head, or that only reads the response that rejected its request, is dropped, and logged
-    /// at debug level. So clients that connect and send nothing cannot keep others out until
+    /// head, or that only reads the response that rejected its request, is dropped, and logged at
+    /// debug level. So clients that connect and send nothing cannot keep others out until
     /// [`Config::opening_timeout`](sockless_core::Config::opening_timeout) passes. A session, or a
-    /// request that the service has not answered yet, is never dropped for another connection: if there
-    /// are only such, new connections wait in the listener's own queue.
+    /// request that the service has not answered yet, is never dropped for another connection: if
+    /// there are only such, new connections wait in the listener's own queue.
     ///
     /// The same happens when the process has as many open files as the system allows (`EMFILE`,
     /// `ENFILE`). That is logged as a warning when it begins, and at info level with the number of
@@ -130,10 +130,10 @@ impl Server {
 
     /// Serves over TLS only.
     ///
-    /// The TLS handshake is part of the opening handshake: it runs in the connection's own task, within
-    /// [`Config::opening_timeout`](sockless_core::Config::opening_timeout). A client that fails it is
-    /// dropped, and logged at debug level. A clone of `acceptor` can replace the certificate while the
-    /// server runs.
+    /// The TLS handshake is part of the opening handshake: it runs in the connection's own task,
+    /// within [`Config::opening_timeout`](sockless_core::Config::opening_timeout). A client that
+    /// fails it is dropped, and logged at debug level. A clone of `acceptor` can replace the
+    /// certificate while the server runs.
     ///
     /// ```no_run
     /// # async fn example(router: sockless::Router) -> Result<(), Box<dyn std::error::Error>> {
@@ -151,14 +151,15 @@ impl Server {
         self
     }
 
-    /// Serves until the future is dropped, which drops the listener and leaves the connections running.
+    /// Serves until the future is dropped, which drops the listener and leaves the connections
+    /// running.
     pub async fn serve(self, service: impl Service) {
         self.serve_until(service, std::future::pending()).await;
     }
 
-    /// Serves until `shutdown` is ready, then stops accepting, closes every session with 1001 and waits
-    /// up to [`drain_timeout`](Self::drain_timeout) for the connections to end. Those that have not
-    /// ended then are terminated; it returns at the latest one second later, as
+    /// Serves until `shutdown` is ready, then stops accepting, closes every session with 1001 and
+    /// waits up to [`drain_timeout`](Self::drain_timeout) for the connections to end. Those that
+    /// have not ended then are terminated; it returns at the latest one second later, as
     /// [`ConnectionServer::shutdown`] does.
     ///
     /// Dropping the future drops the listener, and leaves the connections running.
@@ -209,7 +210,8 @@ impl Server {
     }
 }
 
-/// The number of connections that one poll accepts before it looks at the shutdown and other tasks run.
+/// The number of connections that one poll accepts before it looks at the shutdown and other tasks
+/// run.
 const ACCEPTS: usize = 64;
 
 impl fmt::Debug for Server {

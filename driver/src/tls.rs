@@ -18,8 +18,8 @@ pub use rustls;
 /// Returns the cryptography provider that a feature selects, or else the one that the program has
 /// installed.
 ///
-/// It is always passed to rustls explicitly: rustls would panic if the features of other crates enabled
-/// two providers and the program has installed neither.
+/// It is always passed to rustls explicitly: rustls would panic if the features of other crates
+/// enabled two providers and the program has installed neither.
 fn provider() -> Result<Arc<CryptoProvider>, TlsError> {
     #[cfg(feature = "aws-lc-rs")]
     return Ok(Arc::new(rustls::crypto::aws_lc_rs::default_provider()));

@@ -92,8 +92,8 @@ fn the_modules_of_the_driver_import_downwards_only() {
     assert!(seen > 50, "the imports are found: {seen}");
 }
 
-/// Crates that only a program on the runtime depends on: the runtime's own, and those of its reactor
-/// where no other runtime uses the same one.
+/// Crates that only a program on the runtime depends on: the runtime's own, and those of its
+/// reactor where no other runtime uses the same one.
 const RUNTIMES: &[(&str, &[&str])] = &[
     ("tokio", &["tokio", "tokio-util", "tokio-rustls", "mio"]),
     ("smol", &["smol"]),

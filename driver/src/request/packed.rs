@@ -1,7 +1,7 @@
 //! A request during its session, in one block of memory: [`Packed`].
 //!
-//! It saves an idle session more than 3 KiB for the request of a browser, two thirds of its memory: most
-//! of an `http::HeaderMap` is spare capacity. A test of the memory of sessions checks that.
+//! It saves an idle session more than 3 KiB for the request of a browser, two thirds of its memory:
+//! most of an `http::HeaderMap` is spare capacity. A test of the memory of sessions checks that.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::OnceLock;
@@ -249,8 +249,8 @@ impl<'a> Iterator for Headers<'a> {
 struct Writer(Vec<u8>);
 
 impl Writer {
-    /// Writes a number in groups of seven bits, the lowest first. All but the last have the highest bit
-    /// set.
+    /// Writes a number in groups of seven bits, the lowest first. All but the last have the highest
+    /// bit set.
     fn put_number(&mut self, mut number: u64) {
         while number > 0x7F {
             self.0.push(0x80 | number as u8);

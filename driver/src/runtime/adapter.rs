@@ -9,8 +9,8 @@
 /// adapter's modules. `accept`, with the feature `server`, has
 ///
 /// * `async fn resolve(addr: impl Addrs) -> io::Result<impl Iterator<Item = SocketAddr>>`
-/// * `fn from_std(listener: std::dial::TcpListener) -> io::Result<TcpListener>`, for a listener that
-///   does not block
+/// * `fn from_std(listener: std::dial::TcpListener) -> io::Result<TcpListener>`, for a listener
+///   that does not block
 /// * `fn listen(listener: TcpListener) -> io::Result<impl Listen>`
 /// * `fn bind_unix(path: &Path) -> io::Result<UnixListener>`
 /// * `fn listen_unix(listener: UnixListener) -> io::Result<impl Listen>`
@@ -34,11 +34,11 @@ macro_rules! adapter {
         // More about `bind_unix` and `listen_on_unix`, such as when they panic.
         unix_docs: { $(#[$unix_docs:meta])* },
     ) => {
-        /// Listens on `addr` and serves until the future is dropped. It returns only if `addr` cannot
-        /// be listened on.
+        /// Listens on `addr` and serves until the future is dropped. It returns only if `addr`
+        /// cannot be listened on.
         ///
-        /// For a server with settings of its own, for one that shuts down gracefully, and to learn the
-        /// port that the system chose for port 0, use [`bind`].
+        /// For a server with settings of its own, for one that shuts down gracefully, and to learn
+        /// the port that the system chose for port 0, use [`bind`].
         ///
         /// ```no_run
         /// # async fn example() -> std::io::Result<()> {
@@ -69,7 +69,8 @@ macro_rules! adapter {
             Ok(())
         }
 
-        /// Listens on `addr` and returns the server, to which settings can be added before it serves.
+        /// Listens on `addr` and returns the server, to which settings can be added before it
+        /// serves.
         ///
         /// Of several addresses, the first that can be listened on is taken. With port 0 the system
         /// chooses a free port, which [`Server::local_addr`](sockless_driver::Server::local_addr)
@@ -106,8 +107,8 @@ macro_rules! adapter {
         ///
         /// # Errors
         ///
-        /// As [`serve`], and [`Unsupported`](std::io::ErrorKind::Unsupported) if the system does not
-        /// support one of the options.
+        /// As [`serve`], and [`Unsupported`](std::io::ErrorKind::Unsupported) if the system does
+        /// not support one of the options.
         #[cfg(feature = "server")]
         pub async fn bind_with(
             addr: impl $addrs,
@@ -121,14 +122,15 @@ macro_rules! adapter {
         ///
         /// # Errors
         ///
-        /// The system's error if the listener cannot report its address, or cannot be registered with
-        /// the runtime.
+        /// The system's error if the listener cannot report its address, or cannot be registered
+        /// with the runtime.
         #[cfg(feature = "server")]
         pub fn listen_on(listener: $tcp_listener) -> ::std::io::Result<$crate::Server> {
             Ok($crate::Server::new(accept::listen(listener)?, runtime()))
         }
 
-        /// Listens on a Unix socket at `path` and returns the server, to which settings can be added.
+        /// Listens on a Unix socket at `path` and returns the server, to which settings can be
+        /// added.
         ///
         /// No file may exist at `path`. The server creates the socket's file and does not remove it
         /// when it ends; that is up to the program.
@@ -180,8 +182,8 @@ macro_rules! adapter {
         /// Connects to `url`, such as `ws://example.com/chat`.
         ///
         /// Await the result for a [`Session`](sockless_driver::Session) that a task of the runtime
-        /// drives, or [`run`](sockless_driver::Connect::run) a block that is driven by the caller's own
-        /// task.
+        /// drives, or [`run`](sockless_driver::Connect::run) a block that is driven by the caller's
+        /// own task.
         ///
         /// ```no_run
         /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {

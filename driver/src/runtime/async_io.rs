@@ -1,6 +1,7 @@
 //! The clock, the random numbers and the sockets of runtimes that are built on async-io.
 //!
-//! Such runtimes differ in how they start tasks and resolve names, which is not part of this module.
+//! Such runtimes differ in how they start tasks and resolve names, which is not part of this
+//! module.
 
 use std::any::Any;
 use std::io;
@@ -94,7 +95,8 @@ pub async fn connect_unix(path: &Path) -> io::Result<Box<dyn Io>> {
     connected.map(transport).map_err(|error| crate::runtime::sockets::at_path(path, &error))
 }
 
-/// Uses the socket itself rather than a runtime's own stream, which allocates a future for each wait.
+/// Uses the socket itself rather than a runtime's own stream, which allocates a future for each
+/// wait.
 fn tcp(stream: Async<std::net::TcpStream>) -> Box<dyn Io> {
     prepare_tcp(&SockRef::from(stream.get_ref()));
     transport(stream)

@@ -16,8 +16,8 @@ use crate::runtime::{Ending, Io, poll_read_into};
 
 /// A stream that implements `AsyncRead` and `AsyncWrite` of `futures-io`, as a transport.
 ///
-/// `K` finds the socket of a stream, if it is one: a session over a socket notices the end of its peer
-/// without reading.
+/// `K` finds the socket of a stream, if it is one: a session over a socket notices the end of its
+/// peer without reading.
 pub struct FuturesTransport<S, K> {
     stream: S,
     sockets: PhantomData<fn() -> K>,
@@ -25,8 +25,8 @@ pub struct FuturesTransport<S, K> {
 
 /// Distinguishes a runtime's sockets from other streams.
 ///
-/// A socket can be shut down in one direction and asked for the end of its peer, which the traits of
-/// `futures-io` do not offer.
+/// A socket can be shut down in one direction and asked for the end of its peer, which the traits
+/// of `futures-io` do not offer.
 pub trait Sockets: 'static {
     /// Returns the socket of `stream`, if it is one.
     fn socket(stream: &dyn Any) -> Option<SockRef<'_>>;

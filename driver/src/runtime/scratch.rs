@@ -29,10 +29,10 @@ pub fn poll_read_into(
 const SCRATCH_LEN: usize = 64 << 10;
 
 thread_local! {
-    /// The memory that this thread lends. The spare capacity of the driver's buffer is not initialized,
-    /// and reading into it takes `unsafe` code. The copy costs nothing measurable up to 4 KiB, a fifth of
-    /// the read at 16 KiB, and as much as the read at 64 KiB. Initializing the spare capacity instead
-    /// costs 2 µs for each read, more than a whole read of 1 KiB; initializing only as much as is
-    /// expected to arrive was slower than the copy from 16 KiB on.
+    /// The memory that this thread lends. The spare capacity of the driver's buffer is not
+    /// initialized, and reading into it takes `unsafe` code. The copy costs nothing measurable up
+    /// to 4 KiB, a fifth of the read at 16 KiB, and as much as the read at 64 KiB. Initializing the
+    /// spare capacity instead costs 2 µs for each read, more than a whole read of 1 KiB;
+    /// initializing only as much as is expected to arrive was slower than the copy from 16 KiB on.
     static SCRATCH: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
 }

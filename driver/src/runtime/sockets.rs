@@ -4,10 +4,11 @@
 //! keep-alive and `TCP_NOTSENT_LOWAT`. A program that passes its own stream to an adapter's
 //! `serve_connection` or `connect_over` calls it itself.
 //!
-//! A session that does not read, because its handler does not receive, asks once a second whether its peer
-//! has ended or reset the connection ([`ending`]). The operating system can report that on Linux, Android,
-//! FreeBSD and illumos, for TCP and Unix sockets, also under TLS. On other systems and for other streams
-//! [`Config::stall_timeout`](sockless_core::Config::stall_timeout) ends the session instead.
+//! A session that does not read, because its handler does not receive, asks once a second whether
+//! its peer has ended or reset the connection ([`ending`]). The operating system can report that on
+//! Linux, Android, FreeBSD and illumos, for TCP and Unix sockets, also under TLS. On other systems
+//! and for other streams [`Config::stall_timeout`](sockless_core::Config::stall_timeout) ends the
+//! session instead.
 
 use std::io;
 use std::net::{Shutdown, SocketAddr, TcpListener};
@@ -30,9 +31,10 @@ const KEEPALIVE_PROBES: u32 = 4;
 
 /// The number of unsent bytes in the kernel from which on a socket is not writable.
 ///
-/// It is above the default [`high_water`](sockless_core::Config::high_water), so that a session's queue is
-/// sent in one write, and far below the megabytes to which a send buffer grows. Bytes that were sent and
-/// not acknowledged yet do not count, so it does not reduce the throughput on links with a long delay.
+/// It is above the default [`high_water`](sockless_core::Config::high_water), so that a session's
+/// queue is sent in one write, and far below the megabytes to which a send buffer grows. Bytes that
+/// were sent and not acknowledged yet do not count, so it does not reduce the throughput on links
+/// with a long delay.
 #[cfg(any(target_os = "android", target_os = "linux"))]
 const NOTSENT_LOWAT: u32 = 128 << 10;
 
@@ -56,22 +58,23 @@ impl Default for ListenOptions {
 }
 
 impl ListenOptions {
-    /// Shares the address with other listeners that set this too, in this process and in others of the
-    /// same user: `SO_REUSEPORT`. Default: off; listening on an address in use fails.
+    /// Shares the address with other listeners that set this too, in this process and in others of
+    /// the same user: `SO_REUSEPORT`. Default: off; listening on an address in use fails.
     ///
-    /// The system assigns each new connection to one of the listeners, by a hash of the addresses of its
-    /// two ends, so each gets about the same number, regardless of its load. Servers can share an
-    /// address in this way without sharing anything else, for example one server for each core. With
-    /// port 0, the first listener gets a port, and the others bind to its
+    /// The system assigns each new connection to one of the listeners, by a hash of the addresses
+    /// of its two ends, so each gets about the same number, regardless of its load. Servers can
+    /// share an address in this way without sharing anything else, for example one server for each
+    /// core. With port 0, the first listener gets a port, and the others bind to its
     /// [`local_addr`](crate::Server::local_addr).
     ///
-    /// A connection waits in the queue of the listener to which it was assigned. When that listener is
-    /// closed, connections that it has not accepted are reset; Linux assigns them to another listener if
-    /// `net.ipv4.tcp_migrate_req` is 1 (since 5.14). Accepted connections are not affected.
+    /// A connection waits in the queue of the listener to which it was assigned. When that listener
+    /// is closed, connections that it has not accepted are reset; Linux assigns them to another
+    /// listener if `net.ipv4.tcp_migrate_req` is 1 (since 5.14). Accepted connections are not
+    /// affected.
     ///
-    /// Only Linux, Android, FreeBSD (12 and later) and DragonFly distribute connections in this way. On
-    /// other systems, where the option assigns all of them to one listener or does not exist, listening
-    /// fails with [`Unsupported`](io::ErrorKind::Unsupported).
+    /// Only Linux, Android, FreeBSD (12 and later) and DragonFly distribute connections in this
+    /// way. On other systems, where the option assigns all of them to one listener or does not
+    /// exist, listening fails with [`Unsupported`](io::ErrorKind::Unsupported).
     #[must_use]
     pub fn reuse_port(mut self, reuse: bool) -> Self {
         self.reuse_port = reuse;
@@ -80,8 +83,9 @@ impl ListenOptions {
 
     /// Sets the number of connections that can wait to be accepted. Default: 4096.
     ///
-    /// Further ones are ignored until there is room; their clients try again after a second or more. The
-    /// system has a limit of its own, on Linux `net.core.somaxconn`, and the lower one applies.
+    /// Further ones are ignored until there is room; their clients try again after a second or
+    /// more. The system has a limit of its own, on Linux `net.core.somaxconn`, and the lower one
+    /// applies.
     #[must_use]
     pub fn backlog(mut self, connections: u32) -> Self {
         self.backlog = connections;
@@ -93,7 +97,8 @@ impl ListenOptions {
 ///
 /// # Errors
 ///
-/// The error of the last address; [`InvalidInput`](io::ErrorKind::InvalidInput) if there is no address.
+/// The error of the last address; [`InvalidInput`](io::ErrorKind::InvalidInput) if there is no
+/// address.
 pub fn listen(
     addrs: impl IntoIterator<Item = SocketAddr>,
     options: &ListenOptions,
@@ -154,19 +159,20 @@ fn set_reuse_port(_socket: &Socket) -> io::Result<()> {
 /// Sets up a TCP socket, as the adapters do with each socket that they accept or dial.
 ///
 /// * `TCP_NODELAY`: written data is sent at once.
-/// * Keep-alive, so that a peer that has vanished ends the connection after about two minutes, whether
-///   the session reads or not: after 60 s of silence the kernel sends up to 4 probes, 15 s apart. It does
-///   not probe while data waits to be acknowledged. Then the system's retransmissions decide, which time
-///   out after about 15 minutes on Linux, unless
+/// * Keep-alive, so that a peer that has vanished ends the connection after about two minutes,
+///   whether the session reads or not: after 60 s of silence the kernel sends up to 4 probes, 15 s
+///   apart. It does not probe while data waits to be acknowledged. Then the system's
+///   retransmissions decide, which time out after about 15 minutes on Linux, unless
 ///   [`ping_timeout`](sockless_core::Config::ping_timeout) or
-///   [`write_timeout`](sockless_core::Config::write_timeout) ends the session earlier. On systems where
-///   the times cannot be set for one socket, such as OpenBSD and Haiku, those of the system apply.
-/// * `TCP_NOTSENT_LOWAT`, on Android and Linux: a socket is not writable while the kernel holds 128 KiB
-///   of unsent data. So `send` waits and `write_timeout` runs as soon as a peer does not keep up, rather
-///   than after megabytes.
+///   [`write_timeout`](sockless_core::Config::write_timeout) ends the session earlier. On systems
+///   where the times cannot be set for one socket, such as OpenBSD and Haiku, those of the system
+///   apply.
+/// * `TCP_NOTSENT_LOWAT`, on Android and Linux: a socket is not writable while the kernel holds 128
+///   KiB of unsent data. So `send` waits and `write_timeout` runs as soon as a peer does not keep
+///   up, rather than after megabytes.
 ///
-/// Errors are ignored: a socket without one of the settings works, and one that has failed reports that
-/// when it is read.
+/// Errors are ignored: a socket without one of the settings works, and one that has failed reports
+/// that when it is read.
 pub fn prepare_tcp(socket: &SockRef<'_>) {
     let _ = socket.set_tcp_nodelay(true);
     let _ = socket.set_tcp_keepalive(&keepalive());
@@ -193,15 +199,15 @@ fn keepalive() -> TcpKeepalive {
     keepalive
 }
 
-/// Returns whether the peer of a connected socket has ended the connection, or it has failed, without
-/// reading from it: for [`Io::poll_ending`](crate::Io::poll_ending).
+/// Returns whether the peer of a connected socket has ended the connection, or it has failed,
+/// without reading from it: for [`Io::poll_ending`](crate::Io::poll_ending).
 ///
-/// It calls `poll(2)` with `POLLRDHUP`, `POLLHUP` and `POLLERR`, and does not wait. It sees an end behind
-/// unread data. While this side's receive buffer is full, it sees a reset but not a FIN, which waits in
-/// the peer's queue. That this side has shut down writing is not an end.
+/// It calls `poll(2)` with `POLLRDHUP`, `POLLHUP` and `POLLERR`, and does not wait. It sees an end
+/// behind unread data. While this side's receive buffer is full, it sees a reset but not a FIN,
+/// which waits in the peer's queue. That this side has shut down writing is not an end.
 ///
-/// [`Ending::Unknown`] on systems without `POLLRDHUP`, which exists on Android, FreeBSD, illumos and
-/// Linux, except on SPARC.
+/// [`Ending::Unknown`] on systems without `POLLRDHUP`, which exists on Android, FreeBSD, illumos
+/// and Linux, except on SPARC.
 #[cfg(any(
     target_os = "freebsd",
     target_os = "illumos",
@@ -220,7 +226,8 @@ pub fn ending(socket: &SockRef<'_>) -> Ending {
     }
 }
 
-/// Returns [`Ending::Unknown`]: on this system, the end of a socket is seen only by reading from it.
+/// Returns [`Ending::Unknown`]: on this system, the end of a socket is seen only by reading from
+/// it.
 #[cfg(not(any(
     target_os = "freebsd",
     target_os = "illumos",

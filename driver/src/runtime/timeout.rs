@@ -8,8 +8,8 @@ use super::Timer;
 
 /// Waits for `future` until `timer` expires. Returns `None` if the timer expires first.
 ///
-/// The future is polled before the timer, so an output that is ready in the same poll as the deadline
-/// is returned.
+/// The future is polled before the timer, so an output that is ready in the same poll as the
+/// deadline is returned.
 ///
 /// Cancel-safe if `future` is: dropping this future drops it, and leaves the timer as it is set. A
 /// future that is passed by reference (`&mut future`) survives and can be polled again.

@@ -29,9 +29,9 @@ pub(crate) use slot::Slot;
 
 /// Serves transports that the program accepts itself, and shuts all of them down.
 ///
-/// A [`Server`](crate::Server) has a listener; this type is for programs with an accept loop of their
-/// own, and for sessions behind another HTTP server ([`answer`](Self::answer)). Clones share the
-/// service, the limits and the connections.
+/// A [`Server`](crate::Server) has a listener; this type is for programs with an accept loop of
+/// their own, and for sessions behind another HTTP server ([`answer`](Self::answer)). Clones share
+/// the service, the limits and the connections.
 ///
 /// ```no_run
 /// # async fn example(router: sockless::Router) -> std::io::Result<()> {
@@ -63,11 +63,11 @@ pub(crate) struct Inner {
     pub(crate) runtime: Arc<dyn Runtime>,
     pub(crate) budget: Arc<Budget>,
     registry: Mutex<Registry>,
-    /// The number of evictions so far. A connection that is opening looks at the registry when it has
-    /// changed.
+    /// The number of evictions so far. A connection that is opening looks at the registry when it
+    /// has changed.
     evictions: AtomicU64,
-    /// This and the next are set under the registry's lock, and read under it by those that must not
-    /// miss the change.
+    /// This and the next are set under the registry's lock, and read under it by those that must
+    /// not miss the change.
     shutting_down: AtomicBool,
     terminated: AtomicBool,
 }
@@ -82,8 +82,9 @@ pub struct ShutdownReport {
     pub drained: usize,
     /// Connections that were terminated when it had passed.
     pub terminated: usize,
-    /// Terminated connections that had not ended one second later, when the shutdown returned: their
-    /// handlers block a thread, or compute without an `await`. They end when their handlers yield.
+    /// Terminated connections that had not ended one second later, when the shutdown returned:
+    /// their handlers block a thread, or compute without an `await`. They end when their handlers
+    /// yield.
     pub stuck: usize,
 }
 
@@ -112,38 +113,39 @@ impl ConnectionServer {
         Self { inner: Arc::new(inner) }
     }
 
-    /// Limits the connections of one peer address to `count` at a time, at least 1. Default: no limit.
+    /// Limits the connections of one peer address to `count` at a time, at least 1. Default: no
+    /// limit.
     ///
-    /// A connection counts from the call of [`serve_connection`](Self::serve_connection), before TLS and
-    /// the request; one beyond the limit is dropped at once, and logged at debug level. Requests of
-    /// another HTTP server ([`answer`](Self::answer)) count too, and get a 429 beyond the limit. The
-    /// addresses of an IPv6 network of 64 bits count as one, since one customer gets such a network.
-    /// Connections without an address, such as those of Unix sockets, are exempt.
+    /// A connection counts from the call of [`serve_connection`](Self::serve_connection), before
+    /// TLS and the request; one beyond the limit is dropped at once, and logged at debug level.
+    /// Requests of another HTTP server ([`answer`](Self::answer)) count too, and get a 429 beyond
+    /// the limit. The addresses of an IPv6 network of 64 bits count as one, since one customer gets
+    /// such a network. Connections without an address, such as those of Unix sockets, are exempt.
     ///
-    /// The address is that of the transport's other end. Behind a proxy, all clients share the proxy's
-    /// address: use a guard of the router instead, which limits them by the address that a trusted proxy
-    /// forwards.
+    /// The address is that of the transport's other end. Behind a proxy, all clients share the
+    /// proxy's address: use a guard of the router instead, which limits them by the address that a
+    /// trusted proxy forwards.
     #[must_use]
     pub fn max_connections_per_peer(self, count: usize) -> Self {
         self.inner.lock().limit_per_peer(count.max(1));
         self
     }
 
-    /// Limits the memory of all sessions together to `bytes`: unfinished messages, messages that were
-    /// not received by their handler, and data that waits to be sent. Default: 192 MiB.
+    /// Limits the memory of all sessions together to `bytes`: unfinished messages, messages that
+    /// were not received by their handler, and data that waits to be sent. Default: 192 MiB.
     ///
-    /// Above the limit, a session that comes to hold more than an equal share of it is closed with 1013
-    /// and [`Cause::Overloaded`](sockless_core::Cause::Overloaded); sessions that hold less are not
-    /// affected. A message that is sent to many sessions is not counted while it is held elsewhere too.
-    /// The memory of handlers, extensions and TLS is not counted.
+    /// Above the limit, a session that comes to hold more than an equal share of it is closed with
+    /// 1013 and [`Cause::Overloaded`](sockless_core::Cause::Overloaded); sessions that hold less
+    /// are not affected. A message that is sent to many sessions is not counted while it is held
+    /// elsewhere too. The memory of handlers, extensions and TLS is not counted.
     #[must_use]
     pub fn memory_budget(self, bytes: usize) -> Self {
         self.inner.budget.set_limit(bytes);
         self
     }
 
-    /// Returns the number of bytes that all sessions hold now, as [`memory_budget`](Self::memory_budget)
-    /// counts them.
+    /// Returns the number of bytes that all sessions hold now, as
+    /// [`memory_budget`](Self::memory_budget) counts them.
     pub fn held_bytes(&self) -> usize {
         self.inner.budget.held()
     }
@@ -153,15 +155,15 @@ impl ConnectionServer {
         self.inner.lock().len()
     }
 
-    /// Serves one transport until it ends: the opening handshake, then an HTTP response or a session
-    /// with its handler.
+    /// Serves one transport until it ends: the opening handshake, then an HTTP response or a
+    /// session with its handler.
     ///
     /// `peer` and `local` are the addresses of the transport's two ends, for
     /// [`Request::peer_addr`](crate::Request::peer_addr) and
     /// [`Request::local_addr`](crate::Request::local_addr).
     ///
-    /// It does not fail: errors of the peer are answered, and logged at debug level. Dropping the future
-    /// drops the transport and the handler.
+    /// It does not fail: errors of the peer are answered, and logged at debug level. Dropping the
+    /// future drops the transport and the handler.
     pub fn serve_connection(
         &self,
         transport: Box<dyn Io>,
@@ -175,8 +177,8 @@ impl ConnectionServer {
     /// [`serve_connection`](Self::serve_connection).
     ///
     /// Both handshakes together must be complete within
-    /// [`Config::opening_timeout`](sockless_core::Config::opening_timeout). It does not fail: a failed
-    /// handshake is logged at debug level.
+    /// [`Config::opening_timeout`](sockless_core::Config::opening_timeout). It does not fail: a
+    /// failed handshake is logged at debug level.
     #[cfg(feature = "rustls")]
     pub fn serve_tls_connection(
         &self,
@@ -214,9 +216,9 @@ impl ConnectionServer {
         }))
     }
 
-    /// Shuts down: closes every session with 1001 (RFC 6455 §7.4.1), rejects new upgrades with 503, and
-    /// waits up to `drain` for all connections to end. Those that have not ended then are terminated,
-    /// with their handlers.
+    /// Shuts down: closes every session with 1001 (RFC 6455 §7.4.1), rejects new upgrades with 503,
+    /// and waits up to `drain` for all connections to end. Those that have not ended then are
+    /// terminated, with their handlers.
     ///
     /// A handler that blocks its thread, or computes without an `await`, cannot be terminated: one
     /// second after `drain` this method returns nevertheless, and counts its connection as
@@ -306,8 +308,8 @@ impl ConnectionServer {
         Poll::Pending
     }
 
-    /// Evicts the oldest connection without a complete request head, or that only reads the response
-    /// that rejected its request. Returns false if there is no such connection.
+    /// Evicts the oldest connection without a complete request head, or that only reads the
+    /// response that rejected its request. Returns false if there is no such connection.
     ///
     /// The connection is dropped in its own task, perhaps after this has returned.
     pub(crate) fn evict_one(&self) -> bool {

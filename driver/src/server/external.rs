@@ -21,22 +21,23 @@ use crate::server::service::{Answer, Upgrade};
 pub enum Reply {
     /// A response to send; there is no session.
     Respond(http::Response<Bytes>),
-    /// An upgrade: send [`GrantedUpgrade::response`], then [serve](GrantedUpgrade::serve) the transport
-    /// that the connection or stream becomes.
+    /// An upgrade: send [`GrantedUpgrade::response`], then [serve](GrantedUpgrade::serve) the
+    /// transport that the connection or stream becomes.
     Upgrade(GrantedUpgrade),
 }
 
 impl ConnectionServer {
     /// Answers a request whose head another HTTP server has read: the service decides, within
-    /// [`Config::opening_timeout`](sockless_core::Config::opening_timeout), as for a connection that
-    /// this server reads itself.
+    /// [`Config::opening_timeout`](sockless_core::Config::opening_timeout), as for a connection
+    /// that this server reads itself.
     ///
-    /// The request head must be within [`Config::max_head_len`](sockless_core::Config::max_head_len),
-    /// measured as in HTTP/1.1, and [`MAX_HEADERS`]; beyond them the response is 431. This bounds the
-    /// memory of a session's request. The memory for reading it is up to the other server.
+    /// The request head must be within
+    /// [`Config::max_head_len`](sockless_core::Config::max_head_len), measured as in HTTP/1.1, and
+    /// [`MAX_HEADERS`]; beyond them the response is 431. This bounds the memory of a session's
+    /// request. The memory for reading it is up to the other server.
     ///
-    /// It does not fail: the response is 503 if the service takes too long or the server is shutting
-    /// down, 500 if the service panics, and 429 beyond
+    /// It does not fail: the response is 503 if the service takes too long or the server is
+    /// shutting down, 500 if the service panics, and 429 beyond
     /// [`max_connections_per_peer`](Self::max_connections_per_peer). The request counts among the
     /// [connections](ConnectionServer::connections) until it is answered, and an upgrade until its
     /// session has ended.
@@ -133,12 +134,12 @@ impl GrantedUpgrade {
         runtime.spawn(Box::pin(self.serve(transport)));
     }
 
-    /// Waits for the `transport`, which the other server releases once it has sent the response, and
-    /// serves the session on it until it ends, with its handler.
+    /// Waits for the `transport`, which the other server releases once it has sent the response,
+    /// and serves the session on it until it ends, with its handler.
     ///
     /// If the transport fails, or does not arrive within
-    /// [`Config::opening_timeout`](sockless_core::Config::opening_timeout), there is no session: that is
-    /// logged at debug level, and the handler does not run.
+    /// [`Config::opening_timeout`](sockless_core::Config::opening_timeout), there is no session:
+    /// that is logged at debug level, and the handler does not run.
     ///
     /// Dropping the future drops the transport and the handler.
     pub fn serve<F>(self, transport: F) -> impl Future<Output = ()> + Send

@@ -47,11 +47,12 @@ use crate::session::{Outcome, RawSession, Running, Session};
 /// }
 /// ```
 pub trait Service: Send + Sync + 'static {
-    /// Answers a request. Dropping the future must have no effect other than that there is no answer.
+    /// Answers a request. Dropping the future must have no effect other than that there is no
+    /// answer.
     fn call(&self, request: Request) -> BoxFuture<'_, Answer>;
 
-    /// Returns the settings of connections whose request is not answered yet: those for the length of
-    /// the request head and for the duration of the opening handshake are used.
+    /// Returns the settings of connections whose request is not answered yet: those for the length
+    /// of the request head and for the duration of the opening handshake are used.
     fn config(&self) -> Arc<Config>;
 }
 
@@ -110,7 +111,8 @@ impl Upgrade {
     /// Accepts `upgrade`, which `request` asks for, for a session of frames that `handler` serves.
     ///
     /// Only the extensions that were [selected](UpgradeRequest::select_extensions) before are
-    /// negotiated, by default none. They are not applied: frames arrive with their reserved bits set.
+    /// negotiated, by default none. They are not applied: frames arrive with their reserved bits
+    /// set.
     pub fn raw<F, Fut>(
         request: Request,
         upgrade: UpgradeRequest,

@@ -16,8 +16,8 @@ use crate::runtime::{Io, Runtime, timeout};
 
 /// The server's side of TLS: its certificate, and the protocols that it offers.
 ///
-/// Clones share both, so a program that keeps a clone can replace the certificate while a server runs.
-/// Existing connections keep the old certificate; new ones get the new certificate.
+/// Clones share both, so a program that keeps a clone can replace the certificate while a server
+/// runs. Existing connections keep the old certificate; new ones get the new certificate.
 ///
 /// ```no_run
 /// # async fn example(router: sockless::Router) -> Result<(), Box<dyn std::error::Error>> {
@@ -52,20 +52,23 @@ impl From<Arc<ServerConfig>> for Configs {
 }
 
 impl TlsAcceptor {
-    /// Creates an acceptor of a certificate chain and its private key, both as PEM (RFC 7468), with the
-    /// server's own certificate first. Clients are not asked for a certificate. Offers `http/1.1` by ALPN.
+    /// Creates an acceptor of a certificate chain and its private key, both as PEM (RFC 7468), with
+    /// the server's own certificate first. Clients are not asked for a certificate. Offers
+    /// `http/1.1` by ALPN.
     ///
     /// # Errors
     ///
     /// * [`TlsError::Pem`] if `chain` has no certificate or `key` no private key.
-    /// * [`TlsError::Config`] if the key does not belong to the certificate, or is of an unknown kind.
+    /// * [`TlsError::Config`] if the key does not belong to the certificate, or is of an unknown
+    ///   kind.
     /// * [`TlsError::ProviderMissing`] if no cryptography is available.
     pub fn from_pem(chain: &[u8], key: &[u8]) -> Result<Self, TlsError> {
         let config = config_from_pem(chain, key, vec![HTTP_1_1.into()])?;
         Ok(Self::from(Arc::new(config)))
     }
 
-    /// Creates an acceptor as [`from_pem`](Self::from_pem) does, of files. Both may be the same file.
+    /// Creates an acceptor as [`from_pem`](Self::from_pem) does, of files. Both may be the same
+    /// file.
     ///
     /// # Errors
     ///
@@ -77,15 +80,16 @@ impl TlsAcceptor {
         Self::from_pem(&read(chain.as_ref())?, &read(key.as_ref())?)
     }
 
-    /// Replaces the protocols that are offered by ALPN (RFC 7301), in order of preference, for all clones.
-    /// An empty list offers none. Default: `http/1.1`, or those of the config from which this was made.
+    /// Replaces the protocols that are offered by ALPN (RFC 7301), in order of preference, for all
+    /// clones. An empty list offers none. Default: `http/1.1`, or those of the config from which
+    /// this was made.
     ///
     /// A client that offers only other protocols is rejected. The negotiated protocol is in
     /// [`Io::tls`] of the connection.
     ///
-    /// [`Server::tls`](crate::Server::tls) speaks HTTP/1.1 only: if anything is offered here, it offers
-    /// `http/1.1` alone, and rejects a client that offers only `h2`. A server of hyper speaks both, on
-    /// connections of [`accept`](Self::accept).
+    /// [`Server::tls`](crate::Server::tls) speaks HTTP/1.1 only: if anything is offered here, it
+    /// offers `http/1.1` alone, and rejects a client that offers only `h2`. A server of hyper
+    /// speaks both, on connections of [`accept`](Self::accept).
     #[must_use]
     pub fn alpn<P: AsRef<[u8]>>(self, protocols: impl IntoIterator<Item = P>) -> Self {
         let mut config = ServerConfig::clone(&self.config());
@@ -94,8 +98,8 @@ impl TlsAcceptor {
         self
     }
 
-    /// Replaces the config for new connections, for all clones. Early data is switched off: it could be
-    /// replayed.
+    /// Replaces the config for new connections, for all clones. Early data is switched off: it
+    /// could be replayed.
     pub fn replace(&self, config: Arc<ServerConfig>) {
         *self.configs.write().unwrap_or_else(PoisonError::into_inner) = config.into();
     }
@@ -127,8 +131,8 @@ impl TlsAcceptor {
 
     /// Performs the TLS handshake over `transport`, and returns the encrypted transport.
     ///
-    /// There is no deadline: the caller has to set one. [`Server::tls`](crate::Server::tls) applies the one
-    /// of the opening handshake.
+    /// There is no deadline: the caller has to set one. [`Server::tls`](crate::Server::tls) applies
+    /// the one of the opening handshake.
     ///
     /// Cancel-safe: dropping the future drops the transport.
     ///
@@ -139,7 +143,8 @@ impl TlsAcceptor {
         accept(self.config(), transport).await
     }
 
-    /// Performs the TLS handshake by `deadline`, for a server that speaks HTTP/1.1. Failures are logged.
+    /// Performs the TLS handshake by `deadline`, for a server that speaks HTTP/1.1. Failures are
+    /// logged.
     pub(crate) async fn accept_by(
         self,
         deadline: Instant,
@@ -182,7 +187,8 @@ async fn accept(
     TlsStream::handshake(connection, transport).await
 }
 
-/// Creates an acceptor with a config of rustls. Early data is switched off: see [`TlsAcceptor::replace`].
+/// Creates an acceptor with a config of rustls. Early data is switched off: see
+/// [`TlsAcceptor::replace`].
 impl From<Arc<ServerConfig>> for TlsAcceptor {
     fn from(config: Arc<ServerConfig>) -> Self {
         Self { configs: Arc::new(RwLock::new(config.into())) }
@@ -216,8 +222,9 @@ fn config_from_pem(
     Ok(config)
 }
 
-/// Switches off early data: an attacker who has recorded it can replay it (RFC 8446 §8), which must not
-/// happen to a request for a WebSocket (RFC 8470 §4). Clients send it after the handshake instead.
+/// Switches off early data: an attacker who has recorded it can replay it (RFC 8446 §8), which must
+/// not happen to a request for a WebSocket (RFC 8470 §4). Clients send it after the handshake
+/// instead.
 fn without_early_data(mut config: Arc<ServerConfig>) -> Arc<ServerConfig> {
     if config.max_early_data_size > 0 {
         Arc::make_mut(&mut config).max_early_data_size = 0;
@@ -225,8 +232,8 @@ fn without_early_data(mut config: Arc<ServerConfig>) -> Arc<ServerConfig> {
     config
 }
 
-/// Offers `http/1.1` alone if anything is offered, since a client with which another protocol, such as
-/// `h2`, was negotiated would be answered in HTTP/1.1.
+/// Offers `http/1.1` alone if anything is offered, since a client with which another protocol, such
+/// as `h2`, was negotiated would be answered in HTTP/1.1.
 fn spoken_only(config: &Arc<ServerConfig>) -> Arc<ServerConfig> {
     let mut config = Arc::clone(config);
     let offered = &config.alpn_protocols;

@@ -34,8 +34,8 @@ pub struct TlsConnector {
 }
 
 impl TlsConnector {
-    /// Returns a connector that trusts the certificates that the operating system trusts. The first one is
-    /// kept, and later calls return clones of it.
+    /// Returns a connector that trusts the certificates that the operating system trusts. The first
+    /// one is kept, and later calls return clones of it.
     ///
     /// # Errors
     ///
@@ -53,8 +53,8 @@ impl TlsConnector {
         Ok(SHARED.get_or_init(|| made).clone())
     }
 
-    /// Creates a connector that trusts the certificate authorities of Mozilla, as they were when the
-    /// program was compiled.
+    /// Creates a connector that trusts the certificate authorities of Mozilla, as they were when
+    /// the program was compiled.
     ///
     /// # Errors
     ///
@@ -65,8 +65,8 @@ impl TlsConnector {
         Ok(Self::make(builder()?.with_root_certificates(roots)))
     }
 
-    /// Creates a connector that trusts only the certificate authorities in `pem` (RFC 7468): for servers
-    /// with an authority of their own.
+    /// Creates a connector that trusts only the certificate authorities in `pem` (RFC 7468): for
+    /// servers with an authority of their own.
     ///
     /// # Errors
     ///
@@ -89,14 +89,14 @@ impl TlsConnector {
         Self::from(Arc::new(builder.with_no_client_auth())).alpn([HTTP_1_1])
     }
 
-    /// Replaces the protocols that are offered by ALPN (RFC 7301), in order of preference. An empty list
-    /// offers none. Default: `http/1.1`, or those of the config from which this was made.
+    /// Replaces the protocols that are offered by ALPN (RFC 7301), in order of preference. An empty
+    /// list offers none. Default: `http/1.1`, or those of the config from which this was made.
     ///
-    /// The negotiated protocol is in [`Io::tls`] of the connection. A server that knows ALPN and supports
-    /// none of the protocols rejects the connection.
+    /// The negotiated protocol is in [`Io::tls`] of the connection. A server that knows ALPN and
+    /// supports none of the protocols rejects the connection.
     ///
-    /// This applies to [`connect`](Self::connect). [`Connect`](crate::Connect) speaks HTTP/1.1 only: if
-    /// anything is offered here, it offers `http/1.1` alone.
+    /// This applies to [`connect`](Self::connect). [`Connect`](crate::Connect) speaks HTTP/1.1
+    /// only: if anything is offered here, it offers `http/1.1` alone.
     #[must_use]
     pub fn alpn<P: AsRef<[u8]>>(mut self, protocols: impl IntoIterator<Item = P>) -> Self {
         Arc::make_mut(&mut self.config).alpn_protocols = protocol_list(protocols);
@@ -112,11 +112,11 @@ impl TlsConnector {
         self.clone().alpn([HTTP_1_1])
     }
 
-    /// Performs the TLS handshake over `transport` with the server `host`, and returns the encrypted
-    /// transport.
+    /// Performs the TLS handshake over `transport` with the server `host`, and returns the
+    /// encrypted transport.
     ///
-    /// `host` is a domain name or an IP address, without brackets, for which the server's certificate must
-    /// be valid. There is no deadline: the caller has to set one.
+    /// `host` is a domain name or an IP address, without brackets, for which the server's
+    /// certificate must be valid. There is no deadline: the caller has to set one.
     ///
     /// Cancel-safe: dropping the future drops the transport.
     ///

@@ -13,7 +13,8 @@ use thiserror::Error;
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum TlsError {
-    /// The peer's certificate is rejected: it is expired, not trusted, or not for the server's name.
+    /// The peer's certificate is rejected: it is expired, not trusted, or not for the server's
+    /// name.
     #[error("the peer's certificate is rejected: {}", Escaped(.0))]
     Certificate(CertificateError),
     /// The settings are invalid: the key does not belong to the certificate, for example.
@@ -31,8 +32,8 @@ pub enum TlsError {
         #[source]
         error: io::Error,
     },
-    /// The server's host is neither a domain name nor an IP address, so no certificate can be valid for
-    /// it.
+    /// The server's host is neither a domain name nor an IP address, so no certificate can be valid
+    /// for it.
     #[error("expected a domain name or an IP address as the TLS server name, found {host:?}")]
     NameInvalid {
         /// The host.
@@ -53,8 +54,8 @@ pub enum TlsError {
     /// The peer violated the protocol, or has no version or cipher suite in common with this end.
     #[error("the TLS handshake failed: {}", Escaped(.0))]
     Protocol(#[source] rustls::Error),
-    /// There is no cryptography provider: neither the feature `ring` nor `aws-lc-rs` is enabled, and the
-    /// program has not installed one with rustls.
+    /// There is no cryptography provider: neither the feature `ring` nor `aws-lc-rs` is enabled,
+    /// and the program has not installed one with rustls.
     #[error(
         "there is no cryptography provider for TLS: enable the feature `ring` or `aws-lc-rs`, or install \
          a provider of rustls"
@@ -80,7 +81,8 @@ impl TlsError {
         }
     }
 
-    /// Returns the error of TLS in that of a transport, after the handshake was complete on this side.
+    /// Returns the error of TLS in that of a transport, after the handshake was complete on this
+    /// side.
     pub(crate) fn within(error: &io::Error) -> Option<Self> {
         let error = error.get_ref()?.source()?.downcast_ref::<rustls::Error>()?;
         Some(Self::of_handshake(error.clone()))

@@ -21,15 +21,16 @@ const READ_LEN: usize = 32 << 10;
 const ROUNDS: u32 = 16;
 
 thread_local! {
-    /// The buffer into which this thread reads ciphertext. rustls takes all of it, except for the rest
-    /// when the reader has no room.
+    /// The buffer into which this thread reads ciphertext. rustls takes all of it, except for the
+    /// rest when the reader has no room.
     static CIPHERTEXT: Cell<BytesMut> = Cell::default();
 }
 
 /// A TLS stream over another transport.
 ///
-/// It holds at most [`HELD_LEN`] bytes that are not written yet, [`READ_LEN`] bytes for which the reader
-/// has no room, and the buffers of rustls: one record, or one handshake message of up to 64 KiB.
+/// It holds at most [`HELD_LEN`] bytes that are not written yet, [`READ_LEN`] bytes for which the
+/// reader has no room, and the buffers of rustls: one record, or one handshake message of up to 64
+/// KiB.
 pub(super) struct TlsStream {
     connection: Connection,
     transport: Box<dyn Io>,
@@ -71,8 +72,9 @@ impl TlsStream {
             let flushed = self.poll_flush(cx).map_err(cut_or_transport)?;
             let is_done = !self.connection.is_handshaking();
             // In TLS 1.3, a server's last messages are tickets (RFC 8446 §4.6.1). If they cannot be
-            // written yet, the next read or write does so: a client that writes before it reads would
-            // otherwise wait without end. In TLS 1.2, the client waits for the server's last message.
+            // written yet, the next read or write does so: a client that writes before it reads
+            // would otherwise wait without end. In TLS 1.2, the client waits for the server's last
+            // message.
             let sends_tickets = matches!(self.connection, Connection::Server(_))
                 && self.connection.protocol_version() == Some(ProtocolVersion::TLSv1_3);
             if is_done && sends_tickets {
@@ -97,8 +99,8 @@ impl TlsStream {
         }
     }
 
-    /// Reads from the transport once and decrypts, as long as `go_on` returns true before each part; the
-    /// rest is kept. Returns true if the peer sends nothing further.
+    /// Reads from the transport once and decrypts, as long as `go_on` returns true before each
+    /// part; the rest is kept. Returns true if the peer sends nothing further.
     fn poll_decrypt(
         &mut self,
         cx: &mut Context<'_>,
@@ -203,8 +205,8 @@ impl Io for TlsStream {
     /// # Errors
     ///
     /// The error of the transport; [`io::ErrorKind::InvalidData`] for invalid TLS;
-    /// [`io::ErrorKind::UnexpectedEof`] if the peer ended the connection without a close_notify (RFC 8446
-    /// §6.1).
+    /// [`io::ErrorKind::UnexpectedEof`] if the peer ended the connection without a close_notify
+    /// (RFC 8446 §6.1).
     fn poll_read(
         &mut self,
         cx: &mut Context<'_>,
@@ -221,9 +223,9 @@ impl Io for TlsStream {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 Err(error) => return Poll::Ready(Err(io::Error::new(error.kind(), Truncated))),
             }
-            // Sends an alert, or the answer to a key update (RFC 8446 §4.6.3). The part that cannot be
-            // written now is written by the next read or write. An error is ignored, since data that
-            // was received before must still be read.
+            // Sends an alert, or the answer to a key update (RFC 8446 §4.6.3). The part that cannot
+            // be written now is written by the next read or write. An error is ignored, since data
+            // that was received before must still be read.
             let _ = self.poll_flush(cx);
             ready!(self.poll_fill(cx, buffer))?;
         }

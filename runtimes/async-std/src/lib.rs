@@ -1,8 +1,8 @@
 //! The adapter of sockless for [async-std](https://docs.rs/async-std).
 //!
-//! async-std is [discontinued](https://github.com/async-rs/async-std#readme), and its authors recommend
-//! smol. This adapter is for programs that are built on async-std already; a new program is better
-//! served by tokio or smol.
+//! async-std is [discontinued](https://github.com/async-rs/async-std#readme), and its authors
+//! recommend smol. This adapter is for programs that are built on async-std already; a new program
+//! is better served by tokio or smol.
 //!
 //! Programs add the crate `sockless` with its feature `async-std`, in which this one is the module
 //! `sockless::async_std`.
@@ -22,10 +22,10 @@
 //! # }
 //! ```
 //!
-//! TCP sockets that this crate accepts or dials are set up as [`sockless_driver::sockets`] describes. A
-//! session that does not read still notices within a second that its peer has ended or reset the
-//! connection, on the systems that are listed there, if its transport is async-std's `TcpStream` or
-//! `UnixStream`, also under TLS.
+//! TCP sockets that this crate accepts or dials are set up as [`sockless_driver::sockets`]
+//! describes. A session that does not read still notices within a second that its peer has ended or
+//! reset the connection, on the systems that are listed there, if its transport is async-std's
+//! `TcpStream` or `UnixStream`, also under TLS.
 
 #[cfg(feature = "server")]
 mod accept;

@@ -9,8 +9,8 @@ use sockless_driver::futures_io::{self, Sockets};
 
 /// A stream that implements async-std's `Read` and `Write`, as a transport.
 ///
-/// If it is a socket, a session notices the end of its peer without reading; over any other stream, only
-/// by reading.
+/// If it is a socket, a session notices the end of its peer without reading; over any other stream,
+/// only by reading.
 pub type AsyncStdTransport<S> = futures_io::FuturesTransport<S, AsyncStdSockets>;
 
 /// Finds the sockets among async-std's streams.

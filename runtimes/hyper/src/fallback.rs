@@ -12,8 +12,8 @@ use crate::mount::{Mount, Responding};
 /// The body of a response: that of the mount, or that of the other service.
 pub type FallbackBody<R> = Either<Full<Bytes>, R>;
 
-/// A [`Mount`] for requests that ask for a WebSocket, well formed or not, and another service for all
-/// others. [`Mount::fallback`] creates it.
+/// A [`Mount`] for requests that ask for a WebSocket, well formed or not, and another service for
+/// all others. [`Mount::fallback`] creates it.
 ///
 /// ```
 /// use axum::routing::get;

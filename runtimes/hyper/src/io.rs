@@ -16,8 +16,8 @@ use crate::socket;
 /// A connection of HTTP/1.1 or a stream of HTTP/2, after the upgrade.
 pub(crate) struct Transport {
     stream: Box<dyn Stream>,
-    /// The bytes that the HTTP server had read before it released the connection. `None` once they are
-    /// taken, since they keep the whole of that server's read buffer allocated.
+    /// The bytes that the HTTP server had read before it released the connection. `None` once they
+    /// are taken, since they keep the whole of that server's read buffer allocated.
     read_before: Option<Bytes>,
     /// The most bytes that one write takes.
     write_len: usize,
@@ -35,8 +35,8 @@ impl Transport {
     }
 }
 
-/// The socket of a connection of HTTP/1.1, if its type is known, and the bytes that had been read from
-/// it.
+/// The socket of a connection of HTTP/1.1, if its type is known, and the bytes that had been read
+/// from it.
 fn reveal(upgraded: Upgraded) -> (Box<dyn Stream>, Bytes) {
     #[cfg(feature = "tokio")]
     let upgraded = match socket::reveal(upgraded) {
@@ -113,8 +113,8 @@ struct Http2Stream {
 }
 
 impl Stream for Http2Stream {
-    /// A flush fails if the peer has reset the stream or the connection has ended. An END_STREAM behind
-    /// unread data is not noticed, so the result is never [`Ending::Open`].
+    /// A flush fails if the peer has reset the stream or the connection has ended. An END_STREAM
+    /// behind unread data is not noticed, so the result is never [`Ending::Open`].
     fn poll_ending(&mut self, cx: &mut Context<'_>) -> Ending {
         if let Poll::Ready(Err(_)) = Pin::new(&mut self.upgraded).poll_flush(cx) {
             self.has_failed = true;
@@ -151,7 +151,8 @@ impl Write for Http2Stream {
     }
 }
 
-/// The most bytes of one write to a stream of HTTP/2: one DATA frame of the default length (RFC 9113
-/// §6.5.2). hyper copies what is written, and holds up to three writes until the peer's flow-control
-/// windows admit them, so a peer that does not read costs little more than `high_water`.
+/// The most bytes of one write to a stream of HTTP/2: one DATA frame of the default length (RFC
+/// 9113 §6.5.2). hyper copies what is written, and holds up to three writes until the peer's
+/// flow-control windows admit them, so a peer that does not read costs little more than
+/// `high_water`.
 const STREAM_WRITE_LEN: usize = 16 << 10;

@@ -34,13 +34,13 @@ use crate::fallback::Fallback;
 /// It does not fail, and does not read the bodies of requests. A request that does not ask for a
 /// WebSocket is answered by the service too, unless there is a [`fallback`](Self::fallback).
 ///
-/// Decide who may connect in the router's guards, or in a layer that decides before it calls the mount.
-/// A layer that replaces the mount's 101 afterwards is too late: hyper may release the connection to the
-/// session nevertheless.
+/// Decide who may connect in the router's guards, or in a layer that decides before it calls the
+/// mount. A layer that replaces the mount's 101 afterwards is too late: hyper may release the
+/// connection to the session nevertheless.
 ///
-/// Clones share the [server](Self::server), and with it the count of connections. Sessions run in tasks
-/// of their own, so the shutdown of the HTTP server does not end those that were upgraded from HTTP/1.1.
-/// Shut down both, the sessions first:
+/// Clones share the [server](Self::server), and with it the count of connections. Sessions run in
+/// tasks of their own, so the shutdown of the HTTP server does not end those that were upgraded
+/// from HTTP/1.1. Shut down both, the sessions first:
 ///
 /// ```no_run
 /// # use std::time::Duration;
@@ -63,13 +63,14 @@ type PeerOf = Arc<dyn Fn(&Extensions) -> Option<SocketAddr> + Send + Sync>;
 pub type Responding<T, E> = BoxFuture<'static, Result<Response<T>, E>>;
 
 impl Mount {
-    /// Mounts `service`. Its sessions run on `runtime`, which must be the runtime of the HTTP server.
+    /// Mounts `service`. Its sessions run on `runtime`, which must be the runtime of the HTTP
+    /// server.
     pub fn new(service: impl Service, runtime: Arc<dyn Runtime>) -> Self {
         Self::from_server(ConnectionServer::new(service, runtime))
     }
 
-    /// Mounts the service of a [`ConnectionServer`], which has settings of its own, such as limits, and
-    /// may serve other transports too.
+    /// Mounts the service of a [`ConnectionServer`], which has settings of its own, such as limits,
+    /// and may serve other transports too.
     pub fn from_server(server: ConnectionServer) -> Self {
         Self { server, peer: None, local: None, peer_of: None }
     }
@@ -91,8 +92,9 @@ impl Mount {
         self
     }
 
-    /// Sets a function that finds the peer's address in the extensions of each request, where the HTTP
-    /// server has put it. If it finds one, it overrides that of [`with_addrs`](Self::with_addrs).
+    /// Sets a function that finds the peer's address in the extensions of each request, where the
+    /// HTTP server has put it. If it finds one, it overrides that of
+    /// [`with_addrs`](Self::with_addrs).
     ///
     /// Without an address, limits per peer have no effect, which is logged as a warning once.
     ///

@@ -13,8 +13,8 @@ use tokio::net::UnixStream;
 
 use crate::io::Stream;
 
-/// Returns the socket and the bytes that had been read from it, or the connection unchanged if it is over
-/// anything else, such as TLS.
+/// Returns the socket and the bytes that had been read from it, or the connection unchanged if it
+/// is over anything else, such as TLS.
 pub(crate) fn reveal(upgraded: Upgraded) -> Result<(Box<dyn Stream>, Bytes), Upgraded> {
     let upgraded = match reveal_as::<TokioIo<TcpStream>>(upgraded) {
         Err(upgraded) => upgraded,

@@ -18,13 +18,13 @@
 //! # }
 //! ```
 //!
-//! Connections are served on the global executor of [`smol::spawn`], which has one thread unless the
-//! environment variable `SMOL_THREADS` asks for more.
+//! Connections are served on the global executor of [`smol::spawn`], which has one thread unless
+//! the environment variable `SMOL_THREADS` asks for more.
 //!
-//! TCP sockets that this crate accepts or dials are set up as [`sockless_driver::sockets`] describes. A
-//! session that does not read still notices within a second that its peer has ended or reset the
-//! connection, on the systems that are listed there, if its transport is smol's `TcpStream` or
-//! `UnixStream`, or an `Async` socket of the standard library, also under TLS.
+//! TCP sockets that this crate accepts or dials are set up as [`sockless_driver::sockets`]
+//! describes. A session that does not read still notices within a second that its peer has ended or
+//! reset the connection, on the systems that are listed there, if its transport is smol's
+//! `TcpStream` or `UnixStream`, or an `Async` socket of the standard library, also under TLS.
 
 #[cfg(feature = "server")]
 mod accept;

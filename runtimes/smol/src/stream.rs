@@ -9,8 +9,8 @@ use sockless_driver::futures_io::{self, Sockets};
 
 /// A stream that implements smol's `AsyncRead` and `AsyncWrite`, as a transport.
 ///
-/// If it is a socket, a session notices the end of its peer without reading; over any other stream, only
-/// by reading.
+/// If it is a socket, a session notices the end of its peer without reading; over any other stream,
+/// only by reading.
 pub type SmolTransport<S> = futures_io::FuturesTransport<S, SmolSockets>;
 
 /// Finds the sockets among smol's streams.

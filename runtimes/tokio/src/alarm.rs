@@ -13,8 +13,8 @@ use crate::runtime::TokioRuntime;
 
 /// A timer of tokio, and a thread that wakes its task at the same time.
 ///
-/// tokio checks its timers in the worker thread that waited for events last. While that thread runs a
-/// handler that blocks, the others may all sleep, and no timer expires.
+/// tokio checks its timers in the worker thread that waited for events last. While that thread runs
+/// a handler that blocks, the others may all sleep, and no timer expires.
 pub(crate) struct Alarm {
     timer: Box<dyn Timer>,
     /// In real time, which tests cannot pause.

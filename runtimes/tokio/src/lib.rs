@@ -1,7 +1,7 @@
 //! The adapter of sockless for [tokio](https://docs.rs/tokio).
 //!
-//! Programs add the crate `sockless`, in which this one is the module `sockless::tokio`; its `serve`,
-//! `bind` and `connect` are also at the root.
+//! Programs add the crate `sockless`, in which this one is the module `sockless::tokio`; its
+//! `serve`, `bind` and `connect` are also at the root.
 //!
 //! ```no_run
 //! use sockless::Session;
@@ -18,8 +18,9 @@
 //! # }
 //! ```
 //!
-//! Sessions are driven by the tokio runtime in whose context a server or a client is started; it needs
-//! the runtime's I/O and time drivers (`enable_all`). The clock is tokio's, which tests can pause.
+//! Sessions are driven by the tokio runtime in whose context a server or a client is started; it
+//! needs the runtime's I/O and time drivers (`enable_all`). The clock is tokio's, which tests can
+//! pause.
 //!
 //! TCP sockets that this crate accepts or dials are set up as
 //! [`sockless_driver::sockets`] describes. A session that does not read still

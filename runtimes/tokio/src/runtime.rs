@@ -39,8 +39,8 @@ impl Spawn for TokioRuntime {
         tokio::spawn(task);
     }
 
-    /// Also lets the tasks run that a transport wakes: tokio polls its I/O driver before it polls tasks that
-    /// have yielded.
+    /// Also lets the tasks run that a transport wakes: tokio polls its I/O driver before it polls
+    /// tasks that have yielded.
     fn yield_now(&self, cx: &mut Context<'_>) {
         let _ = pin!(tokio::task::yield_now()).poll(cx);
     }

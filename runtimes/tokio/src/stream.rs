@@ -15,8 +15,8 @@ use tokio::net::UnixStream;
 
 /// A stream that implements tokio's `AsyncRead` and `AsyncWrite`, as a transport.
 ///
-/// If it is a [`TcpStream`] or a `UnixStream`, a session notices the end of its peer without reading;
-/// over any other stream, only by reading.
+/// If it is a [`TcpStream`] or a `UnixStream`, a session notices the end of its peer without
+/// reading; over any other stream, only by reading.
 ///
 /// ```
 /// use sockless::ConnectionServer;

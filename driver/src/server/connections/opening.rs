@@ -83,8 +83,8 @@ impl Slot {
         }
     }
 
-    /// Starts the session of a granted upgrade. Without a `handshake`, another HTTP server sends the
-    /// response.
+    /// Starts the session of a granted upgrade. Without a `handshake`, another HTTP server sends
+    /// the response.
     pub(crate) fn start(
         &self,
         exchange: Exchange,

@@ -30,7 +30,8 @@ pub(super) struct Registry {
 
 /// The stage of a connection.
 enum Stage {
-    /// Its request head is not complete, or it only reads its response: it may be dropped to make room.
+    /// Its request head is not complete, or it only reads its response: it may be dropped to make
+    /// room.
     Evictable(Option<Waker>),
     /// It is being dropped to make room.
     Evicted,
@@ -114,8 +115,8 @@ impl Registry {
         }
     }
 
-    /// Wakes `waker`, that of a connection's task, when the connection must be dropped before it has a
-    /// session.
+    /// Wakes `waker`, that of a connection's task, when the connection must be dropped before it
+    /// has a session.
     pub(super) fn set_waker(&mut self, id: u64, waker: Waker) {
         if let Some(stage) = self.open.get_mut(&id)
             && let Stage::Evictable(registered) | Stage::Answering(registered) = stage
@@ -124,7 +125,8 @@ impl Registry {
         }
     }
 
-    /// Evicts the oldest connection that may be dropped; returns `None` if there is no such connection.
+    /// Evicts the oldest connection that may be dropped; returns `None` if there is no such
+    /// connection.
     pub(super) fn evict_one(&mut self) -> Option<Eviction> {
         let id = self.evictable.pop_first()?;
         match std::mem::replace(self.open.get_mut(&id)?, Stage::Evicted) {
@@ -137,7 +139,8 @@ impl Registry {
         matches!(self.open.get(&id), Some(Stage::Evicted))
     }
 
-    /// The connection's request head is complete. Returns false if the connection was evicted before.
+    /// The connection's request head is complete. Returns false if the connection was evicted
+    /// before.
     pub(super) fn begin_answering(&mut self, id: u64) -> bool {
         self.evictable.remove(&id);
         let Some(stage) = self.open.get_mut(&id) else { return false };

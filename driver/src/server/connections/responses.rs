@@ -27,9 +27,9 @@ impl RequestLog {
         Self { uri: http.uri().clone(), peer: request.peer_addr(), is_handshake }
     }
 
-    /// Logs `response` if it rejects the request: at info level if a well-formed request asked for a
-    /// WebSocket, since that is most often a mistake in the settings of one end; otherwise at debug
-    /// level.
+    /// Logs `response` if it rejects the request: at info level if a well-formed request asked for
+    /// a WebSocket, since that is most often a mistake in the settings of one end; otherwise at
+    /// debug level.
     pub(crate) fn log_response(&self, response: &Response<Bytes>) {
         let status = response.status();
         if !(status.is_client_error() || status.is_server_error()) {

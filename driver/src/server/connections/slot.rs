@@ -23,8 +23,8 @@ impl Slot {
         Some(Self { server: server.clone(), id })
     }
 
-    /// Waits for `future`; returns `None` if the connection is evicted, or the server terminates its
-    /// connections, before.
+    /// Waits for `future`; returns `None` if the connection is evicted, or the server terminates
+    /// its connections, before.
     pub(crate) async fn unless_dropped<F: Future + Unpin>(
         &self,
         mut future: F,
