@@ -56,8 +56,8 @@
 //! [`read_ahead`](sockless_core::Config::read_ahead) bytes. It still notices the end of its client:
 //!
 //! * over HTTP/1.1 on a `TcpStream` or `UnixStream` of tokio in hyper-util's `TokioIo`, as
-//!   `axum::serve` uses it, with or without `server::conn::auto`. That needs the feature `tokio`,
-//!   which is on by default;
+//!   `axum::serve` uses it, with or without `server::conn::auto`. That needs the feature `tokio`, which
+//!   `sockless` enables together with its own feature `tokio`;
 //! * over HTTP/2, if the stream is reset or the connection ends.
 //!
 //! It does not notice it over TLS with HTTP/1.1, on other streams, or if an END_STREAM follows

@@ -32,7 +32,7 @@ enum Server {
 
 const SERVERS: [Server; 2] = [Server::Http1, Server::Auto];
 
-/// Serves `stream`, and gives what each upgrade becomes.
+/// Serves `stream`, and returns the transport of each upgrade.
 fn serve<S>(server: Server, stream: S) -> mpsc::UnboundedReceiver<Transport>
 where
     S: Read + Write + Send + Unpin + 'static,
@@ -64,7 +64,7 @@ where
     receiver
 }
 
-/// Upgrades from HTTP/1.1, with the first bytes of what follows in the same write as the request.
+/// Upgrades from HTTP/1.1; the same write has the request and the first bytes after it.
 async fn upgrade(peer: &mut (impl AsyncReadExt + AsyncWriteExt + Unpin)) {
     let request = b"GET / HTTP/1.1\r\nhost: a\r\nconnection: upgrade\r\nupgrade: x\r\n\r\nearly";
     peer.write_all(request).await.unwrap();
@@ -106,7 +106,7 @@ async fn read_to_end(transport: &mut Transport) -> std::io::Result<Vec<u8>> {
 }
 
 #[tokio::test]
-async fn an_end_of_tcp_is_seen_behind_what_is_unread() {
+async fn the_end_of_tcp_is_seen_behind_unread_data() {
     for server in SERVERS {
         let (mut peer, stream) = tcp_pair().await;
         let mut upgrades = serve(server, TokioIo::new(stream));
@@ -125,7 +125,7 @@ async fn an_end_of_tcp_is_seen_behind_what_is_unread() {
 }
 
 #[tokio::test]
-async fn a_reset_of_tcp_is_seen_behind_what_is_unread() {
+async fn a_reset_of_tcp_is_seen_behind_unread_data() {
     for server in SERVERS {
         let (mut peer, stream) = tcp_pair().await;
         let mut upgrades = serve(server, TokioIo::new(stream));
@@ -141,7 +141,7 @@ async fn a_reset_of_tcp_is_seen_behind_what_is_unread() {
 
 #[cfg(unix)]
 #[tokio::test]
-async fn an_end_of_a_unix_socket_is_seen_behind_what_is_unread() {
+async fn the_end_of_a_unix_socket_is_seen_behind_unread_data() {
     for server in SERVERS {
         let (mut peer, stream) = UnixStream::pair().unwrap();
         let mut upgrades = serve(server, TokioIo::new(stream));
@@ -155,7 +155,7 @@ async fn an_end_of_a_unix_socket_is_seen_behind_what_is_unread() {
 }
 
 #[tokio::test]
-async fn the_end_of_what_is_no_socket_is_unknown() {
+async fn the_end_of_a_stream_other_than_a_socket_is_unknown() {
     for server in SERVERS {
         let (mut peer, stream) = duplex(1000);
         let mut upgrades = serve(server, TokioIo::new(stream));
@@ -206,7 +206,7 @@ async fn the_end_of_an_http2_connection_is_seen() {
 }
 
 #[tokio::test]
-async fn an_http2_stream_that_we_have_shut_down_is_not_ended_by_that() {
+async fn shutting_down_an_http2_stream_does_not_end_it() {
     let (stream, mut transport, _socket) = http2().await;
     let _ = poll_fn(|cx| std::task::Poll::Ready(transport.poll_shutdown(cx))).await;
     for _ in 0..100 {
