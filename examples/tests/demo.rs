@@ -1,4 +1,6 @@
 //! The demo as a program: how it starts, what it prints when it cannot, and how it ends when it is asked to.
+
+#![expect(clippy::disallowed_methods, reason = "the demo is another process, in real time")]
 #![cfg(unix)]
 
 use std::io::{BufRead, BufReader, Read};

@@ -1,6 +1,8 @@
 //! The loops of our own, each as a program, and clients of ours that talk to it; the one over a serial line
 //! has its client in it.
 
+#![expect(clippy::disallowed_methods, reason = "the loops are other processes, in real time")]
+
 use std::io::{BufRead, BufReader, ErrorKind, Read, Result, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::process::{Child, Command, Stdio};

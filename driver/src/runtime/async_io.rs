@@ -3,6 +3,8 @@
 //! Such runtimes differ in how they start tasks and resolve names, which is not part of this
 //! module.
 
+#![expect(clippy::disallowed_methods, reason = "this is the clock that the driver is given")]
+
 use std::any::Any;
 use std::io;
 use std::net::SocketAddr;

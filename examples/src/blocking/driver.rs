@@ -1,6 +1,8 @@
 //! A driver over blocking sockets, whole: everything that a port of sockless to a loop of your own has
 //! to do. `sockless::guide::porting` shows the same code.
 
+#![expect(clippy::disallowed_methods, reason = "a loop of its own has a clock of its own")]
+
 use std::io::{Error, ErrorKind, Read, Result, Write};
 use std::net::{Shutdown, TcpStream};
 use std::time::Duration;

@@ -1,5 +1,7 @@
 //! The loop: [`Server`].
 
+#![expect(clippy::disallowed_methods, reason = "a loop of its own has a clock of its own")]
+
 use std::collections::BTreeSet;
 use std::io::{ErrorKind, Result};
 use std::net::SocketAddr;

@@ -1,5 +1,7 @@
 //! A timer that expires even while the runtime is blocked: [`Alarm`].
 
+#![expect(clippy::disallowed_methods, reason = "this is the clock that the driver is given")]
+
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Waker};
