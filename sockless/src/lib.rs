@@ -31,6 +31,10 @@ pub use sockless_core::{Config, Masking, MessageRate, Overflow, Seed};
 #[doc(inline)]
 pub use sockless_core::{Deflate, ParseDeflateError};
 
+// Extensions of the protocol.
+#[doc(inline)]
+pub use sockless_core::extension;
+
 // Sessions of frames.
 #[doc(inline)]
 pub use sockless_core::{Frame, FrameHead, Opcode, Rsv};
@@ -59,6 +63,9 @@ pub use sockless_routing::{
 };
 
 // Clients.
+#[cfg(feature = "client")]
+#[doc(inline)]
+pub use sockless_core::handshake::{ClientRequestError, HandshakeError};
 #[cfg(feature = "client")]
 #[doc(inline)]
 pub use sockless_driver::{
