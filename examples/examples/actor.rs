@@ -13,7 +13,7 @@ fn router() -> Router {
     Router::new().route("/", websocket(echo))
 }
 
-/// The loop ends by itself: once the session has ended, `recv` and `send` say so, and `?` passes it on.
+/// Once the session has ended, `recv` and `send` return how, and `?` ends the loop.
 async fn echo(mut session: Session) -> Result<(), Closed> {
     loop {
         let message = session.recv().await?;

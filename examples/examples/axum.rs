@@ -14,7 +14,7 @@ use sockless::tokio::TokioRuntime;
 use sockless::{Closed, Origins, Router, Session, websocket};
 use tokio::net::TcpListener;
 
-/// What pages and sessions share: how many messages have come back so far.
+/// State that pages and sessions share: the number of messages echoed so far.
 type Echoes = Arc<AtomicU64>;
 
 #[tokio::main]
@@ -34,7 +34,7 @@ async fn main() -> std::io::Result<()> {
         .await
 }
 
-/// The pages are axum's; what is none of them goes to the router, which refuses what it does not know.
+/// Pages are axum's; every other path goes to the router, which answers 404 to unknown ones.
 fn app() -> (axum::Router, Mount) {
     let echoes = Echoes::default();
     let router = Router::new()

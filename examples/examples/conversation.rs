@@ -1,5 +1,5 @@
 //! A test of a conversation, as a program: a whole server in memory, no port, no waiting, and a
-//! network as bad as the seed wants it.
+//! network whose faults the seed draws.
 //!
 //! `cargo run -p sockless-examples --example conversation`. In a project of one's own this is a
 //! `#[test]`.
@@ -16,7 +16,7 @@ fn main() {
     println!("100 seeds, 100 networks, no failure");
 }
 
-/// What is tested: an echo behind a guard.
+/// The server under test: an echo behind a guard.
 fn router() -> Router {
     Router::new()
         .websockets(Config::default().ping_interval(Duration::from_secs(30)))
@@ -38,7 +38,7 @@ async fn echo(mut session: Session) -> Result<(), Closed> {
     }
 }
 
-/// A failure names the seed that repeats it, the line that expected something else, and what was said.
+/// A failure names the seed that repeats it, the line of the failed expectation, and the conversation so far.
 #[cfg_attr(test, test)]
 fn test_conversation() {
     let network = Link::default()
@@ -53,7 +53,7 @@ fn test_conversation() {
                 client.send(text).await;
                 client.expect(text).await;
             }
-            // An hour of silence takes no time, and the server asks whether the client is there.
+            // An hour of silence takes no time, and the server pings the client.
             client.expect_silence(Duration::from_secs(3600)).await;
             client.recv_ping().await;
             client.close(sockless::CloseCode::GOING_AWAY);

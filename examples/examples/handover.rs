@@ -46,7 +46,7 @@ mod tests {
         Sim::check(0..20, |sim| async move {
             let mut client = sim.app(router()).open("/").await;
             client.send(VERSION).await;
-            // What was sent at once with the hello is the session's.
+            // A message sent right behind the hello reaches the session.
             client.send_chunk(Chunk { data: "frag".into(), last: false }).await;
             client.ping("now answered");
             client.send_chunk(Chunk { data: "ments".into(), last: true }).await;

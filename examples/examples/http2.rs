@@ -90,11 +90,11 @@ async fn accept(listener: &TcpListener, acceptor: &TlsAcceptor, mount: &Mount) {
     }
 }
 
-/// How long a client may take for each of its two handshakes: that of TLS, and the first request.
+/// The time that a client has for each of two steps: the TLS handshake, and the first request.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 async fn serve(stream: TcpStream, peer: SocketAddr, acceptor: TlsAcceptor, mount: Mount) {
-    // What the driver writes together goes out at once.
+    // Each write of the driver is sent without delay.
     let _ = stream.set_nodelay(true);
     let stream = match timeout(PATIENCE, acceptor.accept(stream)).await {
         Ok(Ok(stream)) => stream,
@@ -129,7 +129,7 @@ async fn echo(mut session: Session) -> Result<(), Closed> {
     }
 }
 
-/// Says over which version of HTTP the session came, and ends.
+/// Sends the version of HTTP that the session came over, and ends.
 async fn version(session: Session) -> Result<(), Closed> {
     session.send(format!("{:?}", session.request().as_http().version())).await
 }

@@ -1,4 +1,4 @@
-//! Values instead of messages: JSON through serde (feature `json` of `sockless-driver`).
+//! Values instead of messages: JSON through serde (feature `json`).
 //!
 //! `cargo run -p sockless-examples --example json`, then open `ws://127.0.0.1:8080/` and send
 //! `{"op":"add","a":1,"b":2}`.
@@ -29,7 +29,7 @@ enum Answer {
     Error(String),
 }
 
-/// A message that says no question is answered too, and the session goes on.
+/// A malformed question gets an error as its answer, and the session continues.
 async fn calculate(mut session: Session) -> Result<(), BoxError> {
     loop {
         let answer = match session.recv_json().await {

@@ -1,4 +1,4 @@
-//! The same echo as a pipeline: what comes is a `Stream`, what goes is a `Sink`.
+//! The same echo as a pipeline: a `Stream` of received messages into a `Sink`.
 //!
 //! `cargo run -p sockless-examples --example pipeline`, then open `ws://127.0.0.1:8080/` or `/count`.
 

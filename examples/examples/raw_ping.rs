@@ -25,8 +25,8 @@ fn router(clock: Arc<dyn Runtime>) -> Router {
         .route("/", websocket_raw(move |session| ping_pong(session, clock.clone())))
 }
 
-/// Answers pings, sends its own, and returns when the client closes or is given up. There is no other
-/// answer to a Close frame than the one that is sent here.
+/// Answers pings, sends its own, and returns when the client closes or its pong is late. In a session
+/// of frames, no Close frame is sent but the one below.
 async fn ping_pong(mut session: RawSession, clock: Arc<dyn Runtime>) -> Result<(), BoxError> {
     let mut pinger = Pinger::new(&session.config(), clock.now());
     loop {
@@ -51,7 +51,7 @@ async fn ping_pong(mut session: RawSession, clock: Arc<dyn Runtime>) -> Result<(
     }
 }
 
-/// The next frame, or none when the pinger wants to be asked first.
+/// The next frame, or `None` when the pinger's deadline comes first.
 async fn recv_or_due(
     session: &mut RawSession,
     pinger: &Pinger,
@@ -102,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn a_client_that_answers_no_ping_is_given_up() {
+    fn a_client_that_answers_no_ping_times_out() {
         Sim::check(0..20, |sim| async move {
             let mut client = sim.app(router(sim.runtime())).open("/").raw().await;
             assert_eq!(client.recv().await.opcode, Opcode::Ping);

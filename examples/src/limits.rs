@@ -14,7 +14,7 @@ pub(crate) struct Options {
     #[arg(long, value_name = "MS")]
     ping_ms: Option<u64>,
 
-    /// Gives up a peer that has not answered a ping for MS milliseconds.
+    /// Closes a connection whose peer does not answer a ping within MS milliseconds.
     #[arg(long, value_name = "MS")]
     ping_timeout_ms: Option<u64>,
 
@@ -22,7 +22,7 @@ pub(crate) struct Options {
     #[arg(long, value_name = "MS")]
     message_ms: Option<u64>,
 
-    /// Ends a connection that takes nothing of what is sent for MS milliseconds.
+    /// Ends a connection that accepts no byte for MS milliseconds.
     #[arg(long, value_name = "MS")]
     write_ms: Option<u64>,
 

@@ -117,7 +117,7 @@ fn a_signal_closes_sessions_with_1001_and_ends_it_with_status_0() {
     }
 }
 
-/// Whoever supervises it may stop it as soon as it is there.
+/// A supervisor may stop it as soon as it has started.
 #[test]
 fn a_signal_right_after_the_first_line_is_not_missed() {
     for options in WAYS {

@@ -14,7 +14,7 @@ const BLOCKING: &str = env!("CARGO_BIN_EXE_blocking-echo");
 const EPOLL: &str = env!("CARGO_BIN_EXE_epoll-echo");
 const UART: &str = env!("CARGO_BIN_EXE_uart-chat");
 
-/// Long enough for a busy machine; who waits longer hangs.
+/// Long enough for a busy machine; a longer wait is a hang.
 const LIMIT: Duration = Duration::from_secs(60);
 
 /// A program that echoes, on a port of its own, and is gone with this value.
@@ -34,7 +34,7 @@ impl Server {
         let mut process = command.spawn().expect("it was built");
         let mut line = String::new();
         let stdout = process.stdout.take().expect("it is piped");
-        BufReader::new(stdout).read_line(&mut line).expect("it says where it listens");
+        BufReader::new(stdout).read_line(&mut line).expect("it prints its address");
         let addr = line.trim().strip_prefix("listening on ws://").expect("an address");
         Self { process, addr: addr.parse().expect("an address") }
     }
@@ -108,9 +108,9 @@ impl Drop for Server {
 
 fn block_on<T>(future: impl Future<Output = T>) -> T {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    runtime
-        .expect("a runtime")
-        .block_on(async { tokio::time::timeout(LIMIT, future).await.expect("nobody hangs") })
+    runtime.expect("a runtime").block_on(async {
+        tokio::time::timeout(LIMIT, future).await.expect("the test does not hang")
+    })
 }
 
 async fn exchange(session: &mut Session, message: impl Into<Message>) {
@@ -194,7 +194,7 @@ fn many_clients_are_served_at_once() {
 }
 
 #[test]
-fn what_is_no_upgrade_is_answered() {
+fn a_request_that_is_not_an_upgrade_is_answered() {
     for program in [BLOCKING, EPOLL] {
         let server = Server::start(program);
         let mut stream = server.connect().expect("it listens");
@@ -239,7 +239,7 @@ fn a_client_that_does_not_read_is_not_read_from() {
 #[cfg(target_os = "linux")]
 fn who_vanishes_leaves_nothing_behind() {
     let server = Server::start(EPOLL);
-    // What is opened once is open by then.
+    // Both have opened every file that they keep open.
     block_on(async {
         sockless::connect(&server.url())
             .run(async |mut session| exchange(&mut session, "first").await)
@@ -302,7 +302,7 @@ fn a_client_that_sends_without_pause_is_ended_when_it_is_too_old() {
 
 /// Its message is never whole, and each read of the server's brings some of it.
 #[test]
-fn a_message_that_arrives_without_pause_and_without_end_is_given_up() {
+fn a_message_that_arrives_without_pause_and_without_end_times_out() {
     for program in [BLOCKING, EPOLL] {
         let options = ["--message-ms", "200", "--closing-ms", "500"];
         let server = Server::start_with(program, &options);
@@ -353,7 +353,7 @@ fn take_ping(stream: &mut TcpStream) -> Vec<u8> {
     payload
 }
 
-/// Whether a message comes back; pings that come before it are answered.
+/// True if a message comes back; pings that arrive before it are answered.
 fn echoes(stream: &mut TcpStream, message: &[u8]) -> bool {
     let sent = stream.write_all(&short_frame(BINARY, message));
     sent.is_ok()
@@ -371,7 +371,7 @@ fn echoes(stream: &mut TcpStream, message: &[u8]) -> bool {
 }
 
 #[test]
-fn a_client_that_never_reads_is_given_up() {
+fn a_client_that_never_reads_times_out() {
     for program in [BLOCKING, EPOLL] {
         let server = Server::start_with(program, &["--write-ms", "500"]);
         let mut stream = server.upgraded().expect("it answers");
@@ -416,7 +416,7 @@ fn the_loop_of_the_guide_is_the_one_that_is_tested() {
         std::fs::read_to_string(path).expect("it is there")
     };
     let driver = read("src/blocking/driver.rs").replace("pub(crate) ", "");
-    let body = driver.find("/// How long writing waits").expect("the loop begins so");
+    let body = driver.find("/// The longest time that a write waits").expect("the loop begins so");
     assert!(
         read("../sockless/src/guide/porting.md").contains(driver[body..].trim()),
         "they differ"

@@ -20,7 +20,7 @@ pub use sockless_driver::{
     Outcome, Receiver, Sender, Session, Sleep, TrySendError, WriteError,
 };
 
-// How a session ended.
+// The end of a session.
 #[doc(inline)]
 pub use sockless_core::{Cause, Closed, Escaped, Party, ProtocolError, Timeout};
 

@@ -10,10 +10,10 @@ use std::time::Duration;
 use bytes::{Buf, BytesMut};
 use sockless_core::{Connection, Event, Instant, TransportAction};
 
-/// How long writing waits for room before it is reading's turn again.
+/// The longest time that a write waits for room before the next read.
 const TURN: Duration = Duration::from_millis(20);
 
-/// A transport and a clock: the two things that the core does without.
+/// A transport and a clock: the two things that the core does not have.
 pub(crate) struct Host {
     stream: TcpStream,
     start: std::time::Instant,
@@ -21,7 +21,7 @@ pub(crate) struct Host {
 
 impl Host {
     pub(crate) fn new(stream: TcpStream) -> Result<Self> {
-        stream.set_nodelay(true)?; // What is written together is sent at once.
+        stream.set_nodelay(true)?; // Each write is sent without delay.
         stream.set_write_timeout(Some(TURN))?;
         Ok(Self { stream, start: std::time::Instant::now() })
     }
@@ -30,7 +30,7 @@ impl Host {
         Instant::from_epoch(self.start.elapsed())
     }
 
-    /// Runs a connection to its end, and gives each event to `react`.
+    /// Runs a connection to its end, and passes each event to `react`.
     pub(crate) fn drive(
         &mut self,
         mut connection: Connection,
@@ -48,7 +48,7 @@ impl Host {
             }
             if let Err(error) = self.write(connection.outbound()) {
                 connection.handle_transport_error(error.to_string(), self.now());
-                continue; // The end is reported by the next poll.
+                continue; // The next poll reports the end.
             }
             connection.handle_blocked(self.now());
             let has_unsent = connection.outbound().has_remaining();
@@ -56,13 +56,13 @@ impl Host {
                 TransportAction::Close if !has_unsent => return,
                 TransportAction::ShutdownWrite if !has_unsent && !is_shut_down => {
                     is_shut_down = true;
-                    let _ = self.stream.shutdown(Shutdown::Write); // Reading finds out too.
+                    let _ = self.stream.shutdown(Shutdown::Write); // A failure shows when reading.
                 }
                 _ => {}
             }
             let has_room = has_room(&connection);
             connection.set_reading(has_room, self.now());
-            // Only a look, while there is something to write as well.
+            // While bytes wait to be written, reading does not wait.
             let until = if has_unsent { Some(self.now()) } else { connection.poll_timeout() };
             let is_reading = has_room && is_starved && !at_eof;
             match if is_reading { self.read(&mut inbound, until) } else { Ok(None) } {
@@ -77,7 +77,7 @@ impl Host {
         }
     }
 
-    /// Waits for bytes, but no longer than `until`. `Some(0)` is the end, `None` that the time was up first.
+    /// Waits for bytes until `until`. `Some(0)` is the end of the stream, `None` a timeout.
     pub(crate) fn read(
         &mut self,
         inbound: &mut BytesMut,
@@ -99,7 +99,7 @@ impl Host {
         }
     }
 
-    /// Writes what the transport takes within a turn.
+    /// Writes the bytes that the transport accepts within a turn.
     pub(crate) fn write(&mut self, outbound: &mut impl Buf) -> Result<()> {
         let until = self.now() + TURN;
         while outbound.has_remaining() && self.now() < until {
@@ -114,13 +114,13 @@ impl Host {
     }
 }
 
-/// Whether there is room for the answers to what is read. A connection that closes gives no more answers, and
-/// has to hear of its end.
+/// True if there is room for replies to further input. A closing connection queues no reply, and has to read
+/// until its end.
 fn has_room(connection: &Connection) -> bool {
     connection.is_writable() || !connection.is_open()
 }
 
-/// What a read or write that waited in vain fails with; systems differ.
+/// True for the error of a read or write that timed out; systems differ.
 fn is_timeout(error: &Error) -> bool {
     matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut)
 }

@@ -30,7 +30,7 @@ fn main() -> Result<()> {
     Ok(())
 }
 
-/// Shakes hands, then echoes until the connection ends.
+/// Runs the opening handshake, then echoes until the connection ends.
 fn serve(stream: TcpStream, config: Arc<Config>) -> Result<()> {
     let mut host = Host::new(stream)?;
     let mut inbound = BytesMut::new();
@@ -41,7 +41,7 @@ fn serve(stream: TcpStream, config: Arc<Config>) -> Result<()> {
         }
         match host.read(&mut inbound, handshake.poll_timeout())? {
             Some(0) => handshake.handle_eof(),
-            // Not only when nothing comes: a request that trickles in has to end as well.
+            // Also after bytes have arrived: a request that arrives slowly has to end as well.
             _ => handshake.handle_timeout(host.now()),
         }
     };
@@ -52,7 +52,7 @@ fn serve(stream: TcpStream, config: Arc<Config>) -> Result<()> {
         Ok(upgrade) => {
             let (response, negotiated) = upgrade.accept();
             let connection = handshake.accept(&response, negotiated, config, host.now());
-            // What came behind the request is the first frames: `inbound` goes on.
+            // Bytes behind the request are the first frames: `inbound` is passed on.
             host.drive(connection, inbound, |connection, event, now| {
                 if let Event::Message(message) = event {
                     // Refused only while the connection is closing, which needs no answer.

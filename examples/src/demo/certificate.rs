@@ -7,7 +7,7 @@ use sockless::tls::{TlsAcceptor, TlsError};
 use crate::options::{Failure, Options};
 use crate::signals::Hangups;
 
-/// What the server shows to clients that come by TLS, and where it was read.
+/// The certificate that TLS clients see, and the files that it comes from.
 pub(crate) struct Certificate {
     pub(crate) acceptor: TlsAcceptor,
     chain: PathBuf,
@@ -16,7 +16,7 @@ pub(crate) struct Certificate {
 }
 
 impl Certificate {
-    /// Reads what the options name, if they do.
+    /// Reads the files that the options name, if any.
     pub(crate) fn read(options: &Options) -> Result<Option<Self>, Failure> {
         let (Some(chain), Some(key)) = (&options.tls_cert, &options.tls_key) else {
             return Ok(None);
@@ -36,7 +36,7 @@ impl Certificate {
                 Ok(()) => tracing::warn!("the certificate was read again"),
                 Err(error) => {
                     let error = failure(&self.chain, &self.key, error);
-                    tracing::error!(%error, "the certificate stays the old one");
+                    tracing::error!(%error, "the new certificate was not loaded; the old one stays");
                 }
             }
         }

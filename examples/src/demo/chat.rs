@@ -1,4 +1,4 @@
-//! The chat room: everybody who is in it, and what they are told.
+//! The chat room: its members, and the messages that they receive.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -10,7 +10,7 @@ use sockless::{Broadcast, CloseCode, Closed, Sender, Session};
 const MAX_NAME: usize = 32;
 const MAX_LINE: usize = 2000;
 
-/// A room in which everybody hears everybody.
+/// A room in which each message reaches every member.
 #[derive(Default)]
 pub(crate) struct Room {
     members: Mutex<BTreeMap<String, Sender>>,
@@ -35,7 +35,7 @@ impl Room {
         }
     }
 
-    /// Takes a member in, under a name that nobody else has.
+    /// Adds a member under a name that no other member has.
     fn join(self: &Arc<Self>, wanted: &str, sender: Sender) -> Membership {
         let name = {
             let mut members = self.lock();
@@ -76,7 +76,7 @@ impl Room {
     }
 }
 
-/// A member's place in the room, given up when its session ends in whatever way.
+/// A member's place in the room, freed when its session ends.
 struct Membership {
     room: Arc<Room>,
     name: String,
@@ -88,14 +88,14 @@ impl Drop for Membership {
     }
 }
 
-/// Nobody waits for a slow reader: one that has fallen behind is sent away, and may come back.
+/// The room does not wait for a slow reader: a member that falls behind is removed, and may join again.
 fn send_to(sender: &Sender, news: &Broadcast) {
     if sender.try_send(news).is_err() {
         sender.close((CloseCode::TRY_AGAIN_LATER, "you have fallen behind"));
     }
 }
 
-/// Made into frames, and compressed, once for all; the members share the bytes.
+/// Encoded and compressed once; the members share the bytes.
 fn encode(news: &Value) -> Broadcast {
     Broadcast::new(news.to_string())
 }

@@ -47,7 +47,7 @@ pub(crate) struct Options {
     pub(crate) verbose: bool,
 }
 
-/// Nothing is remembered from one message to the next, so that idle connections hold nothing.
+/// Without context takeover, so that idle connections hold no compressor.
 const DEFLATE: &str = "permessage-deflate; server_no_context_takeover; client_no_context_takeover";
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -86,7 +86,7 @@ impl Options {
         options
     }
 
-    /// What holds for every route.
+    /// The settings of every route.
     pub(crate) fn config(&self) -> Config {
         let config =
             Config::default().ping_interval(Duration::from_secs(30)).max_message_len(16 << 20);
@@ -97,7 +97,7 @@ impl Options {
     }
 }
 
-/// What keeps the demo from serving, as the line that it ends with.
+/// The reason why the demo cannot serve, printed as its last line.
 #[derive(Debug)]
 pub(crate) struct Failure(String);
 

@@ -84,7 +84,7 @@ fn the_echo_speaks_its_protocols() {
 
 /// The page shows what was agreed on.
 #[test]
-fn messages_are_compressed_for_who_offers_it() {
+fn messages_are_compressed_for_clients_that_offer_it() {
     Sim::check(0..5, |sim| async move {
         let offer = "permessage-deflate; server_no_context_takeover";
         let config = Config::default().extension(offer.parse::<Deflate>().unwrap());

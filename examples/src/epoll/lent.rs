@@ -1,4 +1,4 @@
-//! What the loop lends to one peer at a time, so that an idle one owns no buffer: [`Lent`].
+//! The buffers that the loop lends to one peer at a time, so that an idle peer owns none: [`Lent`].
 
 use std::io::{self, Read};
 use std::mem;
@@ -6,7 +6,7 @@ use std::mem;
 use bytes::BytesMut;
 use sockless_core::{Connection, Staging};
 
-/// What one read brings at most, and what one write of short frames does.
+/// The most bytes of one read, and of one write of short frames.
 const LEN: usize = 64 << 10;
 
 /// The beginning of a frame up to this length is copied to a block of its own; a longer one keeps the
@@ -70,7 +70,7 @@ impl Lent {
         }
     }
 
-    /// Reads what there is, and says how much that was.
+    /// Reads the bytes that are there, and returns their number.
     pub(crate) fn read(
         &mut self,
         stream: &mut impl Read,

@@ -1,5 +1,5 @@
-//! An echo server for many connections on one thread: `mio` tells which sockets are ready, the core does
-//! the rest.
+//! An echo server for many connections on one thread: `mio` reports which sockets are ready, the
+//! core does the rest.
 //!
 //! Run it, and point any client at ws://127.0.0.1:9002, or name another address.
 
@@ -22,7 +22,7 @@ fn main() -> Result<()> {
     let options = Options::parse();
     let addr = options.addr("127.0.0.1:9002");
     let config = Config::default()
-        // Who is gone without a word, and who stays without one, is given up.
+        // Finds peers that vanished, and closes connections that stay silent.
         .ping_interval(Duration::from_secs(30))
         .idle_timeout(Duration::from_secs(3600));
     let mut server =

@@ -14,26 +14,26 @@ use sockless_core::{Config, Connection, Event, Instant, TransportAction};
 
 use super::lent::Lent;
 
-/// What is done with each event.
+/// The reaction to each event.
 pub(crate) type React = fn(&mut Connection, Event, Instant);
 
-/// How often one peer is read from before it is the others' turn.
+/// The number of reads from one peer before the others have their turn.
 const READS: usize = 16;
 
-/// How long a client that was refused may take to read the answer.
+/// The time that a rejected client has to read the response.
 const LINGER: Duration = Duration::from_secs(5);
 
 /// A client and all that is kept for it. An idle one owns nothing besides.
 pub(crate) struct Peer {
     stream: TcpStream,
     state: State,
-    /// What has arrived and is no whole frame yet, if there is such.
+    /// The bytes of an incomplete frame, if there are any.
     leftover: Option<Box<BytesMut>>,
     /// Nothing more can be made of what has arrived.
     is_starved: bool,
     /// It sends nothing more.
     eof: bool,
-    /// It was told that nothing more comes.
+    /// The end of the input was reported to it.
     shut_down: bool,
 }
 
@@ -49,7 +49,7 @@ enum State {
     },
 }
 
-/// What a peer waits for after its turn.
+/// The event that a peer waits for after its turn.
 pub(crate) enum Wait {
     /// For its socket, or for its deadline.
     For(Interest),
@@ -78,7 +78,7 @@ impl Peer {
         }
     }
 
-    /// Does all that can be done now. It does no harm to call this for no reason.
+    /// Does everything that can be done now. A spurious call does no harm.
     pub(crate) fn turn(&mut self, lent: &mut Lent, react: React, now: Instant) -> Wait {
         let mut inbound = lent.lend_inbound(self.leftover.take());
         if let State::Open(connection) = &mut self.state {
@@ -106,11 +106,11 @@ impl Peer {
         now: Instant,
     ) -> Result<Wait> {
         for _ in 0..READS {
-            // First what has come: after a standstill of ours it may have come in time.
+            // Input first: if this process stood still, it may have arrived before the deadline.
             let is_dry =
                 self.is_reading(now) && self.is_starved && self.read(inbound, lent, now)?;
             self.is_starved = self.advance(inbound, react, now);
-            // What the events of one read gave rise to leaves in one write.
+            // All replies to one read leave in one write.
             if self.write(now)? {
                 match self.transport_action(now) {
                     TransportAction::ShutdownWrite if !mem::replace(&mut self.shut_down, true) => {
@@ -133,7 +133,7 @@ impl Peer {
         Ok(Wait::Others(self.interest()))
     }
 
-    /// Reads once, and says whether that was to the last byte, since the loop is told only of what is new.
+    /// Reads once, and returns whether the socket is drained: readiness is reported only for new bytes.
     fn read(&mut self, inbound: &mut BytesMut, lent: &mut Lent, now: Instant) -> Result<bool> {
         match lent.read(&mut self.stream, inbound) {
             Ok(0) => self.handle_eof(now),
@@ -148,7 +148,7 @@ impl Peer {
         match &mut self.state {
             State::Opening(handshake, _) => handshake.handle_timeout(now),
             State::Open(connection) => connection.handle_timeout(now),
-            // Who does not take the answer by then does without.
+            // A client that does not read the response by then is dropped.
             State::Refused { answer, until } if now >= *until => answer.clear(),
             State::Refused { .. } => {}
         }
@@ -163,7 +163,7 @@ impl Peer {
         }
     }
 
-    /// Makes of what has arrived what can be made of it, and says whether that was all.
+    /// Handles the input that has arrived. True if nothing is left of it.
     fn advance(&mut self, inbound: &mut BytesMut, react: React, now: Instant) -> bool {
         if let State::Opening(..) = self.state {
             self.answer(inbound, now);
@@ -205,12 +205,12 @@ impl Peer {
                 State::Open(handshake.accept(&response, negotiated, config, now))
             }
             Err(Some(response)) => refused(encode_response(&response)),
-            // Nobody is there to read an answer.
+            // The client has gone and reads no response.
             Err(None) => State::Refused { answer: Bytes::new(), until: now },
         };
     }
 
-    /// Writes what the socket takes; whether nothing waits any more.
+    /// Writes the bytes that the socket accepts. True if none is left.
     fn write(&mut self, now: Instant) -> Result<bool> {
         let outbound: &mut dyn Buf = match &mut self.state {
             State::Opening(..) => return Ok(true),
@@ -224,7 +224,7 @@ impl Peer {
         Ok(is_drained)
     }
 
-    /// What to do with the socket when all is written.
+    /// The action for the socket once everything is written.
     fn transport_action(&self, now: Instant) -> TransportAction {
         match &self.state {
             State::Opening(..) => TransportAction::KeepOpen,
@@ -234,8 +234,8 @@ impl Peer {
         }
     }
 
-    /// Whether to read on. A connection takes note of it, for it does not blame a peer for silence that the
-    /// loop does not listen to.
+    /// True if the loop should read. The connection is notified, so that it does not expect a peer's
+    /// reply while the loop does not read.
     fn is_reading(&mut self, now: Instant) -> bool {
         let has_room = self.has_room();
         if let State::Open(connection) = &mut self.state {
@@ -244,7 +244,7 @@ impl Peer {
         has_room && !self.eof
     }
 
-    /// Whether there is room for the answers to what is read.
+    /// True if there is room for replies to further input.
     fn has_room(&self) -> bool {
         match &self.state {
             State::Open(connection) => has_room(connection),
@@ -252,7 +252,7 @@ impl Peer {
         }
     }
 
-    /// What its socket has to be ready for to be worth a turn.
+    /// The readiness of its socket that makes a turn useful.
     fn interest(&mut self) -> Interest {
         let reads = self.has_room() && !self.eof;
         let writes = match &mut self.state {
@@ -269,7 +269,7 @@ impl Peer {
     }
 }
 
-/// Writes what the socket takes, and says whether that was all.
+/// Writes the bytes that the socket accepts. True if that was all.
 fn write(stream: &mut TcpStream, outbound: &mut dyn Buf) -> Result<bool> {
     while outbound.has_remaining() {
         let mut slices = [IoSlice::new(&[]); 16];
@@ -284,8 +284,8 @@ fn write(stream: &mut TcpStream, outbound: &mut dyn Buf) -> Result<bool> {
     Ok(true)
 }
 
-/// Whether there is room for the answers to what is read. One that closes gives no more answers, and has
-/// to hear of its end.
+/// True if there is room for replies to further input. A closing connection queues no reply, and has
+/// to read until its end.
 fn has_room(connection: &Connection) -> bool {
     connection.is_writable() || !connection.is_open()
 }

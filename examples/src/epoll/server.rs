@@ -18,7 +18,7 @@ use super::peer::{Peer, React, Wait};
 /// The listener's token; the peers' are their places in the list.
 const LISTENER: Token = Token(usize::MAX);
 
-/// How long accepting rests after it failed: out of descriptors, to try at once would only spin.
+/// The pause after a failure to accept: without descriptors, an immediate retry would spin.
 const PAUSE: Duration = Duration::from_millis(100);
 
 /// A listener and the peers that it has accepted.
@@ -30,7 +30,7 @@ pub(crate) struct Server {
     peers: Vec<Option<Box<Seat>>>,
     /// Places in the list that are free.
     free: Vec<usize>,
-    /// Who wants a turn when, soonest first; each peer stands in it once at most.
+    /// When each peer wants a turn, soonest first; each peer is in it at most once.
     deadlines: BTreeSet<(Instant, Token)>,
     lent: Lent,
     start: std::time::Instant,
@@ -124,7 +124,7 @@ impl Server {
             self.poll.registry().reregister(seat.peer.stream(), token, interest)?;
             seat.interest = interest;
         }
-        // What a peer has left may be in a buffer of its own, where no readiness announces it.
+        // Bytes left in a peer's own buffer are announced by no readiness.
         let deadline = if again { Some(now) } else { seat.peer.deadline() };
         if deadline != seat.deadline {
             let before = std::mem::replace(&mut seat.deadline, deadline);
@@ -152,7 +152,7 @@ impl Server {
     }
 
     fn add(&mut self, mut stream: TcpStream) -> Result<()> {
-        // What is written together is written at once; a socket that refuses this still works.
+        // Each write is sent without delay; a socket without this option still works.
         let _ = stream.set_nodelay(true);
         let index = self.free.pop().unwrap_or(self.peers.len());
         let interest = Interest::READABLE;

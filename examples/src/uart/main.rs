@@ -67,7 +67,7 @@ async fn host() {
         Message::from("x".repeat(1000)),
         Message::from("how warm is it?"),
     ]);
-    // A board takes it from its random number generator: nobody may foretell the masking keys.
+    // On a board, draw it from the random number generator: masking keys must be unpredictable.
     let seed = Seed::new([7; 32]);
     let mut connection = Connection::client(Negotiated::default(), seed, config(), port::now());
     let mut pongs = 0;
@@ -93,7 +93,7 @@ async fn host() {
     })
     .await
     .expect("a pipe does not fail");
-    std::println!("{}", end.expect("a connection tells its end"));
+    std::println!("{}", end.expect("a connection reports its end"));
     std::process::exit(0);
 }
 

@@ -9,7 +9,7 @@ use embassy_time::Timer;
 use embedded_io_async::{Read, Write};
 use sockless_core::{Connection, Event, Instant};
 
-/// The time as the core wants it: since the board has started.
+/// The time since the board started.
 pub(crate) fn now() -> Instant {
     Instant::from_epoch(Duration::from_micros(embassy_time::Instant::now().as_micros()))
 }
@@ -17,12 +17,12 @@ pub(crate) fn now() -> Instant {
 /// Runs a connection to its end, and gives each event to `react`, [`Event::Closed`] last.
 ///
 /// Reading and writing go on side by side, or two ends that both write more than the line holds would
-/// wait for each other. Whichever is not done when the other is, is dropped and begun anew; the halves
-/// of embassy's buffered UARTs lose nothing by that.
+/// wait for each other. The one that is still pending when the other completes is dropped and started
+/// again; the halves of embassy's buffered UARTs lose nothing by that.
 ///
 /// # Errors
 ///
-/// What the line fails with.
+/// The error of the line.
 pub(crate) async fn drive<R, W>(
     mut connection: Connection,
     mut from: R,
@@ -42,7 +42,7 @@ where
             is_over |= matches!(event, Event::Closed(_));
             react(&mut connection, event);
         }
-        // A line is neither shut down nor closed, so there is no use in asking `Connection::transport`:
+        // A line is neither shut down nor closed, so there is no use in asking `Connection::transport_action`:
         // the end is when the last byte has left.
         if is_over && !connection.outbound().has_remaining() {
             return Ok(());
@@ -62,7 +62,7 @@ where
                 pending().await
             }
         };
-        // What has come goes first: it may have come in time.
+        // Bytes first: they may have arrived before the deadline.
         match select3(reading, writing, expire(deadline)).await {
             Either3::First(Ok(0)) => {
                 at_eof = true;
@@ -71,7 +71,7 @@ where
             Either3::First(read) => inbound.extend_from_slice(&bytes[..read?]),
             Either3::Second(written) => {
                 connection.outbound().advance(written?);
-                // What is left waits for room in the FIFO.
+                // The rest waits for room in the FIFO.
                 connection.handle_blocked(now());
             }
             Either3::Third(()) => connection.handle_timeout(now()),
@@ -79,8 +79,8 @@ where
     }
 }
 
-/// Whether there is room for the answers to what is read. One that closes gives no more answers, and has
-/// to hear of its end.
+/// True if there is room for replies to further input. A closing connection queues no reply, and has to
+/// read until its end.
 fn has_room(connection: &Connection) -> bool {
     connection.is_writable() || !connection.is_open()
 }
