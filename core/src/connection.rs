@@ -1,5 +1,6 @@
 //! The message layer: [`Connection`] and its public methods.
 
+mod assembly;
 mod closing;
 mod receive;
 mod send;
@@ -25,7 +26,7 @@ use crate::raw::{RawConnection, Role};
 use crate::seed::Seed;
 use crate::time::Instant;
 
-use receive::Assembly;
+use assembly::Assembly;
 use send::Kind;
 use timers::Timers;
 

@@ -1,31 +1,29 @@
 //! The frame layer: [`RawConnection`], frames in and frames out, nothing automatic.
 
 mod ending;
+mod frames;
 mod writing;
 
 use alloc::boxed::Box;
 use alloc::sync::Arc;
-use core::ops::Range;
 
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::{Buf, BytesMut};
 use bytestring::ByteString;
 
-use crate::config::{Config, Masking};
+use crate::config::Config;
 use crate::connection::TransportAction;
 use crate::error::{ProtocolError, SendError};
 use crate::event::{Cause, Closed, Party, Timeout};
-use crate::frame::{Frame, FrameHead, MAX_CONTROL_LEN, Opcode, Rsv};
-use crate::limits::COPY_LEN;
+use crate::frame::{Frame, FrameHead, MAX_CONTROL_LEN, Rsv};
 use crate::mask;
 use crate::outbound::Outbound;
 use crate::seed::{MaskKeys, Seed};
 use crate::time::Instant;
 
 pub(crate) use ending::{Ending, Phase};
+use frames::Incoming;
+pub(crate) use frames::{Whole, take};
 use writing::Writing;
-
-/// The length of a masking key in bytes.
-const KEY_LEN: usize = 4;
 
 /// Which end of a connection this is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -81,22 +79,6 @@ pub struct RawConnection {
     ending: Option<Box<Ending>>,
     /// The transport delivers nothing more.
     pub(crate) eof: bool,
-}
-
-/// The frame whose payload is arriving.
-#[derive(Clone, Debug)]
-pub(crate) struct Incoming {
-    pub(crate) head: FrameHead,
-    /// The number of payload bytes that have been taken out of the read buffer.
-    taken: u64,
-    /// The number of bytes at the front of the read buffer that have been unmasked.
-    unmasked: usize,
-}
-
-/// A message of one frame that is complete in the read buffer.
-pub(crate) struct Whole {
-    pub(crate) is_text: bool,
-    pub(crate) payload: Range<usize>,
 }
 
 impl RawConnection {
@@ -356,221 +338,13 @@ impl RawConnection {
     }
 }
 
-impl RawConnection {
-    /// The next frame, checked against the rules and limits of this layer.
-    fn next_frame(&mut self, inbound: &mut BytesMut) -> Option<Result<Frame, ProtocolError>> {
-        if self.incoming.is_none() {
-            let head = match self.poll_head(inbound)? {
-                Ok(head) => head,
-                Err(error) => return Some(Err(error)),
-            };
-            let max = self.config.max_frame_len.min(self.config.max_message_len);
-            if head.len > max {
-                return Some(Err(self.fail(ProtocolError::FrameTooLong { len: head.len, max })));
-            }
-        }
-        let head = self.incoming.as_ref()?.head;
-        let payload = self.poll_whole_payload(inbound)?;
-        Some(Ok(Frame { fin: head.fin, rsv: head.rsv, opcode: head.opcode, payload }))
-    }
-
-    /// Makes the connection one that has not begun to end, for the layer that is put on top of it.
-    pub(crate) fn reopen(&mut self) {
-        self.ending = None;
-    }
-
-    /// The message at the front of `inbound`, if it is one complete frame without reserved bits and with the
-    /// mask bit that its sender must use; `None` if it needs a closer look.
-    #[inline]
-    pub(crate) fn whole_message(&self, inbound: &[u8]) -> Option<Whole> {
-        let &[first, second, ref rest @ ..] = inbound else {
-            return None;
-        };
-        let is_text = match first {
-            0x81 => true,
-            0x82 => false,
-            _ => return None,
-        };
-        let (mask_bit, key_len) = if self.role == Role::Server { (0x80, KEY_LEN) } else { (0, 0) };
-        // With the wrong bit this is over 127.
-        let (len, len_len) = match second ^ mask_bit {
-            len @ 0..=125 => (usize::from(len), 0),
-            126 => (usize::from(u16::from_be_bytes(*rest.first_chunk()?)), 2),
-            _ => return None,
-        };
-        let start = 2 + len_len + key_len;
-        let is_minimal = len_len == 0 || len > 125;
-        let is_whole = start + len <= inbound.len();
-        let is_next = self.incoming.is_none() && self.failure.is_none();
-        let whole = Whole { is_text, payload: start..start + len };
-        (is_minimal && is_whole && is_next).then_some(whole)
-    }
-
-    /// Unmasks the payload of a whole message where it lies.
-    #[inline]
-    pub(crate) fn unmask_whole(&self, whole: &Whole, inbound: &mut [u8]) {
-        if self.role == Role::Server {
-            let (header, payload) = inbound[..whole.payload.end].split_at_mut(whole.payload.start);
-            if let Some(&key) = header.last_chunk::<KEY_LEN>() {
-                mask::apply(payload, key, 0);
-            }
-        }
-    }
-
-    /// Takes the next header out of `inbound`. No payload may be arriving.
-    ///
-    /// The caller checks the length before it asks for the payload.
-    #[inline]
-    pub(crate) fn poll_head(
-        &mut self,
-        inbound: &mut BytesMut,
-    ) -> Option<Result<FrameHead, ProtocolError>> {
-        if self.failure.is_some() {
-            inbound.clear();
-            return None;
-        }
-        let decoded = match FrameHead::decode(inbound) {
-            Ok(decoded) => decoded,
-            Err(error) => return Some(Err(self.fail(error))),
-        };
-        let (head, header_len) = decoded?;
-        if let Err(error) = self.check(&head) {
-            return Some(Err(self.fail(error)));
-        }
-        inbound.advance(header_len);
-        self.incoming = Some(Incoming { head, taken: 0, unmasked: 0 });
-        Some(Ok(head))
-    }
-
-    /// Checks a header against the rules of this connection (RFC 6455 §5.1, §5.2).
-    #[inline]
-    pub(crate) fn check(&self, head: &FrameHead) -> Result<(), ProtocolError> {
-        if head.rsv != Rsv::NONE {
-            // A reserved bit applies to a message and is set on its first frame (RFC 7692 §6.1): never on
-            // a control frame or a continuation.
-            let begins = matches!(head.opcode, Opcode::Text | Opcode::Binary);
-            if !begins || !self.rsv.contains(head.rsv) {
-                return Err(ProtocolError::ReservedBitSet);
-            }
-        }
-        match (self.role, head.mask) {
-            (Role::Server, Some(_)) | (Role::Client, None) => Ok(()),
-            _ if self.config.accept_any_masking => Ok(()),
-            (Role::Server, None) => Err(ProtocolError::MaskMissing),
-            (Role::Client, Some(_)) => Err(ProtocolError::MaskUnexpected),
-        }
-    }
-
-    /// Rejects all input from here on.
-    pub(crate) fn fail(&mut self, error: ProtocolError) -> ProtocolError {
-        self.failure = Some(Box::new(error));
-        self.incoming = None;
-        error
-    }
-
-    /// Takes the whole payload of the frame that is arriving, once it is there.
-    #[inline]
-    pub(crate) fn poll_whole_payload(&mut self, inbound: &mut BytesMut) -> Option<Bytes> {
-        let available = self.unmask(inbound);
-        let incoming = self.incoming.as_ref()?;
-        let len = usize::try_from(incoming.remaining()).ok()?;
-        if available < len {
-            return None;
-        }
-        self.incoming = None;
-        Some(take(inbound, 0..len))
-    }
-
-    /// Unmasks what has arrived of the payload. Returns how many clear bytes are at the front of `inbound`.
-    #[inline]
-    pub(crate) fn unmask(&mut self, inbound: &mut BytesMut) -> usize {
-        let Some(incoming) = &mut self.incoming else {
-            return 0;
-        };
-        let remaining = usize::try_from(incoming.remaining()).unwrap_or(usize::MAX);
-        let available = inbound.len().min(remaining);
-        if let Some(key) = incoming.head.mask {
-            // Only the phase counts, so the cast may lose the upper bits.
-            // A caller that has cut the buffer short has lost bytes, but must not cause a panic.
-            incoming.unmasked = incoming.unmasked.min(available);
-            let phase = (incoming.taken as usize).wrapping_add(incoming.unmasked);
-            mask::apply(&mut inbound[incoming.unmasked..available], key, phase);
-            incoming.unmasked = available;
-        }
-        available
-    }
-
-    /// Records that `len` clear bytes have been taken from the front of `inbound`. If they were the last ones
-    /// and `may_end`, the frame has ended; returns whether it has.
-    pub(crate) fn taken(&mut self, len: usize, may_end: bool) -> bool {
-        let Some(incoming) = &mut self.incoming else {
-            return true;
-        };
-        incoming.taken += len as u64;
-        incoming.unmasked = incoming.unmasked.saturating_sub(len);
-        let ended = may_end && incoming.remaining() == 0;
-        if ended {
-            self.incoming = None;
-        }
-        ended
-    }
-
-    /// Whether frames are sent unmasked, so that the same bytes can be sent to many peers.
-    pub(crate) fn is_unmasked(&self) -> bool {
-        matches!(
-            (self.config.masking, self.role),
-            (Masking::Clients, Role::Server) | (Masking::None, _)
-        )
-    }
-
-    #[inline]
-    fn next_key(&mut self) -> [u8; 4] {
-        let keys = self.keys.get_or_insert_with(|| Box::new(MaskKeys::new(Seed::new([0; 32]))));
-        keys.next_key()
-    }
-
-    /// Queues a frame of any kind.
-    #[inline]
-    pub(crate) fn push(&mut self, fin: bool, rsv: Rsv, opcode: Opcode, payload: Bytes) {
-        let head = FrameHead { fin, rsv, opcode, mask: None, len: payload.len() as u64 };
-        if self.is_unmasked() {
-            self.outbound.push_frame(&head, payload);
-        } else {
-            self.push_masked(head, payload);
-        }
-    }
-
-    #[inline(never)]
-    fn push_masked(&mut self, head: FrameHead, payload: Bytes) {
-        let mask = Some(self.next_key());
-        self.outbound.push_frame(&FrameHead { mask, ..head }, payload);
-    }
-}
-
-impl Incoming {
-    /// The number of payload bytes that have not been taken out of the read buffer.
-    #[inline]
-    pub(crate) fn remaining(&self) -> u64 {
-        self.head.len - self.taken
-    }
-}
-
-/// Takes `payload` and all before it out of `inbound`: copied if it is short, split off if it is long.
-#[inline(always)]
-pub(crate) fn take(inbound: &mut BytesMut, payload: Range<usize>) -> Bytes {
-    if payload.len() > COPY_LEN {
-        inbound.advance(payload.start);
-        return inbound.split_to(payload.len()).freeze();
-    }
-    let end = payload.end;
-    let copy = Bytes::copy_from_slice(&inbound[payload]);
-    inbound.advance(end);
-    copy
-}
-
 #[cfg(test)]
 mod tests {
+    use bytes::Bytes;
+
     use super::*;
+    use crate::config::Masking;
+    use crate::frame::Opcode;
 
     const NOW: Instant = Instant::EPOCH;
 

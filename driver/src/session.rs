@@ -1,12 +1,13 @@
 //! The session API: [`Session`], and its halves [`Sender`] and [`Receiver`].
 
+mod chunks;
 pub(crate) mod engine;
+mod error;
 mod handler;
 mod raw;
 mod receiver;
 mod sender;
 mod sleep;
-mod streamed;
 mod typed;
 
 use std::fmt;
@@ -23,31 +24,35 @@ use sockless_core::{CloseReason, Closed, Config, Instant, Message, OutgoingMessa
 use crate::request::Request;
 use crate::session::engine::shared::Shared;
 
+pub use chunks::{MessageReader, MessageWriter};
+pub use error::{DecodeError, EncodeError, RawSendError, TrySendError, WriteError};
 pub use handler::Outcome;
 pub(crate) use handler::Running;
-pub use raw::{RawSendError, RawSession};
+pub use raw::RawSession;
 pub use receiver::Receiver;
-pub(crate) use sender::{NOT_READ, poll_flushed};
-pub use sender::{Sender, TrySendError};
+pub use sender::Sender;
 pub use sleep::Sleep;
-pub use streamed::{MessageReader, MessageWriter, WriteError};
 #[cfg(feature = "json")]
 pub use typed::Json;
-pub use typed::{Decode, DecodeError, Encode, EncodeError};
+pub use typed::{Decode, Encode};
 
-/// A WebSocket session: whole messages in both directions.
+/// A WebSocket session, which sends and receives whole messages.
 ///
-/// It is always driven: while a handler awaits something else entirely, pings are answered, what was
-/// sent leaves, deadlines fire and closing handshakes complete. It is one type on every runtime.
+/// While a handler awaits something else, its session is still driven: pings are answered, messages
+/// that were sent are written, deadlines are enforced and closing handshakes complete. It is one type on
+/// every runtime.
+///
+/// A server's session ends when its handler returns. A client's session ends when the last of its
+/// handles is dropped. In both cases the messages that were sent are flushed and the connection is closed
+/// with 1000.
+///
+/// It is also a [`Stream`] of the messages that are received, which ends with the session, and a
+/// [`Sink`] for messages. [`split`](Self::split) returns two halves for different tasks.
 ///
 /// Every async method is cancel-safe: dropping its future loses nothing.
 ///
-/// A session ends when its handler returns, or, where it was handed out by a client, when the last of
-/// its handles is dropped: either way what was sent is flushed and the connection closed with 1000.
-///
 /// ```
-/// use sockless_core::Closed;
-/// use sockless_driver::Session;
+/// use sockless::{Closed, Session};
 ///
 /// async fn echo(mut session: Session) -> Result<(), Closed> {
 ///     loop {
@@ -66,48 +71,42 @@ impl Session {
         Self { sender: Sender::new(shared.clone()), receiver: Receiver::new(shared.clone()) }
     }
 
-    pub(crate) fn as_sender(&self) -> &Sender {
-        &self.sender
-    }
-
-    pub(crate) fn as_receiver(&mut self) -> &mut Receiver {
-        &mut self.receiver
-    }
-
-    /// Receives the next message, whole; then, once all were received, how the session ended.
+    /// Receives the next message, whole. Once all messages have been received, returns how the session
+    /// ended.
     ///
-    /// Cancel-safe: a message is either returned or still there.
+    /// Cancel-safe: a message is either returned or received by the next call.
     ///
     /// # Errors
     ///
-    /// How the session ended, each time.
+    /// How the session ended, at each call.
     #[inline]
     pub fn recv(&mut self) -> impl Future<Output = Result<Message, Closed>> {
         self.receiver.recv()
     }
 
-    /// Sends a message, waiting while [`Config::high_water`] bytes or more are on their way. It may be
-    /// one that is [not to be compressed](Message::uncompressed), or a
+    /// Sends a message, waiting while [`Config::high_water`] bytes or more are queued.
+    ///
+    /// The message may be one that is [not to be compressed](Message::uncompressed), or a
     /// [`Broadcast`](sockless_core::Broadcast).
     ///
-    /// It is ready when the message is queued, not when it has left: all that is sent while a handler is
-    /// polled goes out in one write. The driver writes it soon after, but a program that ends, or drops
-    /// its runtime, right after `send` takes the driver along and may lose the message. Before that,
-    /// await one of these:
+    /// The future is ready when the message is queued, not when it has been written: all messages that
+    /// are sent while a handler is polled are written at once. The driver writes them soon after. A
+    /// program that ends, or drops its runtime, right after `send` ends the driver too, and may lose the
+    /// message. Before that, await one of these:
     ///
-    /// * [`flush`](Self::flush): what was sent has been given to the operating system;
+    /// * [`flush`](Self::flush): the messages have been given to the operating system;
     /// * [`close`](Self::close), then [`closed`](Self::closed): the peer has answered our Close frame,
-    ///   which follows all that was sent.
+    ///   which follows all messages.
     ///
-    /// A server's handler, and a block that [`Connect::run`](crate::Connect::run) drives, need neither:
-    /// when they return, the driver flushes and closes before it ends.
+    /// A server's handler, and a block that `Connect::run` drives, need neither: when they return, the
+    /// driver flushes and closes the session before it ends.
     ///
-    /// Cancel-safe: when the future is dropped before it is ready, the message was not sent.
+    /// Cancel-safe: if the future is dropped before it is ready, the message was not sent.
     ///
     /// # Errors
     ///
-    /// How the session ended; once either side has begun to close, this is known only when the
-    /// closing handshake is through, and is waited for.
+    /// How the session ended. Once either side has begun to close, this is known only after the closing
+    /// handshake, and is waited for.
     #[inline]
     pub fn send(
         &self,
@@ -116,26 +115,26 @@ impl Session {
         self.sender.send(message)
     }
 
-    /// A handle by which other tasks send to this peer.
+    /// Returns a handle with which other tasks send to this peer.
     pub fn sender(&self) -> Sender {
         self.sender.clone()
     }
 
-    /// Parts the session into two halves that different tasks may own.
+    /// Splits the session into two halves that different tasks may own.
     pub fn split(self) -> (Sender, Receiver) {
         (self.sender, self.receiver)
     }
 
-    /// Waits until all that was sent before has reached the transport.
+    /// Waits until all messages that were sent before have been given to the operating system.
     ///
-    /// When it returns `Ok`, the bytes have been given to the operating system, which sends them even if
-    /// the program ends then, unless the connection breaks; over TLS they have been encrypted before. Over
-    /// HTTP/2 they have been given to the HTTP connection, which is a task of its own. That the peer has
-    /// received them is known only from its answer, or from [`closed`](Self::closed).
+    /// The system sends them even if the program ends then, unless the connection breaks. Over TLS they
+    /// have been encrypted before. Over HTTP/2 they have been given to the HTTP connection, which is a
+    /// task of its own. Only an answer of the peer, or [`closed`](Self::closed), shows that the peer has
+    /// received them.
     ///
     /// ```
-    /// # use sockless_core::Closed;
-    /// # use sockless_driver::Session;
+    /// use sockless::{Closed, Session};
+    ///
     /// async fn report(session: &Session) -> Result<(), Closed> {
     ///     session.send("all is well").await?;
     ///     // The program may end after this.
@@ -147,12 +146,12 @@ impl Session {
     ///
     /// # Errors
     ///
-    /// How the session ended, if it did before that.
+    /// How the session ended, if it ended first.
     pub async fn flush(&self) -> Result<(), Closed> {
         self.sender.flush().await
     }
 
-    /// Sends a ping of up to 125 bytes, apart from those of [`Config::ping_interval`].
+    /// Sends a ping of up to 125 bytes, in addition to those of [`Config::ping_interval`].
     ///
     /// # Errors
     ///
@@ -162,20 +161,20 @@ impl Session {
         self.sender.ping(payload)
     }
 
-    /// Starts the closing handshake: what was sent before leaves first, messages that arrive
-    /// meanwhile can still be received. A second call does nothing.
+    /// Starts the closing handshake. Messages that were sent before are delivered first, and messages
+    /// that arrive meanwhile can still be received. A second call does nothing.
     ///
-    /// It does not wait: a program that ends right after it may lose the Close frame and what was sent
-    /// before. Await [`closed`](Self::closed), which takes as long as the peer does to answer, and
-    /// [`Config::closing_timeout`] at most.
+    /// It does not wait: a program that ends right after it may lose the Close frame and the messages
+    /// before it. Await [`closed`](Self::closed), which takes until the peer answers, and
+    /// [`Config::closing_timeout`] at most once the transport has taken the Close frame.
     ///
     /// ```
-    /// # use sockless_core::CloseCode;
-    /// # use sockless_driver::Session;
+    /// use sockless::{CloseCode, Session};
+    ///
     /// async fn leave(session: Session) {
     ///     session.close((CloseCode::NORMAL, "that was all"));
     ///     let closed = session.closed().await;
-    ///     // The program may end here. Whether the peer has received everything:
+    ///     // The program may end here. If the end is clean, the peer has received everything.
     ///     if !closed.is_clean() {
     ///         eprintln!("{closed}");
     ///     }
@@ -185,42 +184,41 @@ impl Session {
         self.sender.close(reason);
     }
 
-    /// Waits for the end, and returns how it was. Any number of tasks may wait, any number of times.
+    /// Waits for the end of the session, and returns how it ended. Any number of tasks may wait, any
+    /// number of times.
     ///
-    /// After it the closing handshake is over, or has been given up. Where this end closed first and
-    /// [`Closed::is_clean`], the peer has read all that was sent before. Where the peer closed first, our
-    /// answer to its Close frame may still be queued: [`flush`](Self::flush) waits for it.
+    /// When it returns, the closing handshake is complete or has timed out. If this end closed first and
+    /// [`Closed::is_clean`], the peer has read all messages that were sent before. If the peer closed
+    /// first, our answer to its Close frame may still be queued: [`flush`](Self::flush) waits for it.
     ///
     /// Cancel-safe.
     pub async fn closed(&self) -> Closed {
         self.sender.closed().await
     }
 
-    /// Drops the transport now, without a closing handshake; what was sent may be lost.
+    /// Drops the transport now, without a closing handshake. Messages that were sent may be lost.
     pub fn terminate(&self) {
         self.sender.terminate();
     }
 
-    /// Runs `task` beside the handler until it ends or the session does: background work that is tied
-    /// to the session stops with it.
-    ///
-    /// It does not keep the session open.
+    /// Runs `task` in a task of its own until it ends or the session does, so that background work
+    /// stops with the session. It does not keep the session open.
     pub fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
         self.sender.spawn(task);
     }
 
-    /// The time on the clock of the session's runtime, which a simulation owns.
+    /// Returns the time on the clock of the session's runtime, which a simulation controls.
     pub fn now(&self) -> Instant {
         self.sender.now()
     }
 
-    /// Waits for `duration` on that clock, so that a handler that keeps time runs unchanged on every
-    /// runtime.
+    /// Waits for `duration` on that clock. A handler that uses it runs unchanged on every runtime.
     ///
     /// ```
-    /// # use std::time::Duration;
-    /// # use sockless_core::Closed;
-    /// # use sockless_driver::Session;
+    /// use std::time::Duration;
+    ///
+    /// use sockless::{Closed, Session};
+    ///
     /// async fn tick(session: Session) -> Result<(), Closed> {
     ///     loop {
     ///         session.send("tick").await?;
@@ -232,39 +230,51 @@ impl Session {
         self.sender.sleep(duration)
     }
 
-    /// The request behind the session.
+    /// Returns the HTTP request that opened the session.
     pub fn request(&self) -> &Request {
         self.receiver.request()
     }
 
-    /// The settings in force.
+    /// Returns the settings in force.
     pub fn config(&self) -> Arc<Config> {
         self.sender.config()
     }
 
-    /// Changes the settings of this session. Deadlines follow at once; limits of length hold from the next
-    /// frame on. `change` is called again when the settings were changed by another task meanwhile.
+    /// Changes the settings of this session. Deadlines change at once, limits of length with the next
+    /// frame. `change` is called again if another task changed the settings meanwhile.
     ///
     /// ```
-    /// # use std::time::Duration;
-    /// # use sockless_driver::Session;
-    /// # fn example(session: &Session) {
-    /// session.reconfigure(|config| config.ping_interval(Duration::from_secs(5)));
-    /// # }
+    /// use std::time::Duration;
+    ///
+    /// use sockless::Session;
+    ///
+    /// fn ping_often(session: &Session) {
+    ///     session.reconfigure(|config| config.ping_interval(Duration::from_secs(5)));
+    /// }
     /// ```
     pub fn reconfigure(&self, change: impl FnMut(Config) -> Config) {
         self.sender.reconfigure(change);
     }
 
-    /// How long the last ping of [`Config::ping_interval`] took to come back.
+    /// Returns the round-trip time of the last ping of [`Config::ping_interval`] that was answered.
     pub fn round_trip(&self) -> Option<Duration> {
         self.sender.round_trip()
     }
 }
 
+impl Session {
+    pub(crate) fn as_sender(&self) -> &Sender {
+        &self.sender
+    }
+
+    pub(crate) fn as_receiver(&mut self) -> &mut Receiver {
+        &mut self.receiver
+    }
+}
+
 impl fmt::Debug for Session {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Session").field("call", self.request()).finish_non_exhaustive()
+        f.debug_struct("Session").field("request", self.request()).finish_non_exhaustive()
     }
 }
 

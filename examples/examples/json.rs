@@ -36,7 +36,7 @@ async fn calculate(mut session: Session) -> Result<(), BoxError> {
             Ok(Question::Add { a, b }) => Answer::Result(a.saturating_add(b)),
             Ok(Question::Negate { a }) => Answer::Result(a.saturating_neg()),
             Err(DecodeError::Invalid { error, .. }) => Answer::Error(error.to_string()),
-            Err(DecodeError::Closed(closed)) => return Err(closed.into()),
+            Err(error) => return Err(error.into()),
         };
         session.send_json(&answer).await?;
     }

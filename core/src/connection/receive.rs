@@ -1,21 +1,20 @@
 //! Receiving: frames become events; their sequence, reassembly, chunks and limits.
 
 use alloc::boxed::Box;
-use alloc::vec::Vec;
 
 use bytes::{Buf, Bytes, BytesMut};
 use bytestring::ByteString;
 
 use super::Connection;
+use super::assembly::Assembly;
 use crate::close::{CloseCode, CloseReason};
 use crate::error::ProtocolError;
 use crate::event::Event;
-use crate::extension::{Decoding, Direction};
+use crate::extension::Direction;
 use crate::frame::{FrameHead, Opcode, Rsv};
-use crate::message::{Chunk, Message};
+use crate::message::Message;
 use crate::raw::{self, Ending, Whole};
 use crate::time::Instant;
-use crate::utf8::Text;
 
 /// Text shorter than this is checked by the standard library, as simdutf8 itself does.
 const SIMD_LEN: usize = 64;
@@ -23,27 +22,6 @@ const SIMD_LEN: usize = 64;
 /// The length by which an encoded message may exceed its limit, besides an eighth: a deflate stream that stores
 /// in the smallest blocks of zlib adds four hundredths.
 const MAX_ENCODED_OVERHEAD: u64 = 1024;
-
-/// A message that is arriving in several parts.
-#[derive(Clone, Debug)]
-pub(super) struct Assembly {
-    held: Held,
-    /// The length that is known so far: of the chunks that were returned, of the bytes that are held, and of
-    /// the frame that is arriving.
-    len: u64,
-    frames: u32,
-    /// The state of the extensions that decode it, if its first frame has one of their bits.
-    decoding: Option<Box<Decoding>>,
-    /// Whether a chunk has been returned, so that the rest must be returned in chunks too.
-    in_chunks: bool,
-}
-
-/// The part of a message that has arrived and has not been returned.
-#[derive(Clone, Debug)]
-enum Held {
-    Binary(Vec<u8>),
-    Text(Text),
-}
 
 /// The result of one look at the read buffer.
 enum Step {
@@ -405,100 +383,6 @@ impl Connection {
                 }
             }
         })
-    }
-}
-
-impl Assembly {
-    fn new(head: &FrameHead, decoding: Option<Box<Decoding>>) -> Self {
-        let held = if head.opcode == Opcode::Text {
-            Held::Text(Text::default())
-        } else {
-            Held::Binary(Vec::new())
-        };
-        Self { held, len: head.len, frames: 1, decoding, in_chunks: false }
-    }
-
-    /// The memory that is reserved for it, in bytes.
-    pub(super) fn capacity(&self) -> usize {
-        match &self.held {
-            Held::Binary(bytes) => bytes.capacity(),
-            Held::Text(text) => text.capacity(),
-        }
-    }
-
-    /// Takes the bytes that are held as a chunk.
-    fn take_chunk(&mut self) -> Chunk {
-        self.in_chunks = true;
-        Chunk { data: self.held.take(), last: false }
-    }
-
-    /// Takes the bytes that are held, as the whole message or as its last chunk.
-    fn finish(&mut self) -> Result<Event, ProtocolError> {
-        let data = match &mut self.held {
-            Held::Binary(bytes) => Message::Binary(core::mem::take(bytes).into()),
-            Held::Text(text) => Message::Text(text.finish()?.into()),
-        };
-        Ok(if self.in_chunks {
-            Event::Chunk(Chunk { data, last: true })
-        } else {
-            Event::Message(data)
-        })
-    }
-}
-
-impl Held {
-    fn len(&self) -> usize {
-        match self {
-            Self::Binary(bytes) => bytes.len(),
-            Self::Text(text) => text.len(),
-        }
-    }
-
-    /// The length of the part that can be returned: without the beginning of an incomplete character.
-    fn whole_len(&self) -> usize {
-        match self {
-            Self::Binary(bytes) => bytes.len(),
-            Self::Text(text) => text.whole_len(),
-        }
-    }
-
-    /// Takes out the bytes that are held, but for an incomplete character.
-    fn take(&mut self) -> Message {
-        match self {
-            Self::Binary(bytes) => Message::Binary(core::mem::take(bytes).into()),
-            Self::Text(text) => Message::Text(text.take().into()),
-        }
-    }
-
-    fn push(&mut self, part: &[u8]) -> Result<(), ProtocolError> {
-        match self {
-            Self::Binary(bytes) => bytes.extend_from_slice(part),
-            Self::Text(text) => text.push(part)?,
-        }
-        Ok(())
-    }
-
-    /// Makes room for `len` bytes that have arrived, where at most `useful` more can come of this message and at
-    /// most `most` of it are ever held.
-    ///
-    /// The room doubles as bytes arrive, so that a message in very many fragments is not moved for each of them.
-    fn make_room(&mut self, len: usize, useful: u64, most: u64) {
-        let (held, capacity) = match self {
-            Self::Binary(bytes) => (bytes.len(), bytes.capacity()),
-            Self::Text(text) => (text.len(), text.capacity()),
-        };
-        if held + len <= capacity {
-            return;
-        }
-        let most = most.min((held as u64).saturating_add(useful));
-        let target = usize::try_from(most)
-            .unwrap_or(usize::MAX)
-            .min((held + len).saturating_mul(2))
-            .max(held + len);
-        match self {
-            Self::Binary(bytes) => bytes.reserve_exact(target - held),
-            Self::Text(text) => text.reserve_exact(target - held),
-        }
     }
 }
 

@@ -145,6 +145,11 @@ impl RawConnection {
         self.ending.as_deref_mut()
     }
 
+    /// Makes the connection one that has not begun to end, for the layer that is put on top of it.
+    pub(crate) fn reopen(&mut self) {
+        self.ending = None;
+    }
+
     /// The action for the transport; see [`transport_action`](Self::transport_action).
     #[inline]
     pub(crate) fn action(&self) -> TransportAction {

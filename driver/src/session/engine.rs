@@ -1,13 +1,16 @@
-//! What drives a session: its state behind one lock, the task that owns the transport, and the order of
-//! a turn.
+//! The engine of a session: its state behind one lock, and the driver that owns the transport.
+//!
+//! `shared` is used by the handles of the application, `drive` by the runtime. Both change the `state`, whose
+//! fields are private, by its methods.
 
+mod backlog;
 pub(crate) mod budget;
 pub(crate) mod buffers;
 pub(crate) mod drive;
-pub(crate) mod failure;
+mod failure;
 pub(crate) mod joined;
 pub(crate) mod locked;
 pub(crate) mod machine;
 pub(crate) mod shared;
-mod turn;
+mod state;
 pub(crate) mod waiters;

@@ -1,4 +1,4 @@
-//! The future of a handler: [`Running`], and the [`Outcome`] that it may have.
+//! The future of a handler: [`Running`], and its [`Outcome`].
 
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::pin::Pin;
@@ -6,11 +6,12 @@ use std::task::{Context, Poll};
 
 use crate::future::BoxError;
 
-/// A handler at work.
+/// A handler that has been called.
 pub(crate) struct Running(Pin<Box<dyn Run>>);
 
 impl Running {
-    /// Calls a handler. One that panics at once does so again when it is polled, where that is caught.
+    /// Calls a handler. If the call panics, the future does so again when it is polled, where panics are
+    /// caught.
     pub(crate) fn start<Fut>(handler: impl FnOnce() -> Fut) -> Self
     where
         Fut: Future<Output: Outcome> + Send + 'static,
@@ -30,7 +31,7 @@ impl Future for Running {
     }
 }
 
-/// A handler's future as it is: an `async` block around it would hold the session once more.
+/// The future of a handler, without an `async` block around it, which would hold the session a second time.
 trait Run: Send {
     fn poll_result(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>>;
 }
@@ -41,14 +42,15 @@ impl<Fut: Future<Output: Outcome> + Send> Run for Fut {
     }
 }
 
-/// What a handler may return: nothing, or a `Result`.
+/// The types that a handler may return: `()`, and a `Result` with any error.
 ///
-/// An error while the session is open is logged at error level and closes the connection with 1011. An
-/// error of any type after the session has ended or has begun to close, and one that has a
-/// [`Closed`](sockless_core::Closed) among its [sources](std::error::Error::source), is an ordinary end: it is
-/// logged at debug level, and the connection closed with 1000 if it is still open.
+/// An error that is returned while the session is open is logged at error level, and the connection is
+/// closed with 1011. Two kinds of error are the ordinary end of a session instead, are logged at debug
+/// level, and close a connection that is still open with 1000: an error of any type that is returned
+/// after the session has ended or has begun to close, and one that has a
+/// [`Closed`](sockless_core::Closed) among its [sources](std::error::Error::source).
 pub trait Outcome: Send {
-    /// The result that the driver acts on.
+    /// Converts the value into the result that the driver acts on.
     ///
     /// # Errors
     ///

@@ -1,52 +1,73 @@
-//! Sessions of frames, with nothing automatic: [`RawSession`].
+//! Sessions of frames: [`RawSession`].
 
 use std::fmt;
 use std::future::poll_fn;
 use std::sync::Arc;
-use std::task::Poll;
+use std::task::{Poll, ready};
 use std::time::Duration;
 
-use sockless_core::{Closed, Config, Frame, Instant, Overflow, SendError};
+use sockless_core::{Closed, Config, Frame, Instant};
 
 use crate::request::Request;
-use crate::session::Sleep;
+use crate::session::Session;
 use crate::session::engine::machine::Item;
-use crate::session::engine::shared::Shared;
-use crate::session::engine::waiters::{Wait, Waiting};
-use crate::session::{NOT_READ, Session, poll_flushed};
+use crate::session::engine::shared::{Shared, Waiting};
+use crate::session::error::RawSendError;
+use crate::session::sleep::Sleep;
 
-/// A session of frames: masking and the rules of a frame's header, nothing automatic.
+/// A session of frames: masking and the header rules of RFC 6455 §5.2, nothing automatic.
 ///
-/// Pings, Close frames and fragments are received and sent as they are; text is not checked. When
-/// its handler returns, what was sent is flushed and the transport ends: without a Close frame,
-/// unless the handler sent one.
+/// Pings, Close frames and fragments are received and sent as they are, and text is not checked. When
+/// the handler returns, the frames that were sent are flushed and the transport is closed, without a
+/// Close frame unless the handler sent one.
 ///
 /// Every async method is cancel-safe.
+///
+/// ```
+/// use sockless::{Frame, Opcode, RawSendError, RawSession};
+///
+/// /// Answers pings and Close frames; sends back all other frames.
+/// async fn reflect(mut session: RawSession) -> Result<(), RawSendError> {
+///     while let Ok(frame) = session.recv().await {
+///         let is_close = frame.opcode == Opcode::Close;
+///         session
+///             .send(match frame.opcode {
+///                 Opcode::Ping => Frame::new(Opcode::Pong, frame.payload),
+///                 _ => frame,
+///             })
+///             .await?;
+///         if is_close {
+///             break;
+///         }
+///     }
+///     Ok(())
+/// }
+/// ```
 pub struct RawSession {
     shared: Arc<Shared>,
     /// A [`Session`] has taken the connection over.
-    handed_over: bool,
+    is_handed_over: bool,
 }
 
 impl RawSession {
     pub(crate) fn new(shared: Arc<Shared>) -> Self {
         shared.add_handle();
-        Self { shared, handed_over: false }
+        Self { shared, is_handed_over: false }
     }
 
-    /// Receives the next frame, whole and unmasked; then, once all were received, how the session
-    /// ended.
+    /// Receives the next frame, whole and unmasked. Once all frames have been received, returns how the
+    /// session ended.
     ///
-    /// Cancel-safe: a frame is either returned or still there.
+    /// Cancel-safe: a frame is either returned or received by the next call.
     ///
     /// # Errors
     ///
-    /// How the session ended, each time.
+    /// How the session ended, at each call.
     pub async fn recv(&mut self) -> Result<Frame, Closed> {
         poll_fn(|cx| {
             loop {
-                // A machine of frames makes nothing else.
-                if let Item::Frame(frame) = std::task::ready!(self.shared.poll_item(cx))? {
+                // A connection of frames returns no events but the end, which is not kept.
+                if let Item::Frame(frame) = ready!(self.shared.poll_item(cx))? {
                     return Poll::Ready(Ok(frame));
                 }
             }
@@ -54,107 +75,83 @@ impl RawSession {
         .await
     }
 
-    /// Sends a frame, waiting while [`Config::high_water`] bytes or more are on their way.
+    /// Sends a frame, waiting while [`Config::high_water`] bytes or more are queued.
     ///
-    /// Cancel-safe: when the future is dropped before it is ready, the frame was not sent.
+    /// Cancel-safe: if the future is dropped before it is ready, the frame was not sent.
     ///
     /// # Errors
     ///
-    /// How the session ended, or the frame that may not be sent.
+    /// [`RawSendError::Closed`] once the session has ended; [`RawSendError::Invalid`] for a control
+    /// frame over 125 bytes.
     pub async fn send(&self, frame: Frame) -> Result<(), RawSendError> {
         let mut frame = Some(frame);
         let mut waiting = Waiting::new(&self.shared);
         poll_fn(|cx| {
             let mut state = self.shared.lock();
-            if let Some(closed) = &state.closed {
-                return Poll::Ready(Err(RawSendError::Closed(closed.clone())));
-            }
-            let writable = state.machine.is_writable();
-            let now = state.now_or(|| self.shared.runtime.now());
-            let Some(connection) = state.machine.open_frames() else {
-                // It has ended; the driver is still to report how.
-                state.wait(Wait::Closed, &mut waiting.slot, cx);
-                return Poll::Pending;
-            };
-            if let Some(frame) = frame.take_if(|_| writable) {
-                connection.send(frame, now).map_err(RawSendError::Invalid)?;
-            }
-            if !writable {
-                if state.overflow(|config| config.get_send_overflow()) == Overflow::Close {
-                    state.close_on_overflow(self.shared.runtime.now(), NOT_READ);
-                }
-                state.wait(Wait::PartRoom, &mut waiting.slot, cx);
-                return Poll::Pending;
-            }
-            state.ask_driver();
-            Poll::Ready(Ok(()))
+            state.poll_send_frame(&mut frame, &mut waiting.slot, || self.shared.now(), cx)
         })
         .await
     }
 
-    /// Waits until all that was sent before has reached the transport.
+    /// Waits until all frames that were sent before have been given to the operating system.
     ///
     /// Cancel-safe.
     ///
     /// # Errors
     ///
-    /// How the session ended, if it did before that.
+    /// How the session ended, if it ended first.
     pub async fn flush(&self) -> Result<(), Closed> {
-        let target = self.shared.lock().machine.outbound().queued();
-        let mut waiting = Waiting::new(&self.shared);
-        poll_fn(|cx| poll_flushed(&self.shared, &mut waiting.slot, target, cx)).await
+        self.shared.flush().await
     }
 
-    /// Waits for the end, and says how it was.
+    /// Waits for the end of the session, and returns how it ended.
     ///
     /// Cancel-safe.
     pub async fn closed(&self) -> Closed {
-        let mut waiting = Waiting::new(&self.shared);
-        poll_fn(|cx| self.shared.poll_closed(&mut waiting.slot, cx)).await
+        self.shared.closed().await
     }
 
-    /// Drops the transport now; what was sent may be lost.
+    /// Drops the transport now. Frames that were sent may be lost.
     pub fn terminate(&self) {
         self.shared.terminate();
     }
 
-    /// Puts a session of messages on top: from here on pings are answered, fragments joined and
-    /// closing handshakes run.
+    /// Turns this session into one of messages: from here on pings are answered, fragments joined and
+    /// closing handshakes run, and extensions that were agreed on are applied.
     ///
-    /// Frames that have arrived and were not received are the session's; those that were received are
-    /// not, so take over between two messages. Extensions that were agreed on work from here on.
+    /// Frames that have arrived and were not received become part of messages. Frames that were received
+    /// do not, so call it between two messages.
     pub fn into_session(mut self) -> Session {
         let session = Session::new(&self.shared);
-        self.shared.become_messages();
-        self.handed_over = true;
+        self.shared.raise_to_messages();
+        self.is_handed_over = true;
         session
     }
 
-    /// The time on the clock of the session's runtime, which a simulation owns.
+    /// Returns the time on the clock of the session's runtime, which a simulation controls.
     pub fn now(&self) -> Instant {
-        self.shared.runtime.now()
+        self.shared.now()
     }
 
-    /// Waits for `duration` on that clock, so that a handler that keeps time runs unchanged on every
-    /// runtime.
+    /// Waits for `duration` on that clock. A handler that uses it runs unchanged on every runtime.
     pub fn sleep(&self, duration: Duration) -> Sleep {
         self.shared.sleep(duration)
     }
 
-    /// The request behind the session.
+    /// Returns the HTTP request that opened the session.
     pub fn request(&self) -> &Request {
         &self.shared.request
     }
 
-    /// The settings in force.
+    /// Returns the settings in force.
     pub fn config(&self) -> Arc<Config> {
-        self.shared.lock().machine.config().clone()
+        self.shared.config()
     }
 }
 
 impl Drop for RawSession {
     fn drop(&mut self) {
-        if !self.handed_over {
+        if !self.is_handed_over {
             self.shared.stop_receiving();
         }
         self.shared.drop_handle();
@@ -163,33 +160,6 @@ impl Drop for RawSession {
 
 impl fmt::Debug for RawSession {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("RawSession").field("call", self.request()).finish_non_exhaustive()
-    }
-}
-
-/// Why [`RawSession::send`] did not send.
-#[derive(Clone, Debug)]
-pub enum RawSendError {
-    /// How the session ended.
-    Closed(Closed),
-    /// The frame may not be sent.
-    Invalid(SendError),
-}
-
-impl fmt::Display for RawSendError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Closed(closed) => closed.fmt(f),
-            Self::Invalid(error) => error.fmt(f),
-        }
-    }
-}
-
-impl std::error::Error for RawSendError {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match self {
-            Self::Closed(closed) => Some(closed),
-            Self::Invalid(error) => Some(error),
-        }
+        f.debug_struct("RawSession").field("request", self.request()).finish_non_exhaustive()
     }
 }

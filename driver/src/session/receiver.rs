@@ -14,10 +14,29 @@ use crate::session::engine::joined::Joined;
 use crate::session::engine::machine::Item;
 use crate::session::engine::shared::Shared;
 
-/// The receiving half of a [`Session`](crate::Session). Once it is dropped, messages that arrive are dropped too.
+/// The receiving half of a [`Session`](crate::Session).
+///
+/// It is also a [`Stream`] of messages, which ends with the session. Once it is dropped, messages that
+/// arrive are dropped.
+///
+/// ```
+/// use sockless::{Receiver, Sender, Session};
+///
+/// async fn handle(session: Session) {
+///     let (sender, mut receiver): (Sender, Receiver) = session.split();
+///     let closed = loop {
+///         match receiver.recv().await {
+///             Ok(message) => println!("received {} bytes", message.len()),
+///             Err(closed) => break closed,
+///         }
+///     };
+///     println!("{closed}");
+/// #   drop(sender);
+/// }
+/// ```
 pub struct Receiver {
     shared: Arc<Shared>,
-    /// What has come of a message that arrives in pieces.
+    /// The chunks that have been received of an unfinished message.
     joined: Option<Box<Joined>>,
 }
 
@@ -27,28 +46,31 @@ impl Receiver {
         Self { shared, joined: None }
     }
 
-    /// Receives the next message, whole; then, once all were received, how the session ended.
+    /// Receives the next message, whole. Once all messages have been received, returns how the session
+    /// ended.
     ///
-    /// Cancel-safe: a message is either returned or still there.
+    /// Cancel-safe: a message is either returned or received by the next call.
     ///
     /// # Errors
     ///
-    /// How the session ended, each time.
+    /// How the session ended, at each call.
     #[inline]
     pub fn recv(&mut self) -> impl Future<Output = Result<Message, Closed>> {
         poll_fn(|cx| self.poll_recv(cx))
     }
 
-    /// The request behind the session.
+    /// Returns the HTTP request that opened the session.
     pub fn request(&self) -> &Request {
         &self.shared.request
     }
+}
 
+impl Receiver {
     #[inline]
     fn poll_recv(&mut self, cx: &Context<'_>) -> Poll<Result<Message, Closed>> {
         let mut state = self.shared.lock();
         if let Some(message) = state.next_message() {
-            // After the pieces of another message, or of one that nobody wants, it cannot come.
+            // A whole message cannot arrive among the chunks of another.
             return Poll::Ready(Ok(message));
         }
         if state.is_drained() {
@@ -59,17 +81,17 @@ impl Receiver {
         self.poll_joined(cx)
     }
 
-    /// Receives a message that may come in pieces.
+    /// Receives a message that may arrive in chunks.
     fn poll_joined(&mut self, cx: &Context<'_>) -> Poll<Result<Message, Closed>> {
         loop {
             match ready!(self.poll_next_item(cx))? {
                 Item::Event(Event::Message(message)) => return Poll::Ready(Ok(message)),
-                Item::Event(Event::Chunk(piece)) => {
-                    let last = piece.last;
+                Item::Event(Event::Chunk(chunk)) => {
+                    let last = chunk.last;
                     let joined = self.joined.get_or_insert_default();
-                    joined.push(piece);
+                    joined.push(chunk);
                     let len = joined.len() as u64;
-                    if len > self.shared.lock().machine.config().get_max_message_len() {
+                    if len > self.shared.lock().config().get_max_message_len() {
                         self.shared.reject_message(len);
                         self.skip_message();
                     }
@@ -77,19 +99,19 @@ impl Receiver {
                         return Poll::Ready(Ok(message));
                     }
                 }
-                // No other event is held, and a machine of messages makes no frames.
+                // No other event is kept, and a connection of messages returns no frames.
                 Item::Event(_) | Item::Frame(_) => {}
             }
         }
     }
 
-    /// The next item, after what is left of a message that nobody wants.
+    /// The next item, behind the rest of a message that is skipped.
     #[inline]
     pub(crate) fn poll_next_item(&mut self, cx: &Context<'_>) -> Poll<Result<Item, Closed>> {
         loop {
             match ready!(self.shared.poll_item(cx))? {
-                Item::Event(Event::Chunk(piece)) if self.is_skipping() => {
-                    if piece.last {
+                Item::Event(Event::Chunk(chunk)) if self.is_skipping() => {
+                    if chunk.last {
                         self.joined = None;
                     }
                 }
@@ -98,7 +120,7 @@ impl Receiver {
         }
     }
 
-    /// What was received of a message by a `recv` that was dropped.
+    /// The part of a message that was received by a `recv` that was dropped.
     pub(crate) fn take_joined(&mut self) -> Option<Message> {
         self.joined.take_if(|joined| !joined.is_dropped())?.into_message()
     }
@@ -108,13 +130,13 @@ impl Receiver {
         self.joined = Some(Box::new(Joined::Dropped));
     }
 
-    pub(crate) fn shared(&self) -> &Shared {
-        &self.shared
-    }
-
-    /// Whether what arrives belongs to a message that is not wanted.
+    /// Whether the rest of a message is being dropped.
     pub(crate) fn is_skipping(&self) -> bool {
         self.joined.as_ref().is_some_and(|joined| joined.is_dropped())
+    }
+
+    pub(crate) fn shared(&self) -> &Shared {
+        &self.shared
     }
 }
 
@@ -127,7 +149,7 @@ impl Drop for Receiver {
 
 impl fmt::Debug for Receiver {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Receiver").field("call", self.request()).finish_non_exhaustive()
+        f.debug_struct("Receiver").field("request", self.request()).finish_non_exhaustive()
     }
 }
 

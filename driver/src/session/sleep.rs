@@ -1,4 +1,4 @@
-//! Time for handlers, on whatever clock they run: [`Sleep`].
+//! Waiting on the session's clock: [`Sleep`].
 
 use std::fmt;
 use std::pin::Pin;
@@ -8,10 +8,24 @@ use sockless_core::Instant;
 
 use crate::runtime::{Runtime, Timer};
 
-/// Waits until a moment on the clock of the session's runtime; made by
-/// [`Session::sleep`](crate::Session::sleep).
+/// A future that waits until a point in time on the clock of the session's runtime, which a
+/// simulation controls. Returned by [`Session::sleep`](crate::Session::sleep).
 ///
-/// Cancel-safe: it changes nothing. It goes on by itself, whether or not the session does.
+/// Cancel-safe. It is independent of the session: it completes in time even if the session ends first.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use sockless::{Closed, Session};
+///
+/// /// Sends the time every second, as long as the session lasts.
+/// async fn clock(session: Session) -> Result<(), Closed> {
+///     loop {
+///         session.send(format!("{:?}", session.now())).await?;
+///         session.sleep(Duration::from_secs(1)).await;
+///     }
+/// }
+/// ```
 #[must_use = "a future does nothing unless it is awaited"]
 pub struct Sleep(Box<dyn Timer>);
 

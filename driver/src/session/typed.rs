@@ -1,29 +1,47 @@
-//! Values instead of messages: [`Encode`] and [`Decode`], and with feature `json` both through serde.
+//! Values as messages: [`Encode`] and [`Decode`], and with feature `json` both through serde.
 
-use std::fmt;
-
-use sockless_core::{Closed, Escaped, Message};
+use sockless_core::Message;
 
 use crate::future::BoxError;
+use crate::session::error::{DecodeError, EncodeError};
 use crate::session::{Receiver, Sender, Session};
 
-/// A format that values of type `T` are sent in: JSON, MessagePack, protobuf.
+/// A format in which values of type `T` are sent, such as MessagePack or protobuf.
+///
+/// ```
+/// use sockless::{BoxError, Encode, EncodeError, Message, Session};
+///
+/// /// Numbers as eight bytes, the most significant one first.
+/// struct BigEndian;
+///
+/// impl Encode<u64> for BigEndian {
+///     fn encode(&self, value: &u64) -> Result<Message, BoxError> {
+///         Ok(Message::from(value.to_be_bytes().to_vec()))
+///     }
+/// }
+///
+/// async fn count(session: Session) -> Result<(), EncodeError> {
+///     for number in 0..10 {
+///         session.send_as(&BigEndian, &number).await?;
+///     }
+///     Ok(())
+/// }
+/// ```
 pub trait Encode<T: ?Sized> {
-    /// The message that says `value`.
+    /// Returns the message that represents `value`.
     ///
     /// # Errors
     ///
-    /// The format's own, for a value that it cannot say.
+    /// The format's own, for a value that it cannot represent.
     fn encode(&self, value: &T) -> Result<Message, BoxError>;
 }
 
-/// A format that values of type `T` are received in.
+/// A format in which values of type `T` are received, such as MessagePack or protobuf.
 ///
 /// ```
-/// use sockless_driver::{BoxError, Decode, Session};
-/// use sockless_core::Message;
+/// use sockless::{BoxError, Decode, Message, Session};
 ///
-/// /// A number as eight bytes.
+/// /// Numbers as eight bytes, the most significant one first.
 /// struct BigEndian;
 ///
 /// impl Decode<u64> for BigEndian {
@@ -39,22 +57,24 @@ pub trait Encode<T: ?Sized> {
 /// }
 /// ```
 pub trait Decode<T> {
-    /// The value that `message` says.
+    /// Returns the value that `message` represents.
     ///
     /// # Errors
     ///
-    /// The format's own, for a message of the wrong kind or shape.
+    /// The format's own, for a message that is not of the expected kind or form.
     fn decode(&self, message: &Message) -> Result<T, BoxError>;
 }
 
+/// Values in a format.
 impl Sender {
     /// Sends `value` in `format`; see [`send`](Self::send).
     ///
-    /// Cancel-safe: when the future is dropped before it is ready, nothing was sent.
+    /// Cancel-safe: if the future is dropped before it is ready, nothing was sent.
     ///
     /// # Errors
     ///
-    /// [`EncodeError`]; the session stays open when it is the value that could not be said.
+    /// [`EncodeError::Closed`] once the session has ended; [`EncodeError::Invalid`] for a value that the
+    /// format cannot represent, after which the session goes on.
     pub async fn send_as<T: ?Sized>(
         &self,
         format: &impl Encode<T>,
@@ -65,26 +85,30 @@ impl Sender {
     }
 }
 
+/// Values in a format.
 impl Receiver {
     /// Receives the next message as a value in `format`; see [`recv`](Self::recv).
     ///
-    /// Cancel-safe: a message is either returned, as a value or in an error, or still there.
+    /// Cancel-safe: a message is either returned, as a value or in an error, or received by the next
+    /// call.
     ///
     /// # Errors
     ///
-    /// [`DecodeError`]; it keeps a message that says no such value, and the session stays open.
+    /// [`DecodeError::Closed`] once the session has ended; [`DecodeError::Invalid`] with a message that
+    /// does not have the expected form, after which the session goes on.
     pub async fn recv_as<T>(&mut self, format: &impl Decode<T>) -> Result<T, DecodeError> {
         let message = self.recv().await.map_err(DecodeError::Closed)?;
         format.decode(&message).map_err(|error| DecodeError::Invalid { message, error })
     }
 }
 
+/// Values in a format.
 impl Session {
     /// Sends `value` in `format`; see [`Sender::send_as`].
     ///
     /// # Errors
     ///
-    /// [`EncodeError`]; the session stays open when it is the value that could not be said.
+    /// As [`Sender::send_as`].
     pub async fn send_as<T: ?Sized>(
         &self,
         format: &impl Encode<T>,
@@ -97,71 +121,9 @@ impl Session {
     ///
     /// # Errors
     ///
-    /// [`DecodeError`]; it keeps a message that says no such value, and the session stays open.
+    /// As [`Receiver::recv_as`].
     pub async fn recv_as<T>(&mut self, format: &impl Decode<T>) -> Result<T, DecodeError> {
         self.as_receiver().recv_as(format).await
-    }
-}
-
-/// Why a value was not sent.
-#[derive(Debug)]
-pub enum EncodeError {
-    /// How the session ended.
-    Closed(Closed),
-    /// The format cannot say the value. The session is as it was.
-    Invalid(BoxError),
-}
-
-impl fmt::Display for EncodeError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Closed(closed) => closed.fmt(f),
-            Self::Invalid(error) => write!(f, "the value cannot be encoded: {}", Escaped(error)),
-        }
-    }
-}
-
-impl std::error::Error for EncodeError {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match self {
-            Self::Closed(closed) => Some(closed),
-            Self::Invalid(error) => Some(&**error),
-        }
-    }
-}
-
-/// Why no value was received.
-#[derive(Debug)]
-pub enum DecodeError {
-    /// How the session ended.
-    Closed(Closed),
-    /// A message came that says no such value. The session is as it was.
-    Invalid {
-        /// The message.
-        message: Message,
-        /// What is wrong with it.
-        error: BoxError,
-    },
-}
-
-impl fmt::Display for DecodeError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Closed(closed) => closed.fmt(f),
-            Self::Invalid { error, .. } => {
-                // A format's error may quote the message.
-                write!(f, "a message says no such value: {}", Escaped(error))
-            }
-        }
-    }
-}
-
-impl std::error::Error for DecodeError {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match self {
-            Self::Closed(closed) => Some(closed),
-            Self::Invalid { error, .. } => Some(&**error),
-        }
     }
 }
 
@@ -173,7 +135,7 @@ mod json {
         BoxError, Decode, DecodeError, Encode, EncodeError, Message, Receiver, Sender, Session,
     };
 
-    /// JSON in text messages, through serde.
+    /// JSON in text messages, through serde. `send_json` and `recv_json` of a [`Session`] use it.
     #[derive(Clone, Copy, Debug, Default)]
     pub struct Json;
 
@@ -187,48 +149,53 @@ mod json {
         fn decode(&self, message: &Message) -> Result<T, BoxError> {
             match message {
                 Message::Text(text) => Ok(serde_json::from_str(text)?),
-                Message::Binary(_) => Err("JSON is text, and the message is binary".into()),
+                Message::Binary(_) => {
+                    Err("expected JSON in a text message, got a binary message".into())
+                }
             }
         }
     }
 
+    /// Values as JSON.
     impl Session {
-        /// Sends `value` as JSON.
+        /// Sends `value` as JSON. Requires feature `json`.
         ///
         /// # Errors
         ///
-        /// [`EncodeError`]; the session stays open when it is the value that could not be said.
+        /// As [`Sender::send_as`].
         pub async fn send_json<T: Serialize + ?Sized>(&self, value: &T) -> Result<(), EncodeError> {
             self.send_as(&Json, value).await
         }
 
-        /// Receives the next message as JSON. Cancel-safe.
+        /// Receives the next message as JSON. Requires feature `json`. Cancel-safe.
         ///
         /// # Errors
         ///
-        /// [`DecodeError`]; it keeps a message that says no such value, and the session stays open.
+        /// As [`Receiver::recv_as`].
         pub async fn recv_json<T: DeserializeOwned>(&mut self) -> Result<T, DecodeError> {
             self.recv_as(&Json).await
         }
     }
 
+    /// Values as JSON.
     impl Sender {
-        /// Sends `value` as JSON.
+        /// Sends `value` as JSON. Requires feature `json`.
         ///
         /// # Errors
         ///
-        /// [`EncodeError`]; the session stays open when it is the value that could not be said.
+        /// As [`Sender::send_as`].
         pub async fn send_json<T: Serialize + ?Sized>(&self, value: &T) -> Result<(), EncodeError> {
             self.send_as(&Json, value).await
         }
     }
 
+    /// Values as JSON.
     impl Receiver {
-        /// Receives the next message as JSON. Cancel-safe.
+        /// Receives the next message as JSON. Requires feature `json`. Cancel-safe.
         ///
         /// # Errors
         ///
-        /// [`DecodeError`]; it keeps a message that says no such value, and the session stays open.
+        /// As [`Receiver::recv_as`].
         pub async fn recv_json<T: DeserializeOwned>(&mut self) -> Result<T, DecodeError> {
             self.recv_as(&Json).await
         }

@@ -1,17 +1,17 @@
-//! What the sessions of one host may hold together: [`Budget`], and each session's [`Account`] with it.
+//! The memory budget of a server: [`Budget`], and the [`Account`] of each session.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// How many bytes the sessions of a host may hold together, unless that is set.
+/// The default limit in bytes.
 pub(crate) const DEFAULT_BUDGET: usize = 192 << 20;
 
-/// A limit in bytes for what all sessions of a host hold of unfinished messages and queues.
+/// A limit in bytes for the unfinished messages and queues of all sessions of a server together.
 #[derive(Debug)]
 pub(crate) struct Budget {
     limit: AtomicUsize,
     held: AtomicUsize,
-    /// How many sessions hold anything.
+    /// The number of sessions that hold any bytes.
     holders: AtomicUsize,
 }
 
@@ -30,20 +30,20 @@ impl Budget {
         self.limit.store(bytes, Ordering::Relaxed);
     }
 
-    /// How many bytes are held now.
+    /// The number of bytes that are held now.
     pub(crate) fn held(&self) -> usize {
         self.held.load(Ordering::Relaxed)
     }
 
-    /// Whether a session that holds `bytes` holds more than an equal share of a limit that is passed. Those
-    /// that hold less are never to blame: together they stay under the limit.
+    /// Whether the limit is exceeded and a session with `bytes` holds more than an equal share of it. Sessions
+    /// that hold less are never ended: together they stay under the limit.
     fn is_exceeded_by(&self, bytes: usize) -> bool {
         let limit = self.limit.load(Ordering::Relaxed);
         self.held() > limit && bytes > limit / self.holders.load(Ordering::Relaxed).max(1)
     }
 }
 
-/// What one session holds, as its host's budget knows it.
+/// The bytes that one session holds, counted in the budget.
 #[derive(Debug)]
 pub(crate) struct Account {
     budget: Arc<Budget>,
@@ -55,7 +55,7 @@ impl Account {
         Self { budget, held: 0 }
     }
 
-    /// Takes note that the session holds `bytes` now, and says whether that is too much.
+    /// Records that the session holds `bytes` now. Returns whether that is too much.
     #[inline]
     pub(crate) fn settle(&mut self, bytes: usize) -> bool {
         bytes != self.held && self.change(bytes)
@@ -68,7 +68,7 @@ impl Account {
             (_, 0) => _ = budget.holders.fetch_sub(1, Ordering::Relaxed),
             _ => {}
         }
-        // One of the two is zero; the sums wrap, and so does their difference.
+        // Either may be the larger: the difference wraps, and so does the sum.
         budget.held.fetch_add(bytes.wrapping_sub(self.held), Ordering::Relaxed);
         let has_grown = bytes > self.held;
         self.held = bytes;
@@ -87,17 +87,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn who_holds_more_than_a_share_of_too_much_is_to_blame() {
+    fn a_session_with_more_than_its_share_of_an_exceeded_budget_is_over_it() {
         let budget = Arc::new(Budget::default());
         budget.set_limit(100);
         let mut accounts: Vec<_> = (0..4).map(|_| Account::new(Arc::clone(&budget))).collect();
-        // Alone, one may hold all of it.
+        // A single session may hold all of it.
         assert!(!accounts[0].settle(100));
-        // The next one passes the limit, and holds no more than its half.
+        // The second one exceeds the limit, with no more than its half.
         assert!(!accounts[1].settle(50));
         assert!(accounts[1].settle(51));
         assert_eq!(budget.held(), 151);
-        // Nor is one blamed for what it gives back.
+        // A session that gives memory back is not over the budget.
         assert!(!accounts[0].settle(90));
         drop(accounts.remove(0));
         assert_eq!(budget.held(), 51);

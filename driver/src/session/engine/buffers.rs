@@ -1,22 +1,22 @@
-//! Buffers that a thread lends to the connections it serves, so that an idle one holds none.
+//! Buffers that a thread lends to its connections in turn, so that an idle connection holds none.
 
 use std::cell::Cell;
 use std::collections::VecDeque;
 
 use bytes::BytesMut;
 use sockless_core::Staging;
-pub(crate) use sockless_core::limits::READ_LEN;
+use sockless_core::limits::READ_LEN;
 
 use crate::session::engine::machine::Item;
 
-/// How much a thread's staging block holds: what one turn writes, up to the default high-water mark.
+/// The size of a thread's staging block: the bytes that one turn writes, up to the default of `high_water`.
 const STAGING_LEN: usize = 64 << 10;
 
-/// Leftovers up to this length move to a block of their own, and the thread keeps its buffer.
+/// Leftover bytes up to this length are moved to a block of their own, and the thread keeps its buffer.
 const LEFTOVER_LEN: usize = 4 << 10;
 
-/// A returned buffer that has grown past this is given back to the allocator: it is a thread's, not a
-/// connection's, and to fetch a long one anew for each message costs page faults.
+/// A returned buffer that is longer than this is given back to the allocator. A shorter one is kept, because to
+/// allocate a long one for each message costs page faults.
 const KEPT_LEN: usize = 1 << 20;
 
 /// A returned queue with room for more items than this is given back to the allocator.
@@ -32,15 +32,15 @@ thread_local! {
 pub(crate) fn lend_read() -> BytesMut {
     let mut buffer = READ.take().unwrap_or_default();
     buffer.clear();
-    // Reclaims the whole buffer once the payloads that were split off it are gone.
+    // This reclaims the whole buffer once the payloads that were split off it have been dropped.
     buffer.reserve(READ_LEN);
     buffer
 }
 
-/// Makes `buffer` ready to be read into once more: in the room that it has, where payloads that were
-/// split off it have gone, and else in the thread's own buffer.
+/// Prepares `buffer` for another read: reclaims its memory if payloads that were split off it have been dropped, and
+/// otherwise replaces it by the thread's buffer.
 pub(crate) fn renew_read(buffer: &mut BytesMut) {
-    // What a few short messages took of it is not missed.
+    // A few short messages may have taken up to an eighth of it.
     let has_room = buffer.capacity() - buffer.len() > READ_LEN - READ_LEN / 8;
     let is_short = buffer.len() <= LEFTOVER_LEN;
     if has_room || (is_short && buffer.try_reclaim(READ_LEN - buffer.len())) {
@@ -52,7 +52,7 @@ pub(crate) fn renew_read(buffer: &mut BytesMut) {
     }
 }
 
-/// Takes a read buffer back, unless it holds the beginning of a frame too long to move.
+/// Takes a read buffer back, unless it holds the beginning of a frame that is too long to move.
 pub(crate) fn give_back_read(buffer: &mut BytesMut) {
     if buffer.is_empty() {
         keep_read(std::mem::take(buffer));
@@ -62,19 +62,19 @@ pub(crate) fn give_back_read(buffer: &mut BytesMut) {
     }
 }
 
-/// Keeps a buffer for the next connection, unless payloads that were split off still lie in it.
+/// Keeps a buffer for the next connection, unless payloads that were split off it are still in use.
 fn keep_read(mut buffer: BytesMut) {
     buffer.clear();
     if buffer.try_reclaim(READ_LEN) && !has_grown(&mut buffer, READ_LEN) {
-        // Of two the one that lies lower: an allocator gives back to the system what is free above all
-        // that is in use, and there have been as many as there were long messages half arrived.
+        // Of two buffers the one at the lower address is kept: an allocator returns memory to the system from
+        // the top, and there were as many buffers as long messages that had arrived in part.
         let lower = READ.take().filter(|kept| kept.as_ptr() < buffer.as_ptr());
         READ.set(Some(lower.unwrap_or(buffer)));
     }
 }
 
-/// Whether an empty buffer of at least `len` bytes has grown past [`KEPT_LEN`]. Its capacity alone tells
-/// only what lies behind the bytes that were taken out of it.
+/// Whether an empty buffer of at least `len` bytes has grown past [`KEPT_LEN`]. Its capacity does not count the
+/// memory before the bytes that were taken out of it last.
 fn has_grown(buffer: &mut BytesMut, len: usize) -> bool {
     buffer.capacity() > len && buffer.try_reclaim(KEPT_LEN + 1)
 }
@@ -86,7 +86,7 @@ pub(crate) fn lend_staging() -> Staging {
     staging
 }
 
-/// Takes a staging block back, if what was staged in it has gone.
+/// Takes a staging block back, if the bytes that were staged in it have been dropped.
 pub(crate) fn give_back_staging(mut staging: Staging) {
     let has_grown = |staging: &mut Staging| {
         staging.capacity() > STAGING_LEN && staging.try_reclaim(KEPT_LEN + 1)

@@ -1,111 +1,71 @@
 //! The one driver: a handler and its transport, run as one future.
 
+mod link;
+
 use std::any::Any;
-use std::io::{self, IoSlice};
+use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Duration;
 
-use bytes::Buf;
-use sockless_core::{CloseCode, CloseReason, Instant, Outbound, Overflow, TransportAction};
+use sockless_core::{CloseCode, CloseReason, Instant};
 
 use crate::future::{BoxError, BoxFuture};
-use crate::runtime::{Ending, Io, Timer};
+use crate::runtime::{Io, Timer};
 use crate::session::engine::locked::Locked;
-use crate::session::engine::shared::{Shared, State};
+use crate::session::engine::shared::Shared;
+use crate::session::engine::state::{Reading, Round, State};
 
-/// How many rounds one poll may take before the neighbours get their turn: enough that a connection that
-/// is busy with long messages is served while they are in the cache.
+use link::{Link, Shutdown};
+
+/// The limit of rounds in one poll, after which other tasks get their turn: enough that a connection
+/// that is busy with long messages is served while they are in the cache.
 const ROUNDS: u32 = 32;
 
-/// How long a transport that is not read, and does not wake us at its end, is left before it is asked again.
-const LOOK: Duration = Duration::from_secs(1);
-
-/// How many slices one vectored write takes.
-const SLICES: usize = 64;
-
-/// A handler, if there is one, and the transport of its session, until both have ended.
+/// Drives a session until its handler, if it has one here, and its transport have both ended.
 ///
-/// Only this future touches the transport. One round is: read; poll the handler; read ahead what it
-/// left; write all that is queued, in one vectored write; fire timers. When nothing more can be done
-/// it gives the thread its buffers back and parks, woken by the transport, by a timer, or by a task that
+/// Only this future uses the transport. One round is: read; poll the handler; read ahead; write all
+/// that is queued, in one vectored write; enforce deadlines. When there is nothing more to do, it gives
+/// the thread its buffers back and parks, to be woken by the transport, by a timer, or by a task that
 /// sends.
 ///
-/// When as much is held as may be, nothing is read, and the transport is watched for its end instead.
+/// While the session holds as much as it may, nothing is read. The transport is watched for its end
+/// instead.
 pub(crate) struct Drive<H> {
     shared: Arc<Shared>,
-    handler: Option<H>,
-    transport: Option<Box<dyn Io>>,
-    timer: Option<(Box<dyn Timer>, Instant)>,
-    /// The transport has taken bytes that it has not flushed.
-    unflushed: bool,
-    /// The writing half has been shut down.
-    shut_down: bool,
-    /// The transport took no more when it was last written to.
-    blocked: bool,
-    /// What was queued before the handler first ran, the head of the response, has been written.
-    greeted: bool,
-    /// The transport is left unread, for want of room.
-    unread: Option<Box<Unread>>,
-    /// When the end of the writing half is no longer waited for, once the transport is to be dropped.
-    farewell: Option<Instant>,
-    /// The transport delivers nothing more.
-    eof: bool,
-    panic: Option<Panic>,
+    task: Task<H>,
+    /// The transport, until it is dropped.
+    link: Option<Link>,
+    /// A timer, and the time for which it is set.
+    alarm: Option<(Box<dyn Timer>, Instant)>,
 }
 
-/// What a handler that panicked said.
+/// The payload of a panic.
 pub(crate) type Panic = Box<dyn Any + Send>;
 
 /// The driver of a session whose handler is elsewhere.
 pub(crate) type Detached = Drive<BoxFuture<'static, Result<(), BoxError>>>;
 
-/// A transport that is left unread.
-struct Unread {
-    since: Instant,
-    /// When it is asked for its end again, if it does not wake us.
-    look_at: Option<Instant>,
-    /// Whether its end would be seen.
-    is_watched: bool,
-}
-
-impl Unread {
-    fn from(now: Instant) -> Self {
-        Self { since: now, look_at: Some(now), is_watched: false }
-    }
-}
-
-/// What a round found out.
-#[derive(Default)]
-pub(crate) struct Round {
-    /// The transport may have more to read.
-    pub(crate) more: bool,
-    /// The transport was not read, for want of room or since something that was read before came first.
-    pub(crate) to_read: bool,
-    /// The transport takes no more for now.
-    pub(crate) blocked: bool,
-    /// Something happened that the handler waits for.
-    pub(crate) for_handler: bool,
+/// The handler that is driven.
+enum Task<H> {
+    Running {
+        handler: H,
+        has_run: bool,
+    },
+    /// It has ended, or is elsewhere.
+    Ended {
+        panic: Option<Panic>,
+    },
 }
 
 impl<H> Drive<H> {
     pub(crate) fn new(shared: Arc<Shared>, transport: Box<dyn Io>, handler: Option<H>) -> Self {
-        Self {
-            shared,
-            handler,
-            transport: Some(transport),
-            timer: None,
-            unflushed: false,
-            blocked: false,
-            greeted: false,
-            unread: None,
-            shut_down: false,
-            farewell: None,
-            eof: false,
-            panic: None,
-        }
+        let task = match handler {
+            Some(handler) => Task::Running { handler, has_run: false },
+            None => Task::Ended { panic: None },
+        };
+        Self { shared, task, link: Some(Link::new(transport)), alarm: None }
     }
 }
 
@@ -113,7 +73,7 @@ impl<H> Future for Drive<H>
 where
     H: Future<Output = Result<(), BoxError>> + Unpin,
 {
-    /// The panic of the handler, if it did.
+    /// The panic of the handler, if it panicked.
     type Output = Option<Panic>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
@@ -125,9 +85,9 @@ where
         this.greet(&mut state, cx);
         let (mut for_handler, mut is_settled) = (true, false);
         for _ in 0..ROUNDS {
-            let mut round = Round { for_handler, ..Round::default() };
+            let mut round = Round::new(for_handler);
             let is_news = this.read(&mut state, &mut round, is_settled, cx);
-            if is_settled && !is_news && !state.asked {
+            if is_settled && !is_news && !state.is_asked() {
                 return this.park(state, cx);
             }
             if round.for_handler {
@@ -136,18 +96,19 @@ where
                 state = shared.lock();
             }
             round.for_handler = false;
-            if state.killed {
-                this.drop_transport(&mut state);
+            if state.is_killed() {
+                this.drop_link(&mut state);
                 drop(state);
-                this.handler = None;
+                this.task = Task::Ended { panic: None };
                 return Poll::Ready(None);
             }
             this.settle(&mut state, &mut round, cx);
             for_handler = round.for_handler;
-            // All but what the transport may still have: it was not asked whether that is all, nor, if there
-            // is no more room since, whether it has ended.
+            // Settled, but for the transport: it may have more bytes or, if there has been no room for
+            // them, have ended.
             is_settled = !for_handler && !state.has_work(&round);
-            if is_settled && !round.more && (state.has_room() || state.paused || this.eof) {
+            let needs_read = !state.has_room() && !state.is_paused() && !state.is_input_over();
+            if is_settled && round.reading != Reading::More && !needs_read {
                 return this.park(state, cx);
             }
             if !state.has_turn_left() {
@@ -165,18 +126,15 @@ impl<H> Drive<H>
 where
     H: Future<Output = Result<(), BoxError>> + Unpin,
 {
-    /// Writes the head of the response before the handler runs for the first time: there are proxies that
-    /// take what comes with it for a part of it, and hold it back.
+    /// Writes the head of the response before the handler runs for the first time: some proxies take
+    /// the bytes that come with it for a part of it, and hold them back.
     fn greet(&mut self, state: &mut State, cx: &mut Context<'_>) {
-        if !std::mem::replace(&mut self.greeted, true) {
-            let mut round = Round::default();
-            self.write(state, &mut round, cx);
-            self.flush(state, &mut round, cx);
+        if matches!(self.task, Task::Running { has_run: false, .. }) {
+            self.write(state, &mut Round::new(false), cx);
         }
     }
 
-    /// Reads once, as long as there is room for what that may bring; whether anything came of it. Where there
-    /// is none and, `is_settled`, nothing else will make some, the transport is watched instead.
+    /// Reads once, if there is room. Returns whether anything came of it.
     fn read(
         &mut self,
         state: &mut State,
@@ -184,305 +142,151 @@ where
         is_settled: bool,
         cx: &mut Context<'_>,
     ) -> bool {
-        if !state.has_room() && !self.eof && (is_settled || self.unread.is_some()) {
-            self.watch(state, cx);
+        let Some(link) = &mut self.link else { return false };
+        match link.read(state, round, is_settled, cx) {
+            Ok(false) => return false,
+            Ok(true) => {}
+            Err(error) => self.fail(state, &error),
         }
-        let has_room = state.has_room();
-        if has_room {
-            self.unread = None;
-        }
-        state.set_paused(self.unread.is_some());
-        let Some(transport) = &mut self.transport else { return false };
-        if self.eof {
-            return false;
-        }
-        // What was read before comes first: else each message received would let in a buffer more.
-        round.to_read = state.unparsed || !has_room;
-        if round.to_read {
-            return false;
-        }
-        state.make_room();
-        match transport.poll_read(cx, &mut state.inbound) {
-            Poll::Pending => return false,
-            Poll::Ready(Ok(0)) => {
-                self.eof = true;
-                let now = state.now;
-                state.machine.handle_eof(now);
-                state.input_over = true;
-            }
-            Poll::Ready(Ok(_)) => round.more = true,
-            Poll::Ready(Err(error)) => {
-                state.fail(&error);
-                self.drop_transport(state);
-            }
-        }
-        state.unparsed = true;
+        state.end_read();
         round.for_handler |= state.is_received_by(cx.waker());
         true
     }
 
-    /// Looks for the end of a transport that is left unread. What it still holds is read then, without
-    /// limit: it is no more than the system held for us, and the peer can add nothing to it.
-    fn watch(&mut self, state: &mut State, cx: &mut Context<'_>) {
-        let Some(transport) = &mut self.transport else { return };
-        let now = state.now;
-        // With it a deadline may begin, for which the alarm is to be set.
-        state.asked |= self.unread.is_none();
-        let unread = self.unread.get_or_insert_with(|| Box::new(Unread::from(now)));
-        if unread.look_at.is_some_and(|at| now < at) {
-            return;
-        }
-        let ending = transport.poll_ending(cx);
-        unread.is_watched = ending != Ending::Unknown;
-        unread.look_at = (ending != Ending::Watched).then_some(now + LOOK);
-        state.hung_up = ending == Ending::Ended;
-    }
-
-    /// Polls the handler, unlocked; its end begins the end of the session.
+    /// Polls the handler, without the lock. When it returns, the session begins to end.
     fn poll_handler(&mut self, cx: &mut Context<'_>) {
-        let Some(handler) = &mut self.handler else { return };
+        let Task::Running { handler, has_run } = &mut self.task else { return };
+        *has_run = true;
         let polled = catch_unwind(AssertUnwindSafe(|| Pin::new(handler).poll(cx)));
-        let ended = match polled {
+        let (ended, panic) = match polled {
             Ok(Poll::Pending) => return,
-            Ok(Poll::Ready(result)) => result.map_err(Some),
+            Ok(Poll::Ready(result)) => (Some(result), None),
             Err(panic) => {
                 tracing::error!("the handler panicked; its session is closed with 1011");
-                self.panic = Some(panic);
-                Err(None)
+                (None, Some(panic))
             }
         };
-        // Dropped before the end is announced, so that its own handles are gone by then; in a shell
-        // of its own, because a drop may panic too.
-        let handler = self.handler.take();
-        let _ = catch_unwind(AssertUnwindSafe(|| drop(handler)));
-        let reason = match ended {
-            Ok(()) => CloseCode::NORMAL,
-            // The end of the session, passed on with `?`, is no failure.
-            Err(Some(error)) => self.shared.log_failure(&error),
-            Err(None) => CloseCode::INTERNAL_ERROR,
+        // It is dropped before the end is announced, so that its handles are gone by then. A drop may
+        // panic too.
+        let task = std::mem::replace(&mut self.task, Task::Ended { panic });
+        let _ = catch_unwind(AssertUnwindSafe(|| drop(task)));
+        let code = match ended {
+            Some(Ok(())) => CloseCode::NORMAL,
+            // The end of the session, returned with `?`, is not a failure.
+            Some(Err(error)) => self.shared.log_failure(&error),
+            None => CloseCode::INTERNAL_ERROR,
         };
-        // The code says enough: a text might tell the peer of our insides.
-        self.shared.close(CloseReason::from(reason));
+        // There is no text: it might disclose internals to the peer.
+        self.shared.close(CloseReason::from(code));
         self.shared.stop_receiving();
     }
 
-    /// Does all that follows from what was read and from what the handler did.
+    /// Does what follows from the bytes that were read and from what the handler did.
     fn settle(&mut self, state: &mut State, round: &mut Round, cx: &mut Context<'_>) {
-        state.asked = false;
+        state.begin_settling();
         state.parse_ahead();
-        if !state.has_room()
-            && state.overflow(|config| config.get_recv_overflow()) == Overflow::Close
-        {
-            state.overflow_received();
-        }
+        state.enforce_recv_overflow();
         self.write(state, round, cx);
-        self.flush(state, round, cx);
         round.for_handler |= state.wake_waiters(cx.waker());
-        if state.is_over_budget() {
-            let now = state.now;
-            state.machine.handle_overload(now);
-            state.unparsed = true;
-        }
-        // After all that was parsed and written: either may have set a deadline.
-        self.fire_timers(state, cx);
+        state.enforce_budget();
+        // After parsing and writing, either of which may have set a deadline.
+        self.enforce_deadlines(state, cx);
         self.end_transport(state, round, cx);
     }
 
-    /// Writes all that is queued, and has the protocol know how far that went.
+    /// Writes and flushes all that is queued, as far as the transport accepts it.
     fn write(&mut self, state: &mut State, round: &mut Round, cx: &mut Context<'_>) {
-        if let Err(error) = self.write_all(state, round, cx) {
-            state.fail(&error);
-            return self.drop_transport(state);
-        }
-        if round.blocked || self.blocked || !state.machine.is_open() {
-            let now = state.now;
-            state.machine.handle_blocked(now);
-        }
-        self.blocked = round.blocked;
-    }
-
-    fn write_all(
-        &mut self,
-        state: &mut State,
-        round: &mut Round,
-        cx: &mut Context<'_>,
-    ) -> io::Result<()> {
-        let Some(transport) = &mut self.transport else { return Ok(()) };
-        while state.machine.outbound().has_remaining() {
-            let outbound = state.machine.outbound();
-            match poll_write_once(&mut **transport, outbound, cx) {
-                Poll::Pending => {
-                    round.blocked = true;
-                    return Ok(());
-                }
-                Poll::Ready(Ok(0)) => return Err(io::ErrorKind::WriteZero.into()),
-                Poll::Ready(Ok(written)) => {
-                    outbound.advance(written);
-                    self.unflushed = true;
-                }
-                Poll::Ready(Err(error)) => return Err(error),
-            }
-        }
-        Ok(())
-    }
-
-    fn flush(&mut self, state: &mut State, round: &mut Round, cx: &mut Context<'_>) {
-        let Some(transport) = &mut self.transport else { return };
-        if !self.unflushed {
-            return;
-        }
-        match transport.poll_flush(cx) {
-            Poll::Pending => {}
-            Poll::Ready(Ok(())) => {
-                self.unflushed = false;
-                state.flushed = state.machine.outbound().taken();
-                round.for_handler |= state.wake_flushed(cx.waker());
-            }
-            Poll::Ready(Err(error)) => {
-                state.fail(&error);
-                self.drop_transport(state);
-            }
+        let Some(link) = &mut self.link else { return };
+        let written = link.write(state, round, cx).and_then(|()| link.flush(state, round, cx));
+        if let Err(error) = written {
+            self.fail(state, &error);
         }
     }
 
-    /// Fires what is due, or sets the alarm to the next deadline. The alarm is left alone when the deadline
-    /// moves away: a spurious call does no harm, and messages move it each time.
-    fn fire_timers(&mut self, state: &mut State, cx: &mut Context<'_>) {
+    /// Enforces the deadline that has passed, or sets the alarm to the next one. An alarm that is set is
+    /// left alone when the deadline moves away, as each message makes it do: an early call does no harm.
+    fn enforce_deadlines(&mut self, state: &mut State, cx: &mut Context<'_>) {
         loop {
             let Some(deadline) = self.next_deadline(state) else {
-                // One that has gone off is not needed again soon.
-                self.timer.take_if(|(_, armed)| *armed <= state.now);
+                // A timer that has expired is not needed again soon.
+                self.alarm.take_if(|(_, set_to)| *set_to <= state.now());
                 return;
             };
-            if deadline <= state.now {
-                return self.fire_due(state);
+            if deadline <= state.now() {
+                return self.enforce_due(state);
             }
-            let (timer, armed) =
-                self.timer.get_or_insert_with(|| (self.shared.runtime.timer(deadline), deadline));
-            if deadline < *armed || *armed <= state.now {
+            let (timer, set_to) =
+                self.alarm.get_or_insert_with(|| (self.shared.runtime.timer(deadline), deadline));
+            if deadline < *set_to || *set_to <= state.now() {
                 timer.reset(deadline);
-                *armed = deadline;
+                *set_to = deadline;
             }
             if timer.poll_expired(cx).is_pending() {
                 return;
             }
-            state.now = self.shared.runtime.now();
-            *armed = Instant::EPOCH;
-        }
-    }
-
-    /// Fires what is due once. Another round follows: what is held against the peer is settled only when
-    /// nothing has come of another read.
-    fn fire_due(&mut self, state: &mut State) {
-        let now = state.now;
-        state.machine.handle_timeout(now);
-        state.unparsed = true;
-        state.asked = true;
-        if self.farewell.is_some_and(|farewell| farewell <= now) {
-            return self.drop_transport(state);
-        }
-        if self.stall_deadline(state).is_some_and(|deadline| deadline <= now) {
-            state.machine.handle_stall(now);
+            state.set_now(self.shared.runtime.now());
+            *set_to = Instant::EPOCH;
         }
     }
 
     fn next_deadline(&self, state: &State) -> Option<Instant> {
-        let deadline = state.machine.poll_timeout();
-        if self.unread.is_none() && self.farewell.is_none() {
-            return deadline;
+        let deadline = state.poll_timeout();
+        match self.link.as_ref().and_then(|link| link.deadline(state)) {
+            Some(other) => Some(deadline.map_or(other, |deadline| deadline.min(other))),
+            None => deadline,
         }
-        let look_at = self.unread.as_ref().and_then(|unread| unread.look_at);
-        let deadlines = [deadline, self.farewell, look_at, self.stall_deadline(state)];
-        deadlines.into_iter().flatten().min()
     }
 
-    /// When a transport is given up that cannot be read because nothing is received.
-    fn stall_deadline(&self, state: &State) -> Option<Instant> {
-        let unread = self.unread.as_ref()?;
-        let timeout = state.machine.config().get_stall_timeout(unread.is_watched)?;
-        Some(unread.since + timeout)
+    /// Enforces what is due, once; another round follows.
+    fn enforce_due(&mut self, state: &mut State) {
+        state.handle_timeout();
+        let Some(link) = &self.link else { return };
+        if link.shutdown_is_overdue(state.now()) {
+            self.drop_link(state);
+        } else if link.is_stalled(state) {
+            state.handle_stall();
+        }
     }
 
-    /// Does with the transport what the protocol wants once everything has been written.
+    /// Shuts down or drops the transport, if the protocol requires it and all has been written.
     fn end_transport(&mut self, state: &mut State, round: &mut Round, cx: &mut Context<'_>) {
-        let Some(transport) = &mut self.transport else { return };
-        let wanted = state.machine.transport_action();
-        if wanted == TransportAction::KeepOpen || state.machine.outbound().has_remaining() {
-            return;
-        }
-        if !self.shut_down {
-            match transport.poll_shutdown(cx) {
-                Poll::Pending if wanted == TransportAction::Close && state.terminated => {}
-                Poll::Pending => {
-                    round.blocked = true;
-                    return self.limit_farewell(wanted, state, cx);
-                }
-                Poll::Ready(Ok(())) => self.shut_down = true,
-                Poll::Ready(Err(error)) => {
-                    state.fail(&error);
-                    return self.drop_transport(state);
-                }
-            }
-        }
-        if wanted == TransportAction::Close {
-            self.drop_transport(state);
+        let Some(link) = &mut self.link else { return };
+        match link.end(state, round, cx) {
+            Ok(Shutdown::Continue) => {}
+            Ok(Shutdown::SetAlarm) => self.enforce_deadlines(state, cx),
+            Ok(Shutdown::Drop) => self.drop_link(state),
+            Err(error) => self.fail(state, &error),
         }
     }
 
-    /// Gives a transport that is to be dropped the time of a closing handshake to send what it still
-    /// holds, as TLS may: the protocol has nothing to wait for by then.
-    fn limit_farewell(&mut self, wanted: TransportAction, state: &mut State, cx: &mut Context<'_>) {
-        if wanted == TransportAction::Close && self.farewell.is_none() {
-            self.farewell = Some(state.now + state.machine.config().get_closing_timeout());
-            self.fire_timers(state, cx);
-        }
-    }
-
-    fn drop_transport(&mut self, state: &mut State) {
-        self.transport = None;
-        self.timer = None;
-        self.farewell = None;
-        self.unread = None;
-        state.transport_ended();
-        // What it held of an unfinished message, or for the peer, is gone.
-        state.is_over_budget();
-    }
-
-    /// Waits for the next thing to happen, or ends when nothing more can.
+    /// Waits for the next thing to happen, or ends when there is nothing to wait for.
     fn park(&mut self, mut state: Locked<'_>, cx: &Context<'_>) -> Poll<Option<Panic>> {
         state.end_turn();
-        if self.transport.is_none() && self.handler.is_none() {
-            return Poll::Ready(self.panic.take());
+        if let (None, Task::Ended { panic }) = (&self.link, &mut self.task) {
+            return Poll::Ready(panic.take());
         }
         state.park_driver(cx.waker());
         Poll::Pending
     }
 }
 
-/// Writes as much as one vectored write takes; mostly that is one slice.
-fn poll_write_once(
-    transport: &mut dyn Io,
-    outbound: &Outbound,
-    cx: &mut Context<'_>,
-) -> Poll<io::Result<usize>> {
-    let first = outbound.chunk();
-    if first.len() == outbound.remaining() {
-        return transport.poll_write(cx, &[IoSlice::new(first)]);
+impl<H> Drive<H> {
+    fn fail(&mut self, state: &mut State, error: &io::Error) {
+        state.fail(error);
+        self.drop_link(state);
     }
-    let mut slices = [IoSlice::new(&[]); SLICES];
-    let filled = outbound.chunks_vectored(&mut slices);
-    transport.poll_write(cx, &slices[..filled])
+
+    fn drop_link(&mut self, state: &mut State) {
+        self.link = None;
+        self.alarm = None;
+        state.lose_transport();
+    }
 }
 
-/// A driver that is dropped takes its transport along: nobody may wait for it any more.
+/// A driver that is dropped drops its transport, so that no task may wait for it any longer.
 impl<H> Drop for Drive<H> {
     fn drop(&mut self) {
-        self.transport = None;
-        let mut state = self.shared.lock();
-        if !state.transport_over {
-            let now = state.now;
-            state.machine.abort(now);
-            state.transport_ended();
-        }
+        self.link = None;
+        self.shared.lock().lose_driver();
     }
 }

@@ -1,31 +1,32 @@
-//! Chunks put together again, or dropped: [`Joined`].
+//! The chunks of a message, joined or dropped: [`Joined`].
 
 use bytestring::ByteString;
 use sockless_core::{Chunk, Message};
 
-/// The pieces of one message that have come so far, or that nobody wants.
+/// The chunks of one message that have been received so far.
 #[derive(Debug, Default)]
 pub(crate) enum Joined {
     #[default]
     Nothing,
     Binary(Vec<u8>),
+    /// The chunks are dropped.
     Dropped,
     Text(String),
 }
 
 impl Joined {
-    /// Appends a piece.
-    pub(crate) fn push(&mut self, piece: Chunk) {
-        match (&mut *self, piece.data) {
+    /// Appends a chunk.
+    pub(crate) fn push(&mut self, chunk: Chunk) {
+        match (&mut *self, chunk.data) {
             (Self::Binary(joined), Message::Binary(part)) => joined.extend_from_slice(&part),
             (Self::Text(joined), Message::Text(part)) => joined.push_str(&part),
-            // The first piece: all pieces of one message are of one kind.
+            // The first chunk; all chunks of one message are of one kind.
             (_, Message::Binary(part)) => *self = Self::Binary(part.into()),
             (_, Message::Text(part)) => *self = Self::Text((*part).to_owned()),
         }
     }
 
-    /// How long it is so far.
+    /// The length so far.
     pub(crate) fn len(&self) -> usize {
         match self {
             Self::Nothing | Self::Dropped => 0,
@@ -34,12 +35,12 @@ impl Joined {
         }
     }
 
-    /// Whether nobody wants them.
+    /// Whether the chunks are dropped.
     pub(crate) fn is_dropped(&self) -> bool {
         matches!(self, Self::Dropped)
     }
 
-    /// All that was put together so far.
+    /// The part of the message that has been received.
     pub(crate) fn into_message(self) -> Option<Message> {
         match self {
             Self::Nothing | Self::Dropped => None,

@@ -1,11 +1,9 @@
-//! Who waits for something of a session, other than to receive: [`Waiters`].
+//! The tasks that wait for something else than an item of a session: [`Waiters`].
 
 use std::task::{Context, Waker};
 
-use crate::session::engine::shared::Shared;
-
-/// What a task may wait for, besides an item. [`State::holds`](crate::session::engine::shared::State::holds) is the condition of
-/// each: a waiter asks it before it waits, and the driver before it wakes.
+/// A condition that a task may wait for, besides an item. `State::holds` evaluates it, both for the task before
+/// it waits and for the driver before it wakes the task.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Wait {
     /// The session is over.
@@ -14,9 +12,9 @@ pub(crate) enum Wait {
     Flushed,
     /// A whole message may be sent.
     Room,
-    /// A part of a message, or a frame, may be sent.
-    PartRoom,
-    /// No message is being sent in parts.
+    /// A chunk of a message, or a frame, may be sent.
+    ChunkRoom,
+    /// No message is being sent in chunks.
     Writer,
 }
 
@@ -28,7 +26,7 @@ pub(crate) struct Wakes {
     more: Option<Box<More>>,
 }
 
-/// What is seldom needed, and takes no room otherwise.
+/// Wakers beyond the first, which are rare.
 #[derive(Default)]
 struct More {
     due: Vec<Waker>,
@@ -49,12 +47,12 @@ impl Wakes {
         }
     }
 
-    /// Drops a waker once the lock is released.
+    /// Keeps a waker that is to be dropped, until the lock is released.
     fn drop_later(&mut self, waker: Waker) {
         self.more.get_or_insert_default().replaced.push(waker);
     }
 
-    /// Puts a clone of `waker` where another one was.
+    /// Replaces the waker in `slot` by a clone of `waker`, unless both wake the same task.
     #[inline]
     pub(crate) fn replace(&mut self, slot: &mut Option<Waker>, waker: &Waker) {
         if !slot.as_ref().is_some_and(|held| held.will_wake(waker))
@@ -64,7 +62,7 @@ impl Wakes {
         }
     }
 
-    /// Calls those that are due. Without the lock.
+    /// Calls the wakers that are due. The lock must have been released.
     pub(crate) fn fire(self) {
         if let Some(waker) = self.due {
             waker.wake();
@@ -75,7 +73,7 @@ impl Wakes {
     }
 }
 
-/// A place among the [`Waiters`], kept by a future or a handle; 0 when it waits nowhere.
+/// A place among the [`Waiters`], kept by a future or a handle. 0 while it does not wait.
 #[derive(Debug, Default)]
 pub(crate) struct Slot(u64);
 
@@ -86,10 +84,10 @@ impl Slot {
     }
 }
 
-/// Room for this many waiters is kept: a sender that waits once is likely to wait again.
+/// The number of waiters whose memory is kept: a sender that has waited is likely to wait again.
 const KEPT_WAITERS: usize = 4;
 
-/// Tasks that wait, in the order in which they came.
+/// Tasks that wait, in the order in which they began to.
 #[derive(Default)]
 pub(crate) struct Waiters {
     waiting: Vec<(u64, Wait, Waker)>,
@@ -102,7 +100,7 @@ impl Waiters {
         self.waiting.is_empty()
     }
 
-    /// Waits in `slot`, in place of what waited there before.
+    /// Registers the task of `cx` in `slot`, in place of the former one.
     pub(crate) fn wait(
         &mut self,
         wait: Wait,
@@ -132,12 +130,12 @@ impl Waiters {
         }
     }
 
-    /// Wakes all that wait for one of `waits`; whether `own` is among them, which is not woken.
+    /// Wakes all tasks that wait for one of `waits`. Returns whether `own` is among them, which is not woken.
     pub(crate) fn wake(&mut self, waits: &[Wait], own: &Waker, wakes: &mut Wakes) -> bool {
         let mut is_own = false;
         for (_, _, waker) in self.waiting.extract_if(.., |(_, wait, _)| waits.contains(wait)) {
             if waker.will_wake(own) {
-                // It can be dropped here: its task is the one that runs.
+                // It can be dropped under the lock: its task is the one that runs.
                 is_own = true;
             } else {
                 wakes.push(waker);
@@ -150,24 +148,5 @@ impl Waiters {
         for (_, _, waker) in std::mem::take(&mut self.waiting) {
             wakes.push(waker);
         }
-    }
-}
-
-/// A place among the waiters that is given up with the future that holds it.
-pub(crate) struct Waiting<'a> {
-    pub(crate) shared: &'a Shared,
-    pub(crate) slot: Slot,
-}
-
-impl<'a> Waiting<'a> {
-    pub(crate) fn new(shared: &'a Shared) -> Self {
-        Self { shared, slot: Slot::default() }
-    }
-}
-
-impl Drop for Waiting<'_> {
-    #[inline]
-    fn drop(&mut self) {
-        self.shared.stop_waiting(&self.slot);
     }
 }

@@ -1,0 +1,310 @@
+//! The state of a session, as it is under the lock: [`State`].
+//!
+//! Its fields are private to this module and the ones below it: [`receiving`], [`sending`] and [`driving`].
+
+mod driving;
+mod receiving;
+mod sending;
+
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+
+use bytes::BytesMut;
+use sockless_core::{CloseReason, Closed, Config, Connection, Instant};
+
+use crate::session::engine::backlog::Backlog;
+use crate::session::engine::budget::{Account, Budget};
+use crate::session::engine::machine::Machine;
+use crate::session::engine::waiters::{Slot, Wait, Waiters, Wakes};
+
+pub(crate) use driving::{Reading, Round};
+
+pub(crate) struct State {
+    machine: Machine,
+    /// Bytes that have been read and not parsed.
+    inbound: BytesMut,
+    /// The read buffer or the machine may have an item.
+    is_unparsed: bool,
+    /// Items that were read ahead.
+    backlog: Backlog,
+    delivery: Delivery,
+    /// A reader in a task of its own waits for the next part of an unfinished message.
+    wants_partial: bool,
+    transport: Transport,
+    /// The number of bytes that the transport has taken and flushed.
+    flushed: u64,
+    /// A message is being sent in chunks, and others must wait for its end.
+    has_writer: bool,
+    driver: Driver,
+    order: Order,
+    closed: Option<Closed>,
+    /// The task that waits to receive.
+    receiver: Option<Waker>,
+    waiters: Waiters,
+    /// The share of the server's memory budget that the session takes.
+    account: Option<Account>,
+    /// The wakers to call once the lock is released.
+    wakes: Wakes,
+    handles: Handles,
+}
+
+/// The use that is made of received items.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Delivery {
+    /// They are kept for the application.
+    Keeps,
+    /// We have sent a Close frame and the backlog is full: new items are dropped, those in the backlog can still
+    /// be received.
+    DropsNew,
+    /// The application receives no longer: all items are dropped.
+    DropsAll,
+}
+
+/// The state of the transport, as far as the session's tasks need to know it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Transport {
+    /// It is read.
+    Reads,
+    /// It is left unread until the application has received something.
+    Paused,
+    /// The peer has ended it: the rest is read, whether or not there is room.
+    HungUp,
+    /// It delivers nothing more.
+    Ended,
+    /// It has been dropped.
+    Gone,
+}
+
+/// The task that drives the session.
+struct Driver {
+    turn: Turn,
+    /// The time at which the driver's turn began.
+    now: Instant,
+    /// A task has asked it to look again since it last did.
+    is_asked: bool,
+    /// The amount that was taken out of the read buffer in this turn, in units of [`receiving::weight`].
+    taken: usize,
+    waker: Option<Waker>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Turn {
+    /// The driver is at work, so that its time is current.
+    Polling,
+    /// It waits, and must be woken when it is asked for something.
+    Parked,
+    /// It will be polled without our doing.
+    Woken,
+}
+
+/// The most drastic order that a handle has given to the driver.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Order {
+    Run,
+    /// Drop the transport at once, whatever it still holds.
+    Terminate,
+    /// Drop the handler too.
+    Kill,
+}
+
+/// The handles of the application.
+struct Handles {
+    count: usize,
+    /// The drop of the last one closes the session.
+    close_with_last: bool,
+}
+
+impl State {
+    pub(crate) fn new(
+        machine: Machine,
+        inbound: BytesMut,
+        now: Instant,
+        close_with_last: bool,
+    ) -> Self {
+        let driver = Driver { turn: Turn::Woken, now, is_asked: false, taken: 0, waker: None };
+        Self {
+            machine,
+            inbound,
+            is_unparsed: true,
+            backlog: Backlog::default(),
+            delivery: Delivery::Keeps,
+            wants_partial: false,
+            transport: Transport::Reads,
+            flushed: 0,
+            has_writer: false,
+            driver,
+            order: Order::Run,
+            closed: None,
+            receiver: None,
+            waiters: Waiters::default(),
+            account: None,
+            wakes: Wakes::default(),
+            handles: Handles { count: 0, close_with_last },
+        }
+    }
+
+    pub(crate) fn charge_to(&mut self, budget: Arc<Budget>) {
+        self.account = Some(Account::new(budget));
+    }
+
+    pub(crate) fn config(&self) -> &Arc<Config> {
+        self.machine.config()
+    }
+
+    /// Replaces the settings.
+    pub(crate) fn set_config(&mut self, config: Arc<Config>, now: Instant) {
+        self.machine.set_config(config, now);
+        self.look_again();
+    }
+
+    /// Starts to close.
+    pub(crate) fn close(&mut self, reason: CloseReason, now: Instant) {
+        self.machine.close(reason, now);
+        self.look_again();
+    }
+
+    /// Ends the connection and its transport at once.
+    pub(crate) fn terminate(&mut self, now: Instant) {
+        self.abort(Order::Terminate, now);
+    }
+
+    /// Ends the connection, its transport and its handler at once.
+    pub(crate) fn kill(&mut self, now: Instant) {
+        self.abort(Order::Kill, now);
+    }
+
+    fn abort(&mut self, order: Order, now: Instant) {
+        self.order = self.order.max(order);
+        self.machine.abort(now);
+        self.look_again();
+    }
+
+    /// Puts messages on top of frames. Frames that have not been received become part of messages.
+    pub(crate) fn raise_to_messages(&mut self, now: Instant) {
+        self.machine.raise_to_messages(self.backlog.take(), &mut self.inbound, now);
+        self.look_again();
+    }
+
+    /// The connection of messages, if it is one.
+    #[inline]
+    pub(crate) fn messages(&mut self) -> Option<&mut Connection> {
+        self.machine.messages()
+    }
+
+    /// Whether the session has neither ended nor begun to end.
+    pub(crate) fn is_open(&self) -> bool {
+        self.closed.is_none() && self.machine.is_open()
+    }
+
+    pub(crate) fn add_handle(&mut self) {
+        self.handles.count += 1;
+    }
+
+    /// Returns true if the session is to be closed because this was its last handle.
+    pub(crate) fn drop_handle(&mut self) -> bool {
+        self.handles.count -= 1;
+        self.handles.count == 0 && self.handles.close_with_last
+    }
+
+    pub(crate) fn poll_closed(&mut self, slot: &mut Slot, cx: &Context<'_>) -> Poll<Closed> {
+        match &self.closed {
+            Some(closed) => Poll::Ready(closed.clone()),
+            None => {
+                self.wait(Wait::Closed, slot, cx);
+                Poll::Pending
+            }
+        }
+    }
+
+    /// The time: that of the driver's turn, or that of `clock` outside of a turn.
+    #[inline]
+    pub(crate) fn now_or(&self, clock: impl FnOnce() -> Instant) -> Instant {
+        match self.driver.turn {
+            Turn::Polling => self.driver.now,
+            Turn::Parked | Turn::Woken => clock(),
+        }
+    }
+
+    pub(crate) fn stop_waiting(&mut self, slot: &Slot) {
+        self.waiters.remove(slot, &mut self.wakes);
+    }
+
+    /// Whether there are wakers to call once the lock is released.
+    #[inline]
+    pub(crate) fn has_wakes(&self) -> bool {
+        !self.wakes.is_empty()
+    }
+
+    pub(crate) fn take_wakes(&mut self) -> Wakes {
+        std::mem::take(&mut self.wakes)
+    }
+
+    /// Registers the task of `cx` to be woken once `wait` holds.
+    fn wait(&mut self, wait: Wait, slot: &mut Slot, cx: &Context<'_>) {
+        self.waiters.wait(wait, slot, cx, &mut self.wakes);
+    }
+
+    /// Whether the condition of `wait` holds. A task checks it before it waits, and the driver before it wakes.
+    fn holds(&self, wait: Wait) -> bool {
+        match wait {
+            Wait::Closed => self.closed.is_some(),
+            // Each task waits for a position of its own.
+            Wait::Flushed => false,
+            Wait::Room => self.may_send() || !self.machine.is_open(),
+            Wait::ChunkRoom => self.machine.is_writable() || !self.machine.can_send_chunk(),
+            Wait::Writer => !self.has_writer,
+        }
+    }
+
+    /// Wakes all tasks whose condition holds. Returns true if `own` is among them, which is not woken.
+    #[inline]
+    pub(crate) fn wake_waiters(&mut self, own: &Waker) -> bool {
+        !self.waiters.is_empty() && self.wake_some(own)
+    }
+
+    fn wake_some(&mut self, own: &Waker) -> bool {
+        let mut waits = [Wait::Flushed; 4];
+        let mut count = 0;
+        for wait in [Wait::Closed, Wait::Room, Wait::ChunkRoom, Wait::Writer] {
+            if self.holds(wait) {
+                waits[count] = wait;
+                count += 1;
+            }
+        }
+        self.waiters.wake(&waits[..count], own, &mut self.wakes)
+    }
+
+    fn wake_receiver(&mut self) {
+        if let Some(waker) = self.receiver.take() {
+            self.wakes.push(waker);
+        }
+    }
+
+    fn set_closed(&mut self, closed: Closed) {
+        if self.closed.is_some() {
+            return;
+        }
+        tracing::debug!(%closed, "the session ended");
+        self.closed = Some(closed);
+        self.waiters.wake_all(&mut self.wakes);
+        self.wake_receiver();
+    }
+
+    /// The machine may have something to report: has the driver look.
+    fn look_again(&mut self) {
+        self.is_unparsed = true;
+        self.ask_driver();
+    }
+
+    /// Has the driver look again; wakes it if it is parked.
+    #[inline]
+    fn ask_driver(&mut self) {
+        self.driver.is_asked = true;
+        if self.driver.turn == Turn::Parked {
+            self.driver.turn = Turn::Woken;
+            if let Some(waker) = self.driver.waker.take() {
+                self.wakes.push(waker);
+            }
+        }
+    }
+}

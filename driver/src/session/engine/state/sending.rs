@@ -1,0 +1,230 @@
+//! Sending: messages, chunks and frames into the outgoing queue, and the tasks that wait for room in it.
+
+use std::task::{Context, Poll, Waker};
+
+use bytes::Bytes;
+use sockless_core::{
+    Chunk, CloseCode, Closed, Frame, Instant, OutgoingMessage, Overflow, SendError,
+};
+
+use super::{State, Transport};
+use crate::session::engine::waiters::{Slot, Wait};
+use crate::session::error::{RawSendError, TrySendError};
+
+/// The close reason for a peer that lets the outgoing queue overflow.
+const NOT_READ: &str = "the peer does not read what it is sent";
+
+impl State {
+    /// Queues a message if there is room for it.
+    pub(crate) fn try_send(
+        &mut self,
+        message: OutgoingMessage,
+        clock: impl FnOnce() -> Instant,
+    ) -> Result<(), TrySendError> {
+        let (may_send, now) = (self.may_send(), self.now_or(clock));
+        let Some(connection) = self.machine.open_messages() else {
+            return Err(TrySendError::Closed(message));
+        };
+        if !may_send {
+            return Err(TrySendError::Full(message));
+        }
+        // Now only an extension can fail, which closes the connection.
+        let spare = connection.extensions().next().map(|_| message.clone());
+        let sent = connection.send(message, now);
+        self.is_unparsed |= sent.is_err();
+        self.ask_driver();
+        match (sent, spare) {
+            (Err(_), Some(message)) => Err(TrySendError::Closed(message)),
+            _ => Ok(()),
+        }
+    }
+
+    /// Queues the message, and waits while there is no room.
+    #[inline]
+    pub(crate) fn poll_send(
+        &mut self,
+        message: &mut Option<OutgoingMessage>,
+        slot: &mut Slot,
+        clock: impl Fn() -> Instant,
+        cx: &Context<'_>,
+    ) -> Poll<Result<(), Closed>> {
+        if self.may_send() {
+            let now = self.now_or(&clock);
+            if let Some(connection) = self.machine.open_messages()
+                && let Some(outgoing) = message.take()
+            {
+                // It is open, and no other message is being sent: only an extension can fail.
+                let sent = connection.send(outgoing, now);
+                self.ask_driver();
+                if sent.is_ok() {
+                    return Poll::Ready(Ok(()));
+                }
+                self.is_unparsed = true;
+            }
+        }
+        self.poll_sendable(slot, clock, cx)
+    }
+
+    /// Waits for room or, where no message may be sent any longer, for the end of the session.
+    #[cold]
+    fn poll_sendable(
+        &mut self,
+        slot: &mut Slot,
+        clock: impl Fn() -> Instant,
+        cx: &Context<'_>,
+    ) -> Poll<Result<(), Closed>> {
+        if self.machine.open_messages().is_some() {
+            if self.machine.config().get_send_overflow() == Overflow::Wait {
+                self.wait(Wait::Room, slot, cx);
+                return Poll::Pending;
+            }
+            self.close_for_send_overflow(clock());
+        }
+        self.poll_closed(slot, cx).map(Err)
+    }
+
+    /// Waits until a message may be sent.
+    pub(crate) fn poll_room(
+        &mut self,
+        slot: &mut Slot,
+        cx: &Context<'_>,
+    ) -> Poll<Result<(), Closed>> {
+        if let Some(closed) = &self.closed {
+            return Poll::Ready(Err(closed.clone()));
+        }
+        if self.may_send() {
+            return Poll::Ready(Ok(()));
+        }
+        let wait = if self.holds(Wait::Room) { Wait::Closed } else { Wait::Room };
+        self.wait(wait, slot, cx);
+        Poll::Pending
+    }
+
+    /// Sends a ping.
+    pub(crate) fn ping(
+        &mut self,
+        payload: Bytes,
+        clock: impl FnOnce() -> Instant,
+    ) -> Result<(), SendError> {
+        let now = self.now_or(clock);
+        self.machine.messages().ok_or(SendError::Closing)?.ping(payload, now)?;
+        self.ask_driver();
+        Ok(())
+    }
+
+    /// Reserves the outgoing queue for a message that is sent in chunks, once no other one is.
+    pub(crate) fn poll_writer(
+        &mut self,
+        slot: &mut Slot,
+        cx: &Context<'_>,
+    ) -> Poll<Result<(), Closed>> {
+        if let Some(closed) = &self.closed {
+            return Poll::Ready(Err(closed.clone()));
+        }
+        if self.has_writer {
+            self.wait(Wait::Writer, slot, cx);
+            return Poll::Pending;
+        }
+        self.has_writer = true;
+        Poll::Ready(Ok(()))
+    }
+
+    /// Ends the reservation of [`poll_writer`](Self::poll_writer).
+    pub(crate) fn end_writer(&mut self) {
+        self.has_writer = false;
+        self.wake_waiters(Waker::noop());
+    }
+
+    /// Queues the chunk, and waits while there is no room.
+    pub(crate) fn poll_send_chunk(
+        &mut self,
+        chunk: &mut Option<Chunk>,
+        slot: &mut Slot,
+        clock: impl FnOnce() -> Instant,
+        cx: &Context<'_>,
+    ) -> Poll<Result<(), Closed>> {
+        if let Some(closed) = &self.closed {
+            return Poll::Ready(Err(closed.clone()));
+        }
+        if !self.holds(Wait::ChunkRoom) {
+            self.wait(Wait::ChunkRoom, slot, cx);
+            return Poll::Pending;
+        }
+        let now = self.now_or(clock);
+        if let Some(chunk) = chunk.take()
+            && let Some(connection) = self.machine.messages()
+            && connection.send_chunk(chunk, now).is_err()
+        {
+            // Either side has begun to close: the cause is known only when it has ended.
+            self.wait(Wait::Closed, slot, cx);
+            return Poll::Pending;
+        }
+        self.ask_driver();
+        Poll::Ready(Ok(()))
+    }
+
+    /// Queues the frame, and waits while there is no room.
+    pub(crate) fn poll_send_frame(
+        &mut self,
+        frame: &mut Option<Frame>,
+        slot: &mut Slot,
+        clock: impl Fn() -> Instant,
+        cx: &Context<'_>,
+    ) -> Poll<Result<(), RawSendError>> {
+        if let Some(closed) = &self.closed {
+            return Poll::Ready(Err(RawSendError::Closed(closed.clone())));
+        }
+        let (is_writable, now) = (self.machine.is_writable(), self.now_or(&clock));
+        let Some(connection) = self.machine.open_frames() else {
+            // It has ended; the driver is still to report how.
+            self.wait(Wait::Closed, slot, cx);
+            return Poll::Pending;
+        };
+        if !is_writable {
+            if connection.config().get_send_overflow() == Overflow::Close {
+                self.close_for_send_overflow(clock());
+            }
+            self.wait(Wait::ChunkRoom, slot, cx);
+            return Poll::Pending;
+        }
+        if let Some(frame) = frame.take() {
+            connection.send(frame, now).map_err(RawSendError::Invalid)?;
+        }
+        self.ask_driver();
+        Poll::Ready(Ok(()))
+    }
+
+    /// The position in the outgoing bytes behind all that has been queued.
+    pub(crate) fn queued(&mut self) -> u64 {
+        self.machine.outbound().queued()
+    }
+
+    /// Waits until the outgoing bytes before `position` have been flushed.
+    pub(crate) fn poll_flushed(
+        &mut self,
+        position: u64,
+        slot: &mut Slot,
+        cx: &Context<'_>,
+    ) -> Poll<Result<(), Closed>> {
+        if self.flushed >= position {
+            return Poll::Ready(Ok(()));
+        }
+        if self.transport == Transport::Gone
+            && let Some(closed) = &self.closed
+        {
+            return Poll::Ready(Err(closed.clone()));
+        }
+        self.wait(Wait::Flushed, slot, cx);
+        Poll::Pending
+    }
+
+    /// Whether there is room for a message, and no other one is being sent in chunks.
+    #[inline]
+    pub(super) fn may_send(&self) -> bool {
+        !self.has_writer && self.machine.is_writable()
+    }
+
+    fn close_for_send_overflow(&mut self, now: Instant) {
+        self.close((CloseCode::TRY_AGAIN_LATER, NOT_READ).into(), now);
+    }
+}
