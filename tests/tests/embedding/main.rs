@@ -4,6 +4,7 @@
 mod chunks;
 mod cut_short;
 mod frames;
+mod frames_end;
 mod partial;
 mod pongs;
 mod raised;
