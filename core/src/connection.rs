@@ -47,13 +47,13 @@ pub enum TransportAction {
     Close,
     /// Continue to read and write.
     KeepOpen,
-    /// Shut down the writing half, and read until the peer ends its half, so that a reset does not destroy the
-    /// bytes that were sent last.
+    /// Shut down the writing half, and read until the peer ends its half, so that a reset does not
+    /// destroy the bytes that were sent last.
     ShutdownWrite,
 }
 
-/// An open WebSocket connection without its transport: it sends and receives messages, answers pings, runs both
-/// closing handshakes, and enforces limits and deadlines.
+/// An open WebSocket connection without its transport: it sends and receives messages, answers
+/// pings, runs both closing handshakes, and enforces limits and deadlines.
 ///
 /// Its methods are
 ///
@@ -69,14 +69,15 @@ pub enum TransportAction {
 /// * *getters*;
 /// * methods [for drivers](#for-drivers), which a simple loop gets along without.
 ///
-/// Every call that depends on time is passed `now`, which must not go back. Between calls only append to
-/// `inbound`.
+/// Every call that depends on time is passed `now`, which must not go back. Between calls only
+/// append to `inbound`.
 ///
 /// A loop around a connection
 ///
 /// 1. reads as much as the transport has;
 /// 2. polls events until `None`;
-/// 3. writes the bytes in [`outbound`](Self::outbound) and calls [`handle_blocked`](Self::handle_blocked);
+/// 3. writes the bytes in [`outbound`](Self::outbound) and calls
+///    [`handle_blocked`](Self::handle_blocked);
 /// 4. does with the transport what [`transport_action`](Self::transport_action) requires;
 /// 5. waits for bytes, or until [`poll_timeout`](Self::poll_timeout), at which time it calls
 ///    [`handle_timeout`](Self::handle_timeout); and starts again.
@@ -115,13 +116,14 @@ pub struct Connection {
     seen: usize,
     /// The longest chunk that the caller wants.
     chunk_len: u32,
-    /// The header of the frame that is arriving was taken by a raw connection, and checked by its rules only.
+    /// The header of the frame that is arriving was taken by a raw connection, and checked by its
+    /// rules only.
     unchecked_head: bool,
 }
 
 impl Connection {
-    /// Creates the client's end of a connection whose opening handshake was done elsewhere. `seed` feeds its
-    /// masking keys.
+    /// Creates the client's end of a connection whose opening handshake was done elsewhere. `seed`
+    /// feeds its masking keys.
     pub fn client(negotiated: Negotiated, seed: Seed, config: Arc<Config>, now: Instant) -> Self {
         Self::from_raw(RawConnection::client(seed, config), negotiated, now)
     }
@@ -133,9 +135,10 @@ impl Connection {
 
     /// Puts messages on top of a connection of frames.
     ///
-    /// The raw connection must be between two messages; a frame that has arrived in part is held to the rules
-    /// and limits of messages. A raw connection that has ended stays ended, except that after a breach of
-    /// protocol a Close frame is sent that names the broken rule, as [`Event::Closed`] does.
+    /// The raw connection must be between two messages; a frame that has arrived in part is held to
+    /// the rules and limits of messages. A raw connection that has ended stays ended, except that
+    /// after a breach of protocol a Close frame is sent that names the broken rule, as
+    /// [`Event::Closed`] does.
     pub fn from_raw(mut raw: RawConnection, negotiated: Negotiated, now: Instant) -> Self {
         let codecs = Codecs::new(negotiated.extensions);
         raw.accept_rsv(codecs.rsv());
@@ -161,7 +164,8 @@ impl Connection {
         connection
     }
 
-    /// Takes the next event out of `inbound`, unmasking it in place. Returns `None` when it needs more bytes.
+    /// Takes the next event out of `inbound`, unmasking it in place. Returns `None` when it needs
+    /// more bytes.
     ///
     /// Bytes that were not consumed stay in `inbound`. To apply backpressure, stop polling.
     #[inline]
@@ -175,8 +179,8 @@ impl Connection {
         event
     }
 
-    /// Records that the transport will deliver nothing more. Events of bytes that are still in the read buffer
-    /// are returned first.
+    /// Records that the transport will deliver nothing more. Events of bytes that are still in the
+    /// read buffer are returned first.
     pub fn handle_eof(&mut self, now: Instant) {
         self.raw.eof = true;
         self.ending_saw_eof(now);
@@ -191,20 +195,22 @@ impl Connection {
 
     /// Enforces the deadlines that have passed at `now`; an early call does nothing.
     ///
-    /// A deadline that the peer may have met is enforced only after a [`poll_event`](Self::poll_event) has run
-    /// out of bytes since the deadline was found to have passed. Until then [`poll_timeout`](Self::poll_timeout)
-    /// stays in the past, so that a loop comes round again and reads bytes that may have arrived in time. If that
-    /// takes several reads, bytes that come defer it, for 250 ms at most. A poll that
-    /// runs out of bytes enforces deadlines too, so that a peer that never stops sending stops no clock.
+    /// A deadline that the peer may have met is enforced only after a
+    /// [`poll_event`](Self::poll_event) has run out of bytes since the deadline was found to have
+    /// passed. Until then [`poll_timeout`](Self::poll_timeout) stays in the past, so that a loop
+    /// comes round again and reads bytes that may have arrived in time. If that takes several
+    /// reads, bytes that come defer it, for 250 ms at most. A poll that runs out of bytes enforces
+    /// deadlines too, so that a peer that never stops sending stops no clock.
     pub fn handle_timeout(&mut self, now: Instant) {
         self.fire_timers(now);
     }
 
-    /// Records that the caller has written as much of [`outbound`](Self::outbound) as the transport accepts for
-    /// now.
+    /// Records that the caller has written as much of [`outbound`](Self::outbound) as the transport
+    /// accepts for now.
     ///
-    /// [`Config::write_timeout`] counts from here. When a transport that was full accepts bytes again, the peer
-    /// is known to be alive. Without this call the timeout may take up to twice as long.
+    /// [`Config::write_timeout`] counts from here. When a transport that was full accepts bytes
+    /// again, the peer is known to be alive. Without this call the timeout may take up to twice as
+    /// long.
     pub fn handle_blocked(&mut self, now: Instant) {
         self.note_blocked(now);
     }
@@ -212,8 +218,9 @@ impl Connection {
     /// Records whether the caller reads from the transport.
     ///
     /// While it does not, the peer can neither answer a ping nor finish a message, and
-    /// [`Config::ping_timeout`], [`Config::message_timeout`] and [`Config::message_rate`] are suspended. Pings
-    /// are still sent, and [`Config::idle_timeout`] and [`Config::write_timeout`] continue.
+    /// [`Config::ping_timeout`], [`Config::message_timeout`] and [`Config::message_rate`] are
+    /// suspended. Pings are still sent, and [`Config::idle_timeout`] and [`Config::write_timeout`]
+    /// continue.
     pub fn set_reading(&mut self, reading: bool, now: Instant) {
         self.timers.set_reading(reading, &self.raw.config, now);
     }
@@ -237,15 +244,16 @@ impl Connection {
         self.send_message(message.into(), now)
     }
 
-    /// Queues the next chunk of a message that is too long to hold. The first chunk begins the message, and the
-    /// one marked `last` ends it. Each is sent in a frame of its own (RFC 6455 §5.4).
+    /// Queues the next chunk of a message that is too long to hold. The first chunk begins the
+    /// message, and the one marked `last` ends it. Each is sent in a frame of its own (RFC 6455
+    /// §5.4).
     ///
     /// # Errors
     ///
     /// [`SendError::Closing`] once either side has begun to close, except that a message begun
-    /// before the peer closed may be finished; [`SendError::MessageUnfinished`] when the chunk is text and the
-    /// one before it binary, or the other way round; [`SendError::CodecFailed`] when an extension fails,
-    /// which closes the connection with 1011.
+    /// before the peer closed may be finished; [`SendError::MessageUnfinished`] when the chunk is
+    /// text and the one before it binary, or the other way round; [`SendError::CodecFailed`] when
+    /// an extension fails, which closes the connection with 1011.
     pub fn send_chunk(&mut self, chunk: Chunk, now: Instant) -> Result<(), SendError> {
         self.send_next_chunk(chunk, now)
     }
@@ -254,21 +262,21 @@ impl Connection {
     ///
     /// # Errors
     ///
-    /// [`SendError::Closing`] once either side has begun to close; [`SendError::ControlTooLong`] for
-    /// more than 125 bytes.
+    /// [`SendError::Closing`] once either side has begun to close; [`SendError::ControlTooLong`]
+    /// for more than 125 bytes.
     pub fn ping(&mut self, payload: impl Into<Bytes>, now: Instant) -> Result<(), SendError> {
         // No deadline of ours begins with a ping of the application's.
         let _ = now;
         self.send_ping(payload.into())
     }
 
-    /// Starts the closing handshake (RFC 6455 §7.1.2). Events keep arriving until [`Event::Closed`]. A second
-    /// call does nothing.
+    /// Starts the closing handshake (RFC 6455 §7.1.2). Events keep arriving until
+    /// [`Event::Closed`]. A second call does nothing.
     ///
-    /// The peer has [`Config::closing_timeout`] to answer, counted from the time at which the transport has
-    /// taken the Close frame, and again from each byte that it sends. Before that,
-    /// [`Config::write_timeout`] without progress ends the connection. In all it takes at most 12 closing
-    /// timeouts, and longer only for a peer that takes at least 1 KiB per second.
+    /// The peer has [`Config::closing_timeout`] to answer, counted from the time at which the
+    /// transport has taken the Close frame, and again from each byte that it sends. Before that,
+    /// [`Config::write_timeout`] without progress ends the connection. In all it takes at most 12
+    /// closing timeouts, and longer only for a peer that takes at least 1 KiB per second.
     pub fn close(&mut self, reason: impl Into<CloseReason>, now: Instant) {
         self.start_closing(reason.into(), None, now);
     }
@@ -284,7 +292,8 @@ impl Connection {
         self.raw.config = config;
     }
 
-    /// Returns the bytes to send, a [`bytes::Buf`]: write its chunks, vectored if possible, then `advance`.
+    /// Returns the bytes to send, a [`bytes::Buf`]: write its chunks, vectored if possible, then
+    /// `advance`.
     #[inline]
     pub fn outbound(&mut self) -> &mut Outbound {
         self.flush_pong();
@@ -297,8 +306,8 @@ impl Connection {
         self.raw.action()
     }
 
-    /// Returns the time at which to call [`handle_timeout`](Self::handle_timeout). Any other call may change
-    /// it.
+    /// Returns the time at which to call [`handle_timeout`](Self::handle_timeout). Any other call
+    /// may change it.
     pub fn poll_timeout(&self) -> Option<Instant> {
         self.next_deadline()
     }
@@ -315,8 +324,8 @@ impl Connection {
         self.raw.is_open()
     }
 
-    /// Returns true if a chunk may be sent: until either side has begun to close, and after the peer has, to
-    /// finish the message that is being sent.
+    /// Returns true if a chunk may be sent: until either side has begun to close, and after the
+    /// peer has, to finish the message that is being sent.
     #[inline]
     pub fn can_send_chunk(&self) -> bool {
         self.may_send_chunk()
@@ -351,12 +360,12 @@ impl Connection {
 
 /// # For drivers
 ///
-/// A driver that reads ahead, bounds memory across connections or delivers messages in chunks uses these. A
-/// simple loop gets along without them.
+/// A driver that reads ahead, bounds memory across connections or delivers messages in chunks uses
+/// these. A simple loop gets along without them.
 impl Connection {
     /// Takes the part of an unfinished message that has arrived, although it is shorter than
-    /// [`Config::recv_chunk_len`]: for an application that wants a message as it arrives. The rest of the
-    /// message follows in chunks.
+    /// [`Config::recv_chunk_len`]: for an application that wants a message as it arrives. The rest
+    /// of the message follows in chunks.
     ///
     /// Call it after [`poll_event`](Self::poll_event) has returned `None`, with the same `inbound`.
     pub fn poll_partial(&mut self, inbound: &mut BytesMut, now: Instant) -> Option<Event> {
@@ -365,20 +374,20 @@ impl Connection {
         event
     }
 
-    /// Returns messages longer than `len` bytes in chunks of that length, if [`Config::recv_chunk_len`] is
-    /// longer. `None` restores that setting. The minimum is 4.
+    /// Returns messages longer than `len` bytes in chunks of that length, if
+    /// [`Config::recv_chunk_len`] is longer. `None` restores that setting. The minimum is 4.
     pub fn set_chunk_len(&mut self, len: Option<u32>) {
         self.chunk_len = len.unwrap_or(u32::MAX).max(4);
     }
 
-    /// Records that a message that the driver had read ahead was handed to the application, which counts as
-    /// activity for [`Config::idle_timeout`].
+    /// Records that a message that the driver had read ahead was handed to the application, which
+    /// counts as activity for [`Config::idle_timeout`].
     pub fn handle_delivery(&mut self, now: Instant) {
         self.timers.message_sent(now);
     }
 
-    /// Fails the connection with 1009, as for a message longer than [`Config::max_message_len`]: for a driver
-    /// that joins the chunks of a message. `len` is the length so far.
+    /// Fails the connection with 1009, as for a message longer than [`Config::max_message_len`]:
+    /// for a driver that joins the chunks of a message. `len` is the length so far.
     pub fn reject_message(&mut self, len: u64, now: Instant) {
         let max = self.raw.config.max_message_len;
         let error = ProtocolError::MessageTooLong { len, max };
@@ -389,15 +398,16 @@ impl Connection {
         }
     }
 
-    /// Ends the connection with 1008 because it could not be read from for [`Config::stall_timeout`], since the
-    /// application received nothing. Does nothing once either side has begun to close.
+    /// Ends the connection with 1008 because it could not be read from for
+    /// [`Config::stall_timeout`], since the application received nothing. Does nothing once either
+    /// side has begun to close.
     pub fn handle_stall(&mut self, now: Instant) {
         self.fail_stalled(now);
     }
 
-    /// Ends the connection with 1013 because all connections of the driver together hold too much. The part
-    /// that is held of an unfinished message is dropped, and so are the bytes to send if there are more than
-    /// [`Config::high_water`].
+    /// Ends the connection with 1013 because all connections of the driver together hold too much.
+    /// The part that is held of an unfinished message is dropped, and so are the bytes to send if
+    /// there are more than [`Config::high_water`].
     pub fn handle_overload(&mut self, now: Instant) {
         if self.is_open() && self.is_writable() {
             let reason = CloseReason::new(
@@ -410,24 +420,25 @@ impl Connection {
         }
     }
 
-    /// Returns the number of bytes that are held of an unfinished message and of what is queued, without
-    /// payloads that are shared with other connections.
+    /// Returns the number of bytes that are held of an unfinished message and of what is queued,
+    /// without payloads that are shared with other connections.
     #[inline]
     pub fn held_bytes(&self) -> usize {
         let assembly = self.assembly.as_ref().map_or(0, |assembly| assembly.capacity());
         assembly + self.raw.held_bytes()
     }
 
-    /// Returns how many bytes the frame that is arriving lacks, beyond those in `inbound`, if the frame stays
-    /// there until it is complete, so that a driver can read into a buffer of the right size.
+    /// Returns how many bytes the frame that is arriving lacks, beyond those in `inbound`, if the
+    /// frame stays there until it is complete, so that a driver can read into a buffer of the right
+    /// size.
     ///
     /// Never reserve all of it at once: the number is the peer's claim.
     pub fn bytes_needed(&self, inbound: &BytesMut) -> u64 {
         if self.assembly.is_some() { 0 } else { self.raw.bytes_needed(inbound) }
     }
 
-    /// Returns an independent copy, to explore what would become of the connection, or `None` when an
-    /// extension's codec cannot be copied.
+    /// Returns an independent copy, to explore what would become of the connection, or `None` when
+    /// an extension's codec cannot be copied.
     pub fn try_clone(&self) -> Option<Self> {
         Some(Self {
             raw: self.raw.clone(),

@@ -8,15 +8,16 @@ use crate::staging::Staging;
 
 /// A payload up to this length is copied behind its header; a longer one is queued by reference.
 ///
-/// To copy 4 KiB costs about as much as to keep the payload in a queue and to write it as a second slice. It is
-/// also the size of a staging block.
+/// To copy 4 KiB costs about as much as to keep the payload in a queue and to write it as a second
+/// slice. It is also the size of a staging block.
 const INLINE_LEN: usize = 4096;
 
-/// The bytes that a connection has to send, a [`bytes::Buf`]. Short frames are joined in blocks, long payloads
-/// are queued by reference.
+/// The bytes that a connection has to send, a [`bytes::Buf`]. Short frames are joined in blocks,
+/// long payloads are queued by reference.
 ///
-/// Write its [`chunk`](Buf::chunk), or several with [`chunks_vectored`](Buf::chunks_vectored) if the transport
-/// supports vectored writes, then [`advance`](Buf::advance) by the number of bytes written:
+/// Write its [`chunk`](Buf::chunk), or several with [`chunks_vectored`](Buf::chunks_vectored) if
+/// the transport supports vectored writes, then [`advance`](Buf::advance) by the number of bytes
+/// written:
 ///
 /// ```
 /// use std::io::{self, IoSlice, Write};
@@ -59,8 +60,8 @@ pub struct Outbound {
 ///
 /// A simple loop uses this type as a [`bytes::Buf`] only.
 impl Outbound {
-    /// Replaces the memory in which frames are joined by `staging`, and returns the former. While bytes are
-    /// queued, returns `staging` itself.
+    /// Replaces the memory in which frames are joined by `staging`, and returns the former. While
+    /// bytes are queued, returns `staging` itself.
     pub fn lend(&mut self, staging: Staging) -> Staging {
         if self.len > 0 {
             return staging;
@@ -73,8 +74,9 @@ impl Outbound {
         (self.len == 0).then(|| core::mem::take(&mut self.staging))
     }
 
-    /// Returns the number of bytes queued since the connection was created. All of them have been sent when
-    /// [`taken`](Self::taken) reaches it, which it does not if the end of the connection drops some.
+    /// Returns the number of bytes queued since the connection was created. All of them have been
+    /// sent when [`taken`](Self::taken) reaches it, which it does not if the end of the connection
+    /// drops some.
     pub fn queued(&self) -> u64 {
         self.taken + self.dropped + self.len as u64
     }
@@ -84,8 +86,8 @@ impl Outbound {
         self.taken
     }
 
-    /// The number of queued bytes that are held for this connection alone: without shared payloads, such as those
-    /// of a message that is sent to many peers.
+    /// The number of queued bytes that are held for this connection alone: without shared payloads,
+    /// such as those of a message that is sent to many peers.
     pub(crate) fn held_bytes(&self) -> usize {
         let Some(blocks) = self.staging.get().filter(|_| self.len > 0) else { return 0 };
         let own = blocks.sealed.iter().filter(|bytes| bytes.is_unique());

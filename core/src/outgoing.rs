@@ -1,4 +1,5 @@
-//! Messages to send: [`OutgoingMessage`], a message with its options, and [`Broadcast`], one for many peers.
+//! Messages to send: [`OutgoingMessage`], a message with its options, and [`Broadcast`], one for
+//! many peers.
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -11,8 +12,9 @@ use crate::message::Message;
 
 /// A message with the options for sending it: the argument of every `send` method.
 ///
-/// Every type that converts into a [`Message`] converts into an `OutgoingMessage` with the usual options.
-/// [`Message::uncompressed`] returns one with other options, and a [`Broadcast`] converts into one.
+/// Every type that converts into a [`Message`] converts into an `OutgoingMessage` with the usual
+/// options. [`Message::uncompressed`] returns one with other options, and a [`Broadcast`] converts
+/// into one.
 ///
 /// ```
 /// use sockless_core::{Message, OutgoingMessage};
@@ -30,7 +32,7 @@ pub(crate) enum Content {
     Broadcast(Broadcast),
     Message {
         message: Message,
-        /// Whether an extension may compress it.
+        /// True if an extension may compress it.
         compress: bool,
     },
 }
@@ -60,7 +62,8 @@ impl OutgoingMessage {
     }
 }
 
-/// Two are equal if their messages and options are; a [`Broadcast`] equals the same message sent to one peer.
+/// Two are equal if their messages and options are; a [`Broadcast`] equals the same message sent to
+/// one peer.
 impl PartialEq for OutgoingMessage {
     fn eq(&self, other: &Self) -> bool {
         (self.message(), self.compress()) == (other.message(), other.compress())
@@ -76,9 +79,9 @@ impl<M: Into<Message>> From<M> for OutgoingMessage {
 }
 
 impl Message {
-    /// Sends the message without compression where compression was negotiated: for payloads that are compressed
-    /// already, and for secrets that must not share a compression context with text that an attacker chose
-    /// (RFC 7692 §8).
+    /// Sends the message without compression where compression was negotiated: for payloads that
+    /// are compressed already, and for secrets that must not share a compression context with text
+    /// that an attacker chose (RFC 7692 §8).
     ///
     /// ```
     /// use sockless_core::{Config, Connection, Instant, Message, Negotiated};
@@ -96,10 +99,10 @@ impl Message {
 
 /// One message for many peers, encoded once for all of them.
 ///
-/// Connections that agreed on the same extensions with the same parameters share one encoding, and its memory.
-/// That requires the server's end, whose frames are not masked, and extensions that encode each message
-/// independently, such as permessage-deflate without context takeover. For any other connection the message is
-/// encoded separately, with the same result for the peer.
+/// Connections that agreed on the same extensions with the same parameters share one encoding, and
+/// its memory. That requires the server's end, whose frames are not masked, and extensions that
+/// encode each message independently, such as permessage-deflate without context takeover. For any
+/// other connection the message is encoded separately, with the same result for the peer.
 ///
 /// A clone is the same broadcast. Create it once per message, not once per peer:
 ///
@@ -152,7 +155,7 @@ impl Broadcast {
         &self.0.message
     }
 
-    /// Whether an extension may compress it.
+    /// Returns true if an extension may compress it.
     pub(crate) fn compress(&self) -> bool {
         self.0.compress
     }
@@ -174,7 +177,8 @@ impl Broadcast {
         Ok(frames)
     }
 
-    /// The frames, made by `encode`. Without the standard library there is no lock, so they are not shared.
+    /// The frames, made by `encode`. Without the standard library there is no lock, so they are not
+    /// shared.
     #[cfg(not(feature = "std"))]
     pub(crate) fn frames<E>(
         &self,

@@ -8,8 +8,8 @@ use bytes::Bytes;
 use crate::config::Config;
 use crate::time::Instant;
 
-/// Keep-alive as a state machine without a clock: decides when to send a ping, and when the peer has been silent
-/// for too long.
+/// Keep-alive as a state machine without a clock: decides when to send a ping, and when the peer
+/// has been silent for too long.
 ///
 /// A [`Connection`](crate::Connection) has one of its own. Use a `Pinger` beside a
 /// [`RawConnection`](crate::RawConnection), which sends no pings.
@@ -61,8 +61,8 @@ pub enum PingAction {
 }
 
 impl Pinger {
-    /// Creates a pinger with [`Config::ping_interval`] and [`Config::ping_timeout`]. The first ping is due after
-    /// one interval.
+    /// Creates a pinger with [`Config::ping_interval`] and [`Config::ping_timeout`]. The first ping
+    /// is due after one interval.
     pub fn new(config: &Config, now: Instant) -> Self {
         let pings = |interval| {
             Box::new(Pings {
@@ -79,8 +79,8 @@ impl Pinger {
         Self(config.ping_interval.map(pings))
     }
 
-    /// Applies a changed interval and timeout. A ping that waits for its answer is forgotten, and the next one is
-    /// due after one interval.
+    /// Applies a changed interval and timeout. A ping that waits for its answer is forgotten, and
+    /// the next one is due after one interval.
     pub fn configure(&mut self, config: &Config, now: Instant) {
         let Some(pings) = &mut self.0 else {
             *self = Self::new(config, now);
@@ -102,7 +102,8 @@ impl Pinger {
         }
     }
 
-    /// Records that a pong has come. If it answers the last ping, the [round trip](Self::round_trip) is updated.
+    /// Records that a pong has come. If it answers the last ping, the [round
+    /// trip](Self::round_trip) is updated.
     pub fn handle_pong(&mut self, payload: &[u8], now: Instant) {
         let Some(pings) = &mut self.0 else { return };
         pings.deadline = None;
@@ -126,8 +127,8 @@ impl Pinger {
         Some(PingAction::Ping(Bytes::copy_from_slice(&pings.count.to_be_bytes())))
     }
 
-    /// Restarts the timeout of the ping that was sent last, because the peer could not answer it: the ping was
-    /// still queued, or nothing was read.
+    /// Restarts the timeout of the ping that was sent last, because the peer could not answer it:
+    /// the ping was still queued, or nothing was read.
     pub fn restart_timeout(&mut self, now: Instant) {
         if let Some(pings) = &mut self.0
             && pings.deadline.is_some()
@@ -136,7 +137,8 @@ impl Pinger {
         }
     }
 
-    /// Returns the time at which to call [`handle_timeout`](Self::handle_timeout), or `None` while pings are off.
+    /// Returns the time at which to call [`handle_timeout`](Self::handle_timeout), or `None` while
+    /// pings are off.
     #[inline]
     pub fn poll_timeout(&self) -> Option<Instant> {
         let pings = self.0.as_ref()?;
@@ -158,8 +160,8 @@ impl Pinger {
         }
     }
 
-    /// Whether bytes before our ping were still queued when [`set_taken`](Self::set_taken) was last called, and
-    /// some of them have been taken since.
+    /// Returns true if bytes before our ping were still queued when [`set_taken`](Self::set_taken)
+    /// was last called, and some of them have been taken since.
     pub(crate) fn is_on_its_way(&self, taken: u64) -> bool {
         self.0.as_ref().is_some_and(|pings| taken != pings.taken && pings.taken < pings.mark)
     }
@@ -170,7 +172,7 @@ impl Pinger {
         Some(pings.last + pings.interval?)
     }
 
-    /// Whether a ping has been sent and no byte has come since.
+    /// Returns true if a ping has been sent and no byte has come since.
     pub(crate) fn awaits_pong(&self) -> bool {
         self.0.as_ref().is_some_and(|pings| pings.deadline.is_some())
     }

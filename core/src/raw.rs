@@ -37,14 +37,15 @@ pub enum Role {
 /// An open connection of frames, without its transport: masking and the header rules of
 /// RFC 6455 §5.2, nothing automatic.
 ///
-/// Proxies and protocol tests use it. Pings, Close frames and fragments are received and sent as they are,
-/// and text is not checked. A frame is held whole in memory, so that
+/// Proxies and protocol tests use it. Pings, Close frames and fragments are received and sent as
+/// they are, and text is not checked. A frame is held whole in memory, so that
 /// [`Config::max_frame_len`] and [`Config::max_message_len`] both bound it.
 ///
 /// It is driven like a [`Connection`](crate::Connection), by the same loop:
-/// [`poll_frame`](Self::poll_frame) takes bytes and returns frames; [`outbound`](Self::outbound) has the bytes
-/// to send, [`transport_action`](Self::transport_action) what to do with the transport after them, and
-/// [`poll_timeout`](Self::poll_timeout) the time at which to call [`handle_timeout`](Self::handle_timeout).
+/// [`poll_frame`](Self::poll_frame) takes bytes and returns frames; [`outbound`](Self::outbound)
+/// has the bytes to send, [`transport_action`](Self::transport_action) what to do with the
+/// transport after them, and [`poll_timeout`](Self::poll_timeout) the time at which to call
+/// [`handle_timeout`](Self::handle_timeout).
 ///
 /// ```
 /// use bytes::{Buf, BytesMut};
@@ -107,16 +108,16 @@ impl RawConnection {
         }
     }
 
-    /// Takes the next whole frame out of `inbound`, unmasking it in place. Returns `None` when it needs more
-    /// bytes.
+    /// Takes the next whole frame out of `inbound`, unmasking it in place. Returns `None` when it
+    /// needs more bytes.
     ///
     /// Between calls only append to `inbound`.
     ///
     /// # Errors
     ///
-    /// The end of the connection, once and last: [`Cause::Protocol`] when the peer broke the header rules or a
-    /// limit, [`Cause::Eof`] when the transport ended, [`Cause::Aborted`] after [`close`](Self::close) or
-    /// [`abort`](Self::abort). Input that arrives after it is discarded.
+    /// The end of the connection, once and last: [`Cause::Protocol`] when the peer broke the header
+    /// rules or a limit, [`Cause::Eof`] when the transport ended, [`Cause::Aborted`] after
+    /// [`close`](Self::close) or [`abort`](Self::abort). Input that arrives after it is discarded.
     pub fn poll_frame(
         &mut self,
         inbound: &mut BytesMut,
@@ -137,8 +138,8 @@ impl RawConnection {
         self.take_report().map(Err)
     }
 
-    /// Records that the transport will deliver nothing more. Frames that are still in the read buffer are
-    /// returned first.
+    /// Records that the transport will deliver nothing more. Frames that are still in the read
+    /// buffer are returned first.
     pub fn handle_eof(&mut self, now: Instant) {
         self.eof = true;
         self.note_ending_progress(false, now);
@@ -147,15 +148,16 @@ impl RawConnection {
         }
     }
 
-    /// Ends the connection because the transport has failed. `error` describes the failure in the report.
+    /// Ends the connection because the transport has failed. `error` describes the failure in the
+    /// report.
     pub fn handle_transport_error(&mut self, error: impl Into<ByteString>, now: Instant) {
         self.end_at_once(Party::Peer, Cause::Transport(error.into()), now);
     }
 
     /// Enforces the deadline that has passed at `now`, if one has; an early call does nothing.
     ///
-    /// After [`Config::write_timeout`] without progress an open connection ends at once. One that is closing
-    /// drops what is queued.
+    /// After [`Config::write_timeout`] without progress an open connection ends at once. One that
+    /// is closing drops what is queued.
     pub fn handle_timeout(&mut self, now: Instant) {
         self.handle_progress(false, now);
         if self.poll_timeout().is_none_or(|deadline| now < deadline) {
@@ -167,8 +169,8 @@ impl RawConnection {
         }
     }
 
-    /// Records that the transport has been given as much of [`outbound`](Self::outbound) as it accepts for now,
-    /// from which [`Config::write_timeout`] counts.
+    /// Records that the transport has been given as much of [`outbound`](Self::outbound) as it
+    /// accepts for now, from which [`Config::write_timeout`] counts.
     pub fn handle_blocked(&mut self, now: Instant) {
         self.handle_progress(true, now);
     }
@@ -182,8 +184,9 @@ impl RawConnection {
     ///
     /// # Errors
     ///
-    /// [`SendError::ControlTooLong`] for a control frame over 125 bytes; [`SendError::Closing`] once the
-    /// connection has begun to end. Nothing else is checked: the order of frames is the caller's.
+    /// [`SendError::ControlTooLong`] for a control frame over 125 bytes; [`SendError::Closing`]
+    /// once the connection has begun to end. Nothing else is checked: the order of frames is the
+    /// caller's.
     pub fn send(&mut self, frame: Frame, now: Instant) -> Result<(), SendError> {
         if !self.is_open() {
             return Err(SendError::Closing);
@@ -196,13 +199,13 @@ impl RawConnection {
         Ok(())
     }
 
-    /// Sends what is queued, then shuts down this half of the transport. No Close frame is sent: a caller
-    /// that wants one sends it first. A second call does nothing.
+    /// Sends what is queued, then shuts down this half of the transport. No Close frame is sent: a
+    /// caller that wants one sends it first. A second call does nothing.
     ///
-    /// Until the peer ends its half, input is discarded. It has [`Config::closing_timeout`] for that, again
-    /// after each byte that it sends, and [`Config::write_timeout`] while it accepts none of the bytes that
-    /// are queued. In all it takes at most 12 closing timeouts, and longer only for a peer that takes at least
-    /// 1 KiB per second.
+    /// Until the peer ends its half, input is discarded. It has [`Config::closing_timeout`] for
+    /// that, again after each byte that it sends, and [`Config::write_timeout`] while it accepts
+    /// none of the bytes that are queued. In all it takes at most 12 closing timeouts, and longer
+    /// only for a peer that takes at least 1 KiB per second.
     pub fn close(&mut self, now: Instant) {
         self.linger(Party::Local, Cause::Aborted, now);
     }
@@ -217,8 +220,8 @@ impl RawConnection {
         self.config = config;
     }
 
-    /// Accepts the reserved bits `rsv` on the first frame of a message. The payload of such a message is
-    /// returned as it is: no extension decodes it.
+    /// Accepts the reserved bits `rsv` on the first frame of a message. The payload of such a
+    /// message is returned as it is: no extension decodes it.
     pub fn accept_rsv(&mut self, rsv: Rsv) {
         self.rsv = rsv;
     }
@@ -235,8 +238,8 @@ impl RawConnection {
         self.action()
     }
 
-    /// Returns the time at which to call [`handle_timeout`](Self::handle_timeout). Any other call may change
-    /// it.
+    /// Returns the time at which to call [`handle_timeout`](Self::handle_timeout). Any other call
+    /// may change it.
     #[inline]
     pub fn poll_timeout(&self) -> Option<Instant> {
         match self.ending {
@@ -289,20 +292,21 @@ impl RawConnection {
         self.linger(Party::Local, Cause::Timeout(Timeout::Stall), now);
     }
 
-    /// Ends the connection and drops what is queued, because all connections of the driver together hold too
-    /// much.
+    /// Ends the connection and drops what is queued, because all connections of the driver together
+    /// hold too much.
     pub fn handle_overload(&mut self, now: Instant) {
         self.end_at_once(Party::Local, Cause::Overloaded, now);
     }
 
-    /// Returns the number of bytes that are queued, without payloads that are shared with other connections.
+    /// Returns the number of bytes that are queued, without payloads that are shared with other
+    /// connections.
     #[inline]
     pub fn held_bytes(&self) -> usize {
         self.outbound.held_bytes()
     }
 
-    /// Returns how many bytes the frame that is arriving lacks, beyond those in `inbound`, so that a driver can
-    /// read into a buffer of the right size.
+    /// Returns how many bytes the frame that is arriving lacks, beyond those in `inbound`, so that
+    /// a driver can read into a buffer of the right size.
     ///
     /// Never reserve all of it at once: the number is the peer's claim.
     pub fn bytes_needed(&self, inbound: &BytesMut) -> u64 {
@@ -317,7 +321,8 @@ impl RawConnection {
     /// They must be the frames that [`poll_frame`](Self::poll_frame) returned last, in their order.
     pub fn put_back(&mut self, frames: impl IntoIterator<Item = Frame>, inbound: &mut BytesMut) {
         let mut before = BytesMut::new();
-        // A key of zeros leaves the payload as it is. It need not be random: these frames are not sent.
+        // A key of zeros leaves the payload as it is. It need not be random: these frames are not
+        // sent.
         let mask = (self.role == Role::Server).then_some([0; 4]);
         for Frame { fin, rsv, opcode, payload } in frames {
             let head = FrameHead { fin, rsv, opcode, mask, len: payload.len() as u64 };

@@ -5,11 +5,12 @@ use alloc::collections::VecDeque;
 
 use bytes::{Bytes, BytesMut};
 
-/// Staging grows in blocks of this many bytes. Reserving for each header would cost an allocation per message.
+/// Staging grows in blocks of this many bytes. Reserving for each header would cost an allocation
+/// per message.
 const BLOCK_LEN: usize = 4096;
 
-/// Memory in which frames are joined before they are sent. A driver may lend it to many connections in turn, so
-/// that an idle connection holds none: see [`Outbound::lend`](crate::Outbound::lend).
+/// Memory in which frames are joined before they are sent. A driver may lend it to many connections
+/// in turn, so that an idle connection holds none: see [`Outbound::lend`](crate::Outbound::lend).
 #[derive(Clone, Debug, Default)]
 pub struct Staging(Option<Box<Blocks>>);
 
@@ -38,8 +39,8 @@ impl Staging {
         self.blocks().block.reserve(len);
     }
 
-    /// Makes room for `len` bytes in memory that was allocated before, if the parts that were split off it have
-    /// been dropped. Returns whether that was enough.
+    /// Makes room for `len` bytes in memory that was allocated before, if the parts that were split
+    /// off it have been dropped. Returns whether that was enough.
     pub fn try_reclaim(&mut self, len: usize) -> bool {
         self.0.as_mut().map_or(len == 0, |blocks| blocks.block.try_reclaim(len))
     }
@@ -55,7 +56,7 @@ impl Staging {
         self.0.as_deref_mut()
     }
 
-    /// The blocks, created if there are none.
+    /// The blocks, created if necessary.
     #[inline]
     pub(crate) fn blocks(&mut self) -> &mut Blocks {
         self.0.get_or_insert_default()
@@ -63,8 +64,8 @@ impl Staging {
 }
 
 impl Blocks {
-    /// Makes room in whole blocks. A full block is sealed and the next one begun, so that queued bytes are never
-    /// moved.
+    /// Makes room in whole blocks. A full block is sealed and the next one begun, so that queued
+    /// bytes are never moved.
     #[inline]
     pub(crate) fn make_room(&mut self, len: usize) {
         if self.block.capacity() - self.block.len() < len {

@@ -39,12 +39,12 @@ pub use typed::{Decode, Encode};
 /// A WebSocket session, which sends and receives whole messages.
 ///
 /// While a handler awaits something else, its session is still driven: pings are answered, messages
-/// that were sent are written, deadlines are enforced and closing handshakes complete. It is one type on
-/// every runtime.
+/// that were sent are written, deadlines are enforced and closing handshakes complete. It is one
+/// type on every runtime.
 ///
 /// A server's session ends when its handler returns. A client's session ends when the last of its
-/// handles is dropped. In both cases the messages that were sent are flushed and the connection is closed
-/// with 1000.
+/// handles is dropped. In both cases the messages that were sent are flushed and the connection is
+/// closed with 1000.
 ///
 /// It is also a [`Stream`] of the messages that are received, which ends with the session, and a
 /// [`Sink`] for messages. [`split`](Self::split) returns two halves for different tasks.
@@ -71,14 +71,14 @@ impl Session {
         Self { sender: Sender::new(shared.clone()), receiver: Receiver::new(shared.clone()) }
     }
 
-    /// Receives the next message, whole. Once all messages have been received, returns how the session
-    /// ended.
+    /// Receives the next message, whole. Once all messages have been received, returns how the
+    /// session ended.
     ///
     /// Cancel-safe: a message is either returned or received by the next call.
     ///
     /// # Errors
     ///
-    /// How the session ended, at each call.
+    /// A [`Closed`] that describes how the session ended, at each call.
     #[inline]
     pub fn recv(&mut self) -> impl Future<Output = Result<Message, Closed>> {
         self.receiver.recv()
@@ -89,24 +89,24 @@ impl Session {
     /// The message may be one that is [not to be compressed](Message::uncompressed), or a
     /// [`Broadcast`](sockless_core::Broadcast).
     ///
-    /// The future is ready when the message is queued, not when it has been written: all messages that
-    /// are sent while a handler is polled are written at once. The driver writes them soon after. A
-    /// program that ends, or drops its runtime, right after `send` ends the driver too, and may lose the
-    /// message. Before that, await one of these:
+    /// The future is ready when the message is queued, not when it has been written: all messages
+    /// that are sent while a handler is polled are written at once. The driver writes them soon
+    /// after. A program that ends, or drops its runtime, right after `send` ends the driver too,
+    /// and may lose the message. Before that, await one of these:
     ///
     /// * [`flush`](Self::flush): the messages have been given to the operating system;
-    /// * [`close`](Self::close), then [`closed`](Self::closed): the peer has answered our Close frame,
-    ///   which follows all messages.
+    /// * [`close`](Self::close), then [`closed`](Self::closed): the peer has answered our Close
+    ///   frame, which follows all messages.
     ///
-    /// A server's handler, and a block that `Connect::run` drives, need neither: when they return, the
-    /// driver flushes and closes the session before it ends.
+    /// A server's handler, and a block that `Connect::run` drives, need neither: when they return,
+    /// the driver flushes and closes the session before it ends.
     ///
     /// Cancel-safe: if the future is dropped before it is ready, the message was not sent.
     ///
     /// # Errors
     ///
-    /// How the session ended. Once either side has begun to close, this is known only after the closing
-    /// handshake, and is waited for.
+    /// A [`Closed`] that describes how the session ended. Once either side has begun to close, this
+    /// is known only after the closing handshake, and is waited for.
     #[inline]
     pub fn send(
         &self,
@@ -127,10 +127,10 @@ impl Session {
 
     /// Waits until all messages that were sent before have been given to the operating system.
     ///
-    /// The system sends them even if the program ends then, unless the connection breaks. Over TLS they
-    /// have been encrypted before. Over HTTP/2 they have been given to the HTTP connection, which is a
-    /// task of its own. Only an answer of the peer, or [`closed`](Self::closed), shows that the peer has
-    /// received them.
+    /// The system sends them even if the program ends then, unless the connection breaks. Over TLS
+    /// they have been encrypted before. Over HTTP/2 they have been given to the HTTP connection,
+    /// which is a task of its own. Only an answer of the peer, or [`closed`](Self::closed), shows
+    /// that the peer has received them.
     ///
     /// ```
     /// use sockless::{Closed, Session};
@@ -146,7 +146,7 @@ impl Session {
     ///
     /// # Errors
     ///
-    /// How the session ended, if it ended first.
+    /// A [`Closed`] that describes how the session ended, if it ended first.
     pub async fn flush(&self) -> Result<(), Closed> {
         self.sender.flush().await
     }
@@ -161,11 +161,11 @@ impl Session {
         self.sender.ping(payload)
     }
 
-    /// Starts the closing handshake. Messages that were sent before are delivered first, and messages
-    /// that arrive meanwhile can still be received. A second call does nothing.
+    /// Starts the closing handshake. Messages that were sent before are delivered first, and
+    /// messages that arrive meanwhile can still be received. A second call does nothing.
     ///
-    /// It does not wait: a program that ends right after it may lose the Close frame and the messages
-    /// before it. Await [`closed`](Self::closed), which takes until the peer answers, and
+    /// It does not wait: a program that ends right after it may lose the Close frame and the
+    /// messages before it. Await [`closed`](Self::closed), which takes until the peer answers, and
     /// [`Config::closing_timeout`] at most once the transport has taken the Close frame.
     ///
     /// ```
@@ -184,12 +184,13 @@ impl Session {
         self.sender.close(reason);
     }
 
-    /// Waits for the end of the session, and returns how it ended. Any number of tasks may wait, any
-    /// number of times.
+    /// Waits for the end of the session, and returns how it ended. Any number of tasks may wait,
+    /// any number of times.
     ///
-    /// When it returns, the closing handshake is complete or has timed out. If this end closed first and
-    /// [`Closed::is_clean`], the peer has read all messages that were sent before. If the peer closed
-    /// first, our answer to its Close frame may still be queued: [`flush`](Self::flush) waits for it.
+    /// When it returns, the closing handshake is complete or has timed out. If this end closed
+    /// first and [`Closed::is_clean`], the peer has read all messages that were sent before. If the
+    /// peer closed first, our answer to its Close frame may still be queued: [`flush`](Self::flush)
+    /// waits for it.
     ///
     /// Cancel-safe.
     pub async fn closed(&self) -> Closed {
@@ -240,8 +241,8 @@ impl Session {
         self.sender.config()
     }
 
-    /// Changes the settings of this session. Deadlines change at once, limits of length with the next
-    /// frame. `change` is called again if another task changed the settings meanwhile.
+    /// Changes the settings of this session. Deadlines change at once, limits of length with the
+    /// next frame. `change` is called again if another task changed the settings meanwhile.
     ///
     /// ```
     /// use std::time::Duration;

@@ -14,13 +14,13 @@ use crate::utf8::Text;
 #[derive(Clone, Debug)]
 pub(super) struct Assembly {
     pub(super) held: Held,
-    /// The length that is known so far: of the chunks that were returned, of the bytes that are held, and of
-    /// the frame that is arriving.
+    /// The length that is known so far: of the chunks that were returned, of the bytes that are
+    /// held, and of the frame that is arriving.
     pub(super) len: u64,
     pub(super) frames: u32,
     /// The state of the extensions that decode it, if its first frame has one of their bits.
     pub(super) decoding: Option<Box<Decoding>>,
-    /// Whether a chunk has been returned, so that the rest must be returned in chunks too.
+    /// True if a chunk has been returned, so that the rest must be returned in chunks too.
     in_chunks: bool,
 }
 
@@ -77,7 +77,8 @@ impl Held {
         }
     }
 
-    /// The length of the part that can be returned: without the beginning of an incomplete character.
+    /// The length of the part that can be returned: without the beginning of an incomplete
+    /// character.
     pub(super) fn whole_len(&self) -> usize {
         match self {
             Self::Binary(bytes) => bytes.len(),
@@ -101,10 +102,11 @@ impl Held {
         Ok(())
     }
 
-    /// Makes room for `len` bytes that have arrived, where at most `useful` more can come of this message and at
-    /// most `most` of it are ever held.
+    /// Makes room for `len` bytes that have arrived, where at most `useful` more can come of this
+    /// message and at most `most` of it are ever held.
     ///
-    /// The room doubles as bytes arrive, so that a message in very many fragments is not moved for each of them.
+    /// The room doubles as bytes arrive, so that a message in very many fragments is not moved for
+    /// each of them.
     pub(super) fn make_room(&mut self, len: usize, useful: u64, most: u64) {
         let (held, capacity) = match self {
             Self::Binary(bytes) => (bytes.len(), bytes.capacity()),

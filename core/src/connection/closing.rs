@@ -69,8 +69,8 @@ impl Connection {
         }
     }
 
-    /// Whether a chunk of a message may be sent: while open, and to end the message that was begun before the
-    /// peer closed.
+    /// Returns true if a chunk of a message may be sent: while open, and to end the message that
+    /// was begun before the peer closed.
     pub(super) fn may_send_chunk(&self) -> bool {
         self.is_open() || (self.sending.is_some() && self.is_in(Phase::CloseReceived))
     }
@@ -79,8 +79,8 @@ impl Connection {
         self.raw.ending().is_some_and(|ending| ending.phase() == phase)
     }
 
-    /// Settles the end once both sides have sent a Close frame. The server drops the transport, the client
-    /// waits for that (RFC 6455 §7.1.1).
+    /// Settles the end once both sides have sent a Close frame. The server drops the transport, the
+    /// client waits for that (RFC 6455 §7.1.1).
     fn finish_handshake(&mut self, cause: Cause, now: Instant) {
         let by = self.raw.ender(Party::Peer);
         let action = match self.role() {
@@ -103,8 +103,8 @@ impl Connection {
         self.take_report()
     }
 
-    /// Sends `reason` unless a Close frame has been sent, and does not wait for an answer. Input is read and
-    /// discarded until the peer ends its half, because a reset would destroy what we sent.
+    /// Sends `reason` unless a Close frame has been sent, and does not wait for an answer. Input is
+    /// read and discarded until the peer ends its half, because a reset would destroy what we sent.
     pub(super) fn fail_with(&mut self, cause: Cause, reason: &CloseReason, now: Instant) {
         let has_sent_close = self.raw.ending().is_some_and(Ending::has_sent_close);
         if !has_sent_close {
@@ -135,7 +135,7 @@ impl Connection {
         self.take_report()
     }
 
-    /// Acts on the end of the transport where no more input is needed.
+    /// Acts on the end of the transport in the phases that need no further input.
     pub(super) fn ending_saw_eof(&mut self, now: Instant) {
         match self.raw.ending().map(Ending::phase) {
             None | Some(Phase::CloseSent) => {}

@@ -19,8 +19,8 @@ use crate::time::Instant;
 /// Text shorter than this is checked by the standard library, as simdutf8 itself does.
 const SIMD_LEN: usize = 64;
 
-/// The length by which an encoded message may exceed its limit, besides an eighth: a deflate stream that stores
-/// in the smallest blocks of zlib adds four hundredths.
+/// The length by which an encoded message may exceed its limit, besides an eighth: a deflate stream
+/// that stores in the smallest blocks of zlib adds four hundredths.
 const MAX_ENCODED_OVERHEAD: u64 = 1024;
 
 /// The result of one look at the read buffer.
@@ -33,7 +33,8 @@ enum Step {
 }
 
 impl Connection {
-    /// Takes the next event out of `inbound`: a message of one complete frame directly, all else by steps.
+    /// Takes the next event out of `inbound`: a message of one complete frame directly, all else by
+    /// steps.
     #[inline]
     pub(super) fn next_event(&mut self, inbound: &mut BytesMut, now: Instant) -> Option<Event> {
         let Some(whole) = self.whole_message(inbound) else {
@@ -62,7 +63,8 @@ impl Connection {
     #[inline(never)]
     fn next_event_by_steps(&mut self, inbound: &mut BytesMut, now: Instant) -> Option<Event> {
         if self.raw.ending().is_some_and(Ending::discards_input) {
-            // After the peer's Close frame, and after a failure, input is ignored (RFC 6455 §5.5.1, §7.1.7).
+            // After the peer's Close frame, and after a failure, input is ignored (RFC 6455 §5.5.1,
+            // §7.1.7).
             inbound.clear();
             return self.take_report();
         }
@@ -84,7 +86,7 @@ impl Connection {
             Some(incoming) => {
                 let head = incoming.head;
                 self.unchecked_head = false;
-                // The reserved bits that are accepted now may be fewer.
+                // Fewer reserved bits may be accepted now.
                 self.raw.check(&head)?;
                 self.begin_frame(&head, now)?;
                 head
@@ -103,8 +105,8 @@ impl Connection {
         }
     }
 
-    /// Checks a header against the frames before it, and its length against the limits before any of the payload
-    /// is waited for.
+    /// Checks a header against the frames before it, and its length against the limits, before the
+    /// payload is waited for.
     #[inline]
     fn begin_frame(&mut self, head: &FrameHead, now: Instant) -> Result<(), ProtocolError> {
         if !self.codecs.is_empty() {
@@ -134,7 +136,8 @@ impl Connection {
             }
         };
         let max = self.raw.config.get_max_streamed_len();
-        // The limit is for the decoded message. One that cannot be compressed is longer when encoded.
+        // The limit is for the decoded message. One that cannot be compressed is longer when
+        // encoded.
         let overhead = if is_encoded { max / 8 + MAX_ENCODED_OVERHEAD } else { 0 };
         if len > max.saturating_add(overhead) {
             return Err(self.too_long(len));
@@ -194,8 +197,8 @@ impl Connection {
             let bytes = raw::take(inbound, payload);
             Message::Text(bytes.try_into().map_err(|_| ProtocolError::TextInvalid)?)
         } else {
-            // Text of any length is copied: without `unsafe`, text that was split off would have to be checked
-            // again, which costs more than the copy.
+            // Text of any length is copied: without `unsafe`, text that was split off would have to
+            // be checked again, which costs more than the copy.
             let text = simdutf8::basic::from_utf8(&inbound[payload.clone()])
                 .map_err(|_| ProtocolError::TextInvalid)?;
             let text = ByteString::from(text);
@@ -224,7 +227,8 @@ impl Connection {
         let room = recv_chunk_len.saturating_sub(assembly.held.len());
         if remaining > 0 {
             if room == 0 {
-                // Only now is the message known to be longer than a chunk, however it was fragmented.
+                // Only now is the message known to be longer than a chunk, however it was
+                // fragmented.
                 return Ok(Step::Event(Event::Chunk(assembly.take_chunk())));
             }
             if available == 0 {
@@ -243,8 +247,8 @@ impl Connection {
         self.end_message(now)
     }
 
-    /// Has the extensions decode the bytes that have arrived, and moves the result into the message that is being
-    /// assembled.
+    /// Has the extensions decode the bytes that have arrived, and moves the result into the message
+    /// that is being assembled.
     fn decode(
         &mut self,
         fin: bool,
@@ -264,8 +268,8 @@ impl Connection {
             return Ok(Step::Starved);
         }
         let last = fin && available as u64 == remaining;
-        // As much is decoded as may be held, and then one byte more, which shows that the message is longer than
-        // a chunk, or too long.
+        // As much is decoded as may be held, and then one byte more, which shows that the message
+        // is longer than a chunk, or too long.
         let allowed = usize::try_from(max.saturating_sub(decoding.len())).unwrap_or(usize::MAX);
         let room = recv_chunk_len.saturating_sub(held.len()).min(allowed).max(1);
         let step = decoding.step(&mut self.codecs, &inbound[..available], last, room)?;
@@ -302,8 +306,8 @@ impl Connection {
         }
     }
 
-    /// The length above which a message is returned in chunks, either because that was asked for or because
-    /// it is too long to be held whole.
+    /// The length above which a message is returned in chunks, either because that was asked for or
+    /// because it is too long to be held whole.
     #[inline]
     fn recv_chunk_len(&self) -> usize {
         let config = &self.raw.config;

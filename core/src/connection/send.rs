@@ -146,7 +146,8 @@ impl Connection {
         Ok(())
     }
 
-    /// Has the extensions encode a message or a chunk of one. An extension that fails ends the connection.
+    /// Has the extensions encode a message or a chunk of one. An extension that fails ends the
+    /// connection.
     #[inline]
     fn encode(
         &mut self,
@@ -158,7 +159,8 @@ impl Connection {
             return Ok(Encoded { rsv: Rsv::NONE, payload });
         }
         self.codecs.encode(info, payload).map_err(|(name, error)| {
-            // The message is lost, perhaps with a part of it sent: the peer would miss it in the sequence.
+            // The message is lost, perhaps with a part of it sent: the peer would miss it in the
+            // sequence.
             self.sending = None;
             self.start_closing(CloseCode::INTERNAL_ERROR.into(), None, now);
             SendError::CodecFailed { name, error }
@@ -188,9 +190,9 @@ impl Connection {
         Ok(())
     }
 
-    /// Answers a ping at once or, while the queue is full, remembers it in place of the one before: only the
-    /// newest ping needs an answer (RFC 6455 §5.5.3). So a flood of pings from a peer that does not read costs
-    /// one payload.
+    /// Answers a ping at once or, while the queue is full, remembers it in place of the one before:
+    /// only the newest ping needs an answer (RFC 6455 §5.5.3). So a flood of pings from a peer that
+    /// does not read costs one payload.
     pub(super) fn answer_ping(&mut self, payload: &Bytes) {
         if self.raw.ending().is_some_and(Ending::has_sent_close) {
             return;
@@ -242,8 +244,8 @@ fn fragments(
     info: ChunkInfo,
     config: &Config,
 ) -> impl Iterator<Item = Frame> + use<> {
-    // A field that was set by hand may say nothing at all, which would never end.
-    let max_send_frame_len = config.max_send_frame_len.max(1);
+    // At least 1: the setter of the configuration sees to that.
+    let max_send_frame_len = config.max_send_frame_len;
     let mut rest = Some((opcode, rsv, payload));
     core::iter::from_fn(move || {
         let (opcode, rsv, mut payload) = rest.take()?;

@@ -17,7 +17,7 @@ pub(super) struct Timers {
     last_message: Instant,
     /// The message that is arriving.
     arriving: Option<Arriving>,
-    /// Whether the caller reads from the transport.
+    /// True if the caller reads from the transport.
     reading: bool,
     verdict: Verdict,
 }
@@ -26,7 +26,8 @@ pub(super) struct Timers {
 #[derive(Clone, Copy, Debug)]
 struct Arriving {
     since: Age,
-    /// The deadline of [`Config::message_rate`]. Each byte that arrives extends it, up to the initial grace.
+    /// The deadline of [`Config::message_rate`]. Each byte that arrives extends it, up to the
+    /// initial grace.
     until: Age,
 }
 
@@ -38,8 +39,8 @@ impl Arriving {
     }
 }
 
-/// A time as the age of the connection in nanoseconds, half the size of an [`Instant`]. The greatest value,
-/// 584 years, means never.
+/// A time as the age of the connection in nanoseconds, half the size of an [`Instant`]. The
+/// greatest value, 584 years, means never.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Age(u64);
 
@@ -62,10 +63,11 @@ impl Age {
 
 /// Decides whether a deadline that has passed is the peer's fault.
 ///
-/// A process that was stopped for a while finds a deadline passed and, in the transport, bytes that came in
-/// time. So a deadline is only noted when it is first found to have passed. It is enforced if it has still
-/// passed after a poll that ran out of bytes, which every loop reaches by reading first. A loop that needs several
-/// reads for what has come is given [`CATCH_UP`] for them.
+/// A process that was stopped for a while finds a deadline passed and, in the transport, bytes that
+/// came in time. So a deadline is only noted when it is first found to have passed. It is enforced
+/// if it has still passed after a poll that ran out of bytes, which every loop reaches by reading
+/// first. A loop that needs several reads for the bytes that have come is given [`CATCH_UP`] for
+/// them.
 #[derive(Clone, Copy, Debug, Default)]
 struct Verdict {
     /// The number of polls that ran out of bytes and brought none.
@@ -84,8 +86,9 @@ struct Noted {
     at: u32,
 }
 
-/// How long enforcing a deadline waits for bytes that are still being read, in milliseconds: much longer than
-/// it takes to read what a system buffers, and no help to a peer that never stops sending.
+/// How long enforcing a deadline waits for bytes that are still being read, in milliseconds: much
+/// longer than it takes to read what a system buffers, and no help to a peer that never stops
+/// sending.
 const CATCH_UP: u32 = 250;
 
 impl Verdict {
@@ -115,7 +118,7 @@ impl Noted {
     }
 }
 
-/// Wraps after 49 days; a difference of two values is right all the same.
+/// An age in milliseconds. It wraps after 49 days, and differences wrap with it.
 fn millis(age: Duration) -> u32 {
     age.as_millis() as u32
 }
@@ -139,11 +142,12 @@ impl Timers {
         }
     }
 
-    /// While nothing is read, the peer can neither answer nor go on with a message.
+    /// Records whether the caller reads. While it does not, the peer can neither answer nor
+    /// continue a message.
     pub(super) fn set_reading(&mut self, reading: bool, config: &Config, now: Instant) {
         if reading && !self.reading {
             self.pinger.restart_timeout(now);
-            // No other message can have come meanwhile: that we read again is progress of this one.
+            // No other message can have come meanwhile, so reading again is progress of this one.
             if let Some(arriving) = &mut self.arriving {
                 *arriving = Arriving::from(now.saturating_since(self.opened), config);
             }
@@ -208,7 +212,8 @@ impl Connection {
         self.raw.note_ending_progress(false, now);
     }
 
-    /// Enforces the deadlines after a poll that ran out of bytes. Returns the end, if that was the result.
+    /// Enforces the deadlines after a poll that ran out of bytes. Returns the end, if that was the
+    /// result.
     #[inline(never)]
     pub(super) fn handle_starved(&mut self, available: usize, now: Instant) -> Option<Event> {
         // A header or a control frame that arrives in parts is timed like a message.
@@ -222,7 +227,7 @@ impl Connection {
         } else {
             self.timers.verdict.noted = None;
         }
-        // Finds a transport that accepts nothing where the caller does not report it.
+        // For callers that do not report a transport that is full.
         if self.raw.has_unsent() {
             self.note_progress(false, now);
         }
@@ -250,7 +255,8 @@ impl Connection {
         .min()
     }
 
-    /// Whether none of the deadlines of an open connection runs, as is usual with the default settings.
+    /// Returns true if none of the deadlines of an open connection runs, as is usual with the
+    /// default settings.
     #[inline]
     fn has_no_deadline(&self) -> bool {
         let (timers, config) = (&self.timers, &self.raw.config);
@@ -342,8 +348,9 @@ impl Connection {
         };
         let mark = self.raw.outbound.queued();
         self.timers.pinger.set_mark(mark);
-        // Behind a full queue each ping would arrive late, and they would accumulate. The ping timeout runs all
-        // the same, and ends a connection whose peer neither sends nor accepts a byte.
+        // Behind a full queue each ping would arrive late, and they would accumulate. The ping
+        // timeout runs nevertheless, and ends a connection whose peer neither sends nor accepts a
+        // byte.
         if self.is_writable() {
             // The connection is open and the payload 8 bytes long, so this cannot fail.
             let _ = self.send_ping(payload);
@@ -351,8 +358,8 @@ impl Connection {
         self.timers.pinger.set_taken(self.raw.outbound.taken());
     }
 
-    /// Whether bytes that were queued before our ping have been taken since we last looked: then the peer reads,
-    /// and may not have received the ping for long.
+    /// Returns true if bytes that were queued before our ping have been taken since we last looked:
+    /// then the peer reads, and may not have received the ping for long.
     fn ping_is_on_its_way(&self) -> bool {
         self.timers.pinger.is_on_its_way(self.raw.outbound.taken())
     }
@@ -368,7 +375,8 @@ impl Connection {
         }
     }
 
-    /// The deadline of the message that is arriving. While we do not read, it cannot go on, and has none.
+    /// The deadline of the message that is arriving; `None` while we do not read, since it cannot
+    /// go on then.
     fn message_deadline(&self) -> Option<Instant> {
         let (timers, config) = (&self.timers, &self.raw.config);
         let Arriving { since, until } = timers.arriving?;

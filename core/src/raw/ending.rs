@@ -1,7 +1,8 @@
-//! The end of a connection, for frames and for messages alike: its phases, their deadlines and its report.
+//! The end of a connection, for frames and for messages alike: its phases, their deadlines and its
+//! report.
 //!
-//! The message layer decides when Close frames are sent and answered (`connection/closing.rs`). This file
-//! holds the part that does not depend on them:
+//! The message layer decides when Close frames are sent and answered (`connection/closing.rs`).
+//! This file holds the part that does not depend on them:
 //!
 //! | phase | the transport | ended by |
 //! |---|---|---|
@@ -10,9 +11,9 @@
 //! | `Lingering` | our half is shut down | the end of the transport |
 //! | `Over` | as its [`TransportAction`] requires | – |
 //!
-//! Each phase has a deadline, which progress moves on: [`Config::write_timeout`] while bytes that were queued
-//! before the end are unsent, because a peer that still reads them has not seen that we are closing, and
-//! [`Config::closing_timeout`] after that. [`Ending::cap`] bounds all of it.
+//! Each phase has a deadline, which progress moves on: [`Config::write_timeout`] while bytes that
+//! were queued before the end are unsent, because a peer that still reads them has not seen that we
+//! are closing, and [`Config::closing_timeout`] after that. [`Ending::cap`] bounds all of it.
 
 use alloc::boxed::Box;
 use core::time::Duration;
@@ -51,7 +52,8 @@ pub(crate) struct Ending {
 pub(crate) enum Phase {
     /// We have sent a Close frame and wait for the peer's.
     CloseSent,
-    /// The peer has sent a Close frame. Ours is sent when the message that we are sending has ended.
+    /// The peer has sent a Close frame. Ours is sent when the message that we are sending has
+    /// ended.
     CloseReceived,
     /// We send nothing more. Input is discarded until the peer ends its half of the transport.
     Lingering,
@@ -82,7 +84,8 @@ impl Ending {
         self.phase
     }
 
-    /// Whether input is discarded: in every phase but the one that waits for the peer's Close frame.
+    /// Returns true if input is discarded: in every phase but the one that waits for the peer's
+    /// Close frame.
     pub(crate) fn discards_input(&self) -> bool {
         self.phase != Phase::CloseSent
     }
@@ -91,7 +94,7 @@ impl Ending {
         self.sent.is_some()
     }
 
-    /// Whether our Close frame, or anything queued before it, is still unsent.
+    /// Returns true if our Close frame, or anything queued before it, is still unsent.
     pub(crate) fn is_unsent(&self, outbound: &Outbound) -> bool {
         outbound.has_remaining() && outbound.taken() < self.last_word
     }
@@ -113,7 +116,8 @@ impl Ending {
             Phase::CloseSent | Phase::Lingering if self.is_unsent(outbound) => {
                 progress_timeout(config)
             }
-            // A peer that has sent its Close frame may still be reading. One that broke off is not waited for.
+            // A peer that has sent its Close frame may still be reading. One that broke off is not
+            // waited for.
             Phase::Over(_) if self.received.is_some() && self.is_unsent(outbound) => {
                 progress_timeout(config)
             }
@@ -122,14 +126,14 @@ impl Ending {
         Some((self.since + limit).min(self.cap))
     }
 
-    /// Whether bytes from the peer extend the deadline.
+    /// Returns true if bytes from the peer extend the deadline.
     fn waits_for_peer(&self) -> bool {
         matches!(self.phase, Phase::CloseSent | Phase::Lingering)
     }
 }
 
-/// How long the transport may accept none of the bytes that were queued before the end: as on an open
-/// connection, and at least the time that an answer may take.
+/// How long the transport may accept none of the bytes that were queued before the end: as on an
+/// open connection, and at least the time that an answer may take.
 fn progress_timeout(config: &Config) -> Duration {
     const USUAL: Duration = Duration::from_secs(60);
     config.write_timeout.unwrap_or(USUAL).max(config.closing_timeout)
@@ -137,15 +141,17 @@ fn progress_timeout(config: &Config) -> Duration {
 
 impl RawConnection {
     /// The state of the end, once either side has begun to end the connection.
+    #[inline]
     pub(crate) fn ending(&self) -> Option<&Ending> {
         self.ending.as_deref()
     }
 
+    #[inline]
     pub(crate) fn ending_mut(&mut self) -> Option<&mut Ending> {
         self.ending.as_deref_mut()
     }
 
-    /// Makes the connection one that has not begun to end, for the layer that is put on top of it.
+    /// Discards the end, for the layer that is put on top and ends the connection in its own way.
     pub(crate) fn reopen(&mut self) {
         self.ending = None;
     }
@@ -161,6 +167,7 @@ impl RawConnection {
     }
 
     /// The report of the end, once.
+    #[inline]
     pub(crate) fn take_report(&mut self) -> Option<Closed> {
         let report = &mut self.ending_mut()?.report;
         if !matches!(report, Report::Ready(_)) {
@@ -204,7 +211,8 @@ impl RawConnection {
         ending
     }
 
-    /// Enters a phase that settles how the connection ended, and prepares the report unless there has been one.
+    /// Enters a phase that settles how the connection ended, and prepares the report unless there
+    /// has been one.
     pub(crate) fn settle(&mut self, by: Party, cause: Cause, phase: Phase, now: Instant) {
         self.incoming = None;
         let ending = self.enter(by, phase, now);
@@ -229,7 +237,9 @@ impl RawConnection {
         self.settle(by, cause, Phase::Over(TransportAction::Close), now);
     }
 
-    /// Records what the transport has taken and, if `has_received`, that bytes have come from the peer.
+    /// Records what the transport has taken and, if `has_received`, that bytes have come from the
+    /// peer.
+    #[inline]
     pub(crate) fn note_ending_progress(&mut self, has_received: bool, now: Instant) {
         let taken = self.outbound.taken();
         let Some(ending) = self.ending_mut() else { return };
@@ -249,7 +259,8 @@ impl RawConnection {
         }
     }
 
-    /// The deadline of the last phase has passed: the transport is dropped with what it has not taken.
+    /// The deadline of the last phase has passed: the transport is dropped with what it has not
+    /// taken.
     pub(crate) fn abandon(&mut self) {
         self.stop_lingering();
         self.outbound.clear();

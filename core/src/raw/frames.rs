@@ -53,8 +53,8 @@ impl RawConnection {
         Some(Ok(Frame { fin: head.fin, rsv: head.rsv, opcode: head.opcode, payload }))
     }
 
-    /// The message at the front of `inbound`, if it is one complete frame without reserved bits and with the
-    /// mask bit that its sender must use; `None` if it needs a closer look.
+    /// The message at the front of `inbound`, if it is one complete frame without reserved bits and
+    /// with the mask bit that its sender must use; `None` if it needs a closer look.
     #[inline]
     pub(crate) fn whole_message(&self, inbound: &[u8]) -> Option<Whole> {
         let &[first, second, ref rest @ ..] = inbound else {
@@ -66,7 +66,7 @@ impl RawConnection {
             _ => return None,
         };
         let (mask_bit, key_len) = if self.role == Role::Server { (0x80, KEY_LEN) } else { (0, 0) };
-        // With the wrong bit this is over 127.
+        // With the wrong mask bit this is over 127.
         let (len, len_len) = match second ^ mask_bit {
             len @ 0..=125 => (usize::from(len), 0),
             126 => (usize::from(u16::from_be_bytes(*rest.first_chunk()?)), 2),
@@ -80,7 +80,7 @@ impl RawConnection {
         (is_minimal && is_whole && is_next).then_some(whole)
     }
 
-    /// Unmasks the payload of a whole message where it lies.
+    /// Unmasks the payload of a whole message in place.
     #[inline]
     pub(crate) fn unmask_whole(&self, whole: &Whole, inbound: &mut [u8]) {
         if self.role == Role::Server {
@@ -120,8 +120,8 @@ impl RawConnection {
     #[inline]
     pub(crate) fn check(&self, head: &FrameHead) -> Result<(), ProtocolError> {
         if head.rsv != Rsv::NONE {
-            // A reserved bit applies to a message and is set on its first frame (RFC 7692 §6.1): never on
-            // a control frame or a continuation.
+            // A reserved bit applies to a message and is set on its first frame (RFC 7692 §6.1):
+            // never on a control frame or a continuation.
             let begins = matches!(head.opcode, Opcode::Text | Opcode::Binary);
             if !begins || !self.rsv.contains(head.rsv) {
                 return Err(ProtocolError::ReservedBitSet);
@@ -155,7 +155,8 @@ impl RawConnection {
         Some(take(inbound, 0..len))
     }
 
-    /// Unmasks what has arrived of the payload. Returns how many clear bytes are at the front of `inbound`.
+    /// Unmasks the part of the payload that has arrived. Returns the number of clear bytes at the
+    /// front of `inbound`.
     #[inline]
     pub(crate) fn unmask(&mut self, inbound: &mut BytesMut) -> usize {
         let Some(incoming) = &mut self.incoming else {
@@ -174,8 +175,8 @@ impl RawConnection {
         available
     }
 
-    /// Records that `len` clear bytes have been taken from the front of `inbound`. If they were the last ones
-    /// and `may_end`, the frame has ended; returns whether it has.
+    /// Records that `len` clear bytes have been taken from the front of `inbound`. If they were the
+    /// last ones and `may_end`, the frame has ended; returns whether it has.
     pub(crate) fn taken(&mut self, len: usize, may_end: bool) -> bool {
         let Some(incoming) = &mut self.incoming else {
             return true;
@@ -189,7 +190,7 @@ impl RawConnection {
         ended
     }
 
-    /// Whether frames are sent unmasked, so that the same bytes can be sent to many peers.
+    /// Returns true if frames are sent unmasked, so that the same bytes can be sent to many peers.
     pub(crate) fn is_unmasked(&self) -> bool {
         matches!(
             (self.config.masking, self.role),
@@ -229,7 +230,8 @@ impl Incoming {
     }
 }
 
-/// Takes `payload` and all before it out of `inbound`: copied if it is short, split off if it is long.
+/// Takes `payload` and all before it out of `inbound`: copied if it is short, split off if it is
+/// long.
 #[inline(always)]
 pub(crate) fn take(inbound: &mut BytesMut, payload: Range<usize>) -> Bytes {
     if payload.len() > COPY_LEN {

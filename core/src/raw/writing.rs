@@ -10,14 +10,15 @@ use crate::time::Instant;
 pub(super) enum Writing {
     /// No bytes are queued, or it is not known since when.
     Free,
-    /// Bytes have been queued, and `taken` bytes in all had been taken, since `since`. `blocked` once the
-    /// transport has been reported to accept no more, so that any progress is the peer's.
+    /// Bytes have been queued, and [`Outbound::taken`](crate::Outbound::taken) has been `taken`,
+    /// since `since`. `blocked` once the transport has been reported to be full, so that any
+    /// progress is the peer's.
     Waits { taken: u64, since: Instant, blocked: bool },
 }
 
 impl RawConnection {
-    /// Records the progress of writing. Returns true if a transport that was full has accepted bytes, which
-    /// shows that the peer reads.
+    /// Records the progress of writing. Returns true if a transport that was full has accepted
+    /// bytes, which shows that the peer reads.
     pub(crate) fn note_written(&mut self, is_blocked: bool, now: Instant) -> bool {
         let (taken, has_unsent) = (self.outbound.taken(), self.outbound.has_remaining());
         if let Writing::Waits { taken: before, blocked, .. } = &mut self.writing
@@ -37,13 +38,14 @@ impl RawConnection {
         made_room
     }
 
-    /// Whether no deadline of writing runs.
+    /// Returns true if no deadline of writing runs.
     #[inline]
     pub(crate) fn is_writing_free(&self) -> bool {
         matches!(self.writing, Writing::Free)
     }
 
-    /// When [`Config::write_timeout`](crate::Config::write_timeout) will have passed without progress.
+    /// When [`Config::write_timeout`](crate::Config::write_timeout) will have passed without
+    /// progress.
     pub(crate) fn write_deadline(&self) -> Option<Instant> {
         match self.writing {
             Writing::Waits { taken, since, .. } if taken == self.outbound.taken() => {

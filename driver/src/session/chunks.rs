@@ -1,5 +1,5 @@
-//! Messages that are too long to hold: [`MessageReader`] receives one as it arrives, [`MessageWriter`]
-//! sends one in chunks.
+//! Messages that are too long to hold: [`MessageReader`] receives one as it arrives,
+//! [`MessageWriter`] sends one in chunks.
 
 use std::fmt;
 use std::future::poll_fn;
@@ -22,17 +22,17 @@ const CHUNK_LEN: u32 = 16 << 10;
 impl Receiver {
     /// Waits for the next message to begin, and returns a reader of its chunks.
     ///
-    /// Chunks are returned as they arrive, whatever their length. A message that has been read ahead
-    /// comes in one chunk. A message longer than
+    /// Chunks are returned as they arrive, whatever their length. A message that has been read
+    /// ahead comes in one chunk. A message longer than
     /// [`Config::max_message_len`](sockless_core::Config::max_message_len) is accepted up to
-    /// [`Config::max_streamed_len`](sockless_core::Config::max_streamed_len). If the reader is dropped
-    /// before the end of the message, the rest is dropped too.
+    /// [`Config::max_streamed_len`](sockless_core::Config::max_streamed_len). If the reader is
+    /// dropped before the end of the message, the rest is dropped too.
     ///
     /// Cancel-safe: a message is either returned or received by the next call.
     ///
     /// # Errors
     ///
-    /// How the session ended.
+    /// A [`Closed`] that describes how the session ended.
     pub async fn reader(&mut self) -> Result<MessageReader<'_>, Closed> {
         self.shared().lock().set_chunk_len(Some(CHUNK_LEN));
         let mut reader =
@@ -71,8 +71,8 @@ impl Receiver {
 
 /// A message that is received in chunks as it arrives, from [`Session::reader`].
 ///
-/// It is also a [`Stream`] of the same chunks. If it is dropped before the end of the message, the rest
-/// of the message is dropped.
+/// It is also a [`Stream`] of the same chunks. If it is dropped before the end of the message, the
+/// rest of the message is dropped.
 ///
 /// ```
 /// use sockless::{Closed, Session};
@@ -102,14 +102,14 @@ impl MessageReader<'_> {
         self.is_text
     }
 
-    /// Receives the next chunk, or `None` at the end of the message. A chunk has up to 16 KiB, unless the
-    /// whole message had been read ahead.
+    /// Receives the next chunk, or `None` at the end of the message. A chunk has up to 16 KiB,
+    /// unless the whole message had been read ahead.
     ///
     /// Cancel-safe: a chunk is either returned or received by the next call.
     ///
     /// # Errors
     ///
-    /// How the session ended, if it ended within the message.
+    /// A [`Closed`] that describes how the session ended, if it ended within the message.
     pub async fn chunk(&mut self) -> Result<Option<Message>, Closed> {
         poll_fn(|cx| self.poll_chunk(cx)).await
     }
@@ -153,14 +153,14 @@ impl fmt::Debug for MessageReader<'_> {
 
 /// Writing.
 impl Sender {
-    /// Begins a message that is sent in chunks, once no other one is being sent so. Other senders wait
-    /// until it ends.
+    /// Begins a message that is sent in chunks, once no other one is being sent so. Other senders
+    /// wait until it ends.
     ///
     /// Cancel-safe: if the future is dropped before it is ready, no message was begun.
     ///
     /// # Errors
     ///
-    /// How the session ended.
+    /// A [`Closed`] that describes how the session ended.
     pub async fn writer(&self) -> Result<MessageWriter<'_>, Closed> {
         let mut waiting = Waiting::new(self.shared());
         poll_fn(|cx| self.shared().lock().poll_writer(&mut waiting.slot, cx)).await?;
@@ -175,7 +175,7 @@ impl Session {
     ///
     /// # Errors
     ///
-    /// How the session ended.
+    /// A [`Closed`] that describes how the session ended.
     pub async fn reader(&mut self) -> Result<MessageReader<'_>, Closed> {
         self.as_receiver().reader().await
     }
@@ -184,17 +184,17 @@ impl Session {
     ///
     /// # Errors
     ///
-    /// How the session ended.
+    /// A [`Closed`] that describes how the session ended.
     pub async fn writer(&self) -> Result<MessageWriter<'_>, Closed> {
         self.as_sender().writer().await
     }
 }
 
-/// A message that is sent in chunks, from [`Session::writer`]. The first chunk decides whether it is
-/// text or binary.
+/// A message that is sent in chunks, from [`Session::writer`]. The first chunk decides whether it
+/// is text or binary.
 ///
-/// If it is dropped after the first chunk and before [`finish`](Self::finish), the session is closed
-/// with 1011, because a part of a message cannot be withdrawn.
+/// If it is dropped after the first chunk and before [`finish`](Self::finish), the session is
+/// closed with 1011, because a part of a message cannot be withdrawn.
 ///
 /// ```
 /// use sockless::{Session, WriteError};
@@ -210,20 +210,20 @@ impl Session {
 /// ```
 pub struct MessageWriter<'a> {
     sender: &'a Sender,
-    /// Whether the message is text, once a chunk has been sent.
+    /// True if the message is text, once a chunk has been sent.
     begun: Option<bool>,
 }
 
 impl MessageWriter<'_> {
-    /// Sends a chunk, waiting while [`Config::high_water`](sockless_core::Config::high_water) bytes or
-    /// more are queued.
+    /// Sends a chunk, waiting while [`Config::high_water`](sockless_core::Config::high_water) bytes
+    /// or more are queued.
     ///
     /// Cancel-safe: if the future is dropped before it is ready, the chunk was not sent.
     ///
     /// # Errors
     ///
-    /// [`WriteError::Closed`] once the session has ended; [`WriteError::KindMismatch`] for text in a
-    /// binary message and the other way round.
+    /// [`WriteError::Closed`] once the session has ended; [`WriteError::KindMismatch`] for text in
+    /// a binary message and the other way round.
     pub async fn write(&mut self, chunk: impl Into<Message>) -> Result<(), WriteError> {
         self.send_chunk(Chunk { data: chunk.into(), last: false }).await
     }

@@ -1,7 +1,7 @@
 //! The engine of a session: its state behind one lock, and the driver that owns the transport.
 //!
-//! `shared` is used by the handles of the application, `drive` by the runtime. Both change the `state`, whose
-//! fields are private, by its methods.
+//! `shared` is used by the handles of the application, `drive` by the runtime. Both change the
+//! `state`, whose fields are private, by its methods.
 
 mod backlog;
 pub(crate) mod budget;

@@ -84,3 +84,57 @@ pub enum DecodeError {
         error: BoxError,
     },
 }
+
+#[cfg(test)]
+mod tests {
+    use std::error::Error;
+    use std::iter::successors;
+
+    use sockless_core::{Cause, Party};
+
+    use super::*;
+
+    /// The texts of an error and of its sources.
+    fn chain(error: &(dyn Error + 'static)) -> Vec<String> {
+        successors(Some(error), |&error| error.source()).map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn each_error_has_the_end_of_the_session_as_its_source() {
+        let closed = Closed::new(Party::Peer, Cause::Eof, None, None);
+        let text = closed.to_string();
+        let errors: [Box<dyn Error>; 4] = [
+            Box::new(WriteError::Closed(closed.clone())),
+            Box::new(RawSendError::Closed(closed.clone())),
+            Box::new(EncodeError::Closed(closed.clone())),
+            Box::new(DecodeError::Closed(closed)),
+        ];
+        for error in &errors {
+            assert_eq!(chain(&**error), [text.clone(), text.clone()]);
+            assert!(error.source().is_some_and(|source| source.is::<Closed>()));
+        }
+    }
+
+    #[test]
+    fn each_error_has_the_error_that_caused_it_as_its_source() {
+        let too_long = SendError::ControlTooLong { len: 126 };
+        assert_eq!(chain(&RawSendError::Invalid(too_long)), vec![too_long.to_string(); 2]);
+
+        let invalid = EncodeError::Invalid("no number".into());
+        assert_eq!(chain(&invalid), ["cannot encode the value: no number", "no number"]);
+
+        let (message, error) = (Message::from("x"), "\u{1b}[2J".into());
+        let invalid = DecodeError::Invalid { message, error };
+        let texts = chain(&invalid);
+        assert_eq!(texts[0], "cannot decode the message: \\u{1b}[2J", "it may quote the peer");
+        assert_eq!(texts[1..], ["\u{1b}[2J"]);
+    }
+
+    #[test]
+    fn an_error_without_a_cause_has_no_source() {
+        let message = OutgoingMessage::from("x");
+        assert!(WriteError::KindMismatch.source().is_none());
+        assert!(TrySendError::Full(message.clone()).source().is_none());
+        assert_eq!(TrySendError::Closed(message).into_message(), Message::from("x"));
+    }
+}

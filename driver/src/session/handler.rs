@@ -10,8 +10,8 @@ use crate::future::BoxError;
 pub(crate) struct Running(Pin<Box<dyn Run>>);
 
 impl Running {
-    /// Calls a handler. If the call panics, the future does so again when it is polled, where panics are
-    /// caught.
+    /// Calls a handler. If the call panics, the future does so again when it is polled, where
+    /// panics are caught.
     pub(crate) fn start<Fut>(handler: impl FnOnce() -> Fut) -> Self
     where
         Fut: Future<Output: Outcome> + Send + 'static,
@@ -31,7 +31,8 @@ impl Future for Running {
     }
 }
 
-/// The future of a handler, without an `async` block around it, which would hold the session a second time.
+/// The future of a handler, without an `async` block around it, which would hold the session a
+/// second time.
 trait Run: Send {
     fn poll_result(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>>;
 }
@@ -44,10 +45,10 @@ impl<Fut: Future<Output: Outcome> + Send> Run for Fut {
 
 /// The types that a handler may return: `()`, and a `Result` with any error.
 ///
-/// An error that is returned while the session is open is logged at error level, and the connection is
-/// closed with 1011. Two kinds of error are the ordinary end of a session instead, are logged at debug
-/// level, and close a connection that is still open with 1000: an error of any type that is returned
-/// after the session has ended or has begun to close, and one that has a
+/// An error that is returned while the session is open is logged at error level, and the connection
+/// is closed with 1011. Two kinds of error are the ordinary end of a session instead, are logged at
+/// debug level, and close a connection that is still open with 1000: an error of any type that is
+/// returned after the session has ended or has begun to close, and one that has a
 /// [`Closed`](sockless_core::Closed) among its [sources](std::error::Error::source).
 pub trait Outcome: Send {
     /// Converts the value into the result that the driver acts on.

@@ -17,9 +17,9 @@ use crate::session::sleep::Sleep;
 
 /// A session of frames: masking and the header rules of RFC 6455 §5.2, nothing automatic.
 ///
-/// Pings, Close frames and fragments are received and sent as they are, and text is not checked. When
-/// the handler returns, the frames that were sent are flushed and the transport is closed, without a
-/// Close frame unless the handler sent one.
+/// Pings, Close frames and fragments are received and sent as they are, and text is not checked.
+/// When the handler returns, the frames that were sent are flushed and the transport is closed,
+/// without a Close frame unless the handler sent one.
 ///
 /// Every async method is cancel-safe.
 ///
@@ -55,14 +55,14 @@ impl RawSession {
         Self { shared, is_handed_over: false }
     }
 
-    /// Receives the next frame, whole and unmasked. Once all frames have been received, returns how the
-    /// session ended.
+    /// Receives the next frame, whole and unmasked. Once all frames have been received, returns how
+    /// the session ended.
     ///
     /// Cancel-safe: a frame is either returned or received by the next call.
     ///
     /// # Errors
     ///
-    /// How the session ended, at each call.
+    /// A [`Closed`] that describes how the session ended, at each call.
     pub async fn recv(&mut self) -> Result<Frame, Closed> {
         poll_fn(|cx| {
             loop {
@@ -99,7 +99,7 @@ impl RawSession {
     ///
     /// # Errors
     ///
-    /// How the session ended, if it ended first.
+    /// A [`Closed`] that describes how the session ended, if it ended first.
     pub async fn flush(&self) -> Result<(), Closed> {
         self.shared.flush().await
     }
@@ -116,11 +116,11 @@ impl RawSession {
         self.shared.terminate();
     }
 
-    /// Turns this session into one of messages: from here on pings are answered, fragments joined and
-    /// closing handshakes run, and extensions that were agreed on are applied.
+    /// Turns this session into one of messages: from here on pings are answered, fragments joined
+    /// and closing handshakes run, and extensions that were agreed on are applied.
     ///
-    /// Frames that have arrived and were not received become part of messages. Frames that were received
-    /// do not, so call it between two messages.
+    /// Frames that have arrived and were not received become part of messages. Frames that were
+    /// received do not, so call it between two messages.
     pub fn into_session(mut self) -> Session {
         let session = Session::new(&self.shared);
         self.shared.raise_to_messages();

@@ -16,8 +16,8 @@ use crate::session::engine::shared::Shared;
 
 /// The receiving half of a [`Session`](crate::Session).
 ///
-/// It is also a [`Stream`] of messages, which ends with the session. Once it is dropped, messages that
-/// arrive are dropped.
+/// It is also a [`Stream`] of messages, which ends with the session. Once it is dropped, messages
+/// that arrive are dropped.
 ///
 /// ```
 /// use sockless::{Receiver, Sender, Session};
@@ -46,14 +46,14 @@ impl Receiver {
         Self { shared, joined: None }
     }
 
-    /// Receives the next message, whole. Once all messages have been received, returns how the session
-    /// ended.
+    /// Receives the next message, whole. Once all messages have been received, returns how the
+    /// session ended.
     ///
     /// Cancel-safe: a message is either returned or received by the next call.
     ///
     /// # Errors
     ///
-    /// How the session ended, at each call.
+    /// A [`Closed`] that describes how the session ended, at each call.
     #[inline]
     pub fn recv(&mut self) -> impl Future<Output = Result<Message, Closed>> {
         poll_fn(|cx| self.poll_recv(cx))
@@ -130,7 +130,7 @@ impl Receiver {
         self.joined = Some(Box::new(Joined::Dropped));
     }
 
-    /// Whether the rest of a message is being dropped.
+    /// Returns true if the rest of a message is being dropped.
     pub(crate) fn is_skipping(&self) -> bool {
         self.joined.as_ref().is_some_and(|joined| joined.is_dropped())
     }

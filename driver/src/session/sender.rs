@@ -46,8 +46,8 @@ use crate::session::sleep::Sleep;
 /// ```
 pub struct Sender {
     shared: Arc<Shared>,
-    /// Created when the sender is first used as a sink: every handler that holds a session holds room
-    /// for this.
+    /// Created when the sender is first used as a sink: every handler that holds a session holds
+    /// room for this.
     sink: Option<Box<SinkState>>,
 }
 
@@ -67,15 +67,15 @@ impl Sender {
 
     /// Sends a message, waiting while [`Config::high_water`] bytes or more are queued.
     ///
-    /// It is ready when the message is queued: see [`Session::send`](crate::Session::send) for what to
-    /// await before the program ends.
+    /// It is ready when the message is queued: see [`Session::send`](crate::Session::send) for what
+    /// to await before the program ends.
     ///
     /// Cancel-safe: if the future is dropped before it is ready, the message was not sent.
     ///
     /// # Errors
     ///
-    /// How the session ended. Once either side has begun to close, this is known only after the
-    /// closing handshake, and is waited for.
+    /// A [`Closed`] that describes how the session ended. Once either side has begun to close, this
+    /// is known only after the closing handshake, and is waited for.
     #[inline]
     pub fn send(
         &self,
@@ -97,23 +97,23 @@ impl Sender {
     ///
     /// # Errors
     ///
-    /// [`TrySendError::Full`] while [`Config::high_water`] bytes or more are queued, or another message
-    /// is being [sent in chunks](Self::writer); [`TrySendError::Closed`] once the session has ended or
-    /// has begun to close. Both return the message.
+    /// [`TrySendError::Full`] while [`Config::high_water`] bytes or more are queued, or another
+    /// message is being [sent in chunks](Self::writer); [`TrySendError::Closed`] once the session
+    /// has ended or has begun to close. Both return the message.
     pub fn try_send(&self, message: impl Into<OutgoingMessage>) -> Result<(), TrySendError> {
         // Converted without the lock: the conversion may be the caller's own code.
         let message = message.into();
         self.shared.lock().try_send(message, || self.shared.now())
     }
 
-    /// Waits until all messages that were sent before, by any handle, have been given to the operating
-    /// system. See [`Session::flush`](crate::Session::flush).
+    /// Waits until all messages that were sent before, by any handle, have been given to the
+    /// operating system. See [`Session::flush`](crate::Session::flush).
     ///
     /// Cancel-safe.
     ///
     /// # Errors
     ///
-    /// How the session ended, if it ended first.
+    /// A [`Closed`] that describes how the session ended, if it ended first.
     pub async fn flush(&self) -> Result<(), Closed> {
         self.shared.flush().await
     }
@@ -129,16 +129,16 @@ impl Sender {
         self.shared.lock().ping(payload, || self.shared.now())
     }
 
-    /// Starts the closing handshake: messages that were sent before are delivered first. A second call
-    /// does nothing.
+    /// Starts the closing handshake: messages that were sent before are delivered first. A second
+    /// call does nothing.
     ///
     /// It does not wait: await [`closed`](Self::closed) before the program ends.
     pub fn close(&self, reason: impl Into<CloseReason>) {
         self.shared.close(reason.into());
     }
 
-    /// Waits for the end of the session, and returns how it ended. Any number of tasks may wait, any
-    /// number of times. See [`Session::closed`](crate::Session::closed).
+    /// Waits for the end of the session, and returns how it ended. Any number of tasks may wait,
+    /// any number of times. See [`Session::closed`](crate::Session::closed).
     ///
     /// Cancel-safe.
     pub async fn closed(&self) -> Closed {
@@ -185,8 +185,8 @@ impl Sender {
         self.shared.config()
     }
 
-    /// Changes the settings of this session. Deadlines change at once, limits of length with the next
-    /// frame. `change` is called again if another task changed the settings meanwhile.
+    /// Changes the settings of this session. Deadlines change at once, limits of length with the
+    /// next frame. `change` is called again if another task changed the settings meanwhile.
     pub fn reconfigure(&self, change: impl FnMut(Config) -> Config) {
         self.shared.reconfigure(change);
     }
@@ -208,8 +208,8 @@ impl Sender {
         Box::pin(async move { shared.closed().await })
     }
 
-    /// Sends the message that the sink has accepted and not queued. Then the next operation may use its
-    /// slot.
+    /// Sends the message that the sink has accepted and not queued. Then the next operation may use
+    /// its slot.
     fn poll_unsent(&mut self, cx: &Context<'_>) -> Poll<Result<(&Shared, &mut Slot), Closed>> {
         let Self { shared, sink } = self;
         let SinkState { slot, unsent } = &mut **sink.get_or_insert_default();
@@ -252,8 +252,8 @@ impl Sink<Message> for Sender {
     }
 
     fn start_send(mut self: Pin<&mut Self>, message: Message) -> Result<(), Closed> {
-        // Since the sink was ready, the session may have begun to close, or another message to be sent in
-        // chunks. Then this message waits here until it is sent or the end is known.
+        // Since the sink was ready, the session may have begun to close, or another message to be
+        // sent in chunks. Then this message waits here until it is sent or the end is known.
         if let Err(error) = self.try_send(message) {
             let sink = self.sink.get_or_insert_default();
             sink.unsent = Some(error.into_message().into());
@@ -275,7 +275,8 @@ impl Sink<Message> for Sender {
     }
 }
 
-/// The future of [`Sender::send`], written by hand because an `async fn` would hold the message twice.
+/// The future of [`Sender::send`], written by hand because an `async fn` would hold the message
+/// twice.
 struct Sending<'a> {
     waiting: Waiting<'a>,
     message: Option<OutgoingMessage>,

@@ -11,7 +11,8 @@ use crate::runtime::{Runtime, Timer};
 /// A future that waits until a point in time on the clock of the session's runtime, which a
 /// simulation controls. Returned by [`Session::sleep`](crate::Session::sleep).
 ///
-/// Cancel-safe. It is independent of the session: it completes in time even if the session ends first.
+/// Cancel-safe. It is independent of the session: it completes in time even if the session ends
+/// first.
 ///
 /// ```
 /// use std::time::Duration;

@@ -73,8 +73,8 @@ impl Sender {
     ///
     /// # Errors
     ///
-    /// [`EncodeError::Closed`] once the session has ended; [`EncodeError::Invalid`] for a value that the
-    /// format cannot represent, after which the session goes on.
+    /// [`EncodeError::Closed`] once the session has ended; [`EncodeError::Invalid`] for a value
+    /// that the format cannot represent, after which the session goes on.
     pub async fn send_as<T: ?Sized>(
         &self,
         format: &impl Encode<T>,
@@ -89,13 +89,13 @@ impl Sender {
 impl Receiver {
     /// Receives the next message as a value in `format`; see [`recv`](Self::recv).
     ///
-    /// Cancel-safe: a message is either returned, as a value or in an error, or received by the next
-    /// call.
+    /// Cancel-safe: a message is either returned, as a value or in an error, or received by the
+    /// next call.
     ///
     /// # Errors
     ///
-    /// [`DecodeError::Closed`] once the session has ended; [`DecodeError::Invalid`] with a message that
-    /// does not have the expected form, after which the session goes on.
+    /// [`DecodeError::Closed`] once the session has ended; [`DecodeError::Invalid`] with a message
+    /// that does not have the expected form, after which the session goes on.
     pub async fn recv_as<T>(&mut self, format: &impl Decode<T>) -> Result<T, DecodeError> {
         let message = self.recv().await.map_err(DecodeError::Closed)?;
         format.decode(&message).map_err(|error| DecodeError::Invalid { message, error })

@@ -17,8 +17,8 @@ use crate::seed::Seed;
 const BOTH: [Role; 2] = [Role::Client, Role::Server];
 const NOW: Instant = Instant::EPOCH;
 
-/// What may follow the first two bytes of a header: lengths that are minimal and that are not, a
-/// length of 300, text and what is none.
+/// Bytes after the first two of a header: lengths that are minimal or too long, a length of 300,
+/// text, and bytes that are not UTF-8.
 const TAILS: [&[u8]; 5] =
     [&[0, 126], &[0, 125, 0xC3, 0xA4], &[1, 44], &[b'a'; 6], &[0xFF, 0xFF, 1, 2, 0xC3, 0x28]];
 
@@ -80,7 +80,7 @@ fn every_limit_and_state_means_the_same() {
     }
 }
 
-/// What may have come before.
+/// The states that a connection may be in before.
 const STATES: [fn(&mut Connection); 6] = [
     |_| {},
     |connection| connection.close(CloseCode::NORMAL, NOW),
@@ -168,7 +168,7 @@ fn connection(role: Role, config: Arc<Config>) -> Connection {
 fn assert_same(begin: impl Fn() -> Connection, wire: &[u8]) {
     let (mut one, mut other) = (begin(), begin());
     let (mut inbound, mut by_steps) = (BytesMut::from(wire), BytesMut::from(wire));
-    // What follows the first message begins with what is no header.
+    // The bytes after the first message do not begin with a valid header.
     for _ in 0..3 {
         let event = one.next_event(&mut inbound, NOW);
         assert_eq!(event, other.next_event_by_steps(&mut by_steps, NOW), "{wire:x?}");

@@ -35,8 +35,8 @@ impl Budget {
         self.held.load(Ordering::Relaxed)
     }
 
-    /// Whether the limit is exceeded and a session with `bytes` holds more than an equal share of it. Sessions
-    /// that hold less are never ended: together they stay under the limit.
+    /// Returns true if the limit is exceeded and a session with `bytes` holds more than an equal
+    /// share of it. Sessions that hold less are never ended: together they stay under the limit.
     fn is_exceeded_by(&self, bytes: usize) -> bool {
         let limit = self.limit.load(Ordering::Relaxed);
         self.held() > limit && bytes > limit / self.holders.load(Ordering::Relaxed).max(1)

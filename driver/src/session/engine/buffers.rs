@@ -9,14 +9,16 @@ use sockless_core::limits::READ_LEN;
 
 use crate::session::engine::machine::Item;
 
-/// The size of a thread's staging block: the bytes that one turn writes, up to the default of `high_water`.
+/// The size of a thread's staging block: the bytes that one turn writes, up to the default of
+/// `high_water`.
 const STAGING_LEN: usize = 64 << 10;
 
-/// Leftover bytes up to this length are moved to a block of their own, and the thread keeps its buffer.
+/// Leftover bytes up to this length are moved to a block of their own, and the thread keeps its
+/// buffer.
 const LEFTOVER_LEN: usize = 4 << 10;
 
-/// A returned buffer that is longer than this is given back to the allocator. A shorter one is kept, because to
-/// allocate a long one for each message costs page faults.
+/// A returned buffer that is longer than this is given back to the allocator. A shorter one is
+/// kept, because to allocate a long one for each message costs page faults.
 const KEPT_LEN: usize = 1 << 20;
 
 /// A returned queue with room for more items than this is given back to the allocator.
@@ -37,8 +39,8 @@ pub(crate) fn lend_read() -> BytesMut {
     buffer
 }
 
-/// Prepares `buffer` for another read: reclaims its memory if payloads that were split off it have been dropped, and
-/// otherwise replaces it by the thread's buffer.
+/// Prepares `buffer` for another read: reclaims its memory if payloads that were split off it have
+/// been dropped, and otherwise replaces it by the thread's buffer.
 pub(crate) fn renew_read(buffer: &mut BytesMut) {
     // A few short messages may have taken up to an eighth of it.
     let has_room = buffer.capacity() - buffer.len() > READ_LEN - READ_LEN / 8;
@@ -66,15 +68,16 @@ pub(crate) fn give_back_read(buffer: &mut BytesMut) {
 fn keep_read(mut buffer: BytesMut) {
     buffer.clear();
     if buffer.try_reclaim(READ_LEN) && !has_grown(&mut buffer, READ_LEN) {
-        // Of two buffers the one at the lower address is kept: an allocator returns memory to the system from
-        // the top, and there were as many buffers as long messages that had arrived in part.
+        // Of two buffers the one at the lower address is kept: an allocator returns memory to the
+        // system from the top, and there were as many buffers as long messages that had arrived in
+        // part.
         let lower = READ.take().filter(|kept| kept.as_ptr() < buffer.as_ptr());
         READ.set(Some(lower.unwrap_or(buffer)));
     }
 }
 
-/// Whether an empty buffer of at least `len` bytes has grown past [`KEPT_LEN`]. Its capacity does not count the
-/// memory before the bytes that were taken out of it last.
+/// Returns true if an empty buffer of at least `len` bytes has grown past [`KEPT_LEN`]. Its
+/// capacity does not count the memory before the bytes that were taken out of it last.
 fn has_grown(buffer: &mut BytesMut, len: usize) -> bool {
     buffer.capacity() > len && buffer.try_reclaim(KEPT_LEN + 1)
 }

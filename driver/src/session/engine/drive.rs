@@ -19,16 +19,16 @@ use crate::session::engine::state::{Reading, Round, State};
 
 use link::{Link, Shutdown};
 
-/// The limit of rounds in one poll, after which other tasks get their turn: enough that a connection
-/// that is busy with long messages is served while they are in the cache.
+/// The limit of rounds in one poll, after which other tasks get their turn: enough that a
+/// connection that is busy with long messages is served while they are in the cache.
 const ROUNDS: u32 = 32;
 
 /// Drives a session until its handler, if it has one here, and its transport have both ended.
 ///
 /// Only this future uses the transport. One round is: read; poll the handler; read ahead; write all
-/// that is queued, in one vectored write; enforce deadlines. When there is nothing more to do, it gives
-/// the thread its buffers back and parks, to be woken by the transport, by a timer, or by a task that
-/// sends.
+/// that is queued, in one vectored write; enforce deadlines. When there is nothing more to do, it
+/// gives the thread its buffers back and parks, to be woken by the transport, by a timer, or by a
+/// task that sends.
 ///
 /// While the session holds as much as it may, nothing is read. The transport is watched for its end
 /// instead.
@@ -104,11 +104,13 @@ where
             }
             this.settle(&mut state, &mut round, cx);
             for_handler = round.for_handler;
-            // Settled, but for the transport: it may have more bytes or, if there has been no room for
-            // them, have ended.
+            // Settled, but for the transport: it may have more bytes or, if there has been no room
+            // for them, have ended.
             is_settled = !for_handler && !state.has_work(&round);
-            let needs_read = !state.has_room() && !state.is_paused() && !state.is_input_over();
-            if is_settled && round.reading != Reading::More && !needs_read {
+            if is_settled
+                && round.reading != Reading::More
+                && (state.has_room() || state.is_paused() || state.is_input_over())
+            {
                 return this.park(state, cx);
             }
             if !state.has_turn_left() {
@@ -126,8 +128,8 @@ impl<H> Drive<H>
 where
     H: Future<Output = Result<(), BoxError>> + Unpin,
 {
-    /// Writes the head of the response before the handler runs for the first time: some proxies take
-    /// the bytes that come with it for a part of it, and hold them back.
+    /// Writes the head of the response before the handler runs for the first time: some proxies
+    /// take the bytes that come with it for a part of it, and hold them back.
     fn greet(&mut self, state: &mut State, cx: &mut Context<'_>) {
         if matches!(self.task, Task::Running { has_run: false, .. }) {
             self.write(state, &mut Round::new(false), cx);
@@ -166,8 +168,8 @@ where
                 (None, Some(panic))
             }
         };
-        // It is dropped before the end is announced, so that its handles are gone by then. A drop may
-        // panic too.
+        // It is dropped before the end is announced, so that its handles are gone by then. A drop
+        // may panic too.
         let task = std::mem::replace(&mut self.task, Task::Ended { panic });
         let _ = catch_unwind(AssertUnwindSafe(|| drop(task)));
         let code = match ended {
@@ -203,8 +205,9 @@ where
         }
     }
 
-    /// Enforces the deadline that has passed, or sets the alarm to the next one. An alarm that is set is
-    /// left alone when the deadline moves away, as each message makes it do: an early call does no harm.
+    /// Enforces the deadline that has passed, or sets the alarm to the next one. An alarm that is
+    /// set is left alone when the deadline moves away, as each message makes it do: an early call
+    /// does no harm.
     fn enforce_deadlines(&mut self, state: &mut State, cx: &mut Context<'_>) {
         loop {
             let Some(deadline) = self.next_deadline(state) else {

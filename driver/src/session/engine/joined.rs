@@ -35,7 +35,7 @@ impl Joined {
         }
     }
 
-    /// Whether the chunks are dropped.
+    /// Returns true if the chunks are dropped.
     pub(crate) fn is_dropped(&self) -> bool {
         matches!(self, Self::Dropped)
     }

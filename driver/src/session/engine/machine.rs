@@ -125,7 +125,7 @@ impl Machine {
         }
     }
 
-    /// Whether a chunk of a message, or a frame, may be sent.
+    /// Returns true if a chunk of a message, or a frame, may be sent.
     pub(crate) fn can_send_chunk(&self) -> bool {
         match self {
             Self::Messages(connection) => connection.can_send_chunk(),

@@ -37,8 +37,8 @@ impl Shared {
         Arc::new(Self { state: Mutex::new(state), runtime, request })
     }
 
-    /// Locks the state. A panic under the lock poisons nothing, because each change is complete before the
-    /// next call.
+    /// Locks the state. A panic under the lock poisons nothing, because each change is complete
+    /// before the next call.
     #[inline]
     pub(crate) fn lock(&self) -> Locked<'_> {
         Locked::new(self.state.lock().unwrap_or_else(PoisonError::into_inner))

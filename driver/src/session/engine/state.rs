@@ -1,6 +1,7 @@
 //! The state of a session, as it is under the lock: [`State`].
 //!
-//! Its fields are private to this module and the ones below it: [`receiving`], [`sending`] and [`driving`].
+//! Its fields are private to this module and the ones below it: [`receiving`], [`sending`] and
+//! [`driving`].
 
 mod driving;
 mod receiving;
@@ -53,8 +54,8 @@ pub(crate) struct State {
 enum Delivery {
     /// They are kept for the application.
     Keeps,
-    /// We have sent a Close frame and the backlog is full: new items are dropped, those in the backlog can still
-    /// be received.
+    /// We have sent a Close frame and the backlog is full: new items are dropped, those in the
+    /// backlog can still be received.
     DropsNew,
     /// The application receives no longer: all items are dropped.
     DropsAll,
@@ -82,7 +83,8 @@ struct Driver {
     now: Instant,
     /// A task has asked it to look again since it last did.
     is_asked: bool,
-    /// The amount that was taken out of the read buffer in this turn, in units of [`receiving::weight`].
+    /// The amount that was taken out of the read buffer in this turn, in units of
+    /// [`receiving::weight`].
     taken: usize,
     waker: Option<Waker>,
 }
@@ -191,7 +193,7 @@ impl State {
         self.machine.messages()
     }
 
-    /// Whether the session has neither ended nor begun to end.
+    /// Returns true if the session has neither ended nor begun to end.
     pub(crate) fn is_open(&self) -> bool {
         self.closed.is_none() && self.machine.is_open()
     }
@@ -229,7 +231,7 @@ impl State {
         self.waiters.remove(slot, &mut self.wakes);
     }
 
-    /// Whether there are wakers to call once the lock is released.
+    /// Returns true if there are wakers to call once the lock is released.
     #[inline]
     pub(crate) fn has_wakes(&self) -> bool {
         !self.wakes.is_empty()
@@ -244,7 +246,8 @@ impl State {
         self.waiters.wait(wait, slot, cx, &mut self.wakes);
     }
 
-    /// Whether the condition of `wait` holds. A task checks it before it waits, and the driver before it wakes.
+    /// Returns true if the condition of `wait` holds. A task checks it before it waits, and the
+    /// driver before it wakes.
     fn holds(&self, wait: Wait) -> bool {
         match wait {
             Wait::Closed => self.closed.is_some(),
@@ -256,7 +259,8 @@ impl State {
         }
     }
 
-    /// Wakes all tasks whose condition holds. Returns true if `own` is among them, which is not woken.
+    /// Wakes all tasks whose condition holds. Returns true if `own` is among them, which is not
+    /// woken.
     #[inline]
     pub(crate) fn wake_waiters(&mut self, own: &Waker) -> bool {
         !self.waiters.is_empty() && self.wake_some(own)

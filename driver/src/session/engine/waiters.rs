@@ -2,8 +2,8 @@
 
 use std::task::{Context, Waker};
 
-/// A condition that a task may wait for, besides an item. `State::holds` evaluates it, both for the task before
-/// it waits and for the driver before it wakes the task.
+/// A condition that a task may wait for, besides an item. `State::holds` evaluates it, both for the
+/// task before it waits and for the driver before it wakes the task.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Wait {
     /// The session is over.
@@ -18,8 +18,8 @@ pub(crate) enum Wait {
     Writer,
 }
 
-/// Wakers that were taken under the session's lock, to be called or dropped once it is released: either may
-/// run code that needs the lock.
+/// Wakers that were taken under the session's lock, to be called or dropped once it is released:
+/// either may run code that needs the lock.
 #[derive(Default)]
 pub(crate) struct Wakes {
     due: Option<Waker>,
@@ -130,7 +130,8 @@ impl Waiters {
         }
     }
 
-    /// Wakes all tasks that wait for one of `waits`. Returns whether `own` is among them, which is not woken.
+    /// Wakes all tasks that wait for one of `waits`. Returns whether `own` is among them, which is
+    /// not woken.
     pub(crate) fn wake(&mut self, waits: &[Wait], own: &Waker, wakes: &mut Wakes) -> bool {
         let mut is_own = false;
         for (_, _, waker) in self.waiting.extract_if(.., |(_, wait, _)| waits.contains(wait)) {

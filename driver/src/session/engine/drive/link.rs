@@ -10,7 +10,8 @@ use sockless_core::{Instant, Outbound, TransportAction};
 use crate::runtime::{Ending, Io};
 use crate::session::engine::state::{Reading, Round, State};
 
-/// The interval at which a transport that is left unread is asked for its end, if it does not wake us.
+/// The interval at which a transport that is left unread is asked for its end, if it does not wake
+/// us.
 const LOOK: Duration = Duration::from_secs(1);
 
 /// The number of slices in one vectored write.
@@ -20,7 +21,7 @@ pub(super) struct Link {
     io: Box<dyn Io>,
     /// The transport has accepted bytes that have not been flushed.
     is_unflushed: bool,
-    /// The transport accepted no more when it was last written to.
+    /// The transport was full when it was last written to.
     was_blocked: bool,
     /// The writing half has been shut down.
     is_shut_down: bool,
@@ -35,7 +36,7 @@ struct Unread {
     since: Instant,
     /// When to ask it for its end; `None` if it wakes us.
     look_at: Option<Instant>,
-    /// Whether its end would be noticed.
+    /// True if its end would be noticed.
     is_watched: bool,
 }
 
@@ -64,6 +65,7 @@ impl Link {
     ///
     /// If there is no room and, `is_settled`, nothing else will make some, the transport is watched
     /// instead.
+    #[inline]
     pub(super) fn read(
         &mut self,
         state: &mut State,
@@ -74,16 +76,17 @@ impl Link {
         if state.is_input_over() {
             return Ok(false);
         }
-        if !state.has_room() && (is_settled || self.unread.is_some()) {
+        let mut has_room = state.has_room();
+        if !has_room && (is_settled || self.unread.is_some()) {
             self.watch(state, cx);
+            has_room = state.has_room();
         }
-        let has_room = state.has_room();
         if has_room {
             self.unread = None;
         }
         state.set_paused(self.unread.is_some());
-        // Bytes that were read before come first: otherwise each message that is received would let in
-        // another buffer full.
+        // Bytes that were read before come first: otherwise each message that is received would let
+        // in another buffer full.
         if state.is_unparsed() || !has_room {
             round.reading = Reading::Deferred;
             return Ok(false);
@@ -97,8 +100,9 @@ impl Link {
         Ok(true)
     }
 
-    /// Looks for the end of a transport that is left unread. If it has ended, the rest is read without
-    /// limit: it is no more than the system buffers, and the peer cannot add to it.
+    /// Looks for the end of a transport that is left unread. If it has ended, the rest is read
+    /// without limit: the system buffers only so much, and the peer cannot add to it.
+    #[cold]
     fn watch(&mut self, state: &mut State, cx: &mut Context<'_>) {
         let now = state.now();
         if self.unread.is_none() {
@@ -118,6 +122,7 @@ impl Link {
     }
 
     /// Writes all that is queued, as far as the transport accepts it.
+    #[inline]
     pub(super) fn write(
         &mut self,
         state: &mut State,
@@ -144,6 +149,7 @@ impl Link {
         Ok(())
     }
 
+    #[inline]
     pub(super) fn flush(
         &mut self,
         state: &mut State,
@@ -161,6 +167,7 @@ impl Link {
     }
 
     /// Takes the next step in ending the transport, if the protocol requires one.
+    #[inline]
     pub(super) fn end(
         &mut self,
         state: &mut State,
@@ -190,8 +197,9 @@ impl Link {
         Ok(if is_last { Shutdown::Drop } else { Shutdown::Continue })
     }
 
-    /// Gives a transport that is to be dropped the time of a closing handshake to send the bytes that it
-    /// still holds, as TLS may: the protocol has no deadline of its own by then.
+    /// Gives a transport that is to be dropped the time of a closing handshake to send the bytes
+    /// that it still holds, as TLS may: the protocol has no deadline of its own by then.
+    #[cold]
     fn limit_shutdown(&mut self, state: &State) -> Shutdown {
         if self.shutdown_deadline.is_some() {
             return Shutdown::Continue;

@@ -20,7 +20,7 @@ const LONG_LEN: usize = 16 << 10;
 /// The findings of one round of the driver.
 pub(crate) struct Round {
     pub(crate) reading: Reading,
-    /// The transport accepts no more bytes for now.
+    /// The transport is full for now.
     pub(crate) is_blocked: bool,
     /// Something has happened that the handler waits for.
     pub(crate) for_handler: bool,
@@ -28,11 +28,12 @@ pub(crate) struct Round {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Reading {
-    /// The transport has no more bytes for now.
+    /// The transport has no further bytes for now.
     Dry,
     /// The transport may have more bytes.
     More,
-    /// The transport was not read, for want of room or because bytes that were read before come first.
+    /// The transport was not read, for want of room or because bytes that were read before come
+    /// first.
     Deferred,
 }
 
@@ -44,6 +45,7 @@ impl Round {
 
 /// Turns.
 impl State {
+    #[inline]
     pub(crate) fn begin_turn(&mut self, now: Instant) {
         self.driver.now = now;
         self.driver.turn = Turn::Polling;
@@ -52,6 +54,7 @@ impl State {
     }
 
     /// Ends a turn after which the driver will be polled again without being woken.
+    #[inline]
     pub(crate) fn end_turn(&mut self) {
         self.driver.turn = Turn::Woken;
         buffers::give_back_read(&mut self.inbound);
@@ -61,6 +64,7 @@ impl State {
     }
 
     /// Has `waker` called when the driver is asked for something. The turn must have ended.
+    #[inline]
     pub(crate) fn park_driver(&mut self, waker: &Waker) {
         self.driver.turn = Turn::Parked;
         self.wakes.replace(&mut self.driver.waker, waker);
@@ -73,17 +77,20 @@ impl State {
         self.driver.now
     }
 
+    #[inline]
     pub(crate) fn set_now(&mut self, now: Instant) {
         self.driver.now = now;
     }
 
-    /// Whether a task has asked the driver to look again since [`begin_settling`](Self::begin_settling).
+    /// Returns true if a task has asked the driver to look again since
+    /// [`begin_settling`](Self::begin_settling).
     #[inline]
     pub(crate) fn is_asked(&self) -> bool {
         self.driver.is_asked
     }
 
     /// Requires another round, in which deadlines that have begun are looked at.
+    #[inline]
     pub(crate) fn ask_for_round(&mut self) {
         self.driver.is_asked = true;
     }
@@ -94,7 +101,8 @@ impl State {
         self.driver.is_asked = false;
     }
 
-    /// Whether another round would find something to do.
+    /// Returns true if another round would find something to do.
+    #[inline]
     pub(crate) fn has_work(&mut self, round: &Round) -> bool {
         let has_transport = self.transport != Transport::Gone;
         let to_write = has_transport && !round.is_blocked && self.has_unsent();
@@ -105,13 +113,14 @@ impl State {
         self.driver.is_asked || to_write || to_parse || to_read
     }
 
-    /// Whether the handler is to be dropped.
+    /// Returns true if the handler is to be dropped.
     #[inline]
     pub(crate) fn is_killed(&self) -> bool {
         self.order == Order::Kill
     }
 
-    /// Whether the transport is to be dropped without waiting for it to shut down.
+    /// Returns true if the transport is to be dropped without waiting for it to shut down.
+    #[inline]
     pub(crate) fn is_terminated(&self) -> bool {
         self.order >= Order::Terminate
     }
@@ -124,13 +133,13 @@ impl State {
         self.transport == Transport::Paused
     }
 
-    /// Whether nothing more will be read.
+    /// Returns true if nothing more will be read.
     #[inline]
     pub(crate) fn is_input_over(&self) -> bool {
         matches!(self.transport, Transport::Ended | Transport::Gone)
     }
 
-    /// Whether bytes that were read before are still to be parsed.
+    /// Returns true if bytes that were read before are still to be parsed.
     #[inline]
     pub(crate) fn is_unparsed(&self) -> bool {
         self.is_unparsed
@@ -155,8 +164,9 @@ impl State {
         self.transport = Transport::HungUp;
     }
 
-    /// The buffer to read into: the thread's own or, while a frame is arriving that does not fit in it, one with room
-    /// for twice as much as has arrived, but for no more than the frame lacks.
+    /// The buffer to read into: the thread's own or, while a frame is arriving that does not fit in
+    /// it, one with room for twice as much as has arrived, but for no more than the frame lacks.
+    #[inline]
     pub(crate) fn read_buffer(&mut self) -> &mut BytesMut {
         buffers::renew_read(&mut self.inbound);
         let len = self.inbound.len();
@@ -167,13 +177,15 @@ impl State {
             self.inbound.reserve(room.max(READ_LEN));
         }
         if needed > LONG_LEN && needed < self.inbound.capacity() - len {
-            // Bytes behind the frame would have to be moved out of the block, which its payload keeps.
+            // Bytes behind the frame would have to be moved out of the block, which its payload
+            // keeps.
             drop(self.inbound.split_off(len + needed));
         }
         &mut self.inbound
     }
 
     /// Records that a read has brought bytes, or the end of input.
+    #[inline]
     pub(crate) fn end_read(&mut self) {
         self.is_unparsed = true;
     }
@@ -203,21 +215,25 @@ impl State {
         self.machine.outbound().has_remaining()
     }
 
-    /// Records that as much as possible was written. `is_blocked`: the transport accepts no more, or accepted no more
+    /// Records that as much as possible was written. `is_blocked` if the transport is full, or was
     /// before.
+    #[inline]
     pub(crate) fn end_write(&mut self, is_blocked: bool) {
         if is_blocked || !self.machine.is_open() {
             self.machine.handle_blocked(self.driver.now);
         }
     }
 
-    /// Records that all written bytes were flushed. Returns true if the task of `own` waits for that.
+    /// Records that all written bytes were flushed. Returns true if the task of `own` waits for
+    /// that.
+    #[inline]
     pub(crate) fn end_flush(&mut self, own: &Waker) -> bool {
         self.flushed = self.machine.outbound().taken();
         !self.waiters.is_empty() && self.waiters.wake(&[Wait::Flushed], own, &mut self.wakes)
     }
 
     /// The action for the transport. Until all bytes have been written, it is kept open.
+    #[inline]
     pub(crate) fn transport_action(&mut self) -> TransportAction {
         match self.machine.transport_action() {
             TransportAction::KeepOpen => TransportAction::KeepOpen,
@@ -234,8 +250,8 @@ impl State {
         self.machine.poll_timeout()
     }
 
-    /// Enforces the deadlines that have passed. Another round follows, because a deadline that the peer may have met is
-    /// enforced only after another read has brought nothing.
+    /// Enforces the deadlines that have passed. Another round follows, because a deadline that the
+    /// peer may have met is enforced only after another read has brought nothing.
     pub(crate) fn handle_timeout(&mut self) {
         self.machine.handle_timeout(self.driver.now);
         self.look_again();
@@ -246,7 +262,8 @@ impl State {
         self.machine.handle_stall(self.driver.now);
     }
 
-    /// Updates the session's account with the server's memory budget, and ends the session if it holds too much.
+    /// Updates the session's account with the server's memory budget, and ends the session if it
+    /// holds too much.
     #[inline]
     pub(crate) fn enforce_budget(&mut self) {
         if self.settle_account() {
@@ -269,7 +286,8 @@ impl State {
         self.is_unparsed = true;
     }
 
-    /// Records that the transport has been dropped: settles how the session ended, and wakes all tasks that wait.
+    /// Records that the transport has been dropped: settles how the session ended, and wakes all
+    /// tasks that wait.
     pub(crate) fn lose_transport(&mut self) {
         self.machine.handle_eof(self.driver.now);
         self.transport = Transport::Gone;

@@ -7,12 +7,12 @@ use sockless_core::{CloseCode, Closed, Config, Event, Instant, Message, Overflow
 use super::{Delivery, State, Transport, Turn};
 use crate::session::engine::machine::Item;
 
-/// The limit of one turn for what is taken out of the read buffer, in units of [`weight`]: 4,096 short messages, or
-/// 1 MiB of long ones. Then other tasks get their turn.
+/// The limit of one turn for what is taken out of the read buffer, in units of [`weight`]: 4,096
+/// short messages, or 1 MiB of long ones. Then other tasks get their turn.
 const TURN: usize = 4096;
 
-/// The share of a turn that a message of `len` bytes takes: as much as one short message for each 256 bytes, so
-/// that a turn is bounded in bytes too, whatever they were inflated from.
+/// The share of a turn that a message of `len` bytes takes: as much as one short message for each
+/// 256 bytes, so that a turn is bounded in bytes too, whatever they were inflated from.
 #[inline]
 pub(super) fn weight(len: usize) -> usize {
     1 + len / 256
@@ -48,7 +48,7 @@ impl State {
         }
     }
 
-    /// Whether a receiver can only wait.
+    /// Returns true if a receiver can only wait.
     #[inline]
     pub(crate) fn is_drained(&self) -> bool {
         self.backlog.is_empty() && self.closed.is_none() && !self.may_parse()
@@ -77,8 +77,8 @@ impl State {
         Poll::Pending
     }
 
-    /// The part that has arrived of an unfinished message. If this task cannot look, the driver does, and wakes the
-    /// receiver.
+    /// The part that has arrived of an unfinished message. If this task cannot look, the driver
+    /// does, and wakes the receiver.
     pub(crate) fn poll_partial(&mut self) -> Option<Item> {
         if self.may_look() {
             return self.take_partial();
@@ -96,7 +96,8 @@ impl State {
         }
     }
 
-    /// Fails the connection because a message of at least `len` bytes is longer than a receiver joins.
+    /// Fails the connection because a message of at least `len` bytes is longer than a receiver
+    /// joins.
     pub(crate) fn reject_message(&mut self, len: u64, now: Instant) {
         if let Some(connection) = self.machine.messages() {
             connection.reject_message(len, now);
@@ -113,7 +114,9 @@ impl State {
         self.ask_driver();
     }
 
-    /// Reads ahead of the application, as far as there is room, so that pings, Close frames and the end are noticed.
+    /// Reads ahead of the application, as far as there is room, so that pings, Close frames and the
+    /// end are noticed.
+    #[inline]
     pub(crate) fn parse_ahead(&mut self) {
         // After the end of input, the rest is held in memory in any case.
         while self.is_unparsed && (self.has_room() || self.is_input_over()) && self.has_turn_left()
@@ -135,7 +138,7 @@ impl State {
         }
     }
 
-    /// Whether more may be read ahead; always, if it would be dropped.
+    /// Returns true if more may be read ahead; always, if it would be dropped.
     #[inline]
     pub(crate) fn has_room(&self) -> bool {
         self.backlog.is_empty()
@@ -145,8 +148,9 @@ impl State {
             || !self.machine.is_open()
     }
 
-    /// Closes the session if the backlog is full and the settings require it. Items that arrive from then on are
-    /// dropped, so that the closing handshake completes.
+    /// Closes the session if the backlog is full and the settings require it. Items that arrive
+    /// from then on are dropped, so that the closing handshake completes.
+    #[inline]
     pub(crate) fn enforce_recv_overflow(&mut self) {
         if !self.has_room() && self.machine.config().get_recv_overflow() == Overflow::Close {
             self.delivery = Delivery::DropsAll;
@@ -156,18 +160,19 @@ impl State {
         }
     }
 
-    /// Whether the turn may go on before other tasks get theirs.
+    /// Returns true if the turn may go on before other tasks get theirs.
     #[inline]
     pub(crate) fn has_turn_left(&self) -> bool {
         self.driver.taken < TURN || self.transport == Transport::Gone
     }
 
-    /// Whether the task of `waker` waits to receive.
+    /// Returns true if the task of `waker` waits to receive.
     #[inline]
     pub(crate) fn is_received_by(&self, waker: &Waker) -> bool {
         self.receiver.as_ref().is_some_and(|receiver| receiver.will_wake(waker))
     }
 
+    #[inline]
     fn next_item(&mut self, clock: impl FnOnce() -> Instant) -> Option<Item> {
         let Some(item) = self.backlog.pop() else {
             return if self.may_parse() { self.parse() } else { None };
@@ -182,17 +187,17 @@ impl State {
         Some(item)
     }
 
-    /// Whether a receiver may parse the read buffer.
+    /// Returns true if a receiver may parse the read buffer.
     #[inline]
     fn may_parse(&self) -> bool {
         self.is_unparsed && self.may_look()
     }
 
-    /// Whether a receiver may look into the read buffer.
+    /// Returns true if a receiver may look into the read buffer.
     ///
-    /// Outside of the driver's turn the time may be long past, and the driver reads ahead anyway. At the end of the
-    /// turn other tasks come first, and the handler is polled again in the next. After items were dropped nothing is
-    /// received: there would be a gap.
+    /// Outside of the driver's turn the time may be long past, and the driver reads ahead anyway.
+    /// At the end of the turn other tasks come first, and the handler is polled again in the next.
+    /// After items were dropped nothing is received: there would be a gap.
     #[inline]
     fn may_look(&self) -> bool {
         (self.driver.turn == Turn::Polling || self.transport == Transport::Gone)
@@ -210,6 +215,7 @@ impl State {
     }
 
     /// Takes the next item out of the read buffer.
+    #[inline]
     fn parse(&mut self) -> Option<Item> {
         while self.has_turn_left() {
             let Some(item) = self.machine.poll(&mut self.inbound, self.driver.now) else {
@@ -225,7 +231,9 @@ impl State {
         None
     }
 
-    /// Returns an item that is for the application. The connection has handled the others, but for the end.
+    /// Returns an item that is for the application. The connection has handled the others, but for
+    /// the end.
+    #[inline]
     fn settle(&mut self, item: Item) -> Option<Item> {
         match item {
             Item::Event(Event::Message(_) | Event::Chunk(_)) | Item::Frame(_) => return Some(item),
@@ -235,8 +243,8 @@ impl State {
         None
     }
 
-    /// Whether an item is kept that arrives now. It is not once the application has stopped receiving, nor if the
-    /// backlog is full after our Close frame: the peer's answer follows it.
+    /// Returns true if an item is kept that arrives now. It is not once the application has stopped
+    /// receiving, nor if the backlog is full after our Close frame: the peer's answer follows it.
     fn keeps_item(&mut self) -> bool {
         let is_full = !self.backlog.is_empty()
             && self.backlog.bytes() >= Config::get_read_ahead(self.machine.config());

@@ -1,4 +1,5 @@
-//! Sending: messages, chunks and frames into the outgoing queue, and the tasks that wait for room in it.
+//! Sending: messages, chunks and frames into the outgoing queue, and the tasks that wait for room
+//! in it.
 
 use std::task::{Context, Poll, Waker};
 
@@ -218,7 +219,7 @@ impl State {
         Poll::Pending
     }
 
-    /// Whether there is room for a message, and no other one is being sent in chunks.
+    /// Returns true if there is room for a message, and no other one is being sent in chunks.
     #[inline]
     pub(super) fn may_send(&self) -> bool {
         !self.has_writer && self.machine.is_writable()
