@@ -69,7 +69,9 @@ mod tests {
                 assert!(answer.as_text().unwrap().starts_with(r#"{"error":"#), "{answer:?}");
             }
             client.send(b"\x01".as_slice()).await;
-            client.expect(r#"{"error":"JSON is text, and the message is binary"}"#).await;
+            client
+                .expect(r#"{"error":"expected JSON in a text message, got a binary message"}"#)
+                .await;
             client.send(r#"{"op":"negate","a":5}"#).await;
             client.expect(r#"{"result":-5}"#).await;
         });
