@@ -243,7 +243,7 @@ impl Request {
 
     /// Returns the host and the optional port to which the client sent the request: those that a
     /// trusted proxy forwards, or those of the request target, or those of the `Host` header.
-    /// `None` if there is none of them, there is more than one `Host`, or the value is invalid.
+    /// `None` if the request has no host, has more than one `Host`, or its value is invalid.
     pub fn authority(&self) -> Option<HostPort<'_>> {
         if let Some(host) = self.forwarded.as_ref().and_then(|f| f.host.as_deref()) {
             return HostPort::parse(host);
