@@ -68,8 +68,8 @@ pub mod tls;
 #[cfg(feature = "client")]
 pub use client::{
     AttemptError, ClientConnection, Connect, ConnectError, ConnectStep, Destination, Dial,
-    DialAttempt, ParseProxyUrlError, Proxy, ProxyError, ProxyRules, Reconnect, ReconnectError,
-    ReconnectState, ReconnectWatch, RedirectError, UrlError,
+    DialAttempt, OpenRequest, ParseProxyUrlError, Proxy, ProxyError, ProxyRules, Reconnect,
+    ReconnectError, ReconnectState, ReconnectWatch, RedirectError, RequestHeaders, UrlError,
 };
 pub use future::{BoxError, BoxFuture};
 pub use request::{Forwarded, HostPort, ParamError, Request};

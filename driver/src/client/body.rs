@@ -1,45 +1,46 @@
-//! The body of an answer that is no 101: [`Body`], which takes it out of what arrives, up to a limit.
+//! The body of a response other than 101, decoded from the bytes that arrive, up to a limit: [`Body`].
 
 use bytes::BytesMut;
 use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
 use http::{Response, StatusCode};
 
-/// How much of a body is kept.
+/// The number of bytes of a body that are kept.
 pub(crate) const MAX_BODY_LEN: usize = 64 << 10;
 
-/// The longest line before a chunk, or in the trailer. Extensions of chunks that are longer exist in
-/// attacks only.
+/// The longest line before a chunk, and the longest trailer section. Longer chunk extensions only
+/// occur in attacks.
 const MAX_LINE_LEN: usize = 4 << 10;
 
-/// A body that arrives (RFC 9112 §6.3). Feed [`poll`](Self::poll) until it says that this is all.
+/// A body that is being received (RFC 9112 §6.3). Call [`poll`](Self::poll) with the bytes that arrive
+/// until it returns true.
 pub(crate) struct Body {
     received: BytesMut,
-    rest: Rest,
-    /// All of it came.
+    next: Next,
+    /// True once the end of the body was received.
     complete: bool,
 }
 
-/// What the body still lacks.
-enum Rest {
-    /// As many bytes.
+/// The next part of the body.
+enum Next {
+    /// This many bytes.
     Bytes(u64),
-    /// A line with the length of the next chunk.
+    /// The line with the length of the next chunk.
     ChunkLine,
-    /// As many bytes of a chunk.
+    /// This many bytes of a chunk.
     Chunk(u64),
-    /// The line end behind a chunk.
+    /// The line end after a chunk.
     ChunkEnd,
-    /// Lines up to an empty one, of which there may be as many bytes more.
+    /// Lines up to an empty one, of this many bytes at most.
     Trailer(usize),
-    /// Whatever comes until the transport ends.
+    /// All bytes until the transport ends.
     Eof,
     /// Nothing.
     Nothing,
 }
 
 impl Body {
-    /// The body of an answer with this head.
-    pub(crate) fn of(response: &Response<()>) -> Self {
+    /// Returns the body that follows this head.
+    pub(crate) fn new(response: &Response<()>) -> Self {
         let headers = response.headers();
         let status = response.status();
         let has_none = status.is_informational()
@@ -51,34 +52,34 @@ impl Body {
         });
         let length = headers.get(CONTENT_LENGTH);
         let length = length.and_then(|length| length.to_str().ok()?.trim().parse().ok());
-        let rest = match length {
-            _ if has_none => Rest::Nothing,
-            _ if chunked => Rest::ChunkLine,
-            Some(length) if !headers.contains_key(TRANSFER_ENCODING) => Rest::Bytes(length),
-            _ => Rest::Eof,
+        let next = match length {
+            _ if has_none => Next::Nothing,
+            _ if chunked => Next::ChunkLine,
+            Some(length) if !headers.contains_key(TRANSFER_ENCODING) => Next::Bytes(length),
+            _ => Next::Eof,
         };
-        Self { received: BytesMut::new(), rest, complete: false }
+        Self { received: BytesMut::new(), next, complete: false }
     }
 
-    /// Whether only the end of the transport says where it ends.
-    pub(crate) fn is_open_ended(&self) -> bool {
-        matches!(self.rest, Rest::Eof)
+    /// Returns true if the end of the transport is the end of the body.
+    pub(crate) fn ends_with_transport(&self) -> bool {
+        matches!(self.next, Next::Eof)
     }
 
-    /// Takes what has come of the body; true when no more is wanted.
+    /// Takes the body's bytes out of `inbound`. Returns true if no further bytes are needed.
     pub(crate) fn poll(&mut self, inbound: &mut BytesMut) -> bool {
         loop {
-            let taken = match &mut self.rest {
-                Rest::Bytes(0) | Rest::Nothing => {
+            let taken = match &mut self.next {
+                Next::Bytes(0) | Next::Nothing => {
                     self.complete = true;
                     return true;
                 }
-                Rest::Bytes(left) | Rest::Chunk(left) if *left > 0 => {
+                Next::Bytes(left) | Next::Chunk(left) if *left > 0 => {
                     let len = inbound.len().min(usize::try_from(*left).unwrap_or(usize::MAX));
                     *left -= len as u64;
                     Some(len)
                 }
-                Rest::Eof => Some(inbound.len()),
+                Next::Eof => Some(inbound.len()),
                 _ => None,
             };
             match taken {
@@ -94,17 +95,18 @@ impl Body {
                 None => match self.poll_line(inbound) {
                     Ok(true) => {}
                     Ok(false) => return false,
-                    // What came before the nonsense is kept: it may say why.
+                    // The bytes before a malformed line are kept: they may explain the status.
                     Err(()) => return true,
                 },
             }
         }
     }
 
-    /// Takes a line between chunks; false when it has not come, an error when it is none.
+    /// Takes a line between chunks. Returns false if it has not arrived, and an error if it is
+    /// malformed.
     fn poll_line(&mut self, inbound: &mut BytesMut) -> Result<bool, ()> {
-        if let Rest::Chunk(_) = self.rest {
-            self.rest = Rest::ChunkEnd;
+        if let Next::Chunk(_) = self.next {
+            self.next = Next::ChunkEnd;
         }
         let searched = &inbound[..inbound.len().min(MAX_LINE_LEN)];
         let Some(end) = searched.windows(2).position(|pair| pair == b"\r\n") else {
@@ -112,31 +114,33 @@ impl Body {
         };
         let line = inbound.split_to(end + 2);
         let line = &line[..end];
-        self.rest = match &self.rest {
-            Rest::ChunkLine => match chunk_len(line).ok_or(())? {
-                0 => Rest::Trailer(MAX_LINE_LEN),
-                len => Rest::Chunk(len),
+        self.next = match &self.next {
+            Next::ChunkLine => match chunk_len(line).ok_or(())? {
+                0 => Next::Trailer(MAX_LINE_LEN),
+                len => Next::Chunk(len),
             },
-            Rest::ChunkEnd if line.is_empty() => Rest::ChunkLine,
-            Rest::Trailer(_) if line.is_empty() => Rest::Nothing,
-            Rest::Trailer(room) => Rest::Trailer(room.checked_sub(line.len() + 2).ok_or(())?),
+            Next::ChunkEnd if line.is_empty() => Next::ChunkLine,
+            Next::Trailer(_) if line.is_empty() => Next::Nothing,
+            Next::Trailer(room) => Next::Trailer(room.checked_sub(line.len() + 2).ok_or(())?),
             _ => return Err(()),
         };
         Ok(true)
     }
 
-    /// The transport has ended, which is the end of a body that states no length.
+    /// Handles the end of the transport, which completes a body of unknown length.
     pub(crate) fn handle_eof(&mut self) {
-        self.complete |= matches!(self.rest, Rest::Eof);
+        self.complete |= matches!(self.next, Next::Eof);
     }
 
-    /// What came of the body, and whether that is all of it.
+    /// Returns the bytes that were received, and true if they are the whole body.
     pub(crate) fn into_parts(self) -> (BytesMut, bool) {
         (self.received, self.complete)
     }
 }
 
-/// The length at the beginning of a chunk's line, before its extensions (RFC 9112 §7.1).
+/// Returns the length at the beginning of a chunk's line, before its extensions (RFC 9112 §7.1).
+///
+/// `httparse::parse_chunk_size` would take an empty line for a length of 0.
 fn chunk_len(line: &[u8]) -> Option<u64> {
     let digits = line.split(|&byte| byte == b';').next()?.trim_ascii();
     let valid = !digits.is_empty() && digits.iter().all(u8::is_ascii_hexdigit);
@@ -148,7 +152,8 @@ fn chunk_len(line: &[u8]) -> Option<u64> {
 mod tests {
     use super::*;
 
-    /// What the body is when it comes in pieces of this length, then the end of the transport.
+    /// Feeds a body in parts of this length, then the end of the transport. Returns the bytes, true if
+    /// they are complete, and true if `poll` returned true.
     fn read(
         headers: &[(&str, &str)],
         bytes: &[u8],
@@ -159,12 +164,12 @@ mod tests {
         for (name, value) in headers {
             response = response.header(*name, *value);
         }
-        let mut body = Body::of(&response.body(()).unwrap());
+        let mut body = Body::new(&response.body(()).unwrap());
         let mut inbound = BytesMut::new();
         let mut over = body.poll(&mut inbound);
-        for piece in bytes.chunks(cut) {
+        for part in bytes.chunks(cut) {
             if !over {
-                inbound.extend_from_slice(piece);
+                inbound.extend_from_slice(part);
                 over = body.poll(&mut inbound);
             }
         }
@@ -178,7 +183,7 @@ mod tests {
     const CHUNKED: &[(&str, &str)] = &[("transfer-encoding", "gzip, Chunked")];
 
     #[test]
-    fn bodies_come_whole_however_they_are_cut() {
+    fn a_body_is_the_same_however_it_is_cut() {
         let chunks = b"3\r\nabc\r\n00A;x=y\r\n0123456789\r\n0\r\nTrailer: t\r\n\r\nmore";
         for cut in 1..chunks.len() {
             let whole = |text: &[u8]| (text.to_vec(), true, true);
@@ -194,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_cut_short_is_not_complete() {
+    fn a_body_that_is_cut_short_is_not_complete() {
         for (headers, bytes, received) in [
             (&[("content-length", "9")][..], &b"hello"[..], &b"hello"[..]),
             (CHUNKED, b"5\r\nhel", b"hel"),
@@ -206,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn nonsense_between_chunks_ends_the_body() {
+    fn a_malformed_line_between_chunks_ends_the_body() {
         for (bytes, received) in [
             (&b"x\r\nhello"[..], &b""[..]),
             (b"-5\r\nhello", b""),
@@ -223,7 +228,7 @@ mod tests {
     }
 
     #[test]
-    fn more_than_the_limit_is_cut_off() {
+    fn a_body_is_cut_off_at_the_limit() {
         let long = vec![b'x'; MAX_BODY_LEN + 1];
         let exact = &long[1..];
         let over = (exact.to_vec(), false, true);

@@ -7,22 +7,26 @@ use sockless_core::Escaped;
 
 use super::target::{Target, host_and_port};
 
-/// The other end of a connection to be: the server, and the way to it.
+/// The server that a connection goes to, the proxy on the way if there is one, and the address that
+/// was reached.
+///
+/// Its `{}` form is one line for a log, such as `example.com:80 (192.0.2.1:80)` or
+/// `example.com:443 through http://proxy:3128 (192.0.2.2:3128)`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Destination {
     host: String,
     port: u16,
-    pub(crate) addr: Option<SocketAddr>,
+    addr: Option<SocketAddr>,
     proxy: Option<String>,
 }
 
 impl Destination {
-    pub(crate) fn new(target: &Target, proxy: Option<String>) -> Self {
+    pub(super) fn new(target: &Target, proxy: Option<String>) -> Self {
         Self { host: target.host.clone(), port: target.port, addr: None, proxy }
     }
 
-    /// The peer that a URI names, where somebody else found the way to it.
-    pub(crate) fn named_by(uri: &http::Uri) -> Self {
+    /// Returns the server that a URI names, for a transport that was opened elsewhere.
+    pub(super) fn from_uri(uri: &http::Uri) -> Self {
         let host = uri.host().unwrap_or_default();
         let default_port = match uri.scheme_str() {
             Some("https" | "wss") => 443,
@@ -32,29 +36,33 @@ impl Destination {
         Self { host, port: uri.port_u16().unwrap_or(default_port), addr: None, proxy: None }
     }
 
-    /// The server's name or address, without brackets.
+    /// Returns the server's name or address. An IPv6 address has no brackets.
     pub fn host(&self) -> &str {
         &self.host
     }
 
-    /// The server's port.
+    /// Returns the server's port.
     pub fn port(&self) -> u16 {
         self.port
     }
 
-    /// The address that was reached: the server's, or the proxy's when there is one. `None` when none
-    /// was, and for a stream of the caller's own.
+    /// Returns the address that was reached: the server's, or the proxy's if there is one. `None` if no
+    /// address was reached, and for a transport that the program opened.
     pub fn addr(&self) -> Option<SocketAddr> {
         self.addr
     }
 
-    /// The proxy on the way, as its URL without credentials.
+    /// Returns the URL of the proxy, without credentials; `None` for a direct connection.
     pub fn proxy(&self) -> Option<&str> {
         self.proxy.as_deref()
     }
+
+    pub(super) fn set_addr(&mut self, addr: SocketAddr) {
+        self.addr = Some(addr);
+    }
 }
 
-/// Such as `example.com:80 (192.0.2.1:80)`. A redirect's host is escaped.
+/// The host is escaped, since a redirect may have set it.
 impl fmt::Display for Destination {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let named = host_and_port(&self.host, self.port);

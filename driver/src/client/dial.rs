@@ -1,4 +1,4 @@
-//! From a name to an open transport: [`Dial`], and the race of the addresses.
+//! From a host name to an open transport: [`Dial`], and the race of the addresses.
 
 use std::future::poll_fn;
 use std::io;
@@ -12,30 +12,30 @@ use super::destination::Destination;
 use super::error::{ConnectError, ConnectStep, DialAttempt};
 use super::eyeballs::Eyeballs;
 use crate::future::BoxFuture;
-use crate::runtime::{Io, Runtime, Timer};
+use crate::runtime::{Io, Runtime, Timer, timeout};
 
-/// Opens transports to servers, which a runtime fills in.
+/// Resolves names and opens transports to addresses, as each runtime implements it.
 ///
-/// Both futures end at once when they are dropped, as far as the caller can tell; a thread that the
-/// system's resolver blocks may go on until that returns.
+/// Dropping a future that a method returned cancels the operation. A thread in which the system's
+/// resolver blocks may continue until the resolver returns.
 pub trait Dial: Send + Sync + 'static {
-    /// Looks up the addresses of `host`, with `port` in each, in the order in which they should be
-    /// tried (RFC 6724). Not asked for a `host` that is an address already.
+    /// Returns the addresses of `host`, each with `port`, in the order in which they should be tried
+    /// (RFC 6724). Not called for a `host` that is an address.
     ///
     /// # Errors
     ///
-    /// What the resolver reports. No address at all is an error too.
+    /// Returns the resolver's error. An empty list is treated as an error, too.
     fn resolve(&self, host: &str, port: u16) -> BoxFuture<'static, io::Result<Vec<SocketAddr>>>;
 
     /// Opens a transport to `addr`.
     ///
     /// # Errors
     ///
-    /// What the system reports, such as `ConnectionRefused`.
+    /// Returns the system's error, such as `ConnectionRefused`.
     fn connect(&self, addr: SocketAddr) -> BoxFuture<'static, io::Result<Box<dyn Io>>>;
 }
 
-/// What dialling needs: the runtime, and the time that all steps share.
+/// The runtime, and the deadline that all steps of dialling share.
 #[derive(Clone)]
 pub(crate) struct Dialler {
     pub(crate) dial: Arc<dyn Dial>,
@@ -45,7 +45,7 @@ pub(crate) struct Dialler {
 }
 
 impl Dialler {
-    /// The addresses of `host`, which may be one itself.
+    /// Returns the addresses of `host`, which may be an address itself.
     pub(crate) async fn resolve(
         &self,
         host: &str,
@@ -65,53 +65,44 @@ impl Dialler {
         };
         let addrs = resolved.map_err(named)?;
         if addrs.is_empty() {
-            let error = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
+            let error = io::Error::new(io::ErrorKind::NotFound, "the resolver returned no address");
             return Err(named(error));
         }
         Ok(addrs)
     }
 
-    /// Opens a transport to the first of `addrs` that takes it (RFC 8305 §5), and notes its address in
-    /// `peer`. The other attempts are dropped.
+    /// Opens a transport to the first of `addrs` that accepts (RFC 8305 §5), and sets the address of
+    /// `destination`. The other attempts are dropped.
     pub(crate) async fn connect(
         &self,
         addrs: Vec<SocketAddr>,
         destination: &mut Destination,
     ) -> Result<Box<dyn Io>, ConnectError> {
         let mut race = Race::new(self, addrs);
-        let mut deadline = self.runtime.timer(self.deadline);
-        let won = poll_fn(|cx| match race.poll(self, cx) {
-            Poll::Ready(won) => Poll::Ready(Some(won)),
-            Poll::Pending => deadline.poll_expired(cx).map(|()| None),
-        });
-        match won.await {
+        let won = self.within(poll_fn(|cx| race.poll(self, cx))).await;
+        match won {
             Some(Some((transport, addr))) => {
-                destination.addr = Some(addr);
+                destination.set_addr(addr);
                 Ok(transport)
             }
             Some(None) => {
-                Err(ConnectError::Dial { destination: destination.clone(), attempts: race.failed })
+                let destination = destination.clone();
+                Err(ConnectError::Dial { destination, attempts: race.failed })
             }
             None => {
-                let unanswered = || io::Error::new(io::ErrorKind::TimedOut, "no answer so far");
-                let running = race.running.iter();
-                let unanswered =
-                    running.map(|(addr, _)| DialAttempt { addr: *addr, error: unanswered() });
-                race.failed.extend(unanswered);
+                race.failed.extend(race.pending.iter().map(|(addr, _)| {
+                    let error = io::Error::new(io::ErrorKind::TimedOut, "still pending");
+                    DialAttempt { addr: *addr, error }
+                }));
                 Err(self.timed_out(destination, ConnectStep::Connect, race.failed))
             }
         }
     }
 
-    /// Waits for `future`; `None` when the deadline has passed.
+    /// Waits for `future`. Returns `None` if the deadline passes first.
     pub(crate) async fn within<F: Future>(&self, future: F) -> Option<F::Output> {
-        let mut future = std::pin::pin!(future);
         let mut deadline = self.runtime.timer(self.deadline);
-        poll_fn(|cx| match future.as_mut().poll(cx) {
-            Poll::Ready(output) => Poll::Ready(Some(output)),
-            Poll::Pending => deadline.poll_expired(cx).map(|()| None),
-        })
-        .await
+        timeout(&mut *deadline, future).await
     }
 
     pub(crate) fn timed_out(
@@ -131,10 +122,10 @@ impl Dialler {
 
 type Connecting = BoxFuture<'static, io::Result<Box<dyn Io>>>;
 
-/// The attempts that run, and those that have failed.
+/// The attempts that are pending, and those that have failed.
 struct Race {
     eyeballs: Eyeballs,
-    running: Vec<(SocketAddr, Connecting)>,
+    pending: Vec<(SocketAddr, Connecting)>,
     failed: Vec<DialAttempt>,
     timer: Option<Box<dyn Timer>>,
 }
@@ -142,10 +133,10 @@ struct Race {
 impl Race {
     fn new(dialler: &Dialler, addrs: Vec<SocketAddr>) -> Self {
         let eyeballs = Eyeballs::new(addrs, dialler.runtime.now());
-        Self { eyeballs, running: Vec::new(), failed: Vec::new(), timer: None }
+        Self { eyeballs, pending: Vec::new(), failed: Vec::new(), timer: None }
     }
 
-    /// The first transport, or `None` once all attempts have failed.
+    /// Returns the first transport that opens, or `None` once all attempts have failed.
     fn poll(
         &mut self,
         dialler: &Dialler,
@@ -154,13 +145,13 @@ impl Race {
         loop {
             let now = dialler.runtime.now();
             if let Some(addr) = self.eyeballs.poll_attempt(now) {
-                self.running.push((addr, dialler.dial.connect(addr)));
+                self.pending.push((addr, dialler.dial.connect(addr)));
             }
-            if let Some(won) = self.poll_running(cx, now) {
+            if let Some(won) = self.poll_pending(cx, now) {
                 return Poll::Ready(Some(won));
             }
             let Some(next_at) = self.eyeballs.poll_timeout() else {
-                return if self.running.is_empty() { Poll::Ready(None) } else { Poll::Pending };
+                return if self.pending.is_empty() { Poll::Ready(None) } else { Poll::Pending };
             };
             if next_at > now {
                 let timer = self.timer.get_or_insert_with(|| dialler.runtime.timer(next_at));
@@ -172,20 +163,21 @@ impl Race {
         }
     }
 
-    /// The first of the running attempts that has succeeded; takes note of those that have failed.
-    fn poll_running(
+    /// Polls the pending attempts. Returns the first transport that opened, and notes the attempts that
+    /// failed.
+    fn poll_pending(
         &mut self,
         cx: &mut Context<'_>,
         now: Instant,
     ) -> Option<(Box<dyn Io>, SocketAddr)> {
         let mut index = 0;
-        while let Some((addr, connecting)) = self.running.get_mut(index) {
+        while let Some((addr, connecting)) = self.pending.get_mut(index) {
             let addr = *addr;
             match connecting.as_mut().poll(cx) {
                 Poll::Pending => index += 1,
                 Poll::Ready(Ok(transport)) => return Some((transport, addr)),
                 Poll::Ready(Err(error)) => {
-                    drop(self.running.remove(index));
+                    drop(self.pending.remove(index));
                     self.failed.push(DialAttempt { addr, error });
                     self.eyeballs.handle_failure(now);
                 }

@@ -1,4 +1,4 @@
-//! Why there is no connection: [`ConnectError`], with the step that failed and whom it was taken with.
+//! Errors of opening a connection: [`ConnectError`], with the step that failed and the server.
 
 use std::fmt;
 use std::io;
@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::Response;
+use http::{Response, Version};
 use sockless_core::Escaped;
 use sockless_core::handshake::{ClientRequestError, HandshakeError};
 
@@ -19,130 +19,153 @@ use super::target::UrlError;
 #[cfg(feature = "rustls")]
 use crate::tls::TlsError;
 
-/// Why there is no connection: which step failed, with whom, and why.
+/// The error of a connection that could not be opened.
 ///
-/// No text of it, neither `{}` nor `{:?}`, has credentials in it, those of a URL included. What a peer
-/// wrote is escaped in both.
+/// Its `{}` form is one line with the step that failed, the server, and the reason. Neither `{}` nor
+/// `{:?}` shows credentials, those of a URL included, and text from the peer is escaped in both.
+///
+/// ```no_run
+/// use sockless::ConnectError;
+///
+/// # async fn example() {
+/// match sockless::connect("ws://example.com/chat").await {
+///     Ok(session) => drop(session),
+///     Err(ConnectError::Rejected { response, .. }) if response.status() == 401 => {
+///         eprintln!("the token has expired");
+///     }
+///     Err(error) if error.is_transient() => eprintln!("{error}; trying again later"),
+///     Err(error) => eprintln!("{error}"),
+/// }
+/// # }
+/// ```
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum ConnectError {
-    /// The TLS connection was agreed on for another protocol than `http/1.1` (ALPN, RFC 7301), such as
-    /// `h2`: a request of HTTP/1.1 would not be understood. Only a transport of the caller's own comes
-    /// to that, since [`Connect`](super::Connect) offers nothing else on those that it makes.
+    /// The TLS transport negotiated another protocol than `http/1.1` by ALPN (RFC 7301), such as `h2`.
+    /// This only happens to a transport that the program opened: [`Connect`](super::Connect) itself
+    /// offers `http/1.1` only.
     Alpn {
-        /// Who is at the other end.
+        /// The server.
         destination: Destination,
-        /// The protocol that both ends agreed on.
+        /// The protocol that was negotiated.
         protocol: Bytes,
     },
-    /// No address of the host could be reached.
+    /// No address of the server, or of the proxy, accepted a connection.
     Dial {
-        /// Who was to be reached.
+        /// The server.
         destination: Destination,
-        /// Every address that was tried, in the order in which they failed.
+        /// The addresses that were tried, in the order in which they failed.
         attempts: Vec<DialAttempt>,
     },
-    /// The server's answer is no handshake.
+    /// The server's response is not a valid handshake.
     Handshake {
-        /// Who answered.
+        /// The server.
         destination: Destination,
-        /// What is wrong with the answer.
+        /// The fault of the response.
         error: HandshakeError,
     },
-    /// The proxy gave no way to the server.
+    /// A header or a subprotocol that was added to the request is not valid in HTTP.
+    HeaderInvalid(http::Error),
+    /// The proxy did not open a tunnel to the server.
     Proxy {
-        /// Who was to be reached, and through which proxy.
+        /// The server, and the proxy.
         destination: Destination,
-        /// What the proxy said.
+        /// The reason.
         error: ProxyError,
-        /// The answer of an HTTP proxy that refused CONNECT: its head, and of its body what came
-        /// within a second, up to 64 KiB. `None` where it did not come to a refusal over HTTP.
+        /// The response with which an HTTP proxy rejected CONNECT, with the part of its body that
+        /// arrived within a second, up to 64 KiB. `None` if the proxy sent no such response.
         response: Option<Box<Response<Bytes>>>,
     },
-    /// The URL of a proxy is none, given or in the environment.
+    /// The URL of a proxy is invalid, in a setting or in an environment variable.
     ProxyUrlInvalid(ParseProxyUrlError),
-    /// The server's redirect is not followed.
+    /// The server sent a redirect that is not followed.
     Redirect {
-        /// Who redirects.
+        /// The server that sent the redirect.
         destination: Destination,
-        /// Why it is not followed.
+        /// The reason.
         error: RedirectError,
     },
-    /// The server answered something else than 101, and no redirect that was to be followed.
+    /// The server sent another response than 101 (over HTTP/2, than a success), and it is not a
+    /// redirect that is followed.
     Rejected {
-        /// Who answered.
+        /// The server.
         destination: Destination,
-        /// The whole answer; of its body, what came by the deadline of
-        /// [`Config::opening_timeout`](sockless_core::Config::opening_timeout), up to 64 KiB. Where the
-        /// answer does not state where its body ends, which is then the end of the transport, what
-        /// came within a second.
+        /// The response, with the part of its body that arrived before the deadline of
+        /// [`Config::opening_timeout`](sockless_core::Config::opening_timeout), up to 64 KiB. If its
+        /// length is unknown, only the part that arrived within a second; so over HTTP/2.
         response: Box<Response<Bytes>>,
-        /// Whether that is all of the body.
+        /// True if that is the whole body.
         complete: bool,
     },
-    /// A header or a subprotocol cannot stand in a request.
-    HeaderInvalid(http::Error),
-    /// The request is none for a WebSocket.
+    /// The request cannot open a WebSocket, such as one with a header that the handshake sets itself.
     RequestInvalid(ClientRequestError),
-    /// A name has no address, or nobody could say which.
+    /// The name of the server or of the proxy could not be resolved to an address.
     Resolve {
-        /// Who was to be reached.
+        /// The server.
         destination: Destination,
-        /// The name that was looked up: the server's or the proxy's.
+        /// The name that was looked up.
         name: String,
-        /// What the resolver said.
+        /// The resolver's error.
         error: io::Error,
     },
-    /// [`Config::opening_timeout`](sockless_core::Config::opening_timeout) passed, which all steps share.
+    /// A setting of [`Connect`](super::Connect) was used for a connection to which it does not apply:
+    /// see [`Connect::with_opener`](super::Connect::with_opener).
+    SettingUnsupported {
+        /// The method of `Connect`.
+        setting: &'static str,
+    },
+    /// [`Config::opening_timeout`](sockless_core::Config::opening_timeout) passed, which covers all
+    /// steps.
     Timeout {
-        /// Who was to be reached.
+        /// The server.
         destination: Destination,
-        /// What was being done then.
+        /// The step that was not finished.
         step: ConnectStep,
-        /// The setting's value.
+        /// The value of the setting.
         timeout: Duration,
-        /// The addresses that had been tried without success by then.
+        /// The addresses that were tried without success, if the step is
+        /// [`Connect`](ConnectStep::Connect).
         attempts: Vec<DialAttempt>,
     },
-    /// There is no TLS connection with the server.
+    /// TLS with the server failed.
     #[cfg(feature = "rustls")]
     Tls {
-        /// Who was to be reached.
+        /// The server.
         destination: Destination,
-        /// Why there is none.
+        /// The reason.
         error: TlsError,
     },
-    /// The URL is `wss:`, and this build has no TLS, the feature `tls` being off, or TLS that trusts
-    /// nobody, the features `platform-verifier` and `webpki-roots` being off and no connector given.
+    /// The URL is `wss:`, but this build has no TLS (feature `tls`), or there are no trusted
+    /// certificates: no connector was set, and the features `platform-verifier` and `webpki-roots` are
+    /// off.
     TlsUnavailable {
-        /// Who was to be reached.
+        /// The server.
         destination: Destination,
     },
     /// The transport failed after it had been opened.
     Transport {
-        /// Who is at the other end.
+        /// The server.
         destination: Destination,
-        /// What was being done then.
+        /// The step that was not finished.
         step: ConnectStep,
-        /// What the transport said.
+        /// The transport's error.
         error: io::Error,
     },
-    /// The URL is none for a WebSocket.
+    /// The URL is not a WebSocket URL.
     UrlInvalid(UrlError),
 }
 
 impl ConnectError {
-    /// Whether the same may well succeed at another time. It may when
+    /// Returns true if the same connection may succeed at another time:
     ///
-    /// * nobody could be reached, a deadline passed or a transport broke off,
+    /// * the server or the proxy could not be reached, the deadline passed, or the transport failed;
     /// * the server or the proxy answered 408, 425, 429 or 5xx, except for 501, 505, 506, 508 and 510,
-    ///   which are about how a server is set up,
-    /// * a SOCKS proxy could not reach the server (RFC 1928 §6: 1 and 3 to 6),
-    /// * TLS was cut off or damaged on its way, the peer refused it for a reason of its own
-    ///   (`internal_error`, `user_canceled`, `close_notify`, `bad_record_mac`), or its certificate is not
-    ///   valid yet.
+    ///   which describe how a server is set up;
+    /// * a SOCKS proxy could not reach the server (RFC 1928 §6: codes 1 and 3 to 6);
+    /// * TLS was cut off or corrupted, the peer aborted it with `internal_error`, `user_canceled`,
+    ///   `close_notify` or `bad_record_mac`, or its certificate is not valid yet.
     ///
-    /// What is wrong with a URL, a request, a handshake, a certificate or the lack of one stays wrong.
+    /// All other errors, of a URL, a request, a handshake or a certificate, are permanent.
     pub fn is_transient(&self) -> bool {
         match self {
             Self::Dial { .. }
@@ -157,30 +180,17 @@ impl ConnectError {
             #[cfg(feature = "rustls")]
             Self::Tls { error, .. } => error.is_transient(),
             Self::Alpn { .. }
+            | Self::HeaderInvalid(_)
             | Self::ProxyUrlInvalid(_)
             | Self::Redirect { .. }
-            | Self::HeaderInvalid(_)
             | Self::RequestInvalid(_)
+            | Self::SettingUnsupported { .. }
             | Self::TlsUnavailable { .. }
             | Self::UrlInvalid(_) => false,
         }
     }
 
-    /// A transport that failed after it had been opened. What TLS has to say of it is an error of TLS:
-    /// in TLS 1.3 a client is through before the server refuses what it showed (RFC 8446 §2).
-    pub(crate) fn of_transport(
-        destination: Destination,
-        step: ConnectStep,
-        error: io::Error,
-    ) -> Self {
-        #[cfg(feature = "rustls")]
-        if let Some(error) = TlsError::within(&error) {
-            return Self::Tls { destination, error };
-        }
-        Self::Transport { destination, step, error }
-    }
-
-    /// Whom the failed step was taken with; `None` when it did not come to that.
+    /// Returns the server with which a step failed; `None` if nothing was dialled.
     pub fn destination(&self) -> Option<&Destination> {
         match self {
             Self::Alpn { destination, .. }
@@ -195,22 +205,38 @@ impl ConnectError {
             | Self::Transport { destination, .. } => Some(destination),
             #[cfg(feature = "rustls")]
             Self::Tls { destination, .. } => Some(destination),
-            Self::ProxyUrlInvalid(_)
-            | Self::HeaderInvalid(_)
+            Self::HeaderInvalid(_)
+            | Self::ProxyUrlInvalid(_)
             | Self::RequestInvalid(_)
+            | Self::SettingUnsupported { .. }
             | Self::UrlInvalid(_) => None,
         }
     }
+
+    /// Returns the error of a transport that failed after it had been opened. An error within TLS is an
+    /// error of TLS: in TLS 1.3, the client's handshake is complete before the server rejects the
+    /// client's certificate (RFC 8446 §2).
+    pub(super) fn of_transport(
+        destination: Destination,
+        step: ConnectStep,
+        error: io::Error,
+    ) -> Self {
+        #[cfg(feature = "rustls")]
+        if let Some(error) = TlsError::within(&error) {
+            return Self::Tls { destination, error };
+        }
+        Self::Transport { destination, step, error }
+    }
 }
 
-/// What a peer wrote is escaped.
+/// Text from the peer is escaped.
 impl fmt::Display for ConnectError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         Escaped(Text(self)).fmt(f)
     }
 }
 
-/// The text of an error, with what peers wrote as they wrote it.
+/// The text of an error, in which text from the peer is not escaped yet.
 struct Text<'a>(&'a ConnectError);
 
 impl fmt::Display for Text<'_> {
@@ -219,8 +245,8 @@ impl fmt::Display for Text<'_> {
         match self.0 {
             Alpn { destination, protocol } => write!(
                 f,
-                "the TLS connection with {destination} was agreed on for \"{}\" (ALPN), not for http/1.1, \
-                 which is spoken here: offer http/1.1 only, or nothing, where it is made",
+                "expected http/1.1 in TLS with {destination}, but \"{}\" was negotiated by ALPN: \
+                 offer http/1.1 only, or no protocol, when the TLS transport is opened",
                 protocol.escape_ascii()
             ),
             Dial { destination, attempts } => {
@@ -230,50 +256,59 @@ impl fmt::Display for Text<'_> {
             Handshake { destination, error } => {
                 write!(f, "the opening handshake with {destination} failed: {error}")
             }
+            HeaderInvalid(error) => {
+                write!(f, "a header or a subprotocol of the request is invalid: {error}")
+            }
             Proxy { destination, error, response } => {
                 let body = response.as_ref().map_or(&[][..], |response| response.body());
                 write!(f, "cannot reach {destination}: {error}{}", Excerpt(body))
             }
             ProxyUrlInvalid(error) => error.fmt(f),
-            Redirect { destination, error } => write!(f, "{destination} redirects: {error}"),
+            Redirect { destination, error } => {
+                write!(f, "{destination} sent a redirect that is not followed: {error}")
+            }
             Rejected { destination, response, .. } => {
-                write!(
-                    f,
-                    "{destination} answered {}, not 101 Switching Protocols",
-                    response.status()
-                )
+                let expected = match response.version() < Version::HTTP_2 {
+                    true => "101 Switching Protocols",
+                    false => "200 OK",
+                };
+                write!(f, "{destination} answered {}, not {expected}", response.status())
             }
-            HeaderInvalid(error) => write!(f, "the request cannot be made: {error}"),
-            RequestInvalid(error) => write!(f, "the request cannot be made: {error}"),
+            RequestInvalid(error) => write!(f, "the request cannot open a WebSocket: {error}"),
             Resolve { destination, name, error } => {
-                write!(f, "cannot reach {destination}: no address of {name}: {error}")
+                write!(f, "cannot reach {destination}: resolving {name} failed: {error}")
             }
+            SettingUnsupported { setting } => write!(
+                f,
+                "Connect::{setting} does not apply to a connection over HTTP/2: remove the call, and \
+                 configure the HTTP/2 connection instead"
+            ),
             Timeout { destination, step, timeout, attempts } => {
                 write!(f, "opening_timeout = {timeout:?} passed while {step} {destination}")?;
                 write_attempts(f, attempts)
             }
             #[cfg(feature = "rustls")]
-            Tls { destination, error } => write!(f, "no TLS with {destination}: {error}"),
+            Tls { destination, error } => write!(f, "TLS with {destination} failed: {error}"),
             TlsUnavailable { destination } => {
                 let missing = if cfg!(feature = "rustls") {
                     "Connect::tls, or the feature `platform-verifier` or `webpki-roots`"
                 } else {
                     "the feature `tls`"
                 };
-                write!(f, "no TLS with {destination}: wss needs {missing}")
+                write!(f, "TLS with {destination} is not available: wss requires {missing}")
             }
             Transport { destination, step, error } => {
                 write!(f, "the transport failed while {step} {destination}: {error}")
             }
-            UrlInvalid(error) => write!(f, "the URL is none for a WebSocket: {error}"),
+            UrlInvalid(error) => write!(f, "not a WebSocket URL: {error}"),
         }
     }
 }
 
 fn write_attempts(f: &mut fmt::Formatter<'_>, attempts: &[DialAttempt]) -> fmt::Result {
-    for (index, DialAttempt { addr, error }) in attempts.iter().enumerate() {
+    for (index, attempt) in attempts.iter().enumerate() {
         let separator = if index == 0 { ": " } else { "; " };
-        write!(f, "{separator}{addr}: {error}")?;
+        write!(f, "{separator}{attempt}")?;
     }
     Ok(())
 }
@@ -281,48 +316,59 @@ fn write_attempts(f: &mut fmt::Formatter<'_>, attempts: &[DialAttempt]) -> fmt::
 impl std::error::Error for ConnectError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
-            Self::Resolve { error, .. } | Self::Transport { error, .. } => Some(error),
             Self::Dial { attempts, .. } => match attempts.last() {
                 Some(attempt) => Some(&attempt.error),
                 None => None,
             },
             Self::Handshake { error, .. } => Some(error),
+            Self::HeaderInvalid(error) => Some(error),
             Self::Proxy { error, .. } => Some(error),
             Self::ProxyUrlInvalid(error) => Some(error),
             Self::Redirect { error, .. } => Some(error),
-            Self::HeaderInvalid(error) => Some(error),
             Self::RequestInvalid(error) => Some(error),
-            Self::UrlInvalid(error) => Some(error),
+            Self::Resolve { error, .. } | Self::Transport { error, .. } => Some(error),
             #[cfg(feature = "rustls")]
             Self::Tls { error, .. } => Some(error),
+            Self::UrlInvalid(error) => Some(error),
             Self::Alpn { .. }
             | Self::Rejected { .. }
+            | Self::SettingUnsupported { .. }
             | Self::Timeout { .. }
             | Self::TlsUnavailable { .. } => None,
         }
     }
 }
 
-/// An address that was tried in vain.
+/// An address that was tried without success.
 #[derive(Debug)]
+#[non_exhaustive]
 pub struct DialAttempt {
     /// The address.
     pub addr: SocketAddr,
-    /// What trying it failed with.
+    /// The error of the attempt; one that was still pending at the deadline has the kind
+    /// [`TimedOut`](io::ErrorKind::TimedOut).
     pub error: io::Error,
 }
 
-/// The steps to a connection, in their order.
+impl fmt::Display for DialAttempt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.addr, Escaped(&self.error))
+    }
+}
+
+/// The steps of opening a connection, in their order.
+///
+/// Each has a `{}` form to which the server can be appended, such as `connecting to`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ConnectStep {
-    /// Looking up the addresses of the name.
+    /// Resolving the name of the server or of the proxy.
     Resolve,
     /// Connecting to one of the addresses.
     Connect,
-    /// Asking the proxy for a way to the server.
+    /// Asking the proxy for a tunnel to the server.
     Proxy,
-    /// The TLS handshake.
+    /// Negotiating TLS.
     Tls,
     /// Sending the request.
     Request,
@@ -335,8 +381,8 @@ impl fmt::Display for ConnectStep {
         f.write_str(match self {
             Self::Resolve => "resolving",
             Self::Connect => "connecting to",
-            Self::Proxy => "asking the proxy for a way to",
-            Self::Tls => "shaking hands over TLS with",
+            Self::Proxy => "asking the proxy for a tunnel to",
+            Self::Tls => "negotiating TLS with",
             Self::Request => "sending the request to",
             Self::Response => "waiting for the response of",
         })

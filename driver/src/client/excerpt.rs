@@ -1,11 +1,11 @@
-//! The beginning of what a server wrote, for an error: [`Excerpt`].
+//! The beginning of a body, for an error text: [`Excerpt`].
 
 use std::fmt;
 
-/// The most bytes of a body that an error shows.
+/// The number of bytes of a body that an error shows at most.
 const MAX_EXCERPT_LEN: usize = 200;
 
-/// Shows the beginning of a body in quotes, and nothing where there is none.
+/// Shows the beginning of a body in quotes after a colon, and nothing if the body is empty.
 pub(crate) struct Excerpt<'a>(pub(crate) &'a [u8]);
 
 impl fmt::Display for Excerpt<'_> {

@@ -1,5 +1,5 @@
-//! Which address to try when: [`Eyeballs`], the part of happy eyeballs (RFC 8305) that needs no
-//! socket.
+//! The order and the times in which addresses are tried: [`Eyeballs`], the part of happy eyeballs
+//! (RFC 8305) that needs no socket.
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -7,20 +7,20 @@ use std::time::Duration;
 
 use sockless_core::Instant;
 
-/// How long an attempt has the field to itself (RFC 8305 §5 and §8).
+/// The time between the start of an attempt and the start of the next one (RFC 8305 §5 and §8).
 pub(crate) const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
 
-/// The attempts to reach one of several addresses: each next one begins when the last one has failed,
-/// or has not succeeded for [`ATTEMPT_DELAY`]; none is given up for a later one.
+/// The attempts to reach one of several addresses. The next attempt starts when the previous one has
+/// failed, or has been pending for [`ATTEMPT_DELAY`]; pending attempts continue.
 pub(crate) struct Eyeballs {
     waiting: VecDeque<SocketAddr>,
-    /// When the next one may begin.
+    /// The earliest time for the next attempt.
     next_at: Instant,
 }
 
 impl Eyeballs {
-    /// Takes the addresses in the order of the resolver, which is that of RFC 6724, and has the
-    /// families take turns, beginning with the first one's (RFC 8305 §4).
+    /// Takes the addresses in the order of the resolver, which is that of RFC 6724, and alternates the
+    /// address families, beginning with the family of the first address (RFC 8305 §4).
     pub(crate) fn new(addrs: impl IntoIterator<Item = SocketAddr>, now: Instant) -> Self {
         let mut distinct = Vec::new();
         for addr in addrs {
@@ -34,7 +34,7 @@ impl Eyeballs {
         Self { waiting: interleaved(preferred, others), next_at: now }
     }
 
-    /// The address to begin with now, if it is time for one.
+    /// Returns the address to try now, if it is time for an attempt.
     pub(crate) fn poll_attempt(&mut self, now: Instant) -> Option<SocketAddr> {
         if now < self.next_at {
             return None;
@@ -44,12 +44,13 @@ impl Eyeballs {
         Some(addr)
     }
 
-    /// An attempt has failed: the next one need not wait (RFC 8305 §5).
+    /// Handles a failed attempt: the next one starts without delay (RFC 8305 §5).
     pub(crate) fn handle_failure(&mut self, now: Instant) {
         self.next_at = now;
     }
 
-    /// When [`poll_attempt`](Self::poll_attempt) will have an address; `None` when there is none left.
+    /// Returns the time at which [`poll_attempt`](Self::poll_attempt) will return an address; `None` if
+    /// all addresses were tried.
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
         (!self.waiting.is_empty()).then_some(self.next_at)
     }
@@ -87,7 +88,7 @@ mod tests {
     }
 
     #[test]
-    fn families_take_turns_from_the_first_one_on() {
+    fn address_families_alternate() {
         let (a, b, c) = ("[2001:db8::1]:80", "[2001:db8::2]:80", "[2001:db8::3]:80");
         let (x, y) = ("192.0.2.1:80", "192.0.2.2:80");
         assert_eq!(order(&[a, b, c, x, y]), addrs(&[a, x, b, y, c]));

@@ -1,4 +1,4 @@
-//! The way through a proxy: [`Proxy`], what it may answer, and the machines that ask it.
+//! Proxies: [`Proxy`], [`ProxyRules`], and the negotiation of tunnels through them.
 
 mod error;
 mod http_connect;
@@ -6,6 +6,7 @@ mod rules;
 mod socks5;
 
 use std::fmt;
+use std::net::SocketAddr;
 
 use bytes::BytesMut;
 use http::Response;
@@ -13,33 +14,35 @@ use http::Response;
 pub use error::{ParseProxyUrlError, ProxyError};
 pub use rules::ProxyRules;
 
-use super::target::{Authority, Credentials, Target, UrlError, host_and_port};
+use super::credentials::Credentials;
+use super::target::{Authority, Target, host_and_port};
+use error::ProxyUrlFault;
 use http_connect::HttpConnect;
 use socks5::{Address, Socks5};
 
-/// A proxy that WebSockets go through.
+/// The URL of a proxy, for [`Connect::proxy`](super::Connect::proxy).
 ///
-/// | URL | what it speaks | who looks up the server's name |
+/// | URL | protocol | the server's name is resolved by |
 /// |---|---|---|
 /// | `http://proxy:3128` | HTTP CONNECT (RFC 9110 §9.3.6) | the proxy |
 /// | `socks5h://proxy:1080` | SOCKS 5 (RFC 1928) | the proxy |
-/// | `socks5://proxy:1080` | SOCKS 5 (RFC 1928) | this end |
+/// | `socks5://proxy:1080` | SOCKS 5 (RFC 1928) | this process |
 ///
-/// The port is 80 for HTTP and 1080 for SOCKS unless it is stated. A user's name and password in the
-/// URL are sent to the proxy (RFC 7617, RFC 1929), and shown by neither `{}` nor `{:?}`.
+/// The default port is 80 for HTTP and 1080 for SOCKS. A user name and a password in the URL are sent
+/// to the proxy (RFC 7617, RFC 1929); neither `{}` nor `{:?}` shows them.
 ///
 /// ```
-/// use sockless_driver::Proxy;
+/// use sockless::Proxy;
 ///
 /// let proxy = Proxy::new("socks5h://ada:secret@proxy.example.com")?;
 /// assert_eq!(proxy.to_string(), "socks5h://proxy.example.com:1080");
-/// # Ok::<(), sockless_driver::ParseProxyUrlError>(())
+/// # Ok::<(), sockless::ParseProxyUrlError>(())
 /// ```
 #[derive(Clone, PartialEq, Eq)]
 pub struct Proxy {
     kind: Kind,
-    pub(crate) host: String,
-    pub(crate) port: u16,
+    pub(super) host: String,
+    pub(super) port: u16,
     credentials: Option<Credentials>,
 }
 
@@ -50,63 +53,60 @@ enum Kind {
 }
 
 impl Proxy {
-    /// The proxy at `url`, with or without `http://` before it.
+    /// Parses the URL of a proxy. `http://` may be left out.
     ///
     /// # Errors
     ///
-    /// When it is no URL, has a scheme that is not in the table, or, for SOCKS, a name or a password
-    /// longer than 255 bytes.
+    /// Returns an error if `url` is not a URL, has a scheme that is not in the table above, or has, for
+    /// SOCKS, a user name or a password of more than 255 bytes.
     pub fn new(url: &str) -> Result<Self, ParseProxyUrlError> {
         let (scheme, rest) = url.split_once("://").unwrap_or(("http", url));
         let kind = match scheme.to_ascii_lowercase().as_str() {
             "http" => Kind::Http,
             "socks5" => Kind::Socks5 { resolves: false },
             "socks5h" => Kind::Socks5 { resolves: true },
-            _ => return Err(ParseProxyUrlError::new("the scheme is not http, socks5 or socks5h")),
+            _ => return Err(ProxyUrlFault::SchemeUnsupported.into()),
         };
         let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
         if authority.contains(|c: char| c.is_whitespace() || c.is_control()) {
-            return Err(UrlError::Syntax.into());
+            return Err(ProxyUrlFault::Syntax.into());
         }
         let Authority { host, port, credentials } = Authority::parse(authority)?;
         let default_port = if kind == Kind::Http { 80 } else { 1080 };
         let too_long = |part: &[u8]| kind != Kind::Http && part.len() > 255;
         if credentials.as_ref().is_some_and(|it| too_long(&it.user) || too_long(&it.password)) {
-            let why =
-                "SOCKS has no room for a name or a password longer than 255 bytes (RFC 1929 2)";
-            return Err(ParseProxyUrlError::new(why));
+            return Err(ProxyUrlFault::CredentialsTooLong.into());
         }
         Ok(Self { kind, host, port: port.unwrap_or(default_port), credentials })
     }
 
-    /// Whether the server's address has to be looked up here.
-    pub(crate) fn wants_address(&self) -> bool {
+    /// Returns true if the proxy takes the server's address, which has to be resolved here.
+    pub(super) fn takes_address(&self) -> bool {
         self.kind == Kind::Socks5 { resolves: false }
     }
 
-    /// What asks the proxy for a way to `target`, at `addr` where the proxy wants one.
-    pub(crate) fn tunnel(
+    /// Returns the negotiation of a tunnel to `target`, by its address if there is one.
+    pub(super) fn tunnel(
         &self,
         target: &Target,
-        addr: Option<std::net::SocketAddr>,
+        addr: Option<SocketAddr>,
     ) -> Result<Tunnel, ProxyError> {
+        let credentials = self.credentials.as_ref();
         Ok(match self.kind {
-            Kind::Http => {
-                Tunnel::Http(HttpConnect::new(&target.authority(), self.credentials.as_ref()))
-            }
+            Kind::Http => Tunnel::Http(HttpConnect::new(&target.authority(), credentials)),
             Kind::Socks5 { .. } => {
-                let address = match addr.map(|addr| addr.ip()).or_else(|| target.host.parse().ok())
-                {
+                let ip = addr.map(|addr| addr.ip()).or_else(|| target.host.parse().ok());
+                let address = match ip {
                     Some(ip) => Address::Ip(ip),
                     None => Address::name(&target.host)?,
                 };
-                Tunnel::Socks5(Socks5::new(&address, target.port, self.credentials.as_ref()))
+                Tunnel::Socks5(Socks5::new(&address, target.port, credentials))
             }
         })
     }
 }
 
-/// Without credentials.
+/// Does not show credentials.
 impl fmt::Display for Proxy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let scheme = match self.kind {
@@ -124,38 +124,41 @@ impl fmt::Debug for Proxy {
     }
 }
 
-/// A conversation with a proxy, until it has opened the way or refused to.
-pub(crate) enum Tunnel {
+/// The negotiation of a tunnel, until the proxy has opened or rejected it.
+pub(super) enum Tunnel {
     Http(HttpConnect),
     Socks5(Socks5),
 }
 
 impl Tunnel {
-    /// The bytes to send; more may come with each [`poll`](Self::poll).
-    pub(crate) fn outbound(&mut self) -> &mut BytesMut {
+    /// Returns the bytes to send. Each [`poll`](Self::poll) may add more.
+    pub(super) fn outbound(&mut self) -> &mut BytesMut {
         match self {
             Self::Http(connect) => &mut connect.outbound,
             Self::Socks5(socks) => &mut socks.outbound,
         }
     }
 
-    /// Takes what the proxy says out of `inbound`; `None` until there is a verdict.
-    pub(crate) fn poll(&mut self, inbound: &mut BytesMut) -> Option<Result<(), ProxyError>> {
+    /// Takes the proxy's bytes out of `inbound`. Returns `None` until there is a verdict.
+    pub(super) fn poll(&mut self, inbound: &mut BytesMut) -> Option<Result<(), ProxyError>> {
         let verdict = match self {
             Self::Http(connect) => connect.poll(inbound)?,
             Self::Socks5(socks) => socks.poll(inbound)?,
         };
-        // The server cannot have spoken yet: in HTTP and in TLS the client begins.
+        // The server cannot have sent anything yet: in HTTP and in TLS the client begins.
         if verdict.is_ok() && !inbound.is_empty() {
-            return Some(Err(ProxyError::Invalid("it says more than that the way is open")));
+            return Some(Err(ProxyError::Invalid(
+                "it sent more than the confirmation of the tunnel",
+            )));
         }
         Some(verdict)
     }
 
-    /// The head of the answer by which an HTTP proxy refused; its body is what follows in `inbound`.
-    pub(crate) fn into_refusal(self) -> Option<Response<()>> {
+    /// Returns the head of the response with which an HTTP proxy rejected the tunnel. Its body follows
+    /// in `inbound`.
+    pub(super) fn into_rejection(self) -> Option<Response<()>> {
         match self {
-            Self::Http(connect) => connect.refusal,
+            Self::Http(connect) => connect.rejection,
             Self::Socks5(_) => None,
         }
     }
@@ -166,7 +169,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn urls_of_proxies_are_taken_apart() {
+    fn urls_of_proxies_are_parsed() {
         for (url, shown) in [
             ("http://proxy:3128", "http://proxy:3128"),
             ("HTTP://u:p@proxy/", "http://proxy:80"),

@@ -1,4 +1,4 @@
-//! Reading answers: what has come counts, however late somebody looks.
+//! Reading responses. Bytes that arrived before the deadline count, however late they are read.
 
 use std::future::poll_fn;
 use std::io;
@@ -12,22 +12,23 @@ use super::body::Body;
 use crate::exchange::{Exchange, Input};
 use crate::session::engine::buffers;
 
-/// How long the body of a refusal may take where nothing says when it is over.
+/// The time for the body of a rejection whose length is unknown.
 pub(super) const BODY_PATIENCE: Duration = Duration::from_secs(1);
 
-/// Reads more, until the deadline of `exchange`. Once that has passed, what has come is still read: it
-/// may have come in time to a task that was busy elsewhere.
+/// Reads more, until the deadline of `exchange`. After the deadline, bytes that have arrived are still
+/// read: they may have arrived in time, while the task was not polled.
 ///
-/// What is read has to be bounded by the caller, since a peer that never stops sending is never late.
+/// The caller must limit the number of bytes, since a peer that never stops sending never times out.
 pub(super) async fn read(exchange: &mut Exchange) -> io::Result<Input> {
     match exchange.read().await? {
-        Input::Timeout => read_what_came(exchange).await,
+        Input::Timeout => read_arrived(exchange).await,
         input => Ok(input),
     }
 }
 
-/// Reads what has come, and waits for nothing: a [`Timeout`](Input::Timeout) when that is nothing.
-pub(super) async fn read_what_came(exchange: &mut Exchange) -> io::Result<Input> {
+/// Reads bytes that have arrived, without waiting. Returns [`Timeout`](Input::Timeout) if there are
+/// none.
+pub(super) async fn read_arrived(exchange: &mut Exchange) -> io::Result<Input> {
     poll_fn(|cx| Poll::Ready(read_at_once(exchange, cx))).await
 }
 
@@ -46,10 +47,10 @@ fn read_at_once(exchange: &mut Exchange, cx: &mut Context<'_>) -> io::Result<Inp
     })
 }
 
-/// Reads the body of `response`, as far as it comes by the deadline of `exchange` and up to the limit;
-/// and whether that is all of it.
+/// Reads the body of `response` until the deadline of `exchange`, up to the limit. The second value is
+/// true if the body is complete.
 pub(super) async fn read_body(exchange: &mut Exchange, response: &Response<()>) -> (Bytes, bool) {
-    let mut body = Body::of(response);
+    let mut body = Body::new(response);
     while !body.poll(&mut exchange.inbound) {
         match exchange.read().await {
             Ok(Input::Bytes) => {}
@@ -57,14 +58,14 @@ pub(super) async fn read_body(exchange: &mut Exchange, response: &Response<()>) 
                 body.handle_eof();
                 break;
             }
-            // What has come is read once: the lines between chunks may be much more than the body.
+            // One read only: the lines between chunks may be many times as long as the body.
             Ok(Input::Timeout) => {
-                if let Ok(Input::Bytes) = read_what_came(exchange).await {
+                if let Ok(Input::Bytes) = read_arrived(exchange).await {
                     body.poll(&mut exchange.inbound);
                 }
                 break;
             }
-            // The answer itself says more than how its body was cut short.
+            // The status says more than the reason for which its body was cut short.
             Err(_) => break,
         }
     }

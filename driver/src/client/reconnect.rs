@@ -1,4 +1,4 @@
-//! A client that comes back: [`Reconnect`], a layer above [`Connect`].
+//! A client that connects again when its connection ends: [`Reconnect`].
 
 mod backoff;
 mod lifetime;
@@ -11,28 +11,30 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use sockless_core::{Closed, Escaped, Instant, Seed};
+use thiserror::Error;
 
 pub use watch::{ReconnectState, ReconnectWatch};
 
-use super::{Connect, ConnectError};
+use super::connect::Connect;
+use super::error::ConnectError;
 use crate::future::{BoxError, BoxFuture};
 use crate::runtime::{Runtime, Timer};
 use crate::session::Session;
 use backoff::Backoff;
 use lifetime::Lifetime;
-use watch::Board;
+use watch::SharedState;
 
-/// A client that connects again when its connection ends: one [`Session`] after the other.
+/// A client that connects again when its connection ends: a sequence of [`Session`]s.
 ///
-/// ```
+/// ```no_run
 /// use std::time::Duration;
 ///
-/// use sockless_driver::{Connect, ReconnectError, Reconnect};
+/// use sockless::{Reconnect, ReconnectError};
 ///
-/// # async fn example(connect: fn(&str) -> Connect) -> Result<(), ReconnectError> {
-/// let mut feed = Reconnect::new(move || connect("ws://example.com/feed"))
+/// # async fn example() -> Result<(), ReconnectError> {
+/// let mut feed = Reconnect::new(|| sockless::connect("ws://example.com/feed"))
 ///     .max_delay(Duration::from_secs(10))
-///     // Runs on each new session before anybody else sees it.
+///     // Runs on each new session before `next` returns it.
 ///     .on_open(|session| {
 ///         Box::pin(async move { Ok(session.send(r#"{"subscribe": "prices"}"#).await?) })
 ///     });
@@ -45,45 +47,44 @@ use watch::Board;
 /// # }
 /// ```
 ///
-/// It goes on while [`next`](Self::next) is awaited: a session that was given away is driven as any
-/// other, and what was lost with it is the program's to ask for again. Only a session's end is noted
-/// when it comes, by a task of its own: what counts is how long the session lasted, and not how long
-/// the program took to ask for the next one.
+/// Attempts are made while [`next`](Self::next) is awaited. A session that it returned is driven by a
+/// task of its own, as any other session. Messages that were lost with a connection are not sent again.
 ///
 /// # Delays
 ///
-/// Before the second attempt and each further one it waits: at random, between nothing and
-/// [`initial_delay`](Self::initial_delay), which doubles with each attempt up to
-/// [`max_delay`](Self::max_delay), counted from the end of the session or of the failed attempt. A
-/// connection that lasts [`stable_after`](Self::stable_after) makes it begin anew. There is no limit to the attempts but [`retry_if`](Self::retry_if).
+/// There is a delay before each attempt except the first one. It is drawn between zero and a limit,
+/// which is [`initial_delay`](Self::initial_delay) at first and doubles with each attempt up to
+/// [`max_delay`](Self::max_delay). It is counted from the end of the session or of the failed attempt.
+/// After a session of at least [`stable_after`](Self::stable_after), the limit is the initial one again.
+/// The number of attempts is not limited, unless [`retry_if`](Self::retry_if) limits it.
 pub struct Reconnect {
     factory: Box<dyn FnMut() -> Connect + Send>,
     hook: Option<Hook>,
-    retry_if: Judge,
+    retry_if: RetryIf,
     backoff: Backoff,
-    /// As given; what is drawn is left in `backoff`.
+    /// The seed that the program set, until it is passed to `backoff`.
     seed: Option<Seed>,
     stable_after: Duration,
-    /// That of the first connection.
+    /// The runtime of the first connection.
     runtime: Option<Arc<dyn Runtime>>,
     attempt: u32,
     phase: Phase,
-    board: Arc<Board>,
+    state: Arc<SharedState>,
 }
 
 type Hook = Box<dyn for<'a> FnMut(&'a mut Session) -> BoxFuture<'a, Result<(), BoxError>> + Send>;
 
-type Judge = Box<dyn FnMut(&AttemptError, u32) -> bool + Send>;
+type RetryIf = Box<dyn FnMut(&AttemptError, u32) -> bool + Send>;
 
 enum Phase {
     Idle,
     Connecting(BoxFuture<'static, Result<Session, ConnectError>>),
-    /// The hook is at work on a new session.
-    Hooked {
+    /// The hook runs on a new session.
+    RunningHook {
         lifetime: Option<Lifetime>,
-        hooked: BoxFuture<'static, (Hook, Session, Result<(), BoxError>)>,
+        hook: BoxFuture<'static, (Hook, Session, Result<(), BoxError>)>,
     },
-    /// The session was given away.
+    /// A session was returned.
     Open {
         lifetime: Lifetime,
         end: BoxFuture<'static, Closed>,
@@ -93,67 +94,82 @@ enum Phase {
 }
 
 impl Reconnect {
-    /// A client that connects as `factory` says, which is asked anew for each attempt: a token that
-    /// expires can be renewed there.
+    /// Returns a client that opens the connections that `factory` makes. It is called for each attempt,
+    /// therefore it can add a new token each time.
     pub fn new(factory: impl FnMut() -> Connect + Send + 'static) -> Self {
         Self {
             factory: Box::new(factory),
             hook: None,
-            retry_if: Box::new(|end, _| end.is_transient()),
+            retry_if: Box::new(|error, _| error.is_transient()),
             backoff: Backoff::new(Duration::from_millis(500), Duration::from_secs(30)),
             seed: None,
             stable_after: Duration::from_secs(5),
             runtime: None,
             attempt: 0,
             phase: Phase::Idle,
-            board: Board::new(),
+            state: SharedState::new(),
         }
     }
 
-    /// Sets the most that the first delay may be. Default: 500 ms.
+    /// Sets the limit of the first delay. Default: 500 ms.
     #[must_use]
     pub fn initial_delay(mut self, delay: Duration) -> Self {
         self.backoff.initial = delay;
         self
     }
 
-    /// Sets the most that any delay may be. Default: 30 s.
+    /// Sets the limit of all delays. Default: 30 s.
     #[must_use]
     pub fn max_delay(mut self, delay: Duration) -> Self {
         self.backoff.max = delay;
         self
     }
 
-    /// Sets how long a connection must last, from the end of its opening handshake to its own, for the
-    /// delays and the number of the attempt to begin anew: less, and a server that accepts and drops its clients would be stormed. Default: 5 s.
+    /// Sets the duration after which a session is stable: from the end of its opening handshake to its
+    /// own end. Default: 5 s.
+    ///
+    /// After a stable session, the delays and the number of attempts start again. Shorter sessions do not
+    /// reset them, so that a server that accepts clients and drops them is not flooded.
     #[must_use]
     pub fn stable_after(mut self, duration: Duration) -> Self {
         self.stable_after = duration;
         self
     }
 
-    /// Draws the delays from `seed`. Default: from a seed of the runtime.
+    /// Sets the seed from which the delays are drawn. Default: a seed of the runtime.
     #[must_use]
     pub fn seed(mut self, seed: Seed) -> Self {
         self.seed = Some(seed);
         self
     }
 
-    /// Says which ends are worth another attempt; it is told how it ended, and how many attempts there
-    /// have been since a connection last proved stable: 0 when that is the one that ended. When it says
-    /// no, [`next`](Self::next) gives up. Default: [`AttemptError::is_transient`].
+    /// Sets the condition for another attempt, after a failed attempt or the end of a session. If it
+    /// returns false, [`next`](Self::next) fails. Default: [`AttemptError::is_transient`].
+    ///
+    /// Its arguments are the error, and the number of attempts since the last stable session, which is 0
+    /// if that session is the one that ended.
+    ///
+    /// ```
+    /// use sockless::Reconnect;
+    ///
+    /// let feed = Reconnect::new(|| sockless::connect("ws://example.com/feed"))
+    ///     .retry_if(|error, attempts| error.is_transient() && attempts < 10);
+    /// # drop(feed);
+    /// ```
     #[must_use]
     pub fn retry_if(
         mut self,
-        judge: impl FnMut(&AttemptError, u32) -> bool + Send + 'static,
+        condition: impl FnMut(&AttemptError, u32) -> bool + Send + 'static,
     ) -> Self {
-        self.retry_if = Box::new(judge);
+        self.retry_if = Box::new(condition);
         self
     }
 
-    /// Runs `hook` on each new session before it is given away: to log in, to subscribe again. When it
-    /// fails, the session is closed, and the attempt has failed with [`AttemptError::Hook`]. It has as
-    /// much time as it takes.
+    /// Sets a hook that runs on each new session before [`next`](Self::next) returns it, such as to log in
+    /// or to subscribe again.
+    ///
+    /// If it fails, the session is closed, and the attempt fails with [`AttemptError::Hook`]. It has no
+    /// deadline.
     #[must_use]
     pub fn on_open<H>(mut self, hook: H) -> Self
     where
@@ -163,20 +179,21 @@ impl Reconnect {
         self
     }
 
-    /// Lets another task see what it is doing.
+    /// Returns a watch with which another task can observe the state of this client.
     pub fn watch(&self) -> ReconnectWatch {
-        ReconnectWatch::new(&self.board)
+        ReconnectWatch::new(&self.state)
     }
 
-    /// The next session: waits for the end of the one that was given away last, then connects until it
-    /// succeeds.
+    /// Returns the next session: waits for the end of the session that was returned before, then makes
+    /// attempts until one succeeds.
     ///
-    /// Cancel-safe: what has begun goes on with the next call. In between it stands still: a handshake
-    /// may then find that its deadline has passed, unless its answer has come.
+    /// Cancel-safe: dropping the future pauses an attempt, and the next call resumes it. The deadline of a
+    /// handshake is not paused.
     ///
     /// # Errors
     ///
-    /// [`ReconnectError`], and from then on at each call, when an end was not worth another attempt.
+    /// Returns a [`ReconnectError`], on this and each further call, if [`retry_if`](Self::retry_if)
+    /// returned false.
     pub async fn next(&mut self) -> Result<Session, ReconnectError> {
         poll_fn(|cx| self.poll_next(cx)).await
     }
@@ -190,20 +207,21 @@ impl Reconnect {
                         let lifetime = Lifetime::watch(&session, self.runtime());
                         match self.hook.take() {
                             Some(hook) => {
-                                let hooked = run(hook, session);
-                                self.phase = Phase::Hooked { lifetime: Some(lifetime), hooked };
+                                let (lifetime, hook) = (Some(lifetime), run(hook, session));
+                                self.phase = Phase::RunningHook { lifetime, hook };
                             }
-                            None => return Poll::Ready(Ok(self.give(session, lifetime))),
+                            None => return Poll::Ready(Ok(self.hand_out(session, lifetime))),
                         }
                     }
                     Err(error) => self.ended(AttemptError::Connect(error), self.runtime().now()),
                 },
-                Phase::Hooked { lifetime, hooked } => {
-                    let (hook, session, result) = ready!(hooked.as_mut().poll(cx));
-                    let lifetime = lifetime.take().expect("a hook ends once");
+                Phase::RunningHook { lifetime, hook } => {
+                    let (hook, session, result) = ready!(hook.as_mut().poll(cx));
+                    let lifetime =
+                        lifetime.take().expect("the lifetime is taken once, when the hook ends");
                     self.hook = Some(hook);
                     match result {
-                        Ok(()) => return Poll::Ready(Ok(self.give(session, lifetime))),
+                        Ok(()) => return Poll::Ready(Ok(self.hand_out(session, lifetime))),
                         Err(error) => self.ended(AttemptError::Hook(error), self.runtime().now()),
                     }
                 }
@@ -221,7 +239,7 @@ impl Reconnect {
                     ready!(timer.poll_expired(cx));
                     self.phase = Phase::Idle;
                 }
-                Phase::Stopped(gave_up) => return Poll::Ready(Err(gave_up.clone())),
+                Phase::Stopped(error) => return Poll::Ready(Err(error.clone())),
             }
         }
     }
@@ -229,40 +247,41 @@ impl Reconnect {
     fn connect(&mut self) {
         let connect = (self.factory)();
         if self.runtime.is_none() {
-            let seed = self.seed.take().unwrap_or_else(|| connect.runtime.seed());
+            let seed = self.seed.take().unwrap_or_else(|| connect.runtime().seed());
             self.backoff.seed(&seed);
-            self.runtime = Some(connect.runtime.clone());
+            self.runtime = Some(Arc::clone(connect.runtime()));
         }
         self.attempt = self.attempt.saturating_add(1);
         self.phase = Phase::Connecting(connect.into_future());
-        self.board.publish(ReconnectState::Connecting { attempt: self.attempt });
+        self.state.publish(ReconnectState::Connecting { attempt: self.attempt });
     }
 
-    fn give(&mut self, session: Session, lifetime: Lifetime) -> Session {
+    fn hand_out(&mut self, session: Session, lifetime: Lifetime) -> Session {
         let end = session.as_sender().end();
         self.phase = Phase::Open { lifetime, end };
-        self.board.publish(ReconnectState::Open);
+        self.state.publish(ReconnectState::Open);
         session
     }
 
-    /// Waits for the next attempt, or gives up; the delay counts from `at`.
-    fn ended(&mut self, end: AttemptError, at: Instant) {
+    /// Starts the delay before the next attempt, counted from `at`, or stops.
+    fn ended(&mut self, error: AttemptError, at: Instant) {
         let attempt = self.attempt;
-        if !(self.retry_if)(&end, attempt) {
-            tracing::debug!(%end, attempt, "no further attempt to connect");
-            self.phase = Phase::Stopped(ReconnectError { end: Arc::new(end), attempt });
-            self.board.publish(ReconnectState::Stopped);
+        if !(self.retry_if)(&error, attempt) {
+            tracing::debug!(%error, attempt, "not connecting again");
+            let error = ReconnectError { last_error: Arc::new(error), attempts: attempt };
+            self.phase = Phase::Stopped(error);
+            self.state.publish(ReconnectState::Stopped);
             return;
         }
         let delay = self.backoff.next_delay();
-        tracing::debug!(%end, attempt, ?delay, "connecting again");
+        tracing::debug!(%error, attempt, ?delay, "connecting again");
         let until = at + delay;
         self.phase = Phase::Waiting(self.runtime().timer(until));
-        self.board.publish(ReconnectState::Waiting { attempt, until });
+        self.state.publish(ReconnectState::Waiting { attempt, until });
     }
 
     fn runtime(&self) -> &Arc<dyn Runtime> {
-        self.runtime.as_ref().expect("a connection was begun before anything else")
+        self.runtime.as_ref().expect("the runtime is set when the first connection is opened")
     }
 }
 
@@ -276,10 +295,10 @@ fn run(
     })
 }
 
-/// Ends what others see of it.
+/// Ends the watches.
 impl Drop for Reconnect {
     fn drop(&mut self) {
-        self.board.end();
+        self.state.end();
     }
 }
 
@@ -291,22 +310,28 @@ impl fmt::Debug for Reconnect {
     }
 }
 
-/// How an attempt failed, or how its session ended.
-#[derive(Debug)]
+/// The reason for another attempt of a [`Reconnect`]: the previous attempt failed, or its session ended.
+#[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum AttemptError {
     /// The session ended.
-    Closed(Closed),
-    /// There was no connection.
+    #[error("{}", Escaped(.0))]
+    Closed(#[source] Closed),
+    /// The connection could not be opened.
+    #[error(transparent)]
     Connect(ConnectError),
     /// The hook of [`Reconnect::on_open`] failed.
-    Hook(BoxError),
+    #[error("the hook of Reconnect::on_open failed: {}", Escaped(.0))]
+    Hook(#[source] BoxError),
 }
 
 impl AttemptError {
-    /// Whether another attempt may do better: any end of a session, except by a peer that said that it
-    /// will not have us as we are (close codes 1002, 1003, 1007 to 1010, 3000 and 3003);
-    /// [`ConnectError::is_transient`]; and a hook that failed because its session ended so.
+    /// Returns true if another attempt may succeed:
+    ///
+    /// * after the end of a session, unless the peer closed it with a code that would come again (1002,
+    ///   1003, 1007 to 1010, 3000 and 3003);
+    /// * after an error of a connection that [is transient](ConnectError::is_transient);
+    /// * after a hook failed with the [`Closed`] of such a session. Other errors of a hook are permanent.
     pub fn is_transient(&self) -> bool {
         match self {
             Self::Closed(closed) => is_transient(closed),
@@ -321,52 +346,32 @@ fn is_transient(closed: &Closed) -> bool {
     !code.is_some_and(|code| matches!(code.get(), 1002 | 1003 | 1007..=1010 | 3000 | 3003))
 }
 
-/// What a peer wrote is escaped.
-impl fmt::Display for AttemptError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Closed(closed) => Escaped(closed).fmt(f),
-            Self::Connect(error) => error.fmt(f),
-            Self::Hook(error) => write!(f, "the hook on_open failed: {}", Escaped(error)),
-        }
-    }
-}
-
-/// No further attempt is made.
-#[derive(Clone, Debug)]
+/// The error of a [`Reconnect`] that makes no further attempt.
+#[derive(Clone, Debug, Error)]
+#[error("no further attempt to connect after {attempts}: {last_error}", attempts = counted(*.attempts))]
+#[non_exhaustive]
 pub struct ReconnectError {
-    end: Arc<AttemptError>,
-    attempt: u32,
+    #[source]
+    last_error: Arc<AttemptError>,
+    attempts: u32,
 }
 
 impl ReconnectError {
-    /// What was not worth another attempt.
+    /// Returns the error after which [`Reconnect::retry_if`] returned false.
     pub fn last_error(&self) -> &AttemptError {
-        &self.end
+        &self.last_error
     }
 
-    /// How many attempts there had been since a connection last proved stable.
+    /// Returns the number of attempts since the last stable session.
     pub fn attempts(&self) -> u32 {
-        self.attempt
+        self.attempts
     }
 }
 
-impl fmt::Display for ReconnectError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.attempt {
-            0 => write!(f, "gave up: {}", self.end),
-            1 => write!(f, "gave up after 1 attempt: {}", self.end),
-            attempts => write!(f, "gave up after {attempts} attempts: {}", self.end),
-        }
-    }
-}
-
-impl std::error::Error for ReconnectError {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match &*self.end {
-            AttemptError::Closed(closed) => Some(closed),
-            AttemptError::Connect(error) => Some(error),
-            AttemptError::Hook(error) => Some(&**error),
-        }
+fn counted(attempts: u32) -> String {
+    match attempts {
+        0 => "the end of a session".to_owned(),
+        1 => "1 attempt".to_owned(),
+        attempts => format!("{attempts} attempts"),
     }
 }

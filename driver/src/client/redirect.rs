@@ -1,36 +1,36 @@
-//! Which redirects are followed, and with what: [`Redirects`].
+//! The redirects of one connection, and the reasons for which one is not followed: [`Redirects`].
 
-use std::fmt;
-
-use http::header::{AUTHORIZATION, COOKIE, HeaderMap, LOCATION, PROXY_AUTHORIZATION};
+use http::header::LOCATION;
 use http::{Response, StatusCode};
 use sockless_core::Escaped;
+use thiserror::Error;
 
 use super::target::{Target, UrlError};
 
-/// The most redirects of one connection, whatever the program allows: as many as browsers follow.
-pub(crate) const MAX_REDIRECTS: u32 = 20;
+/// The number of redirects that are followed at most, whatever the program allows: as in browsers.
+const MAX_REDIRECTS: u32 = 20;
 
 /// The redirects of one connection.
-pub(crate) struct Redirects {
+pub(super) struct Redirects {
     max: u32,
     followed: u32,
-    /// Where we have been.
+    /// The URLs that have redirected so far.
     visited: Vec<String>,
 }
 
 impl Redirects {
-    pub(crate) fn new(max: u32) -> Self {
+    pub(super) fn new(max: u32) -> Self {
         Self { max: max.min(MAX_REDIRECTS), followed: 0, visited: Vec::new() }
     }
 
-    /// Where `response`, the answer of `target`, leads; `None` when it is not to be followed anywhere.
-    pub(crate) fn next(
+    /// Returns the target to which `response`, the response of `target`, redirects; `None` if it is not
+    /// a redirect, or redirects are off.
+    pub(super) fn next(
         &mut self,
         target: &Target,
         response: &Response<()>,
     ) -> Result<Option<Target>, RedirectError> {
-        let followed = matches!(
+        let is_redirect = matches!(
             response.status(),
             StatusCode::MOVED_PERMANENTLY
                 | StatusCode::FOUND
@@ -38,7 +38,7 @@ impl Redirects {
                 | StatusCode::TEMPORARY_REDIRECT
                 | StatusCode::PERMANENT_REDIRECT
         );
-        let location = response.headers().get(LOCATION).filter(|_| followed && self.max > 0);
+        let location = response.headers().get(LOCATION).filter(|_| is_redirect && self.max > 0);
         let Some(location) = location else { return Ok(None) };
         let location = std::str::from_utf8(location.as_bytes())
             .map_err(|_| RedirectError::LocationInvalid(UrlError::Syntax))?;
@@ -60,57 +60,34 @@ impl Redirects {
     }
 }
 
-/// The headers that go on to another origin: all but those that prove who we are, by their name or
-/// because they were marked as sensitive, in their order.
-pub(crate) fn without_secrets(headers: &HeaderMap) -> HeaderMap {
-    let is_secret = |name| [AUTHORIZATION, COOKIE, PROXY_AUTHORIZATION].contains(name);
-    let kept = headers.iter().filter(|(name, value)| !is_secret(name) && !value.is_sensitive());
-    let mut headers = HeaderMap::new();
-    for (name, value) in kept {
-        headers.append(name, value.clone());
-    }
-    headers
-}
-
-/// Why a redirect is not followed. The URLs are shown without their queries, which may be secret, and
-/// in `{}` and `{:?}` escaped, as the server wrote them.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// The reason for which a redirect is not followed.
+///
+/// URLs are shown without their query, which may contain a token. They are escaped in `{}` and `{:?}`,
+/// since the server wrote them.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum RedirectError {
-    /// It leads from `wss:` to `ws:`, where everybody on the way could listen.
+    /// The redirect leads from `wss:` to `ws:`, which is not encrypted.
+    #[error("expected a wss URL in Location, received {}, which is not encrypted", Escaped(.to))]
     Downgrade {
-        /// Where it leads.
+        /// The URL in `Location`.
         to: String,
     },
-    /// `Location` is no URL of a WebSocket.
-    LocationInvalid(UrlError),
-    /// It leads where we have been.
+    /// `Location` is not a WebSocket URL.
+    #[error("Location is not a WebSocket URL: {0}")]
+    LocationInvalid(#[source] UrlError),
+    /// The redirect leads to a URL that was already visited.
+    #[error("Location leads in a loop, back to {}", Escaped(.to))]
     Loop {
-        /// Where it leads.
+        /// The URL in `Location`.
         to: String,
     },
-    /// As many have been followed as [`Connect::redirects`](super::Connect::redirects) allows.
+    /// [`Connect::redirects`](super::Connect::redirects) redirects were followed already.
+    #[error("Location leads to {}, but redirects = {max} have been followed", Escaped(.to))]
     TooMany {
-        /// The setting's value, 20 at most.
+        /// The value of the setting, 20 at most.
         max: u32,
-        /// Where it leads.
+        /// The URL in `Location`.
         to: String,
     },
 }
-
-impl fmt::Display for RedirectError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Downgrade { to } => {
-                write!(f, "not from wss to {}, which is not encrypted", Escaped(to))
-            }
-            Self::LocationInvalid(error) => write!(f, "Location is none for a WebSocket: {error}"),
-            Self::Loop { to } => write!(f, "back to {}, in a circle", Escaped(to)),
-            Self::TooMany { max, to } => {
-                write!(f, "to {}, after redirects = {max} have been followed", Escaped(to))
-            }
-        }
-    }
-}
-
-impl std::error::Error for RedirectError {}

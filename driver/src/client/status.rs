@@ -2,9 +2,9 @@
 
 use http::StatusCode;
 
-/// Whether a status says that another time may be better (RFC 9110 §15, RFC 6585 §4). What the server
-/// does not support, and how it is set up, stays: 501, 505, 506, 508 and 510.
-pub(crate) fn is_transient(status: StatusCode) -> bool {
+/// Returns true if the same request may succeed later (RFC 9110 §15, RFC 6585 §4). The statuses 501,
+/// 505, 506, 508 and 510 describe what a server supports and how it is set up, and are permanent.
+pub(super) fn is_transient(status: StatusCode) -> bool {
     match status.as_u16() {
         501 | 505 | 506 | 508 | 510 => false,
         408 | 425 | 429 => true,

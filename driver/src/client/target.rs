@@ -1,27 +1,27 @@
-//! Where a connection goes: [`Target`], taken out of a URL, and the [`Credentials`] that stood in it.
+//! The URL of a WebSocket, parsed: [`Target`].
 
-use std::fmt;
-
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
-use http::header::{AUTHORIZATION, Entry, HeaderValue};
+use http::header::{AUTHORIZATION, Entry, HeaderMap};
 use http::{Request, Uri};
+use sockless_core::handshake::HostPort;
+use thiserror::Error;
 
-/// A server and what is asked of it.
+use super::credentials::Credentials;
+
+/// A server, and the resource that is requested from it.
 #[derive(Clone)]
-pub(crate) struct Target {
-    /// The URL without credentials and without a fragment, which [`Uri`] drops.
-    pub(crate) uri: Uri,
-    pub(crate) secure: bool,
-    /// Without the brackets that an IPv6 address has in a URL (RFC 3986 §3.2.2).
-    pub(crate) host: String,
-    pub(crate) port: u16,
-    pub(crate) credentials: Option<Credentials>,
+pub(super) struct Target {
+    /// The URL without credentials, and without the fragment, which [`Uri`] drops.
+    pub(super) uri: Uri,
+    pub(super) secure: bool,
+    /// Without the brackets of an IPv6 address (RFC 3986 §3.2.2).
+    pub(super) host: String,
+    pub(super) port: u16,
+    pub(super) credentials: Option<Credentials>,
 }
 
 impl Target {
-    /// Takes a `ws:` or `wss:` URL apart (RFC 6455 §3).
-    pub(crate) fn parse(url: &str) -> Result<Self, UrlError> {
+    /// Parses a `ws:` or `wss:` URL (RFC 6455 §3).
+    pub(super) fn parse(url: &str) -> Result<Self, UrlError> {
         let uri = Uri::try_from(url).map_err(|_| UrlError::Syntax)?;
         let scheme = uri.scheme_str().unwrap_or_default();
         let secure = match () {
@@ -31,17 +31,25 @@ impl Target {
         };
         let authority = uri.authority().ok_or(UrlError::HostMissing)?.as_str();
         let Authority { host, port, credentials } = Authority::parse(authority)?;
-        let default_port = if secure { 443 } else { 80 };
-        let (_, host_and_port) = split_userinfo(authority);
-        let bare = Uri::builder().scheme(if secure { "wss" } else { "ws" });
+        let host_port = authority.rsplit('@').next().unwrap_or(authority).trim_end_matches(':');
         let path = uri.path_and_query().map_or("/", |path| path.as_str());
-        let bare = bare.authority(host_and_port.trim_end_matches(':')).path_and_query(path);
+        let bare = Uri::builder().scheme(if secure { "wss" } else { "ws" });
+        let bare = bare.authority(host_port).path_and_query(path);
+        let default_port = if secure { 443 } else { 80 };
         let uri = bare.build().map_err(|_| UrlError::Syntax)?;
         Ok(Self { uri, secure, host, port: port.unwrap_or(default_port), credentials })
     }
 
-    /// Makes `request` one for this target, with its credentials unless there are others.
-    pub(crate) fn put_into(&self, request: &mut Request<()>) {
+    /// Returns the request for this target, with these headers.
+    pub(super) fn request(&self, headers: &HeaderMap) -> Request<()> {
+        let mut request = Request::new(());
+        *request.headers_mut() = headers.clone();
+        self.put_into(&mut request);
+        request
+    }
+
+    /// Sets the URI of `request`, and its `Authorization` to the credentials unless it is set already.
+    pub(super) fn put_into(&self, request: &mut Request<()>) {
         *request.uri_mut() = self.uri.clone();
         if let (Some(credentials), Entry::Vacant(entry)) =
             (&self.credentials, request.headers_mut().entry(AUTHORIZATION))
@@ -50,10 +58,10 @@ impl Target {
         }
     }
 
-    /// What a `Location` of this target's answer leads to (RFC 3986 §5.2). `http:` and `https:` stand
-    /// for `ws:` and `wss:`, since that is how web servers redirect. Credentials are never taken out
-    /// of a `Location`, and its own stay with their origin.
-    pub(crate) fn join(&self, location: &str) -> Result<Self, UrlError> {
+    /// Resolves the `Location` of a response of this target (RFC 3986 §5.2). `http:` and `https:` are
+    /// taken for `ws:` and `wss:`, since web servers redirect to them. Credentials in a `Location` are
+    /// ignored; the credentials of this target are kept for the same origin.
+    pub(super) fn join(&self, location: &str) -> Result<Self, UrlError> {
         let location = location.split('#').next().unwrap_or_default();
         let scheme = if self.secure { "wss" } else { "ws" };
         let origin = || format!("{scheme}://{}", self.authority());
@@ -93,76 +101,67 @@ impl Target {
         path + &query
     }
 
-    /// Whether both are one origin (RFC 6454 §5): scheme, host and port.
-    pub(crate) fn is_same_origin(&self, other: &Self) -> bool {
+    /// Returns true if both have the same origin (RFC 6454 §5): scheme, host and port.
+    pub(super) fn is_same_origin(&self, other: &Self) -> bool {
         self.secure == other.secure
             && self.port == other.port
             && self.host.eq_ignore_ascii_case(&other.host)
     }
 
-    /// `host:port`, with the brackets of an IPv6 address.
-    pub(crate) fn authority(&self) -> String {
+    /// Returns `host:port`, with brackets around an IPv6 address.
+    pub(super) fn authority(&self) -> String {
         host_and_port(&self.host, self.port)
     }
 
-    /// The URL as an error may show it: a query may hold a token.
-    pub(crate) fn shown(&self) -> String {
+    /// Returns the URL for an error text: without the query, which may contain a token.
+    pub(super) fn shown(&self) -> String {
         let scheme = if self.secure { "wss" } else { "ws" };
         format!("{scheme}://{}{}", self.authority(), self.uri.path())
     }
 }
 
-/// `host:port`, with brackets around an IPv6 address.
-pub(crate) fn host_and_port(host: &str, port: u16) -> String {
+/// Returns `host:port`, with brackets around an IPv6 address.
+pub(super) fn host_and_port(host: &str, port: u16) -> String {
     if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
 }
 
-/// Host, port and credentials of any URL.
-pub(crate) struct Authority {
-    pub(crate) host: String,
-    pub(crate) port: Option<u16>,
-    pub(crate) credentials: Option<Credentials>,
+/// The host, the port and the credentials of a URL.
+pub(super) struct Authority {
+    /// Without the brackets of an IPv6 address.
+    pub(super) host: String,
+    pub(super) port: Option<u16>,
+    pub(super) credentials: Option<Credentials>,
 }
 
 impl Authority {
-    pub(crate) fn parse(authority: &str) -> Result<Self, UrlError> {
-        let (userinfo, rest) = split_userinfo(authority);
+    pub(super) fn parse(authority: &str) -> Result<Self, UrlError> {
+        let (userinfo, host_port) = match authority.rsplit_once('@') {
+            Some((userinfo, host_port)) => (userinfo, host_port),
+            None => ("", authority),
+        };
         let credentials = match userinfo {
-            None | Some("") => None,
-            Some(userinfo) => Some(Credentials::parse(userinfo)?),
+            "" => None,
+            _ => Some(Credentials::parse(userinfo).ok_or(UrlError::CredentialsInvalid)?),
         };
-        let (host, port) = match rest.strip_prefix('[') {
-            Some(rest) => match rest.split_once(']').ok_or(UrlError::Syntax)? {
-                (address, _) if address.contains('%') => return Err(UrlError::ZoneUnsupported),
-                host_and_port => host_and_port,
-            },
-            None => rest.split_at(rest.find(':').unwrap_or(rest.len())),
-        };
-        if host.is_empty() {
-            return Err(UrlError::HostMissing);
-        }
-        let port = match port {
-            "" | ":" => None,
-            port => Some(port_number(port).ok_or(UrlError::PortInvalid)?),
-        };
-        Ok(Self { host: host.to_owned(), port, credentials })
+        let parsed = HostPort::parse(host_port).ok_or_else(|| host_port_error(host_port))?;
+        let host = parsed.host.trim_start_matches('[').trim_end_matches(']').to_owned();
+        Ok(Self { host, port: parsed.port, credentials })
     }
 }
 
-/// The number behind a colon. Digits only: `parse` by itself would take a sign.
-fn port_number(port: &str) -> Option<u16> {
-    let digits = port.strip_prefix(':')?;
-    digits.bytes().all(|byte| byte.is_ascii_digit()).then(|| digits.parse().ok())?
-}
-
-fn split_userinfo(authority: &str) -> (Option<&str>, &str) {
-    match authority.rsplit_once('@') {
-        Some((userinfo, rest)) => (Some(userinfo), rest),
-        None => (None, authority),
+/// Returns the reason for which [`HostPort::parse`] rejected a text.
+fn host_port_error(text: &str) -> UrlError {
+    // The colons of an IPv6 address are inside the brackets.
+    let port_at = text.rfind(':').filter(|&colon| !text[colon..].contains(']'));
+    match &text[..port_at.unwrap_or(text.len())] {
+        "" => UrlError::HostMissing,
+        host if HostPort::parse(host).is_some() => UrlError::PortInvalid,
+        host if host.starts_with('[') && host.contains('%') => UrlError::ZoneUnsupported,
+        _ => UrlError::Syntax,
     }
 }
 
-/// The scheme of an absolute URL and what follows its colon (RFC 3986 §3.1).
+/// Splits an absolute URL at the colon after its scheme (RFC 3986 §3.1).
 fn split_scheme(url: &str) -> Option<(&str, &str)> {
     let (scheme, rest) = url.split_once(':')?;
     let is_scheme = scheme.starts_with(|first: char| first.is_ascii_alphabetic())
@@ -181,7 +180,7 @@ fn without_dots(path: &str) -> String {
                 if segment == ".." {
                     kept.pop();
                 }
-                // A directory keeps the slash at its end.
+                // The path of a directory ends with a slash.
                 if last {
                     kept.push("");
                 }
@@ -192,95 +191,40 @@ fn without_dots(path: &str) -> String {
     format!("/{}", kept.join("/"))
 }
 
-/// A user's name and password, out of the URL of a server or of a proxy.
-#[derive(Clone, PartialEq, Eq)]
-pub(crate) struct Credentials {
-    pub(crate) user: Vec<u8>,
-    pub(crate) password: Vec<u8>,
-}
-
-impl Credentials {
-    /// Those of a URL, whose percent-encoding is taken off.
-    pub(crate) fn parse(userinfo: &str) -> Result<Self, UrlError> {
-        let (user, password) = userinfo.split_once(':').unwrap_or((userinfo, ""));
-        let user = percent_decoded(user).ok_or(UrlError::CredentialsInvalid)?;
-        let password = percent_decoded(password).ok_or(UrlError::CredentialsInvalid)?;
-        // RFC 7617 §2: a name has no colon, and neither part a control character.
-        let is_control = |byte: &u8| byte.is_ascii_control();
-        if user.contains(&b':') || user.iter().chain(&password).any(is_control) {
-            return Err(UrlError::CredentialsInvalid);
-        }
-        Ok(Self { user, password })
-    }
-
-    /// The value of `Authorization` or `Proxy-Authorization` (RFC 7617 §2).
-    pub(crate) fn basic(&self) -> HeaderValue {
-        let joined = [&self.user[..], b":", &self.password].concat();
-        let value = format!("Basic {}", STANDARD.encode(joined));
-        let mut value = HeaderValue::try_from(value).expect("base64 is visible ASCII");
-        value.set_sensitive(true);
-        value
-    }
-}
-
-/// Shows neither: what is written with `{:?}` ends in logs.
-impl fmt::Debug for Credentials {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Credentials(..)")
-    }
-}
-
-/// Takes the percent-encoding off; `None` where a `%` has not two hexadecimal digits behind it.
-fn percent_decoded(text: &str) -> Option<Vec<u8>> {
-    let digit = |byte: u8| char::from(byte).to_digit(16);
-    let mut decoded = Vec::with_capacity(text.len());
-    let mut bytes = text.bytes();
-    while let Some(byte) = bytes.next() {
-        decoded.push(if byte == b'%' {
-            (digit(bytes.next()?)? << 4 | digit(bytes.next()?)?) as u8
-        } else {
-            byte
-        });
-    }
-    Some(decoded)
-}
-
-/// What is wrong with the URL of a WebSocket (RFC 6455 §3).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+/// The error of a URL that is not a WebSocket URL (RFC 6455 §3).
+///
+/// Its text does not show the URL, which may contain a password or a token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Error)]
 #[non_exhaustive]
 pub enum UrlError {
-    /// The name or the password has a `%` without two hexadecimal digits, a control character, or, in
-    /// the name, a colon.
+    /// The user name or the password has a `%` without two hexadecimal digits or an encoded control
+    /// character, or the user name has a colon.
+    #[error(
+        "the user name or password is invalid: percent-encode each special character, and use no \
+         control character, and no colon in the user name (RFC 7617 2)"
+    )]
     CredentialsInvalid,
-    /// There is no host.
+    /// The host is empty.
+    #[error("the host is missing: expected ws://host:port/path")]
     HostMissing,
-    /// The port is no number up to 65535.
+    /// The port is not a number up to 65535.
+    #[error("the port is not a number up to 65535")]
     PortInvalid,
-    /// The scheme is not `ws` or `wss`.
+    /// The scheme is neither `ws` nor `wss`.
+    #[error("the scheme is neither ws nor wss")]
     SchemeUnsupported,
-    /// It is no URL at all.
+    /// The text is not a URL, or its host has a character that is not allowed.
+    #[error(
+        "expected ws://host:port/path, without spaces, and a host name beyond ASCII in its xn-- form"
+    )]
     Syntax,
     /// The IPv6 address has a zone identifier, as in `[fe80::1%25eth0]` (RFC 6874).
+    #[error(
+        "the zone of an IPv6 address (RFC 6874) is not supported: leave it out, and for a link-local \
+         address, open a stream and pass it to Connect::transport"
+    )]
     ZoneUnsupported,
 }
-
-impl fmt::Display for UrlError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::CredentialsInvalid => "the user's name or password is not encoded right",
-            Self::HostMissing => "there is no host",
-            Self::PortInvalid => "the port is no number up to 65535",
-            Self::SchemeUnsupported => "the scheme is not ws or wss",
-            Self::Syntax => "it is not of the form ws://host:port/path",
-            Self::ZoneUnsupported => {
-                "its IPv6 address has a zone (RFC 6874), which is not supported: leave it out, and \
-                 for a link-local address connect a stream and pass it to Connect::transport"
-            }
-        })
-    }
-}
-
-impl std::error::Error for UrlError {}
 
 #[cfg(test)]
 mod tests {
@@ -291,7 +235,7 @@ mod tests {
     }
 
     #[test]
-    fn urls_are_taken_apart() {
+    fn urls_are_parsed() {
         for (url, host, port, uri) in [
             ("ws://example.com", "example.com", 80, "ws://example.com/"),
             ("WSS://example.com/a?b#c", "example.com", 443, "wss://example.com/a?b"),
@@ -308,7 +252,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_url_of_a_websocket_is_told_apart() {
+    fn each_invalid_url_has_its_error() {
         for (url, error) in [
             ("http://example.com/", UrlError::SchemeUnsupported),
             ("example.com", UrlError::SchemeUnsupported),
@@ -319,6 +263,11 @@ mod tests {
             ("ws://example.com:99999/", UrlError::PortInvalid),
             ("ws://example.com:+80/", UrlError::PortInvalid),
             ("ws://exa mple.com/", UrlError::Syntax),
+            ("ws://b\u{fc}cher.example/", UrlError::Syntax),
+            ("ws://[::1", UrlError::Syntax),
+            ("ws://[::1]x:80/", UrlError::Syntax),
+            ("ws://[::1]:x/", UrlError::PortInvalid),
+            ("ws://ada@/", UrlError::Syntax),
             ("ws://[fe80::1%25eth0]/", UrlError::ZoneUnsupported),
             ("wss://u:p@[fe80::1%25eth0]:81/", UrlError::ZoneUnsupported),
             ("ws://a%zz:b@example.com/", UrlError::CredentialsInvalid),
@@ -327,18 +276,6 @@ mod tests {
         ] {
             assert_eq!(Target::parse(url).err(), Some(error), "{url}");
         }
-    }
-
-    #[test]
-    fn credentials_are_decoded_and_never_shown() {
-        let target = target("ws://ad%61:p%40%3Aw@example.com/");
-        let credentials = target.credentials.unwrap();
-        assert_eq!((&credentials.user[..], &credentials.password[..]), (&b"ada"[..], &b"p@:w"[..]));
-        assert_eq!(credentials.basic(), "Basic YWRhOnBAOnc=");
-        assert_eq!(
-            format!("{credentials:?} {:?}", credentials.basic()),
-            "Credentials(..) Sensitive"
-        );
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Bytes by chance, and bytes that are almost right, into all that strangers feed.
+//! Random bytes, and bytes that are almost valid, as input of everything that parses a peer's bytes.
 
 use bytes::{BufMut, BytesMut};
 
@@ -6,30 +6,28 @@ use super::body::{Body, MAX_BODY_LEN};
 use super::proxy::{Proxy, ProxyRules};
 use super::target::Target;
 
-/// A stream of bytes out of a number (SplitMix64).
-struct Chance(u64);
+/// Random input, repeatable by its seed.
+struct Input(fastrand::Rng);
 
-impl Chance {
-    fn below(&mut self, bound: usize) -> usize {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let word = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        ((word ^ (word >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB) >> 32) as usize % bound
+impl Input {
+    fn new(seed: u64) -> Self {
+        Self(fastrand::Rng::with_seed(seed))
     }
 
-    /// Chunks of `words`, and now and then a byte of any kind.
+    /// Returns a sequence of `words`, with an arbitrary byte here and there.
     fn bytes(&mut self, words: &[&[u8]]) -> Vec<u8> {
         let mut bytes = Vec::new();
-        for _ in 0..self.below(12) {
-            match self.below(5) {
-                0 => bytes.push(self.below(256) as u8),
-                _ => bytes.extend_from_slice(words[self.below(words.len())]),
+        for _ in 0..self.0.usize(..12) {
+            match self.0.usize(..5) {
+                0 => bytes.push(self.0.u8(..)),
+                _ => bytes.extend_from_slice(words[self.0.usize(..words.len())]),
             }
         }
         bytes
     }
 }
 
-/// Feeds `bytes` whole and one by one, and compares what becomes of them.
+/// Feeds `bytes` at once and one by one, and compares the results.
 fn any_chunking<V: PartialEq + std::fmt::Debug>(
     bytes: &[u8],
     judge: impl Fn(&mut dyn Iterator<Item = &[u8]>) -> V,
@@ -39,7 +37,7 @@ fn any_chunking<V: PartialEq + std::fmt::Debug>(
 }
 
 #[test]
-fn proxies_may_say_anything() {
+fn arbitrary_bytes_of_a_proxy_are_handled() {
     let http: [&[u8]; 9] = [
         b"HTTP/1.1 ",
         b"200 OK",
@@ -61,16 +59,16 @@ fn proxies_may_say_anything() {
     ] {
         let proxy = Proxy::new(url).unwrap();
         let target = Target::parse("ws://example.com/").unwrap();
-        let mut chance = Chance(1);
+        let mut input = Input::new(1);
         for _ in 0..20_000 {
-            let bytes = chance.bytes(&words);
+            let bytes = input.bytes(&words);
             any_chunking(&bytes, |chunks| {
                 let mut tunnel = proxy.tunnel(&target, None).unwrap();
                 let mut inbound = BytesMut::new();
                 for chunk in chunks {
                     inbound.put_slice(chunk);
                     match tunnel.poll(&mut inbound) {
-                        // Whether more came with it is a matter of the cut.
+                        // Both depend on the cut: bytes after the confirmation are an error.
                         Some(Ok(()) | Err(super::ProxyError::Invalid(_))) => return None,
                         Some(Err(error)) => return Some(error),
                         None => {}
@@ -83,7 +81,7 @@ fn proxies_may_say_anything() {
 }
 
 #[test]
-fn bodies_may_be_anything() {
+fn arbitrary_bodies_are_handled() {
     let words: [&[u8]; 8] = [
         b"5\r\nhello\r\n",
         b"0\r\n\r\n",
@@ -97,11 +95,11 @@ fn bodies_may_be_anything() {
     for header in ["transfer-encoding: chunked", "content-length: 7", "x: y"] {
         let (name, value) = header.split_once(": ").unwrap();
         let response = http::Response::builder().header(name, value).body(()).unwrap();
-        let mut chance = Chance(2);
+        let mut input = Input::new(2);
         for _ in 0..20_000 {
-            let bytes = chance.bytes(&words);
+            let bytes = input.bytes(&words);
             any_chunking(&bytes, |chunks| {
-                let mut body = Body::of(&response);
+                let mut body = Body::new(&response);
                 let mut inbound = BytesMut::new();
                 for chunk in chunks {
                     inbound.put_slice(chunk);
@@ -119,15 +117,15 @@ fn bodies_may_be_anything() {
 }
 
 #[test]
-fn urls_and_locations_may_be_anything() {
+fn arbitrary_urls_and_locations_are_handled() {
     let words: [&[u8]; 16] = [
         b"ws://", b"wss:", b"//", b"/", b"..", b".", b"?", b"#", b"@", b":", b"%", b"%41", b"[",
         b"]", b"::1", b"host",
     ];
     let base = Target::parse("wss://u:p@example.com/a/b").unwrap();
-    let mut chance = Chance(3);
+    let mut input = Input::new(3);
     for _ in 0..50_000 {
-        let text = String::from_utf8_lossy(&chance.bytes(&words)).into_owned();
+        let text = String::from_utf8_lossy(&input.bytes(&words)).into_owned();
         for target in [Target::parse(&text), base.join(&text)].into_iter().flatten() {
             assert!(!target.host.is_empty(), "{text}");
             let again =

@@ -81,6 +81,6 @@ mod socket;
 mod tests;
 
 #[cfg(feature = "client")]
-pub use connect::{Connect, ConnectError, connect};
+pub use connect::connect;
 pub use fallback::{Fallback, FallbackBody};
 pub use mount::{Mount, Responding};

@@ -91,7 +91,7 @@ fn an_http_proxy_opens_the_way_to_who_may_pass() {
 
         for (user, due) in [
             ("", ProxyError::AuthenticationRequired),
-            ("ada:wrong@", ProxyError::CredentialsRefused),
+            ("ada:wrong@", ProxyError::CredentialsRejected),
         ] {
             let through = proxy(&format!("http://{user}proxy:3128"));
             let error = sim.connect("ws://server:8080/").proxy(through).await.unwrap_err();
@@ -121,7 +121,7 @@ fn a_socks_proxy_gets_the_name_or_an_address() {
         sim.set_lookup("server", Lookup::Addrs(vec![dead]));
         let connecting = sim.connect("ws://server:81/").proxy(proxy("socks5://socks"));
         let error = connecting.await.unwrap_err();
-        let told = matches!(error, ConnectError::Proxy { error: ProxyError::SocksRefused(4), .. });
+        let told = matches!(error, ConnectError::Proxy { error: ProxyError::SocksRejected(4), .. });
         assert!(told && error.is_transient(), "{error}");
         // An address needs no lookup by anybody.
         let connecting = sim.connect("ws://192.0.2.9:81/").proxy(proxy("socks5h://socks"));
@@ -133,10 +133,14 @@ fn a_socks_proxy_gets_the_name_or_an_address() {
 fn each_bad_answer_of_a_proxy_is_named() {
     let cases: [(&str, &[u8], &str); 9] = [
         ("http", b"HTTP/1.1 403 Forbidden\r\n\r\n", "answered CONNECT with 403"),
-        ("http", b"HTTP/1.1 200 OK\r\n\r\nHTTP/1.1 101", "more than that the way is open"),
+        (
+            "http",
+            b"HTTP/1.1 200 OK\r\n\r\nHTTP/1.1 101",
+            "more than the confirmation of the tunnel",
+        ),
         ("http", b"HTTP/1.1 2", "ended the transport"),
-        ("http", b"SSH-2.0\r\n\r\n", "does not speak HTTP/1.1"),
-        ("http", &[b'H'; 3], "does not speak HTTP/1.1"),
+        ("http", b"SSH-2.0\r\n\r\n", "it is not HTTP/1.1"),
+        ("http", &[b'H'; 3], "it is not HTTP/1.1"),
         ("http", b"", "ended the transport"),
         ("http", b"HTTP/1.1 200 OK\r\nbad\r\n\r\n", "malformed"),
         ("http", b"HTTP/1.1 200 OK\r\nA: b\r\n c\r\n\r\n", "folded values are obsolete"),
@@ -153,9 +157,9 @@ fn each_bad_answer_of_a_proxy_is_named() {
         });
     }
     let socks: [(&[u8], &str); 4] = [
-        (&[5, 0xFF], "wants a name and a password"),
+        (&[5, 0xFF], "requires authentication, but its URL has no credentials"),
         (&[5, 0, 5, 2], "2, not allowed by its rules"),
-        (b"HTTP/1.1 400", "does not speak SOCKS 5"),
+        (b"HTTP/1.1 400", "it is not SOCKS 5"),
         (&[5, 0], "ended the transport"),
     ];
     for (bytes, told) in socks {
@@ -189,7 +193,7 @@ fn a_proxy_that_says_nothing_or_is_not_there_is_told_from_the_server() {
             let silent = sim.connect("ws://server/").proxy(through).await.unwrap_err();
             let told = matches!(silent, ConnectError::Timeout { step: ConnectStep::Proxy, .. });
             assert!(
-                told && silent.to_string().contains("proxy for a way to server:80"),
+                told && silent.to_string().contains("proxy for a tunnel to server:80"),
                 "{silent}"
             );
             assert_eq!(sim.now(), begun + DEADLINE.since_epoch());

@@ -83,7 +83,7 @@ fn a_certificate_of_somebody_else_is_refused() {
         let told = matches!(error, ConnectError::Tls { error: TlsError::Certificate(_), .. });
         assert!(told, "{error}");
         assert!(
-            error.to_string().starts_with("no TLS with server:443 (198.18.0.1:443): "),
+            error.to_string().starts_with("TLS with server:443 (198.18.0.1:443) failed: "),
             "{error}"
         );
     });
@@ -132,7 +132,7 @@ fn a_server_that_wants_a_certificate_is_not_asked_again() {
             let AttemptError::Connect(error) = gave_up.last_error() else { panic!("{gave_up}") };
             let told = matches!(error, ConnectError::Tls { error: TlsError::Refused(_), .. });
             assert!(told && !error.is_transient(), "{error}");
-            assert!(error.to_string().starts_with("no TLS with server:443 ("), "{error}");
+            assert!(error.to_string().starts_with("TLS with server:443 ("), "{error}");
             assert!(error.to_string().contains("requires a certificate"), "{error}");
         });
     }

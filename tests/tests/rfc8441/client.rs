@@ -16,8 +16,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use sockless_core::handshake::{ClientRequestError, HandshakeError};
 use sockless_core::{CloseCode, Config};
-use sockless_driver::Session;
-use sockless_hyper::{Connect, ConnectError};
+use sockless_driver::{Connect, ConnectError, ConnectStep, Proxy, Session, UrlError};
 use sockless_routing::{Router, websocket};
 use tokio::io::duplex;
 use tokio::sync::oneshot;
@@ -44,8 +43,9 @@ async fn an_answer_that_refuses_is_returned_whole() {
     let refusal = Response::builder().status(403).header("x-why", "full moon");
     let http = answering(refusal, b"come back tomorrow\n").await;
     let error = connect(&http.sender).await.unwrap_err();
-    assert_eq!(error.to_string(), "the server answered 403 Forbidden, not 200 OK");
-    let ConnectError::Rejected(response) = error else { panic!("{error}") };
+    assert_eq!(error.to_string(), "server.test:80 answered 403 Forbidden, not 200 OK");
+    let ConnectError::Rejected { response, complete, .. } = error else { panic!("{error}") };
+    assert!(complete);
     assert_eq!(response.status(), StatusCode::FORBIDDEN);
     assert_eq!(response.headers()["x-why"], "full moon");
     assert_eq!(response.body(), "come back tomorrow\n");
@@ -64,7 +64,8 @@ async fn a_refusal_that_never_ends_is_cut() {
             })))
             .await;
         let error = connect(&http.sender).await.unwrap_err();
-        let ConnectError::Rejected(response) = error else { panic!("{error}") };
+        let ConnectError::Rejected { response, complete, .. } = error else { panic!("{error}") };
+        assert!(!complete);
         assert_eq!((response.status().as_u16(), response.body().len()), (503, kept));
     }
 }
@@ -75,13 +76,13 @@ async fn what_was_not_offered_may_not_be_chosen() {
     let error = connect(&http.sender).subprotocol("a").await.unwrap_err();
     assert!(matches!(
         error,
-        ConnectError::Handshake(HandshakeError::SubprotocolNotOffered(name)) if name == "b"
+        ConnectError::Handshake { error: HandshakeError::SubprotocolNotOffered(name), .. } if name == "b"
     ));
     let extension = Response::builder().header("sec-websocket-extensions", "x-mystery");
     let error = connect(&answering(extension, b"").await.sender).await.unwrap_err();
     assert!(matches!(
         error,
-        ConnectError::Handshake(HandshakeError::ExtensionNotOffered(name)) if name == "x-mystery"
+        ConnectError::Handshake { error: HandshakeError::ExtensionNotOffered(name), .. } if name == "x-mystery"
     ));
 }
 
@@ -100,7 +101,8 @@ async fn a_server_that_says_nothing_is_given_up_and_its_stream_reset() {
     let before = tokio::time::Instant::now();
     let config = Config::default().opening_timeout(Duration::from_secs(7));
     let error = connect(&http.sender).config(config).await.unwrap_err();
-    assert!(matches!(error, ConnectError::Timeout), "{error}");
+    let timed_out = matches!(error, ConnectError::Timeout { step: ConnectStep::Response, .. });
+    assert!(timed_out, "{error}");
     assert_eq!(before.elapsed().as_secs(), 7);
     assert!(told.await.is_err(), "it is dropped, since the stream was reset");
 }
@@ -117,7 +119,8 @@ async fn a_server_that_knows_no_extended_connect_fails_one_stream() {
     let (sender, connection) = client.handshake(TokioIo::new(near)).await.unwrap();
     tokio::spawn(connection);
     let error = connect(&sender).await.unwrap_err();
-    assert!(matches!(error, ConnectError::Http(_)), "{error}");
+    assert!(matches!(error, ConnectError::Transport { .. }), "{error}");
+    assert!(error.to_string().contains("extended CONNECT"), "{error}");
     let page = Http2 { sender }.send(Http2::plain(http::Method::GET, "/")).await;
     assert_eq!(page.body(), "a page");
 }
@@ -127,9 +130,11 @@ async fn a_request_that_is_none_for_a_websocket_is_not_sent() {
     let http = answering(Response::builder(), b"").await;
     let url = |url| sockless_hyper::connect(&http.sender, url, runtime());
     let error = url("https://server.test/").await.unwrap_err();
-    assert!(matches!(error, ConnectError::RequestInvalid(ClientRequestError::SchemeUnsupported)));
+    assert!(matches!(error, ConnectError::UrlInvalid(UrlError::SchemeUnsupported)));
     let error = url("ws://a b/").await.unwrap_err();
-    assert!(matches!(error, ConnectError::Request(_)));
+    assert!(matches!(error, ConnectError::UrlInvalid(UrlError::Syntax)));
+    let error = url("ws://server.test/").header("bad name", "x").await.unwrap_err();
+    assert!(matches!(error, ConnectError::HeaderInvalid(_)));
     let error = url("ws://server.test/").header("upgrade", "x").await.unwrap_err();
     assert!(matches!(error, ConnectError::RequestInvalid(ClientRequestError::HeaderReserved(_))));
 }
@@ -167,4 +172,46 @@ async fn count(mut session: Session) {
             _ => count += 1,
         }
     }
+}
+
+/// The builder is that of other connections; what concerns dialling is rejected, and not ignored.
+#[tokio::test(start_paused = true)]
+async fn settings_of_dialling_are_rejected() {
+    let http = answering(Response::builder(), b"").await;
+    let proxy = Proxy::new("http://proxy").unwrap();
+    for (builder, name) in [
+        (connect(&http.sender).proxy(proxy), "proxy"),
+        (connect(&http.sender).proxy_from_env(), "proxy_from_env"),
+        (connect(&http.sender).redirects(1), "redirects"),
+    ] {
+        let error = builder.await.unwrap_err();
+        assert!(
+            matches!(error, ConnectError::SettingUnsupported { setting } if setting == name),
+            "{error}"
+        );
+    }
+}
+
+/// As over HTTP/1.1: credentials of the URL are sent, one line has all subprotocols, and secrets are
+/// not shown.
+#[tokio::test(start_paused = true)]
+async fn the_request_is_made_as_over_http_1() {
+    let (seen, mut requests) = tokio::sync::mpsc::unbounded_channel();
+    let http = Http2::serve(App::new(service_fn(move |request: Request<Incoming>| {
+        seen.send(request.headers().clone()).unwrap();
+        async { Ok::<_, Infallible>(Response::new(Full::new(Bytes::new()))) }
+    })))
+    .await;
+    let url = "ws://ada:secret@server.test/";
+    let connect = sockless_hyper::connect(&http.sender, url, runtime())
+        .header("cookie", "secret")
+        .subprotocol("chat.v2")
+        .subprotocol("chat.v1");
+    assert!(!format!("{connect:?}").contains("secret"), "{connect:?}");
+    drop(connect.await);
+    let headers = requests.recv().await.unwrap();
+    assert_eq!(headers["authorization"], "Basic YWRhOnNlY3JldA==");
+    assert_eq!(headers["cookie"], "secret");
+    let lines: Vec<_> = headers.get_all("sec-websocket-protocol").iter().collect();
+    assert_eq!(lines, ["chat.v2, chat.v1"]);
 }

@@ -1,4 +1,4 @@
-//! What errors say, and which of them may pass.
+//! The texts of errors, and which errors are transient.
 
 use bytestring::ByteString;
 use http::StatusCode;
@@ -8,11 +8,11 @@ use super::super::target::Target;
 use super::*;
 
 #[test]
-fn tls_that_is_missing_is_told_with_the_feature() {
+fn the_error_of_missing_tls_names_the_feature() {
     let target = Target::parse("wss://example.com/").unwrap();
     let error = ConnectError::TlsUnavailable { destination: Destination::new(&target, None) };
     let text = error.to_string();
-    assert!(text.starts_with("no TLS with example.com:443: wss needs "), "{text}");
+    assert!(text.starts_with("TLS with example.com:443 is not available: wss requires "), "{text}");
     let feature = if cfg!(feature = "rustls") { "`platform-verifier`" } else { "`tls`" };
     assert!(text.contains(feature) && !error.is_transient(), "{text}");
 }
@@ -31,44 +31,44 @@ fn by_proxy(error: ProxyError) -> ConnectError {
 }
 
 #[test]
-fn each_status_may_pass_or_stays() {
+fn each_status_is_transient_or_permanent() {
     let transient = [408, 425, 429, 500, 502, 503, 504, 507, 511, 520, 599];
     let permanent = [
         200, 204, 300, 301, 302, 304, 307, 400, 401, 402, 403, 404, 405, 406, 407, 409, 410, 411,
         412, 413, 414, 415, 416, 417, 418, 421, 422, 423, 424, 426, 428, 431, 451, 501, 505, 506,
         508, 510,
     ];
-    for (statuses, due) in [(&transient[..], true), (&permanent, false)] {
+    for (statuses, expected) in [(&transient[..], true), (&permanent, false)] {
         for &status in statuses {
-            assert_eq!(rejected(status).is_transient(), due, "{status}");
-            let refused = ProxyError::Refused(StatusCode::from_u16(status).unwrap());
-            assert_eq!(by_proxy(refused).is_transient(), due, "{status} of a proxy");
+            assert_eq!(rejected(status).is_transient(), expected, "{status}");
+            let refused = ProxyError::Rejected(StatusCode::from_u16(status).unwrap());
+            assert_eq!(by_proxy(refused).is_transient(), expected, "{status} of a proxy");
         }
     }
 }
 
 #[test]
-fn each_refusal_of_a_proxy_may_pass_or_stays() {
+fn each_error_of_a_proxy_is_transient_or_permanent() {
     for code in 0..=255 {
-        let due = [1, 3, 4, 5, 6].contains(&code);
-        assert_eq!(by_proxy(ProxyError::SocksRefused(code)).is_transient(), due, "{code}");
+        let expected = [1, 3, 4, 5, 6].contains(&code);
+        assert_eq!(by_proxy(ProxyError::SocksRejected(code)).is_transient(), expected, "{code}");
     }
-    for (error, due) in [
+    for (error, expected) in [
         (ProxyError::AuthenticationRequired, false),
-        (ProxyError::CredentialsRefused, false),
+        (ProxyError::CredentialsRejected, false),
         (ProxyError::Eof, true),
         (ProxyError::HeadTooLong, false),
         (ProxyError::HostTooLong, false),
         (ProxyError::Invalid("x"), false),
     ] {
-        assert_eq!(by_proxy(error.clone()).is_transient(), due, "{error}");
+        assert_eq!(by_proxy(error.clone()).is_transient(), expected, "{error}");
     }
 }
 
 #[test]
-fn each_bad_answer_may_pass_or_stays() {
+fn each_other_error_is_transient_or_permanent() {
     use HandshakeError as E;
-    for (error, due) in [
+    for (error, expected) in [
         (E::AcceptMismatch, false),
         (E::AcceptMissing, false),
         (E::ConnectionMissing, false),
@@ -82,12 +82,13 @@ fn each_bad_answer_may_pass_or_stays() {
         (E::UpgradeMissing, false),
     ] {
         let error = ConnectError::Handshake { destination: destination(), error };
-        assert_eq!(error.is_transient(), due, "{error}");
+        assert_eq!(error.is_transient(), expected, "{error}");
     }
-    for (error, due) in [
+    for (error, expected) in [
         (ConnectError::Alpn { destination: destination(), protocol: "h2".into() }, false),
         (ConnectError::Dial { destination: destination(), attempts: Vec::new() }, true),
         (ConnectError::RequestInvalid(ClientRequestError::MethodNotGet), false),
+        (ConnectError::SettingUnsupported { setting: "proxy" }, false),
         (ConnectError::TlsUnavailable { destination: destination() }, false),
         (ConnectError::UrlInvalid(UrlError::Syntax), false),
         (ConnectError::ProxyUrlInvalid(UrlError::Syntax.into()), false),
@@ -99,7 +100,7 @@ fn each_bad_answer_may_pass_or_stays() {
             false,
         ),
     ] {
-        assert_eq!(error.is_transient(), due, "{error}");
+        assert_eq!(error.is_transient(), expected, "{error}");
     }
 }
 
@@ -113,21 +114,21 @@ mod tls {
         ConnectError::Tls { destination: destination(), error }.is_transient()
     }
 
-    /// All 256: what is not known stays.
+    /// All 256; an unknown alert is permanent.
     #[test]
-    fn each_alert_may_pass_or_stays() {
+    fn each_alert_is_transient_or_permanent() {
         use AlertDescription as A;
         let transient = [A::BadRecordMac, A::CloseNotify, A::InternalError, A::UserCanceled];
         for number in 0..=255 {
             let alert = AlertDescription::from(number);
-            let due = transient.contains(&alert);
-            assert_eq!(is_transient(TlsError::Refused(alert)), due, "{alert:?}");
-            // As it comes through a transport that is open already.
+            let expected = transient.contains(&alert);
+            assert_eq!(is_transient(TlsError::Refused(alert)), expected, "{alert:?}");
+            // As the error of a transport that is open already.
             let shell = Shell(rustls::Error::AlertReceived(alert));
             let error = io::Error::new(io::ErrorKind::InvalidData, shell);
             let error = ConnectError::of_transport(destination(), ConnectStep::Response, error);
             let is_tls = matches!(error, ConnectError::Tls { error: TlsError::Refused(_), .. });
-            assert!(is_tls && error.is_transient() == due, "{error}");
+            assert!(is_tls && error.is_transient() == expected, "{error}");
         }
     }
 
@@ -147,9 +148,9 @@ mod tls {
     }
 
     #[test]
-    fn each_fault_of_a_certificate_may_pass_or_stays() {
+    fn each_fault_of_a_certificate_is_transient_or_permanent() {
         use CertificateError as C;
-        for (error, due) in [
+        for (error, expected) in [
             (C::BadEncoding, false),
             (C::Expired, false),
             (C::NotValidYet, true),
@@ -164,14 +165,14 @@ mod tls {
             (C::InvalidOcspResponse, false),
             (C::ApplicationVerificationFailure, false),
         ] {
-            assert_eq!(is_transient(TlsError::Certificate(error.clone())), due, "{error}");
+            assert_eq!(is_transient(TlsError::Certificate(error.clone())), expected, "{error}");
         }
     }
 
     #[test]
-    fn each_other_fault_of_tls_may_pass_or_stays() {
+    fn each_other_fault_of_tls_is_transient_or_permanent() {
         let broken = |kind| TlsError::Transport(io::Error::from(kind));
-        for (error, due) in [
+        for (error, expected) in [
             (TlsError::Config(rustls::Error::EncryptError), false),
             (TlsError::Cut, true),
             (TlsError::NameInvalid { host: "a b".into() }, false),
@@ -184,12 +185,12 @@ mod tls {
             (broken(io::ErrorKind::TimedOut), true),
         ] {
             let text = error.to_string();
-            assert_eq!(is_transient(error), due, "{text}");
+            assert_eq!(is_transient(error), expected, "{text}");
         }
     }
 
     #[test]
-    fn what_a_certificate_says_is_escaped() {
+    fn text_of_a_certificate_is_escaped() {
         let general = || rustls::Error::General(HOSTILE.into());
         let presented = vec![HOSTILE.to_owned(), HOSTILE.to_owned()];
         let expected = rustls::pki_types::ServerName::try_from("a").unwrap();
@@ -205,7 +206,7 @@ mod tls {
     }
 }
 
-/// What a terminal obeys, and what begins a line of its own in a log.
+/// Characters that a terminal interprets, and that begin a new line in a log.
 const HOSTILE: &str = "\x1b[2J\r\nforged\u{9b}31m\u{85}\u{7f}\u{202e}\0";
 
 fn assert_clean(shown: &str) {
@@ -215,7 +216,7 @@ fn assert_clean(shown: &str) {
 }
 
 #[test]
-fn what_a_peer_wrote_is_escaped_in_each_error() {
+fn text_from_a_peer_is_escaped_in_each_error() {
     let hostile_peer = || {
         let target = Target::parse("ws://example.com/").unwrap();
         Destination::new(&Target { host: HOSTILE.into(), ..target }, None)
@@ -230,7 +231,7 @@ fn what_a_peer_wrote_is_escaped_in_each_error() {
         ConnectError::Dial { destination: destination(), attempts: attempts() },
         ConnectError::Proxy {
             destination: destination(),
-            error: ProxyError::Refused(StatusCode::FORBIDDEN),
+            error: ProxyError::Rejected(StatusCode::FORBIDDEN),
             response: Some(response().into()),
         },
         ConnectError::Rejected {

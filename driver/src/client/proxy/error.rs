@@ -1,130 +1,131 @@
 //! Errors of proxies and of their URLs: [`ProxyError`] and [`ParseProxyUrlError`].
 
-use std::fmt;
-
 use bytestring::ByteString;
 use http::StatusCode;
+use thiserror::Error;
 
 use crate::client::status::is_transient;
 use crate::client::target::UrlError;
 
-/// The most that a proxy may say before the way is open, interim responses included.
+/// The number of bytes of heads that a proxy may send, interim responses included.
 pub(super) const MAX_HEAD_LEN: usize = 16 << 10;
 
-/// Why a proxy gave no way to a server.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// The reason for which a proxy did not open a tunnel to the server.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum ProxyError {
-    /// It wants to know who asks, and its URL has no name and password.
+    /// The proxy requires credentials, but its URL does not contain any.
+    #[error(
+        "the proxy requires authentication, but its URL has no credentials: add them as in \
+         http://user:password@host"
+    )]
     AuthenticationRequired,
-    /// It does not take the name and the password.
-    CredentialsRefused,
-    /// It ended the transport before it had answered.
+    /// The proxy rejected the credentials of its URL.
+    #[error("the proxy rejected the user name and the password of its URL")]
+    CredentialsRejected,
+    /// The proxy ended the transport before it had answered.
+    #[error("the proxy ended the transport before it had answered")]
     Eof,
-    /// The head of its answer is longer than 16 KiB.
+    /// The head of the proxy's response is longer than 16 KiB.
+    #[error("the head of the proxy's response is longer than {MAX_HEAD_LEN} bytes")]
     HeadTooLong,
-    /// SOCKS has no room for a name longer than 255 bytes (RFC 1928 §5).
+    /// The server's name is longer than 255 bytes, which SOCKS cannot express (RFC 1928 §5).
+    #[error("the server's name is longer than 255 bytes, the limit of SOCKS (RFC 1928 5)")]
     HostTooLong,
-    /// What it says is not the protocol that its URL names, or breaks a rule of it.
+    /// The proxy's response violates the protocol that the scheme of its URL names.
+    #[error("the proxy's response is invalid: {0}")]
     Invalid(&'static str),
-    /// It answered CONNECT with this status, not 2xx. The whole answer stands in
-    /// [`ConnectError::Proxy`](crate::ConnectError::Proxy).
-    Refused(StatusCode),
-    /// It answered a SOCKS request with this code, not 0 (RFC 1928 §6).
-    SocksRefused(u8),
+    /// The proxy answered CONNECT with this status, not with 2xx.
+    /// [`ConnectError::Proxy`](crate::ConnectError::Proxy) has the whole response.
+    #[error("the proxy answered CONNECT with {0}, not with 2xx")]
+    Rejected(StatusCode),
+    /// The proxy answered a SOCKS request with this code, not with 0 (RFC 1928 §6).
+    #[error("the proxy answered {0}, {meaning} (RFC 1928 6)", meaning = meaning(*.0))]
+    SocksRejected(u8),
 }
 
 impl ProxyError {
-    pub(crate) fn is_transient(&self) -> bool {
+    pub(in crate::client) fn is_transient(&self) -> bool {
         match self {
             Self::Eof => true,
-            Self::Refused(status) => is_transient(*status),
-            // All but "not allowed by ruleset" and what it does not support.
-            Self::SocksRefused(code) => matches!(code, 1 | 3..=6),
+            Self::Rejected(status) => is_transient(*status),
+            // All except "not allowed by ruleset" and what the proxy does not support.
+            Self::SocksRejected(code) => matches!(code, 1 | 3..=6),
             _ => false,
         }
     }
 
-    /// Whether another address of the same server may do better.
-    pub(crate) fn is_of_the_address(&self) -> bool {
-        matches!(self, Self::SocksRefused(1 | 3..=6 | 8))
+    /// Returns true if the proxy may reach another address of the same server.
+    pub(in crate::client) fn is_address_specific(&self) -> bool {
+        matches!(self, Self::SocksRejected(1 | 3..=6 | 8))
     }
 }
 
-impl fmt::Display for ProxyError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::AuthenticationRequired => {
-                f.write_str("the proxy wants a name and a password, which its URL has not")
-            }
-            Self::CredentialsRefused => f.write_str("the proxy refuses the name and the password"),
-            Self::Eof => f.write_str("the proxy ended the transport before it had answered"),
-            Self::HeadTooLong => {
-                write!(f, "the head of the proxy's answer is longer than {} bytes", MAX_HEAD_LEN)
-            }
-            Self::HostTooLong => {
-                f.write_str("SOCKS has no room for a name longer than 255 bytes (RFC 1928 5)")
-            }
-            Self::Invalid(what) => write!(f, "the proxy's answer is invalid: {what}"),
-            Self::Refused(status) => write!(f, "the proxy answered CONNECT with {status}"),
-            Self::SocksRefused(code) => {
-                let meaning = match code {
-                    1 => "general failure",
-                    2 => "not allowed by its rules",
-                    3 => "network unreachable",
-                    4 => "host unreachable",
-                    5 => "connection refused",
-                    6 => "TTL expired",
-                    7 => "command not supported",
-                    8 => "address type not supported",
-                    _ => "a code of its own",
-                };
-                write!(f, "the proxy answered {code}, {meaning} (RFC 1928 6)")
-            }
-        }
+/// Returns the meaning of a SOCKS reply (RFC 1928 §6).
+fn meaning(code: u8) -> &'static str {
+    match code {
+        1 => "general failure",
+        2 => "not allowed by its rules",
+        3 => "network unreachable",
+        4 => "host unreachable",
+        5 => "connection refused",
+        6 => "TTL expired",
+        7 => "command not supported",
+        8 => "address type not supported",
+        _ => "an unassigned code",
     }
 }
 
-impl std::error::Error for ProxyError {}
-
-/// The URL of a proxy is none. Its text does not show the URL, which may hold a password.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// The error of a URL that does not name a proxy.
+///
+/// Its text does not show the URL, which may contain a password.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("the proxy's URL{} is invalid: {fault}", location(.variable))]
 pub struct ParseProxyUrlError {
     variable: Option<ByteString>,
-    why: ByteString,
+    #[source]
+    fault: ProxyUrlFault,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub(super) enum ProxyUrlFault {
+    #[error("a user name or a password for SOCKS is limited to 255 bytes (RFC 1929 2)")]
+    CredentialsTooLong,
+    #[error("the scheme is neither http nor socks5 nor socks5h")]
+    SchemeUnsupported,
+    #[error("expected the form http://host:port, without spaces")]
+    Syntax,
+    #[error(transparent)]
+    Url(UrlError),
 }
 
 impl ParseProxyUrlError {
-    pub(super) fn new(why: impl Into<ByteString>) -> Self {
-        Self { variable: None, why: why.into() }
-    }
-
     pub(super) fn in_variable(self, name: &str) -> Self {
         Self { variable: Some(name.into()), ..self }
     }
 
-    /// The environment variable that the URL stands in; `None` for one that was given.
+    /// Returns the name of the environment variable with the URL; `None` for a URL that the program
+    /// passed.
     pub fn variable(&self) -> Option<&str> {
         self.variable.as_deref()
     }
 }
 
+impl From<ProxyUrlFault> for ParseProxyUrlError {
+    fn from(fault: ProxyUrlFault) -> Self {
+        Self { variable: None, fault }
+    }
+}
+
 impl From<UrlError> for ParseProxyUrlError {
     fn from(error: UrlError) -> Self {
-        Self::new(match error {
-            UrlError::Syntax => "it is not of the form http://host:port".to_owned(),
-            error => error.to_string(),
+        Self::from(match error {
+            UrlError::Syntax | UrlError::HostMissing => ProxyUrlFault::Syntax,
+            error => ProxyUrlFault::Url(error),
         })
     }
 }
 
-impl fmt::Display for ParseProxyUrlError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.variable {
-            Some(variable) => write!(f, "the proxy's URL in {variable} is invalid: {}", self.why),
-            None => write!(f, "the proxy's URL is invalid: {}", self.why),
-        }
-    }
+fn location(variable: &Option<ByteString>) -> String {
+    variable.as_ref().map_or(String::new(), |variable| format!(" in {variable}"))
 }
-
-impl std::error::Error for ParseProxyUrlError {}

@@ -1,4 +1,4 @@
-//! Which proxy a connection goes through: [`ProxyRules`], as the environment states them.
+//! The choice of a proxy by server, as environment variables state it: [`ProxyRules`].
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -8,24 +8,26 @@ use ipnet::IpNet;
 use super::Proxy;
 use super::error::ParseProxyUrlError;
 
-/// Which connections go through which proxy.
+/// The proxies for the servers that a client connects to, for
+/// [`Connect::proxy`](crate::Connect::proxy).
 ///
-/// Made of one [`Proxy`], it sends all of them there. Made of the usual variables, in lower case or
-/// else in upper case:
+/// Rules that are made of one [`Proxy`] use it for all servers. Rules that are made of environment
+/// variables use these, each in lower case or else in upper case:
 ///
-/// | variable | what it holds |
+/// | variable | value |
 /// |---|---|
 /// | `http_proxy` | the proxy for `ws:` URLs |
 /// | `https_proxy` | the proxy for `wss:` URLs |
-/// | `all_proxy` | the proxy for those that have no other |
-/// | `no_proxy` | the servers that are reached without one: see [`except`](Self::except) |
+/// | `all_proxy` | the proxy for URLs without a proxy of their own |
+/// | `no_proxy` | the servers without a proxy: see [`except`](Self::except) |
 ///
-/// `HTTP_PROXY` in upper case does not count where `REQUEST_METHOD` is set: in a CGI program it is a
-/// header of the request (CVE-2016-5385).
+/// `HTTP_PROXY` in upper case is ignored if `REQUEST_METHOD` is set: in a CGI program, it is a header of
+/// the request (CVE-2016-5385).
 ///
 /// ```
 /// use std::collections::BTreeMap;
-/// use sockless_driver::ProxyRules;
+///
+/// use sockless::ProxyRules;
 ///
 /// let vars = [("https_proxy", "http://proxy:3128"), ("no_proxy", "localhost,.internal")];
 /// let vars = BTreeMap::from(vars.map(|(name, value)| (name.to_owned(), value.to_owned())));
@@ -33,7 +35,7 @@ use super::error::ParseProxyUrlError;
 /// assert!(rules.choose(true, "example.com", 443).is_some());
 /// assert!(rules.choose(true, "db.internal", 443).is_none());
 /// assert!(rules.choose(false, "example.com", 80).is_none());
-/// # Ok::<(), sockless_driver::ParseProxyUrlError>(())
+/// # Ok::<(), sockless::ParseProxyUrlError>(())
 /// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ProxyRules {
@@ -43,11 +45,11 @@ pub struct ProxyRules {
 }
 
 impl ProxyRules {
-    /// The rules that these variables state.
+    /// Returns the rules that `vars` state.
     ///
     /// # Errors
     ///
-    /// When a variable holds no proxy's URL; the error names it.
+    /// Returns an error, with the name of the variable, if one does not have the URL of a proxy.
     pub fn from_vars(vars: &BTreeMap<String, String>) -> Result<Self, ParseProxyUrlError> {
         let in_cgi = vars.contains_key("REQUEST_METHOD");
         let get = |name: &str| {
@@ -70,11 +72,11 @@ impl ProxyRules {
         Ok(rules.except(get("no_proxy").map_or("", |(_, list)| list)))
     }
 
-    /// The rules that the environment of this process states.
+    /// Returns the rules that the environment of this process states.
     ///
     /// # Errors
     ///
-    /// When a variable holds no proxy's URL; the error names it.
+    /// Returns an error, with the name of the variable, if one does not have the URL of a proxy.
     pub fn from_env() -> Result<Self, ParseProxyUrlError> {
         let text = |(name, value): (std::ffi::OsString, std::ffi::OsString)| {
             Some((name.into_string().ok()?, value.into_string().ok()?))
@@ -82,29 +84,34 @@ impl ProxyRules {
         Self::from_vars(&std::env::vars_os().filter_map(text).collect())
     }
 
-    /// Adds servers that are reached without a proxy, separated by commas: a name such as
-    /// `example.com` or `.example.com`, with all names below it; an address such as `10.1.2.3` or
-    /// `2001:db8::1`; a network such as `10.0.0.0/8` or `2001:db8::/32` (RFC 4632, RFC 4291 §2.3); each
-    /// with a port behind a colon if only that one is meant, and then brackets around an address of
-    /// IPv6; or `*`, all. A name is not looked up to compare its address. Other entries mean nothing.
+    /// Adds servers that are reached without a proxy. `servers` is a list, separated by commas, of
     ///
-    /// An address stands for itself alone, `/32` or `/128`. The bits of a network's address beyond its
-    /// length do not count: `10.1.2.3/8` is `10.0.0.0/8`. An IPv4 address that is mapped into IPv6, here
-    /// or in a URL, is the IPv4 address: `::ffff:10.0.0.0/104` is `10.0.0.0/8`.
+    /// * names, such as `example.com` or `.example.com`, each with its subdomains;
+    /// * addresses, such as `10.1.2.3` or `2001:db8::1`;
+    /// * networks, such as `10.0.0.0/8` or `2001:db8::/32` (RFC 4632, RFC 4291 §2.3);
+    /// * `*`, which is all servers.
+    ///
+    /// A port after a colon restricts an entry to that port; an IPv6 address or network is in brackets
+    /// then. Other entries are ignored. A name is not resolved to compare its addresses.
+    ///
+    /// The bits of a network's address after its length are ignored: `10.1.2.3/8` is `10.0.0.0/8`. An
+    /// IPv4-mapped IPv6 address, here or in a URL, is the IPv4 address: `::ffff:10.0.0.0/104` is
+    /// `10.0.0.0/8`.
     #[must_use]
     pub fn except(mut self, servers: &str) -> Self {
         self.exceptions.extend(servers.split(',').filter_map(Exception::parse));
         self
     }
 
-    /// The proxy on the way to a server, `host` without brackets; `None` when it is reached without.
+    /// Returns the proxy for a server, whose `host` has no brackets; `None` for a direct connection.
+    /// `secure` is true for `wss:` URLs.
     pub fn choose(&self, secure: bool, host: &str, port: u16) -> Option<&Proxy> {
         let proxy = if secure { self.wss.as_ref() } else { self.ws.as_ref() };
         proxy.filter(|_| !self.exceptions.iter().any(|exception| exception.matches(host, port)))
     }
 }
 
-/// All connections go through one proxy.
+/// Uses one proxy for all servers.
 impl From<Proxy> for ProxyRules {
     fn from(proxy: Proxy) -> Self {
         Self { ws: Some(proxy.clone()), wss: Some(proxy), exceptions: Vec::new() }
@@ -120,7 +127,7 @@ struct Exception {
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Servers {
     All,
-    /// This name and those below it.
+    /// This name and its subdomains.
     Domain(String),
     Network(IpNet),
 }
@@ -166,14 +173,14 @@ impl Exception {
     }
 }
 
-/// An address, or a network in the notation of RFC 4632.
+/// Parses an address, or a network in the notation of RFC 4632.
 fn network(entry: &str) -> Option<Servers> {
     let address = entry.parse::<IpAddr>().ok().map(|ip| IpNet::from(ip.to_canonical()));
     address.or_else(|| canonical(entry.parse().ok()?)).map(Servers::Network)
 }
 
-/// The network of IPv4 that one of IPv6 maps, as [`IpAddr::to_canonical`] does it for addresses; `None`
-/// where its length leaves open whether it is one of mapped addresses.
+/// Returns the IPv4 network of a network of IPv4-mapped addresses, as [`IpAddr::to_canonical`] does for an
+/// address; `None` if a network also has addresses that are not mapped.
 fn canonical(network: IpNet) -> Option<IpNet> {
     match network.addr().to_canonical() {
         address @ IpAddr::V4(_) if network.addr().is_ipv6() => {
@@ -211,7 +218,7 @@ mod tests {
     }
 
     #[test]
-    fn a_header_of_a_cgi_request_is_no_setting() {
+    fn a_header_of_a_cgi_request_is_not_a_setting() {
         let cgi = ("REQUEST_METHOD", "GET");
         assert_eq!(chosen(&[cgi, ("HTTP_PROXY", "evil:1")], false), None);
         assert!(chosen(&[cgi, ("http_proxy", "ours:1")], false).is_some());
@@ -219,7 +226,7 @@ mod tests {
     }
 
     #[test]
-    fn a_variable_that_holds_no_url_is_named() {
+    fn an_error_names_its_variable() {
         let error = rules(&[("ALL_PROXY", "ftp://user:secret@x")]).unwrap_err();
         assert_eq!(error.variable(), Some("ALL_PROXY"));
         assert!(!format!("{error} {error:?}").contains("secret"), "{error}");

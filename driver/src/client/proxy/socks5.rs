@@ -1,13 +1,13 @@
 //! SOCKS 5 (RFC 1928), with a user's name and password (RFC 1929): [`Socks5`].
 //!
-//! What a proxy may say is bounded by the protocol: no answer is longer than 262 bytes.
+//! The protocol bounds what a proxy may send: no reply is longer than 262 bytes.
 
 use std::net::IpAddr;
 
 use bytes::{Buf, BufMut, BytesMut};
 
 use super::error::ProxyError;
-use crate::client::target::Credentials;
+use crate::client::credentials::Credentials;
 
 const VERSION: u8 = 5;
 const NO_AUTHENTICATION: u8 = 0;
@@ -18,7 +18,7 @@ const IPV4: u8 = 1;
 const NAME: u8 = 3;
 const IPV6: u8 = 4;
 
-/// Where a proxy is asked to connect to.
+/// The server to which the proxy is asked to connect.
 pub(super) enum Address {
     Ip(IpAddr),
     /// Of 1 to 255 bytes.
@@ -34,16 +34,17 @@ impl Address {
     }
 }
 
-/// A request to a proxy for a way to a server, and its answers.
-pub(crate) struct Socks5 {
+/// A request for a tunnel to a server, and the proxy's replies.
+pub(in crate::client) struct Socks5 {
     pub(super) outbound: BytesMut,
     awaited: Awaited,
-    /// The message of RFC 1929 §2, where there are credentials.
+    /// The message of RFC 1929 §2, if there are credentials.
     authentication: Option<BytesMut>,
     /// The message of RFC 1928 §4.
     request: BytesMut,
 }
 
+/// The reply that comes next.
 enum Awaited {
     Method,
     Authentication,
@@ -95,15 +96,15 @@ impl Socks5 {
         }
     }
 
-    /// RFC 1928 §3: which of our methods the proxy chose.
+    /// Takes the authentication method that the proxy selected (RFC 1928 §3).
     fn method(&mut self, inbound: &mut BytesMut) -> Option<Result<(), ProxyError>> {
-        if let Err(error) = check_version(inbound, VERSION, "it does not speak SOCKS 5") {
+        if let Err(error) = check_version(inbound, VERSION, "it is not SOCKS 5") {
             return Some(Err(error));
         }
         let [_, method] = take(inbound)?;
         Some(match (method, self.authentication.take()) {
             (NO_AUTHENTICATION, _) => {
-                self.ask();
+                self.send_request();
                 Ok(())
             }
             (USER_AND_PASSWORD, Some(message)) => {
@@ -112,48 +113,57 @@ impl Socks5 {
                 Ok(())
             }
             (NO_ACCEPTABLE_METHOD, None) => Err(ProxyError::AuthenticationRequired),
-            (NO_ACCEPTABLE_METHOD, Some(_)) => Err(ProxyError::CredentialsRefused),
-            _ => Err(ProxyError::Invalid("it chose a method that was not offered (RFC 1928 3)")),
+            (NO_ACCEPTABLE_METHOD, Some(_)) => Err(ProxyError::CredentialsRejected),
+            _ => Err(ProxyError::Invalid(
+                "it selected an authentication method that was not offered (RFC 1928 3)",
+            )),
         })
     }
 
-    /// RFC 1929 §2: whether the proxy takes the credentials.
+    /// Takes the proxy's verdict on the credentials (RFC 1929 §2).
     fn authenticated(&mut self, inbound: &mut BytesMut) -> Option<Result<(), ProxyError>> {
-        let why = "its answer to the name and the password has another version (RFC 1929 2)";
+        let why = "the version of its reply to the credentials is not 1 (RFC 1929 2)";
         if let Err(error) = check_version(inbound, 1, why) {
             return Some(Err(error));
         }
         let [_, status] = take(inbound)?;
         Some(match status {
             0 => {
-                self.ask();
+                self.send_request();
                 Ok(())
             }
-            _ => Err(ProxyError::CredentialsRefused),
+            _ => Err(ProxyError::CredentialsRejected),
         })
     }
 
-    fn ask(&mut self) {
+    fn send_request(&mut self) {
         let request = self.request.split();
         self.outbound.unsplit(request);
         self.awaited = Awaited::Reply;
     }
 }
 
-/// RFC 1928 §6: whether the way is open. The address from which the proxy goes on is of no use.
+/// Takes the proxy's verdict on the tunnel (RFC 1928 §6). The address that the proxy connects from is
+/// not needed.
 fn reply(inbound: &mut BytesMut) -> Option<Result<(), ProxyError>> {
-    if let Err(error) = check_version(inbound, VERSION, "its reply has another version") {
+    if let Err(error) =
+        check_version(inbound, VERSION, "the version of its reply is not 5 (RFC 1928 6)")
+    {
         return Some(Err(error));
     }
     let code = *inbound.get(1)?;
     if code != 0 {
-        return Some(Err(ProxyError::SocksRefused(code)));
+        return Some(Err(ProxyError::SocksRejected(code)));
     }
     let address_len = match *inbound.get(3)? {
         IPV4 => 4,
         IPV6 => 16,
         NAME => 1 + usize::from(*inbound.get(4)?),
-        _ => return Some(Err(ProxyError::Invalid("its reply has an unknown kind of address"))),
+        _ => {
+            return Some(Err(ProxyError::Invalid(
+                "its reply has an unknown type of address (RFC 1928 6)",
+            )));
+        }
     };
     let len = 4 + address_len + 2;
     (inbound.len() >= len).then(|| {
@@ -162,7 +172,7 @@ fn reply(inbound: &mut BytesMut) -> Option<Result<(), ProxyError>> {
     })
 }
 
-/// Judges the first byte as soon as it is there.
+/// Checks the first byte as soon as it has arrived.
 fn check_version(inbound: &[u8], version: u8, why: &'static str) -> Result<(), ProxyError> {
     match inbound.first() {
         Some(first) if *first != version => Err(ProxyError::Invalid(why)),
@@ -177,7 +187,7 @@ fn take(inbound: &mut BytesMut) -> Option<[u8; 2]> {
     Some([inbound.get_u8(), inbound.get_u8()])
 }
 
-/// Writes up to 255 bytes with their number before them, which whoever calls has seen to.
+/// Writes bytes with their number before them. The callers have limited it to 255.
 fn put_short(message: &mut BytesMut, bytes: &[u8]) {
     message.put_u8(bytes.len() as u8);
     message.put_slice(bytes);
@@ -187,7 +197,7 @@ fn put_short(message: &mut BytesMut, bytes: &[u8]) {
 mod tests {
     use super::*;
 
-    /// Plays a proxy that says `bytes` one by one, and gives what it heard and what became of it.
+    /// Plays a proxy that sends `bytes` one by one. Returns the bytes that it received, and the verdict.
     fn play(
         address: Address,
         user: Option<&str>,
@@ -196,18 +206,18 @@ mod tests {
         let credentials = user.map(|user| Credentials::parse(user).unwrap());
         let mut socks = Socks5::new(&address, 443, credentials.as_ref());
         let mut inbound = BytesMut::new();
-        let mut heard = socks.outbound.split().to_vec();
+        let mut received = socks.outbound.split().to_vec();
         assert!(socks.poll(&mut inbound).is_none());
         for (at, &byte) in bytes.iter().enumerate() {
             inbound.put_u8(byte);
             let verdict = socks.poll(&mut inbound);
-            heard.extend_from_slice(&socks.outbound.split());
+            received.extend_from_slice(&socks.outbound.split());
             if verdict.is_some() {
-                assert_eq!(at + 1, bytes.len(), "the verdict comes with the byte that settles it");
-                return (heard, verdict);
+                assert_eq!(at + 1, bytes.len(), "the verdict comes with the byte that decides it");
+                return (received, verdict);
             }
         }
-        (heard, None)
+        (received, None)
     }
 
     fn name() -> Address {
@@ -215,17 +225,17 @@ mod tests {
     }
 
     #[test]
-    fn the_way_is_opened_by_name_and_by_address() {
+    fn a_tunnel_is_opened_by_name_and_by_address() {
         let reply = [5, 0, 5, 0, 0, 1, 192, 0, 2, 1, 1, 187];
-        let (heard, verdict) = play(name(), None, &reply);
-        assert_eq!(heard, [&[5, 1, 0, 5, 1, 0, 3, 11][..], b"example.com", &[1, 187]].concat());
+        let (received, verdict) = play(name(), None, &reply);
+        assert_eq!(received, [&[5, 1, 0, 5, 1, 0, 3, 11][..], b"example.com", &[1, 187]].concat());
         assert_eq!(verdict, Some(Ok(())));
 
         let v4 = Address::Ip([192, 0, 2, 7].into());
         assert_eq!(play(v4, None, &reply).0, [5, 1, 0, 5, 1, 0, 1, 192, 0, 2, 7, 1, 187]);
         let ip: std::net::Ipv6Addr = "2001:db8::1".parse().unwrap();
-        let (heard, _) = play(Address::Ip(ip.into()), None, &reply);
-        assert_eq!(heard, [&[5, 1, 0, 5, 1, 0, 4][..], &ip.octets(), &[1, 187]].concat());
+        let (received, _) = play(Address::Ip(ip.into()), None, &reply);
+        assert_eq!(received, [&[5, 1, 0, 5, 1, 0, 4][..], &ip.octets(), &[1, 187]].concat());
 
         let v6_reply = [&[5, 0, 5, 0, 0, 4][..], &[0; 18]].concat();
         assert_eq!(play(name(), None, &v6_reply).1, Some(Ok(())));
@@ -235,28 +245,29 @@ mod tests {
     }
 
     #[test]
-    fn credentials_are_sent_only_when_they_are_asked_for() {
+    fn credentials_are_sent_only_if_the_proxy_requests_them() {
         let reply = [5, 2, 1, 0, 5, 0, 0, 1, 0, 0, 0, 0, 0, 0];
-        let (heard, verdict) = play(name(), Some("ada:p%40w"), &reply);
+        let (received, verdict) = play(name(), Some("ada:p%40w"), &reply);
         let greeting = [5, 2, 0, 2];
         let message = [&[1, 3][..], b"ada", &[3], b"p@w"].concat();
-        assert!(heard.starts_with(&[&greeting[..], &message].concat()), "{heard:?}");
+        assert!(received.starts_with(&[&greeting[..], &message].concat()), "{received:?}");
         assert_eq!(verdict, Some(Ok(())));
 
-        let (heard, verdict) = play(name(), Some("ada:p"), &[5, 0, 5, 0, 0, 1, 0, 0, 0, 0, 0, 0]);
-        assert!(!heard.windows(3).any(|window| window == b"ada"));
+        let (received, verdict) =
+            play(name(), Some("ada:p"), &[5, 0, 5, 0, 0, 1, 0, 0, 0, 0, 0, 0]);
+        assert!(!received.windows(3).any(|window| window == b"ada"));
         assert_eq!(verdict, Some(Ok(())));
     }
 
     #[test]
-    fn each_bad_answer_has_its_error() {
+    fn each_invalid_reply_has_its_error() {
         let with = Some("ada:p");
         for (user, bytes, error) in [
             (None, &[5, 0xFF][..], ProxyError::AuthenticationRequired),
-            (with, &[5, 0xFF], ProxyError::CredentialsRefused),
-            (with, &[5, 2, 1, 1], ProxyError::CredentialsRefused),
-            (None, &[5, 0, 5, 5], ProxyError::SocksRefused(5)),
-            (None, &[5, 0, 5, 99], ProxyError::SocksRefused(99)),
+            (with, &[5, 0xFF], ProxyError::CredentialsRejected),
+            (with, &[5, 2, 1, 1], ProxyError::CredentialsRejected),
+            (None, &[5, 0, 5, 5], ProxyError::SocksRejected(5)),
+            (None, &[5, 0, 5, 99], ProxyError::SocksRejected(99)),
         ] {
             assert_eq!(play(name(), user, bytes).1, Some(Err(error)), "{bytes:?}");
         }

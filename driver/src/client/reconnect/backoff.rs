@@ -1,52 +1,45 @@
-//! How long to wait before the next attempt: [`Backoff`].
+//! The delays between attempts: [`Backoff`].
 
 use std::time::Duration;
 
+use chacha20::ChaCha12Rng;
+use chacha20::rand_core::{Rng, SeedableRng};
 use sockless_core::Seed;
 
-/// Delays that grow exponentially, each drawn from zero up to what it may be ("full jitter"), so that
-/// clients that lost one server together do not come back together.
-#[derive(Clone, Debug)]
+/// Delays whose limit doubles, each drawn between zero and its limit ("full jitter"), so that clients
+/// that lost a server together do not come back together.
+#[derive(Debug)]
 pub(super) struct Backoff {
     pub(super) initial: Duration,
     pub(super) max: Duration,
     doublings: u32,
-    /// The state of SplitMix64: enough to be apart, and nobody has to guess it.
-    state: u64,
+    /// As in a connection: its values are the same on every machine and in every version.
+    random: ChaCha12Rng,
 }
 
 impl Backoff {
     pub(super) fn new(initial: Duration, max: Duration) -> Self {
-        Self { initial, max, doublings: 0, state: 0 }
+        let random = ChaCha12Rng::from_seed([0; 32]);
+        Self { initial, max, doublings: 0, random }
     }
 
+    /// Draws the delays from `seed`.
     pub(super) fn seed(&mut self, seed: &Seed) {
-        let words = seed.as_bytes().chunks_exact(8);
-        self.state = words.fold(0, |state, word| {
-            state.rotate_left(17) ^ u64::from_le_bytes(word.try_into().expect("8 bytes"))
-        });
+        self.random = ChaCha12Rng::from_seed(*seed.as_bytes());
     }
 
-    /// Begins again with the initial delay.
+    /// Returns to the initial delay.
     pub(super) fn reset(&mut self) {
         self.doublings = 0;
     }
 
     pub(super) fn next_delay(&mut self) -> Duration {
         let factor = 1_u32.checked_shl(self.doublings).unwrap_or(u32::MAX);
-        let longest = self.initial.saturating_mul(factor).min(self.max);
+        let limit = self.initial.saturating_mul(factor).min(self.max);
         self.doublings = self.doublings.saturating_add(1);
-        let share = self.draw() >> 32;
-        let nanos = longest.as_nanos().saturating_mul(u128::from(share)) >> 32;
+        let share = u128::from(self.random.next_u32());
+        let nanos = limit.as_nanos().saturating_mul(share) >> u32::BITS;
         Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
-    }
-
-    fn draw(&mut self) -> u64 {
-        self.state = self.state.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut word = self.state;
-        word = (word ^ (word >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        word = (word ^ (word >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        word ^ (word >> 31)
     }
 }
 
@@ -63,7 +56,7 @@ mod tests {
     }
 
     #[test]
-    fn delays_grow_up_to_the_longest_and_begin_again() {
+    fn delays_grow_to_the_maximum_and_can_be_reset() {
         let limits = [100, 200, 400, 800, 1000, 1000];
         let mut longest = [Duration::ZERO; 6];
         for seed in 0..=255 {
@@ -77,12 +70,15 @@ mod tests {
             assert!(backoff.next_delay() <= 100 * MS);
         }
         for (limit, longest) in limits.iter().zip(longest) {
-            assert!(longest > *limit * MS * 9 / 10, "all of {limit} ms is used: {longest:?}");
+            assert!(
+                longest > *limit * MS * 9 / 10,
+                "delays are drawn up to {limit} ms: {longest:?}"
+            );
         }
     }
 
     #[test]
-    fn seeds_decide() {
+    fn a_seed_determines_the_delays() {
         let delays = |seed| {
             let mut backoff = backoff(seed);
             [(); 8].map(|()| backoff.next_delay())

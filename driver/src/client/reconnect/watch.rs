@@ -1,4 +1,4 @@
-//! What a reconnecting client is doing, for others to see: [`ReconnectWatch`].
+//! The state of a reconnecting client, for other tasks: [`ReconnectWatch`].
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -8,76 +8,93 @@ use std::task::{Context, Poll, Waker};
 
 use sockless_core::Instant;
 
-/// What a [`Reconnect`](super::Reconnect) is doing.
+/// The state of a [`Reconnect`](super::Reconnect).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ReconnectState {
-    /// Nothing was asked of it yet.
+    /// [`next`](super::Reconnect::next) was not called yet.
     Idle,
-    /// It connects, or runs the hook on a new session.
+    /// It opens a connection, or runs the hook on a new session.
     Connecting {
-        /// The number of this attempt, from 1, since a connection last proved stable.
+        /// The number of this attempt since the last stable connection, from 1.
         attempt: u32,
     },
-    /// It has given a session away, and was not asked for the next one since that ended.
+    /// It returned a session. The state stays the same when the session ends, until
+    /// [`next`](super::Reconnect::next) is awaited.
     Open,
-    /// It waits before the next attempt.
+    /// It waits for the next attempt.
     Waiting {
-        /// How many attempts there have been since a connection last proved stable.
+        /// The number of attempts since the last stable connection.
         attempt: u32,
-        /// When the next one begins, on the runtime's clock.
+        /// The start of the next attempt, on the runtime's clock.
         until: Instant,
     },
-    /// It tries no more.
+    /// It makes no further attempt: see [`Reconnect::retry_if`](super::Reconnect::retry_if).
     Stopped,
 }
 
-/// Sees what a [`Reconnect`](super::Reconnect) is doing, from any task. A clone has seen what the
-/// original has.
+/// Observes the state of a [`Reconnect`](super::Reconnect) from any task, such as to show it to a user.
+///
+/// [`Reconnect::watch`](super::Reconnect::watch) returns one. A clone has seen the same states as the
+/// original.
+///
+/// ```no_run
+/// use sockless::Reconnect;
+///
+/// # async fn example() {
+/// let feed = Reconnect::new(|| sockless::connect("ws://example.com/feed"));
+/// let mut watch = feed.watch();
+/// tokio::spawn(async move {
+///     while let Some(state) = watch.changed().await {
+///         println!("{state:?}");
+///     }
+/// });
+/// # }
+/// ```
 pub struct ReconnectWatch {
-    board: Arc<Board>,
-    /// The state that was seen last, by its number.
+    shared: Arc<SharedState>,
+    /// The number of the state that was seen last.
     seen: u64,
     slot: u64,
 }
 
 impl ReconnectWatch {
-    pub(super) fn new(board: &Arc<Board>) -> Self {
-        let mut notes = board.lock();
-        notes.slots += 1;
-        Self { board: Arc::clone(board), seen: notes.number, slot: notes.slots }
+    pub(super) fn new(shared: &Arc<SharedState>) -> Self {
+        let mut watched = shared.lock();
+        watched.slots += 1;
+        Self { shared: Arc::clone(shared), seen: watched.number, slot: watched.slots }
     }
 
-    /// What it is doing now.
+    /// Returns the state now.
     pub fn state(&self) -> ReconnectState {
-        self.board.lock().state
+        self.shared.lock().state
     }
 
-    /// Waits until it does something else than was seen last, and says what; `None` once the
-    /// [`Reconnect`](super::Reconnect) has been dropped. What came and went in between is passed over.
+    /// Waits until the state differs from the one that was seen last, and returns it; `None` once the
+    /// [`Reconnect`](super::Reconnect) was dropped. Of several changes, the last one is returned.
     ///
-    /// Cancel-safe: a change is either returned or still to be seen.
+    /// Cancel-safe: a change that was not returned is returned by the next call.
     pub async fn changed(&mut self) -> Option<ReconnectState> {
         poll_fn(|cx| self.poll_changed(cx)).await
     }
 
     fn poll_changed(&mut self, cx: &Context<'_>) -> Poll<Option<ReconnectState>> {
-        let mut notes = self.board.lock();
-        if notes.number != self.seen {
-            self.seen = notes.number;
-            return Poll::Ready(Some(notes.state));
+        let mut watched = self.shared.lock();
+        if watched.number != self.seen {
+            self.seen = watched.number;
+            return Poll::Ready(Some(watched.state));
         }
-        if notes.over {
+        if watched.over {
             return Poll::Ready(None);
         }
-        notes.waiting.insert(self.slot, cx.waker().clone());
+        watched.waiting.insert(self.slot, cx.waker().clone());
         Poll::Pending
     }
 }
 
 impl Clone for ReconnectWatch {
     fn clone(&self) -> Self {
-        let mut clone = Self::new(&self.board);
+        let mut clone = Self::new(&self.shared);
         clone.seen = self.seen;
         clone
     }
@@ -85,7 +102,7 @@ impl Clone for ReconnectWatch {
 
 impl Drop for ReconnectWatch {
     fn drop(&mut self) {
-        self.board.lock().waiting.remove(&self.slot);
+        self.shared.lock().waiting.remove(&self.slot);
     }
 }
 
@@ -95,20 +112,26 @@ impl fmt::Debug for ReconnectWatch {
     }
 }
 
-/// Where the state stands.
-pub(super) struct Board(Mutex<Notes>);
+/// The state, and the tasks that wait for it to change.
+///
+/// It is not tokio's watch channel, since the driver does not depend on a runtime.
+pub(super) struct SharedState(Mutex<Watched>);
 
-struct Notes {
+struct Watched {
     state: ReconnectState,
+    /// The number of changes so far.
     number: u64,
+    /// True once the client was dropped.
     over: bool,
+    /// The number of watches so far.
     slots: u64,
+    /// One waker for each watch that waits, by its slot.
     waiting: BTreeMap<u64, Waker>,
 }
 
-impl Board {
+impl SharedState {
     pub(super) fn new() -> Arc<Self> {
-        Arc::new(Self(Mutex::new(Notes {
+        Arc::new(Self(Mutex::new(Watched {
             state: ReconnectState::Idle,
             number: 0,
             over: false,
@@ -118,28 +141,28 @@ impl Board {
     }
 
     pub(super) fn publish(&self, state: ReconnectState) {
-        self.tell(|notes| {
-            notes.state = state;
-            notes.number += 1;
+        self.change(|watched| {
+            watched.state = state;
+            watched.number += 1;
         });
     }
 
     pub(super) fn end(&self) {
-        self.tell(|notes| notes.over = true);
+        self.change(|watched| watched.over = true);
     }
 
-    /// The lock is released before the watchers are woken: they may look at once.
-    fn tell(&self, change: impl FnOnce(&mut Notes)) {
+    /// Releases the lock before it wakes the watchers, which may take it immediately.
+    fn change(&self, change: impl FnOnce(&mut Watched)) {
         let waiting = {
-            let mut notes = self.lock();
-            change(&mut notes);
-            std::mem::take(&mut notes.waiting)
+            let mut watched = self.lock();
+            change(&mut watched);
+            std::mem::take(&mut watched.waiting)
         };
         waiting.into_values().for_each(Waker::wake);
     }
 
-    /// Every change is whole before the next call, so that a panic under the lock poisons nothing.
-    fn lock(&self) -> MutexGuard<'_, Notes> {
+    /// Ignores poisoning: each change is complete before the next call.
+    fn lock(&self) -> MutexGuard<'_, Watched> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -4,11 +4,11 @@ use std::fmt;
 use std::sync::Arc;
 
 use bytes::{Buf, Bytes, BytesMut};
-use http::header::{HeaderName, HeaderValue, SEC_WEBSOCKET_PROTOCOL};
+use http::header::{HeaderName, HeaderValue};
 use http::{Request, Response};
 use sockless_core::Config;
 use sockless_core::handshake::{ClientHandshake, HandshakeError};
-use sockless_driver::{BoxFuture, Runtime};
+use sockless_driver::{BoxFuture, RequestHeaders, Runtime};
 
 use super::conversation::Conversation;
 use super::opened::Opened;
@@ -41,7 +41,7 @@ use super::{App, Place};
 #[must_use = "nothing is opened before it is awaited"]
 pub struct OpenConversation {
     app: App,
-    request: Result<Request<()>, http::Error>,
+    headers: RequestHeaders,
     config: Config,
     path: String,
     place: Place,
@@ -49,9 +49,8 @@ pub struct OpenConversation {
 
 impl OpenConversation {
     pub(crate) fn new(app: App, path: &str, place: Place) -> Self {
-        let url = if path.starts_with('/') { format!("ws://localhost{path}") } else { path.into() };
-        let request = Request::get(url).body(());
-        Self { app, request, config: Config::default(), path: path.to_owned(), place }
+        let headers = RequestHeaders::new();
+        Self { app, headers, config: Config::default(), path: path.to_owned(), place }
     }
 
     /// Adds a header to the request. The headers of the handshake are added automatically; use
@@ -61,18 +60,14 @@ impl OpenConversation {
         N: TryInto<HeaderName, Error: Into<http::Error>>,
         V: TryInto<HeaderValue, Error: Into<http::Error>>,
     {
-        self.request = self.request.and_then(|mut request| {
-            let name = name.try_into().map_err(Into::into)?;
-            let value = value.try_into().map_err(Into::into)?;
-            request.headers_mut().append(name, value);
-            Ok(request)
-        });
+        self.headers.append(name, value);
         self
     }
 
     /// Offers a subprotocol, after those that were added before.
-    pub fn subprotocol(self, name: &str) -> Self {
-        self.header(SEC_WEBSOCKET_PROTOCOL, name)
+    pub fn subprotocol(mut self, name: &str) -> Self {
+        self.headers.append_subprotocol(name);
+        self
     }
 
     /// Sets the settings of the client. Default: [`Config::default`].
@@ -118,9 +113,13 @@ impl OpenConversation {
     }
 
     async fn shake_hands(self) -> Result<Opened, Response<Bytes>> {
-        let Self { app, request, config, path, place } = self;
+        let Self { app, headers, config, path, place } = self;
         let fail = |why: &dyn fmt::Display| -> ! { panic!("{place}: {path}: {why}") };
-        let request = request.unwrap_or_else(|error| fail(&error));
+        let url =
+            if path.starts_with('/') { format!("ws://localhost{path}") } else { path.clone() };
+        let request = Request::get(url).body(());
+        let mut request = request.unwrap_or_else(|error| fail(&error));
+        *request.headers_mut() = headers.finish().unwrap_or_else(|error| fail(&error));
         let (seed, now) = (app.sim.seed(), app.sim.now());
         let handshake = ClientHandshake::new(request, seed, Arc::new(config), now);
         let mut handshake = handshake.unwrap_or_else(|error| fail(&error));
@@ -172,6 +171,7 @@ impl IntoFuture for OpenConversation {
 
 impl fmt::Debug for OpenConversation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("OpenConversation").field("request", &self.request).finish_non_exhaustive()
+        let mut shown = f.debug_struct("OpenConversation");
+        shown.field("path", &self.path).field("headers", &self.headers).finish_non_exhaustive()
     }
 }
