@@ -1,4 +1,7 @@
-//! callgrind: how a program is run under it, and what is read in its report.
+//! Running a program under callgrind, and reading its report.
+//!
+//! The crate `gungraun` measures benchmark functions in a harness of its own, with a runner that must be installed at the
+//! same version. The counts here are differences between two runs of a server whose load comes from another process.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -10,21 +13,21 @@ use crate::Result;
 /// Figures by name: of a function or of a system call.
 pub type Counts = BTreeMap<String, u64>;
 
-/// What a program did, from its start to its end, in user space.
+/// Counts of a whole program run, in user space.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Totals {
     pub instructions: u64,
-    /// How often memory was asked for, by the function that was asked.
+    /// Calls of allocation functions, by function.
     pub allocations: Counts,
 }
 
-/// The functions of the C library that give memory.
+/// The allocation functions of the C library.
 const ALLOCATORS: [&str; 5] = ["malloc", "calloc", "realloc", "posix_memalign", "aligned_alloc"];
 
-/// What to put before the command line of the program.
+/// The words that precede the command line of the program.
 pub fn tool(report: &Scratch) -> Vec<String> {
     let mut words = vec!["valgrind".to_owned(), "--tool=callgrind".to_owned()];
-    // Names in full, where the report would have a number for one that it has had before.
+    // Each name in full; otherwise a number replaces a name that the report had before.
     words.push("--compress-strings=no".to_owned());
     words.push(format!("--callgrind-out-file={}", report.0.display()));
     words
@@ -53,7 +56,7 @@ fn parse(report: &str) -> Result<Totals> {
     Ok(Totals { instructions, allocations })
 }
 
-/// Each function's own instructions by the source file that they come from, which tells what was inlined.
+/// The instructions of each function itself, by source file, which shows the inlined code separately.
 pub fn functions(report: &Scratch) -> Result<Counts> {
     let options = ["--auto=no", "--threshold=100"];
     let output = Command::new("callgrind_annotate").args(options).arg(&report.0).output()?;
@@ -72,7 +75,7 @@ pub fn functions(report: &Scratch) -> Result<Counts> {
     if counts.is_empty() { Err("callgrind_annotate gave nothing".into()) } else { Ok(counts) }
 }
 
-/// The end of a path: enough to know the file by.
+/// The last three components of a path, enough to identify the file.
 fn last_parts(path: &str) -> String {
     let parts: Vec<&str> = path.split('/').collect();
     parts[parts.len().saturating_sub(3)..].join("/")
@@ -83,7 +86,7 @@ fn unrecursed(function: &str) -> &str {
     function.trim_end_matches(|last: char| last.is_ascii_digit()).trim_end_matches('\'')
 }
 
-/// A file for a tool's report, removed when it is done with.
+/// A temporary file for the report of a tool, removed on drop.
 pub struct Scratch(PathBuf);
 
 impl Scratch {
@@ -102,7 +105,7 @@ impl Scratch {
 
 impl Drop for Scratch {
     fn drop(&mut self) {
-        // It may never have been written.
+        // The tool may not have written it.
         let _ = fs::remove_file(&self.0);
     }
 }
@@ -112,7 +115,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn calls_of_allocators_are_counted_wherever_they_come_from() {
+    fn calls_of_allocators_are_counted_for_every_caller() {
         let report = "fn=main\n12 40\ncfn=malloc\ncalls=3 3281 \n0 2078\ncfn=free\ncalls=9 1 \n0 1\n\
                       fn=other\ncfn=malloc_consolidate\ncalls=60 4711 \n* 5\ncfn=malloc\ncalls=2 3281 \n\
                       * 350\ncfn=realloc\ncalls=1 7 \n\ntotals: 10804611\n";
@@ -120,6 +123,6 @@ mod tests {
             [("malloc", 5), ("realloc", 1)].map(|(name, count)| (name.to_owned(), count));
         let totals = Totals { instructions: 10_804_611, allocations: expected.into() };
         assert_eq!(parse(report).unwrap(), totals);
-        assert!(parse("fn=main\n").is_err(), "a program that was killed");
+        assert!(parse("fn=main\n").is_err(), "the report of a killed program has no totals");
     }
 }

@@ -1,4 +1,4 @@
-//! Regressions without a clock: counts of ours, compared with those of a file.
+//! Finds regressions without a clock, by comparing our counts with those in a file.
 
 use std::fmt::Write;
 use std::fs;
@@ -16,30 +16,30 @@ use crate::servers::{Job, Server};
 /// `check`
 #[derive(Args)]
 pub struct Options {
-    /// The file: a figure and its name on each line.
+    /// The file with the expected counts: a figure and its name on each line.
     #[arg(long, default_value = concat!(env!("CARGO_MANIFEST_DIR"), "/counts.txt"))]
     file: PathBuf,
-    /// Write the file rather than compare with it.
+    /// Writes the file instead of comparing with it.
     #[arg(long)]
     write: bool,
-    /// How much more than the file's a figure may be, in per cent.
+    /// The accepted increase of a figure over that in the file, in per cent.
     #[arg(long, default_value_t = 3.0)]
     tolerance: f64,
 }
 
-/// Figures this small are as good as none, and a share of one says nothing.
+/// The accepted absolute increase: for figures close to zero, a ratio has no meaning.
 const SLACK: f64 = 0.01;
 
 const HEADER: &str = "\
-# Counts of sockless, which `sockless-bench check` compares with: no clock is in them, so they hold on a busy
-# machine. A figure may be 3 % above its line, and 0.01; what is below it passes, and is worth a new line.
-# Instructions and allocations are callgrind's, of user space, for each frame or message; system calls strace's.
-# They change with the compiler, the C library and valgrind, whose versions are told below, and a CPU without AVX2
-# takes other paths. So after an update of those, and after a change that is meant to cost or to save, write the file
-# anew, and say in the commit why: bench/check --write
+# Counts of sockless that `sockless-bench check` compares with. They do not depend on a clock, so they are valid on a
+# busy machine. A figure may exceed its line by 3 % and 0.01; a lower figure passes, and should replace its line.
+# Instructions and allocations are counted by callgrind in user space, for each frame or message; system calls by
+# strace. They depend on the compiler, the C library and valgrind, whose versions are below, and a CPU without AVX2
+# runs other code. After an update of those, or after a change that intentionally costs or saves, write the file again
+# and explain it in the commit: bench/check --write
 ";
 
-/// Compares, or writes.
+/// Compares with the file, or writes it.
 pub fn main(options: &Options) -> Result<()> {
     let figures = measure()?;
     let tools = format!("# {}", tools()?);
@@ -54,7 +54,7 @@ pub fn main(options: &Options) -> Result<()> {
     let mut worse = 0;
     for (name, figure) in &figures {
         let before = find(&text, name)
-            .ok_or_else(|| format!("the file has no {name:?}, which is {figure:.3} now"))?;
+            .ok_or_else(|| format!("no line {name:?} in the file; its count is {figure:.3}"))?;
         let is_worse = is_worse(*figure, before, options.tolerance);
         worse += usize::from(is_worse);
         let change = if before > SLACK { 100.0 * (figure / before - 1.0) } else { 0.0 };
@@ -65,7 +65,7 @@ pub fn main(options: &Options) -> Result<()> {
         return Ok(());
     }
     if !text.lines().any(|line| line == tools) {
-        println!("the file was not written with these tools:\n{tools}");
+        println!("the file was written with other tools than these:\n{tools}");
     }
     Err(format!("{worse} figures are worse by over {} %", options.tolerance).into())
 }
@@ -81,7 +81,7 @@ fn find(text: &str, name: &str) -> Option<f64> {
     })
 }
 
-/// The versions that the figures depend on.
+/// The tools that the figures depend on, with their versions.
 fn tools() -> Result<String> {
     let commands = [("rustc", "--version"), ("valgrind", "--version"), ("ldd", "--version")];
     let versions = commands.map(|(program, option)| {
@@ -141,7 +141,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn figures_are_found_by_their_whole_name() {
+    fn a_figure_is_found_by_its_whole_name() {
         let text = "# header\n    12.500  parse 16 B\n     7.000  parse 1\n";
         assert_eq!(find(text, "parse 1"), Some(7.0));
         assert_eq!(find(text, "parse 16 B"), Some(12.5));
@@ -149,11 +149,11 @@ mod tests {
     }
 
     #[test]
-    fn more_than_the_tolerance_is_worse() {
+    fn an_increase_beyond_the_tolerance_is_worse() {
         assert!(is_worse(1.05, 1.0, 3.0));
-        assert!(is_worse(0.02, 0.0, 3.0), "one in fifty, where there was none");
+        assert!(is_worse(0.02, 0.0, 3.0), "one in fifty instead of none");
         assert!(is_worse(104.0, 100.0, 3.0) && is_worse(0.14, 0.126, 3.0));
         assert!(!is_worse(102.9, 100.0, 3.0) && !is_worse(0.009, 0.0, 3.0));
-        assert!(!is_worse(50.0, 100.0, 3.0), "better is not worse");
+        assert!(!is_worse(50.0, 100.0, 3.0), "a decrease is not worse");
     }
 }

@@ -1,4 +1,4 @@
-//! Servers as child processes: started, found, and ended by their own pid.
+//! Servers as child processes, which report their address and pid.
 
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
@@ -9,22 +9,22 @@ use rustix::process::{Pid, Signal, kill_process};
 use crate::Result;
 use crate::servers::{Job, Server};
 
-/// A server that listens. It is ended when this is dropped.
+/// A server that listens, terminated on drop.
 pub struct Running {
     child: Child,
-    /// Where it listens.
+    /// The address that it listens on.
     pub addr: SocketAddr,
-    /// The server itself, which under a tool is not the child.
+    /// The process of the server itself; under a tool it is not the child process.
     pub pid: Pid,
 }
 
 impl Running {
-    /// Starts a server on a CPU of its own, if one is named.
+    /// Starts a server, on the given CPU only if there is one.
     pub fn start(server: Server, job: Job, cpu: Option<usize>) -> Result<Self> {
         Self::start_under(&[], server, job, cpu)
     }
 
-    /// Starts a server under a tool that takes a command as its last arguments.
+    /// Starts a server under a tool whose last arguments are the command to run.
     pub fn start_under(
         tool: &[String],
         server: Server,
@@ -46,16 +46,16 @@ impl Running {
         let stdout = child.stdout.take().ok_or("no stdout")?;
         let mut line = String::new();
         BufReader::new(stdout).read_line(&mut line)?;
-        let said: Vec<&str> = line.split_whitespace().collect();
-        let &[_, addr, pid] = said.as_slice() else {
+        let words_of_line: Vec<&str> = line.split_whitespace().collect();
+        let &[_, addr, pid] = words_of_line.as_slice() else {
             let ended = child.wait()?;
             return Err(format!("{} did not start: {ended}", words.join(" ")).into());
         };
-        let pid = Pid::from_raw(pid.parse()?).ok_or("a server without pid")?;
+        let pid = Pid::from_raw(pid.parse()?).ok_or("the server printed no pid")?;
         Ok(Self { child, addr: addr.parse()?, pid })
     }
 
-    /// Ends it, and waits until whatever watched it has written its report.
+    /// Terminates the server, and waits until its tool, if any, has written the report.
     pub fn stop(mut self) -> Result<()> {
         self.end()
     }
@@ -71,7 +71,7 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        // Nobody is left to be told.
+        // A destructor has no caller to report the error to.
         let _ = self.end();
     }
 }

@@ -1,4 +1,4 @@
-//! Codecs without I/O: what a frame costs to take in, to put out, and to echo.
+//! Codecs without I/O: the costs of parsing, encoding and echoing a frame.
 
 #[cfg(feature = "peers")]
 mod memory;
@@ -20,48 +20,48 @@ use crate::callgrind::{self, Scratch, Totals};
 use crate::load::{masked_frame, text};
 use crate::servers::limits;
 
-/// About so much arrives at once.
+/// The approximate number of bytes that arrive at once.
 const BURST_LEN: usize = 64 * 1024;
 
 /// `codec`
 #[derive(Args)]
 pub struct Options {
-    /// Bytes of a frame's payload.
+    /// Payload lengths in bytes.
     #[arg(long, value_delimiter = ',', default_values_t = [16, 1024, 65_536])]
     size: Vec<usize>,
-    /// What to do; all if none is named.
+    /// The work to measure [default: all].
     #[arg(long, value_delimiter = ',')]
     work: Vec<Work>,
-    /// Who does it; all if none is named.
+    /// The codecs to measure [default: all].
     #[arg(long, value_delimiter = ',')]
     by: Vec<By>,
-    /// Count instructions with callgrind (valgrind must be installed) instead of nanoseconds.
+    /// Counts instructions with callgrind (needs valgrind) instead of nanoseconds.
     #[arg(long)]
     instructions: bool,
-    /// Only do the work for so many bursts, and print nothing: what callgrind watches.
+    /// Does the work for this many bursts and prints nothing: the process that runs under callgrind.
     #[arg(long, hide = true)]
     bursts: Option<usize>,
 }
 
-/// What is done with each frame.
+/// The work to do with each frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Work {
-    /// Take masked frames out of a buffer that was just filled.
+    /// Parse masked frames in a buffer that was just filled.
     Parse,
-    /// The same with text of mixed scripts, which is validated.
+    /// Parse and validate text in several scripts.
     ParseText,
-    /// Put frames into a buffer.
+    /// Encode frames into a buffer.
     Encode,
-    /// Take binary frames, and put them.
+    /// Parse binary frames, and encode them again.
     Echo,
 }
 
-/// Whose code does it.
+/// The code that does the work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum By {
-    /// Only the copy that stands for the read, or for the write.
+    /// Only the copy that replaces the read or the write.
     Memcpy,
-    /// The least: unmasks in place. It cannot encode by itself, nor validate.
+    /// The minimum: unmasks in place. It can neither encode separately nor validate.
     Limit,
     Sockless,
     Tungstenite,
@@ -82,7 +82,7 @@ impl By {
 /// Frames that arrive at once.
 struct Burst {
     wire: Vec<u8>,
-    /// Static, so that nobody counts references to it: to copy a handle is not to encode.
+    /// Static, so that no codec pays for reference counts, which are not part of encoding.
     payload: &'static [u8],
     frames: usize,
 }
@@ -99,7 +99,7 @@ impl Burst {
     }
 }
 
-/// Prints a table; a frame's figures are means over many bursts.
+/// Prints a table of means over many bursts.
 pub fn main(options: &Options) -> Result<()> {
     let works = if options.work.is_empty() { Work::value_variants() } else { &options.work };
     let bys = if options.by.is_empty() { By::value_variants() } else { &options.by };
@@ -109,7 +109,7 @@ pub fn main(options: &Options) -> Result<()> {
     }
     let unit = if options.instructions { "instructions" } else { "ns (GB/s of payload)" };
     println!(
-        "{unit} for each frame; to parse includes one copy of its bytes into the buffer, as a read does\n"
+        "{unit} for each frame; parsing includes one copy of its bytes into the buffer, as by a read\n"
     );
     print!("| |");
     for size in &options.size {
@@ -137,7 +137,7 @@ fn name(value: impl ValueEnum) -> String {
     value.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned())
 }
 
-/// The least of several runs.
+/// The minimum of several runs.
 fn nanoseconds(work: Work, by: By, size: usize) -> Result<f64> {
     let burst = Burst::new(work, size);
     let bursts = 200;
@@ -152,7 +152,7 @@ fn nanoseconds(work: Work, by: By, size: usize) -> Result<f64> {
 }
 
 /// Instructions and allocations for each frame: the difference between two runs of this program, so that its start
-/// falls out.
+/// cancels out.
 pub fn in_user_space(work: Work, by: By, size: usize) -> Result<[f64; 2]> {
     let (few, many) = (20, 60);
     let [fewer, more] = [watched(work, by, size, few)?, watched(work, by, size, many)?];
@@ -244,7 +244,7 @@ fn sockless(work: Work, burst: &Burst, bursts: usize) -> Result<()> {
     Ok(())
 }
 
-/// Looks at all that waits, as a write would.
+/// Takes everything out of the outgoing queue, as a write would.
 fn drain(connection: &mut Connection) {
     let outbound = connection.outbound();
     while outbound.has_remaining() {

@@ -1,4 +1,5 @@
-//! Counts that no busy machine disturbs: system calls by strace, instructions and allocations by callgrind.
+//! Counts that other load on the machine does not change: system calls by strace, instructions and allocations by
+//! callgrind.
 
 use std::collections::BTreeMap;
 
@@ -13,33 +14,33 @@ use crate::{Result, cpu};
 /// `count`
 #[derive(Args)]
 pub struct Options {
-    /// What to count.
+    /// The operations to count.
     what: What,
-    /// Which servers; all if none is named.
+    /// The servers [default: all].
     #[arg(long = "server", value_delimiter = ',')]
     servers: Vec<Server>,
     #[command(flatten)]
     shape: Shape,
-    /// Messages to count, with --fan-out deliveries; each server is run twice, and this is the difference.
+    /// Messages to count, with --fan-out deliveries: each server runs twice, with this difference.
     #[arg(long, default_value_t = 20_000)]
     messages: u64,
-    /// So many lines of what takes most.
+    /// The number of lines to print, highest counts first.
     #[arg(long, default_value_t = 6)]
     top: usize,
 }
 
-/// What can be counted.
+/// Operations that can be counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum What {
-    /// User-space instructions of the whole process, by function: needs valgrind.
+    /// User-space instructions of the whole process, by function (needs valgrind).
     Instructions,
-    /// How often the whole process asks for memory, by the function that it asks: needs valgrind.
+    /// Allocations of the whole process, by allocation function (needs valgrind).
     Allocations,
-    /// System calls: needs strace.
+    /// System calls, by name (needs strace).
     Syscalls,
 }
 
-/// Counts for each server.
+/// Prints the counts of each server.
 pub fn main(options: &Options) -> Result<()> {
     cpu::raise_open_files()?;
     println!("{}, {} messages", options.shape, options.messages);
@@ -50,7 +51,7 @@ pub fn main(options: &Options) -> Result<()> {
         let mut most: Vec<_> = per_message.collect();
         let total: f64 = most.iter().map(|(_, count)| count).sum();
         let unit = if options.shape.job.fan_out { "delivery" } else { "message" };
-        println!("\n{:<24} {total:>10.3} a {unit}", server.name());
+        println!("\n{:<24} {total:>10.3} per {unit}", server.name());
         most.retain(|(_, count)| *count > 0.0005);
         most.sort_by(|a, b| b.1.total_cmp(&a.1));
         for (name, count) in most.into_iter().take(options.top) {
@@ -79,7 +80,7 @@ pub fn system_calls(server: Server, shape: Shape, messages: u64) -> Result<f64> 
     Ok(counts.values().sum::<f64>() / messages as f64)
 }
 
-/// What so many messages cost.
+/// The counts for `messages` messages.
 fn counts(
     what: What,
     server: Server,
@@ -104,7 +105,7 @@ fn counts(
     Ok(difference(&fewer, &more))
 }
 
-/// A run with so many messages more than the other: what starting, opening and ending cost falls out.
+/// Two runs that differ by `messages` messages, so that the costs of starting, opening and ending cancel out.
 fn twice<T>(messages: u64, of: impl Fn(u64) -> Result<T>) -> Result<[T; 2]> {
     let warm_up = messages / 4;
     Ok([of(warm_up)?, of(warm_up + messages)?])
@@ -125,7 +126,7 @@ fn run(tool: &[String], server: Server, shape: Shape, messages: u64) -> Result<(
     running.stop()
 }
 
-/// The table of `strace -c`: share, seconds, time of a call, calls, errors if any, name.
+/// Parses the table of `strace -c`, whose columns are share, seconds, time per call, calls, errors if any, name.
 fn syscalls(table: &str) -> Result<Counts> {
     let mut counts = Counts::new();
     for line in table.lines() {
@@ -137,5 +138,5 @@ fn syscalls(table: &str) -> Result<Counts> {
             counts.insert((*name).to_owned(), calls);
         }
     }
-    if counts.is_empty() { Err("strace counted nothing".into()) } else { Ok(counts) }
+    if counts.is_empty() { Err("strace reported no system calls".into()) } else { Ok(counts) }
 }

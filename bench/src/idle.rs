@@ -1,4 +1,4 @@
-//! What an open connection costs in memory once it has nothing to do.
+//! The memory of an open connection that is idle.
 
 use std::thread;
 use std::time::Duration;
@@ -10,39 +10,39 @@ use crate::load::{Driver, Shape, Target, Until};
 use crate::servers::{Job, Server};
 use crate::{Result, cpu};
 
-/// Open files that are not connections.
+/// Open files besides the connections.
 const OTHER_FILES: u64 = 64;
 
 /// `idle`
 #[derive(Args)]
 pub struct Options {
-    /// Which servers; all if none is named.
+    /// The servers [default: all].
     #[arg(long = "server", value_delimiter = ',')]
     servers: Vec<Server>,
-    /// Connections; fewer if the limit of open files does not allow so many.
+    /// Connections; fewer if the limit of open files is too low.
     #[arg(long, default_value_t = 10_000)]
     connections: usize,
-    /// Bytes of the one message that each connection echoes before it falls silent.
+    /// Length in bytes of the one message that is echoed on each connection before it becomes idle.
     #[arg(long, value_delimiter = ',', default_values_t = [1024, 65_536])]
     size: Vec<usize>,
-    /// The messages are JSON, and compressed: permessage-deflate without context takeover.
+    /// Sends JSON compressed by permessage-deflate, without context takeover.
     #[arg(long)]
     deflate: bool,
-    /// How long to leave it alone before its memory is read, in seconds.
+    /// Seconds of idleness before the memory of the server is read.
     #[arg(long, default_value_t = 1.0)]
     settle: f64,
 }
 
-/// Opens the connections to one server after another.
+/// Measures one server after another.
 pub fn main(options: &Options) -> Result<()> {
     let files = cpu::raise_open_files()?;
     let most = usize::try_from(files.saturating_sub(OTHER_FILES))?;
     let connections = options.connections.min(most);
     let job = Job { deflate: options.deflate, fan_out: false };
     let servers = Server::chosen(&options.servers, job);
-    println!("{connections} connections ({files} open files are allowed)");
+    println!("{connections} connections (the limit of open files is {files})");
     let deflate = if options.deflate { " compressed" } else { "" };
-    println!("bytes of RSS for each, after one{deflate} message of\n");
+    println!("bytes of RSS per connection, after one{deflate} message of\n");
     print!("{:<24}", "");
     for size in &options.size {
         print!(" {size:>10} B");
@@ -58,8 +58,8 @@ pub fn main(options: &Options) -> Result<()> {
     Ok(())
 }
 
-/// What the connections add to a server that has served some already: its code is paged in, its buffers
-/// of the thread are there.
+/// The memory that the connections add to a server that has served others before: its code is paged in, and the
+/// buffers of its threads are allocated.
 fn measure(
     options: &Options,
     server: Server,

@@ -1,6 +1,7 @@
-//! Servers, ours and the peers', under one load: messages, CPU, latency, memory, system calls and instructions.
+//! Compares our servers with those of other libraries (the peers) under the same load: throughput, CPU time, latency,
+//! memory, system calls and instructions.
 //!
-//! `bench/README.md` says how to run it and how to read what it prints.
+//! `bench/README.md` explains how to run it and how to read its output.
 
 mod callgrind;
 mod check;
@@ -8,7 +9,6 @@ mod child;
 mod codec;
 mod count;
 mod cpu;
-mod histogram;
 mod idle;
 mod load;
 mod plot;
@@ -18,7 +18,7 @@ mod table;
 
 use clap::{Parser, Subcommand};
 
-/// What goes wrong is told and ends the program.
+/// Any error is printed and ends the program.
 type Result<T, E = Box<dyn std::error::Error>> = std::result::Result<T, E>;
 
 /// Measures WebSocket servers: ours and the peers' side by side, or one of your own.
@@ -33,17 +33,17 @@ struct Cli {
 enum Command {
     /// Runs one server until it is killed. It prints its name, address and pid once it listens.
     Serve(servers::Options),
-    /// Loads the echo server at a URL, and prints what it did.
+    /// Puts load on the echo server at a URL, and prints its throughput and latencies.
     Load(load::Options),
     /// Starts the servers one after another, in interleaved rounds, and compares them.
     Run(run::Options),
-    /// Opens many connections, sends one message on each, and tells what each then costs in memory.
+    /// Opens many connections, sends one message on each, and prints the memory that an idle one uses.
     Idle(idle::Options),
-    /// Parses, unmasks and encodes without I/O: nanoseconds, or instructions under callgrind.
+    /// Parses, unmasks and encodes without I/O, and prints nanoseconds or, under callgrind, instructions.
     Codec(codec::Options),
-    /// Counts system calls (strace), user-space instructions and allocations (callgrind) for each message.
+    /// Counts system calls (strace), user-space instructions or allocations (callgrind) for each message.
     Count(count::Options),
-    /// Counts instructions, allocations and system calls of ours, and compares them with those of a file.
+    /// Counts our instructions, allocations and system calls, and compares them with the counts in a file.
     Check(check::Options),
 }
 

@@ -1,70 +1,94 @@
-//! The plot: for each load, a bar for each server, CPU for each message as a multiple of `limit`, or of the best
-//! peer where there is no limit.
+//! The plot: for each load a bar for each server, with CPU time for each message as a multiple of `limit`, or of the
+//! best peer where there is no limit.
 
-use std::fmt::Write;
+use std::path::Path;
 
+use plotters::coord::Shift;
+use plotters::prelude::*;
+use plotters::style::text_anchor::{HPos, Pos, VPos};
+
+use crate::Result;
 use crate::table::Row;
 
-const BAR: usize = 16;
-const NAMES: usize = 190;
-const BARS: f64 = 560.0;
-/// Bars end here and say their figure: a peer that is ten times as slow would flatten all others.
+const WIDTH: u32 = 870;
+const LINE: i32 = 16;
+const NAMES: i32 = 190;
+const FIGURES: i32 = 120;
+const FONT: (&str, i32) = ("sans-serif", 12);
+/// Bars end here, with their figure beside them: a peer that is ten times as slow would flatten all others.
 const MOST: f64 = 8.0;
 
-/// An SVG of all loads, one below the other.
-pub fn svg(loads: &[(String, Vec<Row>)]) -> String {
-    let lines: usize = loads.iter().map(|(_, rows)| rows.len() + 3).sum();
-    let (width, height) = (NAMES + BARS as usize + 120, lines * BAR + 40);
+type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
+
+/// Writes an SVG of all loads, one below the other.
+pub fn draw(file: &Path, loads: &[(String, Vec<Row>)]) -> Result<()> {
+    let height_of = |rows: &[Row]| LINE * (rows.len() as i32 + 3);
+    let height = loads.iter().map(|(_, rows)| height_of(rows)).sum::<i32>() + 2 * LINE;
     let is_limited = loads.iter().all(|(_, rows)| rows.iter().all(|row| row.to_limit.is_some()));
     let one = if is_limited { "limit" } else { "the best peer" };
-    let mut svg = format!(
-        "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{width}\" height=\"{height}\" \
-         font-family=\"sans-serif\" font-size=\"11\">\n\
-         <rect width=\"100%\" height=\"100%\" fill=\"white\"/>\n\
-         <text x=\"8\" y=\"20\" font-size=\"13\">CPU time of the server for each message, {one} being 1</text>\n"
-    );
-    let mut y = 40;
+    let title = format!("CPU time of the server for each message; {one} is 1");
+    let all = SVGBackend::new(file, (WIDTH, height.unsigned_abs())).into_drawing_area();
+    all.fill(&WHITE)?;
+    let mut below = all.titled(&title, FONT)?;
     for (title, rows) in loads {
-        y += 2 * BAR;
-        let _ = writeln!(svg, "<text x=\"8\" y=\"{}\" font-weight=\"bold\">{title}</text>", y - 6);
-        let bottom = y + rows.len() * BAR;
-        for row in rows {
-            bar(&mut svg, y, row, if is_limited { row.to_limit } else { row.to_best_peer });
-            y += BAR;
-        }
-        let one = NAMES as f64 + BARS / MOST;
-        let _ = writeln!(
-            svg,
-            "<line x1=\"{one}\" y1=\"{}\" x2=\"{one}\" y2=\"{bottom}\" stroke=\"black\" stroke-dasharray=\"2\"/>",
-            bottom - rows.len() * BAR
-        );
-        y += BAR;
+        let (area, rest) = below.split_vertically(height_of(rows));
+        let ratio = |row: &Row| if is_limited { row.to_limit } else { row.to_best_peer };
+        draw_load(&area, title, rows, ratio)?;
+        below = rest;
     }
-    svg.push_str("</svg>\n");
-    svg
+    Ok(all.present()?)
 }
 
-fn bar(svg: &mut String, y: usize, row: &Row, ratio: Option<f64>) {
-    let server = row.figures.server;
-    let colour = match server {
-        server if server.is_ours() => "#c2410c",
-        server if server.is_peer() => "#64748b",
-        _ => "#a3a3a3",
+fn draw_load(
+    area: &Area<'_>,
+    title: &str,
+    rows: &[Row],
+    ratio: impl Fn(&Row) -> Option<f64>,
+) -> Result<()> {
+    // From the bottom upwards, as the coordinates go.
+    let rows: Vec<_> = rows.iter().rev().collect();
+    // Up to the last line, and two lines at least, without which there is no scale.
+    let lines = (0..rows.len().saturating_sub(1).max(1)).into_segmented();
+    let mut chart = ChartBuilder::on(area)
+        .caption(title, FONT)
+        .set_label_area_size(LabelAreaPosition::Left, NAMES)
+        .margin_right(FIGURES)
+        .build_cartesian_2d(0.0..MOST, lines)?;
+    let name = |line: &SegmentValue<usize>| match line {
+        SegmentValue::CenterOf(line) => rows.get(*line).map(|row| row.figures.server.name()),
+        _ => None,
     };
-    let ratio = ratio.unwrap_or(f64::NAN);
-    let length = if ratio.is_finite() { BARS * ratio.min(MOST) / MOST } else { 0.0 };
-    let baseline = y + BAR - 5;
-    // Writing to a string cannot fail.
-    let _ = writeln!(
-        svg,
-        "<text x=\"{}\" y=\"{baseline}\" text-anchor=\"end\">{}</text>\
-         <rect x=\"{NAMES}\" y=\"{}\" width=\"{length:.1}\" height=\"{}\" fill=\"{colour}\"/>\
-         <text x=\"{:.1}\" y=\"{baseline}\">{ratio:.2} ({:.0} ns)</text>",
-        NAMES - 6,
-        server.name(),
-        y + 1,
-        BAR - 3,
-        NAMES as f64 + length + 4.0,
-        row.figures.cpu,
-    );
+    let mut mesh = chart.configure_mesh();
+    mesh.disable_mesh()
+        .disable_x_axis()
+        .y_labels(rows.len())
+        .y_label_formatter(&|line| name(line).unwrap_or_default())
+        .draw()?;
+    let ratios = rows.iter().map(|row| ratio(row).unwrap_or(f64::NAN));
+    let bars: Vec<_> = rows.iter().zip(ratios).enumerate().collect();
+    let length = |ratio: f64| if ratio.is_finite() { ratio.min(MOST) } else { 0.0 };
+    chart.draw_series(bars.iter().map(|&(line, (row, ratio))| {
+        let corners =
+            [(0.0, SegmentValue::Exact(line)), (length(ratio), SegmentValue::Exact(line + 1))];
+        let mut bar = Rectangle::new(corners, colour(row).filled());
+        bar.set_margin(1, 2, 0, 0);
+        bar
+    }))?;
+    let style = FONT.into_text_style(area).pos(Pos::new(HPos::Left, VPos::Center));
+    chart.draw_series(bars.iter().map(|&(line, (row, ratio))| {
+        let figures = format!("{ratio:.2} ({:.0} ns)", row.figures.cpu);
+        let end = EmptyElement::at((length(ratio), SegmentValue::CenterOf(line)));
+        end + Text::new(figures, (4, 0), style.clone())
+    }))?;
+    let one = [(1.0, SegmentValue::Exact(0)), (1.0, SegmentValue::Last)];
+    chart.draw_series([PathElement::new(one, BLACK)])?;
+    Ok(())
+}
+
+fn colour(row: &Row) -> RGBColor {
+    match row.figures.server {
+        server if server.is_ours() => RGBColor(0xC2, 0x41, 0x0C),
+        server if server.is_peer() => RGBColor(0x64, 0x74, 0x8B),
+        _ => RGBColor(0xA3, 0xA3, 0xA3),
+    }
 }

@@ -1,6 +1,5 @@
-//! The comparison: every server under every load, in rounds, so that a disturbance hits them all alike.
+//! The comparison: every server under every load, in rounds, so that a disturbance affects all of them equally.
 
-use std::fs;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -12,61 +11,62 @@ use crate::servers::{Job, Server};
 use crate::table::{self, Figures, Row};
 use crate::{Result, cpu, plot};
 
-/// How long a server runs before it is measured, as a share of the time measured.
+/// The warm-up of a server, as a share of the measured time.
 const BEFORE: f64 = 0.25;
-/// How many messages of a fan-out are on their way.
+/// The number of messages in flight with fan-out.
 const AHEAD: usize = 8;
 
 /// `run`
 #[derive(Args)]
 pub struct Options {
-    /// Which servers; all if none is named. Ratios need `limit` and a peer among them.
+    /// The servers to compare [default: all]. The ratios need `limit` and a peer among them.
     #[arg(long = "server", value_delimiter = ',')]
     servers: Vec<Server>,
-    /// Rounds, of which the median is told.
+    /// The number of rounds; the figures are their medians.
     #[arg(long, default_value_t = 5)]
     rounds: usize,
-    /// How long each server is measured under each load in each round, in seconds.
+    /// Seconds for which each server is measured under each load in each round.
     #[arg(long, default_value_t = 0.5)]
     seconds: f64,
-    /// Bytes of a message. [default: 16,125,1024,16384,65536,1048576; with --fan-out 1024]
+    /// Message lengths in bytes [default: 16,125,1024,16384,65536,1048576; with --fan-out 1024].
     #[arg(long, value_delimiter = ',')]
     size: Vec<usize>,
-    /// Connections and messages in flight on each.
+    /// Connections, and messages in flight on each.
     #[arg(long, value_delimiter = ',', value_parser = load, default_values = ["1x1", "100x1", "100x16"])]
     load: Vec<(usize, usize)>,
-    /// Text of mixed scripts rather than binary.
+    /// Sends text in several scripts instead of binary messages.
     #[arg(long)]
     text: bool,
-    /// Frames of a message.
+    /// Frames per message.
     #[arg(long, default_value_t = 1)]
     fragments: usize,
-    /// The messages are JSON, and compressed: permessage-deflate without context takeover.
+    /// Sends JSON compressed by permessage-deflate, without context takeover.
     #[arg(long)]
     deflate: bool,
-    /// Instead of echoes: one of so many connections sends, at most 8 messages ahead, and all receive.
+    /// Measures fan-out instead of echoes: one of this many connections sends, with 8 messages in flight, and all receive.
     #[arg(long, value_delimiter = ',', conflicts_with = "load")]
     fan_out: Vec<usize>,
-    /// Afterwards the same at so many messages a second, whatever comes back; `half` is half of what the best peer did.
+    /// Then also measures latencies at this many messages per second, independent of the replies; `half` is half the rate
+    /// of the best peer.
     #[arg(long, value_parser = rate)]
     rate: Option<Rate>,
-    /// The CPU of the servers.
+    /// The CPU that the servers run on.
     #[arg(long, default_value_t = 0)]
     server_cpu: usize,
-    /// The CPU of the load generator.
+    /// The CPU that the load generator runs on.
     #[arg(long, default_value_t = 1)]
     load_cpu: usize,
-    /// Also draw what the table says.
+    /// Also draws the table into this SVG file.
     #[arg(long)]
     svg: Option<PathBuf>,
 }
 
-/// How often a message is sent that waits for no reply.
+/// The rate of messages that are sent without waiting for replies.
 #[derive(Clone, Copy, Debug)]
 enum Rate {
-    /// As a share of the best peer's.
+    /// Half the rate of the best peer.
     Half,
-    /// In messages a second.
+    /// Messages per second.
     Fixed(f64),
 }
 
@@ -81,11 +81,13 @@ fn rate(text: &str) -> Result<Rate, String> {
     match (text, text.parse::<f64>()) {
         ("half", _) => Ok(Rate::Half),
         (_, Ok(rate)) if rate > 0.0 => Ok(Rate::Fixed(rate)),
-        _ => Err(format!("{text:?} is neither `half` nor messages a second")),
+        _ => {
+            Err(format!("{text:?} is neither `half` nor a positive number of messages per second"))
+        }
     }
 }
 
-/// Runs all rounds, then prints.
+/// Runs all rounds, and prints the tables.
 pub fn main(options: &Options) -> Result<()> {
     cpu::raise_open_files()?;
     cpu::pin(options.load_cpu)?;
@@ -103,7 +105,7 @@ pub fn main(options: &Options) -> Result<()> {
         table::print(title, unit(job), rows);
     }
     if let Some(file) = &options.svg {
-        fs::write(file, plot::svg(&loads))?;
+        plot::draw(file, &loads)?;
     }
     let Some(rate) = options.rate else { return Ok(()) };
     let rate_of = |(&shape, (_, rows)): (&Shape, &(String, Vec<Row>))| match rate {
@@ -119,7 +121,7 @@ pub fn main(options: &Options) -> Result<()> {
     Ok(())
 }
 
-/// What is counted.
+/// The unit of the counts.
 fn unit(job: Job) -> &'static str {
     if job.fan_out { "delivery" } else { "msg" }
 }
@@ -140,7 +142,7 @@ fn shapes(options: &Options, job: Job) -> Vec<Shape> {
     shapes.collect()
 }
 
-/// Every server under every load, at a rate where one is given: a table for each load.
+/// Measures every server under every load, at a fixed rate where there is one; returns a table for each load.
 fn rounds(
     options: &Options,
     servers: &[Server],
@@ -152,9 +154,9 @@ fn rounds(
             eprintln!("round {round} of {}: {shape}", options.rounds);
             let figures = servers.iter().map(|&server| {
                 let named = |error| format!("{}, {shape}: {error}", server.name());
-                // Once more, so that one mishap does not take hours of figures with it.
+                // One retry, so that a single failure does not discard hours of measurements.
                 measure(options, server, shape, rate).map_err(named).or_else(|error| {
-                    eprintln!("{error}; trying once more");
+                    eprintln!("{error}; one retry");
                     measure(options, server, shape, rate).map_err(named)
                 })
             });
@@ -164,7 +166,7 @@ fn rounds(
     Ok(found.iter().map(|rounds| table::rows(rounds)).collect())
 }
 
-/// A server that was just started, under one load.
+/// Measures a newly started server under one load.
 fn measure(options: &Options, server: Server, shape: Shape, rate: Option<f64>) -> Result<Figures> {
     let running = Running::start(server, shape.job, Some(options.server_cpu))?;
     let mut driver = Driver::open(&Target::from(running.addr), shape)?;

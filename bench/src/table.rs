@@ -1,37 +1,37 @@
-//! What a run found, as a table: for each load, each server beside `limit` and the best peer.
+//! The tables of a run: for each load, each server compared with `limit` and the best peer.
 
 use std::time::Duration;
 
 use crate::servers::Server;
 
-/// What one server did under one load: in one round, or the median of them.
+/// The figures of one server under one load, of one round or as medians over the rounds.
 #[derive(Clone, Debug)]
 pub struct Figures {
     pub server: Server,
-    /// Replies a second; with fan-out, deliveries.
+    /// Replies per second; with fan-out, deliveries.
     pub rate: f64,
-    /// Time of the server's threads on a CPU for each reply, in nanoseconds.
+    /// CPU time of the server's threads for each reply, in nanoseconds.
     pub cpu: f64,
     pub p50: Duration,
     pub p99: Duration,
     pub p999: Duration,
     /// The 99th percentile of the load generator's own delay in sending, at a fixed rate.
     pub delay: Duration,
-    /// The most that the server has held, in bytes.
+    /// Peak resident memory of the server, in bytes.
     pub peak_memory: f64,
 }
 
-/// A row, with its ratios to what ran in the same rounds.
+/// A row of a table, with ratios to other servers of the same rounds.
 #[derive(Clone, Debug)]
 pub struct Row {
     pub figures: Figures,
-    /// CPU as a multiple of `limit`'s: the median of each round's own ratio.
+    /// CPU time relative to `limit`: the median of the ratios within each round.
     pub to_limit: Option<f64>,
-    /// CPU as a multiple of the best peer's, likewise.
+    /// CPU time relative to the best peer, likewise.
     pub to_best_peer: Option<f64>,
 }
 
-/// Joins the rounds; each round has the servers in the same order.
+/// Combines the rounds, each of which has the servers in the same order.
 pub fn rows(rounds: &[Vec<Figures>]) -> Vec<Row> {
     let Some(first) = rounds.first() else { return Vec::new() };
     let mut rows: Vec<Row> = (0..first.len()).map(|index| row(rounds, index)).collect();
@@ -63,12 +63,12 @@ fn row(rounds: &[Vec<Figures>], index: usize) -> Row {
     Row { figures, to_limit: None, to_best_peer: None }
 }
 
-/// Within a round, so that what disturbed the machine meanwhile cancels.
+/// Formed within each round, so that disturbances of the machine cancel out.
 fn ratio(rounds: &[Vec<Figures>], of: usize, to: usize) -> f64 {
     median(rounds.iter().map(|round| round[of].cpu / round[to].cpu).collect())
 }
 
-/// The middle one, or the mean of the two in the middle.
+/// The middle value, or the mean of the two middle values; NaN without values.
 pub fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
     let middle = values.len() / 2;
@@ -79,7 +79,7 @@ pub fn median(mut values: Vec<f64>) -> f64 {
     }
 }
 
-/// The most replies a second that a peer gave; that anybody gave, if no peer is among them.
+/// The highest rate of any peer; of any server, if there is no peer among them.
 pub fn best_rate(rows: &[Row]) -> f64 {
     let peers = rows.iter().filter(|row| row.figures.server.is_peer());
     let of_peers = peers.map(|row| row.figures.rate).reduce(f64::max);
@@ -87,7 +87,7 @@ pub fn best_rate(rows: &[Row]) -> f64 {
     of_peers.or(of_all).unwrap_or(f64::NAN)
 }
 
-/// Prints one load's rows; what they count is a message or a delivery of one.
+/// Prints the rows of one load, whose `unit` is a message or a delivery.
 pub fn print(title: &str, unit: &str, rows: &[Row]) {
     println!("\n### {title}\n");
     println!(
@@ -111,7 +111,7 @@ pub fn print(title: &str, unit: &str, rows: &[Row]) {
     }
 }
 
-/// Prints one load's rows where the rate was given and the latencies are what is asked for.
+/// Prints the rows of one load at a fixed rate, with latencies first.
 pub fn print_latencies(title: &str, unit: &str, rows: &[Row]) {
     println!("\n### {title}\n");
     println!(
@@ -146,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn a_round_that_was_disturbed_does_not_change_the_ratios() {
+    fn a_disturbed_round_does_not_change_the_ratios() {
         let round = |noise: f64| {
             let servers = [Server::Limit, Server::Sockless, Server::Axum, Server::Soketto];
             servers
@@ -160,11 +160,15 @@ mod tests {
         let expected = [(1.0, 1.0 / 3.0), (1.5, 0.5), (6.0, 2.0), (3.0, 1.0)];
         assert!(ratios.eq(expected.map(|(limit, peer)| (Some(limit), Some(peer)))));
         assert_eq!(rows[0].figures.cpu, 250.0);
-        assert_eq!(best_rate(&rows), 1e9 / 750.0, "soketto's: neither ours nor the limit");
+        assert_eq!(
+            best_rate(&rows),
+            1e9 / 750.0,
+            "that of soketto, the only peer that is faster than axum"
+        );
     }
 
     #[test]
-    fn the_median_is_in_the_middle() {
+    fn the_median_is_the_middle_value_or_the_mean_of_two() {
         assert_eq!(median(vec![3.0, 1.0, 2.0]), 2.0);
         assert_eq!(median(vec![4.0, 1.0, 2.0, 3.0]), 2.5);
         assert!(median(Vec::new()).is_nan());

@@ -1,4 +1,4 @@
-//! A transport that is memory, for codecs that want one.
+//! An in-memory transport, for codecs that need a transport.
 
 use std::hint::black_box;
 use std::io::{self, IoSlice, Read, Write};
@@ -8,11 +8,11 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// Gives the same bytes so many times, then would block; swallows what is written.
+/// Reads return the same bytes a number of times, and would block afterwards; writes are discarded.
 pub struct Memory {
     bytes: Bytes,
     read: usize,
-    /// How often the bytes are still to come.
+    /// The number of times that the bytes are still to be read.
     times: usize,
 }
 
@@ -21,7 +21,7 @@ impl Memory {
         Self { bytes: Bytes::copy_from_slice(bytes), read: 0, times }
     }
 
-    /// What the next read brings: nothing from two times at once, as the bytes of each arrive together.
+    /// The bytes of the next read, which never cross from one repetition into the next.
     fn next(&mut self, most: usize) -> Option<&[u8]> {
         if self.times == 0 {
             return None;
@@ -55,7 +55,7 @@ impl Write for Memory {
 }
 
 impl AsyncRead for Memory {
-    /// Nothing wakes who has been told to wait: all that is to come is there.
+    /// Registers no waker: once it is pending, no bytes will ever come.
     fn poll_read(
         mut self: Pin<&mut Self>,
         _cx: &mut Context<'_>,
@@ -84,7 +84,7 @@ impl AsyncWrite for Memory {
         Poll::Ready(Ok(slices.iter().map(|slice| black_box(slice).len()).sum()))
     }
 
-    /// As a socket's.
+    /// As for a socket.
     fn is_write_vectored(&self) -> bool {
         true
     }

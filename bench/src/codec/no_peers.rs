@@ -1,8 +1,8 @@
-//! In place of the peers, where they are not compiled.
+//! Replaces the peers where they are not compiled.
 
 use super::{Burst, By, Work};
 use crate::Result;
 
 pub fn perform(by: By, _work: Work, _burst: &Burst, _bursts: usize) -> Result<()> {
-    Err(format!("{by:?} is not compiled: it takes the feature `peers`").into())
+    Err(format!("{by:?} is not compiled in: enable the feature `peers`").into())
 }

@@ -1,4 +1,4 @@
-//! The peers' codecs, on a transport that is memory.
+//! The peers' codecs, on an in-memory transport.
 
 use std::hint::black_box;
 
@@ -9,18 +9,18 @@ use super::memory::Memory;
 use super::{Burst, By, Work};
 use crate::Result;
 
-/// Does the work; what is asynchronous finds all that it needs, and is never waited for.
+/// Does the work; an asynchronous codec finds all its input ready, so one poll completes it.
 pub fn perform(by: By, work: Work, burst: &Burst, bursts: usize) -> Result<()> {
     match by {
         By::Tungstenite => tungstenite(work, burst, bursts),
         By::Fastwebsockets => now(fastwebsockets(work, burst, bursts)),
         By::TokioWebsockets => now(tokio_websockets(work, burst, bursts)),
-        by => Err(format!("{by:?} is no peer").into()),
+        by => Err(format!("{by:?} is not a peer").into()),
     }
 }
 
 fn now(work: impl Future<Output = Result<()>>) -> Result<()> {
-    work.now_or_never().ok_or("a codec waits for more than it was given")?
+    work.now_or_never().ok_or("the codec waits for more input than there is")?
 }
 
 fn tungstenite(work: Work, burst: &Burst, bursts: usize) -> Result<()> {
@@ -54,7 +54,7 @@ async fn fastwebsockets(work: Work, burst: &Burst, bursts: usize) -> Result<()> 
     let memory = Memory::new(&burst.wire, bursts);
     let mut socket = WebSocket::after_handshake(memory, Role::Server);
     socket.set_writev(true);
-    // It validates text.
+    // Validates text.
     let mut socket = FragmentCollector::new(socket);
     for _ in 0..bursts * burst.frames {
         let frame = if work == Work::Encode {
@@ -85,7 +85,7 @@ async fn tokio_websockets(work: Work, burst: &Burst, bursts: usize) -> Result<()
         }
         for _ in 0..burst.frames {
             let message = socket.next().await.ok_or("the stream has ended")??;
-            // Its `next` would flush.
+            // `next` would flush.
             if work == Work::Echo {
                 taken.push(message);
             } else {

@@ -1,4 +1,4 @@
-//! Dialling: the opening handshake, and a first conversation that compares every byte.
+//! Connecting: the opening handshake, and a first exchange of which every byte is compared.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
@@ -13,10 +13,10 @@ use super::replies::Header;
 use crate::Result;
 use crate::servers::Job;
 
-/// How long a handshake and the first conversation may take.
+/// The timeout of a handshake and of the first exchange.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// A server to load.
+/// A server to put load on.
 #[derive(Clone, Debug)]
 pub struct Target {
     addr: SocketAddr,
@@ -36,9 +36,9 @@ impl FromStr for Target {
     fn from_str(url: &str) -> Result<Self, String> {
         let uri: http::Uri = url.parse().map_err(|error| format!("{error}"))?;
         if uri.scheme_str() != Some("ws") {
-            return Err("only ws: can be loaded".into());
+            return Err("expected a URL with the scheme ws".into());
         }
-        let authority = uri.authority().ok_or("no host")?;
+        let authority = uri.authority().ok_or("the URL has no host")?;
         let port = authority.port_u16().unwrap_or(80);
         let host = authority.host().trim_matches(['[', ']']);
         let mut addrs = (host, port).to_socket_addrs().map_err(|error| error.to_string())?;
@@ -49,7 +49,7 @@ impl FromStr for Target {
 }
 
 impl Target {
-    /// A connection that is open and served: on a server that fans out, it is heard and hears the others.
+    /// Opens a connection. With fan-out, returns once the server delivers messages to it.
     pub fn connect(&self, job: Job) -> Result<TcpStream> {
         let mut stream = TcpStream::connect(self.addr)?;
         stream.set_nodelay(true)?;
@@ -64,10 +64,14 @@ impl Target {
         )?;
         let head = read_head(&mut stream)?;
         if !head.starts_with("HTTP/1.1 101 ") {
-            return Err(format!("refused: {}", head.lines().next().unwrap_or_default()).into());
+            return Err(format!(
+                "the server rejected the handshake: {}",
+                head.lines().next().unwrap_or_default()
+            )
+            .into());
         }
         if job.deflate && !head.contains("permessage-deflate") {
-            return Err("the server does not compress".into());
+            return Err("the server did not agree to permessage-deflate".into());
         }
         if job.fan_out {
             await_service(&mut stream)?;
@@ -75,8 +79,8 @@ impl Target {
         Ok(stream)
     }
 
-    /// Sends two messages on a connection of their own, and compares each byte that comes back. Says how long one
-    /// is on the wire when it comes back, which with compression is the server's affair.
+    /// Sends two messages on a separate connection, and compares each byte of the replies. Returns the length of a
+    /// reply on the wire, which depends on the server if it compresses.
     pub fn probe(&self, shape: Shape) -> Result<u64> {
         let messages = Messages::new(Shape { depth: 2, ..shape });
         let stream = self.connect(shape.job)?;
@@ -87,12 +91,16 @@ impl Target {
             let read = read_messages(stream, &messages.payload, shape.text);
             writer.join().map_err(|_| "the writer panicked")??;
             let [first, second] = read?;
-            if first == second { Ok(first) } else { Err("equal messages, unequal echoes".into()) }
+            if first == second {
+                Ok(first)
+            } else {
+                Err("two equal messages have echoes of different lengths".into())
+            }
         })
     }
 }
 
-/// Nobody is to remember what was sent before.
+/// No context takeover in either direction.
 const OFFER: &str = "Sec-WebSocket-Extensions: permessage-deflate; server_no_context_takeover; \
                      client_no_context_takeover\r\n";
 
@@ -100,31 +108,31 @@ fn read_head(stream: &mut TcpStream) -> Result<String> {
     let (mut head, mut buffer) = (Vec::new(), [0; 1024]);
     while !head.ends_with(b"\r\n\r\n") {
         match stream.read(&mut buffer)? {
-            0 => return Err("the server hung up during the handshake".into()),
+            0 => return Err("the server closed the connection during the handshake".into()),
             len => head.extend(&buffer[..len]),
         }
     }
     Ok(String::from_utf8_lossy(&head).into_owned())
 }
 
-/// Sends a ping and reads the answer: whoever gives one has begun to serve. The limit sends it back as it is.
+/// Sends a ping and waits for the answer, after which the server serves the connection. `limit` echoes the ping.
 fn await_service(stream: &mut TcpStream) -> Result<()> {
     stream.write_all(&masked_frame(0x89, &[], [1, 2, 3, 4]))?;
     let mut answer = [0; 2];
     stream.read_exact(&mut answer)?;
     match answer {
         [0x89 | 0x8A, 0] => Ok(()),
-        _ => Err("a ping was not answered".into()),
+        _ => Err("expected a pong, received another frame".into()),
     }
 }
 
-/// The lengths on the wire of two messages, whose payload is as expected.
+/// Reads two messages, compares their payload, and returns their lengths on the wire.
 fn read_messages(mut stream: TcpStream, expected: &[u8], text: bool) -> Result<[u64; 2]> {
     let (mut inbound, mut buffer) = (Vec::new(), vec![0; 64 * 1024]);
     let (mut message, mut first, mut lens) = (Vec::new(), 0, Vec::new());
     loop {
         match stream.read(&mut buffer)? {
-            0 => return Err("the server hung up".into()),
+            0 => return Err("the server closed the connection before the echo was complete".into()),
             len => inbound.extend_from_slice(&buffer[..len]),
         }
         while let Some(header) = Header::parse(&inbound) {
@@ -148,7 +156,7 @@ fn read_messages(mut stream: TcpStream, expected: &[u8], text: bool) -> Result<[
                 message = inflate(message, expected.len())?;
             }
             if message != expected || first & 0x0F != if text { 1 } else { 2 } {
-                return Err("an echo that differs from what was sent".into());
+                return Err("an echo differs from the message".into());
             }
             if let &[first, second] = lens.as_slice() {
                 return Ok([first, second]);

@@ -1,4 +1,4 @@
-//! The loop: a reply releases the next message, and all that one read releases leave in one write.
+//! The event loop: a reply releases the next message, and all messages that one read releases leave in one write.
 
 use std::collections::VecDeque;
 use std::io::{self, Read, Write};
@@ -11,54 +11,54 @@ use rustix::event::epoll::{self, CreateFlags, Event, EventData, EventFlags};
 
 use super::fan_out::FanOut;
 use super::frames::Messages;
+use super::latencies::Latencies;
 use super::replies::Replies;
 use super::{Shape, Target};
 use crate::Result;
-use crate::histogram::Histogram;
 
 const BUFFER_LEN: usize = 256 * 1024;
-/// A server that gives nothing for so long has failed.
+/// A server without a reply for this long has failed.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// When to stop.
+/// When a run ends.
 #[derive(Clone, Copy, Debug)]
 pub enum Until {
-    /// After so long, but not before the first reply; what is in flight then stays there, for the next run.
+    /// After this time, but not before the first reply. Messages in flight stay in flight for the next run.
     Elapsed(Duration),
-    /// When so many replies have come, to no more messages than it takes.
+    /// After this many replies, to exactly as many messages as that takes.
     Messages(u64),
 }
 
-/// What a run saw.
+/// The results of a run.
 #[derive(Default)]
 pub struct Report {
     /// Replies; with fan-out, deliveries.
     pub messages: u64,
-    /// How long it took.
+    /// The duration of the run.
     pub elapsed: Duration,
-    /// From the release of a message, or from when it was due, to the end of its reply.
-    pub latencies: Histogram,
-    /// At a fixed rate: from when a message was due to its release, which is this program's own share.
-    pub delays: Histogram,
+    /// From the release of a message, or the time it was due, to the end of its reply.
+    pub latencies: Latencies,
+    /// At a fixed rate, from the time a message was due to its release: the delay that this program itself causes.
+    pub delays: Latencies,
 }
 
 impl Report {
-    /// Messages a second.
+    /// Messages per second.
     pub fn rate(&self) -> f64 {
         self.messages as f64 / self.elapsed.as_secs_f64()
     }
 }
 
-/// Connections that are open, and what is in flight on them.
+/// Open connections, and the messages in flight on them.
 pub struct Driver {
     epoll: OwnedFd,
     connections: Vec<Connection>,
     messages: Messages,
     shape: Shape,
     rate: Option<f64>,
-    /// How many messages may still be released.
+    /// The number of messages that may still be released.
     budget: u64,
-    /// How long a reply is, control frames and headers apart.
+    /// The length of a reply, without control frames and headers.
     reply_len: u64,
     fan_out: Option<FanOut>,
     buffer: Vec<u8>,
@@ -68,17 +68,17 @@ struct Connection {
     stream: TcpStream,
     sent: u64,
     pending: u64,
-    /// When each message in flight was released; unless they go to all.
+    /// When each message in flight was released; empty with fan-out.
     released: VecDeque<Instant>,
-    /// How many messages that went to all it has heard.
+    /// The number of messages received.
     heard: u64,
     replies: Replies,
-    /// Epoll is to say when there is room.
+    /// True if epoll is to report that the socket is writable.
     wants_room: bool,
 }
 
 impl Driver {
-    /// Checks the echo, and opens the connections.
+    /// Compares the bytes of two echoes, and opens the connections.
     pub fn open(target: &Target, shape: Shape) -> Result<Self> {
         let reply_len = target.probe(shape)?;
         let epoll = epoll::create(CreateFlags::CLOEXEC)?;
@@ -104,12 +104,12 @@ impl Driver {
         Ok(Self { epoll, connections, messages, shape, rate, budget, reply_len, fan_out, buffer })
     }
 
-    /// Sends so many messages a second, instead of waiting for replies.
+    /// Sends this many messages per second, instead of waiting for replies.
     pub fn set_rate(&mut self, rate: Option<f64>) {
         self.rate = rate;
     }
 
-    /// Sends and receives.
+    /// Sends and receives until the run is over.
     pub fn run(&mut self, until: Until) -> Result<Report> {
         let start = Instant::now();
         let mut report = Report::default();
@@ -131,7 +131,7 @@ impl Driver {
                 return Ok(report);
             }
             if now - last_reply > PATIENCE {
-                return Err(format!("no reply for {} s", PATIENCE.as_secs()).into());
+                return Err(format!("the server sent no reply for {} s", PATIENCE.as_secs()).into());
             }
             let wait = match &mut schedule {
                 Some(schedule) => self.release_due(schedule, now, &mut report)?,
@@ -146,7 +146,7 @@ impl Driver {
         }
     }
 
-    /// Says anew when to stop: a message goes to all or to nobody.
+    /// Rounds the number of replies up to whole messages, each of which has a reply on every connection with fan-out.
     fn set_budget(&mut self, until: Until) -> Until {
         let deliveries = self.shape.deliveries() as u64;
         self.budget = match until {
@@ -159,7 +159,7 @@ impl Driver {
         }
     }
 
-    /// Waits for sockets that are ready, and says whether there are such.
+    /// Waits until sockets are ready; returns false after `limit`.
     fn wait(&self, events: &mut Vec<Event>, limit: Duration) -> Result<bool> {
         events.clear();
         let limit = Timespec::try_from(limit)?;
@@ -170,7 +170,7 @@ impl Driver {
         }
     }
 
-    /// Has every connection that sends send as many as it may.
+    /// Releases as many messages on each sending connection as its depth allows.
     fn fill(&mut self, now: Instant) -> Result<()> {
         if let Some(fan_out) = &self.fan_out {
             let room = self.shape.depth.saturating_sub(fan_out.in_flight());
@@ -183,7 +183,7 @@ impl Driver {
         Ok(())
     }
 
-    /// Releases what is due by now, one connection after another; how long until the next is due.
+    /// Releases the messages that are due, one connection after another; returns the time until the next is due.
     fn release_due(
         &mut self,
         schedule: &mut Schedule,
@@ -192,7 +192,7 @@ impl Driver {
     ) -> Result<Duration> {
         let senders = if self.fan_out.is_some() { 1 } else { self.connections.len() as u64 };
         while schedule.due() <= now && self.budget > 0 {
-            report.delays.record(schedule.due().elapsed(), 1);
+            report.delays.record(schedule.due().elapsed());
             self.release((schedule.released % senders) as usize, 1, schedule.due())?;
             schedule.released += 1;
         }
@@ -211,7 +211,7 @@ impl Driver {
         self.write(index)
     }
 
-    /// Writes until all is written or the socket is full.
+    /// Writes until everything is written or the socket would block.
     fn write(&mut self, index: usize) -> Result<()> {
         let connection = &mut self.connections[index];
         let mut full = false;
@@ -245,7 +245,7 @@ impl Driver {
         }
         let connection = &mut self.connections[index];
         let len = match connection.stream.read(&mut self.buffer) {
-            Ok(0) => return Err("the server hung up".into()),
+            Ok(0) => return Err("the server closed a connection without a Close frame".into()),
             Ok(len) => len,
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
             Err(error) => return Err(error.into()),
@@ -258,7 +258,7 @@ impl Driver {
                 None => connection.released.pop_front(),
             };
             connection.heard += 1;
-            report.latencies.record(now - released.ok_or("a reply to nothing")?, 1);
+            report.latencies.record(now - released.ok_or("a reply without a message")?);
         }
         report.messages += ended as u64;
         let (sender, over) = match &mut self.fan_out {
@@ -272,7 +272,7 @@ impl Driver {
     }
 }
 
-/// Messages at a fixed rate, whatever comes back.
+/// Messages at a fixed rate, independent of the replies.
 struct Schedule {
     start: Instant,
     rate: f64,

@@ -1,14 +1,14 @@
-//! Messages that go from one connection to all: which of them are still on their way to somebody.
+//! Messages from one connection to all, with the number of deliveries that each still waits for.
 
 use std::collections::VecDeque;
 use std::time::Instant;
 
-/// The messages that have been sent and not been heard by all.
+/// The messages in flight: sent, and not yet received by all members.
 pub struct FanOut {
     members: usize,
-    /// For each: when it was released, and how many have not heard it.
+    /// For each message, when it was released, and how many members have not received it.
     waiting: VecDeque<(Instant, usize)>,
-    /// How many have been heard by all.
+    /// The number of messages that all members have received.
     over: u64,
 }
 
@@ -17,17 +17,18 @@ impl FanOut {
         Self { members, waiting: VecDeque::new(), over: 0 }
     }
 
-    /// How many messages are on their way.
+    /// The number of messages in flight.
     pub fn in_flight(&self) -> usize {
         self.waiting.len()
     }
 
-    /// More messages are sent.
+    /// Records that `count` messages are sent.
     pub fn release(&mut self, count: usize, now: Instant) {
         self.waiting.extend(std::iter::repeat_n((now, self.members), count));
     }
 
-    /// A member, who has heard `heard` messages before, hears one more: when that was released.
+    /// Records that a member that has received `heard` messages receives the next one, and returns when that was
+    /// released.
     pub fn hear(&mut self, heard: u64) -> Option<Instant> {
         let index = usize::try_from(heard.checked_sub(self.over)?).ok()?;
         let (released, waiting) = self.waiting.get_mut(index)?;
@@ -35,7 +36,7 @@ impl FanOut {
         Some(*released)
     }
 
-    /// How many messages have been heard by all since this was asked last.
+    /// The number of messages that have become complete since the last call.
     pub fn take_over(&mut self) -> usize {
         let over = self.waiting.iter().take_while(|(_, waiting)| *waiting == 0).count();
         self.waiting.drain(..over);
@@ -49,7 +50,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_message_is_over_when_all_have_heard_it() {
+    fn a_message_is_complete_when_all_members_have_received_it() {
         let now = Instant::now();
         let mut fan_out = FanOut::new(2);
         fan_out.release(2, now);
@@ -60,6 +61,6 @@ mod tests {
         assert_eq!((fan_out.take_over(), fan_out.in_flight()), (1, 1));
         assert_eq!(fan_out.hear(1), Some(now));
         assert_eq!((fan_out.take_over(), fan_out.in_flight()), (1, 0));
-        assert_eq!(fan_out.hear(2), None, "nobody has sent a third");
+        assert_eq!(fan_out.hear(2), None, "there is no third message");
     }
 }

@@ -1,4 +1,4 @@
-//! The frames to send, made before the first is sent.
+//! The frames to send, encoded in advance.
 
 use std::fmt::Write;
 
@@ -7,19 +7,19 @@ use flate2::{Compress, Compression, FlushCompress};
 use super::Shape;
 use crate::servers::Job;
 
-/// One message's frames, as often as a connection may have it in flight.
+/// The frames of one message, repeated as often as a connection may have the message in flight.
 ///
-/// All connections send from the same bytes, so that to send is to cut a slice.
+/// All connections send slices of the same bytes.
 pub struct Messages {
     /// The payload of a message.
     pub payload: Vec<u8>,
-    /// How long one message's frames are.
+    /// The length of one message's frames.
     pub len: usize,
     frames: Vec<u8>,
 }
 
 impl Messages {
-    /// The message that `shape` asks for.
+    /// The message of `shape`.
     pub fn new(shape: Shape) -> Self {
         let payload = payload(shape);
         let compressed;
@@ -38,7 +38,7 @@ impl Messages {
         }
         while let Some(part) = parts.next() {
             let fin = if parts.peek().is_none() { 0x80 } else { 0 };
-            // A key that is no word repeated, and another for each frame.
+            // A different key for each frame, with four different bytes.
             let key = [0xA7, 0x31, 0x5C, one.len() as u8 ^ 0xE9];
             one.extend(masked_frame(fin | first, part, key));
             first = 0x0;
@@ -47,7 +47,7 @@ impl Messages {
         Self { payload, len: one.len(), frames }
     }
 
-    /// What to send next of `pending` bytes, after `sent` have been sent: as much as lies in one piece.
+    /// The longest slice to send next of `pending` bytes, after `sent` bytes.
     pub fn next(&self, sent: u64, pending: u64) -> &[u8] {
         let from = (sent % self.len as u64) as usize;
         let len = usize::try_from(pending).unwrap_or(usize::MAX).min(self.frames.len() - from);
@@ -55,7 +55,7 @@ impl Messages {
     }
 }
 
-/// A client's frame; `first` is the header's first byte.
+/// A frame of a client; `first` is the first byte of the header.
 pub fn masked_frame(first: u8, payload: &[u8], key: [u8; 4]) -> Vec<u8> {
     let mut frame = vec![first];
     match payload.len() {
@@ -82,17 +82,17 @@ fn payload(shape: Shape) -> Vec<u8> {
     }
 }
 
-/// `payload` as permessage-deflate has it, of a sender that remembers nothing.
+/// `payload` compressed as in permessage-deflate without context takeover.
 fn compress(payload: &[u8]) -> Vec<u8> {
     let mut compressed = Vec::with_capacity(payload.len() + payload.len() / 100 + 64);
     let mut compress = Compress::new(Compression::default(), false);
-    // To memory that has room for all of it: that cannot fail, and ends with an empty stored block.
+    // The capacity is sufficient, so this cannot fail, and ends with an empty stored block.
     let _ = compress.compress_vec(payload, &mut compressed, FlushCompress::Sync);
     compressed.truncate(compressed.len().saturating_sub(4));
     compressed
 }
 
-/// `len` bytes of what services tell each other: words that come again, numbers that do not.
+/// `len` bytes of JSON, whose words repeat and whose numbers do not.
 fn json(len: usize) -> Vec<u8> {
     let names = ["alice", "bob", "carol", "dave", "erin", "frank", "grace", "heidi"];
     let mut json = String::from("[");
@@ -109,7 +109,7 @@ fn json(len: usize) -> Vec<u8> {
     json.into_bytes()
 }
 
-/// `len` bytes of UTF-8 of one, two, three and four bytes a character.
+/// `len` bytes of UTF-8, with characters of one, two, three and four bytes.
 pub fn text(len: usize) -> Vec<u8> {
     let sample = "Sphinx of black quartz — прошу, 你好 🦉 ";
     let mut text: String = sample
@@ -126,7 +126,7 @@ pub fn text(len: usize) -> Vec<u8> {
     text.into_bytes()
 }
 
-/// No run of equal bytes, so that one that is misplaced is noticed.
+/// No runs of equal bytes, so that a misplaced byte is noticed.
 fn binary(index: usize) -> u8 {
     (index.wrapping_mul(0x9E37_79B1) >> 13) as u8
 }
@@ -138,7 +138,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_compressed_is_whole_and_shorter() {
+    fn a_compressed_payload_is_complete_and_shorter() {
         for len in [1024, 65_536] {
             let payload = json(len);
             assert_eq!(payload.len(), len);
@@ -153,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn a_message_is_cut_into_as_many_frames_as_were_asked_for() {
+    fn a_message_has_the_requested_number_of_frames() {
         for (size, fragments) in [(16, 4), (1024, 16), (16_384, 64)] {
             let job = Job::default();
             let shape = Shape { connections: 1, depth: 1, size, text: true, fragments, job };

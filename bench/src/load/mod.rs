@@ -1,9 +1,10 @@
-//! The load generator: bare sockets, frames that were made beforehand, one thread.
+//! The load generator: one thread, bare sockets, and frames that were encoded in advance.
 
 mod connection;
 mod driver;
 mod fan_out;
 mod frames;
+mod latencies;
 mod replies;
 
 use std::fmt;
@@ -18,22 +19,22 @@ pub use connection::Target;
 pub use driver::{Driver, Until};
 pub use frames::{masked_frame, text};
 
-/// What each connection sends.
+/// The load: connections, and the messages that each of them sends.
 #[derive(Args, Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Shape {
-    /// Connections.
+    /// The number of connections.
     #[arg(long, default_value_t = 100)]
     pub connections: usize,
-    /// Messages in flight on each connection: a reply releases the next one.
+    /// Messages in flight on each connection: each reply releases the next message.
     #[arg(long, default_value_t = 1)]
     pub depth: usize,
-    /// Bytes of a message.
+    /// The length of a message in bytes.
     #[arg(long, default_value_t = 1024)]
     pub size: usize,
-    /// Text of mixed scripts rather than binary.
+    /// Sends text in several scripts instead of binary messages.
     #[arg(long)]
     pub text: bool,
-    /// Frames of a message.
+    /// Frames per message.
     #[arg(long, default_value_t = 1)]
     pub fragments: usize,
     #[command(flatten)]
@@ -41,7 +42,7 @@ pub struct Shape {
 }
 
 impl Shape {
-    /// How many replies a message has.
+    /// The number of replies to a message.
     pub fn deliveries(&self) -> usize {
         if self.job.fan_out { self.connections } else { 1 }
     }
@@ -66,28 +67,28 @@ impl fmt::Display for Shape {
 /// `load`
 #[derive(Args)]
 pub struct Options {
-    /// Where the server is, such as ws://127.0.0.1:8080/echo. It must echo each message once; with --fan-out it must
-    /// send what the first connection sends to all.
+    /// The URL of the server, such as ws://127.0.0.1:8080/echo. It must echo each message once; with --fan-out it must
+    /// send each message of the first connection to all connections.
     #[arg(long)]
     url: Target,
     #[command(flatten)]
     shape: Shape,
-    /// How long to measure, in seconds.
+    /// Seconds to measure.
     #[arg(long, default_value_t = 5.0)]
     seconds: f64,
-    /// How long to run before that, in seconds.
+    /// Seconds to run before that.
     #[arg(long, default_value_t = 1.0)]
     warm_up: f64,
-    /// Send so many messages a second in all, whatever comes back: latencies then count from when a message
-    /// was due, and --depth means nothing.
+    /// Sends this many messages per second in all, independent of the replies. Latencies then count from the time that
+    /// a message was due, and --depth has no effect.
     #[arg(long)]
     rate: Option<f64>,
-    /// Stay on this CPU.
+    /// The CPU to run on.
     #[arg(long)]
     cpu: Option<usize>,
 }
 
-/// Loads one server.
+/// Puts load on one server.
 pub fn main(options: &Options) -> Result<()> {
     if let Some(cpu) = options.cpu {
         cpu::pin(cpu)?;

@@ -1,20 +1,20 @@
-//! The frames that come back: only their headers are looked at.
+//! The replies, of which only the frame headers are parsed.
 
 use crate::Result;
 
-/// Where a connection's replies have got to.
+/// The position in the replies on one connection.
 #[derive(Default)]
 pub struct Replies {
     header: [u8; 14],
     header_len: usize,
-    /// What is still to come of the frame that is arriving.
+    /// The rest of the arriving frame's payload.
     payload: u64,
-    /// How long the message that is arriving is so far.
+    /// The length of the arriving message so far.
     message: u64,
     first: u8,
 }
 
-/// A header that is whole: its first byte, its own length, the payload's.
+/// A complete header: its first byte, its length, and the length and masking key of the payload.
 pub struct Header {
     pub first: u8,
     pub len: usize,
@@ -23,7 +23,7 @@ pub struct Header {
 }
 
 impl Header {
-    /// The header at the front of `bytes`, if it is whole. One that is masked is fine: a raw echo's is.
+    /// The header at the start of `bytes`, if it is complete. It may be masked, as in a raw echo.
     pub fn parse(bytes: &[u8]) -> Option<Self> {
         let &[first, second, ref rest @ ..] = bytes else { return None };
         let (extra, payload) = match second & 0x7F {
@@ -40,9 +40,9 @@ impl Header {
 }
 
 impl Replies {
-    /// Takes what arrived, and says how many messages have ended in it.
+    /// Parses received bytes, and returns the number of messages that end in them.
     ///
-    /// Each must be as long as `expected`. Control frames are passed over, and a ping is not answered.
+    /// Fails if the length of a message is not `expected`. Control frames are skipped, and pings are not answered.
     pub fn take(&mut self, mut bytes: &[u8], expected: u64) -> Result<usize> {
         let mut ended = 0;
         loop {
@@ -55,7 +55,10 @@ impl Replies {
             if self.first & 0x88 == 0x80 {
                 if self.message != expected {
                     let message = self.message;
-                    return Err(format!("a reply of {message} bytes, not of {expected}").into());
+                    return Err(format!(
+                        "expected a reply of {expected} bytes, received {message}"
+                    )
+                    .into());
                 }
                 ended += 1;
                 self.message = 0;
@@ -68,7 +71,7 @@ impl Replies {
         }
     }
 
-    /// Begins the next frame, and says how many bytes of its header lay in `bytes`.
+    /// Begins the next frame, and returns how many bytes of its header were in `bytes`.
     fn next_header(&mut self, bytes: &[u8]) -> Result<Option<usize>> {
         let before = self.header_len;
         let header = if before == 0 {
@@ -84,7 +87,7 @@ impl Replies {
             return Ok(None);
         };
         if header.first & 0x0F == 0x8 {
-            return Err("the server has closed a connection".into());
+            return Err("the server sent a Close frame".into());
         }
         self.header_len = 0;
         self.first = header.first;
@@ -102,7 +105,7 @@ mod tests {
     use crate::load::masked_frame;
 
     #[test]
-    fn messages_are_counted_wherever_they_are_cut() {
+    fn messages_are_counted_for_any_chunking() {
         for len in [0, 1, 125, 126, 70_000] {
             let payload = vec![0x89; len];
             let mut wire = masked_frame(0x82, &payload, [0; 4]);

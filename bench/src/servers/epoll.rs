@@ -1,6 +1,6 @@
-//! Our core without a runtime: the loop of `examples/src/epoll`.
+//! The core without a runtime: the event loop of `examples/src/epoll`.
 
-// An example stays one program that can be read by itself, so its files are shared rather than put into a crate.
+// Included by path: the example remains a program without a library of its own.
 #[path = "../../../examples/src/epoll/lent.rs"]
 mod lent;
 #[path = "../../../examples/src/epoll/peer.rs"]
@@ -16,7 +16,7 @@ use sockless_core::{Config, Connection, Deflate, Event, Instant};
 use super::Job;
 use crate::Result;
 
-/// Echoes, whatever the path. Each connection has a deadline, as one would have it in earnest.
+/// Echoes on every path. Each connection has a deadline, as it would in production.
 pub fn serve(listen: SocketAddr, job: Job, announce: impl FnOnce(SocketAddr)) -> Result<()> {
     let mut config = Config::default().idle_timeout(Duration::from_secs(3600));
     if job.deflate {
@@ -29,7 +29,7 @@ pub fn serve(listen: SocketAddr, job: Job, announce: impl FnOnce(SocketAddr)) ->
 
 fn echo(connection: &mut Connection, event: Event, now: Instant) {
     if let Event::Message(message) = event {
-        // Refused only while the connection is closing, which needs no answer.
+        // Fails only while the connection is closing, when no echo is needed.
         let _ = connection.send(message, now);
     }
 }

@@ -1,4 +1,4 @@
-//! What no server can be faster than: tokio's own echo, and the least WebSocket echo on top of it.
+//! Lower bounds: an echo of bytes on tokio, and a minimal WebSocket echo on top of it.
 
 use std::cell::RefCell;
 use std::io;
@@ -14,13 +14,13 @@ use tokio::sync::broadcast;
 use super::accept;
 use crate::Result;
 
-/// The read buffer: of a connection, or of the thread.
+/// The length of a connection's read buffer, and of the thread's.
 const BUFFER_LEN: usize = 64 * 1024;
 const SHARED_LEN: usize = 256 * 1024;
-/// A client's header with a 64-bit length.
+/// The length of a masked header with a 64-bit payload length.
 const MAX_HEADER_LEN: usize = 14;
 
-/// Writes back what it reads.
+/// Writes back the bytes that it reads.
 pub async fn raw(mut stream: TcpStream) -> io::Result<()> {
     upgrade(&mut stream).await?;
     let mut buffer = vec![0; BUFFER_LEN];
@@ -36,7 +36,8 @@ thread_local! {
     static SHARED: RefCell<Vec<u8>> = RefCell::new(vec![0; SHARED_LEN]);
 }
 
-/// Writes back what it reads, and owns no buffer: what the socket does not take waits in a copy.
+/// Writes back the bytes that it reads, without a buffer for each connection: a copy holds the bytes that the socket
+/// does not accept.
 pub async fn raw_shared(mut stream: TcpStream) -> io::Result<()> {
     upgrade(&mut stream).await?;
     loop {
@@ -61,9 +62,9 @@ pub async fn raw_shared(mut stream: TcpStream) -> io::Result<()> {
     }
 }
 
-/// Echoes whole frames: unmasks each where it lies, moves it down over its mask, writes what one read gave.
+/// Echoes complete frames: unmasks each in place, moves it over its mask, and writes once for each read.
 ///
-/// It trusts its peer: a fragment is echoed as one, nothing is checked, and a Close is echoed like all else.
+/// Nothing is checked: a fragment is echoed as a fragment, and a Close frame like any other frame.
 pub async fn limit(mut stream: TcpStream) -> io::Result<()> {
     upgrade(&mut stream).await?;
     let mut buffer = vec![0; BUFFER_LEN];
@@ -85,17 +86,17 @@ pub async fn limit(mut stream: TcpStream) -> io::Result<()> {
     }
 }
 
-/// What [`echo`] made of a buffer.
+/// The result of [`echo`].
 pub struct Echo {
-    /// So many bytes at its front are to be written.
+    /// The number of bytes at the start of the buffer to write.
     pub replies: usize,
-    /// So many have been used up.
+    /// The number of bytes consumed.
     pub taken: usize,
-    /// So long is the frame that is not whole.
+    /// The length of the incomplete frame.
     wanted: usize,
 }
 
-/// Echoes the whole frames in `buffer`, in place.
+/// Turns the complete frames in `buffer` into their echoes, in place.
 pub fn echo(buffer: &mut [u8]) -> Echo {
     let (mut replies, mut taken) = (0, 0);
     while let Some((header_len, len)) = header(&buffer[taken..]) {
@@ -107,7 +108,7 @@ pub fn echo(buffer: &mut [u8]) -> Echo {
         let mut key = [0; 4];
         key.copy_from_slice(&buffer[payload - 4..payload]);
         unmask(&mut buffer[payload..end], key);
-        // The same header, but for the mask; it is shorter, so nothing is overwritten that is still to come.
+        // The same header without the mask. It is shorter, so no unread byte is overwritten.
         buffer.copy_within(taken..payload - 4, replies);
         buffer[replies + 1] &= 0x7F;
         replies += header_len - 4;
@@ -118,7 +119,7 @@ pub fn echo(buffer: &mut [u8]) -> Echo {
     Echo { replies, taken, wanted: MAX_HEADER_LEN }
 }
 
-/// The length of a masked header, and of the payload that it announces.
+/// The length of a masked header, and of its payload.
 fn header(bytes: &[u8]) -> Option<(usize, usize)> {
     let short = usize::from(*bytes.get(1)? & 0x7F);
     let (header_len, len) = match short {
@@ -129,7 +130,7 @@ fn header(bytes: &[u8]) -> Option<(usize, usize)> {
     (bytes.len() >= header_len).then_some((header_len, len))
 }
 
-/// Eight bytes at a time, which compilers turn into vectors of the machine's width.
+/// Eight bytes at a time, which the compiler vectorizes.
 fn unmask(payload: &mut [u8], key: [u8; 4]) {
     let word = u64::from_ne_bytes([key[0], key[1], key[2], key[3], key[0], key[1], key[2], key[3]]);
     let mut words = payload.chunks_exact_mut(8);
@@ -143,16 +144,16 @@ fn unmask(payload: &mut [u8], key: [u8; 4]) {
     }
 }
 
-/// Sends what each connection sends to all of them, in frames that are made once.
+/// Sends the messages of each connection to all connections, in frames that are encoded once.
 pub async fn serve_fan_out(listener: TcpListener) -> Result<()> {
     let (room, _) = broadcast::channel(ROOM_LEN);
     accept(listener, |stream| fan_out(stream, room.clone(), room.subscribe())).await
 }
 
-/// How many messages a member may be behind.
+/// The number of messages that a member may be behind.
 pub const ROOM_LEN: usize = 256;
 
-/// It trusts its peer too: what one read brings has to be whole frames, however many.
+/// Assumes that each read returns complete frames.
 async fn fan_out(
     mut stream: TcpStream,
     room: broadcast::Sender<Bytes>,
@@ -186,7 +187,7 @@ async fn fan_out(
     }
 }
 
-/// The opening handshake, which nobody measures.
+/// The opening handshake, which is not part of the measurement.
 pub async fn upgrade(stream: &mut TcpStream) -> io::Result<()> {
     let mut head = BytesMut::new();
     let mut handshake = ServerHandshake::new(Arc::new(Config::default()), Instant::EPOCH);

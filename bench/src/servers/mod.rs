@@ -1,4 +1,4 @@
-//! The servers: what each is called, what it can do, and how one of them is run.
+//! The servers: their names, their capabilities, and running one of them.
 
 mod epoll;
 pub mod limits;
@@ -19,11 +19,11 @@ use crate::{Result, cpu};
 /// A server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Server {
-    /// tokio; writes back what it read, mask and all: no WebSocket at all after the handshake.
+    /// tokio; writes back the bytes that it read, still masked: not a WebSocket server after the handshake.
     Raw,
-    /// As `raw`, without a buffer for each connection: one of the thread, read into when there is something.
+    /// As `raw`, with one read buffer for the thread instead of one for each connection.
     RawShared,
-    /// The least that an echo of messages can do on tokio: parse, unmask in place, one write for each read.
+    /// The minimal echo of messages on tokio: parse, unmask in place, one write for each read.
     Limit,
     /// Ours: a router and an `async fn(Session)`.
     Sockless,
@@ -33,68 +33,68 @@ pub enum Server {
     Tungstenite,
     /// tokio-tungstenite with a read buffer of 8 KiB: `feed`, and `flush` when no message is ready.
     TungsteniteBatch,
-    /// fastwebsockets on the bare stream, a write for each message: it has no other way.
+    /// fastwebsockets on the bare stream, a write for each message, its only mode.
     Fastwebsockets,
     /// tokio-websockets, `send` for each message.
     TokioWebsockets,
-    /// tokio-websockets: all messages that are ready (at most 64) are taken, answered and flushed.
+    /// tokio-websockets: all messages that are ready (at most 64) are received, answered and flushed together.
     TokioWebsocketsBatch,
     /// soketto, a flush for each message.
     Soketto,
     /// yawc, `send` for each message.
     Yawc,
-    /// yawc with the settings of its own benchmark: at most 32 ready messages are taken, answered and flushed.
+    /// yawc with the settings of its own benchmark: at most 32 ready messages are received, answered and flushed together.
     YawcBatch,
-    /// yawc as its documentation has it for many idle connections: buffers of 1 KiB, and a pool where it compresses.
+    /// yawc as documented for many idle connections: buffers of 1 KiB, and a pool of compressors.
     YawcSmall,
     /// axum's `ws`, `send` for each message.
     Axum,
 }
 
-/// What a server is to do.
+/// The task of a server.
 #[derive(Args, Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Job {
-    /// Messages are compressed: permessage-deflate, without context takeover.
+    /// Compresses messages by permessage-deflate, without context takeover.
     #[arg(long)]
     pub deflate: bool,
-    /// Who sends a message sends it to all that are connected, itself among them, rather than only to itself.
+    /// Sends each message to all connections, including its sender, instead of only to its sender.
     #[arg(long)]
     pub fan_out: bool,
 }
 
 impl Server {
-    /// As the command line has it.
+    /// The name on the command line.
     pub fn name(self) -> String {
         self.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned())
     }
 
-    /// Whether it is somebody else's: neither a limit nor ours.
+    /// True for the servers of other libraries: neither a limit nor ours.
     pub fn is_peer(self) -> bool {
         !self.is_ours() && !matches!(self, Self::Raw | Self::RawShared | Self::Limit)
     }
 
-    /// Whether it is ours.
+    /// True for the servers on sockless.
     pub fn is_ours(self) -> bool {
         matches!(self, Self::Sockless | Self::SocklessEpoll)
     }
 
-    /// Whether it has a way to do that.
+    /// True if the server can do `job`.
     pub fn can(self, job: Job) -> bool {
-        // soketto can compress, but not in one build with the others.
+        // soketto's compression cannot be in one build with the others'.
         let deflates =
             self.is_ours() || matches!(self, Self::Yawc | Self::YawcBatch | Self::YawcSmall);
-        // Its handler knows its own connection only; bytes that are written back as they came go nowhere else.
+        // The raw servers do not parse frames, and the handler of the epoll loop has access to its own connection only.
         let fans_out = !matches!(self, Self::Raw | Self::RawShared | Self::SocklessEpoll);
         (deflates || !job.deflate) && (fans_out || !job.fan_out)
     }
 
-    /// Those that were named, or all; and of these the ones that can do the job. Says whom it leaves out.
+    /// Those of the named servers, or of all, that can do the job. Prints the names of the others.
     pub fn chosen(named: &[Self], job: Job) -> Vec<Self> {
         let named = if named.is_empty() { Self::compiled() } else { named.to_vec() };
         let (can, cannot): (Vec<_>, Vec<_>) = named.into_iter().partition(|it| it.can(job));
         if !cannot.is_empty() {
             let names: Vec<_> = cannot.into_iter().map(Self::name).collect();
-            println!("left out, for they have no way to do this: {}\n", names.join(", "));
+            println!("without the servers that do not support this: {}\n", names.join(", "));
         }
         can
     }
@@ -108,26 +108,28 @@ impl Server {
 /// `serve`
 #[derive(Args)]
 pub struct Options {
-    /// Which server.
+    /// The server to run.
     server: Server,
     #[command(flatten)]
     job: Job,
-    /// Where to listen; with port 0 the system picks one.
+    /// The address to listen on; with port 0 the system picks one.
     #[arg(long, default_value = "127.0.0.1:0")]
     listen: SocketAddr,
-    /// Stay on this CPU.
+    /// The CPU to run on.
     #[arg(long)]
     cpu: Option<usize>,
-    /// Threads of the runtime; one is tokio's runtime of the current thread.
+    /// Threads of the runtime; 1 is tokio's current-thread runtime.
     #[arg(long, default_value_t = 1)]
     threads: usize,
 }
 
-/// Runs one server for ever.
+/// Runs one server until the process is terminated.
 pub fn serve(options: &Options) -> Result<()> {
     let Options { server, job, listen, .. } = *options;
     if !server.can(job) {
-        return Err(format!("{} has no way to do this", server.name()).into());
+        return Err(
+            format!("{} does not support --deflate or --fan-out as given", server.name()).into()
+        );
     }
     if let Some(cpu) = options.cpu {
         cpu::pin(cpu)?;
@@ -162,7 +164,7 @@ async fn run(server: Server, job: Job, listener: TcpListener) -> Result<()> {
     }
 }
 
-/// A task for each connection. How one ends is nobody's business here: the load generator notices.
+/// Spawns a task for each connection. Errors of a connection are ignored here: the load generator reports them.
 async fn accept<F>(listener: TcpListener, serve: impl Fn(TcpStream) -> F) -> Result<()>
 where
     F: Future + Send + 'static,
@@ -174,7 +176,7 @@ where
                 let serving = serve(stream);
                 tokio::spawn(async move { drop(serving.await) });
             }
-            // Out of file descriptors: the next may find one.
+            // No file descriptor is free: one may be later.
             Err(error) if error.kind() == io::ErrorKind::Other => tokio::task::yield_now().await,
             Err(error) => return Err(error.into()),
         }

@@ -1,4 +1,4 @@
-//! In place of the peers, where they are not compiled.
+//! Replaces the peers where they are not compiled.
 
 use tokio::net::TcpListener;
 
@@ -6,5 +6,5 @@ use super::{Job, Server};
 use crate::Result;
 
 pub async fn serve(server: Server, _job: Job, _listener: TcpListener) -> Result<()> {
-    Err(format!("{} is not compiled: it takes the feature `peers`", server.name()).into())
+    Err(format!("{} is not compiled in: enable the feature `peers`", server.name()).into())
 }

@@ -1,18 +1,16 @@
-//! Our server, as a user would write it.
+//! Our server, as a program would have it.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use sockless_core::{Broadcast, Config, Deflate};
-use sockless_driver::{Sender, TrySendError};
-use sockless_routing::{Router, websocket};
-use sockless_core::Closed;
-use sockless_driver::Session;
+use sockless::{
+    Broadcast, Closed, Config, Deflate, Router, Sender, Session, TrySendError, websocket,
+};
 use tokio::net::TcpListener;
 
 use super::Job;
 use crate::Result;
 
-/// Does the job at `/`.
+/// Does `job` at `/`.
 pub async fn serve(listener: TcpListener, job: Job) -> Result<()> {
     let mut config = Config::default();
     if job.deflate {
@@ -20,13 +18,13 @@ pub async fn serve(listener: TcpListener, job: Job) -> Result<()> {
     }
     let router = if job.fan_out {
         let room = Arc::new(Room::default());
-        // Nobody is to be left out: in the load that waits for all of them a message would be missing.
+        // High enough that no member misses a message: the load waits for all deliveries.
         let router = Router::new().websockets(config.high_water(HIGH_WATER));
         router.route("/", websocket(move |session| room.clone().serve(session)))
     } else {
         Router::new().websockets(config).route("/", websocket(echo))
     };
-    sockless_tokio::listen_on(listener)?.serve(router).await;
+    sockless::tokio::listen_on(listener)?.serve(router).await;
     Ok(())
 }
 
@@ -39,7 +37,7 @@ async fn echo(mut session: Session) -> Result<(), Closed> {
 
 const HIGH_WATER: usize = 64 << 20;
 
-/// Everybody hears everybody.
+/// Members that receive each other's messages.
 #[derive(Default)]
 struct Room {
     members: Mutex<Vec<Sender>>,
@@ -50,10 +48,10 @@ impl Room {
         self.lock().push(session.sender());
         loop {
             let news = Broadcast::new(session.recv().await?);
-            let is_there = |member: &mut Sender| {
+            let is_open = |member: &mut Sender| {
                 !matches!(member.try_send(&news), Err(TrySendError::Closed(_)))
             };
-            self.lock().retain_mut(is_there);
+            self.lock().retain_mut(is_open);
         }
     }
 

@@ -1,4 +1,4 @@
-//! Each peer's echo as its own documentation writes it, and batching where it can be made to.
+//! Each peer's echo as in its documentation, and a batching one where the library allows it.
 
 use ::axum::extract::ws::{Message as AxumMessage, WebSocket as AxumSocket};
 use ::fastwebsockets::{FragmentCollector, OpCode, Role, WebSocket};
@@ -10,7 +10,7 @@ use super::{open_soketto, open_tokio_websockets, open_tungstenite, open_yawc};
 use crate::Result;
 use crate::servers::limits::upgrade;
 
-/// How many messages a batching echo takes before it answers.
+/// The number of messages that a batching echo receives before it answers.
 const BATCH: usize = 64;
 const YAWC_BATCH: usize = 32;
 
@@ -28,7 +28,7 @@ pub async fn tungstenite(stream: TcpStream) -> Result<()> {
 pub async fn tungstenite_batch(stream: TcpStream) -> Result<()> {
     let mut socket = open_tungstenite(stream, true).await?;
     loop {
-        // Polled once more for nothing before it flushes: only so does it know that no message is ready.
+        // One more poll before the flush, to find out that no message is ready.
         let message = match socket.next().now_or_never() {
             Some(message) => message,
             None => {
@@ -71,7 +71,7 @@ pub async fn tokio_websockets(stream: TcpStream) -> Result<()> {
     Ok(())
 }
 
-/// Its `next` flushes before it reads, so that messages are collected before they are answered.
+/// `next` flushes before it reads, so messages are collected before they are answered.
 pub async fn tokio_websockets_batch(stream: TcpStream) -> Result<()> {
     let mut socket = open_tokio_websockets(stream, true).await?;
     let mut batch = Vec::with_capacity(BATCH);
@@ -117,7 +117,7 @@ pub async fn yawc(stream: TcpStream, options: YawcOptions) -> Result<()> {
     Ok(())
 }
 
-/// What its own benchmark does: reading flushes, so that messages are collected before they are answered.
+/// As in yawc's own benchmark: reading flushes, so messages are collected before they are answered.
 pub async fn yawc_batch(stream: TcpStream, options: YawcOptions) -> Result<()> {
     let mut socket = open_yawc(stream, options).await?;
     let mut batch = Vec::with_capacity(YAWC_BATCH);

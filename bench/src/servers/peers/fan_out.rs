@@ -1,4 +1,4 @@
-//! Each peer's room: a broadcast channel of tokio's, and a task for each member that serves both sides.
+//! Each peer's room: a tokio broadcast channel, and a task for each member that reads and writes.
 
 use ::axum::extract::ws::Message as AxumMessage;
 use ::fastwebsockets::{FragmentCollectorRead, Frame, OpCode, Payload, Role, WebSocket};
@@ -18,7 +18,7 @@ use crate::Result;
 use crate::servers::limits::{ROOM_LEN, upgrade};
 use crate::servers::{Server, accept};
 
-/// Serves a room. Who is let in is told all that is said from then on, even while it is still opening.
+/// Serves a room. A member receives all messages from the moment its connection was accepted.
 pub async fn serve(server: Server, deflate: bool, listener: TcpListener) -> Result<()> {
     match server {
         Server::Tungstenite | Server::TungsteniteBatch => {
@@ -51,11 +51,11 @@ pub async fn serve(server: Server, deflate: bool, listener: TcpListener) -> Resu
             let room = channel(ROOM_LEN).0;
             accept(listener, |stream| soketto(stream, Seat::new(&room, false))).await
         }
-        server => Err(format!("{} is no peer", server.name()).into()),
+        server => Err(format!("{} is not a peer", server.name()).into()),
     }
 }
 
-/// A member's ends of the channel, and whether all that it has heard leaves with one flush.
+/// A member's ends of the channel, and whether all waiting messages are sent with one flush.
 struct Seat<M> {
     room: Sender<M>,
     news: Receiver<M>,
@@ -68,7 +68,7 @@ impl<M: Clone> Seat<M> {
     }
 }
 
-/// A member whose library gives a stream and a sink.
+/// A member of a library that has a stream and a sink.
 async fn member<S, M, E>(mut socket: S, seat: Seat<M>, is_data: fn(&M) -> bool) -> Result<()>
 where
     S: Stream<Item = Result<M, E>> + Sink<M, Error = E> + Unpin,
@@ -82,7 +82,7 @@ where
                 let Some(message) = message else { return Ok(()) };
                 let message = message.map_err(Into::into)?;
                 if is_data(&message) {
-                    // It fails if nobody listens, and there is one: this member.
+                    // Fails without receivers, but this member is one.
                     let _ = room.send(message);
                 }
             }
@@ -117,7 +117,7 @@ async fn yawc(stream: TcpStream, options: ::yawc::Options, seat: Seat<YawcFrame>
         .await
 }
 
-/// What its `read_frame` has begun must not be dropped, so that each side goes on by itself.
+/// Its `read_frame` is not cancel-safe, so each direction has a future of its own.
 async fn fastwebsockets(mut stream: TcpStream, seat: Seat<(OpCode, Bytes)>) -> Result<()> {
     upgrade(&mut stream).await?;
     let Seat { room, mut news, .. } = seat;

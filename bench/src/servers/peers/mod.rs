@@ -1,4 +1,4 @@
-//! The peers' servers, and how a connection of each is opened.
+//! The peers' servers, and opening a connection of each.
 
 mod echo;
 mod fan_out;
@@ -22,10 +22,10 @@ use tokio_util::compat::{Compat, TokioAsyncReadCompatExt};
 use super::{Job, Server, accept};
 use crate::Result;
 
-/// So that a message of 1 MiB does not meet a limit.
+/// High enough for messages of 1 MiB.
 const MAX_MESSAGE_LEN: usize = 64 << 20;
 
-/// Serves as `server` does.
+/// Runs `server`.
 pub async fn serve(server: Server, job: Job, listener: TcpListener) -> Result<()> {
     if job.fan_out {
         return fan_out::serve(server, job.deflate, listener).await;
@@ -47,13 +47,13 @@ pub async fn serve(server: Server, job: Job, listener: TcpListener) -> Result<()
             accept(listener, |stream| echo::yawc_batch(stream, options.clone())).await
         }
         Server::Axum => serve_axum(listener, |upgrade| upgrade.on_upgrade(echo::axum)).await,
-        server => Err(format!("{} is no peer", server.name()).into()),
+        server => Err(format!("{} is not a peer", server.name()).into()),
     }
 }
 
 type TungsteniteSocket = WebSocketStream<TcpStream>;
 
-/// Its 128 KiB of read buffer are zeroed at each read; `small` ones of 8 KiB make it level with the others.
+/// tungstenite zeroes its read buffer of 128 KiB at each read; a `small` one has 8 KiB.
 async fn open_tungstenite(stream: TcpStream, small: bool) -> Result<TungsteniteSocket> {
     let config = small.then(|| WebSocketConfig::default().read_buffer_size(8 * 1024));
     Ok(accept_async_with_config(stream, config).await?)
@@ -61,7 +61,7 @@ async fn open_tungstenite(stream: TcpStream, small: bool) -> Result<TungsteniteS
 
 type TokioWebsocketsSocket = ::tokio_websockets::WebSocketStream<TcpStream>;
 
-/// With a larger threshold it writes more at once.
+/// A `large` flush threshold makes it write more at once.
 async fn open_tokio_websockets(stream: TcpStream, large: bool) -> Result<TokioWebsocketsSocket> {
     let mut config = TokioWebsocketsConfig::default();
     if large {
@@ -84,7 +84,7 @@ async fn open_soketto(stream: TcpStream) -> Result<SokettoHalves> {
     Ok(builder.finish())
 }
 
-/// The settings of one of yawc's servers, the same for all its connections.
+/// The settings for all connections of one of yawc's servers.
 fn yawc_options(server: Server, deflate: bool) -> YawcOptions {
     let mut options = YawcOptions::default()
         .with_limits(MAX_MESSAGE_LEN, 2 * MAX_MESSAGE_LEN)
@@ -110,7 +110,7 @@ fn yawc_options(server: Server, deflate: bool) -> YawcOptions {
 
 type YawcSocket = ::yawc::WebSocket<::yawc::HttpStream>;
 
-/// hyper answers, and lets go of the stream.
+/// hyper answers the handshake, and releases the stream.
 async fn open_yawc(stream: TcpStream, options: YawcOptions) -> Result<YawcSocket> {
     let (sender, upgraded) = tokio::sync::oneshot::channel();
     let sender = RefCell::new(Some(sender));
@@ -118,7 +118,7 @@ async fn open_yawc(stream: TcpStream, options: YawcOptions) -> Result<YawcSocket
         let upgraded = ::yawc::WebSocket::upgrade_with_options(&mut request, options.clone());
         let answer = upgraded.map(|(response, upgrading)| {
             if let Some(sender) = sender.take() {
-                // The receiver waits below.
+                // Cannot fail: the receiver is awaited below.
                 let _ = sender.send(upgrading);
             }
             response
@@ -133,7 +133,7 @@ async fn open_yawc(stream: TcpStream, options: YawcOptions) -> Result<YawcSocket
     Ok(upgraded.await?.await?)
 }
 
-/// Serves at `/` what `answer` makes of an upgrade.
+/// Serves `/`, where `answer` responds to an upgrade.
 async fn serve_axum(
     listener: TcpListener,
     answer: impl Fn(WebSocketUpgrade) -> AxumResponse + Clone + Send + Sync + 'static,
