@@ -181,7 +181,9 @@ impl Config {
     /// Closes a connection with 1011 when the peer stays silent for `timeout` after a ping. Default: 15 s.
     ///
     /// Any byte of the peer counts, not only a pong. Time does not count while our own bytes wait to be
-    /// written, or while the transport is not read.
+    /// written, where [`write_timeout`](Self::write_timeout) applies instead, or while the transport is
+    /// not read. Without a write timeout, waiting bytes count only if the transport accepts some within
+    /// `timeout`.
     #[must_use]
     pub fn ping_timeout(mut self, timeout: Duration) -> Self {
         self.ping_timeout = timeout;
@@ -218,7 +220,7 @@ impl Config {
     /// Ends a connection when bytes wait to be sent and the transport has accepted none for `timeout`. It
     /// ends without a Close frame, which could not be written either. Default: 60 s.
     ///
-    /// When it is off, a peer that never reads keeps the connection open until it is closed.
+    /// When it is off, a peer that never reads keeps the connection open until a ping times out or it is closed.
     #[must_use]
     pub fn write_timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
         self.write_timeout = timeout.into().filter(|timeout| !timeout.is_zero());

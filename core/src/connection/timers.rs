@@ -323,7 +323,7 @@ impl Connection {
         let reason = CloseReason::new(code, text);
         match timeout {
             Timeout::MaxAge | Timeout::Idle => self.start_closing(reason, Some(timeout), now),
-            Timeout::Ping if self.ping_is_on_its_way() => {
+            Timeout::Ping if self.is_write_timed() || self.ping_is_on_its_way() => {
                 self.timers.pinger.set_taken(self.raw.outbound.taken());
                 self.timers.pinger.restart_timeout(now);
             }
@@ -348,14 +348,20 @@ impl Connection {
         };
         let mark = self.raw.outbound.queued();
         self.timers.pinger.set_mark(mark);
-        // Behind a full queue each ping would arrive late, and they would accumulate. The ping
-        // timeout runs nevertheless, and ends a connection whose peer neither sends nor accepts a
-        // byte.
+        // Behind a full queue each ping would arrive late, and they would accumulate. The timeouts
+        // run nevertheless, and end a connection whose peer neither sends nor accepts a byte.
         if self.is_writable() {
             // The connection is open and the payload 8 bytes long, so this cannot fail.
             let _ = self.send_ping(payload);
         }
         self.timers.pinger.set_taken(self.raw.outbound.taken());
+    }
+
+    /// Returns true while bytes wait that the transport does not accept, and the write timeout
+    /// bounds the wait. A kernel reports room in large steps: a peer that reads steadily may be
+    /// further away from the next one than the ping timeout allows.
+    fn is_write_timed(&self) -> bool {
+        self.raw.write_deadline().is_some()
     }
 
     /// Returns true if bytes that were queued before our ping have been taken since we last looked:

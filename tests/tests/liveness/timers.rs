@@ -103,9 +103,29 @@ fn a_write_that_moves_is_not_held_against_the_peer() {
 }
 
 #[test]
-fn a_write_that_does_not_move_is_a_sign_of_death() {
+fn a_blocked_write_is_bounded_by_the_write_timeout_and_not_by_the_ping_timeout() {
     for role in BOTH {
-        let mut end = End::new(role, pinging());
+        // A kernel reports room in steps, which take a slow reader longer than the ping timeout.
+        let mut end = End::new(role, pinging().write_timeout(20 * SECOND));
+        assert_eq!(end.connection.send(vec![0; 1000], end.now), Ok(()));
+        for _ in 0..9 {
+            end.connection.handle_blocked(end.now);
+            assert_eq!(end.wait(19 * SECOND), []);
+            end.connection.outbound().advance(100);
+        }
+        end.connection.handle_blocked(end.now);
+        assert_eq!(end.wait(19 * SECOND), []);
+        let [Event::Closed(closed)] = &end.wait(SECOND)[..] else {
+            panic!("a write that makes no progress has no end");
+        };
+        assert_eq!(closed.cause(), &Cause::Timeout(Timeout::Write));
+    }
+}
+
+#[test]
+fn without_a_write_timeout_a_blocked_write_is_bounded_by_the_ping_timeout() {
+    for role in BOTH {
+        let mut end = End::new(role, pinging().write_timeout(None));
         assert_eq!(end.connection.send(vec![0; 1000], end.now), Ok(()));
         assert_eq!(end.wait(12 * SECOND), []);
         let [Event::Closed(closed)] = &end.wait(SECOND)[..] else {

@@ -206,12 +206,13 @@ fn a_peer_is_not_blamed_for_silence_while_it_is_not_read() {
 }
 
 #[test]
-fn a_peer_that_never_reads_is_given_up_after_the_ping_timeout() {
+fn without_a_write_timeout_a_peer_that_never_reads_is_given_up_after_the_ping_timeout() {
     on_both_sides(5, |sim, role| async move {
         let config = Config::default()
             .high_water(1_000)
             .ping_interval(SECOND * 30)
-            .ping_timeout(SECOND * 15);
+            .ping_timeout(SECOND * 15)
+            .write_timeout(None);
         let narrow = Link::default().capacity(2_000);
         let tested = open_over(&sim, role, &narrow, config, async move |session| {
             loop {
