@@ -92,7 +92,7 @@ fn parse(head: &[u8]) -> Result<Response<()>, ProxyError> {
     match parsed.parse(head) {
         Ok(httparse::Status::Complete(_)) => {}
         Err(httparse::Error::TooManyHeaders) => {
-            return Err(ProxyError::Invalid("its head has more than 100 header lines"));
+            return Err(ProxyError::Invalid("its head has more than 128 header lines"));
         }
         _ => return Err(malformed()),
     }
@@ -112,7 +112,8 @@ fn parse(head: &[u8]) -> Result<Response<()>, ProxyError> {
 mod tests {
     use super::*;
 
-    /// Returns the verdict on a response that arrives in parts of this length, and the bytes after it.
+    /// Returns the verdict on a response that arrives in parts of this length, and the bytes after
+    /// it.
     fn answer(bytes: &[u8], cut: usize) -> (Option<Result<(), ProxyError>>, Vec<u8>) {
         let credentials =
             bytes.starts_with(b"HTTP/1.0").then(|| Credentials::parse("u:p").unwrap());
@@ -184,6 +185,7 @@ mod tests {
         }
         let lines =
             [&b"HTTP/1.1 200 OK\r\n"[..], &b"A: b\r\n".repeat(MAX_HEADERS + 1), b"\r\n"].concat();
-        assert!(matches!(answer(&lines, 9).0, Some(Err(ProxyError::Invalid(_)))));
+        let Some(Err(error @ ProxyError::Invalid(_))) = answer(&lines, 9).0 else { panic!() };
+        assert!(error.to_string().contains(&format!("more than {MAX_HEADERS} ")), "{error}");
     }
 }

@@ -33,10 +33,11 @@ pub enum ReconnectState {
     Stopped,
 }
 
-/// Observes the state of a [`Reconnect`](super::Reconnect) from any task, such as to show it to a user.
+/// Observes the state of a [`Reconnect`](super::Reconnect) from any task, such as to show it to a
+/// user.
 ///
-/// [`Reconnect::watch`](super::Reconnect::watch) returns one. A clone has seen the same states as the
-/// original.
+/// [`Reconnect::watch`](super::Reconnect::watch) returns one. A clone has seen the same states as
+/// the original.
 ///
 /// ```no_run
 /// use sockless::Reconnect;
@@ -70,8 +71,9 @@ impl ReconnectWatch {
         self.shared.lock().state
     }
 
-    /// Waits until the state differs from the one that was seen last, and returns it; `None` once the
-    /// [`Reconnect`](super::Reconnect) was dropped. Of several changes, the last one is returned.
+    /// Waits until the state differs from the one that was seen last, and returns it; `None` once
+    /// the [`Reconnect`](super::Reconnect) was dropped. Of several changes, the last one is
+    /// returned.
     ///
     /// Cancel-safe: a change that was not returned is returned by the next call.
     pub async fn changed(&mut self) -> Option<ReconnectState> {
@@ -87,7 +89,10 @@ impl ReconnectWatch {
         if watched.over {
             return Poll::Ready(None);
         }
-        watched.waiting.insert(self.slot, cx.waker().clone());
+        let replaced = watched.waiting.insert(self.slot, cx.waker().clone());
+        // Without the lock: the last waker of a task may drop a future that has a watch.
+        drop(watched);
+        drop(replaced);
         Poll::Pending
     }
 }
@@ -102,7 +107,9 @@ impl Clone for ReconnectWatch {
 
 impl Drop for ReconnectWatch {
     fn drop(&mut self) {
-        self.shared.lock().waiting.remove(&self.slot);
+        let removed = self.shared.lock().waiting.remove(&self.slot);
+        // Without the lock, as in `poll_changed`.
+        drop(removed);
     }
 }
 
@@ -164,5 +171,33 @@ impl SharedState {
     /// Ignores poisoning: each change is complete before the next call.
     fn lock(&self) -> MutexGuard<'_, Watched> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::pin::pin;
+    use std::task::Wake;
+
+    use super::*;
+
+    /// A waker that is the last owner of a task whose future has a watch.
+    struct Owner(#[expect(dead_code, reason = "it is dropped")] ReconnectWatch);
+
+    impl Wake for Owner {
+        fn wake(self: Arc<Self>) {}
+    }
+
+    #[test]
+    fn a_waker_that_owns_a_watch_is_dropped_without_the_lock() {
+        let state = SharedState::new();
+        let mut watch = ReconnectWatch::new(&state);
+        for _ in 0..2 {
+            let waker = Waker::from(Arc::new(Owner(ReconnectWatch::new(&state))));
+            let mut context = Context::from_waker(&waker);
+            assert!(pin!(watch.changed()).poll(&mut context).is_pending());
+        }
+        drop(watch);
+        assert!(state.lock().waiting.is_empty());
     }
 }
