@@ -1,4 +1,5 @@
-//! The body of a response other than 101, decoded from the bytes that arrive, up to a limit: [`Body`].
+//! The body of a response other than 101, decoded from the bytes that arrive, up to a limit:
+//! [`Body`].
 
 use bytes::BytesMut;
 use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
@@ -11,8 +12,8 @@ pub(crate) const MAX_BODY_LEN: usize = 64 << 10;
 /// occur in attacks.
 const MAX_LINE_LEN: usize = 4 << 10;
 
-/// A body that is being received (RFC 9112 §6.3). Call [`poll`](Self::poll) with the bytes that arrive
-/// until it returns true.
+/// A body that is being received (RFC 9112 §6.3). Call [`poll`](Self::poll) with the bytes that
+/// arrive until it returns true.
 pub(crate) struct Body {
     received: BytesMut,
     next: Next,
@@ -152,8 +153,8 @@ fn chunk_len(line: &[u8]) -> Option<u64> {
 mod tests {
     use super::*;
 
-    /// Feeds a body in parts of this length, then the end of the transport. Returns the bytes, true if
-    /// they are complete, and true if `poll` returned true.
+    /// Feeds a body in parts of this length, then the end of the transport. Returns the bytes, true
+    /// if they are complete, and true if `poll` returned true.
     fn read(
         headers: &[(&str, &str)],
         bytes: &[u8],

@@ -27,9 +27,9 @@ use crate::tls::TlsConnector;
 
 /// A builder for a client's connection.
 ///
-/// `sockless::connect` and the `connect` function of each runtime's module return one. Await it for a
-/// [`Session`] that a task of its own drives, or [`run`](Self::run) a block that the awaiting task
-/// drives. [`Reconnect`](super::Reconnect) opens a new connection whenever one ends.
+/// `sockless::connect` and the `connect` function of each runtime's module return one. Await it for
+/// a [`Session`] that a task of its own drives, or [`run`](Self::run) a block that the awaiting
+/// task drives. [`Reconnect`](super::Reconnect) opens a new connection whenever one ends.
 ///
 /// ```no_run
 /// use std::time::Duration;
@@ -72,22 +72,22 @@ use crate::tls::TlsConnector;
 /// # The request
 ///
 /// `Host` and the headers of the handshake come first, then the added headers in the order in which
-/// they were added, except that lines of the same name are sent together. Credentials in the URL are
-/// sent as `Authorization: Basic` (RFC 7617), unless that header was added. The URL's fragment is not
-/// sent (RFC 6455 §3). A host name with characters beyond ASCII must be in its DNS form, such as
-/// `xn--bcher-kva.example` (RFC 5890). An IPv6 address cannot have a zone (RFC 6874): for a link-local
-/// address, open a stream and pass it to [`transport`](Self::transport).
+/// they were added, except that lines of the same name are sent together. Credentials in the URL
+/// are sent as `Authorization: Basic` (RFC 7617), unless that header was added. The URL's fragment
+/// is not sent (RFC 6455 §3). A host name with characters beyond ASCII must be in its DNS form,
+/// such as `xn--bcher-kva.example` (RFC 5890). An IPv6 address cannot have a zone (RFC 6874): for a
+/// link-local address, open a stream and pass it to [`transport`](Self::transport).
 #[must_use = "a connection is opened when the builder is awaited, opened or run"]
 pub struct Connect {
     target: Result<Target, UrlError>,
     headers: RequestHeaders,
     config: Arc<Config>,
     runtime: Arc<dyn Runtime>,
-    method: Method,
+    opening: Opening,
 }
 
-/// The way to open a connection.
-enum Method {
+/// The way in which the connection is opened.
+enum Opening {
     Dial(Dialling),
     Opener {
         opener: Opener,
@@ -107,8 +107,8 @@ struct Dialling {
 }
 
 impl Connect {
-    /// Returns a builder for a connection to `url`, such as `ws://example.com/chat`, whose transport is
-    /// opened by `dial`. Runtimes implement their `connect` function with it.
+    /// Returns a builder for a connection to `url`, such as `ws://example.com/chat`, whose
+    /// transport is opened by `dial`. Runtimes implement their `connect` function with it.
     pub fn new(url: &str, dial: Arc<dyn Dial>, runtime: Arc<dyn Runtime>) -> Self {
         let dialling = Dialling {
             dial,
@@ -118,15 +118,15 @@ impl Connect {
             #[cfg(feature = "rustls")]
             tls: Tls::default(),
         };
-        Self::with_method(url, runtime, Method::Dial(dialling))
+        Self::with_opening(url, runtime, Opening::Dial(dialling))
     }
 
-    /// Returns a builder for a connection to `url` that `opener` opens, such as a stream of an HTTP/2
-    /// connection that exists already. `opener` receives the request to send.
+    /// Returns a builder for a connection to `url` that `opener` opens, such as a stream of an
+    /// HTTP/2 connection that exists already. `opener` receives the request to send.
     ///
     /// [`proxy`](Self::proxy), [`proxy_from_env`](Self::proxy_from_env),
-    /// [`redirects`](Self::redirects), [`transport`](Self::transport) and `tls` do not apply to such a
-    /// connection. If one of them is called, opening fails with
+    /// [`redirects`](Self::redirects), [`transport`](Self::transport) and `tls` do not apply to
+    /// such a connection. If one of them is called, opening fails with
     /// [`ConnectError::SettingUnsupported`].
     pub fn with_opener<F, Fut>(url: &str, runtime: Arc<dyn Runtime>, opener: F) -> Self
     where
@@ -134,12 +134,12 @@ impl Connect {
         Fut: Future<Output = Result<ClientConnection, ConnectError>> + Send + 'static,
     {
         let opener: Opener = Box::new(|request| Box::pin(opener(request)));
-        Self::with_method(url, runtime, Method::Opener { opener, unsupported: None })
+        Self::with_opening(url, runtime, Opening::Opener { opener, unsupported: None })
     }
 
-    fn with_method(url: &str, runtime: Arc<dyn Runtime>, method: Method) -> Self {
+    fn with_opening(url: &str, runtime: Arc<dyn Runtime>, opening: Opening) -> Self {
         let (target, headers) = (Target::parse(url), RequestHeaders::new());
-        Self { target, headers, config: Arc::default(), runtime, method }
+        Self { target, headers, config: Arc::default(), runtime, opening }
     }
 
     /// Replaces the settings of the connection. Default: `Config::default()`.
@@ -151,9 +151,9 @@ impl Connect {
     /// Adds a header to the request, after the headers that were added before.
     ///
     /// The values of `Authorization`, `Cookie` and `Proxy-Authorization` are marked as
-    /// [sensitive](HeaderValue::is_sensitive), so that `{:?}` does not show them. An invalid name or
-    /// value fails as [`ConnectError::HeaderInvalid`] when the connection is opened, and a header that
-    /// the handshake sets itself, such as `Host`, as [`ConnectError::RequestInvalid`].
+    /// [sensitive](HeaderValue::is_sensitive), so that `{:?}` does not show them. An invalid name
+    /// or value fails as [`ConnectError::HeaderInvalid`] when the connection is opened, and a
+    /// header that the handshake sets itself, such as `Host`, as [`ConnectError::RequestInvalid`].
     pub fn header<N, V>(mut self, name: N, value: V) -> Self
     where
         N: TryInto<HeaderName, Error: Into<http::Error>>,
@@ -166,63 +166,64 @@ impl Connect {
     /// Offers a subprotocol, after those that were offered before: the first one is preferred.
     ///
     /// All are sent in one `Sec-WebSocket-Protocol` line. Its value is
-    /// [sensitive](HeaderValue::is_sensitive) if it was added as a sensitive [`header`](Self::header).
+    /// [sensitive](HeaderValue::is_sensitive) if it was added as a sensitive
+    /// [`header`](Self::header).
     pub fn subprotocol(mut self, name: &str) -> Self {
         self.headers.append_subprotocol(name);
         self
     }
 
-    /// Sets the proxy: one [`Proxy`](super::Proxy) for all servers, or [`ProxyRules`]. Default: no proxy. The
-    /// environment is read by [`proxy_from_env`](Self::proxy_from_env) only.
+    /// Sets the proxy: one [`Proxy`](super::Proxy) for all servers, or [`ProxyRules`]. Default: no
+    /// proxy. The environment is read by [`proxy_from_env`](Self::proxy_from_env) only.
     pub fn proxy(self, rules: impl Into<ProxyRules>) -> Self {
         self.dialling("proxy", |dialling| dialling.proxies = Ok(rules.into()))
     }
 
-    /// Sets the proxies that the environment variables of this process name: see [`ProxyRules`]. The
-    /// variables are read immediately.
+    /// Sets the proxies that the environment variables of this process name: see [`ProxyRules`].
+    /// The variables are read immediately.
     pub fn proxy_from_env(self) -> Self {
         self.dialling("proxy_from_env", |dialling| dialling.proxies = ProxyRules::from_env())
     }
 
-    /// Sets how many redirects are followed, 20 at most. Default: 0, as in browsers; a redirect is then
-    /// a [`ConnectError::Rejected`] as any other response.
+    /// Sets how many redirects are followed, 20 at most. Default: 0, as in browsers; a redirect is
+    /// then a [`ConnectError::Rejected`] as any other response.
     ///
-    /// A redirect is a 301, 302, 303, 307 or 308 with a `Location`, which may be relative and may have
-    /// the scheme `http:` for `ws:` and `https:` for `wss:`. Redirects from `wss:` to `ws:` and
-    /// redirects to a URL that was already visited are not followed: they fail as
+    /// A redirect is a 301, 302, 303, 307 or 308 with a `Location`, which may be relative and may
+    /// have the scheme `http:` for `ws:` and `https:` for `wss:`. Redirects from `wss:` to `ws:`
+    /// and redirects to a URL that was already visited are not followed: they fail as
     /// [`ConnectError::Redirect`].
     ///
-    /// On a redirect to another origin (scheme, host or port), the credentials of the URL, the headers
-    /// `Authorization`, `Cookie` and `Proxy-Authorization`, and all headers with a
+    /// On a redirect to another origin (scheme, host or port), the credentials of the URL, the
+    /// headers `Authorization`, `Cookie` and `Proxy-Authorization`, and all headers with a
     /// [sensitive](HeaderValue::is_sensitive) value are removed. Credentials in a `Location` are
     /// ignored.
     pub fn redirects(self, max: u32) -> Self {
         self.dialling("redirects", |dialling| dialling.redirects = max)
     }
 
-    /// Uses `transport`, which is open already, in place of a new one. The URL names the server in the
-    /// request. Only the target of a redirect is dialled.
+    /// Uses `transport`, which is open already, in place of a new one. The URL names the server in
+    /// the request. Only the target of a redirect is dialled.
     ///
-    /// For a `wss:` URL, `transport` must be encrypted already. A TLS transport that negotiated another
-    /// protocol than `http/1.1` by ALPN fails as [`ConnectError::Alpn`].
+    /// For a `wss:` URL, `transport` must be encrypted already. A TLS transport that negotiated
+    /// another protocol than `http/1.1` by ALPN fails as [`ConnectError::Alpn`].
     pub fn transport(self, transport: Box<dyn Io>) -> Self {
         self.dialling("transport", |dialling| dialling.transport = Some(transport))
     }
 
-    /// Sets the connector that negotiates TLS for `wss:` URLs. Default: a connector with the trust of
-    /// the operating system (feature `platform-verifier`), or else of Mozilla (feature
+    /// Sets the connector that negotiates TLS for `wss:` URLs. Default: a connector with the trust
+    /// of the operating system (feature `platform-verifier`), or else of Mozilla (feature
     /// `webpki-roots`); with neither, `wss:` fails as [`ConnectError::TlsUnavailable`].
     ///
-    /// The protocol is HTTP/1.1, therefore only `http/1.1` is offered by ALPN, even if `connector` is
-    /// set up for more, so that it can be shared with an HTTP/2 client. A connector that offers no
-    /// protocol is used without ALPN.
+    /// The protocol is HTTP/1.1, therefore only `http/1.1` is offered by ALPN, even if `connector`
+    /// is set up for more, so that it can be shared with an HTTP/2 client. A connector that offers
+    /// no protocol is used without ALPN.
     #[cfg(feature = "rustls")]
     pub fn tls(self, connector: TlsConnector) -> Self {
         self.dialling("tls", |dialling| dialling.tls = Tls::new(connector))
     }
 
-    /// Opens the connection, within [`Config::opening_timeout`]. Nothing drives the connection that is
-    /// returned: [`spawn`](ClientConnection::spawn) or [`run`](ClientConnection::run) does.
+    /// Opens the connection, within [`Config::opening_timeout`]. Nothing drives the connection that
+    /// is returned: [`spawn`](ClientConnection::spawn) or [`run`](ClientConnection::run) does.
     ///
     /// Cancel-safe: dropping the future closes the transport.
     ///
@@ -230,22 +231,23 @@ impl Connect {
     ///
     /// Returns a [`ConnectError`] with the step that failed, the server and the reason.
     pub async fn open(self) -> Result<ClientConnection, ConnectError> {
-        let Self { target, headers, config, runtime, method } = self;
+        let Self { target, headers, config, runtime, opening } = self;
         let target = target.map_err(ConnectError::UrlInvalid)?;
         let headers = headers.finish().map_err(ConnectError::HeaderInvalid)?;
-        match method {
-            Method::Dial(dialling) => dialling.open(target, headers, config, runtime).await,
-            Method::Opener { unsupported: Some(setting), .. } => {
+        match opening {
+            Opening::Dial(dialling) => dialling.open(target, headers, config, runtime).await,
+            Opening::Opener { unsupported: Some(setting), .. } => {
                 Err(ConnectError::SettingUnsupported { setting })
             }
-            Method::Opener { opener, unsupported: None } => {
+            Opening::Opener { opener, unsupported: None } => {
                 opener(OpenRequest::new(&target, &headers, config, runtime)).await
             }
         }
     }
 
-    /// Opens the connection and runs `block` with its session. The task that awaits this future drives
-    /// both. When the block returns, queued messages are flushed and the session is closed with 1000.
+    /// Opens the connection and runs `block` with its session. The task that awaits this future
+    /// drives both. When the block returns, queued messages are flushed and the session is closed
+    /// with 1000.
     ///
     /// Cancel-safe: dropping the future drops the block and the transport.
     ///
@@ -266,9 +268,9 @@ impl Connect {
 
     /// Changes a setting of dialling, or notes that it does not apply.
     fn dialling(mut self, setting: &'static str, change: impl FnOnce(&mut Dialling)) -> Self {
-        match &mut self.method {
-            Method::Dial(dialling) => change(dialling),
-            Method::Opener { unsupported, .. } => *unsupported = Some(setting),
+        match &mut self.opening {
+            Opening::Dial(dialling) => change(dialling),
+            Opening::Opener { unsupported, .. } => *unsupported = Some(setting),
         }
         self
     }
@@ -293,7 +295,7 @@ impl fmt::Debug for Connect {
         let mut shown = f.debug_struct("Connect");
         shown.field("target", &self.target.as_ref().map(Target::shown));
         shown.field("headers", &self.headers);
-        if let Method::Dial(dialling) = &self.method {
+        if let Opening::Dial(dialling) = &self.opening {
             shown.field("proxies", &dialling.proxies);
         }
         shown.finish_non_exhaustive()

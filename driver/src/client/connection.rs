@@ -63,8 +63,8 @@ impl ClientConnection {
     ///
     /// # Errors
     ///
-    /// Returns a [`ConnectError`], [`Alpn`](ConnectError::Alpn) among others: if `transport` is a TLS
-    /// stream that negotiated another protocol than `http/1.1`.
+    /// Returns a [`ConnectError`], [`Alpn`](ConnectError::Alpn) among others: if `transport` is a
+    /// TLS stream that negotiated another protocol than `http/1.1`.
     pub async fn handshake(
         transport: Box<dyn Io>,
         mut request: http::Request<()>,
@@ -82,7 +82,8 @@ impl ClientConnection {
         }
     }
 
-    /// Returns a connection whose opening handshake was performed elsewhere, such as in an HTTP/2 stack.
+    /// Returns a connection whose opening handshake was performed elsewhere, such as in an HTTP/2
+    /// stack.
     ///
     /// `request` was sent, `response` was received, `connection` is the protocol state that follows
     /// from both, and `transport` carries its frames.
@@ -109,8 +110,8 @@ impl ClientConnection {
         &self.destination
     }
 
-    /// Starts the session and drives it in a task of its own, on the runtime that opened the connection.
-    /// When its last handle is dropped, it is closed with 1000.
+    /// Starts the session and drives it in a task of its own, on the runtime that opened the
+    /// connection. When its last handle is dropped, it is closed with 1000.
     pub fn spawn(self) -> Session {
         let runtime = self.exchange.runtime.clone();
         let (shared, session, transport) = self.start(true);
@@ -121,8 +122,8 @@ impl ClientConnection {
         session
     }
 
-    /// Starts the session and runs `block` with it. The task that awaits this future drives both. When
-    /// the block returns, queued messages are flushed and the session is closed with 1000.
+    /// Starts the session and runs `block` with it. The task that awaits this future drives both.
+    /// When the block returns, queued messages are flushed and the session is closed with 1000.
     ///
     /// Cancel-safe: dropping the future drops the block and the transport.
     ///

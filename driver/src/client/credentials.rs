@@ -24,7 +24,8 @@ impl Credentials {
         (!has_control && !user.contains(&b':')).then_some(Self { user, password })
     }
 
-    /// Returns the value of `Authorization` or `Proxy-Authorization` (RFC 7617 §2), marked as sensitive.
+    /// Returns the value of `Authorization` or `Proxy-Authorization` (RFC 7617 §2), marked as
+    /// sensitive.
     pub(super) fn basic(&self) -> HeaderValue {
         let joined = [&self.user[..], b":", &self.password].concat();
         let value = format!("Basic {}", STANDARD.encode(joined));

@@ -46,8 +46,8 @@ impl Destination {
         self.port
     }
 
-    /// Returns the address that was reached: the server's, or the proxy's if there is one. `None` if no
-    /// address was reached, and for a transport that the program opened.
+    /// Returns the address that was reached: the server's, or the proxy's if there is one. `None`
+    /// if no address was reached, and for a transport that the program opened.
     pub fn addr(&self) -> Option<SocketAddr> {
         self.addr
     }

@@ -19,8 +19,8 @@ use crate::runtime::{Io, Runtime, Timer, timeout};
 /// Dropping a future that a method returned cancels the operation. A thread in which the system's
 /// resolver blocks may continue until the resolver returns.
 pub trait Dial: Send + Sync + 'static {
-    /// Returns the addresses of `host`, each with `port`, in the order in which they should be tried
-    /// (RFC 6724). Not called for a `host` that is an address.
+    /// Returns the addresses of `host`, each with `port`, in the order in which they should be
+    /// tried (RFC 6724). Not called for a `host` that is an address.
     ///
     /// # Errors
     ///
@@ -71,8 +71,8 @@ impl Dialler {
         Ok(addrs)
     }
 
-    /// Opens a transport to the first of `addrs` that accepts (RFC 8305 §5), and sets the address of
-    /// `destination`. The other attempts are dropped.
+    /// Opens a transport to the first of `addrs` that accepts (RFC 8305 §5), and sets the address
+    /// of `destination`. The other attempts are dropped.
     pub(crate) async fn connect(
         &self,
         addrs: Vec<SocketAddr>,
@@ -163,8 +163,8 @@ impl Race {
         }
     }
 
-    /// Polls the pending attempts. Returns the first transport that opened, and notes the attempts that
-    /// failed.
+    /// Polls the pending attempts. Returns the first transport that opened, and notes the attempts
+    /// that failed.
     fn poll_pending(
         &mut self,
         cx: &mut Context<'_>,

@@ -21,8 +21,9 @@ use crate::tls::TlsError;
 
 /// The error of a connection that could not be opened.
 ///
-/// Its `{}` form is one line with the step that failed, the server, and the reason. Neither `{}` nor
-/// `{:?}` shows credentials, those of a URL included, and text from the peer is escaped in both.
+/// Its `{}` form is one line with the step that failed, the server, and the reason. Neither `{}`
+/// nor `{:?}` shows credentials, those of a URL included, and text from the peer is escaped in
+/// both.
 ///
 /// ```no_run
 /// use sockless::ConnectError;
@@ -41,9 +42,9 @@ use crate::tls::TlsError;
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum ConnectError {
-    /// The TLS transport negotiated another protocol than `http/1.1` by ALPN (RFC 7301), such as `h2`.
-    /// This only happens to a transport that the program opened: [`Connect`](super::Connect) itself
-    /// offers `http/1.1` only.
+    /// The TLS transport negotiated another protocol than `http/1.1` by ALPN (RFC 7301), such as
+    /// `h2`. This only happens to a transport that the program opened: [`Connect`](super::Connect)
+    /// itself offers `http/1.1` only.
     Alpn {
         /// The server.
         destination: Destination,
@@ -91,13 +92,14 @@ pub enum ConnectError {
         /// The server.
         destination: Destination,
         /// The response, with the part of its body that arrived before the deadline of
-        /// [`Config::opening_timeout`](sockless_core::Config::opening_timeout), up to 64 KiB. If its
-        /// length is unknown, only the part that arrived within a second; so over HTTP/2.
+        /// [`Config::opening_timeout`](sockless_core::Config::opening_timeout), up to 64 KiB. If
+        /// its length is unknown, only the part that arrived within a second; so over HTTP/2.
         response: Box<Response<Bytes>>,
         /// True if that is the whole body.
         complete: bool,
     },
-    /// The request cannot open a WebSocket, such as one with a header that the handshake sets itself.
+    /// The request cannot open a WebSocket, such as one with a header that the handshake sets
+    /// itself.
     RequestInvalid(ClientRequestError),
     /// The name of the server or of the proxy could not be resolved to an address.
     Resolve {
@@ -108,8 +110,8 @@ pub enum ConnectError {
         /// The resolver's error.
         error: io::Error,
     },
-    /// A setting of [`Connect`](super::Connect) was used for a connection to which it does not apply:
-    /// see [`Connect::with_opener`](super::Connect::with_opener).
+    /// A setting of [`Connect`](super::Connect) was used for a connection to which it does not
+    /// apply: see [`Connect::with_opener`](super::Connect::with_opener).
     SettingUnsupported {
         /// The method of `Connect`.
         setting: &'static str,
@@ -136,8 +138,8 @@ pub enum ConnectError {
         error: TlsError,
     },
     /// The URL is `wss:`, but this build has no TLS (feature `tls`), or there are no trusted
-    /// certificates: no connector was set, and the features `platform-verifier` and `webpki-roots` are
-    /// off.
+    /// certificates: no connector was set, and the features `platform-verifier` and `webpki-roots`
+    /// are off.
     TlsUnavailable {
         /// The server.
         destination: Destination,
@@ -158,9 +160,10 @@ pub enum ConnectError {
 impl ConnectError {
     /// Returns true if the same connection may succeed at another time:
     ///
-    /// * the server or the proxy could not be reached, the deadline passed, or the transport failed;
-    /// * the server or the proxy answered 408, 425, 429 or 5xx, except for 501, 505, 506, 508 and 510,
-    ///   which describe how a server is set up;
+    /// * the server or the proxy could not be reached, the deadline passed, or the transport
+    ///   failed;
+    /// * the server or the proxy answered 408, 425, 429 or 5xx, except for 501, 505, 506, 508 and
+    ///   510, which describe how a server is set up;
     /// * a SOCKS proxy could not reach the server (RFC 1928 §6: codes 1 and 3 to 6);
     /// * TLS was cut off or corrupted, the peer aborted it with `internal_error`, `user_canceled`,
     ///   `close_notify` or `bad_record_mac`, or its certificate is not valid yet.
@@ -213,9 +216,9 @@ impl ConnectError {
         }
     }
 
-    /// Returns the error of a transport that failed after it had been opened. An error within TLS is an
-    /// error of TLS: in TLS 1.3, the client's handshake is complete before the server rejects the
-    /// client's certificate (RFC 8446 §2).
+    /// Returns the error of a transport that failed after it had been opened. An error within TLS
+    /// is an error of TLS: in TLS 1.3, the client's handshake is complete before the server rejects
+    /// the client's certificate (RFC 8446 §2).
     pub(super) fn of_transport(
         destination: Destination,
         step: ConnectStep,

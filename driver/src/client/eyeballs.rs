@@ -10,8 +10,8 @@ use sockless_core::Instant;
 /// The time between the start of an attempt and the start of the next one (RFC 8305 §5 and §8).
 pub(crate) const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
 
-/// The attempts to reach one of several addresses. The next attempt starts when the previous one has
-/// failed, or has been pending for [`ATTEMPT_DELAY`]; pending attempts continue.
+/// The attempts to reach one of several addresses. The next attempt starts when the previous one
+/// has failed, or has been pending for [`ATTEMPT_DELAY`]; pending attempts continue.
 pub(crate) struct Eyeballs {
     waiting: VecDeque<SocketAddr>,
     /// The earliest time for the next attempt.
@@ -19,8 +19,8 @@ pub(crate) struct Eyeballs {
 }
 
 impl Eyeballs {
-    /// Takes the addresses in the order of the resolver, which is that of RFC 6724, and alternates the
-    /// address families, beginning with the family of the first address (RFC 8305 §4).
+    /// Takes the addresses in the order of the resolver, which is that of RFC 6724, and alternates
+    /// the address families, beginning with the family of the first address (RFC 8305 §4).
     pub(crate) fn new(addrs: impl IntoIterator<Item = SocketAddr>, now: Instant) -> Self {
         let mut distinct = Vec::new();
         for addr in addrs {
@@ -49,8 +49,8 @@ impl Eyeballs {
         self.next_at = now;
     }
 
-    /// Returns the time at which [`poll_attempt`](Self::poll_attempt) will return an address; `None` if
-    /// all addresses were tried.
+    /// Returns the time at which [`poll_attempt`](Self::poll_attempt) will return an address;
+    /// `None` if all addresses were tried.
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
         (!self.waiting.is_empty()).then_some(self.next_at)
     }

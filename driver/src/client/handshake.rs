@@ -109,9 +109,9 @@ async fn shake_hands(exchange: &mut Exchange, handshake: &mut ClientHandshake) -
     }
 }
 
-/// Looks for a response after writing the request failed with `error`. A server may reject and close
-/// before it has read the whole request. Its response, or its TLS alert, has arrived by then and
-/// explains more than `error` does.
+/// Looks for a response after writing the request failed with `error`. A server may reject and
+/// close before it has read the whole request. Its response, or its TLS alert, has arrived by then
+/// and explains more than `error` does.
 async fn early_rejection(
     exchange: &mut Exchange,
     handshake: &mut ClientHandshake,

@@ -34,8 +34,8 @@ impl RequestHeaders {
         });
     }
 
-    /// Adds a subprotocol to the end of the `Sec-WebSocket-Protocol` line, which stays sensitive if it
-    /// was.
+    /// Adds a subprotocol to the end of the `Sec-WebSocket-Protocol` line, which stays sensitive if
+    /// it was.
     pub fn append_subprotocol(&mut self, name: &str) {
         self.change(|headers| {
             let value = HeaderValue::try_from(name)?;
@@ -78,8 +78,8 @@ impl Default for RequestHeaders {
     }
 }
 
-/// Returns the headers that may be sent to another origin, in their order: all except those that prove
-/// who the client is, by their name or because they are marked as sensitive.
+/// Returns the headers that may be sent to another origin, in their order: all except those that
+/// prove who the client is, by their name or because they are marked as sensitive.
 pub(super) fn without_secrets(headers: &HeaderMap) -> HeaderMap {
     let mut kept = HeaderMap::new();
     for (name, value) in headers {

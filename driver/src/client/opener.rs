@@ -25,12 +25,12 @@ pub(super) type Opener =
 
 type OpenResult = Result<ClientConnection, ConnectError>;
 
-/// The request that an opener of [`Connect::with_opener`](super::Connect::with_opener) sends, and the
-/// context in which it does so. Its methods make the errors that an opener returns.
+/// The request that an opener of [`Connect::with_opener`](super::Connect::with_opener) sends, and
+/// the context in which it does so. Its methods make the errors that an opener returns.
 #[non_exhaustive]
 pub struct OpenRequest {
-    /// A `GET` of the `ws:` or `wss:` URL, without credentials in it, with the headers that the program
-    /// added. It lacks the headers of the handshake.
+    /// A `GET` of the `ws:` or `wss:` URL, without credentials in it, with the headers that the
+    /// program added. It lacks the headers of the handshake.
     pub request: Request<()>,
     /// The server that the URL names.
     pub destination: Destination,
@@ -72,8 +72,8 @@ impl OpenRequest {
 
     /// Returns the error of a response that rejects the WebSocket, with the beginning of its body.
     ///
-    /// `poll_body` returns the next part of the body, and `None` at its end. It is polled until then,
-    /// for at most a second and not beyond the deadline, and for at most 64 KiB.
+    /// `poll_body` returns the next part of the body, and `None` at its end. It is polled until
+    /// then, for at most a second and not beyond the deadline, and for at most 64 KiB.
     pub async fn rejected<F>(&self, head: Response<()>, mut poll_body: F) -> ConnectError
     where
         F: FnMut(&mut Context<'_>) -> Poll<Option<io::Result<Bytes>>>,

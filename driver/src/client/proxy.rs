@@ -28,8 +28,8 @@ use socks5::{Address, Socks5};
 /// | `socks5h://proxy:1080` | SOCKS 5 (RFC 1928) | the proxy |
 /// | `socks5://proxy:1080` | SOCKS 5 (RFC 1928) | this process |
 ///
-/// The default port is 80 for HTTP and 1080 for SOCKS. A user name and a password in the URL are sent
-/// to the proxy (RFC 7617, RFC 1929); neither `{}` nor `{:?}` shows them.
+/// The default port is 80 for HTTP and 1080 for SOCKS. A user name and a password in the URL are
+/// sent to the proxy (RFC 7617, RFC 1929); neither `{}` nor `{:?}` shows them.
 ///
 /// ```
 /// use sockless::Proxy;
@@ -57,8 +57,8 @@ impl Proxy {
     ///
     /// # Errors
     ///
-    /// Returns an error if `url` is not a URL, has a scheme that is not in the table above, or has, for
-    /// SOCKS, a user name or a password of more than 255 bytes.
+    /// Returns an error if `url` is not a URL, has a scheme that is not in the table above, or has,
+    /// for SOCKS, a user name or a password of more than 255 bytes.
     pub fn new(url: &str) -> Result<Self, ParseProxyUrlError> {
         let (scheme, rest) = url.split_once("://").unwrap_or(("http", url));
         let kind = match scheme.to_ascii_lowercase().as_str() {
@@ -154,8 +154,8 @@ impl Tunnel {
         Some(verdict)
     }
 
-    /// Returns the head of the response with which an HTTP proxy rejected the tunnel. Its body follows
-    /// in `inbound`.
+    /// Returns the head of the response with which an HTTP proxy rejected the tunnel. Its body
+    /// follows in `inbound`.
     pub(super) fn into_rejection(self) -> Option<Response<()>> {
         match self {
             Self::Http(connect) => connect.rejection,

@@ -75,8 +75,8 @@ impl Tls {
     }
 }
 
-/// Opens a tunnel to `target` through `proxy`. If the proxy takes addresses and the server has several,
-/// the next one is tried when the proxy cannot reach the previous one.
+/// Opens a tunnel to `target` through `proxy`. If the proxy takes addresses and the server has
+/// several, the next one is tried when the proxy cannot reach the previous one.
 async fn reach_through(
     dialler: &Dialler,
     target: &Target,

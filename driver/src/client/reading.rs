@@ -15,10 +15,11 @@ use crate::session::engine::buffers;
 /// The time for the body of a rejection whose length is unknown.
 pub(super) const BODY_PATIENCE: Duration = Duration::from_secs(1);
 
-/// Reads more, until the deadline of `exchange`. After the deadline, bytes that have arrived are still
-/// read: they may have arrived in time, while the task was not polled.
+/// Reads more, until the deadline of `exchange`. After the deadline, bytes that have arrived are
+/// still read: they may have arrived in time, while the task was not polled.
 ///
-/// The caller must limit the number of bytes, since a peer that never stops sending never times out.
+/// The caller must limit the number of bytes, since a peer that never stops sending never times
+/// out.
 pub(super) async fn read(exchange: &mut Exchange) -> io::Result<Input> {
     match exchange.read().await? {
         Input::Timeout => read_arrived(exchange).await,
@@ -47,8 +48,8 @@ fn read_at_once(exchange: &mut Exchange, cx: &mut Context<'_>) -> io::Result<Inp
     })
 }
 
-/// Reads the body of `response` until the deadline of `exchange`, up to the limit. The second value is
-/// true if the body is complete.
+/// Reads the body of `response` until the deadline of `exchange`, up to the limit. The second value
+/// is true if the body is complete.
 pub(super) async fn read_body(exchange: &mut Exchange, response: &Response<()>) -> (Bytes, bool) {
     let mut body = Body::new(response);
     while !body.poll(&mut exchange.inbound) {

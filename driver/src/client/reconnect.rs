@@ -47,16 +47,18 @@ use watch::SharedState;
 /// # }
 /// ```
 ///
-/// Attempts are made while [`next`](Self::next) is awaited. A session that it returned is driven by a
-/// task of its own, as any other session. Messages that were lost with a connection are not sent again.
+/// Attempts are made while [`next`](Self::next) is awaited. A session that it returned is driven by
+/// a task of its own, as any other session. Messages that were lost with a connection are not sent
+/// again.
 ///
 /// # Delays
 ///
 /// There is a delay before each attempt except the first one. It is drawn between zero and a limit,
 /// which is [`initial_delay`](Self::initial_delay) at first and doubles with each attempt up to
-/// [`max_delay`](Self::max_delay). It is counted from the end of the session or of the failed attempt.
-/// After a session of at least [`stable_after`](Self::stable_after), the limit is the initial one again.
-/// The number of attempts is not limited, unless [`retry_if`](Self::retry_if) limits it.
+/// [`max_delay`](Self::max_delay). It is counted from the end of the session or of the failed
+/// attempt. After a session of at least [`stable_after`](Self::stable_after), the limit is the
+/// initial one again. The number of attempts is not limited, unless [`retry_if`](Self::retry_if)
+/// limits it.
 pub struct Reconnect {
     factory: Box<dyn FnMut() -> Connect + Send>,
     hook: Option<Hook>,
@@ -94,8 +96,8 @@ enum Phase {
 }
 
 impl Reconnect {
-    /// Returns a client that opens the connections that `factory` makes. It is called for each attempt,
-    /// therefore it can add a new token each time.
+    /// Returns a client that opens the connections that `factory` makes. It is called for each
+    /// attempt, therefore it can add a new token each time.
     pub fn new(factory: impl FnMut() -> Connect + Send + 'static) -> Self {
         Self {
             factory: Box::new(factory),
@@ -125,11 +127,11 @@ impl Reconnect {
         self
     }
 
-    /// Sets the duration after which a session is stable: from the end of its opening handshake to its
-    /// own end. Default: 5 s.
+    /// Sets the duration after which a session is stable: from the end of its opening handshake to
+    /// its own end. Default: 5 s.
     ///
-    /// After a stable session, the delays and the number of attempts start again. Shorter sessions do not
-    /// reset them, so that a server that accepts clients and drops them is not flooded.
+    /// After a stable session, the delays and the number of attempts start again. Shorter sessions
+    /// do not reset them, so that a server that accepts clients and drops them is not flooded.
     #[must_use]
     pub fn stable_after(mut self, duration: Duration) -> Self {
         self.stable_after = duration;
@@ -143,11 +145,11 @@ impl Reconnect {
         self
     }
 
-    /// Sets the condition for another attempt, after a failed attempt or the end of a session. If it
-    /// returns false, [`next`](Self::next) fails. Default: [`AttemptError::is_transient`].
+    /// Sets the condition for another attempt, after a failed attempt or the end of a session. If
+    /// it returns false, [`next`](Self::next) fails. Default: [`AttemptError::is_transient`].
     ///
-    /// Its arguments are the error, and the number of attempts since the last stable session, which is 0
-    /// if that session is the one that ended.
+    /// Its arguments are the error, and the number of attempts since the last stable session, which
+    /// is 0 if that session is the one that ended.
     ///
     /// ```
     /// use sockless::Reconnect;
@@ -165,11 +167,11 @@ impl Reconnect {
         self
     }
 
-    /// Sets a hook that runs on each new session before [`next`](Self::next) returns it, such as to log in
-    /// or to subscribe again.
+    /// Sets a hook that runs on each new session before [`next`](Self::next) returns it, such as to
+    /// log in or to subscribe again.
     ///
-    /// If it fails, the session is closed, and the attempt fails with [`AttemptError::Hook`]. It has no
-    /// deadline.
+    /// If it fails, the session is closed, and the attempt fails with [`AttemptError::Hook`]. It
+    /// has no deadline.
     #[must_use]
     pub fn on_open<H>(mut self, hook: H) -> Self
     where
@@ -184,11 +186,11 @@ impl Reconnect {
         ReconnectWatch::new(&self.state)
     }
 
-    /// Returns the next session: waits for the end of the session that was returned before, then makes
-    /// attempts until one succeeds.
+    /// Returns the next session: waits for the end of the session that was returned before, then
+    /// makes attempts until one succeeds.
     ///
-    /// Cancel-safe: dropping the future pauses an attempt, and the next call resumes it. The deadline of a
-    /// handshake is not paused.
+    /// Cancel-safe: dropping the future pauses an attempt, and the next call resumes it. The
+    /// deadline of a handshake is not paused.
     ///
     /// # Errors
     ///
@@ -310,7 +312,8 @@ impl fmt::Debug for Reconnect {
     }
 }
 
-/// The reason for another attempt of a [`Reconnect`]: the previous attempt failed, or its session ended.
+/// The reason for another attempt of a [`Reconnect`]: the previous attempt failed, or its session
+/// ended.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum AttemptError {
@@ -328,10 +331,11 @@ pub enum AttemptError {
 impl AttemptError {
     /// Returns true if another attempt may succeed:
     ///
-    /// * after the end of a session, unless the peer closed it with a code that would come again (1002,
-    ///   1003, 1007 to 1010, 3000 and 3003);
+    /// * after the end of a session, unless the peer closed it with a code that would come again
+    ///   (1002, 1003, 1007 to 1010, 3000 and 3003);
     /// * after an error of a connection that [is transient](ConnectError::is_transient);
-    /// * after a hook failed with the [`Closed`] of such a session. Other errors of a hook are permanent.
+    /// * after a hook failed with the [`Closed`] of such a session. Other errors of a hook are
+    ///   permanent.
     pub fn is_transient(&self) -> bool {
         match self {
             Self::Closed(closed) => is_transient(closed),
@@ -348,7 +352,10 @@ fn is_transient(closed: &Closed) -> bool {
 
 /// The error of a [`Reconnect`] that makes no further attempt.
 #[derive(Clone, Debug, Error)]
-#[error("no further attempt to connect after {attempts}: {last_error}", attempts = counted(*.attempts))]
+#[error(
+    "no further attempt to connect after {attempts}: {last_error}",
+    attempts = counted(*.attempts)
+)]
 #[non_exhaustive]
 pub struct ReconnectError {
     #[source]

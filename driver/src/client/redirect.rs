@@ -23,8 +23,8 @@ impl Redirects {
         Self { max: max.min(MAX_REDIRECTS), followed: 0, visited: Vec::new() }
     }
 
-    /// Returns the target to which `response`, the response of `target`, redirects; `None` if it is not
-    /// a redirect, or redirects are off.
+    /// Returns the target to which `response`, the response of `target`, redirects; `None` if it is
+    /// not a redirect, or redirects are off.
     pub(super) fn next(
         &mut self,
         target: &Target,
@@ -62,8 +62,8 @@ impl Redirects {
 
 /// The reason for which a redirect is not followed.
 ///
-/// URLs are shown without their query, which may contain a token. They are escaped in `{}` and `{:?}`,
-/// since the server wrote them.
+/// URLs are shown without their query, which may contain a token. They are escaped in `{}` and
+/// `{:?}`, since the server wrote them.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum RedirectError {

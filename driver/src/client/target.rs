@@ -23,11 +23,10 @@ impl Target {
     /// Parses a `ws:` or `wss:` URL (RFC 6455 §3).
     pub(super) fn parse(url: &str) -> Result<Self, UrlError> {
         let uri = Uri::try_from(url).map_err(|_| UrlError::Syntax)?;
-        let scheme = uri.scheme_str().unwrap_or_default();
-        let secure = match () {
-            () if scheme.eq_ignore_ascii_case("ws") => false,
-            () if scheme.eq_ignore_ascii_case("wss") => true,
-            () => return Err(UrlError::SchemeUnsupported),
+        let secure = match uri.scheme_str().unwrap_or_default().to_ascii_lowercase().as_str() {
+            "ws" => false,
+            "wss" => true,
+            _ => return Err(UrlError::SchemeUnsupported),
         };
         let authority = uri.authority().ok_or(UrlError::HostMissing)?.as_str();
         let Authority { host, port, credentials } = Authority::parse(authority)?;
@@ -48,7 +47,8 @@ impl Target {
         request
     }
 
-    /// Sets the URI of `request`, and its `Authorization` to the credentials unless it is set already.
+    /// Sets the URI of `request`, and its `Authorization` to the credentials unless it is set
+    /// already.
     pub(super) fn put_into(&self, request: &mut Request<()>) {
         *request.uri_mut() = self.uri.clone();
         if let (Some(credentials), Entry::Vacant(entry)) =
@@ -58,9 +58,9 @@ impl Target {
         }
     }
 
-    /// Resolves the `Location` of a response of this target (RFC 3986 §5.2). `http:` and `https:` are
-    /// taken for `ws:` and `wss:`, since web servers redirect to them. Credentials in a `Location` are
-    /// ignored; the credentials of this target are kept for the same origin.
+    /// Resolves the `Location` of a response of this target (RFC 3986 §5.2). `http:` and `https:`
+    /// are taken for `ws:` and `wss:`, since web servers redirect to them. Credentials in a
+    /// `Location` are ignored; the credentials of this target are kept for the same origin.
     pub(super) fn join(&self, location: &str) -> Result<Self, UrlError> {
         let location = location.split('#').next().unwrap_or_default();
         let scheme = if self.secure { "wss" } else { "ws" };
@@ -211,7 +211,7 @@ pub enum UrlError {
     #[error("the port is not a number up to 65535")]
     PortInvalid,
     /// The scheme is neither `ws` nor `wss`.
-    #[error("the scheme is neither ws nor wss")]
+    #[error("expected the scheme ws or wss")]
     SchemeUnsupported,
     /// The text is not a URL, or its host has a character that is not allowed.
     #[error(

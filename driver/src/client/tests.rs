@@ -1,4 +1,5 @@
-//! Random bytes, and bytes that are almost valid, as input of everything that parses a peer's bytes.
+//! Random bytes, and bytes that are almost valid, as input of everything that parses a peer's
+//! bytes.
 
 use bytes::{BufMut, BytesMut};
 

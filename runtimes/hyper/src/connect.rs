@@ -19,8 +19,8 @@ use thiserror::Error;
 
 use crate::io::Transport;
 
-/// Returns a builder for a WebSocket on a stream of the HTTP/2 connection of `sender`, which can carry
-/// other requests at the same time.
+/// Returns a builder for a WebSocket on a stream of the HTTP/2 connection of `sender`, which can
+/// carry other requests at the same time.
 ///
 /// The builder is the same [`Connect`] as for other connections. Await it for a
 /// [`Session`](sockless_driver::Session) that a task on `runtime` drives, or
@@ -28,11 +28,12 @@ use crate::io::Transport;
 /// `redirects`, `tls`, `transport`) do not apply: with one of them, opening fails as
 /// [`ConnectError::SettingUnsupported`].
 ///
-/// `url` is the URL of the WebSocket, such as `wss://example.com/chat`. The server must have enabled
-/// extended CONNECT (RFC 8441 §3), which the connection's `is_extended_connect_protocol_enabled`
-/// returns once the server's settings have arrived. A server without it resets the stream
-/// ([`ConnectError::Transport`]) or rejects the request ([`ConnectError::Rejected`]). Dropping the
-/// builder's future resets the stream; the connection stays open.
+/// `url` is the URL of the WebSocket, such as `wss://example.com/chat`. The server must have
+/// enabled extended CONNECT (RFC 8441 §3), which the connection's
+/// `is_extended_connect_protocol_enabled` returns once the server's settings have arrived. A server
+/// without it resets the stream ([`ConnectError::Transport`]) or rejects the request
+/// ([`ConnectError::Rejected`]). Dropping the builder's future resets the stream; the connection
+/// stays open.
 ///
 /// ```no_run
 /// use std::sync::Arc;

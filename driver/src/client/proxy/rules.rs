@@ -21,8 +21,8 @@ use super::error::ParseProxyUrlError;
 /// | `all_proxy` | the proxy for URLs without a proxy of their own |
 /// | `no_proxy` | the servers without a proxy: see [`except`](Self::except) |
 ///
-/// `HTTP_PROXY` in upper case is ignored if `REQUEST_METHOD` is set: in a CGI program, it is a header of
-/// the request (CVE-2016-5385).
+/// `HTTP_PROXY` in upper case is ignored if `REQUEST_METHOD` is set: in a CGI program, it is a
+/// header of the request (CVE-2016-5385).
 ///
 /// ```
 /// use std::collections::BTreeMap;
@@ -91,11 +91,11 @@ impl ProxyRules {
     /// * networks, such as `10.0.0.0/8` or `2001:db8::/32` (RFC 4632, RFC 4291 §2.3);
     /// * `*`, which is all servers.
     ///
-    /// A port after a colon restricts an entry to that port; an IPv6 address or network is in brackets
-    /// then. Other entries are ignored. A name is not resolved to compare its addresses.
+    /// A port after a colon restricts an entry to that port; an IPv6 address or network is in
+    /// brackets then. Other entries are ignored. A name is not resolved to compare its addresses.
     ///
-    /// The bits of a network's address after its length are ignored: `10.1.2.3/8` is `10.0.0.0/8`. An
-    /// IPv4-mapped IPv6 address, here or in a URL, is the IPv4 address: `::ffff:10.0.0.0/104` is
+    /// The bits of a network's address after its length are ignored: `10.1.2.3/8` is `10.0.0.0/8`.
+    /// An IPv4-mapped IPv6 address, here or in a URL, is the IPv4 address: `::ffff:10.0.0.0/104` is
     /// `10.0.0.0/8`.
     #[must_use]
     pub fn except(mut self, servers: &str) -> Self {
@@ -103,8 +103,8 @@ impl ProxyRules {
         self
     }
 
-    /// Returns the proxy for a server, whose `host` has no brackets; `None` for a direct connection.
-    /// `secure` is true for `wss:` URLs.
+    /// Returns the proxy for a server, whose `host` has no brackets; `None` for a direct
+    /// connection. `secure` is true for `wss:` URLs.
     pub fn choose(&self, secure: bool, host: &str, port: u16) -> Option<&Proxy> {
         let proxy = if secure { self.wss.as_ref() } else { self.ws.as_ref() };
         proxy.filter(|_| !self.exceptions.iter().any(|exception| exception.matches(host, port)))
@@ -179,8 +179,8 @@ fn network(entry: &str) -> Option<Servers> {
     address.or_else(|| canonical(entry.parse().ok()?)).map(Servers::Network)
 }
 
-/// Returns the IPv4 network of a network of IPv4-mapped addresses, as [`IpAddr::to_canonical`] does for an
-/// address; `None` if a network also has addresses that are not mapped.
+/// Returns the IPv4 network of a network of IPv4-mapped addresses, as [`IpAddr::to_canonical`] does
+/// for an address; `None` if a network also has addresses that are not mapped.
 fn canonical(network: IpNet) -> Option<IpNet> {
     match network.addr().to_canonical() {
         address @ IpAddr::V4(_) if network.addr().is_ipv6() => {

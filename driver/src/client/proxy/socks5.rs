@@ -143,8 +143,8 @@ impl Socks5 {
     }
 }
 
-/// Takes the proxy's verdict on the tunnel (RFC 1928 §6). The address that the proxy connects from is
-/// not needed.
+/// Takes the proxy's verdict on the tunnel (RFC 1928 §6). The address that the proxy connects from
+/// is not needed.
 fn reply(inbound: &mut BytesMut) -> Option<Result<(), ProxyError>> {
     if let Err(error) =
         check_version(inbound, VERSION, "the version of its reply is not 5 (RFC 1928 6)")
@@ -197,7 +197,8 @@ fn put_short(message: &mut BytesMut, bytes: &[u8]) {
 mod tests {
     use super::*;
 
-    /// Plays a proxy that sends `bytes` one by one. Returns the bytes that it received, and the verdict.
+    /// Plays a proxy that sends `bytes` one by one. Returns the bytes that it received, and the
+    /// verdict.
     fn play(
         address: Address,
         user: Option<&str>,

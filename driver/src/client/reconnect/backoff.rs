@@ -6,8 +6,8 @@ use chacha20::ChaCha12Rng;
 use chacha20::rand_core::{Rng, SeedableRng};
 use sockless_core::Seed;
 
-/// Delays whose limit doubles, each drawn between zero and its limit ("full jitter"), so that clients
-/// that lost a server together do not come back together.
+/// Delays whose limit doubles, each drawn between zero and its limit ("full jitter"), so that
+/// clients that lost a server together do not come back together.
 #[derive(Debug)]
 pub(super) struct Backoff {
     pub(super) initial: Duration,

@@ -8,8 +8,9 @@ use sockless_core::Instant;
 use crate::runtime::Runtime;
 use crate::session::Session;
 
-/// The time from the start of a session to its end. A task that ends with the session notes the end,
-/// since the program may be busy elsewhere before it calls [`Reconnect::next`](super::Reconnect::next).
+/// The time from the start of a session to its end. A task that ends with the session notes the
+/// end, since the program may be busy elsewhere before it calls
+/// [`Reconnect::next`](super::Reconnect::next).
 pub(super) struct Lifetime {
     opened_at: Instant,
     ended_at: Arc<OnceLock<Instant>>,
