@@ -1,11 +1,19 @@
 //! What the tests share: two ends on one virtual clock, frames by hand, asserts in domain words.
 
+#[cfg(feature = "runtimes")]
+pub mod certificates;
 pub mod end;
+#[cfg(feature = "runtimes")]
+pub mod handlers;
 #[cfg(feature = "heads")]
 pub mod heads;
 pub mod laws;
 pub mod link;
+#[cfg(feature = "runtimes")]
+pub mod logs;
 pub mod model;
+#[cfg(feature = "runtimes")]
+pub mod opened;
 pub mod operations;
 pub mod pair;
 #[cfg(feature = "runtimes")]

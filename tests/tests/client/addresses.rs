@@ -196,7 +196,7 @@ fn a_stream_of_ones_own_is_taken_as_it_is() {
 
         let (near, far) = sim.pipe();
         let router = sockless_routing::Router::new();
-        let router = router.route("/", sockless_routing::websocket(crate::support::echo));
+        let router = router.route("/", sockless_routing::websocket(sockless_tests::handlers::echo));
         sim.spawn(sim.serve_connection(far, router));
         assert_echoes(&mut sim.connect_over(near, "wss://nobody/").await.unwrap()).await;
     });

@@ -3,11 +3,10 @@
 
 mod addresses;
 mod answers;
-#[path = "../support/certificates.rs"]
-mod certificates;
 mod proxies;
 mod reconnecting;
 mod redirects;
 mod requests;
 mod secure;
+mod sessions;
 mod support;

@@ -9,7 +9,8 @@ use sockless_driver::{AttemptError, Connect, Reconnect, ReconnectState, Session}
 use sockless_routing::{Router, websocket};
 use sockless_sim::{Sim, poll_at_most};
 
-use crate::support::{MS, SECOND, answer, assert_echoes, echo, serve_echo};
+use crate::support::{MS, SECOND, answer, assert_echoes, serve_echo};
+use sockless_tests::handlers::echo;
 
 fn reconnect(sim: &Sim) -> Reconnect {
     let sim = sim.clone();

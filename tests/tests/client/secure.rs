@@ -12,8 +12,9 @@ use sockless_driver::{AttemptError, ConnectError, ConnectStep, Proxy, Reconnect,
 use sockless_routing::{Router, respond, websocket};
 use sockless_sim::{Link, Sim, WireDirection};
 
-use crate::certificates::Authority;
-use crate::support::{DEADLINE, answer, assert_echoes, echo, script};
+use crate::support::{DEADLINE, answer, assert_echoes, script};
+use sockless_tests::certificates::Authority;
+use sockless_tests::handlers::echo;
 
 /// Serves an echo at `wss://server/`, and a redirect to `location` at `/away`; what trusts it.
 fn serve(sim: &Sim, location: &'static str) -> TlsConnector {

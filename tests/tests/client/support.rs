@@ -4,11 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::BytesMut;
+use sockless_core::Instant;
 use sockless_core::handshake::{ServerHandshake, UpgradeRequest};
-use sockless_core::{Closed, Instant};
 use sockless_driver::{ConnectError, Session};
 use sockless_routing::{Router, websocket};
 use sockless_sim::{Sim, SimIo};
+use sockless_tests::handlers::echo;
 
 pub(crate) const MS: Duration = Duration::from_millis(1);
 pub(crate) const SECOND: Duration = Duration::from_secs(1);
@@ -19,13 +20,6 @@ pub(crate) const DEADLINE: Instant = Instant::from_epoch(Duration::from_secs(10)
 /// An answer that grants the upgrade, but to whoever asked with the key of RFC 6455 §1.3.
 pub(crate) const WRONG_ACCEPT: &str = "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\n\
     Upgrade: websocket\r\nSec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n";
-
-pub(crate) async fn echo(mut session: Session) -> Result<(), Closed> {
-    loop {
-        let message = session.recv().await?;
-        session.send(message).await?;
-    }
-}
 
 /// Serves an echo at `name`, on all paths that end in `/echo`, and at the root.
 pub(crate) fn serve_echo(sim: &Sim, name: &str) {

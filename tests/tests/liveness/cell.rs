@@ -6,7 +6,7 @@ use std::time::Duration;
 use sockless_core::{Config, MessageRate, Role};
 use sockless_sim::{Link, Sim};
 
-use crate::support::SECOND;
+use sockless_tests::opened::SECOND;
 
 /// How many bytes of undelivered messages a session reads ahead, and how many it queues to be sent. Far
 /// less than the defaults, so that the cells are quick; the deadlines do not depend on it.

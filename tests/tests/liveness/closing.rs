@@ -11,8 +11,8 @@ use tokio::sync::oneshot;
 
 use crate::expected::PROMPT;
 use crate::peer::{Frames, read_at_rate};
-use crate::support::{HOUR, Once, SECOND, close_code};
 use crate::world::World;
+use sockless_tests::opened::{HOUR, Once, SECOND, close_code};
 
 const LONG: usize = 64 << 10;
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use sockless_core::{Cause, Closed, Party, Timeout};
 
 use crate::cell::{Cell, End, Settings, Stand, Watch};
-use crate::support::SECOND;
+use sockless_tests::opened::SECOND;
 
 /// What is noticed when it happens takes no longer than this.
 pub(crate) const PROMPT: Duration = Duration::from_secs(2);

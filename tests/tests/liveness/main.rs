@@ -7,9 +7,6 @@ mod expected;
 mod matrix;
 mod peer;
 mod stand;
-#[allow(dead_code, reason = "the sessions' tests need more of it")]
-#[path = "../support/session.rs"]
-mod support;
 mod threads;
 mod timers;
 mod wakeups;

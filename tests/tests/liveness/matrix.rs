@@ -14,8 +14,8 @@ use tokio::sync::oneshot;
 use crate::cell::{self, Cell, MESSAGE, Stand};
 use crate::peer::{self, Frames};
 use crate::stand::{Entries, Log, MOST};
-use crate::support::{HOUR, SECOND};
 use crate::world::World;
+use sockless_tests::opened::{HOUR, SECOND};
 
 const SEEDS: u64 = 3;
 

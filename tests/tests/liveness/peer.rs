@@ -9,7 +9,7 @@ use sockless_tests::wire::{BINARY, BINARY_BEGINS, CLOSE, PING, PONG, Read, TEXT}
 
 use crate::cell::{Cell, End, MESSAGE, Settings};
 use crate::expected::PATIENCE;
-use crate::support::{HOUR, Peer, SECOND};
+use sockless_tests::opened::{HOUR, Peer, SECOND};
 
 /// Sends what nobody may read, and lets it arrive.
 pub(crate) async fn prelude(sim: &Sim, cell: Cell, peer: &Peer) {

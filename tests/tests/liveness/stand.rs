@@ -6,7 +6,7 @@ use sockless_core::{Closed, Message};
 use sockless_driver::{RawSession, Session, WriteError};
 
 use crate::cell::{Cell, End, MESSAGE, Stand};
-use crate::support::HOUR;
+use sockless_tests::opened::HOUR;
 
 /// How many messages a handler sends that returns of itself.
 const BOUNDED: usize = 40;

@@ -12,8 +12,8 @@ use sockless_tests::end::BOTH;
 use sockless_tests::wire::{BINARY, BINARY_BEGINS, CLOSE, TEXT};
 use tokio::sync::oneshot;
 
-use crate::support::{Peer, open_over};
 use crate::world::World;
+use sockless_tests::opened::{Peer, open_over};
 
 const SEEDS: u64 = 60;
 

@@ -5,18 +5,14 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 
 use bytes::BytesMut;
-use sockless_core::handshake::UpgradeRequest;
 use sockless_core::{Closed, Config, Instant, Role};
-use sockless_driver::{
-    Answer, BoxFuture, ClientConnection, ConnectionServer, Ending, Io, Request, Service, Session,
-    Upgrade,
-};
+use sockless_driver::{ClientConnection, ConnectionServer, Ending, Io, Session, Upgrade};
 use sockless_sim::{JoinHandle, Link, Sim, SimIo, WireDirection};
 use tokio::sync::oneshot;
 
 use crate::cell::Cell;
 use crate::stand::{Log, stand, stand_raw};
-use crate::support::Peer;
+use sockless_tests::opened::{Once, Peer, Run};
 
 /// A session under test.
 pub(crate) struct World {
@@ -169,7 +165,7 @@ impl World {
         config: Config,
         run: Run,
     ) -> (ConnectionServer, JoinHandle<()>) {
-        let service = Once { config: Arc::new(config), run: Mutex::new(Some(run)) };
+        let service = Once::upgrading(config, run);
         let host = ConnectionServer::new(service, sim.runtime());
         let driver = sim.spawn(host.serve_connection(near, None, None));
         (host, driver)
@@ -181,25 +177,4 @@ fn pipe(sim: &Sim, [inbound, outbound]: [Link; 2]) -> (Box<dyn Io>, SimIo, Dropp
     near.wire().set_link(WireDirection::Inbound, inbound);
     let dropped = Dropped::default();
     (Box::new(Tracked { io: near, sim: sim.clone(), dropped: dropped.clone() }), far, dropped)
-}
-
-/// A service for one call.
-struct Once {
-    config: Arc<Config>,
-    run: Mutex<Option<Run>>,
-}
-
-pub(crate) type Run = Box<dyn FnOnce(Request, UpgradeRequest, Arc<Config>) -> Upgrade + Send>;
-
-impl Service for Once {
-    fn call(&self, request: Request) -> BoxFuture<'_, Answer> {
-        let upgrade = UpgradeRequest::from_request(request.as_http()).expect("an upgrade upgrade");
-        let run = self.run.lock().unwrap().take().expect("one call only");
-        let upgrade = run(request, upgrade, self.config());
-        Box::pin(async { Answer::Upgrade(upgrade) })
-    }
-
-    fn config(&self) -> Arc<Config> {
-        Arc::clone(&self.config)
-    }
 }

@@ -2,9 +2,10 @@
 
 use bytes::{Buf, BytesMut};
 use peakmem_alloc::PeakMemAllocTrait;
-use sockless_core::{Config, Connection, Deflate, Event, Instant, Message};
+use sockless_core::{Config, Connection, Deflate, Event, Instant};
 use sockless_driver::Session;
 use sockless_tests::end::connection;
+use sockless_tests::handlers::echo;
 use sockless_tests::served::{BROWSER_REQUEST as REQUEST, Served, State, host};
 use sockless_tests::wire::{BINARY, BINARY_BEGINS, ENDS, GOES_ON, Writer};
 
@@ -208,13 +209,6 @@ impl Bits {
             *self.bytes.last_mut().unwrap() |= bit << (self.used % 8);
             self.used = (self.used + 1) % 8;
         }
-    }
-}
-
-async fn echo(mut session: Session) -> Result<(), sockless_core::Closed> {
-    loop {
-        let message: Message = session.recv().await?;
-        session.send(message).await?;
     }
 }
 

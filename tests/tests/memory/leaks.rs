@@ -1,13 +1,13 @@
 //! What is over leaves nothing behind: no task, no memory.
 
-use sockless_core::Closed;
+use sockless_driver::ConnectionServer;
 use sockless_driver::tls::{TlsAcceptor, TlsConnector};
-use sockless_driver::{ConnectionServer, Session};
 use sockless_routing::{Router, websocket};
 use sockless_sim::{App, Sim};
 
 use crate::COUNTS;
-use crate::certificates::{Authority, Identity};
+use sockless_tests::certificates::{Authority, Identity};
+use sockless_tests::handlers::echo;
 
 /// `CIOWebSocketTestJvm.testNonWebsocketRouteDoNotLeakOnWsRequest`, and the same with sessions.
 pub(crate) fn ten_thousand_upgrades_leave_no_task_and_no_memory() {
@@ -80,13 +80,6 @@ async fn served(app: &App, count: usize) {
         let mut client = app.open("/echo").await;
         client.send("hello").await;
         client.expect("hello").await;
-    }
-}
-
-async fn echo(mut session: Session) -> Result<(), Closed> {
-    loop {
-        let message = session.recv().await?;
-        session.send(message).await?;
     }
 }
 

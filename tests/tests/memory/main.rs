@@ -9,9 +9,6 @@ mod leaks;
 mod session;
 mod upload;
 
-#[path = "../support/certificates.rs"]
-mod certificates;
-
 use std::alloc::System;
 use std::process::Command;
 

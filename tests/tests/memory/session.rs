@@ -3,6 +3,7 @@
 use peakmem_alloc::PeakMemAllocTrait;
 use sockless_core::Config;
 use sockless_driver::Session;
+use sockless_tests::handlers::echo;
 use sockless_tests::served::{BROWSER_REQUEST, REQUEST, Served, State, host};
 use sockless_tests::wire::{BINARY, TEXT, Writer};
 use stats_alloc::Region;
@@ -145,13 +146,6 @@ pub(crate) fn a_flood_of_pings_stays_under_the_ceiling() {
     let peak = PEAK.get_peak_memory() - wire_len;
     println!("200,000 pings to a peer that does not read hold {peak} of {ceiling} B");
     assert!(peak <= ceiling);
-}
-
-async fn echo(mut session: Session) -> Result<(), sockless_core::Closed> {
-    loop {
-        let message = session.recv().await?;
-        session.send(message).await?;
-    }
 }
 
 /// How many bytes the process holds.

@@ -18,8 +18,8 @@ use sockless_sim::{Link, Sim, SimIo};
 use sockless_tests::wire::Writer;
 use tracing::Level;
 
-use crate::logged::Logged;
-use crate::support::{HOUR, Once, Peer, REQUEST, SECOND, any_link, echo};
+use sockless_tests::logs;
+use sockless_tests::opened::{HOUR, Once, Peer, REQUEST, SECOND, any_link, echo};
 
 fn router() -> Router {
     Router::new()
@@ -134,7 +134,7 @@ fn a_head_may_have_the_lines_that_proxies_add() {
 
 /// What is logged at info of requests from `peer` to a server of `router`.
 fn logged_of(requests: &'static [&'static str]) -> Vec<String> {
-    Logged::of(Level::INFO, || {
+    logs::lines(Level::INFO, || {
         Sim::check(0..1, |sim| async move {
             for request in requests {
                 let (near, far) = sim.pipe();

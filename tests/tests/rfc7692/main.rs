@@ -3,6 +3,7 @@
 mod broken;
 mod by_others;
 mod cuts;
+mod negotiation;
 mod sending;
 mod support;
 mod window;

@@ -13,7 +13,8 @@ use sockless_hyper::Mount;
 use sockless_routing::{Router, websocket};
 
 use crate::on::{Http, runtime};
-use crate::serving::{App, Served, echo, observed, until_closed};
+use crate::serving::{App, Served};
+use sockless_tests::handlers::{echo, observed, until_closed};
 
 /// What a layer before the mount attaches.
 #[derive(Clone)]
@@ -124,7 +125,7 @@ pub(crate) async fn a_guards_finding_and_what_it_holds_last_as_long_as_the_sessi
             Ok(request)
         }
     };
-    let (route, mut ends) = observed(async |session: Session| {
+    let (route, ends) = observed(async |session: Session| {
         let name = session.request().get::<User>().map(|user| user.0);
         session.send(format!("{name:?}")).await.unwrap();
         until_closed(session).await

@@ -22,7 +22,8 @@ use tokio::io::duplex;
 use tokio::sync::oneshot;
 
 use crate::on::{Http, Http2, runtime};
-use crate::serving::{App, Served, codes, observed, until_closed};
+use crate::serving::{App, Served};
+use sockless_tests::handlers::{codes, observed, until_closed};
 
 fn connect(sender: &SendRequest<Empty<Bytes>>) -> Connect {
     sockless_hyper::connect(sender, "ws://server.test/", runtime())
@@ -141,7 +142,7 @@ async fn a_request_that_is_none_for_a_websocket_is_not_sent() {
 
 #[tokio::test(start_paused = true)]
 async fn a_block_is_driven_where_it_stands() {
-    let (route, mut ends) = observed(until_closed);
+    let (route, ends) = observed(until_closed);
     let router = Router::new().route("/", route).route("/count", websocket(count));
     let server = Served::<Http2>::start(router).await;
     let url = "ws://server.test/count";

@@ -8,10 +8,11 @@ use sockless_driver::Session;
 use sockless_routing::{Router, websocket};
 
 use crate::on::Http;
-use crate::serving::{Served, codes, echo, observed, until_closed};
+use crate::serving::Served;
+use sockless_tests::handlers::{codes, echo, observed, until_closed};
 
 pub(crate) async fn a_client_that_closes_gets_its_code_back<H: Http>() {
-    let (route, mut ends) = observed(until_closed);
+    let (route, ends) = observed(until_closed);
     let server = Served::<H>::one(route).await;
     let session = server.connect().await;
     session.close((CloseCode::new(4711).unwrap(), "enough"));
@@ -56,7 +57,7 @@ pub(crate) async fn a_handler_that_panics_says_1011_and_the_next_one_works<H: Ht
 
 /// Without a Close frame: its transport is dropped.
 pub(crate) async fn a_client_that_is_gone_is_noticed<H: Http>() {
-    let (route, mut ends) = observed(until_closed);
+    let (route, ends) = observed(until_closed);
     let server = Served::<H>::one(route).await;
     let other = server.connect().await;
     server.connect().await.terminate();
@@ -70,7 +71,7 @@ pub(crate) async fn a_client_that_is_gone_is_noticed<H: Http>() {
 }
 
 pub(crate) async fn a_silent_client_is_given_up<H: Http>() {
-    let (route, mut ends) = observed(until_closed);
+    let (route, ends) = observed(until_closed);
     let config = Config::default().ping_interval(Duration::from_secs(30));
     let server = Served::<H>::one(route.config(config)).await;
     // Nobody drives it, so nobody answers a ping.

@@ -14,7 +14,8 @@ use sockless_tests::wire::{self, Writer};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 
 use crate::on::{Http, Http1, runtime};
-use crate::serving::{App, Served, echo, observed};
+use crate::serving::{App, Served};
+use sockless_tests::handlers::{echo, observed};
 
 const CLIENT: Writer = Writer { masks: true };
 const SERVER: Writer = Writer { masks: false };
@@ -50,7 +51,7 @@ async fn frames_right_behind_the_request_are_answered() {
 
 #[tokio::test(start_paused = true)]
 async fn an_end_in_the_middle_of_a_frame_is_told() {
-    let (route, mut ends) = observed(crate::serving::until_closed);
+    let (route, ends) = observed(sockless_tests::handlers::until_closed);
     let server = Served::<Http1>::one(route).await;
     let mut client = server.http.connect();
     client.write_all(ASKING.as_bytes()).await.unwrap();

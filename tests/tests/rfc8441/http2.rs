@@ -9,15 +9,16 @@ use h2::{Reason, RecvStream, SendStream};
 use http::{Request, Response, Version};
 use hyper::body::Incoming;
 use hyper::service::{Service, service_fn};
+use smol::channel::Receiver;
 use sockless_core::{Cause, Closed, Party};
 use sockless_hyper::Mount;
 use sockless_routing::{Origins, Router, WebSocketRoute, websocket};
 use sockless_tests::wire::{self, Writer};
-use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::task::JoinHandle;
 
 use crate::on::{Http, Http2, runtime};
-use crate::serving::{App, echo, observed, until_closed};
+use crate::serving::App;
+use sockless_tests::handlers::{echo, observed, until_closed};
 
 const CLIENT: Writer = Writer { masks: true };
 const SERVER: Writer = Writer { masks: false };
@@ -99,7 +100,7 @@ impl Stream {
     }
 }
 
-fn ends() -> (WebSocketRoute, UnboundedReceiver<Closed>) {
+fn ends() -> (WebSocketRoute, Receiver<Closed>) {
     observed(until_closed)
 }
 
@@ -130,7 +131,7 @@ async fn a_reset_ends_its_own_session_only() {
         (Reason::PROTOCOL_ERROR, false),
         (Reason::STREAM_CLOSED, false),
     ] {
-        let (route, mut ends) = ends();
+        let (route, ends) = ends();
         let mut client = Client::of(route).await;
         let mut other = client.open("/echo").await;
         let mut stream = client.open("/").await;
@@ -150,7 +151,7 @@ async fn a_reset_ends_its_own_session_only() {
 
 #[tokio::test(start_paused = true)]
 async fn an_end_of_stream_without_a_close_frame_is_the_end_of_the_transport() {
-    let (route, mut ends) = ends();
+    let (route, ends) = ends();
     let mut client = Client::of(route).await;
     let mut stream = client.open("/").await;
     stream.sender.send_data(Bytes::new(), true).unwrap();
@@ -165,7 +166,7 @@ async fn an_end_of_stream_without_a_close_frame_is_the_end_of_the_transport() {
 
 #[tokio::test(start_paused = true)]
 async fn a_closing_handshake_ends_with_the_stream() {
-    let (route, mut ends) = ends();
+    let (route, ends) = ends();
     let mut client = Client::of(route).await;
     let mut stream = client.open("/").await;
     stream.send(CLIENT.close(1000, "done"));
@@ -182,7 +183,7 @@ async fn a_closing_handshake_ends_with_the_stream() {
 
 #[tokio::test(start_paused = true)]
 async fn a_connection_that_is_gone_ends_all_its_sessions() {
-    let (route, mut ends) = ends();
+    let (route, ends) = ends();
     let mut client = Client::of(route).await;
     let streams = [client.open("/").await, client.open("/").await, client.open("/").await];
     client.connection.abort();
@@ -225,7 +226,7 @@ async fn the_scheme_and_the_authority_are_known() {
 /// A layer may answer something else than the mount did: no session is left behind.
 #[tokio::test(start_paused = true)]
 async fn an_upgrade_that_is_not_sent_is_given_up() {
-    let (route, mut ends) = ends();
+    let (route, ends) = ends();
     let mount = Mount::new(Router::new().route("/", route), runtime());
     let host = mount.server().clone();
     let http = Http2::serve(App::new(service_fn(move |request: Request<Incoming>| {
@@ -240,5 +241,5 @@ async fn an_upgrade_that_is_not_sent_is_given_up() {
     let report = host.shutdown(Duration::from_secs(60)).await;
     assert_eq!((report.terminated, host.connections()), (0, 0));
     drop((http, host));
-    assert!(ends.recv().await.is_none(), "the handler never ran");
+    assert!(ends.recv().await.is_err(), "the handler never ran");
 }

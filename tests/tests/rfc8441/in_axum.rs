@@ -11,7 +11,8 @@ use sockless_hyper::Mount;
 use sockless_routing::{Router, respond, text_response, websocket};
 
 use crate::on::{Http, Http1, Http2, runtime};
-use crate::serving::{App, echo};
+use crate::serving::App;
+use sockless_tests::handlers::echo;
 
 /// Pages with state, a WebSocket at a path, a router below another, and one for all the rest.
 fn app() -> axum::Router {

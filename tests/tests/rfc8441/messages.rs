@@ -8,7 +8,8 @@ use sockless_driver::{RawSession, Session};
 use sockless_routing::{websocket, websocket_raw};
 
 use crate::on::{Http, WINDOW};
-use crate::serving::{Served, echo, observed};
+use crate::serving::Served;
+use sockless_tests::handlers::{echo, observed};
 
 pub(crate) async fn a_message_of_every_kind_comes_back<H: Http>() {
     let server = Served::<H>::one(websocket(echo)).await;
@@ -67,7 +68,7 @@ pub(crate) async fn a_hundred_sessions_at_once<H: Http>() {
 /// What waits to be sent stays near the high-water mark, however much the stack below would copy.
 pub(crate) async fn a_peer_that_does_not_read_is_not_sent_more<H: Http>() {
     for len in [1000, 1 << 20] {
-        let (route, mut queued) = observed(move |session| queue_until_stuck(session, len));
+        let (route, queued) = observed(move |session| queue_until_stuck(session, len));
         let server = Served::<H>::one(route).await;
         let request = http::Request::get("ws://server.test/");
         // It stops to read once it holds a message.

@@ -9,7 +9,8 @@ use sockless_driver::{Request, Session};
 use sockless_routing::{Origins, Router, respond, text_response, websocket};
 
 use crate::on::Http;
-use crate::serving::{Served, echo};
+use crate::serving::Served;
+use sockless_tests::handlers::echo;
 
 /// A setting of its own, so that the head is held to ours and not to that of hyper.
 const MAX_HEAD_LEN: usize = 2048;

@@ -8,11 +8,9 @@ use http::{Request, Response};
 use http_body_util::BodyExt;
 use http_body_util::combinators::UnsyncBoxBody;
 use hyper::body::Incoming;
-use sockless_core::{CloseCode, CloseReason, Closed};
 use sockless_driver::{BoxFuture, ConnectionServer, Session};
 use sockless_hyper::Mount;
-use sockless_routing::{Origins, Router, WebSocketRoute, websocket};
-use tokio::sync::mpsc;
+use sockless_routing::{Origins, Router, WebSocketRoute};
 
 use crate::on::{Http, runtime};
 
@@ -68,43 +66,4 @@ impl<H: Http> Served<H> {
     pub(crate) async fn connect(&self) -> Session {
         self.http.open("/").await.spawn()
     }
-}
-
-pub(crate) async fn echo(mut session: Session) -> Result<(), Closed> {
-    loop {
-        let message = session.recv().await?;
-        session.send(message).await?;
-    }
-}
-
-/// A route, and what its handler returned, each time.
-pub(crate) fn observed<F, Fut, T>(handler: F) -> (WebSocketRoute, mpsc::UnboundedReceiver<T>)
-where
-    F: Fn(Session) -> Fut + Send + Sync + 'static,
-    Fut: Future<Output = T> + Send + 'static,
-    T: Send + 'static,
-{
-    let (sender, receiver) = mpsc::unbounded_channel();
-    let route = websocket(move |session| {
-        let (running, sender) = (handler(session), sender.clone());
-        async move {
-            let _ = sender.send(running.await);
-        }
-    });
-    (route, receiver)
-}
-
-/// Receives until the session ends, and says how it did.
-pub(crate) async fn until_closed(mut session: Session) -> Closed {
-    loop {
-        if let Err(closed) = session.recv().await {
-            return closed;
-        }
-    }
-}
-
-/// The codes of the Close frames that we sent and received.
-pub(crate) fn codes(closed: &Closed) -> (Option<u16>, Option<u16>) {
-    let code = |reason: &CloseReason| reason.code().map(CloseCode::get);
-    (closed.sent().and_then(code), closed.received().and_then(code))
 }

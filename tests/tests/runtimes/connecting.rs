@@ -11,9 +11,10 @@ use sockless_driver::tls::{TlsAcceptor, TlsConnector, TlsError};
 use sockless_driver::{ConnectError, ConnectStep, Proxy, ProxyError};
 use sockless_routing::{Router, websocket};
 
-use crate::certificates::Authority;
 use crate::on::Runtime;
-use crate::serving::{Serving, echo, exchange};
+use crate::serving::{Serving, exchange};
+use sockless_tests::certificates::Authority;
+use sockless_tests::handlers::echo;
 
 /// Has `speak` talk to one client; once the thread has ended, the client has closed its socket.
 fn server(speak: impl FnOnce(&mut TcpStream) + Send + 'static) -> (SocketAddr, JoinHandle<()>) {

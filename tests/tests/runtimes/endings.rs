@@ -9,7 +9,8 @@ use sockless_routing::{Router, websocket};
 
 use crate::on::{Runtime, World};
 use crate::raw::RawClient;
-use crate::serving::{Serving, codes, echo, exchange, observed, until_closed};
+use crate::serving::{Serving, exchange};
+use sockless_tests::handlers::{codes, echo, observed, until_closed};
 
 pub(crate) async fn a_handler_that_ends_says_1000<R: World>() {
     let route = websocket(async |session: Session| session.send("last words").await);

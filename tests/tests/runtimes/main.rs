@@ -3,8 +3,6 @@
 //!
 //! Nothing sleeps: a scenario waits for what it expects, and is given up when that does not come.
 
-#[path = "../support/certificates.rs"]
-mod certificates;
 mod connecting;
 mod endings;
 mod head_first;

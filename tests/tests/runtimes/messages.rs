@@ -5,7 +5,8 @@ use sockless_driver::{Receiver, Sender, Session};
 use sockless_routing::websocket;
 
 use crate::on::{Runtime, World, spawn};
-use crate::serving::{Serving, codes, echo, exchange, observed};
+use crate::serving::{Serving, exchange};
+use sockless_tests::handlers::{codes, echo, observed};
 
 /// Both kinds, at the lengths where a header grows, and one that takes many reads.
 fn samples() -> Vec<Message> {

@@ -12,7 +12,8 @@ use sockless_tests::wire::{self, Writer};
 use crate::messages::saturate;
 use crate::on::{Runtime, spawn};
 use crate::raw::{RawClient, upgrade_request};
-use crate::serving::{Serving, echo, exchange, until_closed};
+use crate::serving::{Serving, exchange};
+use sockless_tests::handlers::{echo, until_closed};
 
 const CLIENT: Writer = Writer { masks: true };
 const SERVER: Writer = Writer { masks: false };

@@ -4,9 +4,9 @@ use std::marker::PhantomData;
 use std::net::SocketAddr;
 
 use smol::channel::{self, Receiver, Sender};
-use sockless_core::{Closed, Message};
+use sockless_core::Message;
 use sockless_driver::{Server, Service, Session, ShutdownReport};
-use sockless_routing::{Router, WebSocketRoute, websocket};
+use sockless_routing::{Router, WebSocketRoute};
 
 use crate::on::{World, spawn};
 
@@ -72,49 +72,9 @@ impl<R: World> Serving<R> {
     }
 }
 
-pub(crate) async fn echo(mut session: Session) -> Result<(), Closed> {
-    loop {
-        let message = session.recv().await?;
-        session.send(message).await?;
-    }
-}
-
-/// A route, and what its handler returned, each time.
-pub(crate) fn observed<F, Fut, T>(handler: F) -> (WebSocketRoute, Receiver<T>)
-where
-    F: Fn(Session) -> Fut + Send + Sync + 'static,
-    Fut: Future<Output = T> + Send + 'static,
-    T: Send + 'static,
-{
-    let (sender, receiver) = channel::unbounded();
-    let route = websocket(move |session| {
-        let (running, sender) = (handler(session), sender.clone());
-        async move {
-            let _ = sender.send(running.await).await;
-        }
-    });
-    (route, receiver)
-}
-
-/// Receives until the session ends, and says how it did.
-pub(crate) async fn until_closed(mut session: Session) -> Closed {
-    loop {
-        if let Err(closed) = session.recv().await {
-            return closed;
-        }
-    }
-}
-
 /// Sends `message`, and has it come back.
 pub(crate) async fn exchange(session: &mut Session, message: impl Into<Message>) {
     let message = message.into();
     session.send(message.clone()).await.expect("the session is open");
     assert_eq!(session.recv().await.expect("the session is open"), message);
-}
-
-/// The codes of the Close frames that we sent and received.
-pub(crate) fn codes(closed: &Closed) -> (Option<u16>, Option<u16>) {
-    let code =
-        |reason: &sockless_core::CloseReason| reason.code().map(sockless_core::CloseCode::get);
-    (closed.sent().and_then(code), closed.received().and_then(code))
 }

@@ -9,7 +9,8 @@ use sockless_driver::Session;
 use sockless_routing::{Router, websocket};
 
 use crate::on::Runtime;
-use crate::serving::{Serving, echo, exchange};
+use crate::serving::{Serving, exchange};
+use sockless_tests::handlers::echo;
 
 pub(crate) async fn keep_alive_is_on_where_one_accepts_and_dials<R: Runtime>() {
     let (telling, told) = channel::unbounded();

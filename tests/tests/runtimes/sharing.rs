@@ -9,7 +9,8 @@ use sockless_driver::{Session, ShutdownReport};
 use sockless_routing::{Router, websocket};
 
 use crate::on::Runtime;
-use crate::serving::{Serving, codes, exchange, until_closed};
+use crate::serving::{Serving, exchange};
+use sockless_tests::handlers::{codes, until_closed};
 
 /// Two servers on one port, each of which greets by its name; `None` where the system has no such thing.
 async fn two<R: Runtime>() -> Option<[Serving<R>; 2]> {
@@ -37,7 +38,7 @@ const ANY_PORT: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCA
 fn named(name: &'static str) -> Router {
     let handler = move |session: Session| async move {
         session.send(name).await?;
-        crate::serving::echo(session).await
+        sockless_tests::handlers::echo(session).await
     };
     Router::new().route("/", websocket(handler))
 }

@@ -11,10 +11,11 @@ use sockless_driver::tls::{TlsAcceptor, TlsConnector, TlsError, rustls};
 use sockless_driver::{ClientConnection, ConnectError, Session, TlsInfo};
 use sockless_routing::{Router, websocket};
 
-use crate::certificates::{Authority, Identity};
 use crate::on::{Runtime, spawn};
 use crate::raw::{RawClient, upgrade_request};
-use crate::serving::{Serving, codes, echo, exchange, observed, until_closed};
+use crate::serving::{Serving, exchange};
+use sockless_tests::certificates::{Authority, Identity};
+use sockless_tests::handlers::{codes, echo, observed, until_closed};
 
 const NAME: &str = "localhost";
 

@@ -10,7 +10,8 @@ use sockless_driver::Session;
 use sockless_routing::{Router, websocket};
 
 use crate::on::Runtime;
-use crate::serving::{Serving, codes, echo, exchange, until_closed};
+use crate::serving::{Serving, exchange};
+use sockless_tests::handlers::{codes, echo, until_closed};
 
 /// A path that is free, and is again when this is dropped.
 struct Place(PathBuf);

@@ -11,8 +11,8 @@ use socket2::SockRef;
 use sockless_driver::tls::{TlsAcceptor, TlsConnector};
 use sockless_driver::{Ending, Io};
 
-use crate::certificates::Authority;
 use crate::on::{Runtime, Tokio, World, spawn};
+use sockless_tests::certificates::Authority;
 
 /// What is sent and not read.
 const UNREAD: &[u8] = &[7; 1000];

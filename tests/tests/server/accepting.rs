@@ -15,8 +15,8 @@ use sockless_routing::{Router, respond, websocket};
 use sockless_sim::{Sim, SimIo};
 use tracing::Level;
 
-use crate::logged::Logged;
-use crate::support::{HOUR, Peer, SECOND, echo};
+use sockless_tests::logs;
+use sockless_tests::opened::{HOUR, Peer, SECOND, echo};
 
 fn router() -> Router {
     Router::new()
@@ -252,7 +252,7 @@ fn sessions_that_hold_all_files_leave_accepting_at_rest() {
 
 #[test]
 fn failures_to_accept_are_logged_when_they_begin_and_when_they_are_over() {
-    let lines = Logged::of(Level::INFO, || {
+    let lines = logs::lines(Level::INFO, || {
         Sim::check(0..1, |sim| async move {
             let gate = Gate::new(2);
             sim.spawn(Server::new(gate.clone(), sim.runtime()).serve(router()));

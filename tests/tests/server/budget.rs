@@ -8,7 +8,7 @@ use sockless_routing::{Router, websocket};
 use sockless_sim::{Link, Sim};
 use sockless_tests::wire::{BINARY, BINARY_BEGINS, CLOSE, Writer};
 
-use crate::support::{Peer, SECOND, close_code, echo};
+use sockless_tests::opened::{Peer, SECOND, close_code, echo};
 
 /// What the demo serves: an echo of messages up to 16 MiB, pings each 30 s, compression.
 fn demo() -> impl Service {

@@ -3,12 +3,5 @@
 
 mod accepting;
 mod budget;
-#[path = "../support/logged.rs"]
-mod logged;
 mod mounted;
-#[path = "../support/recorder.rs"]
-mod recorder;
 mod shutdown;
-#[allow(dead_code, reason = "each test uses a part of it")]
-#[path = "../support/session.rs"]
-mod support;

@@ -12,7 +12,7 @@ use sockless_routing::{Router, respond, text_response, websocket};
 use sockless_sim::Sim;
 use sockless_tests::wire::Writer;
 
-use crate::support::{HOUR, REQUEST, SECOND, echo};
+use sockless_tests::opened::{HOUR, REQUEST, SECOND, echo};
 
 const CLIENT: Writer = Writer { masks: true };
 

@@ -12,7 +12,7 @@ use sockless_driver::{Accepted, ConnectionServer, Listen, Server, Session};
 use sockless_routing::{Router, websocket};
 use sockless_sim::Sim;
 
-use crate::support::{HOUR, Peer, SECOND, echo, receive_all};
+use sockless_tests::opened::{HOUR, Peer, SECOND, echo, receive_all};
 
 async fn join(sim: &Sim, host: &ConnectionServer) -> Peer {
     let (near, far) = sim.pipe();

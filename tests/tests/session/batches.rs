@@ -9,7 +9,7 @@ use sockless_driver::ConnectionServer;
 use sockless_sim::{Link, Sim};
 use sockless_tests::wire::{BINARY, TEXT};
 
-use crate::support::{Once, Peer, echo, on_both_sides, open, open_over};
+use sockless_tests::opened::{Once, Peer, echo, on_both_sides, open, open_over};
 
 #[test]
 fn replies_made_in_one_poll_leave_in_one_write() {

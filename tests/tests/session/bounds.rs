@@ -8,7 +8,7 @@ use sockless_driver::TrySendError;
 use sockless_sim::Link;
 use sockless_tests::wire::{CLOSE, PING, PONG, Read};
 
-use crate::support::{
+use sockless_tests::opened::{
     HOUR, SECOND, as_str, close_code, on_both_sides, open, open_over, receive_all,
 };
 

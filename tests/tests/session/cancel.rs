@@ -9,7 +9,7 @@ use sockless_routing::{Router, websocket, websocket_raw};
 use sockless_sim::{Link, Sim, poll_at_most};
 use sockless_tests::wire::BINARY;
 
-use crate::support::{
+use sockless_tests::opened::{
     HOUR, Once, Peer, REQUEST, SECOND, any_link, as_str, echo, on_both_sides, open, open_over,
 };
 

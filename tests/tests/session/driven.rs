@@ -8,7 +8,9 @@ use sockless_sim::Sim;
 use sockless_tests::served::Served;
 use sockless_tests::wire::{BINARY, CLOSE, PING, PONG, TEXT, TEXT_BEGINS, Writer};
 
-use crate::support::{HOUR, SECOND, any_link, as_str, close_code, on_both_sides, open, open_over};
+use sockless_tests::opened::{
+    HOUR, SECOND, any_link, as_str, close_code, on_both_sides, open, open_over,
+};
 
 #[test]
 fn a_handler_that_sleeps_for_an_hour_still_answers_pings() {

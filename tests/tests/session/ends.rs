@@ -11,7 +11,7 @@ use sockless_sim::{Link, Sim};
 use sockless_tests::end::BOTH;
 use sockless_tests::wire::{BINARY_BEGINS, CLOSE, PING, PONG, TEXT, close_body};
 
-use crate::support::{HOUR, Peer, SECOND, Tested, close_code, open_with};
+use sockless_tests::opened::{HOUR, Peer, SECOND, Tested, close_code, open_with};
 
 /// What the handler does, after it has sent its last words.
 #[derive(Clone, Copy, Debug)]

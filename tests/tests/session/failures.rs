@@ -15,8 +15,8 @@ use sockless_routing::{Router, websocket, websocket_raw};
 use sockless_sim::{Conversation, Sim};
 use tracing::Level;
 
-use crate::lines::Lines;
-use crate::support::{HOUR, SECOND};
+use sockless_tests::logs;
+use sockless_tests::opened::{HOUR, SECOND};
 
 /// An application's own error, as `thiserror` writes it.
 #[derive(Debug)]
@@ -78,7 +78,7 @@ where
     P: Fn(Sim, Conversation) -> Then,
     Then: Future<Output = ()>,
 {
-    Lines::of(|| {
+    logs::events(|| {
         Sim::check(0..3, |sim| {
             let app = sim.app(Router::new().route("/", websocket(handler.clone())));
             let peer = &peer;
@@ -225,7 +225,7 @@ fn an_error_while_the_session_is_open_is_a_failure_whatever_its_type() {
 #[test]
 fn a_raw_session_distinguishes_the_end_from_a_failure_too() {
     let logged = |handler: fn(RawSession) -> BoxFuture<'static, Result<(), RawSendError>>| {
-        Lines::of(|| {
+        logs::events(|| {
             Sim::check(0..3, |sim| async move {
                 let app = sim.app(Router::new().route("/", websocket_raw(handler)));
                 drop(app.open("/").raw().await);

@@ -11,7 +11,9 @@ use sockless_driver::Session;
 use sockless_sim::{Link, Sim};
 use sockless_tests::wire::{PING, PONG};
 
-use crate::support::{HOUR, SECOND, any_link, as_str, on_both_sides, open, open_over, receive_all};
+use sockless_tests::opened::{
+    HOUR, SECOND, any_link, as_str, on_both_sides, open, open_over, receive_all,
+};
 
 #[test]
 fn halves_work_in_two_tasks_of_their_own() {
@@ -422,7 +424,7 @@ fn a_client_session_closes_when_its_last_handle_is_dropped() {
         let mut listener = sim.listen("server");
         let client = sim.clone();
         let connecting = sim.spawn(async move { client.connect("ws://server/").await.unwrap() });
-        let peer = crate::support::Peer::of_a_client(listener.accept().await).await;
+        let peer = sockless_tests::opened::Peer::of_a_client(listener.accept().await).await;
         let session = connecting.await;
         let sender = session.sender();
         drop(session);

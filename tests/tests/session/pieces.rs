@@ -3,7 +3,7 @@
 use sockless_core::{Cause, Config, Message, ProtocolError};
 use sockless_tests::wire::{BINARY_BEGINS, TEXT_BEGINS};
 
-use crate::support::{any_link, on_both_sides, open, open_over, receive_all};
+use sockless_tests::opened::{any_link, on_both_sides, open, open_over, receive_all};
 
 #[test]
 fn recv_joins_the_pieces_of_a_message() {

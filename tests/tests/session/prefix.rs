@@ -8,7 +8,7 @@ use sockless_driver::Session;
 use sockless_sim::Sim;
 use sockless_tests::wire::{BINARY_BEGINS, CLOSE, close_body};
 
-use crate::support::{SECOND, any_link, on_both_sides, open, open_over, receive_all};
+use sockless_tests::opened::{SECOND, any_link, on_both_sides, open, open_over, receive_all};
 
 fn numbered(i: usize) -> String {
     format!("{i:04} {}", "x".repeat(100))

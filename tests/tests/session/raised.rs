@@ -8,7 +8,7 @@ use sockless_routing::{Router, websocket_raw};
 use sockless_sim::Sim;
 use sockless_tests::wire::{ENDS, GOES_ON, TEXT_BEGINS, Writer};
 
-use crate::support::{Peer, SECOND, receive_all};
+use sockless_tests::opened::{Peer, SECOND, receive_all};
 
 type Received = Arc<Mutex<Option<(Vec<Message>, Closed)>>>;
 

@@ -11,7 +11,7 @@ use sockless_routing::{Router, websocket};
 use sockless_sim::{Sim, SimIo, Wire, WireDirection, poll_at_most};
 use sockless_tests::wire::Writer;
 
-use crate::support::{REQUEST, SECOND, any_link};
+use sockless_tests::opened::{REQUEST, SECOND, any_link};
 
 #[test]
 fn whatever_both_sides_do_every_session_ends_once_and_the_server_is_empty_again() {

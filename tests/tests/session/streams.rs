@@ -8,7 +8,9 @@ use sockless_driver::{BoxFuture, Receiver, Session};
 use sockless_sim::Sim;
 use sockless_tests::wire::{BINARY, BINARY_BEGINS, ENDS, GOES_ON, TEXT, TEXT_BEGINS};
 
-use crate::support::{SECOND, Tested, any_link, on_both_sides, open, open_over, receive_all};
+use sockless_tests::opened::{
+    SECOND, Tested, any_link, on_both_sides, open, open_over, receive_all,
+};
 
 /// Where the receiver lives.
 #[derive(Clone, Copy, Debug, PartialEq)]

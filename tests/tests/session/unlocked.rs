@@ -10,7 +10,7 @@ use sockless_core::{Config, Message};
 use sockless_driver::{ConnectionServer, Sender};
 use sockless_sim::{Link, Sim};
 
-use crate::support::{Once, Peer, SECOND, on_both_sides, open, open_over, receive_all};
+use sockless_tests::opened::{Once, Peer, SECOND, on_both_sides, open, open_over, receive_all};
 
 /// A waker that looks at the session before it passes the call on.
 #[derive(Default)]

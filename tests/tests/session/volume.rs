@@ -7,7 +7,7 @@ use sockless_driver::{ConnectionServer, Session};
 use sockless_routing::{Router, websocket};
 use sockless_sim::{Link, Sim};
 
-use crate::support::{any_link, echo, open, receive_all};
+use sockless_tests::opened::{any_link, echo, open, receive_all};
 
 #[test]
 fn a_hundred_thousand_small_messages_arrive_in_order() {
@@ -117,7 +117,7 @@ fn a_hundred_conversations_in_one_router_do_not_mix() {
         for talk in talks {
             talk.await;
         }
-        sim.sleep(crate::support::SECOND).await;
+        sim.sleep(sockless_tests::opened::SECOND).await;
         assert_eq!(host.connections(), 0);
     });
 }
@@ -138,7 +138,8 @@ fn ten_thousand_upgrades_to_nowhere_leave_no_task_behind() {
         for i in 0..10_000 {
             let (near, far) = sim.pipe();
             let serving = sim.spawn(host.serve_connection(Box::new(near), None, None));
-            let request = crate::support::REQUEST.replace("GET /", &format!("GET /nowhere/{i}"));
+            let request =
+                sockless_tests::opened::REQUEST.replace("GET /", &format!("GET /nowhere/{i}"));
             far.write_all(request.as_bytes()).await.unwrap();
             far.shutdown().await.unwrap();
             let answer = far.read_to_end().await.unwrap();

@@ -10,8 +10,8 @@ use sockless_routing::{Router, websocket};
 use sockless_sim::{Link, Sim, SimIo, WireDirection};
 use tracing::Level;
 
-use crate::logs::Loudest;
 use crate::support::{NAME, shake_hands, trusting};
+use sockless_tests::logs;
 
 const MS: Duration = Duration::from_millis(1);
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -101,7 +101,7 @@ fn noise_does_no_harm() {
 /// Whoever can reach a port can fail its handshake: nobody is to be woken for it.
 #[test]
 fn what_a_peer_does_wrong_is_logged_quietly() {
-    let loudest = Loudest::of(|| {
+    let loudest = logs::max_level(|| {
         Sim::check(0..5, |sim| async move {
             let (_, stranger) = trusting();
             let (_host, client) = dial(&sim);

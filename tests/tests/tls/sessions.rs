@@ -3,11 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use sockless_core::{Cause, CloseCode, Closed, Config, Instant, Message, Party};
+use sockless_core::{Cause, CloseCode, Config, Instant, Message, Party};
 use sockless_driver::tls::{TlsAcceptor, TlsConnector};
 use sockless_driver::{ClientConnection, ConnectionServer, Service, Session};
 use sockless_routing::{Router, websocket};
 use sockless_sim::{Link, Sim, SimIo, WireDirection};
+use sockless_tests::handlers::{echo, until_closed};
 
 use crate::support::{NAME, trusting};
 
@@ -57,23 +58,8 @@ where
     Router::new().route("/", websocket(handler))
 }
 
-async fn echo(mut session: Session) -> Result<(), Closed> {
-    loop {
-        let message = session.recv().await?;
-        session.send(message).await?;
-    }
-}
-
 fn bytes(len: usize) -> Message {
     Message::from((0..len).map(|i| (i / 3) as u8).collect::<Vec<_>>())
-}
-
-async fn until_closed(mut session: Session) -> Closed {
-    loop {
-        if let Err(closed) = session.recv().await {
-            return closed;
-        }
-    }
 }
 
 #[test]

@@ -8,7 +8,7 @@ use sockless_driver::Io;
 use sockless_driver::tls::{TlsAcceptor, TlsConnector, TlsError};
 use sockless_sim::{Link, Sim};
 
-use crate::certificates::{Authority, Identity};
+use sockless_tests::certificates::{Authority, Identity};
 
 pub(crate) const NAME: &str = "example.com";
 

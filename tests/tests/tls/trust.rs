@@ -7,8 +7,8 @@ use rustls::{AlertDescription, CertificateError};
 use sockless_driver::tls::{TlsAcceptor, TlsConnector, TlsError, rustls};
 use sockless_sim::{Link, Sim};
 
-use crate::certificates::Authority;
 use crate::support::*;
+use sockless_tests::certificates::Authority;
 
 /// The client's error, and the server's.
 fn failures(acceptor: TlsAcceptor, connector: TlsConnector) -> (TlsError, TlsError) {

@@ -11,8 +11,8 @@ use rustls::{ClientConfig, RootCertStore, ServerConfig, version};
 use sockless_driver::tls::{TlsAcceptor, TlsConnector, rustls};
 use sockless_sim::{Link, Sim};
 
-use crate::certificates::{Authority, Identity};
 use crate::support::*;
+use sockless_tests::certificates::{Authority, Identity};
 
 fn roots(authority: &Authority) -> Arc<RootCertStore> {
     let mut roots = RootCertStore::empty();

@@ -11,7 +11,7 @@ use sockless_driver::tls::{TlsAcceptor, TlsConnector};
 use sockless_driver::{Connect, Io, Proxy, Runtime, Server};
 use sockless_routing::Router;
 
-use crate::certificates::{Authority, Identity};
+use sockless_tests::certificates::{Authority, Identity};
 
 #[test]
 fn a_connection_that_fails_leaves_no_descriptor() {

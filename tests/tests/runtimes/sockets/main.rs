@@ -6,8 +6,6 @@
 //! not come.
 #![cfg(target_os = "linux")]
 
-#[path = "../../support/certificates.rs"]
-mod certificates;
 mod failures;
 #[expect(dead_code, reason = "the scenarios of `runtimes` need more of it")]
 #[path = "../on.rs"]

@@ -11,9 +11,9 @@ use sockless_routing::{Router, WebSocketRoute};
 use sockless_tests::wire::{CLOSE, Writer};
 
 use crate::on::Runtime;
-use crate::serving::{codes, observed};
 use crate::support::{Place, Visitor, Way, descriptors, received, soon, within};
 use crate::support::{run_aside, until_descriptors_are};
+use sockless_tests::handlers::{codes, observed};
 
 const CLIENT: Writer = Writer { masks: true };
 

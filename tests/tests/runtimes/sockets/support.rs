@@ -21,9 +21,9 @@ use sockless_driver::{Io, Server};
 use sockless_hyper::Mount;
 use sockless_routing::Router;
 
-use crate::certificates::Authority;
 use crate::on::{Runtime, World, spawn};
 use crate::serving::Serving;
+use sockless_tests::certificates::Authority;
 
 const NAME: &str = "localhost";
 

@@ -1,5 +1,5 @@
-//! What the session tests share: a session with its handler on one side of a pipe, and on the other a
-//! peer that writes its frames by hand.
+//! A session with its handler on one side of a simulated pipe, and on the other side a peer that writes its
+//! frames by hand.
 
 use std::io;
 use std::panic::AssertUnwindSafe;
@@ -15,42 +15,46 @@ use sockless_driver::{
     Session, Upgrade,
 };
 use sockless_sim::{JoinHandle, Link, Sim, SimIo, Wire};
-use sockless_tests::end::BOTH;
-use sockless_tests::wire::{CLOSE, Read, Writer, close_body};
 
-pub(crate) const SECOND: Duration = Duration::from_secs(1);
-pub(crate) const HOUR: Duration = Duration::from_secs(3600);
+use crate::end::BOTH;
+use crate::wire::{self, CLOSE, Read, Writer, close_body};
+
+/// A second.
+pub const SECOND: Duration = Duration::from_secs(1);
+/// An hour.
+pub const HOUR: Duration = Duration::from_secs(3600);
 
 /// An upgrade request to `/`.
-pub(crate) const REQUEST: &str = "GET / HTTP/1.1\r\nHost: server\r\nConnection: Upgrade\r\n\
+pub const REQUEST: &str = "GET / HTTP/1.1\r\nHost: server\r\nConnection: Upgrade\r\n\
     Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
     Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
 
 /// Runs a scenario for a session on either side, over many seeds each.
 #[track_caller]
-pub(crate) fn on_both_sides<F, Fut>(seeds: u64, scenario: F)
+pub fn on_both_sides<F, Fut>(seeds: u64, scenario: F)
 where
     F: Fn(Sim, Role) -> Fut,
     Fut: Future<Output = ()>,
 {
     for role in BOTH {
-        // Shown when it fails.
+        // libtest prints it when the test fails.
         println!("the session is a {role:?}'s");
         Sim::check(0..seeds, |sim| scenario(sim, role));
     }
 }
 
 /// A session under test, and its peer.
-pub(crate) struct Tested<T> {
-    pub(crate) peer: Peer,
+pub struct Tested<T> {
+    /// The other side of the pipe.
+    pub peer: Peer,
     /// The session's end of the pipe.
-    pub(crate) wire: Wire,
+    pub wire: Wire,
     /// What the handler returned, once its driver has ended; `None` when it did not get to return.
-    pub(crate) output: JoinHandle<Option<T>>,
+    pub output: JoinHandle<Option<T>>,
 }
 
 /// Opens a session of `role` over the default link.
-pub(crate) async fn open<T, F, Fut>(sim: &Sim, role: Role, config: Config, handler: F) -> Tested<T>
+pub async fn open<T, F, Fut>(sim: &Sim, role: Role, config: Config, handler: F) -> Tested<T>
 where
     T: Send + 'static,
     F: FnOnce(Session) -> Fut + Send + 'static,
@@ -60,7 +64,7 @@ where
 }
 
 /// Opens a session of `role` over `link`.
-pub(crate) async fn open_over<T, F, Fut>(
+pub async fn open_over<T, F, Fut>(
     sim: &Sim,
     role: Role,
     link: &Link,
@@ -75,9 +79,9 @@ where
     open_with(sim, role, link, config, handler, |_| Ok(())).await
 }
 
-/// Opens a session of `role`, as a server's whose handler is `handler` or as a client's that runs it;
-/// `outcome` is what the server is told of what the handler returned.
-pub(crate) async fn open_with<T, F, Fut>(
+/// Opens a session of `role`: a server's, whose handler is `handler`, or a client's, which runs it.
+/// `outcome` turns the handler's return value into the result that the server gets.
+pub async fn open_with<T, F, Fut>(
     sim: &Sim,
     role: Role,
     link: &Link,
@@ -130,16 +134,18 @@ where
     }
 }
 
-/// A service for one call, which any handler may serve.
-pub(crate) struct Once {
+/// A service for one request, served by any handler.
+pub struct Once {
     config: Arc<Config>,
     handler: Mutex<Option<Run>>,
 }
 
-type Run = Box<dyn FnOnce(Request, UpgradeRequest, Arc<Config>) -> Upgrade + Send>;
+/// Takes a granted request to a session.
+pub type Run = Box<dyn FnOnce(Request, UpgradeRequest, Arc<Config>) -> Upgrade + Send>;
 
 impl Once {
-    pub(crate) fn new<F, Fut>(config: Config, handler: F) -> Self
+    /// A service whose one session is served by `handler`.
+    pub fn new<F, Fut>(config: Config, handler: F) -> Self
     where
         F: FnOnce(Session) -> Fut + Send + 'static,
         Fut: Future<Output: Outcome> + Send + 'static,
@@ -147,14 +153,20 @@ impl Once {
         let run: Run = Box::new(|request, upgrade, config| {
             Upgrade::websocket(request, upgrade, config, handler)
         });
+        Self::upgrading(config, run)
+    }
+
+    /// A service whose one request is upgraded by `run`.
+    pub fn upgrading(config: Config, run: Run) -> Self {
         Self { config: Arc::new(config), handler: Mutex::new(Some(run)) }
     }
 }
 
 impl Service for Once {
     fn call(&self, request: Request) -> BoxFuture<'_, Answer> {
-        let upgrade = UpgradeRequest::from_request(request.as_http()).expect("an upgrade upgrade");
-        let run = self.handler.lock().unwrap().take().expect("one call only");
+        let upgrade = UpgradeRequest::from_request(request.as_http())
+            .expect("the request asks for a WebSocket");
+        let run = self.handler.lock().unwrap().take().expect("there is one request only");
         let upgrade = run(request, upgrade, self.config());
         Box::pin(async { Answer::Upgrade(upgrade) })
     }
@@ -164,16 +176,17 @@ impl Service for Once {
     }
 }
 
-/// The other side of a session under test, which speaks in frames.
-pub(crate) struct Peer {
-    pub(crate) io: SimIo,
+/// The peer of a session under test, which reads and writes single frames.
+pub struct Peer {
+    /// This end of the pipe.
+    pub io: SimIo,
     /// Writes frames as this side must.
-    pub(crate) write: Writer,
+    pub write: Writer,
 }
 
 impl Peer {
     /// Opens a WebSocket, as a client.
-    pub(crate) async fn of_a_server(io: SimIo) -> Self {
+    pub async fn of_a_server(io: SimIo) -> Self {
         io.write_all(REQUEST.as_bytes()).await.unwrap();
         let head = io.read_until(b"\r\n\r\n").await.unwrap();
         assert!(head.starts_with(b"HTTP/1.1 101 "), "{head:?}");
@@ -181,7 +194,7 @@ impl Peer {
     }
 
     /// Accepts a WebSocket, as a server.
-    pub(crate) async fn of_a_client(io: SimIo) -> Self {
+    pub async fn of_a_client(io: SimIo) -> Self {
         let head = io.read_until(b"\r\n\r\n").await.unwrap();
         let mut handshake = ServerHandshake::new(Arc::default(), Instant::EPOCH);
         let upgrade = handshake.poll_request(&mut BytesMut::from(&head[..])).unwrap().unwrap();
@@ -191,25 +204,28 @@ impl Peer {
         Self { io, write: Writer { masks: false } }
     }
 
-    pub(crate) async fn send(&self, frames: impl AsRef<[u8]>) {
+    /// Sends bytes, which may hold several frames.
+    pub async fn send(&self, frames: impl AsRef<[u8]>) {
         self.io.write_all(frames.as_ref()).await.expect("the session still reads");
     }
 
-    pub(crate) async fn text(&self, text: &str) {
+    /// Sends a text message.
+    pub async fn text(&self, text: &str) {
         self.send(self.write.text(text)).await;
     }
 
-    pub(crate) async fn close(&self, code: u16) {
+    /// Sends a Close frame without a reason text.
+    pub async fn close(&self, code: u16) {
         self.send(self.write.close(code, "")).await;
     }
 
     /// The next frame.
-    pub(crate) async fn frame(&self) -> Read {
+    pub async fn frame(&self) -> Read {
         self.try_frame().await.expect("a frame")
     }
 
     /// The next frame, or how the stream ended.
-    pub(crate) async fn try_frame(&self) -> io::Result<Read> {
+    pub async fn try_frame(&self) -> io::Result<Read> {
         let mut head = self.io.read_exact(2).await?.to_vec();
         let width = match head[1] & 0x7F {
             126 => 2,
@@ -223,13 +239,13 @@ impl Peer {
         };
         let key_len = if head[1] & 0x80 == 0 { 0 } else { 4 };
         head.extend_from_slice(&self.io.read_exact(key_len + len).await?);
-        let mut frames = sockless_tests::wire::read_all(&head);
+        let mut frames = wire::read_all(&head);
         assert_eq!(frames[0].key.is_some(), !self.write.masks, "clients mask, servers do not");
         Ok(frames.remove(0))
     }
 
     /// All frames up to the end of the stream.
-    pub(crate) async fn rest(&self) -> Vec<Read> {
+    pub async fn rest(&self) -> Vec<Read> {
         let mut frames = Vec::new();
         while let Ok(frame) = self.try_frame().await {
             frames.push(frame);
@@ -238,19 +254,19 @@ impl Peer {
     }
 
     /// The next frame, which has to be a text.
-    pub(crate) async fn expect_text(&self, text: &str) {
+    pub async fn expect_text(&self, text: &str) {
         let frame = self.frame().await;
         assert_eq!((frame.first, as_str(&frame)), (0x81, text));
     }
 
     /// The next frame, which has to close with this code.
-    pub(crate) async fn expect_close(&self, code: u16) {
+    pub async fn expect_close(&self, code: u16) {
         let frame = self.frame().await;
         assert_eq!((frame.first, close_code(&frame)), (CLOSE, Some(code)), "{frame:?}");
     }
 
     /// Reads up to a Close frame, which is the last, and answers it.
-    pub(crate) async fn close_and_drain_any(&self) -> Vec<Read> {
+    pub async fn close_and_drain_any(&self) -> Vec<Read> {
         let mut frames = Vec::new();
         while frames.last().is_none_or(|frame: &Read| frame.first != CLOSE) {
             frames.push(self.frame().await);
@@ -261,7 +277,7 @@ impl Peer {
     }
 
     /// Closes, and reads what comes before the answer.
-    pub(crate) async fn close_and_drain(&self, code: u16) -> Vec<Read> {
+    pub async fn close_and_drain(&self, code: u16) -> Vec<Read> {
         self.send(self.write.frame(CLOSE, close_body(code, ""))).await;
         let mut frames = self.rest().await;
         let last = frames.pop().expect("an answer");
@@ -271,18 +287,18 @@ impl Peer {
 }
 
 /// The code in a Close frame.
-pub(crate) fn close_code(frame: &Read) -> Option<u16> {
+pub fn close_code(frame: &Read) -> Option<u16> {
     let code = frame.payload.first_chunk()?;
     Some(u16::from_be_bytes(*code))
 }
 
 /// A frame's payload as text.
-pub(crate) fn as_str(frame: &Read) -> &str {
+pub fn as_str(frame: &Read) -> &str {
     std::str::from_utf8(&frame.payload).expect("text")
 }
 
 /// A link of some kind: whole or in crumbs, fast or slow, roomy or narrow.
-pub(crate) fn any_link(sim: &Sim) -> Link {
+pub fn any_link(sim: &Sim) -> Link {
     let mut link = Link::default();
     if sim.draw(0..2) == 0 {
         link = link.short_reads(1 + sim.draw(0..2000) as usize);
@@ -303,7 +319,7 @@ pub(crate) fn any_link(sim: &Sim) -> Link {
 }
 
 /// Receives and sends back until the end.
-pub(crate) async fn echo(mut session: Session) -> Closed {
+pub async fn echo(mut session: Session) -> Closed {
     loop {
         let message = match session.recv().await {
             Ok(message) => message,
@@ -316,7 +332,7 @@ pub(crate) async fn echo(mut session: Session) -> Closed {
 }
 
 /// Receives until the end.
-pub(crate) async fn receive_all(session: &mut Session) -> (Vec<Message>, Closed) {
+pub async fn receive_all(session: &mut Session) -> (Vec<Message>, Closed) {
     let mut messages = Vec::new();
     loop {
         match session.recv().await {

@@ -1,5 +1,4 @@
-//! Certificates that are made in the test that needs them.
-#![allow(dead_code, reason = "each test uses a part of it")]
+//! Certificates, made by the test that needs them.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -8,18 +7,22 @@ use rcgen::{
     KeyPair, KeyUsagePurpose, date_time_ymd,
 };
 
-/// An authority that nobody trusts who was not told to.
-pub(crate) struct Authority(CertifiedIssuer<'static, KeyPair>);
+/// An authority that only a client configured with its certificate trusts.
+pub struct Authority(CertifiedIssuer<'static, KeyPair>);
 
 /// A certificate chain and its key, both as PEM.
-pub(crate) struct Identity {
-    pub(crate) chain: String,
-    pub(crate) key: String,
+pub struct Identity {
+    /// The certificates, the subject's first.
+    pub chain: String,
+    /// The private key.
+    pub key: String,
 }
 
 impl Authority {
-    pub(crate) fn new() -> Self {
-        // Authorities of one name would be taken for one another.
+    /// An authority with a name and a key of its own.
+    #[expect(clippy::new_without_default, reason = "each one differs")]
+    pub fn new() -> Self {
+        // Two authorities of the same name would be confused.
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let name = format!("authority {}", COUNT.fetch_add(1, Ordering::Relaxed));
         let mut params = CertificateParams::default();
@@ -30,18 +33,18 @@ impl Authority {
         Self(CertifiedIssuer::self_signed(params, key).expect("the parameters are sound"))
     }
 
-    /// What a client needs to trust whom this authority vouches for.
-    pub(crate) fn pem(&self) -> String {
+    /// The authority's own certificate: a client that trusts it trusts all certificates that it issued.
+    pub fn pem(&self) -> String {
         self.0.pem()
     }
 
     /// A certificate for `name`, a domain name or an address.
-    pub(crate) fn issue(&self, name: &str) -> Identity {
+    pub fn issue(&self, name: &str) -> Identity {
         self.sign(name, |_| {})
     }
 
     /// A certificate for `name` that was valid long ago.
-    pub(crate) fn issue_expired(&self, name: &str) -> Identity {
+    pub fn issue_expired(&self, name: &str) -> Identity {
         self.sign(name, |params| {
             params.not_before = date_time_ymd(2001, 1, 1);
             params.not_after = date_time_ymd(2002, 1, 1);
@@ -49,7 +52,7 @@ impl Authority {
     }
 
     /// A certificate by which a client shows that it is `name`.
-    pub(crate) fn issue_to_client(&self, name: &str) -> Identity {
+    pub fn issue_to_client(&self, name: &str) -> Identity {
         self.sign(name, |params| {
             params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
         })
