@@ -189,6 +189,32 @@ function installOracle(limit) {
       return talk.outcome();
     },
 
+    // Reads a stream of messages to its end, with a pause of `pause` milliseconds after each. Each message begins with its
+    // index. If `confirm` is not null, a message is sent after as many of them.
+    async readSlowly(path, pause, confirm) {
+      const began = performance.now();
+      const [indices, lengths] = [[], []];
+      const end = (error, { closeCode = null, reason = null } = {}) => (
+        { indices, lengths, code: closeCode, reason, error, took: Math.round(performance.now() - began) });
+      const stream = new WebSocketStream(location.origin.replace(/^http/, 'ws') + path);
+      try {
+        const { readable, writable } = await stream.opened;
+        const [reader, writer] = [readable.getReader(), writable.getWriter()];
+        for (;;) {
+          const { value, done } = await reader.read();
+          if (done) break;
+          indices.push(new DataView(value).getUint32(0));
+          lengths.push(value.byteLength);
+          await new Promise((resume) => setTimeout(resume, pause));
+          // After the next read has begun: until then Chromium does not answer a ping that follows the last message.
+          if (indices.length === confirm) setTimeout(() => writer.write('all received'), pause);
+        }
+        return end(null, await stream.closed);
+      } catch (error) {
+        return end(`${error.name}: ${error.message}`, error);
+      }
+    },
+
     // Connects, and waits for the end to come from the other side.
     async watch(path, protocols) {
       const talk = new Socket(path, protocols);

@@ -6,9 +6,8 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Parser, ValueEnum};
-use sockless_core::{CloseCode, CloseReason, Closed, Config, Deflate};
-use sockless_driver::tls::TlsConnector;
-use sockless_driver::{Connect, Session};
+use sockless::tls::TlsConnector;
+use sockless::{CloseCode, CloseReason, Closed, Config, Connect, Deflate, Session};
 
 /// Connects to URL, echoes every message until the connection ends, says how it did, and exits with 0.
 #[derive(Debug, Parser)]
@@ -82,16 +81,16 @@ fn main() -> ExitCode {
 type Ended = Result<Closed, Box<dyn Error>>;
 
 async fn echo_on_async_std(options: &Options) -> Ended {
-    options.echo_over(sockless_async_std::connect(&options.url)).await
+    options.echo_over(sockless::async_std::connect(&options.url)).await
 }
 
 async fn echo_on_smol(options: &Options) -> Ended {
-    options.echo_over(sockless_smol::connect(&options.url)).await
+    options.echo_over(sockless::smol::connect(&options.url)).await
 }
 
 #[tokio::main(flavor = "current_thread")]
 async fn echo_on_tokio(options: &Options) -> Ended {
-    options.echo_over(sockless_tokio::connect(&options.url)).await
+    options.echo_over(sockless::connect(&options.url)).await
 }
 
 impl Options {
