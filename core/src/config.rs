@@ -129,7 +129,7 @@ impl MessageRate {
     }
 }
 
-/// How long a driver may leave a transport unread.
+/// The longest time that a driver may leave a transport unread.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Stall {
     /// Five minutes if the end of the transport can only be seen by reading, else without limit.

@@ -32,7 +32,7 @@ pub enum Event {
     Pong(Bytes),
 }
 
-/// How a connection ended: which party ended it, why, and which Close frames were exchanged.
+/// The end of a connection: which party ended it, why, and which Close frames were exchanged.
 ///
 /// Cloning is cheap: all tasks that wait for the end share one value. `Display` writes it on one line, with
 /// text from the peer [escaped](crate::Escaped).

@@ -1,4 +1,120 @@
-//! WebSockets with the socket taken out.
+//! A sans-I/O WebSocket protocol (RFC 6455, 7692, 8441): bytes and time in, events and bytes out.
+//!
+//! This crate reads no clock, draws no randomness, does no I/O and starts no task: the same inputs give
+//! the same outputs, byte for byte. It is for event loops, runtimes, proxies and devices that drive the
+//! protocol themselves. Servers and clients on tokio, smol or async-std use the crate `sockless`, which
+//! drives this one.
+//!
+//! # A loop
+//!
+//! A [`Connection`] is open; the [handshakes](handshake) create one. Everything that happens is an input
+//! to it, and after each input the outputs are examined. This is an echo server over any transport that
+//! reads and writes without blocking:
+//!
+//! ```
+//! use std::io::{self, Read, Write};
+//! use std::time::Duration;
+//!
+//! use bytes::{Buf, BytesMut};
+//! use sockless_core::{Connection, Event, Instant, TransportAction};
+//!
+//! /// Runs until nothing is left to do at `now`. Returns the time of the next call unless bytes arrive
+//! /// earlier; `None` once the transport can be dropped.
+//! fn drive(
+//!     connection: &mut Connection,
+//!     transport: &mut (impl Read + Write),
+//!     inbound: &mut BytesMut,
+//!     now: Instant,
+//! ) -> io::Result<Option<Instant>> {
+//!     let mut block = [0; 4096];
+//!     match transport.read(&mut block) {
+//!         Ok(0) => connection.handle_eof(now),
+//!         Ok(len) => inbound.extend_from_slice(&block[..len]),
+//!         Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+//!         Err(error) => connection.handle_transport_error(error.to_string(), now),
+//!     }
+//!     while let Some(event) = connection.poll_event(inbound, now) {
+//!         match event {
+//!             // An error means that the connection is closing; the event that says so follows.
+//!             Event::Message(message) => drop(connection.send(message, now)),
+//!             Event::Closed(closed) => println!("{closed}"),
+//!             _ => {}
+//!         }
+//!     }
+//!     connection.handle_timeout(now);
+//!     let outbound = connection.outbound();
+//!     while outbound.has_remaining() {
+//!         match transport.write(outbound.chunk()) {
+//!             Ok(len) => outbound.advance(len),
+//!             Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+//!             Err(error) => return Err(error),
+//!         }
+//!     }
+//!     connection.handle_blocked(now);
+//!     if connection.transport_action() == TransportAction::Close {
+//!         return Ok(None);
+//!     }
+//!     Ok(Some(connection.poll_timeout().unwrap_or(now + Duration::from_secs(3600))))
+//! }
+//! # use std::sync::Arc;
+//! # use sockless_core::{Config, Message, Negotiated, Seed};
+//! # struct Pipe(BytesMut, Vec<u8>);
+//! # impl Read for Pipe {
+//! #     fn read(&mut self, block: &mut [u8]) -> io::Result<usize> {
+//! #         if self.0.is_empty() { return Err(io::ErrorKind::WouldBlock.into()); }
+//! #         let len = self.0.len().min(block.len());
+//! #         self.0.copy_to_slice(&mut block[..len]);
+//! #         Ok(len)
+//! #     }
+//! # }
+//! # impl Write for Pipe {
+//! #     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> { self.1.extend_from_slice(bytes); Ok(bytes.len()) }
+//! #     fn flush(&mut self) -> io::Result<()> { Ok(()) }
+//! # }
+//! # let (config, now) = (Arc::new(Config::default()), Instant::EPOCH);
+//! # let mut client = Connection::client(Negotiated::default(), Seed::new([7; 32]), config.clone(), now);
+//! # let mut server = Connection::server(Negotiated::default(), config, now);
+//! # client.send("hello", now).unwrap();
+//! # let out = client.outbound();
+//! # let mut pipe = Pipe(BytesMut::from(&out.copy_to_bytes(out.remaining())[..]), Vec::new());
+//! # let next = drive(&mut server, &mut pipe, &mut BytesMut::new(), now).unwrap();
+//! # assert!(next.is_some());
+//! # let mut inbound = BytesMut::from(&pipe.1[..]);
+//! # assert_eq!(client.poll_event(&mut inbound, now), Some(Event::Message(Message::from("hello"))));
+//! # client.close(sockless_core::CloseCode::NORMAL, now);
+//! # let out = client.outbound();
+//! # pipe.0 = BytesMut::from(&out.copy_to_bytes(out.remaining())[..]);
+//! # drive(&mut server, &mut pipe, &mut BytesMut::new(), now).unwrap();
+//! # assert!(!server.is_open());
+//! ```
+//!
+//! [`TransportAction::ShutdownWrite`] asks to shut down the writing half before the transport is dropped,
+//! so that the peer receives the last bytes. Not to poll is the backpressure: bytes that were not taken
+//! stay in `inbound`, and [`Connection::set_reading`] reports that reading stopped. The guide to porting
+//! of the crate `sockless` (`sockless::guide::porting`) has complete loops, over blocking sockets and over
+//! readiness, with the order of time and input.
+//!
+//! # Contents
+//!
+//! | For | Use |
+//! |---|---|
+//! | messages | [`Connection`]: joins fragments, validates UTF-8, answers pings, closes, enforces limits and deadlines |
+//! | frames | [`RawConnection`]: frames in and out, nothing automatic; for proxies and taps |
+//! | the opening handshake | [`handshake`]: server and client, over HTTP/1.1 and HTTP/2 |
+//! | settings and their defaults | [`Config`] |
+//! | how a connection ended | [`Closed`], with its [`Cause`] |
+//! | extensions | [`extension`], with permessage-deflate as [`Deflate`](https://docs.rs/sockless-core/latest/sockless_core/struct.Deflate.html) |
+//! | keep-alive beside frames | [`Pinger`] |
+//!
+//! The most memory that a peer can make a connection hold is [`Config::memory_ceiling`].
+//!
+//! # Features
+//!
+//! * `handshake` (default): the module [`handshake`], on the types of the `http` crate; needs `std`.
+//! * `deflate`: permessage-deflate (RFC 7692); needs `std`.
+//! * `std`: selects the fastest UTF-8 validation for the processor at run time.
+//!
+//! Without default features the crate is `no_std` and needs `alloc`. It contains no unsafe code.
 #![no_std]
 
 extern crate alloc;

@@ -1,8 +1,8 @@
-//! HTTP/1.1 heads on their way out.
+//! Encodes HTTP/1.1 heads.
 //!
-//! What is written was checked when it was made: [`http`] lets no carriage return, line feed or NUL
-//! into a method, a URI or a header's value, and the reason phrases are its own. So no value can end
-//! its line (response splitting).
+//! The types of [`http`] hold no carriage return, line feed or NUL in a method, a URI or the value of a
+//! header, and the reason phrases are constants of that crate. So no value can end its line early
+//! (response splitting).
 
 use alloc::string::ToString;
 use alloc::vec::Vec;
@@ -13,8 +13,8 @@ use http::{Method, Request, Response, StatusCode, Uri};
 
 use super::list;
 
-/// Writes a request's head as it is: the request line of HTTP/1.1, the headers with `Host` first,
-/// and the empty line.
+/// Encodes the head of a request: the request line of HTTP/1.1, the headers with `Host` first, and the
+/// empty line. It adds no header and checks none.
 ///
 /// The target takes the origin form, or the authority form for CONNECT (RFC 9112 §3.2). Characters
 /// beyond ASCII in it are percent-encoded (RFC 3987 §3.1).
@@ -38,14 +38,15 @@ pub fn encode_request(request: &Request<()>) -> Bytes {
     out.into()
 }
 
-/// Writes a whole response: status line, headers, body, with `Connection: close` and the
+/// Encodes a whole response: status line, headers and body, with `Connection: close` and the
 /// `Content-Length` of the body.
 ///
-/// For every answer but a 101: send it, half-close, and read on for a moment, since a transport that
-/// is closed with bytes unread may take the answer back. The framing is settled here and not by
-/// `response`: what it says in `Transfer-Encoding` and about keeping the connection is left out, and so
-/// is its `Content-Length`, except that of an empty body, which answers a HEAD request. A body is not
-/// written where the status has none.
+/// Use it for every answer except a 101. Send the bytes, shut down the sending side, and go on reading
+/// for a moment: a transport that is closed while received bytes are unread may discard the response.
+///
+/// The headers of `response` do not change the framing: `Transfer-Encoding` is omitted, `close` replaces
+/// `keep-alive` in `Connection`, and `Content-Length` is computed, unless the body is empty, as in an
+/// answer to HEAD. The body is omitted if the status does not allow one (1xx, 204, 304).
 ///
 /// ```
 /// use bytes::Bytes;
@@ -78,8 +79,8 @@ pub fn encode_response(response: &Response<Bytes>) -> Bytes {
     out.into()
 }
 
-/// The length of the body, or what a response without one says the body would have: that is what a
-/// HEAD request asks for (RFC 9110 §8.6).
+/// The length of the body; for an empty body, the `Content-Length` that the response states, which
+/// answers a HEAD request (RFC 9110 §8.6).
 fn stated_length(response: &Response<Bytes>) -> u64 {
     let stated = response.headers().get(CONTENT_LENGTH);
     let stated = stated.filter(|_| response.body().is_empty());
@@ -87,8 +88,8 @@ fn stated_length(response: &Response<Bytes>) -> u64 {
     stated.unwrap_or(response.body().len() as u64)
 }
 
-/// The head of a 101 with the headers of `response`: what follows it is frames, so it has no length
-/// and no other status.
+/// The head of a 101 with the headers of `response`. Frames follow it, so it has no length and no
+/// other status.
 pub(super) fn switching_protocols(response: &Response<()>) -> Vec<u8> {
     let mut out = Vec::with_capacity(256);
     status_line(&mut out, StatusCode::SWITCHING_PROTOCOLS);
@@ -130,7 +131,7 @@ fn write_encoded(out: &mut Vec<u8>, part: &str) {
 fn status_line(out: &mut Vec<u8>, status: StatusCode) {
     out.extend_from_slice(b"HTTP/1.1 ");
     out.extend_from_slice(status.as_str().as_bytes());
-    // The space stays where there is no phrase (RFC 9112 §4).
+    // The space is required even without a phrase (RFC 9112 §4).
     out.push(b' ');
     out.extend_from_slice(status.canonical_reason().unwrap_or_default().as_bytes());
     out.extend_from_slice(b"\r\n");
@@ -153,8 +154,8 @@ pub(super) fn write_header(out: &mut Vec<u8>, name: &HeaderName, value: &[u8]) {
     out.extend_from_slice(b"\r\n");
 }
 
-/// Writes a name with capitals, as RFC 6455 does. Case means nothing (RFC 9110 §5.1), except to
-/// peers that compare bytes, and those expect it so.
+/// Writes a name with capitals, as RFC 6455 does. Names are case-insensitive (RFC 9110 §5.1), but some
+/// peers compare bytes, and those expect capitals.
 fn write_name(out: &mut Vec<u8>, name: &str) {
     for (index, word) in name.split('-').enumerate() {
         if index > 0 {
@@ -174,7 +175,7 @@ fn is_framing(name: &HeaderName) -> bool {
     name == CONTENT_LENGTH || name == TRANSFER_ENCODING
 }
 
-/// The options of `Connection`, such as the `Upgrade` of a 426, with `close` as the last word.
+/// The options of `Connection`, such as the `Upgrade` of a 426, followed by `close`.
 fn connection_and_close(headers: &HeaderMap) -> Vec<u8> {
     let mut options = Vec::new();
     for option in list(headers, &CONNECTION) {

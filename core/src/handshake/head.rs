@@ -1,7 +1,8 @@
 //! Whole HTTP/1.1 heads, parsed into the types of the `http` crate.
 //!
-//! The parser is `httparse`, at its strictest. [`HeadReader`](super::scan::HeadReader) has found the
-//! end by then, counted the lines and refused what may not be in them.
+//! The parser is `httparse` with its strictest settings. Before it runs,
+//! [`HeadReader`](super::scan::HeadReader) has found the end of the head, counted the lines and
+//! rejected bytes that are not allowed in them.
 
 use core::str;
 
@@ -14,7 +15,7 @@ use httparse::{EMPTY_HEADER, Header, Status};
 use super::error::HeadRule;
 use super::{HostPort, MAX_HEADERS};
 
-/// Parses a request of any method and for any purpose.
+/// Parses a request of any method, upgrade or not.
 pub(super) fn parse_request(head: &Bytes) -> Result<Request<()>, HeadRule> {
     let mut headers = [EMPTY_HEADER; MAX_HEADERS];
     let mut parsed = httparse::Request::new(&mut headers);
@@ -54,7 +55,8 @@ pub(super) fn parse_response(head: &Bytes) -> Result<Response<()>, HeadRule> {
     Ok(response)
 }
 
-/// A `Host` on every request of HTTP/1.1, a valid one, and never two (RFC 9112 §3.2).
+/// Checks that a request of HTTP/1.1 has exactly one valid `Host`, and one of HTTP/1.0 at most one
+/// (RFC 9112 §3.2).
 pub(super) fn check_host(headers: &HeaderMap, version: Version) -> Result<(), HeadRule> {
     let mut hosts = headers.get_all(HOST).iter();
     let Some(host) = hosts.next() else {
@@ -68,10 +70,12 @@ pub(super) fn check_host(headers: &HeaderMap, version: Version) -> Result<(), He
     parsed.map(drop).ok_or(HeadRule::HostInvalid)
 }
 
-/// At most one `Content-Length`, of digits alone, and none beside `Transfer-Encoding`.
+/// Checks that there is at most one `Content-Length`, of digits only, and none together with
+/// `Transfer-Encoding`.
 ///
-/// RFC 9112 §6.3 would have some of the other cases repaired. The body is not read here, and the
-/// connection not kept, so nothing is gained by it; a proxy that repairs them another way is fooled.
+/// RFC 9112 §6.3 allows a recipient to repair some of the other cases. Nothing is gained by it here,
+/// since the body is not read and the connection is not reused, and a proxy that repairs them in
+/// another way could be deceived.
 fn check_length(headers: &HeaderMap) -> Result<(), HeadRule> {
     let mut lengths = headers.get_all(CONTENT_LENGTH).iter();
     let Some(length) = lengths.next() else { return Ok(()) };
@@ -85,9 +89,9 @@ fn check_length(headers: &HeaderMap) -> Result<(), HeadRule> {
     }
 }
 
-/// The target in one of the four forms of RFC 9112 §3.2, and in the one that the method allows.
+/// Parses the target, which must have the one of the four forms of RFC 9112 §3.2 that fits the method.
 fn target(head: &Bytes, target: &str, method: &Method) -> Result<Uri, HeadRule> {
-    // `Uri` would cut a fragment off without a word; a target has none (RFC 9112 §3.2).
+    // `Uri` silently drops a fragment; a request target cannot have one (RFC 9112 §3.2).
     if target.contains('#') {
         return Err(HeadRule::Target);
     }
@@ -107,7 +111,7 @@ fn version(minor: Option<u8>) -> Version {
     if minor == Some(0) { Version::HTTP_10 } else { Version::HTTP_11 }
 }
 
-/// The headers in the order of their lines, all values in the one block of `head`.
+/// The headers in the order of their lines. All values share the memory of `head`.
 fn header_map(head: &Bytes, parsed: &[Header<'_>]) -> Result<HeaderMap, HeadRule> {
     let mut headers = HeaderMap::with_capacity(parsed.len());
     for header in parsed {

@@ -15,7 +15,7 @@ use core::net::Ipv6Addr;
 pub struct HostPort<'a> {
     /// A name, an IPv4 address, or an IPv6 address in brackets. Its case is not changed.
     pub host: &'a str,
-    /// The port; `None` if there is none or it is empty, which means the scheme's default port.
+    /// The port; `None`, which means the scheme's default, if it is missing or empty.
     pub port: Option<u16>,
 }
 
@@ -24,7 +24,7 @@ impl<'a> HostPort<'a> {
     /// with user information.
     ///
     /// A name consists of the characters of `reg-name` (RFC 3986 §3.2.2) without percent-encoding:
-    /// programs differ in whether they decode a `%`, and such differences can be exploited. An IPv6
+    /// programs differ in whether they decode a `%`, and these differences can be exploited. An IPv6
     /// address must be in brackets and cannot have a zone.
     pub fn parse(text: &'a str) -> Option<Self> {
         // The colons of an IPv6 address are inside the brackets.

@@ -14,8 +14,8 @@ use crate::extension::{Extensions, Params, is_token_byte};
 
 /// The subprotocols that a client offers, in its order of preference.
 ///
-/// Holds the lines of the header and splits them on demand, so that an offer takes no more memory than
-/// its lines.
+/// Holds the lines of the header and splits them on demand, so that an offer takes only the
+/// memory of its lines.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Subprotocols(Vec<ByteString>);
 

@@ -1,4 +1,4 @@
-//! Waiting for a head: [`HeadReader`], which judges bytes as they come, each once.
+//! Waits for a head: [`HeadReader`] checks each byte once, as it arrives.
 
 use bytes::{Buf, Bytes, BytesMut};
 
@@ -8,18 +8,18 @@ use crate::config::Config;
 use crate::extension::is_token_byte;
 use crate::time::Instant;
 
-/// Whose head is awaited.
+/// The kind of head that is awaited.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     Request,
     Response,
 }
 
-/// One end's wait for the head of the other: limits, deadline, end of transport.
+/// Waits for the head of the peer: limits, deadline, end of the transport.
 #[derive(Clone, Debug)]
 pub(super) struct HeadReader {
     scanner: Scanner,
-    /// [`Config::max_head_len`], and what interim responses have left of it.
+    /// The bytes that the head may still have: [`Config::max_head_len`] less those of interim responses.
     max: usize,
     room: usize,
     deadline: Instant,
@@ -28,9 +28,9 @@ pub(super) struct HeadReader {
 
 #[derive(Clone, Copy, Debug)]
 enum Wait {
-    /// For more bytes.
+    /// Waits for more bytes.
     Reading,
-    /// Nothing more will come, for this reason; what came is judged first.
+    /// The wait has ended for this reason. Bytes that have arrived are examined first.
     Ended(HeadError),
     Failed(HeadError),
     Finished,
@@ -81,7 +81,7 @@ impl HeadReader {
         len: usize,
         parse: impl FnOnce(&Bytes) -> Result<T, HeadRule>,
     ) -> Result<T, HeadError> {
-        // A copy: whoever keeps a header would otherwise keep the whole read buffer with it.
+        // A copy: a header that is kept would otherwise keep the whole read buffer in memory.
         let head = Bytes::copy_from_slice(&inbound[..len]);
         let parsed = parse(&head).map_err(|rule| HeadError::Invalid { rule, at: len })?;
         inbound.advance(len);
@@ -90,7 +90,7 @@ impl HeadReader {
         Ok(parsed)
     }
 
-    /// No further head is awaited.
+    /// Ends the wait: no further head is read.
     pub(super) fn finish(&mut self) {
         if !matches!(self.wait, Wait::Failed(_)) {
             self.wait = Wait::Finished;
@@ -107,7 +107,7 @@ impl HeadReader {
         }
     }
 
-    /// A peer that sent nothing at all is not one that was slow: nothing is there to answer.
+    /// A peer that sent no byte was not slow: there is no request to answer.
     fn ended(&self, error: HeadError) -> HeadError {
         match (error, self.scanner.kind) {
             (HeadError::Timeout, Kind::Request) if self.scanner.at == 0 => HeadError::Silent,
@@ -126,12 +126,12 @@ impl HeadReader {
     }
 }
 
-/// Looks for the end of a head, a byte at a time and each byte once, and stops at the first that no
-/// head could have there.
+/// Finds the end of a head by examining each byte once, and stops at the first byte that no head can
+/// have in its place.
 ///
-/// What it refuses is decided by the bytes up to that one alone. That makes the verdict independent
-/// of how they were cut, the work linear in their number, and the answer to a peer that speaks
-/// something else an immediate one. The parser that comes after sees whole heads only.
+/// An error depends only on the bytes up to that one. So the result does not depend on how the bytes
+/// were split, the work is linear in their number, and a peer that uses another protocol is answered
+/// at once. The parser that follows sees complete heads only.
 #[derive(Clone, Debug)]
 struct Scanner {
     kind: Kind,
@@ -140,28 +140,28 @@ struct Scanner {
     place: Place,
 }
 
-/// What the last byte was part of.
+/// The position of the scanner within the head.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Place {
-    /// Nothing yet.
+    /// Before the first byte.
     Start,
-    /// An empty line before the head, ended but for its line feed.
+    /// After the carriage return of an empty line before the head.
     EmptyCr,
     Method,
     FirstLine,
-    /// A line, ended but for its line feed.
+    /// After the carriage return that ends a line.
     LineCr,
     LineStart,
     HeaderName,
     HeaderValue,
-    /// The head, ended but for its line feed.
+    /// After the carriage return that ends the head.
     EndCr,
     End,
 }
 
 enum Breach {
     Head(HeadError),
-    /// The head goes on where there is no room left for it.
+    /// The head continues beyond the limit of its length.
     Room,
 }
 
@@ -170,7 +170,7 @@ impl Scanner {
         Self { kind, at: 0, headers: 0, place: Place::Start }
     }
 
-    /// The length of the head that `inbound` begins with, or `None` when its end has not come.
+    /// Returns the length of the head at the start of `inbound`; `None` if its end has not arrived.
     fn scan(&mut self, inbound: &[u8], room: usize) -> Result<Option<usize>, Breach> {
         while let Some(&byte) = inbound.get(self.at) {
             self.place = self.step(byte, inbound).map_err(Breach::Head)?;
@@ -194,8 +194,8 @@ impl Scanner {
             (EmptyCr | LineCr | EndCr, _) => HeadRule::BareCr,
             (_, b'\n') => HeadRule::BareLf,
 
-            // A server passes over empty lines before a request (RFC 9112 §2.2), and the parser does.
-            // They count towards the limit.
+            // A server skips empty lines before a request (RFC 9112 §2.2), and so does the parser. They
+            // count towards the limit.
             (Start, b'\r') if self.kind == Kind::Request => return Ok(EmptyCr),
             (Start, _) => return self.first_byte(byte),
             (Method, b' ') => return Ok(FirstLine),
@@ -227,14 +227,14 @@ impl Scanner {
         }
     }
 
-    /// Whether a status line begins otherwise than with the protocol's name.
+    /// True if `byte` shows that a status line does not begin with the name of the protocol.
     fn is_other_protocol(&self, byte: u8) -> bool {
         let due = b"HTTP/".get(self.at);
         self.kind == Kind::Response && due.is_some_and(|&due| due != byte)
     }
 
-    /// The name of the protocol and the version, as soon as the first line has ended: what follows
-    /// the preface of HTTP/2 is not text.
+    /// Checks the name and the version of the protocol when the first line ends: the bytes after the
+    /// preface of HTTP/2 are not text.
     fn first_line(&self, inbound: &[u8]) -> Result<Place, HeadError> {
         let mut words = inbound[..self.at].split(|&byte| byte == b' ');
         let (version, rule) = match self.kind {
@@ -250,7 +250,8 @@ impl Scanner {
         }
     }
 
-    /// A request line is visible ASCII and spaces (RFC 9112 §3); a reason phrase may be older text.
+    /// A request line consists of visible ASCII and spaces (RFC 9112 §3); a reason phrase may also have
+    /// bytes of other encodings.
     fn is_first_line_byte(&self, byte: u8) -> bool {
         match self.kind {
             Kind::Request => matches!(byte, b' '..=b'~'),
@@ -271,7 +272,7 @@ impl Scanner {
     }
 }
 
-/// What a header's value may consist of (RFC 9110 §5.5).
+/// True for the bytes that the value of a header may have (RFC 9110 §5.5).
 const fn is_text_byte(byte: u8) -> bool {
     matches!(byte, b'\t' | b' '..=b'~' | 0x80..)
 }

@@ -1,4 +1,4 @@
-//! The server's half: [`ServerHandshake`].
+//! The opening handshake of a server on a transport: [`ServerHandshake`].
 
 use alloc::sync::Arc;
 
@@ -14,15 +14,17 @@ use crate::connection::{Connection, Negotiated};
 use crate::raw::RawConnection;
 use crate::time::Instant;
 
-/// The server's half of the opening handshake on a transport: bytes in, a request out, and with the
-/// answer to it an open connection.
+/// The opening handshake of a server over HTTP/1.1: reads a request from the bytes of a transport, and
+/// returns an open connection once the request is accepted.
 ///
-/// The request may be any of HTTP/1.1: whether it is an upgrade is what
-/// [`UpgradeRequest`](super::UpgradeRequest) knows. Feed [`poll_request`](Self::poll_request) until
-/// it gives one; while it does not, report the transport's end with
-/// [`handle_eof`](Self::handle_eof) and call [`handle_timeout`](Self::handle_timeout) when
-/// [`poll_timeout`](Self::poll_timeout) says so. To refuse, drop it and send what
-/// [`encode_response`](super::encode_response) writes.
+/// Pass received bytes to [`poll_request`](Self::poll_request) until it returns a request or an error.
+/// Meanwhile report the end of the transport with [`handle_eof`](Self::handle_eof), and call
+/// [`handle_timeout`](Self::handle_timeout) at [`poll_timeout`](Self::poll_timeout). The request may be
+/// any request of HTTP/1.1: [`UpgradeRequest`](super::UpgradeRequest) checks whether it is an upgrade
+/// and negotiates, and [`accept`](Self::accept) opens the connection. To reject it, drop the handshake
+/// and send the bytes of [`encode_response`](super::encode_response).
+///
+/// The [module](super) shows a handshake that succeeds. One that fails:
 ///
 /// ```
 /// use std::sync::Arc;
@@ -34,10 +36,10 @@ use crate::time::Instant;
 /// let mut handshake = ServerHandshake::new(Arc::new(Config::default()), Instant::EPOCH);
 /// let mut inbound = BytesMut::from("GET / HTTP/1.1\r\n");
 /// assert!(handshake.poll_request(&mut inbound).is_none());
-/// // The deadline passes, and half a head is all that came.
-/// handshake.handle_timeout(handshake.poll_timeout().expect("it has one"));
-/// let error = handshake.poll_request(&mut inbound).expect("a verdict").unwrap_err();
-/// let answer = encode_response(&error.response().expect("somebody is there to read it"));
+/// // The deadline passes, and the head is incomplete.
+/// handshake.handle_timeout(handshake.poll_timeout().expect("a deadline"));
+/// let error = handshake.poll_request(&mut inbound).expect("a result").unwrap_err();
+/// let answer = encode_response(&error.response().expect("a response"));
 /// assert!(answer.starts_with(b"HTTP/1.1 408 Request Timeout\r\n"));
 /// ```
 #[derive(Clone, Debug)]
@@ -46,28 +48,33 @@ pub struct ServerHandshake {
 }
 
 impl ServerHandshake {
-    /// Awaits a request, whose head has at most [`Config::max_head_len`] bytes, until
-    /// [`Config::opening_timeout`] from `now`.
+    /// Starts to wait for a request, whose head has at most [`Config::max_head_len`] bytes and must be
+    /// complete within [`Config::opening_timeout`] from `now`.
     ///
-    /// These two settings of `config` are all that the handshake uses: those of the connection are
-    /// given to [`accept`](Self::accept), when it is known what was asked for.
+    /// The handshake uses only these two settings of `config`. The settings of the connection are passed
+    /// to [`accept`](Self::accept), once the request is known.
     pub fn new(config: Arc<Config>, now: Instant) -> Self {
         Self { reader: HeadReader::new(Kind::Request, &config, now) }
     }
 
-    /// Awaits the request until `deadline` instead: for hosts whose opening began earlier, such as with
-    /// a TLS handshake.
+    /// Replaces the deadline, for servers whose opening began before the request, such as with a TLS
+    /// handshake.
     #[must_use]
     pub fn with_deadline(mut self, deadline: Instant) -> Self {
         self.reader.set_deadline(deadline);
         self
     }
 
-    /// Takes one request out of `inbound`; `None` until its head is whole.
+    /// Takes the request out of `inbound`; returns `None` while its head is incomplete.
     ///
-    /// It takes exactly the head. What follows is the first frames, or the body of a request that is
-    /// no upgrade, and stays for whom it concerns. Between calls only append to `inbound`. After a
-    /// request there is none any more; an error comes again with each call, and takes nothing.
+    /// It takes exactly the head. The bytes that follow are the first frames, or the body of a request
+    /// that is not an upgrade, and stay in `inbound`. Between calls only append to `inbound`. Once it has
+    /// returned a request it returns `None`.
+    ///
+    /// # Errors
+    ///
+    /// A [`HeadError`] if the head is malformed, too long, incomplete at the end of the transport, or
+    /// late. Each later call returns it again and takes nothing.
     pub fn poll_request(
         &mut self,
         inbound: &mut BytesMut,
@@ -77,30 +84,29 @@ impl ServerHandshake {
         Some(request)
     }
 
-    /// The transport will deliver nothing more: unless a whole head is there,
-    /// [`poll_request`](Self::poll_request) gives [`HeadError::Eof`].
+    /// Reports that the transport has ended: [`poll_request`](Self::poll_request) returns
+    /// [`HeadError::Eof`] if the head is incomplete.
     pub fn handle_eof(&mut self) {
         self.reader.handle_eof();
     }
 
-    /// The deadline may have passed: if so, and unless a whole head is there,
-    /// [`poll_request`](Self::poll_request) gives [`HeadError::Timeout`]. A spurious call does no
-    /// harm.
+    /// Reports the time: once the deadline has passed, [`poll_request`](Self::poll_request) returns
+    /// [`HeadError::Timeout`] if the head is incomplete. Spurious calls are allowed.
     pub fn handle_timeout(&mut self, now: Instant) {
         self.reader.handle_timeout(now);
     }
 
-    /// When [`handle_timeout`](Self::handle_timeout) wants to be called; `None` once the request has
-    /// come or has failed to.
+    /// Returns the time to call [`handle_timeout`](Self::handle_timeout); `None` once the request has
+    /// arrived or failed.
     pub fn poll_timeout(&self) -> Option<Instant> {
         self.reader.poll_timeout()
     }
 
     /// Opens the connection, whose outbound bytes begin with the 101, with the settings in `config`.
     ///
-    /// `response` and `negotiated` are those of
-    /// [`UpgradeRequest::accept`](super::UpgradeRequest::accept); of the response the headers are
-    /// sent. The inbound buffer goes on to the connection with what is left in it.
+    /// `response` and `negotiated` come from [`UpgradeRequest::accept`](super::UpgradeRequest::accept).
+    /// The headers of `response` are sent, its status is ignored. Pass the inbound buffer on to the
+    /// connection with the bytes that are left in it.
     pub fn accept(
         self,
         response: &Response<()>,

@@ -1,4 +1,4 @@
-//! What the tests of the handshake share: requests by hand, and both halves fed in one piece.
+//! Helpers of the handshake's tests: requests written by hand, and both handshakes run on whole heads.
 
 use alloc::format;
 use alloc::string::String;
@@ -49,7 +49,7 @@ fn server() -> ServerHandshake {
     ServerHandshake::new(config(), Instant::EPOCH)
 }
 
-/// What a server makes of `head`, all of it at once.
+/// The result of a server that receives all of `head` at once.
 fn read(head: impl AsRef<[u8]>) -> Option<Result<Request<()>, HeadError>> {
     server().poll_request(&mut BytesMut::from(head.as_ref()))
 }
@@ -68,7 +68,7 @@ fn answer() -> String {
     ANSWER.replace("s3pPLMBiTxaQ9kYGzzhZRbK+xOo=", &accept_key(key.as_bytes()))
 }
 
-/// What `client` makes of `answer`, all of it at once.
+/// The result of `client` when it receives all of `answer` at once.
 fn receive(
     client: &mut ClientHandshake,
     answer: impl AsRef<[u8]>,

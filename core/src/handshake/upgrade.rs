@@ -1,4 +1,4 @@
-//! The negotiation: [`UpgradeRequest`], for hosts that parsed the head themselves as for ours.
+//! The server's negotiation, for any HTTP parser: [`UpgradeRequest`].
 
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -20,10 +20,11 @@ use super::{accept_key, head, lists};
 use crate::connection::Negotiated;
 use crate::extension::{Agreed, Extensions, Params};
 
-/// A valid upgrade request (RFC 6455 §4.2.1): to hold one is to know that it was checked.
+/// A request to open a WebSocket that has been checked against RFC 6455 §4.2.1 or RFC 8441 §5.
 ///
-/// Made from a request that [`ServerHandshake`](super::ServerHandshake) read, or a host with an HTTP
-/// parser of its own. [`accept`](Self::accept) it, or drop it and answer what you like.
+/// It is made from a request that [`ServerHandshake`](super::ServerHandshake) or another HTTP server
+/// has parsed. Select a subprotocol and extensions, then [`accept`](Self::accept) it; or drop it and
+/// send any other response.
 ///
 /// ```
 /// use sockless_core::handshake::{UpgradeError, UpgradeRequest};
@@ -40,7 +41,7 @@ use crate::extension::{Agreed, Extensions, Params};
 /// assert_eq!(response.headers()["Sec-WebSocket-Accept"], "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
 /// assert_eq!(negotiated.subprotocol, None);
 ///
-/// // Whatever is wrong, the error knows the answer.
+/// // An error has the response to send.
 /// let request = http::Request::get("/chat").body(())?;
 /// let error = UpgradeRequest::from_request(&request).unwrap_err();
 /// assert_eq!(error, UpgradeError::NotUpgrade);
@@ -49,7 +50,7 @@ use crate::extension::{Agreed, Extensions, Params};
 /// ```
 #[derive(Debug)]
 pub struct UpgradeRequest {
-    /// None over HTTP/2, which has no use for it.
+    /// `None` over HTTP/2, which does not use it.
     key: Option<Key>,
     offered: Subprotocols,
     selected: Option<ByteString>,
@@ -58,12 +59,12 @@ pub struct UpgradeRequest {
 }
 
 impl UpgradeRequest {
-    /// Checks a request of HTTP/1.1. Its body, if the host has one, is not looked at.
+    /// Checks a request of HTTP/1.1. The body of `request` is not examined.
     ///
     /// # Errors
     ///
-    /// The first rule that the request breaks. The order is that in which an answer helps: the
-    /// method, the version of HTTP, whether it is an upgrade at all, then its details.
+    /// An [`UpgradeError`] for the first rule that the request breaks, in this order: the method, the
+    /// version of HTTP, whether it is an upgrade, and the headers of the handshake.
     pub fn from_request<B>(request: &Request<B>) -> Result<Self, UpgradeError> {
         let headers = request.headers();
         match request.version() {
@@ -89,15 +90,16 @@ impl UpgradeRequest {
         Self::with_key(key, headers)
     }
 
-    /// Checks an extended CONNECT of HTTP/2 (RFC 8441 §5), whose `:protocol` the host has found to
-    /// be `websocket`: that pseudo-header is not part of an [`http::Request`].
+    /// Checks an extended CONNECT of HTTP/2 or later (RFC 8441 §5).
     ///
-    /// It has no key and no `Upgrade`; [`accept`](Self::accept) gives 200 instead of 101.
+    /// The caller must have checked that its `:protocol` is `websocket`: that pseudo-header is not part of
+    /// an [`http::Request`]. The request has no key and no `Upgrade`, and [`accept`](Self::accept) returns
+    /// a 200 instead of a 101.
     ///
     /// # Errors
     ///
-    /// [`HttpVersion`](UpgradeError::HttpVersion) when it is no CONNECT of HTTP/2 or later, and what
-    /// else the request breaks.
+    /// [`HttpVersion`](UpgradeError::HttpVersion) if it is not a CONNECT of HTTP/2 or later; otherwise an
+    /// [`UpgradeError`] for the first rule that the request breaks.
     pub fn from_extended_connect<B>(request: &Request<B>) -> Result<Self, UpgradeError> {
         if request.version() < Version::HTTP_2 || request.method() != Method::CONNECT {
             return Err(UpgradeError::HttpVersion);
@@ -112,15 +114,17 @@ impl UpgradeRequest {
         Ok(Self { key, offered, selected: None, offers, agreed: Vec::new() })
     }
 
-    /// The subprotocols that the client offers, in its order of preference; no two are the same.
+    /// Returns the subprotocols that the client offers, in its order of preference and without
+    /// repetition.
     pub fn subprotocols(&self) -> impl Iterator<Item = &str> {
         self.offered.iter()
     }
 
-    /// Selects the first subprotocol of the client's list that is `supported`, and remembers it;
-    /// the client's preference decides. Case matters.
+    /// Selects the first subprotocol of the client's list that is in `supported`, and returns it; `None`
+    /// if there is no such subprotocol. The client's order of preference decides. Names are
+    /// case-sensitive.
     ///
-    /// Without a selection the connection has no subprotocol, which a client may take or leave.
+    /// Without a selection the connection has no subprotocol; the client may then close it.
     ///
     /// ```
     /// # use sockless_core::handshake::UpgradeRequest;
@@ -142,30 +146,30 @@ impl UpgradeRequest {
         self.selected.as_deref()
     }
 
-    /// Selects the first of `supported` that the client offers, and remembers it; the server's
-    /// preference decides.
+    /// Selects the first subprotocol of `supported` that the client offers, and returns it; `None` if
+    /// there is no such subprotocol. The server's order of preference decides.
     pub fn select_server_preference(&mut self, supported: &[&str]) -> Option<&str> {
         let selected = supported.iter().find(|&&ours| self.offered.iter().any(|one| one == ours));
         self.selected = selected.map(|&selected| ByteString::from(selected));
         self.selected.as_deref()
     }
 
-    /// The extensions that the client offers, in its order of preference; one may be offered several
-    /// times, with other parameters.
+    /// Returns the extensions that the client offers, in its order of preference. One extension may be
+    /// offered several times with different parameters.
     pub fn extensions(&self) -> &[Params] {
         &self.offers
     }
 
-    /// Agrees to the extensions that both want, and remembers them: of each of ours the first offer
-    /// that it answers. What none of ours answers is declined, which fails nothing.
+    /// Selects the extensions that both ends support: for each of `ours`, the first offer that it
+    /// accepts. The other offers are declined, and the handshake goes on.
     pub fn select_extensions(&mut self, ours: &Extensions) {
         self.agreed = ours.answer(&self.offers);
     }
 
-    /// Accepts: the response to send, a 101 with `Sec-WebSocket-Accept`, the selected
-    /// subprotocol and the selected extensions, and what was settled.
+    /// Accepts the request: returns the response to send and the result of the negotiation.
     ///
-    /// Headers may be added to the response, such as cookies.
+    /// The response is a 101 with `Sec-WebSocket-Accept` (over HTTP/2 a 200), the selected subprotocol and
+    /// the selected extensions. Other headers may be added to it, such as cookies.
     pub fn accept(self) -> (Response<()>, Negotiated) {
         let mut response = Response::new(());
         if let Some(Key(key)) = self.key {
@@ -211,19 +215,19 @@ pub fn is_upgrade_request<B>(request: &Request<B>) -> bool {
     }
 }
 
-/// Base64 and tokens are values of a header.
+/// The header value `text`, which must be base64 or tokens: those are always valid.
 fn value(text: String) -> HeaderValue {
     HeaderValue::try_from(text).expect("visible ASCII is a header's value")
 }
 
-/// Whether bytes follow the head that are not frames. Whatever the header says but zero counts: to
-/// understand it better than a proxy did is how requests are smuggled.
+/// True if bytes other than frames follow the head. Every value except a zero length counts: requests
+/// are smuggled where a server interprets such a header in another way than a proxy.
 fn has_body(headers: &HeaderMap) -> bool {
     let lengths = headers.get_all(CONTENT_LENGTH);
     headers.contains_key(TRANSFER_ENCODING) || lengths.iter().any(|length| length != "0")
 }
 
-/// RFC 6455 §4.2.1, and §11.3.5 for its coming once.
+/// Checks the version (RFC 6455 §4.2.1), which must occur once (§11.3.5).
 fn check_version(headers: &HeaderMap) -> Result<(), UpgradeError> {
     let mut versions = headers.get_all(SEC_WEBSOCKET_VERSION).iter();
     match (versions.next(), versions.next()) {
@@ -232,17 +236,17 @@ fn check_version(headers: &HeaderMap) -> Result<(), UpgradeError> {
     }
 }
 
-/// A valid `Sec-WebSocket-Key`, in base64 as it came: that is what the answer is made of.
+/// A valid `Sec-WebSocket-Key` in base64, as it was received: the response is computed from that text.
 #[derive(Clone, Debug)]
 struct Key([u8; 24]);
 
-/// Some clients pick 22 letters at random, and so leave bits set that belong to no byte. RFC 4648
-/// §3.5 leaves it to the decoder, and the answer does not depend on them.
+/// Some clients choose 22 characters at random, so that bits are set which belong to no byte. RFC 4648
+/// §3.5 leaves it to the decoder whether to accept them, and the response does not depend on them.
 const DECODER: GeneralPurpose =
     GeneralPurpose::new(&alphabet::STANDARD, PAD.with_decode_allow_trailing_bits(true));
 
 impl Key {
-    /// RFC 6455 §4.2.1, and §11.3.1 for its coming once.
+    /// Parses the key (RFC 6455 §4.2.1), which must occur once (§11.3.1).
     fn from_headers(headers: &HeaderMap) -> Result<Self, UpgradeError> {
         let mut keys = headers.get_all(SEC_WEBSOCKET_KEY).iter();
         let key = keys.next().ok_or(UpgradeError::KeyMissing)?;

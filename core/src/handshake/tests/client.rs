@@ -23,7 +23,7 @@ fn client_and_answer() -> (ClientHandshake, String) {
     (client(get("ws://a/").header("Sec-WebSocket-Protocol", "chat, superchat")), answer())
 }
 
-/// What becomes of the right answer with `from` replaced by `to`.
+/// The result of a correct response in which `from` is replaced by `to`.
 fn answered(from: &str, to: &str) -> Result<Option<String>, HandshakeError> {
     let (mut client, answer) = client_and_answer();
     assert!(answer.contains(from), "{from:?} is not in {answer:?}");
@@ -164,7 +164,7 @@ fn the_right_answer_opens_and_leaves_the_frames() {
     let (mut connection, response) = opened.expect("a connection");
     assert_eq!(response.status(), 101);
     assert_eq!(&inbound[..], b"\x81\x01a");
-    // What was not sent yet is sent by the connection.
+    // The connection sends the bytes that were not sent before.
     assert_eq!(connection.outbound().remaining(), unsent);
     assert!(client.poll_response(&mut inbound, Instant::EPOCH).is_none());
     assert_eq!(client.poll_timeout(), None);

@@ -131,7 +131,7 @@ fn a_success_may_choose_no_extension_that_was_not_offered() {
 }
 
 #[test]
-fn what_is_no_success_is_told_whole() {
+fn a_response_without_success_is_returned_whole() {
     for status in [101, 302, 403, 501] {
         let error = answered(Response::builder().status(status).header("x", "y")).unwrap_err();
         assert!(error.to_string().ends_with("not 200 OK"), "{error}");

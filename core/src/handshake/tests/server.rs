@@ -253,7 +253,7 @@ fn the_deadline_is_an_error_unless_the_head_is_whole() {
     let mut other = server.clone();
 
     server.handle_timeout(deadline);
-    // What ended the wait first is what it ended with.
+    // The first event that ended the wait is the result.
     server.handle_eof();
     assert_eq!(server.poll_timeout(), None);
     let verdict = server.poll_request(&mut inbound).expect("a verdict");
@@ -310,7 +310,7 @@ fn both_kinds_of_connection_begin_with_the_101() {
     let mut upgrade = UpgradeRequest::from_request(&request).expect("an upgrade");
     upgrade.select(&["chat"]);
     let (mut response, negotiated) = upgrade.accept();
-    // Neither a length nor another status could stand before frames.
+    // Neither a length nor another status may precede frames.
     response.headers_mut().insert("Content-Length", HeaderValue::from_static("5"));
     *response.status_mut() = http::StatusCode::OK;
 
