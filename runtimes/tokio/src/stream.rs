@@ -2,13 +2,13 @@
 
 use std::any::Any;
 use std::io::{self, IoSlice};
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
 
 use bytes::BytesMut;
 use socket2::SockRef;
 use sockless_driver::{Ending, Io, sockets};
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 use tokio::net::TcpStream;
 #[cfg(unix)]
 use tokio::net::UnixStream;
@@ -45,7 +45,8 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin + 'static> Io for TokioTransport<S
         cx: &mut Context<'_>,
         buffer: &mut BytesMut,
     ) -> Poll<io::Result<usize>> {
-        tokio_util::io::poll_read_buf(Pin::new(&mut self.0), cx, buffer)
+        // The future has no state of its own, so that each poll can make another.
+        pin!(self.0.read_buf(buffer)).poll(cx)
     }
 
     fn poll_write(
