@@ -26,7 +26,7 @@ struct Options {
 
     /// Sends longer messages in frames of this length.
     #[arg(long, value_name = "BYTES")]
-    max_send_frame_len: Option<usize>,
+    fragment_len: Option<usize>,
 
     /// Pings so often, and says in the end how long the last ping took to come back.
     #[arg(long, value_name = "MILLISECONDS")]
@@ -109,7 +109,7 @@ impl Options {
         let config = Config::default()
             .ping_interval(interval)
             .max_message_len(16 << 20)
-            .max_send_frame_len(self.max_send_frame_len.unwrap_or(usize::MAX));
+            .max_send_frame_len(self.fragment_len.unwrap_or(usize::MAX));
         self.deflate.iter().cloned().fold(config, Config::extension)
     }
 
