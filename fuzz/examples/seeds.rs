@@ -90,7 +90,7 @@ fn compressed() -> Vec<(&'static str, Vec<u8>)> {
     let small = remembers.clone().server_max_window_bits(9);
     let (prose, zeros) = ("a tide comes in, ".repeat(20), "\0".repeat(3000));
     let both: [&str; 3] = [&prose, &zeros, "short"];
-    // What a client receives, and what a server does, which forgets.
+    // The bytes that a client receives, and those that a server without context takeover receives.
     let incoming = |settings: [u8; 6], deflate: &Deflate, messages: &[&str]| {
         [&settings[..], &frames(deflate, messages)].concat()
     };
@@ -115,7 +115,7 @@ const STORED: &[u8] = b"\x01\x08\0\x03\0\xFC\xFFabc\x08\x08\0\x03\0\xFC\xFFdef\0
 
 const MESSAGES: &[u8] = b"\x08\x05\x20hello\x01\x05\x20hello\x0E\x03\0abc\x03\x04\xFFpart\x04\x01\0?\x02\x07\x09letters\x00\0\0";
 
-/// What `sockless_fuzz::frames` reads: the messages as a server sends them, cut into two frames each.
+/// The input of `sockless_fuzz::frames`: the messages as a server sends them, each in two frames.
 fn frames(deflate: &Deflate, messages: &[&str]) -> Vec<u8> {
     let mut server = End::new(Role::Server, Config::default().extension(deflate.clone()));
     let mut bytes = Vec::new();

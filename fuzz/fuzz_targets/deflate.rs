@@ -1,4 +1,4 @@
-//! What permessage-deflate makes of any bytes: see `sockless_fuzz::deflate`.
+//! permessage-deflate on arbitrary bytes: see `sockless_fuzz::deflate`.
 #![no_main]
 
 libfuzzer_sys::fuzz_target!(|data: &[u8]| sockless_fuzz::deflate(data));

@@ -1,4 +1,4 @@
-//! What the opening handshake makes of any bytes: see `sockless_fuzz::head`.
+//! The opening handshake on arbitrary bytes: see `sockless_fuzz::head`.
 #![no_main]
 
 libfuzzer_sys::fuzz_target!(|data: &[u8]| sockless_fuzz::head(data));

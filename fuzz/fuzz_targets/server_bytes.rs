@@ -1,4 +1,4 @@
-//! What a server makes of any bytes: see `sockless_fuzz::session`.
+//! A server receives arbitrary bytes: see `sockless_fuzz::session`.
 #![no_main]
 
 libfuzzer_sys::fuzz_target!(|data: &[u8]| sockless_fuzz::session(sockless_core::Role::Server, data));

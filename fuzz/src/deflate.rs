@@ -1,4 +1,4 @@
-//! permessage-deflate: what it makes of anybody's bytes, and of its own.
+//! permessage-deflate on arbitrary bytes and on its own output.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! What the fuzz targets read out of their bytes, and what they hold it to.
+//! Reads operations out of a fuzz target's bytes, and the properties that the targets check.
 
 use std::time::Duration;
 

@@ -27,9 +27,9 @@ pub fn broken_rule(closed: Closed) -> ProtocolError {
 /// A connection, its read buffer and its clock.
 #[derive(Debug)]
 pub struct End {
-    /// What is tested.
+    /// The connection under test.
     pub connection: Connection,
-    /// What the transport has delivered and the connection has not taken.
+    /// Bytes that the transport has delivered and the connection has not taken.
     pub inbound: BytesMut,
     /// The clock.
     pub now: Instant,
@@ -58,13 +58,13 @@ impl End {
         }
     }
 
-    /// Takes bytes from the peer, and polls until there is nothing more to tell.
+    /// Receives bytes from the peer, and polls until there are no further events.
     pub fn receive(&mut self, bytes: impl AsRef<[u8]>) -> Vec<Event> {
         self.inbound.extend_from_slice(bytes.as_ref());
         self.poll()
     }
 
-    /// Polls until there is nothing more to tell.
+    /// Polls until there are no further events.
     pub fn poll(&mut self) -> Vec<Event> {
         std::iter::from_fn(|| self.connection.poll_event(&mut self.inbound, self.now)).collect()
     }
@@ -114,27 +114,27 @@ impl End {
         frames
     }
 
-    /// The connection has told nothing but its end, and hears and says nothing after it.
+    /// The connection has reported only its end; afterwards it takes no input and sends nothing.
     #[track_caller]
     pub fn assert_over(&mut self, events: &[Event], expected: &Closed) {
         assert_eq!(events, [Event::Closed(expected.clone())]);
         self.assert_silent();
     }
 
-    /// The peer broke `error`'s rule: it is told so, with `code`, in the last frame of all; what it
-    /// says from now on is dropped, and the transport is read until it ends.
+    /// The peer broke the rule of `error`: the last frame is a Close with `code` that names the rule, further
+    /// input is dropped, and the transport is read until it ends.
     #[track_caller]
     pub fn assert_fails_with(&mut self, code: u16, error: ProtocolError, events: &[Event]) {
-        let told = format!("{error} (RFC 6455 {})", error.clause());
+        let reported = format!("{error} (RFC 6455 {})", error.clause());
         let reason = error.close_reason();
         assert_eq!(reason.code().map(|code| code.get()), Some(code), "{error}");
         let closed = Closed::new(Party::Local, Cause::Protocol(error), Some(reason), None);
         assert_eq!(events.last(), Some(&Event::Closed(closed)));
         let sent = self.sent();
         let Some(close) = sent.last() else {
-            panic!("the peer was told nothing");
+            panic!("nothing was sent to the peer");
         };
-        assert_eq!((close.first, &close.payload), (CLOSE, &close_body(code, &told)));
+        assert_eq!((close.first, &close.payload), (CLOSE, &close_body(code, &reported)));
         assert_eq!(sent.iter().filter(|frame| frame.first == CLOSE).count(), 1);
         assert_eq!(self.connection.transport_action(), TransportAction::ShutdownWrite);
         self.assert_silent();
@@ -176,7 +176,7 @@ pub fn connection(role: Role, config: Arc<Config>, now: Instant) -> Connection {
     }
 }
 
-/// What two ends with the same settings agree on, as this role sees it.
+/// The extensions that two ends with the same settings agree on, as this role sees them.
 fn negotiated(role: Role, config: &Config) -> Negotiated {
     let mut negotiated = Negotiated::default();
     for extension in config.get_extensions().iter() {

@@ -1,4 +1,4 @@
-//! What must hold of the head of any request and response.
+//! Properties of the head of any request and response.
 
 use std::sync::Arc;
 
@@ -15,7 +15,7 @@ pub fn assert_any_chunking_of_a_head(role: Role, max_head_len: usize, bytes: &[u
     }
 }
 
-/// What is made of a head, in words, and how many bytes are left.
+/// The result for a head, in words, and the number of bytes that are left.
 fn verdict(role: Role, config: &Config, bytes: &[u8], chunk: usize) -> Option<(String, usize)> {
     let config = Arc::new(config.clone());
     let mut head = Head::new(role, config);
@@ -25,9 +25,9 @@ fn verdict(role: Role, config: &Config, bytes: &[u8], chunk: usize) -> Option<(S
         let (chunk, after) = rest.split_at(chunk.min(rest.len()));
         rest = after;
         inbound.extend_from_slice(chunk);
-        if let Some((told, sound)) = head.poll(&mut inbound) {
-            // What follows a head that was refused is nobody's.
-            return Some((told, if sound { inbound.len() + rest.len() } else { 0 }));
+        if let Some((reported, sound)) = head.poll(&mut inbound) {
+            // The bytes after a rejected head belong to no request.
+            return Some((reported, if sound { inbound.len() + rest.len() } else { 0 }));
         }
     }
     None

@@ -1,4 +1,4 @@
-//! What must hold of any bytes, whatever they say: used by the property tests and by the fuzzers.
+//! Properties that hold for any bytes; used by the property tests and by the fuzz targets.
 
 use std::sync::Arc;
 
@@ -22,7 +22,7 @@ pub enum Draining {
     Never,
 }
 
-/// When the end of the transport is told.
+/// The point at which the end of the transport is reported.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Eof {
     /// With the last bytes.
@@ -36,13 +36,13 @@ pub enum Eof {
 /// All that a session has to show.
 #[derive(Debug, PartialEq)]
 pub struct Record {
-    /// What was told.
+    /// The events.
     pub events: Vec<Event>,
-    /// What was sent.
+    /// The bytes that were sent.
     pub replies: Vec<u8>,
-    /// What is to become of the transport.
+    /// The action for the transport.
     pub transport: TransportAction,
-    /// What is waited for.
+    /// The next deadline.
     pub deadline: Option<Instant>,
 }
 
@@ -91,7 +91,7 @@ pub fn play(
     }
 }
 
-/// Bytes cut anywhere tell the same, answer the same and end the same, and so do their frames.
+/// Bytes split anywhere give the same events, the same replies and the same end, and so do their frames.
 pub fn assert_any_chunking(role: Role, setup: &Setup, bytes: &[u8], chunks: &[usize]) {
     for draining in [Draining::Always, Draining::Never] {
         let whole = play(role, setup, bytes, &[], draining, Eof::Not);
@@ -108,7 +108,7 @@ pub fn assert_any_chunking(role: Role, setup: &Setup, bytes: &[u8], chunks: &[us
     assert_eq!(raw, play_raw(role, &setup.config(), bytes, chunks));
 }
 
-/// The frames that the lower layer yields, joined by the model, are what the upper layer tells.
+/// The frames of the lower layer, joined by the model, are the events of the upper layer.
 pub fn assert_layers_agree(role: Role, setup: &Setup, bytes: &[u8]) {
     let unlimited = Config::default().max_message_len(u64::MAX);
     let (frames, missing) = play_raw(role, &unlimited, bytes, &[]);
@@ -191,6 +191,6 @@ fn assert_ends_once(events: &[Event]) {
     match events.iter().filter(is_end).count() {
         0 => {}
         1 => assert!(matches!(events.last(), Some(Event::Closed(_)))),
-        more => panic!("{more} ends were told: {events:?}"),
+        more => panic!("{more} ends were reported: {events:?}"),
     }
 }

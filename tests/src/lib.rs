@@ -1,4 +1,4 @@
-//! What the tests share: two ends on one virtual clock, frames by hand, asserts in domain words.
+//! Helpers of the tests: two ends on one virtual clock, frames by hand, assertions in terms of the protocol.
 
 #[cfg(feature = "runtimes")]
 pub mod certificates;

@@ -1,4 +1,7 @@
-//! One direction of a network without the network: bytes arrive in order, late, and cut anywhere.
+//! One direction of a network without the network: bytes arrive in order, delayed, and split anywhere.
+//!
+//! The simulator's link is part of a world with tasks and a clock. This one is a plain value, so that laws
+//! and fuzz targets run two bare connections over it without an executor.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -6,7 +9,7 @@ use std::time::Duration;
 use fastrand::Rng;
 use sockless_core::Instant;
 
-/// How a link treats what is sent over it.
+/// The properties of a link.
 #[derive(Clone, Copy, Debug)]
 pub struct Weather {
     /// The longest run of bytes that arrives at once.
@@ -22,7 +25,7 @@ impl Weather {
     pub const FINE: Self = Self { chunk: usize::MAX, delay: Duration::ZERO, cut: None };
 }
 
-/// What comes out of a link.
+/// One delivery of a link.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Arrival {
     /// Bytes.
@@ -80,7 +83,7 @@ impl Link {
         }
     }
 
-    /// Whether the stream has ended.
+    /// True if the stream has ended.
     pub fn has_ended(&self) -> bool {
         self.ended
     }
@@ -90,7 +93,7 @@ impl Link {
         self.flying.front().map(|&(at, _)| at)
     }
 
-    /// What has arrived.
+    /// Returns the bytes that have arrived.
     pub fn arrive(&mut self, now: Instant) -> Option<Arrival> {
         let at = self.next_arrival()?;
         if at > now {

@@ -1,4 +1,4 @@
-//! The message layer once more, small and slow: whole frames in, what must be told and answered out.
+//! The message layer once more, small and slow: whole frames in, the expected events and replies out.
 
 use sockless_core::{
     Cause, Chunk, CloseCode, CloseReason, Closed, Event, Frame, Message, Opcode, Party,
@@ -8,13 +8,13 @@ use sockless_core::{
 use crate::session::Setup;
 use crate::wire::{CLOSE, PONG};
 
-/// What one end must do.
+/// The expected behaviour of one end.
 #[derive(Debug)]
 pub struct Model {
     setup: Setup,
-    /// What the application must be told.
+    /// The expected events.
     pub events: Vec<Event>,
-    /// What the peer must be answered, as first byte and payload.
+    /// The expected replies to the peer, as first byte and payload.
     pub replies: Vec<(u8, Vec<u8>)>,
     message: Option<Arriving>,
     /// The peer has closed, and our answer waits.
@@ -45,7 +45,7 @@ impl Model {
         }
     }
 
-    /// Whether what arrives means nothing any more.
+    /// True if further input is ignored.
     pub fn is_deaf(&self) -> bool {
         self.over || self.answer_waits.is_some()
     }
@@ -185,7 +185,7 @@ impl Model {
 }
 
 impl Arriving {
-    /// Whether what is held may be, or `whole` is, text.
+    /// True if the bytes so far can be the beginning of text, or with `whole`, are text.
     fn check(&self, whole: bool) -> Result<(), ProtocolError> {
         match std::str::from_utf8(&self.held) {
             Err(error) if self.text && (whole || error.error_len().is_some()) => {

@@ -49,7 +49,7 @@ pub struct Tested<T> {
     pub peer: Peer,
     /// The session's end of the pipe.
     pub wire: Wire,
-    /// What the handler returned, once its driver has ended; `None` when it did not get to return.
+    /// The handler's result once its driver has ended; `None` if it did not return.
     pub output: JoinHandle<Option<T>>,
 }
 

@@ -7,7 +7,7 @@ use sockless_core::{Chunk, CloseCode, CloseReason, Config, Message, SendError};
 use crate::link::Weather;
 use crate::pair::Pair;
 
-/// What one end does next.
+/// The next operation of one end.
 #[derive(Clone, Debug)]
 pub enum Operation {
     /// It sends a text message.

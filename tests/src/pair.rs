@@ -12,9 +12,9 @@ use crate::link::{Arrival, Link, Weather};
 pub struct Pair {
     /// The client, then the server.
     pub ends: [End; 2],
-    /// What each end sends over.
+    /// The link from each end.
     pub links: [Link; 2],
-    /// What each end has told.
+    /// The events of each end.
     pub events: [Vec<Event>; 2],
     /// The clock of both.
     pub now: Instant,
@@ -95,7 +95,7 @@ impl Pair {
         messages
     }
 
-    /// How an end closed; it told so once, and told nothing after it.
+    /// The end of one side, which is its only `Closed` and its last event.
     #[track_caller]
     pub fn closed(&self, side: usize) -> &Closed {
         let events = &self.events[side];
@@ -103,7 +103,7 @@ impl Pair {
         assert_eq!(events.iter().filter(is_end).count(), 1, "{:?}: {events:?}", BOTH[side]);
         match events.last() {
             Some(Event::Closed(closed)) => closed,
-            _ => panic!("the end was not told last: {events:?}"),
+            _ => panic!("the last event is not the end: {events:?}"),
         }
     }
 
@@ -124,7 +124,7 @@ impl Pair {
         }
     }
 
-    /// Reads and polls; whether anything has arrived or was told.
+    /// Reads and polls; true if bytes arrived or an event was reported.
     fn read(&mut self, side: usize) -> bool {
         let mut moved = false;
         while let Some(arrival) = self.links[1 - side].arrive(self.now) {

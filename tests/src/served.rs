@@ -17,7 +17,7 @@ pub const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nHost: server\r\nConnection: Upgra
     Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
     Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
 
-/// What a browser sends: 17 headers, among them an offer of permessage-deflate.
+/// A browser's request: 17 headers, among them an offer of permessage-deflate.
 pub const BROWSER_REQUEST: &[u8] = b"GET /?name=ada HTTP/1.1\r\n\
     Host: chat.example.com\r\n\
     User-Agent: Mozilla/5.0 (X11; Linux x86_64; rv:144.0) Gecko/20100101 Firefox/144.0\r\n\
@@ -148,18 +148,18 @@ impl Served {
 #[derive(Clone, Debug, Default)]
 struct Peer(Arc<Mutex<State>>);
 
-/// What the peer says and has got.
+/// The bytes that the peer sends and has received.
 #[derive(Debug)]
 pub struct State {
     wire: Vec<u8>,
     at: usize,
-    /// How often the wire is still to be said.
+    /// The number of times that the wire is still repeated.
     pub left: usize,
-    /// How many bytes the server has written.
+    /// The number of bytes that the server has written.
     pub written: u64,
-    /// Whether what it got first was a 101.
+    /// True if the first bytes received were a 101.
     pub upgraded: bool,
-    /// Whether the peer reads.
+    /// True if the peer reads.
     pub reads: bool,
 }
 
@@ -235,7 +235,7 @@ impl Io for Peer {
     }
 }
 
-/// A runtime in which no time passes, and that runs a task as it is told to.
+/// A runtime in which no time passes, and that runs a task only on request.
 #[derive(Debug)]
 pub struct Frozen(pub fn(BoxFuture<'static, ()>));
 

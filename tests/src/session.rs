@@ -4,7 +4,7 @@ use sockless_core::Config;
 
 use crate::wire::{ENDS, GOES_ON, Writer};
 
-/// What a session runs under.
+/// The conditions of a session.
 #[derive(Clone, Copy, Debug)]
 pub struct Setup {
     /// [`Config::recv_chunk_len`].
@@ -17,9 +17,9 @@ pub struct Setup {
     pub max_fragments: u32,
     /// [`Config::high_water`].
     pub high_water: usize,
-    /// Whether our end has sent its Close frame before anything arrives.
+    /// True if our end sends its Close frame before anything arrives.
     pub closes: bool,
-    /// Whether our end is in the middle of a message that it sends in pieces.
+    /// True if our end is in the middle of a message that it sends in chunks.
     pub sends_piece: bool,
 }
 
@@ -64,9 +64,9 @@ pub enum Part {
     Message {
         /// The first byte of its first frame, without FIN.
         begins: u8,
-        /// What each frame holds.
+        /// The payload of each frame.
         fragments: Vec<Vec<u8>>,
-        /// What is sent before each fragment but the first, as first byte and payload.
+        /// The control frames before each fragment but the first, as first byte and payload.
         between: Vec<(u8, Vec<u8>)>,
     },
     /// One frame, sound or not.
@@ -75,7 +75,7 @@ pub enum Part {
         first: u8,
         /// Its payload.
         payload: Vec<u8>,
-        /// Whether it is masked when it must not be, and the other way round.
+        /// True if the masking is the opposite of what the role requires.
         mask_wrong: bool,
     },
     /// A header whose length takes `width` more bytes than two.

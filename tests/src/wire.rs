@@ -22,10 +22,10 @@ pub const ENDS: u8 = 0x80;
 /// The key that hand-written frames are masked with.
 pub const KEY: [u8; 4] = [0x37, 0xFA, 0x21, 0x3D];
 
-/// Who writes the frames: a client masks them.
+/// The role that writes the frames: a client masks them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Writer {
-    /// Whether the frames are masked.
+    /// True if the frames are masked.
     pub masks: bool,
 }
 

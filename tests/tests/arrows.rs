@@ -1,4 +1,4 @@
-//! What may import what: the arrows between the crates point down only.
+//! The dependencies between crates and modules point downwards only.
 
 use std::path::Path;
 use std::process::Command;

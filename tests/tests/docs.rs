@@ -1,4 +1,4 @@
-//! What the documents say of the tests is true.
+//! The documents name tests that exist.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -76,7 +76,7 @@ fn row(line: &str) -> Option<(&str, &str)> {
     (is_row && number.parse::<usize>().is_ok()).then_some((name, line))
 }
 
-/// What stands as `file.rs::test` between backticks.
+/// The pairs in `file.rs::test` between backticks.
 fn proofs(text: &str) -> impl Iterator<Item = (&str, &str)> {
     text.split('`').skip(1).step_by(2).filter_map(|code| code.split_once("::")).filter(
         |(file, test)| {

@@ -21,7 +21,7 @@ fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
     }
 }
 
-// `unsafe` in this attribute promises that nobody else has the name. The C runtime calls `main` by it.
+// `unsafe` in this attribute promises that the name is unique. The C runtime calls `main` by it.
 #[unsafe(no_mangle)]
 extern "C" fn main() -> i32 {
     if talk() == Some(()) { 0 } else { 1 }

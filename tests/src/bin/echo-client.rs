@@ -16,7 +16,7 @@ struct Options {
     #[arg(long, value_enum, default_value_t = RuntimeName::Tokio)]
     runtime: RuntimeName,
 
-    /// Trusts the authorities in FILE (PEM), and nobody else, when URL is wss.
+    /// Trusts only the certificate authorities in FILE (PEM) when URL is wss.
     #[arg(long, value_name = "FILE")]
     ca: Option<PathBuf>,
 
@@ -40,7 +40,7 @@ struct Options {
     #[arg(long, value_name = "CODE", value_parser = close_code)]
     close: Option<CloseCode>,
 
-    /// What to say with the code of --close.
+    /// The reason text that is sent with the code of --close.
     #[arg(long, value_name = "TEXT", default_value = "", requires = "close")]
     reason: String,
 
@@ -113,7 +113,7 @@ impl Options {
         self.deflate.iter().cloned().fold(config, Config::extension)
     }
 
-    /// Echoes until the session ends, or ends it as it was told to.
+    /// Echoes until the session ends, or closes it as the options request.
     async fn echo(&self, mut session: Session) -> Closed {
         if let Some(subprotocol) = session.request().subprotocol() {
             println!("subprotocol: {subprotocol}");

@@ -24,14 +24,14 @@ fn both(sim: &Sim) {
 }
 
 #[test]
-fn a_lookup_that_fails_is_told_with_the_name() {
+fn a_failed_lookup_is_reported_with_the_name() {
     Sim::check(0..5, |sim| async move {
         sim.set_lookup("lost", Lookup::Fails(ErrorKind::Other));
         sim.set_lookup("empty", Lookup::Addrs(vec![]));
         for host in ["lost", "empty", "nobody"] {
             let error = error(&sim, &format!("ws://{host}:81/")).await;
-            let told = matches!(&error, ConnectError::Resolve { name, .. } if name == host);
-            assert!(told && error.is_transient(), "{error}");
+            let reported = matches!(&error, ConnectError::Resolve { name, .. } if name == host);
+            assert!(reported && error.is_transient(), "{error}");
             assert!(error.to_string().contains(&format!("{host}:81")), "{error}");
         }
         assert_eq!(sim.now(), Instant::EPOCH);
@@ -43,8 +43,8 @@ fn a_lookup_that_hangs_ends_at_the_deadline() {
     Sim::check(0..5, |sim| async move {
         sim.set_lookup("server", Lookup::Hangs);
         let error = error(&sim, "ws://server/").await;
-        let told = matches!(error, ConnectError::Timeout { step: ConnectStep::Resolve, .. });
-        assert!(told, "{error}");
+        let reported = matches!(error, ConnectError::Timeout { step: ConnectStep::Resolve, .. });
+        assert!(reported, "{error}");
         let text = "opening_timeout = 10s passed while resolving server:80";
         assert_eq!((error.to_string().as_str(), sim.now()), (text, DEADLINE));
     });
@@ -77,7 +77,7 @@ fn a_route_that_fails_costs_nothing() {
 
 /// A slow first address wins over a second one that is begun later and slower still.
 #[test]
-fn no_attempt_is_given_up_for_a_later_one() {
+fn no_attempt_is_abandoned_for_a_later_one() {
     Sim::check(0..10, |sim| async move {
         both(&sim);
         // 300 ms there and 300 ms back.
@@ -95,7 +95,7 @@ fn no_attempt_is_given_up_for_a_later_one() {
     });
 }
 
-/// What has come is taken when somebody looks at last, be the deadline over by then.
+/// A result that arrived before the deadline is used, even if the program looks at it later.
 #[test]
 fn an_answer_that_came_counts_when_it_is_looked_at_late() {
     Sim::check(0..5, |sim| async move {
@@ -131,8 +131,8 @@ fn every_address_is_named_with_its_error() {
         let refused = ErrorKind::ConnectionRefused;
         assert_eq!(kinds, [(ip(V6), ErrorKind::HostUnreachable), (ip(V4), refused)]);
         let text = error.to_string();
-        let told = ["cannot reach server:8080: [2001:db8::1]:8080: ", "; 192.0.2.1:8080: "];
-        assert!(told.iter().all(|part| text.contains(part)), "{text}");
+        let reported = ["cannot reach server:8080: [2001:db8::1]:8080: ", "; 192.0.2.1:8080: "];
+        assert!(reported.iter().all(|part| text.contains(part)), "{text}");
     });
 }
 
@@ -171,13 +171,13 @@ fn the_deadline_is_one_for_all_steps() {
         sim.set_reachability(ip(V6), Reachability::Lost);
         let _listener = sim.listen_over("server", &Link::default().latency(Duration::from_secs(2)));
         let error = error(&sim, "ws://server/").await;
-        let told = matches!(error, ConnectError::Timeout { step: ConnectStep::Response, .. });
-        assert!(told, "{error}");
+        let reported = matches!(error, ConnectError::Timeout { step: ConnectStep::Response, .. });
+        assert!(reported, "{error}");
         assert_eq!(sim.now(), DEADLINE);
     });
 }
 
-/// A stream of the caller's own: nobody is looked up, and `wss:` is only a name for who is asked.
+/// A stream of the caller's own: no name is looked up, and `wss:` only selects the request.
 #[test]
 fn a_stream_of_ones_own_is_taken_as_it_is() {
     Sim::check(0..5, |sim| async move {
@@ -202,7 +202,7 @@ fn a_stream_of_ones_own_is_taken_as_it_is() {
     });
 }
 
-/// Whoever stops waiting, at whatever step, leaves no transport and no task behind.
+/// Dropping the future at any step leaves no transport and no task.
 #[test]
 fn a_connection_to_be_is_dropped_with_all_it_has() {
     Sim::check(0..20, |sim| async move {

@@ -1,4 +1,4 @@
-//! What servers answer that is no handshake.
+//! Responses of servers that are not a handshake.
 
 use sockless_core::Instant;
 use sockless_core::handshake::HandshakeError;
@@ -8,12 +8,12 @@ use sockless_sim::Sim;
 use crate::support::{DEADLINE, MS, SECOND, WRONG_ACCEPT, answer, error, script};
 
 #[test]
-fn a_server_that_says_nothing_is_given_up_at_the_deadline() {
+fn a_silent_server_times_out_at_the_deadline() {
     Sim::check(0..5, |sim| async move {
         script(&sim, "server", async |io| io);
         let error = error(&sim, "ws://server/").await;
-        let told = matches!(error, ConnectError::Timeout { step: ConnectStep::Response, .. });
-        assert!(told && error.is_transient(), "{error}");
+        let reported = matches!(error, ConnectError::Timeout { step: ConnectStep::Response, .. });
+        assert!(reported && error.is_transient(), "{error}");
         let text = error.to_string();
         let waited = "opening_timeout = 10s passed while waiting for the response of server:80 (";
         assert!(text.starts_with(waited), "{text}");
@@ -30,9 +30,9 @@ fn an_endless_head_ends_at_the_limit() {
         answer(&sim, "long", long, false);
         for (host, limit) in [("lines", "128"), ("long", "max_head_len = 16384")] {
             let error = error(&sim, &format!("ws://{host}/")).await;
-            let told =
+            let reported =
                 matches!(error, ConnectError::Handshake { error: HandshakeError::Head(_), .. });
-            assert!(told && error.to_string().contains(limit), "{error}");
+            assert!(reported && error.to_string().contains(limit), "{error}");
         }
         assert_eq!(sim.now(), Instant::EPOCH);
     });
@@ -74,7 +74,7 @@ fn each_wrong_answer_is_named_with_who_gave_it() {
         (String::new(), "the transport ended"),
         ("HTTP/1.1 101 Switch".to_owned(), "the transport ended"),
     ];
-    for (text, told) in answers {
+    for (text, reported) in answers {
         Sim::check(0..3, |sim| {
             let text = text.clone();
             async move {
@@ -82,7 +82,7 @@ fn each_wrong_answer_is_named_with_who_gave_it() {
                 let error = error(&sim, "ws://server/").await;
                 let is_handshake = matches!(error, ConnectError::Handshake { .. });
                 let shown = error.to_string();
-                assert!(is_handshake && shown.contains(told), "{text:?}: {shown}");
+                assert!(is_handshake && shown.contains(reported), "{text:?}: {shown}");
                 assert!(shown.contains("server:80 (198.18.0."), "{shown}");
                 assert_eq!(sim.now(), Instant::EPOCH);
             }
@@ -93,7 +93,7 @@ fn each_wrong_answer_is_named_with_who_gave_it() {
 /// A server that answers as it should, but for one line more.
 #[test]
 fn what_was_not_offered_is_named() {
-    for (line, told) in [
+    for (line, reported) in [
         ("Sec-WebSocket-Protocol: other", "the subprotocol \"other\", which was not offered"),
         ("Sec-WebSocket-Extensions: x-other", "x-other"),
     ] {
@@ -106,7 +106,7 @@ fn what_was_not_offered_is_named() {
             });
             let error = sim.connect("ws://server/").subprotocol("mine").await.unwrap_err();
             let is_handshake = matches!(error, ConnectError::Handshake { .. });
-            assert!(is_handshake && error.to_string().contains(told), "{error}");
+            assert!(is_handshake && error.to_string().contains(reported), "{error}");
             assert!(!error.is_transient());
         });
     }
@@ -199,7 +199,7 @@ fn a_refusal_of_no_stated_length_comes_soon() {
     }
 }
 
-/// What drips moves neither that second nor the deadline.
+/// Slow single bytes extend neither that second nor the deadline.
 #[test]
 fn a_refusal_that_drips_comes_soon() {
     for (late, due) in [(3 * SECOND, 4 * SECOND), (9500 * MS, 10 * SECOND)] {

@@ -81,7 +81,7 @@ fn an_http_proxy_opens_the_way_to_who_may_pass() {
     Sim::check(0..10, |sim| async move {
         serve_http_proxy(&sim);
         serve_echo(&sim, "server:8080");
-        // What looking it up comes to does not matter: the proxy does.
+        // The result of looking it up does not matter: the proxy resolves it.
         sim.set_lookup("server", Lookup::Hangs);
         let connecting = sim.connect("ws://server:8080/");
         let connecting = connecting.proxy(proxy("http://ada:secret@proxy:3128"));
@@ -95,8 +95,8 @@ fn an_http_proxy_opens_the_way_to_who_may_pass() {
         ] {
             let through = proxy(&format!("http://{user}proxy:3128"));
             let error = sim.connect("ws://server:8080/").proxy(through).await.unwrap_err();
-            let ConnectError::Proxy { error: told, .. } = &error else { panic!("{error}") };
-            assert_eq!(*told, due);
+            let ConnectError::Proxy { error: reported, .. } = &error else { panic!("{error}") };
+            assert_eq!(*reported, due);
             let text = error.to_string();
             assert!(
                 text.starts_with("cannot reach server:8080 through http://proxy:3128 ("),
@@ -121,9 +121,10 @@ fn a_socks_proxy_gets_the_name_or_an_address() {
         sim.set_lookup("server", Lookup::Addrs(vec![dead]));
         let connecting = sim.connect("ws://server:81/").proxy(proxy("socks5://socks"));
         let error = connecting.await.unwrap_err();
-        let told = matches!(error, ConnectError::Proxy { error: ProxyError::SocksRejected(4), .. });
-        assert!(told && error.is_transient(), "{error}");
-        // An address needs no lookup by anybody.
+        let reported =
+            matches!(error, ConnectError::Proxy { error: ProxyError::SocksRejected(4), .. });
+        assert!(reported && error.is_transient(), "{error}");
+        // An address needs no lookup.
         let connecting = sim.connect("ws://192.0.2.9:81/").proxy(proxy("socks5h://socks"));
         assert_echoes(&mut connecting.await.unwrap()).await;
     });
@@ -146,13 +147,13 @@ fn each_bad_answer_of_a_proxy_is_named() {
         ("http", b"HTTP/1.1 200 OK\r\nA: b\r\n c\r\n\r\n", "folded values are obsolete"),
         ("http", b"HTTP/1.1 200 OK\r\n\tc\r\n\r\n", "folded values are obsolete"),
     ];
-    for (scheme, bytes, told) in cases {
+    for (scheme, bytes, reported) in cases {
         Sim::check(0..3, |sim| async move {
             answer(&sim, "proxy", bytes, true);
             let through = proxy(&format!("{scheme}://proxy"));
             let error = sim.connect("ws://server/").proxy(through).await.unwrap_err();
             let is_proxys = matches!(error, ConnectError::Proxy { .. });
-            assert!(is_proxys && error.to_string().contains(told), "{bytes:?}: {error}");
+            assert!(is_proxys && error.to_string().contains(reported), "{bytes:?}: {error}");
             assert_eq!(sim.now(), Instant::EPOCH);
         });
     }
@@ -162,7 +163,7 @@ fn each_bad_answer_of_a_proxy_is_named() {
         (b"HTTP/1.1 400", "it is not SOCKS 5"),
         (&[5, 0], "ended the transport"),
     ];
-    for (bytes, told) in socks {
+    for (bytes, reported) in socks {
         Sim::check(0..3, |sim| async move {
             script(&sim, "proxy", move |io| async move {
                 io.read_exact(3).await.unwrap();
@@ -173,13 +174,13 @@ fn each_bad_answer_of_a_proxy_is_named() {
             let through = proxy("socks5h://proxy:80");
             let error = sim.connect("ws://server/").proxy(through).await.unwrap_err();
             let is_proxys = matches!(error, ConnectError::Proxy { .. });
-            assert!(is_proxys && error.to_string().contains(told), "{bytes:?}: {error}");
+            assert!(is_proxys && error.to_string().contains(reported), "{bytes:?}: {error}");
         });
     }
 }
 
 #[test]
-fn a_proxy_that_says_nothing_or_is_not_there_is_told_from_the_server() {
+fn a_silent_or_missing_proxy_is_distinguished_from_the_server() {
     Sim::check(0..3, |sim| async move {
         serve_echo(&sim, "server");
         let lost = sim.connect("ws://server/").proxy(proxy("http://nobody")).await.unwrap_err();
@@ -191,9 +192,9 @@ fn a_proxy_that_says_nothing_or_is_not_there_is_told_from_the_server() {
             let begun = sim.now();
             let through = proxy(&format!("{scheme}://proxy:80"));
             let silent = sim.connect("ws://server/").proxy(through).await.unwrap_err();
-            let told = matches!(silent, ConnectError::Timeout { step: ConnectStep::Proxy, .. });
+            let reported = matches!(silent, ConnectError::Timeout { step: ConnectStep::Proxy, .. });
             assert!(
-                told && silent.to_string().contains("proxy for a tunnel to server:80"),
+                reported && silent.to_string().contains("proxy for a tunnel to server:80"),
                 "{silent}"
             );
             assert_eq!(sim.now(), begun + DEADLINE.since_epoch());
@@ -216,7 +217,7 @@ fn rules_choose_by_server() {
     });
 }
 
-/// What a proxy says when it refuses is for people: it may be the only hint at what to change.
+/// A proxy's explanation is for people: it may be the only hint at the setting to change.
 #[test]
 fn a_proxys_refusal_comes_with_its_headers_and_its_body() {
     let cases = [

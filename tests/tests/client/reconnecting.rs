@@ -60,7 +60,7 @@ fn a_server_that_dies_and_comes_back_is_found_again() {
     });
 }
 
-/// What others see, from nothing to the end, and when.
+/// The states that a watch sees, from the first to the last, and when.
 #[test]
 fn every_state_can_be_watched() {
     Sim::check(0..10, |sim| async move {
@@ -101,7 +101,7 @@ fn every_state_can_be_watched() {
 }
 
 #[test]
-fn what_stays_wrong_is_given_up_at_once() {
+fn a_permanent_error_ends_the_attempts_at_once() {
     let answers = ["HTTP/1.1 404 Not Found\r\n", "HTTP/1.1 401 Unauthorized\r\n"];
     for text in answers {
         Sim::check(0..3, |sim| async move {
@@ -186,7 +186,7 @@ fn only_a_stable_connection_resets_the_delays() {
     }
 }
 
-/// How long a session lasted is a matter of its end, not of when the program asks for the next one.
+/// The lifetime of a session ends with the session, not with the program's next call.
 #[test]
 fn a_busy_program_makes_no_session_stable() {
     for (lasts, resets) in [(Duration::ZERO, false), (6 * SECOND, true)] {
@@ -251,7 +251,7 @@ fn a_session_lasts_from_its_opening_handshake_on() {
     });
 }
 
-/// What the program was busy with has been waited for already.
+/// The time that the program was busy counts towards the delay.
 #[test]
 fn a_delay_counts_from_the_end_of_the_session() {
     Sim::check(0..5, |sim| async move {

@@ -122,9 +122,9 @@ fn loops_and_long_ways_end_with_their_error() {
         answer(&sim, "two", redirect(302, "ws://one/"), false);
         for host in ["self", "one"] {
             let error = sim.connect(&format!("ws://{host}/")).redirects(9).await.unwrap_err();
-            let told =
+            let reported =
                 matches!(error, ConnectError::Redirect { error: RedirectError::Loop { .. }, .. });
-            assert!(told && !error.is_transient(), "{error}");
+            assert!(reported && !error.is_transient(), "{error}");
         }
         let error = sim.connect("ws://two/").redirects(1).await.unwrap_err();
         let ConnectError::Redirect { destination, error: reason } = &error else {
@@ -181,11 +181,11 @@ fn what_is_no_way_to_a_websocket_is_not_followed() {
             let name = format!("server{index}");
             answer(&sim, &name, redirect(301, location), false);
             let error = sim.connect(&format!("ws://{name}/")).redirects(5).await.unwrap_err();
-            let told = matches!(
+            let reported = matches!(
                 error,
                 ConnectError::Redirect { error: RedirectError::LocationInvalid(_), .. }
             );
-            assert!(told, "{location}: {error}");
+            assert!(reported, "{location}: {error}");
         }
         for (name, text) in [
             ("none", "HTTP/1.1 302 Found\r\nContent-Length: 0\r\n\r\n".to_owned()),

@@ -1,4 +1,4 @@
-//! What is asked: the request as it stands on the wire.
+//! The request as it is sent.
 
 use std::sync::Arc;
 
@@ -109,7 +109,7 @@ fn subprotocols_that_are_secret_stay_so() {
 }
 
 #[test]
-fn what_cannot_be_asked_is_told_before_anything_is_dialled() {
+fn an_invalid_request_is_reported_before_dialling() {
     Sim::check(0..2, |sim| async move {
         let _listener = sim.listen("server");
         for (url, error) in [
@@ -120,14 +120,17 @@ fn what_cannot_be_asked_is_told_before_anything_is_dialled() {
             ("ws://u:%@server/", UrlError::CredentialsInvalid),
             ("ws://[fe80::1%25eth0]/", UrlError::ZoneUnsupported),
         ] {
-            let told = sim.connect(url).await.unwrap_err();
-            assert!(matches!(told, ConnectError::UrlInvalid(it) if it == error), "{url}: {told}");
+            let reported = sim.connect(url).await.unwrap_err();
+            assert!(
+                matches!(reported, ConnectError::UrlInvalid(it) if it == error),
+                "{url}: {reported}"
+            );
         }
-        let told = sim.connect("ws://server/").header("Bad Name", "x").await.unwrap_err();
-        assert!(matches!(told, ConnectError::HeaderInvalid(_)), "{told}");
-        let told = sim.connect("ws://server/").header("Host", "other").await.unwrap_err();
-        assert!(matches!(told, ConnectError::RequestInvalid(_)), "{told}");
-        let told = sim.connect("ws://server/").subprotocol("a b").await.unwrap_err();
-        assert!(matches!(told, ConnectError::RequestInvalid(_)), "{told}");
+        let reported = sim.connect("ws://server/").header("Bad Name", "x").await.unwrap_err();
+        assert!(matches!(reported, ConnectError::HeaderInvalid(_)), "{reported}");
+        let reported = sim.connect("ws://server/").header("Host", "other").await.unwrap_err();
+        assert!(matches!(reported, ConnectError::RequestInvalid(_)), "{reported}");
+        let reported = sim.connect("ws://server/").subprotocol("a b").await.unwrap_err();
+        assert!(matches!(reported, ConnectError::RequestInvalid(_)), "{reported}");
     });
 }

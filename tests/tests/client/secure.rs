@@ -1,4 +1,4 @@
-//! Over TLS: whom it trusts, what a peer may do instead, and redirects from and to it.
+//! Over TLS: trust, misbehaving peers, and redirects from and to it.
 
 use std::sync::Arc;
 
@@ -64,25 +64,25 @@ fn no_redirect_leads_from_wss_to_ws() {
         crate::support::serve_echo(&sim, "server");
         let connecting = sim.connect("wss://server/away").tls(connector).redirects(5);
         let error = connecting.await.unwrap_err();
-        let told =
+        let reported =
             matches!(error, ConnectError::Redirect { error: RedirectError::Downgrade { .. }, .. });
-        assert!(told, "{error}");
+        assert!(reported, "{error}");
     });
 }
 
 #[test]
-fn a_certificate_of_somebody_else_is_refused() {
+fn the_certificate_of_another_authority_is_rejected() {
     Sim::check(0..3, |sim| async move {
         let connector = serve(&sim, "/");
         sim.set_lookup("other", sockless_sim::Lookup::Addrs(vec!["198.18.0.1".parse().unwrap()]));
         sim.set_lookup("server", sockless_sim::Lookup::Addrs(vec!["198.18.0.1".parse().unwrap()]));
         let error = sim.connect("wss://other/").tls(connector).await.unwrap_err();
-        let told = matches!(error, ConnectError::Tls { error: TlsError::Certificate(_), .. });
-        assert!(told && !error.is_transient(), "{error}");
+        let reported = matches!(error, ConnectError::Tls { error: TlsError::Certificate(_), .. });
+        assert!(reported && !error.is_transient(), "{error}");
         let stranger = TlsConnector::trusting_pem(Authority::new().pem().as_bytes()).unwrap();
         let error = sim.connect("wss://server/").tls(stranger).await.unwrap_err();
-        let told = matches!(error, ConnectError::Tls { error: TlsError::Certificate(_), .. });
-        assert!(told, "{error}");
+        let reported = matches!(error, ConnectError::Tls { error: TlsError::Certificate(_), .. });
+        assert!(reported, "{error}");
         assert!(
             error.to_string().starts_with("TLS with server:443 (198.18.0.1:443) failed: "),
             "{error}"
@@ -131,17 +131,17 @@ fn a_server_that_wants_a_certificate_is_not_asked_again() {
             let gave_up = feed.next().await.unwrap_err();
             assert_eq!((gave_up.attempts(), sim.now()), (1, Instant::EPOCH));
             let AttemptError::Connect(error) = gave_up.last_error() else { panic!("{gave_up}") };
-            let told = matches!(error, ConnectError::Tls { error: TlsError::Refused(_), .. });
-            assert!(told && !error.is_transient(), "{error}");
+            let reported = matches!(error, ConnectError::Tls { error: TlsError::Refused(_), .. });
+            assert!(reported && !error.is_transient(), "{error}");
             assert!(error.to_string().starts_with("TLS with server:443 ("), "{error}");
             assert!(error.to_string().contains("requires a certificate"), "{error}");
         });
     }
 }
 
-/// The same of a server that has closed before the request goes out.
+/// The same with a server that has closed before the request is sent.
 #[test]
-fn a_refusal_over_tls_before_the_request_is_out_is_told() {
+fn a_rejection_over_tls_before_the_request_is_sent_is_reported() {
     Sim::check(0..10, |sim| async move {
         let authority = Authority::new();
         let acceptor = asking(&authority, &rustls::version::TLS13);
@@ -151,14 +151,14 @@ fn a_refusal_over_tls_before_the_request_is_out_is_told() {
         let transport = connector.connect("server", Box::new(near)).await.unwrap();
         refusing.await.expect("it wants a certificate");
         let error = sim.connect("wss://server/").transport(transport).await.unwrap_err();
-        let told = matches!(error, ConnectError::Tls { error: TlsError::Refused(_), .. });
-        assert!(told && !error.is_transient(), "{error}");
+        let reported = matches!(error, ConnectError::Tls { error: TlsError::Refused(_), .. });
+        assert!(reported && !error.is_transient(), "{error}");
     });
 }
 
 /// A server that refuses may close before the request is out.
 #[test]
-fn a_refusal_that_comes_before_the_request_is_out_is_told() {
+fn a_rejection_before_the_request_is_sent_is_reported() {
     Sim::check(0..10, |sim| async move {
         let answer = "HTTP/1.1 503 Busy\r\nContent-Length: 4\r\n\r\nbusy";
         let (near, far) = sim.pipe();
@@ -219,8 +219,8 @@ fn settings_for_http_2_are_used_for_http_1_only() {
         let connector = TlsConnector::trusting_pem(authority.pem().as_bytes()).unwrap();
         let connecting = sim.connect("wss://server/").tls(connector.alpn(["h2"]));
         let error = connecting.await.unwrap_err();
-        let told = matches!(error, ConnectError::Tls { error: TlsError::Refused(_), .. });
-        assert!(told && !error.is_transient(), "{error}");
+        let reported = matches!(error, ConnectError::Tls { error: TlsError::Refused(_), .. });
+        assert!(reported && !error.is_transient(), "{error}");
         assert!(error.to_string().contains("needs http/1.1"), "{error}");
     });
 }
@@ -242,7 +242,7 @@ fn a_stream_of_another_protocol_is_not_spoken_into() {
 }
 
 #[test]
-fn a_peer_that_speaks_no_tls_or_none_to_its_end_is_told() {
+fn a_peer_without_tls_or_without_its_end_is_reported() {
     Sim::check(0..3, |sim| async move {
         let connector = serve(&sim, "/");
         script(&sim, "plain:443", async |io| {
@@ -258,8 +258,8 @@ fn a_peer_that_speaks_no_tls_or_none_to_its_end_is_told() {
         let plain = sim.connect("wss://plain/").tls(connector.clone()).await.unwrap_err();
         assert!(matches!(plain, ConnectError::Tls { error: TlsError::NotTls, .. }), "{plain}");
         let cut = sim.connect("wss://cut/").tls(connector.clone()).await.unwrap_err();
-        let told = matches!(cut, ConnectError::Tls { error: TlsError::Cut, .. });
-        assert!(told && cut.is_transient(), "{cut}");
+        let reported = matches!(cut, ConnectError::Tls { error: TlsError::Cut, .. });
+        assert!(reported && cut.is_transient(), "{cut}");
         let silent = sim.connect("wss://silent/").tls(connector).await.unwrap_err();
         assert!(matches!(silent, ConnectError::Timeout { step: ConnectStep::Tls, .. }), "{silent}");
         assert_eq!(sim.now(), DEADLINE);

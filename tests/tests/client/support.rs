@@ -1,4 +1,4 @@
-//! What the tests of the connector share: servers that say what they are told to.
+//! Helpers of the client's tests: servers that follow a script.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,7 +17,7 @@ pub(crate) const SECOND: Duration = Duration::from_secs(1);
 /// `Config::opening_timeout` by default.
 pub(crate) const DEADLINE: Instant = Instant::from_epoch(Duration::from_secs(10));
 
-/// An answer that grants the upgrade, but to whoever asked with the key of RFC 6455 §1.3.
+/// A response that accepts the upgrade of a request with the key of RFC 6455 §1.3.
 pub(crate) const WRONG_ACCEPT: &str = "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\n\
     Upgrade: websocket\r\nSec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n";
 
@@ -32,7 +32,7 @@ pub(crate) async fn assert_echoes(session: &mut Session) {
     assert_eq!(session.recv().await.unwrap().as_text(), Some("hello"));
 }
 
-/// Serves each connection to `name` with `script`, and keeps it for ever afterwards.
+/// Serves each connection to `name` with `script`, and keeps it open afterwards.
 pub(crate) fn script<F, Fut>(sim: &Sim, name: &str, script: F)
 where
     F: Fn(SimIo) -> Fut + Send + Sync + 'static,
@@ -54,7 +54,7 @@ pub(crate) fn answer(sim: &Sim, name: &str, answer: impl Into<Vec<u8>>, ends: bo
         let answer = answer.clone();
         async move {
             io.read_until(b"\r\n\r\n").await.unwrap();
-            // Whoever asked may be gone by then.
+            // The client may be gone by then.
             let _ = io.write_all(&answer).await;
             if ends {
                 let _ = io.shutdown().await;

@@ -30,8 +30,8 @@ fn a_longer_one_arrives_in_pieces_within_one_frame() {
         let bytes = end.peer.binary([7; 16]);
         assert_eq!(end.receive(bytes), [binary(&[7; 8], false), binary(&[7; 8], true)]);
         let bytes = end.peer.binary([7; 20]);
-        let told = [binary(&[7; 8], false), binary(&[7; 8], false), binary(&[7; 4], true)];
-        assert_eq!(end.receive(bytes), told);
+        let reported = [binary(&[7; 8], false), binary(&[7; 8], false), binary(&[7; 4], true)];
+        assert_eq!(end.receive(bytes), reported);
     }
 }
 
@@ -40,8 +40,8 @@ fn a_longer_one_arrives_in_pieces_over_fragments() {
     for role in BOTH {
         let mut end = End::new(role, Config::default().recv_chunk_len(8));
         let bytes = end.peer.fragments(TEXT_BEGINS, &["123", "", "456789abcdefg", "h", "", ""]);
-        let told = [text("12345678", false), text("9abcdefg", false), text("h", true)];
-        assert_eq!(end.receive(bytes), told);
+        let reported = [text("12345678", false), text("9abcdefg", false), text("h", true)];
+        assert_eq!(end.receive(bytes), reported);
         let bytes = end.peer.fragments(BINARY_BEGINS, &[[7; 8], [8; 8]]);
         assert_eq!(end.receive(bytes), [binary(&[7; 8], false), binary(&[8; 8], true)]);
     }
@@ -69,8 +69,8 @@ fn control_frames_come_between_pieces() {
         assert_eq!(end.receive(peer.ping("?")), [Event::Ping("?".into())]);
         assert_eq!(end.receive(peer.frame(GOES_ON, "678")), []);
         assert_eq!(end.receive(peer.pong("!")), [Event::Pong("!".into())]);
-        let told = [text("5678", false), text("9", true)];
-        assert_eq!(end.receive(peer.frame(ENDS, "9")), told);
+        let reported = [text("5678", false), text("9", true)];
+        assert_eq!(end.receive(peer.frame(ENDS, "9")), reported);
     }
 }
 
@@ -140,16 +140,16 @@ fn the_length_of_pieces_may_change_within_a_message() {
         let (first, second) = bytes.split_at(bytes.len() - 10);
         assert_eq!(end.receive(first), []);
         end.connection.set_config(Config::default().recv_chunk_len(4).into(), end.now);
-        let told = [binary(&[7; 4], false), binary(&[7; 4], false)];
-        assert_eq!(end.poll(), told);
+        let reported = [binary(&[7; 4], false), binary(&[7; 4], false)];
+        assert_eq!(end.poll(), reported);
         end.connection.set_config(Config::default().into(), end.now);
         assert_eq!(end.receive(second), [binary(&[7; 12], true)]);
 
         let mut end = End::new(role, Config::default());
         assert_eq!(end.receive(end.peer.frame(TEXT_BEGINS, "0123456789")), []);
         end.connection.set_config(Config::default().recv_chunk_len(4).into(), end.now);
-        let told = [text("0123456789", false), text("a", true)];
-        assert_eq!(end.receive(end.peer.frame(ENDS, "a")), told);
+        let reported = [text("0123456789", false), text("a", true)];
+        assert_eq!(end.receive(end.peer.frame(ENDS, "a")), reported);
     }
 }
 

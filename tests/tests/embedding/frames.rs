@@ -1,4 +1,4 @@
-//! The frame layer by itself: everything is delivered, nothing is answered.
+//! The frame layer alone: everything is delivered, nothing is answered.
 
 use std::sync::Arc;
 
@@ -29,7 +29,7 @@ fn frames_are_delivered_as_they_are() {
             peer.binary("after"),
         ];
         let mut inbound = BytesMut::from(&bytes.concat()[..]);
-        let told: Vec<_> = std::iter::from_fn(|| raw.poll_frame(&mut inbound, NOW)).collect();
+        let reported: Vec<_> = std::iter::from_fn(|| raw.poll_frame(&mut inbound, NOW)).collect();
         let expected = [
             frame(false, Opcode::Text, b"\xFF not utf8"),
             frame(true, Opcode::Ping, b"?"),
@@ -41,13 +41,13 @@ fn frames_are_delivered_as_they_are() {
             frame(true, Opcode::Close, b"x"),
             frame(true, Opcode::Binary, b"after"),
         ];
-        assert_eq!(told, expected.map(Ok));
+        assert_eq!(reported, expected.map(Ok));
         assert_eq!(sent(&mut raw), [], "nothing is answered");
     }
 }
 
 #[test]
-fn a_breach_is_told_once_and_nothing_after_it() {
+fn a_violation_is_reported_once_and_nothing_after_it() {
     for role in BOTH {
         let peer = peer_of(role);
         let wrong = Writer { masks: !peer.masks };
@@ -128,7 +128,7 @@ fn any_frame_is_sent() {
 }
 
 #[test]
-fn what_is_missing_is_told_while_a_payload_arrives() {
+fn the_missing_bytes_are_known_while_a_payload_arrives() {
     for role in BOTH {
         let mut raw = raw(role, Config::default());
         let mut inbound = BytesMut::new();

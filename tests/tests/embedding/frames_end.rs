@@ -1,4 +1,4 @@
-//! How a connection of frames ends: by either side, by the transport, and in time.
+//! The end of a connection of frames: by either side, by the transport, and in time.
 
 use std::time::Duration;
 

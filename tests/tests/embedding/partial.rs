@@ -4,7 +4,7 @@ use sockless_core::{Chunk, Config, Deflate, Event, Message};
 use sockless_tests::end::{BOTH, End};
 use sockless_tests::wire::{BINARY, BINARY_BEGINS, ENDS, GOES_ON, PING, TEXT, TEXT_BEGINS};
 
-/// Polls until there is nothing more to tell, and then for what there is of a message.
+/// Polls until there are no further events, and then for the part of a message that has arrived.
 fn poll_all(end: &mut End) -> Vec<Event> {
     let mut events = end.poll();
     while let Some(event) = end.connection.poll_partial(&mut end.inbound, end.now) {
@@ -40,7 +40,7 @@ fn fragments_come_one_by_one() {
 }
 
 #[test]
-fn a_long_frame_comes_bit_by_bit_though_it_would_stay_in_the_read_buffer() {
+fn a_long_frame_arrives_in_chunks_although_it_would_stay_in_the_read_buffer() {
     for role in BOTH {
         let mut end = End::new(role, Config::default());
         let payload: Vec<u8> = (0..=255).cycle().take(100_000).collect();
@@ -49,9 +49,9 @@ fn a_long_frame_comes_bit_by_bit_though_it_would_stay_in_the_read_buffer() {
         assert_eq!(receive(&mut end, &frame[..header_len]), []);
         let mut at = header_len;
         for len in [1, 3, 50_000, 1_000] {
-            let told = receive(&mut end, &frame[at..at + len]);
+            let reported = receive(&mut end, &frame[at..at + len]);
             let bytes = payload[at - header_len..at - header_len + len].to_vec();
-            assert_eq!(told, [piece(bytes, false)]);
+            assert_eq!(reported, [piece(bytes, false)]);
             at += len;
         }
         let rest = payload[at - header_len..].to_vec();
@@ -73,7 +73,7 @@ fn a_character_that_is_cut_waits_for_its_rest() {
 }
 
 #[test]
-fn nothing_is_told_of_control_frames_and_before_a_payload() {
+fn control_frames_and_headers_without_payload_give_no_partial_event() {
     for role in BOTH {
         let mut end = End::new(role, Config::default());
         let ping = end.peer.ping("12345");
@@ -88,7 +88,7 @@ fn nothing_is_told_of_control_frames_and_before_a_payload() {
 }
 
 #[test]
-fn nothing_is_told_after_the_end() {
+fn no_event_follows_the_end() {
     for role in BOTH {
         let mut end = End::new(role, Config::default());
         let frame = end.peer.frame(TEXT_BEGINS, "half");
@@ -132,8 +132,8 @@ fn whatever_the_cuts_nothing_is_lost_or_doubled() {
                 if partial && rng.u8(0..8) == 0 {
                     end.connection.set_chunk_len(rng.bool().then(|| rng.u32(0..50)));
                 }
-                let told = if partial { receive(&mut end, part) } else { end.receive(part) };
-                events.extend(told);
+                let reported = if partial { receive(&mut end, part) } else { end.receive(part) };
+                events.extend(reported);
             }
             assert_eq!(joined(events), messages, "seed {seed}, {role:?}");
             assert!(end.connection.is_open());

@@ -122,7 +122,7 @@ fn a_pong_that_waits_when_the_peer_closes_goes_before_the_answer_or_nowhere() {
 fn no_ping_of_our_own_is_queued_behind_more_than_enough() {
     for role in BOTH {
         let config = Config::default().high_water(10).ping_interval(SECOND * 10);
-        // The peer is given up by none of these.
+        // The peer does not time out by any of these.
         let mut end = End::new(role, config.ping_timeout(SECOND * 100_000).write_timeout(None));
         end.connection.send("0123456789", end.now).unwrap();
         let waiting = end.connection.outbound().remaining();

@@ -38,7 +38,7 @@ fn over(raw: RawConnection, inbound: BytesMut) -> End {
 fn a_frame_half_received_goes_on_as_a_message() {
     for role in BOTH {
         let peer = peer_of(role);
-        for (frame, told) in [
+        for (frame, reported) in [
             (peer.text("hello"), Event::Message("hello".into())),
             (peer.binary("hello"), Event::Message(b"hello".to_vec().into())),
             (peer.ping("hello"), Event::Ping("hello".into())),
@@ -47,8 +47,8 @@ fn a_frame_half_received_goes_on_as_a_message() {
             for cut in header_len..frame.len() {
                 let mut end = raised(role, &Config::default(), &frame[..cut]);
                 assert_eq!(end.poll(), []);
-                assert_eq!(end.receive(&frame[cut..]), std::slice::from_ref(&told));
-                // What comes next is checked like anything else.
+                assert_eq!(end.receive(&frame[cut..]), std::slice::from_ref(&reported));
+                // Everything that follows is checked as usual.
                 let next = end.peer.text("next");
                 assert_eq!(end.receive(next), [Event::Message("next".into())]);
             }
@@ -141,7 +141,7 @@ fn a_frame_half_received_takes_time_like_a_message() {
 }
 
 #[test]
-fn reserved_bits_that_nobody_owns_any_more_are_refused() {
+fn reserved_bits_without_an_owner_are_rejected() {
     for role in BOTH {
         let mut raw = raw(role, &Config::default());
         raw.accept_rsv(Rsv::RSV2);

@@ -61,7 +61,7 @@ fn how_secret_the_seed_is_depends_on_nothing_that_is_shown() {
     assert_eq!(format!("{:?}", Seed::new([7; 32])), "Seed(..)");
 }
 
-/// What both ends told and when it ended, and what they sent.
+/// The events of both ends with their times, the end, and the bytes that were sent.
 fn session(seed: u64) -> ([Vec<Event>; 2], Vec<Vec<u8>>, Instant) {
     let config = Config::default().ping_interval(Duration::from_millis(700)).recv_chunk_len(100);
     let delay = Duration::from_millis(300);

@@ -8,7 +8,7 @@ fn config() -> Config {
     Config::default().max_message_len(100).max_streamed_len(1_000)
 }
 
-/// How long the pieces are, of which the last is marked so.
+/// The lengths of the chunks; the last one is marked.
 fn lens(events: &[Event]) -> Vec<usize> {
     let lens = events.iter().enumerate().map(|(i, event)| {
         let Event::Chunk(Chunk { data, last }) = event else { panic!("{event:?}") };
@@ -69,7 +69,7 @@ fn by_default_nothing_longer_than_may_be_held_is_accepted() {
 }
 
 #[test]
-fn whoever_joins_the_pieces_refuses_them_in_the_name_of_what_may_be_held() {
+fn a_driver_that_joins_chunks_rejects_a_message_over_its_limit() {
     for role in BOTH {
         let mut end = End::new(role, config());
         let events = end.receive(end.peer.frame(BINARY_BEGINS, [7; 150]));

@@ -88,7 +88,7 @@ fn the_generators_reach_every_kind_of_end() {
         let mut events = end.receive(&bytes);
         events.extend(end.eof());
         for event in events {
-            let told = format!("{event:?}");
+            let reported = format!("{event:?}");
             let name: Vec<&str> = match &event {
                 sockless_core::Event::Closed(closed) => {
                     let cause = format!("{:?}", closed.cause());
@@ -96,7 +96,7 @@ fn the_generators_reach_every_kind_of_end() {
                     *reached.entry(cause.replace(char::is_numeric, "")).or_default() += 1;
                     continue;
                 }
-                _ => told.split('(').take(2).collect(),
+                _ => reported.split('(').take(2).collect(),
             };
             *reached.entry(name[0].to_owned()).or_default() += 1;
         }
@@ -275,7 +275,7 @@ fn operation() -> impl Strategy<Value = Operation> {
     ]
 }
 
-/// What ends a connection, sooner or later.
+/// An operation that ends a connection sooner or later.
 fn ending() -> impl Strategy<Value = Operation> {
     prop_oneof![
         Just(Operation::Abort),

@@ -1,4 +1,4 @@
-//! What a peer wrote is escaped wherever a public type displays it.
+//! Text from a peer is escaped wherever a public type displays it.
 
 use http::Response;
 use proptest::prelude::*;

@@ -1,4 +1,4 @@
-//! What the matrix is made of: [`Cell`], and which of them make no sense.
+//! The elements of the matrix: [`Cell`], and the combinations that are left out.
 
 use std::fmt;
 use std::time::Duration;
@@ -12,7 +12,7 @@ use sockless_tests::opened::SECOND;
 /// less than the defaults, so that the cells are quick; the deadlines do not depend on it.
 pub(crate) const QUEUE: usize = 8_000;
 
-/// How long each message is that the peer or the session sends.
+/// The length of each message that the peer or the session sends.
 pub(crate) const MESSAGE: usize = 1_000;
 
 /// One case: how the peer ends, where the handler stands, and what else matters.
@@ -26,14 +26,14 @@ pub(crate) struct Cell {
     pub(crate) watch: Watch,
 }
 
-/// How the peer ends, or fails to go on.
+/// The way in which the peer ends or stops.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum End {
     /// Ends what it writes, and keeps its socket.
     Fin,
     /// Resets.
     Rst,
-    /// Is not there any more, which nothing tells.
+    /// Disappears, which no packet reports.
     Vanish,
     /// Sends a Close frame, waits up to 5 s for the answer, and drops its socket.
     CloseAndWait,
@@ -70,7 +70,7 @@ pub(crate) enum Stand {
     RawClosed,
 }
 
-/// How much the peer sends before it ends, against what a session reads ahead.
+/// The amount that the peer sends before it ends, compared with the read-ahead.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Unread {
     None,
@@ -88,7 +88,7 @@ pub(crate) enum Settings {
     Short,
 }
 
-/// Whether the transport tells of its end without being read.
+/// True if the transport reports its end without being read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Watch {
     Known,
@@ -161,12 +161,12 @@ impl Cell {
         None
     }
 
-    /// Whether the handler sends as much as it can, and is blocked in it.
+    /// True if the handler sends as much as it can, and is blocked in it.
     pub(crate) fn sends(self) -> bool {
         matches!(self.stand, Stand::Write | Stand::Send | Stand::Flush)
     }
 
-    /// Whether the handler takes what the peer sends, or has said that it never will.
+    /// True if the handler receives, or has declared that it never will.
     pub(crate) fn receives(self) -> bool {
         matches!(self.stand, Stand::Recv | Stand::Reader | Stand::SplitDropped | Stand::RawRecv)
     }
@@ -175,12 +175,12 @@ impl Cell {
         matches!(self.stand, Stand::RawRecv | Stand::RawClosed)
     }
 
-    /// Whether the session has as much unread as it may hold, or may have.
+    /// True if the session holds as many unread bytes as it may, or can come to it.
     pub(crate) fn is_paused(self) -> bool {
         !self.receives() && matches!(self.unread, Unread::JustAt | Unread::FarAbove)
     }
 
-    /// How many messages the peer sends before it ends.
+    /// The number of messages that the peer sends before it ends.
     pub(crate) fn messages(self) -> usize {
         match self.unread {
             Unread::None => 0,

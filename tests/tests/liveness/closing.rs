@@ -46,7 +46,7 @@ fn a_peer_that_reads_slowly_gets_all_that_was_sent_and_the_close_frame() {
     for role in BOTH {
         Sim::check(0..3, |sim| async move {
             let handler = |session| send_and_return(session, 32);
-            // What waits at the close takes the peer longer than the closing timeout.
+            // The queue at the close takes the peer longer to read than the closing timeout.
             let config = Config::default().high_water(1 << 20);
             let world = World::open(&sim, role, tcp(), config, handler).await;
             let (frames, end) =
@@ -90,7 +90,7 @@ fn a_server_whose_handler_is_slow_gets_all_that_a_client_sent_before_it_closed()
     Sim::check(0..3, |sim| async move {
         let [link, _] = tcp();
         let (client, server) = sim.pipe_over(&link);
-        let (tell, told) = oneshot::channel();
+        let (tell, reported) = oneshot::channel();
         let service = Once::new(Config::default(), |mut session: Session| async move {
             let mut received = 0;
             let closed = loop {
@@ -110,7 +110,7 @@ fn a_server_whose_handler_is_slow_gets_all_that_a_client_sent_before_it_closed()
         }
         session.close(CloseCode::NORMAL);
         session.closed().await;
-        let (received, closed) = told.await.unwrap();
+        let (received, closed) = reported.await.unwrap();
         assert_eq!(received, 48, "{closed}");
         assert_eq!(closed.received().and_then(|reason| reason.code()), Some(CloseCode::NORMAL));
     });
@@ -146,7 +146,7 @@ fn a_close_completes_promptly_however_much_is_unread() {
     }
 }
 
-/// How a session ends whose handler sends 20 KB, for which its transport has no room, and returns.
+/// The end of a session whose handler sends 20 KB, for which its transport has no room, and returns.
 async fn end_after_returning(sim: &Sim, role: Role, reads: bool) -> (Duration, Closed) {
     let link = Link::tcp().latency(Duration::from_millis(10));
     let links = [link.clone(), link.buffers(2 << 10, 2 << 10)];
@@ -170,7 +170,7 @@ async fn end_after_returning(sim: &Sim, role: Role, reads: bool) -> (Duration, C
 }
 
 #[test]
-fn what_could_not_be_written_is_told_from_what_was_not_answered() {
+fn an_unwritten_close_is_distinguished_from_an_unanswered_one() {
     for role in BOTH {
         for (reads, timeout, within) in
             [(false, Timeout::Write, 60 * SECOND), (true, Timeout::Closing, 5 * SECOND)]
@@ -232,7 +232,7 @@ fn a_peer_that_speaks_after_the_closing_timeout_gets_all_that_was_sent_and_the_c
 /// Its answers come late by all that the kernels hold before our pings, a minute of its reading; what it
 /// takes meanwhile says that it is there.
 #[test]
-fn a_slow_reader_that_answers_each_ping_when_it_comes_to_it_is_not_given_up() {
+fn a_slow_reader_that_answers_each_ping_on_reading_it_does_not_time_out() {
     for role in BOTH {
         Sim::check(0..2, |sim| async move {
             let links = tcp().map(|tcp| tcp.buffers(2 << 20, 2 << 20));

@@ -1,4 +1,4 @@
-//! What the law demands of a cell: by when the session has ended, and why.
+//! The expected end of each cell: the latest time, and the cause.
 
 use std::time::Duration;
 
@@ -7,15 +7,15 @@ use sockless_core::{Cause, Closed, Party, Timeout};
 use crate::cell::{Cell, End, Settings, Stand, Watch};
 use sockless_tests::opened::SECOND;
 
-/// What is noticed when it happens takes no longer than this.
+/// The limit for ends that are noticed when they happen.
 pub(crate) const PROMPT: Duration = Duration::from_secs(2);
 
-/// How long a peer waits for the answer to its Close frame.
+/// The time that a peer waits for the answer to its Close frame.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(5);
 
 impl Cell {
-    /// How long after the peer's end the session may last; `None` where nothing bounds it: no deadline is
-    /// set, nothing is to be sent, and nothing tells.
+    /// The time after the peer's end within which the session must end; `None` if nothing bounds it: no
+    /// deadline is set, nothing is to be sent, and the transport does not report its end.
     pub(crate) fn within(self) -> Option<Duration> {
         let by_deadline = self.by_deadline(self.sends());
         // Behind unread bytes it is seen at once, or when a deadline has passed.
@@ -43,7 +43,7 @@ impl Cell {
         }
     }
 
-    /// How long a session lasts whose peer says and does nothing; `blocked` when it does not read either.
+    /// The lifetime of a session whose peer sends nothing; with `blocked` it does not read either.
     fn by_deadline(self, blocked: bool) -> Option<Duration> {
         let stalls = self.is_paused() && self.watch == Watch::Unknown;
         match self.settings {
@@ -74,7 +74,7 @@ impl Cell {
         }
     }
 
-    /// What is wrong with the way in which the session has ended.
+    /// The differences between the expected and the actual end of a session.
     pub(crate) fn complaint(self, closed: &Closed) -> Option<String> {
         let demanded = self.demanded();
         let is_met = demanded.iter().any(|demanded| demanded.is_met_by(closed));
@@ -129,7 +129,7 @@ impl Cell {
         timeouts.into_iter().map(Demanded::Timeout).collect()
     }
 
-    /// Whether the handler gets all that the peer has sent: it receives, and nothing took it away.
+    /// True if the handler gets all that the peer has sent: it receives, and nothing was lost.
     pub(crate) fn delivers_all(self) -> bool {
         let receives = matches!(self.stand, Stand::Recv | Stand::Reader | Stand::RawRecv);
         receives && self.end != End::Rst

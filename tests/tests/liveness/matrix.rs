@@ -39,7 +39,7 @@ fn every_session_ends_in_time_and_says_why() {
     assert!(failures.is_empty(), "{} of {} cells fail", failures.len(), cells.len());
 }
 
-/// What is wrong with a cell, as the first seed shows it that does.
+/// The failures of a cell, for the first seed that has any.
 fn failure(cell: Cell) -> Option<(Cell, String)> {
     (0..SEEDS).find_map(|seed| {
         let sim = Sim::new(seed).max_polls(MAX_POLLS);
@@ -82,7 +82,7 @@ fn missed(within: Duration, sim: &Sim, began: Instant) -> String {
     format!("closed within {within:?}, not closed after {after:?}")
 }
 
-/// What is left of a session that has ended.
+/// The remains of a session that has ended.
 struct Rest<'a> {
     sim: &'a Sim,
     cell: Cell,
@@ -126,19 +126,19 @@ impl Rest<'_> {
     }
 }
 
-/// What was accepted before we closed reaches a peer that goes on reading.
+/// Messages that were accepted before we closed reach a peer that goes on reading.
 fn complaint_of_output(frames: &Frames, log: Entries) -> Option<String> {
     let got = (frames.payload, frames.close.is_some(), frames.after_close);
     (got != (log.accepted, true, 0))
         .then(|| format!("{} bytes delivered and a Close frame, got {got:?}", log.accepted))
 }
 
-/// A session that takes what nobody reads would let its handler run for ever.
+/// A session that accepts messages which no peer reads would let its handler run without end.
 fn complaint_of_excess(log: Entries) -> Option<String> {
     (log.accepted >= MOST * MESSAGE).then(|| format!("backpressure, {} bytes taken", log.accepted))
 }
 
-/// What the peer sent before its end is delivered to a handler that receives.
+/// Messages that the peer sent before its end are delivered to a handler that receives.
 fn complaint_of_input(cell: Cell, log: Entries) -> Option<String> {
     let sent = cell.messages();
     (cell.delivers_all() && log.received < sent)

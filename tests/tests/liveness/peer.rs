@@ -11,7 +11,7 @@ use crate::cell::{Cell, End, MESSAGE, Settings};
 use crate::expected::PATIENCE;
 use sockless_tests::opened::{HOUR, Peer, SECOND};
 
-/// Sends what nobody may read, and lets it arrive.
+/// Sends messages that may never be read, and lets them arrive.
 pub(crate) async fn prelude(sim: &Sim, cell: Cell, peer: &Peer) {
     let message = peer.write.frame(TEXT, [b'x'; MESSAGE]);
     for _ in 0..cell.messages() {
@@ -96,10 +96,10 @@ pub(crate) struct Frames {
     unparsed: BytesMut,
     /// The bytes of payload of all messages.
     pub(crate) payload: usize,
-    /// How many frames ended a message.
+    /// The number of frames that ended a message.
     pub(crate) messages: usize,
     pub(crate) close: Option<Read>,
-    /// How many bytes came behind the Close frame.
+    /// The number of bytes after the Close frame.
     pub(crate) after_close: usize,
 }
 
@@ -132,7 +132,7 @@ impl Frames {
     }
 }
 
-/// How long the first frame is, if it is whole.
+/// The length of the first frame, if it is complete.
 fn frame_len(bytes: &[u8]) -> Option<usize> {
     let second = *bytes.get(1)?;
     let width = match second & 0x7F {

@@ -8,13 +8,13 @@ use sockless_driver::{RawSession, Session, WriteError};
 use crate::cell::{Cell, End, MESSAGE, Stand};
 use sockless_tests::opened::HOUR;
 
-/// How many messages a handler sends that returns of itself.
+/// The number of messages that a handler sends which then returns.
 const BOUNDED: usize = 40;
 
-/// How many a handler sends at most, so that one that is never made to wait comes to an end.
+/// The limit of messages that a handler sends, so that one which never has to wait comes to an end.
 pub(crate) const MOST: usize = 3_000;
 
-/// What a handler has seen and done so far.
+/// A handler's record of its actions and results so far.
 #[derive(Clone, Default)]
 pub(crate) struct Log(Arc<Mutex<Entries>>);
 
@@ -40,7 +40,7 @@ impl Log {
     }
 }
 
-/// Stands where the cell says, until the session is over; how it ended, if the handler was told.
+/// Waits where the cell requires until the session is over; returns its end if the handler learns it.
 pub(crate) async fn stand(cell: Cell, mut session: Session, log: Log) -> Option<Closed> {
     let most = if cell.end == End::ReadsSlowly { BOUNDED } else { MOST };
     match cell.stand {

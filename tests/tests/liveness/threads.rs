@@ -1,10 +1,9 @@
-//! Lost wake-ups, looked for with real threads: senders, a receiver and the driver each on their own,
-//! over a transport in memory.
+//! A search for lost wake-ups with real threads: senders, a receiver and the driver on a thread each, over
+//! a transport in memory.
 //!
 //! A model checker would have to replace the driver's `Mutex` and its wakers, and with them what is
-//! shipped. So each round is a race of threads that sleep only while nobody has woken them; chance is
-//! drawn from the round's seed, a round has an end of its own, and one that is stuck is told by its
-//! seed.
+//! shipped. So each round is a race of threads that sleep until they are woken. Random choices are drawn
+//! from the round's seed, each round has a time limit, and one that is stuck is reported with its seed.
 
 use std::collections::VecDeque;
 use std::io;
@@ -155,7 +154,7 @@ impl Wake for Unpark {
     }
 }
 
-/// A pipe in memory: two lanes of bytes with whoever waits for them.
+/// A pipe in memory: two lanes of bytes with their waiting tasks.
 fn pipe(capacity: usize) -> (End, End) {
     let lane = || Arc::new(Mutex::new(Lane { capacity, ..Lane::default() }));
     let (there, back) = (lane(), lane());

@@ -49,16 +49,16 @@ fn pings_are_sent_at_their_interval() {
 }
 
 #[test]
-fn a_silent_peer_is_given_up_at_the_ping_timeout() {
+fn a_silent_peer_times_out_at_the_ping_timeout() {
     for role in BOTH {
         let mut end = End::new(role, pinging());
         assert_eq!(end.wait(10 * SECOND), []);
         assert_eq!(end.sent().len(), 1);
         assert_eq!(end.connection.poll_timeout(), Some(at(13)));
         assert_eq!(end.wait(2 * SECOND), []);
-        let told = "no answer to a ping (ping_timeout)";
+        let reported = "no answer to a ping (ping_timeout)";
         let events = end.wait(SECOND);
-        assert_fails_by(&mut end, Timeout::Ping, 1011, told, &events);
+        assert_fails_by(&mut end, Timeout::Ping, 1011, reported, &events);
     }
 }
 
@@ -76,7 +76,7 @@ fn any_byte_is_a_sign_of_life() {
 }
 
 #[test]
-fn a_pong_to_another_ping_tells_no_round_trip() {
+fn a_pong_to_another_ping_gives_no_round_trip() {
     for role in BOTH {
         let mut end = End::new(role, pinging());
         assert_eq!(end.wait(10 * SECOND), []);
@@ -95,7 +95,7 @@ fn a_write_that_moves_is_not_held_against_the_peer() {
             end.connection.outbound().advance(100);
             assert_eq!(end.wait(3 * SECOND), []);
         }
-        // Now the ping leaves: from here on the peer has its time, and no more.
+        // Now the ping is sent: from here on the peer has the whole timeout.
         assert_eq!(read_all_but(&mut end).payload, 1_u64.to_be_bytes());
         assert_eq!(end.wait(3 * SECOND), []);
         assert_eq!(end.wait(3 * SECOND).len(), 1);
@@ -129,7 +129,7 @@ fn without_a_write_timeout_a_blocked_write_is_bounded_by_the_ping_timeout() {
         assert_eq!(end.connection.send(vec![0; 1000], end.now), Ok(()));
         assert_eq!(end.wait(12 * SECOND), []);
         let [Event::Closed(closed)] = &end.wait(SECOND)[..] else {
-            panic!("the peer was not given up");
+            panic!("the peer did not time out");
         };
         assert_eq!(closed.cause(), &Cause::Timeout(Timeout::Ping));
     }
@@ -164,7 +164,7 @@ fn while_we_do_not_read_a_connection_can_be_idle() {
         let mut end = End::new(role, Config::default().idle_timeout(20 * SECOND));
         end.connection.set_reading(false, end.now);
         assert_eq!(end.wait(19 * SECOND), []);
-        // What the host hands on of what it holds is activity.
+        // A delivery of messages that are held is activity.
         end.connection.handle_delivery(end.now);
         assert_eq!(end.wait(20 * SECOND - Duration::from_millis(1)), []);
         assert_eq!(end.sent(), []);
@@ -174,7 +174,7 @@ fn while_we_do_not_read_a_connection_can_be_idle() {
 }
 
 #[test]
-fn a_stall_of_any_length_closes_nobody_who_has_spoken() {
+fn a_stall_of_any_length_closes_no_peer_that_has_sent() {
     let config = || {
         let config = pinging().idle_timeout(20 * SECOND).message_timeout(15 * SECOND);
         config.message_rate(MessageRate::new(5 * SECOND, 1))
@@ -292,7 +292,7 @@ fn a_message_that_arrives_too_slowly_ends_the_connection() {
 }
 
 #[test]
-fn a_transport_that_takes_nothing_is_given_up() {
+fn a_transport_that_accepts_nothing_times_out() {
     for role in BOTH {
         let mut end = End::new(role, Config::default().write_timeout(10 * SECOND));
         assert_eq!(end.connection.send(vec![7; 100_000], end.now), Ok(()));
@@ -337,11 +337,11 @@ fn an_idle_connection_is_closed() {
         let mut end = End::new(role, Config::default().idle_timeout(20 * SECOND));
         assert_eq!(end.connection.poll_timeout(), Some(at(20)));
         assert_eq!(end.wait(20 * SECOND), []);
-        let told = "no message for too long (idle_timeout)";
+        let reported = "no message for too long (idle_timeout)";
         let sent = end.sent();
-        assert_eq!((sent.len(), &sent[0].payload), (1, &close_body(1001, told)));
+        assert_eq!((sent.len(), &sent[0].payload), (1, &close_body(1001, reported)));
         let events = end.receive(end.peer.close(1001, ""));
-        let (sent, received) = (reason(1001, told), reason(1001, ""));
+        let (sent, received) = (reason(1001, reported), reason(1001, ""));
         let cause = Cause::Timeout(Timeout::Idle);
         let closed = Closed::new(Party::Local, cause, Some(sent), Some(received));
         end.assert_over(&events, &closed);
@@ -349,7 +349,7 @@ fn an_idle_connection_is_closed() {
 }
 
 #[test]
-fn an_idle_peer_that_does_not_answer_is_given_up() {
+fn an_idle_peer_that_does_not_answer_times_out() {
     for role in BOTH {
         let config = Config::default().idle_timeout(20 * SECOND).closing_timeout(SECOND);
         let mut end = End::new(role, config);
@@ -370,7 +370,7 @@ fn messages_either_way_keep_a_connection_from_being_idle_and_pings_do_not() {
         assert_eq!(end.receive(end.peer.text("received")).len(), 1);
         assert_eq!(end.wait(19 * SECOND), []);
         assert_eq!(end.connection.send("sent", end.now), Ok(()));
-        // `send` is not told the time: the next call that is makes it good.
+        // The idle timeout counts from the send.
         assert_eq!(end.poll(), []);
         assert_eq!(end.wait(19 * SECOND), []);
         assert!(end.connection.is_open());
@@ -400,9 +400,9 @@ fn a_message_that_takes_too_long_fails() {
                     break;
                 }
             }
-            let told = "a message took too long (message_timeout, message_rate)";
+            let reported = "a message took too long (message_timeout, message_rate)";
             let events = end.wait(at(15).saturating_since(end.now));
-            assert_fails_by(&mut end, Timeout::Message, 1008, told, &events);
+            assert_fails_by(&mut end, Timeout::Message, 1008, reported, &events);
         }
     }
 }
@@ -429,11 +429,11 @@ fn an_old_connection_is_closed_however_busy() {
             assert_eq!(end.receive(end.peer.text("busy")).len(), 1);
         }
         assert_eq!(end.wait(SECOND), []);
-        let told = "the connection is too old (max_age)";
-        assert_eq!(end.sent()[0].payload, close_body(1001, told));
+        let reported = "the connection is too old (max_age)";
+        assert_eq!(end.sent()[0].payload, close_body(1001, reported));
         let events = end.receive(end.peer.close(1001, ""));
         let cause = Cause::Timeout(Timeout::MaxAge);
-        let (sent, received) = (Some(reason(1001, told)), Some(reason(1001, "")));
+        let (sent, received) = (Some(reason(1001, reported)), Some(reason(1001, "")));
         end.assert_over(&events, &Closed::new(Party::Local, cause, sent, received));
     }
 }
@@ -512,19 +512,20 @@ fn two_ends_that_ping_keep_each_other_alive() {
     }
 }
 
-/// A connection that ends because the peer was too slow is failed: told why, and not waited for.
+/// A connection that ends because the peer was too slow sends the reason, and does not wait.
 #[track_caller]
 fn assert_fails_by(
     end: &mut End,
     timeout: Timeout,
     code: u16,
-    told: &'static str,
+    reported: &'static str,
     events: &[Event],
 ) {
     let sent = end.sent();
-    let last = sent.last().expect("the peer is told");
-    assert_eq!((last.first, &last.payload), (CLOSE, &close_body(code, told)));
-    let closed = Closed::new(Party::Local, Cause::Timeout(timeout), Some(reason(code, told)), None);
+    let last = sent.last().expect("a frame for the peer");
+    assert_eq!((last.first, &last.payload), (CLOSE, &close_body(code, reported)));
+    let closed =
+        Closed::new(Party::Local, Cause::Timeout(timeout), Some(reason(code, reported)), None);
     assert_eq!(events.first(), Some(&Event::Closed(closed)));
     assert_eq!(events.len(), 1);
     end.assert_silent();

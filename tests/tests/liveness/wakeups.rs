@@ -1,5 +1,5 @@
-//! The laws of waking: whoever waits for something in a task of its own is woken when it holds, by the
-//! driver alone. Nothing else happens meanwhile: no timer is set, nothing is sent the other way.
+//! Wake-ups: a task that waits for a condition is woken when the condition holds, by the driver alone.
+//! Nothing else happens meanwhile: no timer is set, and nothing is sent in the other direction.
 
 use std::pin::{Pin, pin};
 use std::time::Duration;
@@ -17,7 +17,7 @@ use sockless_tests::opened::{Peer, open_over};
 
 const SEEDS: u64 = 60;
 
-/// How long the messages are that the session sends, of which its queue holds a few.
+/// The length of the messages that the session sends, of which its queue holds a few.
 const LEN: usize = 500;
 
 fn config() -> Config {
@@ -46,7 +46,7 @@ impl<S> Given<S> {
         (2 + 400 / buffer as u32) * (self.link.latency + self.link.jitter)
     }
 
-    /// What waits has ended by now.
+    /// Every wait has ended by now.
     async fn has_woken<T>(&self, sim: &Sim, waiting: JoinHandle<T>) -> T {
         sim.settle().await;
         let woken = sim.timeout(Duration::ZERO, waiting).await;
@@ -143,7 +143,7 @@ async fn begin<T: Send + 'static>(
     waiting
 }
 
-/// What waits for `bytes` has them a latency after they were written.
+/// A wait for `bytes` ends one latency after they were written.
 async fn is_woken_by<S, T>(sim: &Sim, given: Given<S>, waiting: JoinHandle<T>, bytes: Vec<u8>) {
     given.peer.send(bytes).await;
     sim.sleep(given.latency()).await;
@@ -151,7 +151,7 @@ async fn is_woken_by<S, T>(sim: &Sim, given: Given<S>, waiting: JoinHandle<T>, b
     drop(given.hold);
 }
 
-/// What waits for room goes on when the peer has read all that was before it.
+/// A wait for room ends when the peer has read everything before it.
 async fn is_woken_by_room<S, T>(sim: &Sim, given: Given<S>, waiting: JoinHandle<T>) {
     let pause = given.latency() + Duration::from_millis(1);
     while let Some(read) = sim.timeout(pause, given.peer.io.read_some()).await {
@@ -270,12 +270,12 @@ where
     F: FnOnce(Sender) -> Fut,
     Fut: Future<Output = ()> + Send + 'static,
 {
-    let (tell, told) = oneshot::channel::<()>();
+    let (tell, reported) = oneshot::channel::<()>();
     let (writes, waits) = (given.session.sender(), given.session.sender());
     let writing = begin(&sim, async move {
         let mut writer = writes.writer().await.unwrap();
         writer.write("begun, ").await.unwrap();
-        told.await.unwrap();
+        reported.await.unwrap();
         writer.finish("ended").await.unwrap();
     })
     .await;

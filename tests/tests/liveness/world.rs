@@ -36,7 +36,7 @@ impl Dropped {
     }
 }
 
-/// An end of a pipe that tells when it is dropped.
+/// An end of a pipe that reports when it is dropped.
 struct Tracked {
     io: SimIo,
     sim: Sim,

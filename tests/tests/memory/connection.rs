@@ -121,12 +121,12 @@ pub(crate) fn no_attack_passes_the_ceiling() {
     }
 }
 
-/// What a peer sends: a beginning, and then the same over and over.
+/// The bytes of a peer: a beginning, and then one part over and over.
 struct Attack {
     name: &'static str,
     begins: Vec<u8>,
     repeats: Vec<u8>,
-    /// How many bytes in all.
+    /// The total number of bytes.
     len: u64,
 }
 
@@ -189,7 +189,7 @@ fn peak_under(attack: &Attack, role: Role, config: &Config, takes: bool) -> usiz
     let mut unread: &[u8] = &[];
     let mut left = attack.len;
     while left > 0 && (kept.is_empty() || cost < end.connection.config().get_read_ahead()) {
-        // What the payload still lacks is made room for as it arrives, as in the driver.
+        // Room for the rest of the payload is made as it arrives, as in the driver.
         let missing =
             usize::try_from(end.connection.bytes_needed(&end.inbound)).unwrap_or(usize::MAX);
         let room = missing.min(end.inbound.len().saturating_mul(3)).max(READ_LEN);
@@ -213,7 +213,7 @@ fn peak_under(attack: &Attack, role: Role, config: &Config, takes: bool) -> usiz
                 kept.push_back(data);
             }
         }
-        // What waits for the peer grows with nothing that it sends.
+        // The queue to the peer does not grow with its input.
         let waiting = end.connection.outbound().remaining();
         assert!(waiting <= end.connection.config().get_high_water() + 300, "{waiting} bytes wait");
     }

@@ -107,7 +107,7 @@ pub(crate) fn a_bomb_stops_at_the_limit() {
     }
 }
 
-/// How long a message is, in pieces that are dropped as they come.
+/// The length of a message whose chunks are dropped as they arrive.
 fn inflated_len(payload: &[u8]) -> Option<u64> {
     let config = Config::default()
         .extension(Deflate::default())
@@ -129,7 +129,7 @@ fn inflated_len(payload: &[u8]) -> Option<u64> {
     }
 }
 
-/// Nobody receives anything: what the bomb makes must not be held before it is known to be one.
+/// No task receives: the output of the bomb must not be held before it is detected.
 fn explode(config: Config, wire: &[u8]) {
     let ceiling = config.memory_ceiling();
     let (max, recv_chunk_len) = (config.get_max_message_len(), config.get_recv_chunk_len());
@@ -212,7 +212,7 @@ impl Bits {
     }
 }
 
-/// How many bytes the process holds.
+/// The number of bytes that the process holds.
 fn held() -> usize {
     let stats = COUNTS.stats();
     stats.bytes_allocated - stats.bytes_deallocated

@@ -1,4 +1,4 @@
-//! What is over leaves nothing behind: no task, no memory.
+//! A session that is over leaves nothing: no task, no memory.
 
 use sockless_driver::ConnectionServer;
 use sockless_driver::tls::{TlsAcceptor, TlsConnector};
@@ -14,7 +14,7 @@ pub(crate) fn ten_thousand_upgrades_leave_no_task_and_no_memory() {
     let sim = Sim::new(1);
     sim.run(async {
         let app = sim.app(Router::new().route("/echo", websocket(echo)));
-        // What is allocated once, such as the buffers that the thread lends, is there by then.
+        // Memory that is allocated once, such as the thread's lent buffers, exists by then.
         let secured = Secured::new(&sim);
         refused(&app, 100).await;
         served(&app, 100).await;
@@ -83,7 +83,7 @@ async fn served(app: &App, count: usize) {
     }
 }
 
-/// How many bytes are allocated.
+/// The number of bytes that are allocated.
 fn held() -> usize {
     let stats = COUNTS.stats();
     stats.bytes_allocated - stats.bytes_deallocated

@@ -91,7 +91,7 @@ where
         *server.peer() = State::default();
         server
     };
-    // What the thread lends, and the host's own room for connections.
+    // The thread's lent buffers, and the server's own room for connections.
     let warm: Vec<_> = (0..100).map(|_| open(true)).collect();
     let before = held();
     let others: Vec<_> = (0..1000).map(|_| open(is_used)).collect();
@@ -100,7 +100,7 @@ where
     each
 }
 
-/// How much of a session is its handler's own.
+/// The part of a session that belongs to its handler.
 fn future_size<Fut>(_: &impl Fn(Session) -> Fut) -> usize {
     size_of::<Fut>()
 }
@@ -148,7 +148,7 @@ pub(crate) fn a_flood_of_pings_stays_under_the_ceiling() {
     assert!(peak <= ceiling);
 }
 
-/// How many bytes the process holds.
+/// The number of bytes that the process holds.
 fn held() -> usize {
     let stats = COUNTS.stats();
     stats.bytes_allocated - stats.bytes_deallocated

@@ -1,5 +1,5 @@
-//! A message much longer than memory: sent bit by bit, received bit by bit, over TCP on this machine, with
-//! both ends in this process.
+//! A message much longer than memory: sent and received in chunks over TCP on this machine, with both ends
+//! in this process.
 
 use bytes::Bytes;
 use peakmem_alloc::PeakMemAllocTrait;
@@ -9,10 +9,10 @@ use sockless_routing::{Router, websocket};
 
 use crate::PEAK;
 
-/// How much is sent, in MiB: 64, or what the environment variable says. `2048` is 2 GiB.
+/// The amount that is sent, in MiB: 64, or the value of the environment variable. `2048` is 2 GiB.
 const MEBIBYTES: &str = "SOCKLESS_UPLOAD_MIB";
 
-/// What both ends, their runtime and the test may hold at once.
+/// The most that both ends, their runtime and the test may hold at once.
 const MOST: usize = 16 << 20;
 
 const PART: usize = 64 << 10;

@@ -1,4 +1,4 @@
-//! RFC 6455 §10.4: limits, kept as soon as a header tells.
+//! RFC 6455 §10.4: limits, enforced as soon as a header shows that they are exceeded.
 
 use bytes::BytesMut;
 use sockless_core::{Config, Event, ProtocolError};

@@ -33,7 +33,7 @@ async fn answer_to(sim: &Sim, link: &Link, request: impl AsRef<[u8]>) -> String 
     sim.spawn(sim.serve_connection(near, router()));
     let (io, request) = (Arc::new(far), request.as_ref().to_vec());
     let writer = Arc::clone(&io);
-    // What it cannot write any more is not needed for the answer.
+    // The part that can no longer be written is not needed for the answer.
     sim.spawn(async move { drop(writer.write_all(&request).await) });
     answer(&io).await
 }
@@ -48,7 +48,7 @@ fn a_head_that_never_ends_is_answered_408_at_its_deadline() {
     Sim::check(0..10, |sim| async move {
         let (near, far) = sim.pipe();
         sim.spawn(sim.serve_connection(near, router()));
-        // Bytes decide: that some come now and then keeps nobody waiting.
+        // Bytes decide: segments that arrive now and then do not extend the deadline.
         for byte in REQUEST.as_bytes() {
             if far.write_all(&[*byte]).await.is_err() || sim.now() >= Instant::EPOCH + SECOND * 10 {
                 break;
@@ -132,7 +132,7 @@ fn a_head_may_have_the_lines_that_proxies_add() {
     });
 }
 
-/// What is logged at info of requests from `peer` to a server of `router`.
+/// The lines logged at info for requests from `peer` to a server of `router`.
 fn logged_of(requests: &'static [&'static str]) -> Vec<String> {
     logs::lines(Level::INFO, || {
         Sim::check(0..1, |sim| async move {
@@ -269,7 +269,7 @@ fn frames_behind_a_servers_answer_are_the_first_of_a_client() {
     });
 }
 
-/// A service that does with a call what it says.
+/// A service that applies its own function to a request.
 enum Strange {
     NeverDecides,
     Panics,
@@ -344,7 +344,7 @@ fn a_peer_that_does_not_read_its_answer_is_forgotten_too() {
         let io = Arc::new(far);
         let writer = Arc::clone(&io);
         sim.spawn(async move {
-            // It talks on for ever, and never reads.
+            // It continues to send, and never reads.
             let request = b"GET /nowhere HTTP/1.1\r\nHost: server\r\n\r\n";
             while writer.write_all(request).await.is_ok() {}
         });
@@ -464,7 +464,7 @@ async fn connect_to(sim: &Sim, answer: &'static str, ends: bool) -> Result<Sessi
 }
 
 #[test]
-fn a_server_that_says_nothing_is_given_up_at_the_deadline() {
+fn a_silent_server_times_out_at_the_deadline() {
     Sim::check(0..10, |sim| async move {
         let error = connect_to(&sim, "HTTP/1.1 101 Switch", false).await.unwrap_err();
         let step = ConnectStep::Response;
@@ -474,7 +474,7 @@ fn a_server_that_says_nothing_is_given_up_at_the_deadline() {
 }
 
 #[test]
-fn a_server_that_does_not_read_is_given_up_at_the_deadline() {
+fn a_server_that_does_not_read_times_out_at_the_deadline() {
     Sim::check(0..10, |sim| async move {
         let (near, far) = sim.pipe_over(&Link::default().capacity(10));
         let request = http::Request::get("ws://server/").body(()).unwrap();
@@ -490,7 +490,7 @@ fn a_server_that_does_not_read_is_given_up_at_the_deadline() {
 }
 
 #[test]
-fn a_server_too_far_away_is_given_up_while_dialling() {
+fn dialling_a_server_that_is_too_far_away_times_out() {
     Sim::check(0..10, |sim| async move {
         let _listener = sim.listen_over("server", &Link::default().latency(HOUR));
         let config = Config::default().opening_timeout(Duration::from_millis(1500));
@@ -502,7 +502,7 @@ fn a_server_too_far_away_is_given_up_while_dialling() {
 }
 
 #[test]
-fn answers_that_are_no_handshake_are_errors_that_tell() {
+fn responses_without_a_handshake_are_errors_that_name_the_reason() {
     const WRONG_ACCEPT: &str = "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\n\
         Upgrade: websocket\r\nSec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n";
     const NOT_FOUND: &str = "HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n";
@@ -531,7 +531,7 @@ fn answers_that_are_no_handshake_are_errors_that_tell() {
 }
 
 #[test]
-fn nobody_there_is_an_error_that_names_whom_was_dialled() {
+fn a_refused_connection_is_an_error_that_names_the_destination() {
     Sim::check(0..3, |sim| async move {
         let error = sim.connect("ws://nowhere:8080/").await.unwrap_err();
         assert!(error.to_string().contains("nowhere:8080"), "{error}");

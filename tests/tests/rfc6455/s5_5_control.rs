@@ -21,7 +21,7 @@ fn a_ping_is_answered_with_its_payload() {
 }
 
 #[test]
-fn a_pong_is_told_and_not_answered() {
+fn a_pong_is_reported_and_not_answered() {
     for role in BOTH {
         let mut end = End::new(role, Config::default());
         let pong = end.peer.pong("unasked for");

@@ -30,8 +30,8 @@ fn payloads_of_every_length_at_an_edge_arrive_and_leave() {
         for len in [0, 1, 125, 126, 127, 4095, 4096, 4097, 65_535, 65_536, 70_000] {
             let payload: Vec<u8> = (0..len).map(|i| i as u8).collect();
             let mut end = End::new(role, Config::default());
-            let told = end.receive(end.peer.binary(&payload));
-            assert_eq!(told, [Event::Message(payload.clone().into())]);
+            let reported = end.receive(end.peer.binary(&payload));
+            assert_eq!(reported, [Event::Message(payload.clone().into())]);
 
             assert_eq!(end.connection.send(payload.clone(), end.now), Ok(()));
             let sent = end.sent();

@@ -65,9 +65,9 @@ fn our_close_is_answered_by_the_peer() {
 
         // Until the peer's Close frame comes, its messages do; nothing is said to them.
         let bytes = [end.peer.text("still"), end.peer.ping("?"), end.peer.pong("!")].concat();
-        let told =
+        let reported =
             [Event::Message("still".into()), Event::Ping("?".into()), Event::Pong("!".into())];
-        assert_eq!(end.receive(bytes), told);
+        assert_eq!(end.receive(bytes), reported);
         assert_eq!(end.connection.send("late", end.now), Err(SendError::Closing));
         end.close((CloseCode::NORMAL, "twice"));
         assert_eq!(end.sent(), []);
@@ -109,12 +109,12 @@ fn a_closing_handshake_runs_from_either_end() {
         let reason = reason(1000, "done");
         let of = |by| clean(by, Cause::ClosingHandshake, &reason, &reason);
         assert_eq!(pair.closed(side), &of(Party::Local));
-        let told = [
+        let reported = [
             Event::Message("last".into()),
             Event::PeerClosed(reason.clone()),
             Event::Closed(of(Party::Peer)),
         ];
-        assert_eq!(pair.events[1 - side], told);
+        assert_eq!(pair.events[1 - side], reported);
         for end in &pair.ends {
             assert_eq!(end.connection.transport_action(), TransportAction::Close);
         }
@@ -278,7 +278,7 @@ fn a_message_in_pieces_cannot_go_on_after_our_close() {
 }
 
 #[test]
-fn an_end_without_a_close_frame_is_told() {
+fn an_end_without_a_close_frame_is_reported() {
     for role in BOTH {
         for bytes in
             [vec![], vec![0x81], End::new(role, Config::default()).peer.header(TEXT_BEGINS, 9)]
@@ -300,13 +300,14 @@ fn events_in_the_read_buffer_come_before_the_end() {
         let bytes = [end.peer.text("one"), end.peer.ping(""), end.peer.header(0x82, 5)].concat();
         let events = end.receive(bytes);
         let closed = Closed::new(Party::Peer, Cause::Eof, None, None);
-        let told = [Event::Message("one".into()), Event::Ping("".into()), Event::Closed(closed)];
-        assert_eq!(events, told);
+        let reported =
+            [Event::Message("one".into()), Event::Ping("".into()), Event::Closed(closed)];
+        assert_eq!(events, reported);
     }
 }
 
 #[test]
-fn an_end_while_we_close_is_told() {
+fn an_end_while_we_close_is_reported() {
     for role in BOTH {
         let mut end = End::new(role, Config::default());
         end.close(reason(1000, ""));
@@ -332,7 +333,7 @@ fn an_end_that_is_known_spares_waiting_for_it() {
 }
 
 #[test]
-fn a_peer_that_breaks_a_rule_while_we_close_is_told_nothing_more() {
+fn a_peer_that_breaks_a_rule_while_we_close_is_sent_nothing_further() {
     for role in BOTH {
         let mut end = End::new(role, Config::default());
         end.close(reason(1000, ""));
@@ -381,7 +382,7 @@ fn an_abort_ends_at_once() {
 }
 
 #[test]
-fn an_abort_while_our_answer_waits_tells_what_was_received() {
+fn an_abort_while_our_answer_waits_reports_the_received_reason() {
     for role in BOTH {
         let mut end = End::new(role, Config::default());
         assert_eq!(end.connection.send_chunk(piece("one", false), end.now), Ok(()));
@@ -394,7 +395,7 @@ fn an_abort_while_our_answer_waits_tells_what_was_received() {
 }
 
 #[test]
-fn a_peer_that_does_not_answer_is_given_up() {
+fn a_peer_that_does_not_answer_times_out() {
     for role in BOTH {
         let mut end = End::new(role, Config::default().closing_timeout(3 * SECOND));
         end.close(reason(1000, ""));
@@ -423,7 +424,7 @@ fn a_peer_that_does_not_answer_is_given_up() {
 }
 
 #[test]
-fn a_peer_that_talks_and_never_answers_is_given_up_in_the_end() {
+fn a_peer_that_sends_and_never_answers_times_out_in_the_end() {
     for role in BOTH {
         let mut end = End::new(role, Config::default().closing_timeout(3 * SECOND));
         end.close(reason(1000, ""));

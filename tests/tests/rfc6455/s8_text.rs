@@ -70,7 +70,7 @@ fn the_first_impossible_byte_fails_whatever_is_still_to_come() {
             let events = end.receive(&bytes[start..=start]);
             end.assert_fails_with(1007, ProtocolError::TextInvalid, &events);
 
-            // In a message that has not ended, cut inside of a character.
+            // In an unfinished message, split inside a character.
             let mut end = End::new(role, Config::default());
             assert_eq!(end.receive(end.peer.frame(TEXT_BEGINS, lead)), []);
             let events = end.receive(end.peer.frame(GOES_ON, [bad]));

@@ -18,7 +18,7 @@ use sockless_tests::link::Weather;
 use sockless_tests::pair::Pair;
 use sockless_tests::wire::{BINARY, CLOSE, TEXT};
 
-/// Adds a number to each byte of what it sends, and so can be told from another one by its order.
+/// Adds a number to each byte that it sends, so that the order of two extensions is visible.
 #[derive(Debug)]
 struct Add {
     rsv: Rsv,
@@ -304,7 +304,7 @@ fn one_that_cannot_encode_ends_the_connection_with_1011() {
 }
 
 #[test]
-fn one_that_makes_no_progress_is_not_asked_for_ever() {
+fn a_codec_without_progress_is_not_called_without_end() {
     #[derive(Debug)]
     struct Stuck;
     impl Codec for Stuck {

@@ -1,4 +1,4 @@
-//! What peers get wrong: each has its code, and none spins.
+//! Faults of peers: each has its close code, and none loops.
 
 use sockless_core::extension::CodecError;
 use sockless_core::{CloseCode, Deflate, Event, ProtocolError};
@@ -16,7 +16,7 @@ const fn failed(what: &'static str) -> ProtocolError {
     ProtocolError::CodecFailed { name: "permessage-deflate", error }
 }
 
-/// What is wrong with a message, for each role and each agreement.
+/// A fault of a message, for each role and each agreement.
 fn assert_fails(payload: &[u8], expected: ProtocolError) {
     for role in BOTH {
         for takeover in TAKEOVERS {
@@ -171,7 +171,7 @@ fn reserved_bits_have_their_place() {
             let events = end.receive(&wire);
             end.assert_fails_with(1002, ProtocolError::ReservedBitSet, &events);
         }
-        // Without the extension nobody owns the bit.
+        // Without the extension no extension owns the bit.
         let mut end = End::new(role, sockless_core::Config::default());
         let wire = end.peer.frame(TEXT | RSV1, hello);
         let events = end.receive(&wire);

@@ -79,7 +79,7 @@ proptest! {
                 let payload: Vec<u8> =
                     frames.iter().flat_map(|frame| frame.payload.clone()).collect();
                 let is_compressed = frames[0].first & RSV1 != 0;
-                // The bit stands on the first frame only (RFC 7692 §6.1).
+                // The bit is set on the first frame only (RFC 7692 §6.1).
                 prop_assert!(frames[1..].iter().all(|frame| frame.first & 0x70 == 0));
                 let received = if is_compressed { inflater.message(&payload) } else { payload };
                 prop_assert_eq!(&received, message.as_bytes());

@@ -1,5 +1,5 @@
-//! What an end tells does not depend on how its bytes were cut, whatever is wrong with them, and where
-//! several things are.
+//! The events of an end do not depend on how its bytes were split, even if one or several faults are in
+//! them.
 
 use sockless_core::{Chunk, CloseCode, Config, Event, Message, Role};
 use sockless_tests::end::{BOTH, End};
@@ -72,7 +72,7 @@ fn spoil(chance: &mut fastrand::Rng, bytes: &mut [u8]) {
     }
 }
 
-/// All that an end tells, and all that it says.
+/// The events and the output of an end.
 fn play(role: Role, config: &Config, wire: &[u8], len: usize) -> (Vec<Event>, Vec<u8>) {
     let mut end = End::new(role, config.clone());
     let mut events: Vec<_> = wire.chunks(len).flat_map(|chunk| end.receive(chunk)).collect();

@@ -1,4 +1,4 @@
-//! What is compressed and what is not.
+//! Which messages are compressed.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -19,7 +19,7 @@ fn firsts(end: &mut End, messages: impl IntoIterator<Item = Message>) -> Vec<u8>
 }
 
 #[test]
-fn short_messages_go_out_as_they_are() {
+fn short_messages_are_sent_uncompressed() {
     for role in BOTH {
         let mut end = End::new(role, with(Deflate::default().min_len(100)));
         let messages = [99, 100].map(|len| Message::from("x".repeat(len)));
@@ -28,7 +28,7 @@ fn short_messages_go_out_as_they_are() {
 }
 
 #[test]
-fn what_gets_no_shorter_goes_out_as_it_is() {
+fn a_message_that_does_not_get_shorter_is_sent_uncompressed() {
     for role in BOTH {
         for takeover in [(false, false), (true, true)] {
             let mut end = End::new(role, with(taking_over(takeover)));
@@ -46,7 +46,7 @@ fn what_gets_no_shorter_goes_out_as_it_is() {
                 assert_eq!(frame.first, first);
                 if first & RSV1 != 0 {
                     assert!(frame.payload.len() < message.len());
-                    // What went out plain has left no mark on the context.
+                    // The message that was sent uncompressed has not changed the context.
                     assert_eq!(inflater.message(&frame.payload), message.as_bytes());
                 } else {
                     assert_eq!(frame.payload, message.as_bytes());
@@ -89,8 +89,8 @@ fn context_that_is_taken_over_makes_the_second_message_short() {
                 end.connection.send(noise(500, 7), end.now).unwrap();
                 end.sent()[0].payload.len()
             });
-            // Noise compresses by nothing but what came before: the first goes out plain, and then the
-            // compressor has forgotten it.
+            // Noise compresses only by repetition of earlier noise: the first message is sent uncompressed,
+            // and the compressor does not remember it.
             assert_eq!(lens, [500, 500]);
             lens = [0, 1].map(|_| {
                 end.connection.send(noise(500, 7).repeat(2), end.now).unwrap();
@@ -137,11 +137,11 @@ fn conditions_are_asked_once_a_message() {
 }
 
 #[test]
-fn noise_goes_out_as_it_is_as_often_as_it_comes() {
+fn noise_is_sent_uncompressed_every_time() {
     for takeover in TAKEOVERS {
         for level in [1, 6] {
             let mut server = End::new(Role::Server, with(taking_over(takeover).level(level)));
-            // What was left over of each would fill the compressor in the end.
+            // The rest of each would fill the compressor in the end.
             for seed in 0..60 {
                 let noise = noise(20_000, seed);
                 server.connection.send(noise.clone(), server.now).unwrap();

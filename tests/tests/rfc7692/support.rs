@@ -9,10 +9,10 @@ use sockless_core::{Config, Deflate, Rsv};
 /// The first byte of a compressed message of one frame.
 pub(crate) const RSV1: u8 = 0x40;
 
-/// The same of a bit that nobody owns.
+/// The same with a bit that no extension owns.
 pub(crate) const RSV2: u8 = 0x20;
 
-/// What a flush ends with.
+/// The bytes that end a flush.
 pub(crate) const TAIL: &[u8] = &[0, 0, 0xFF, 0xFF];
 
 /// All four agreements about what is taken over.
@@ -69,7 +69,7 @@ impl Inflater {
         Self(InflateState::new_boxed(DataFormat::Raw))
     }
 
-    /// What a message was, of at most a MiB.
+    /// The payload of a message, of at most 1 MiB.
     pub(crate) fn message(&mut self, payload: &[u8]) -> Vec<u8> {
         let input = [payload, TAIL].concat();
         let (mut at, mut out, mut len) = (0, vec![0; 2 << 20], 0);

@@ -11,7 +11,7 @@ fn sent_len(bits: u8, level: u8, distance: usize) -> usize {
     let mut server = End::new(Role::Server, with(deflate));
     server.connection.send(noise(distance, 3).repeat(4), server.now).unwrap();
     let frames = server.sent();
-    // What gets no shorter goes out as it is.
+    // A message that does not get shorter is sent uncompressed.
     frames[0].payload.len()
 }
 
@@ -30,7 +30,7 @@ fn a_compressor_keeps_to_its_window() {
 #[test]
 fn a_compressor_uses_its_window() {
     for bits in 8..=15_u8 {
-        // What zlib keeps free to look ahead is not window.
+        // The bytes that zlib keeps free for lookahead do not belong to the window.
         let within = (1_usize << bits).saturating_sub(300).max(200);
         let len = sent_len(bits, 9, within);
         assert!(len < 2 * within, "{bits} bits: {len} for 4 times {within}");

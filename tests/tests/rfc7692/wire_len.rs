@@ -1,4 +1,4 @@
-//! How long a message may be on the wire: deflate makes noise longer, which is not held against it.
+//! The length of a message on the wire: deflate makes noise longer, which does not count against it.
 
 use sockless_core::{Cause, Config, Event, Message, ProtocolError, Role};
 use sockless_tests::end::{BOTH, End, peer_of};
@@ -90,7 +90,7 @@ fn what_no_deflate_makes_of_an_allowed_message_is_refused_by_its_header() {
                 end.assert_fails_with(1009, error, &events);
             }
         }
-        // What is not compressed is as long as it says.
+        // An uncompressed message has the length that its header states.
         let mut end = End::new(role, with(eager()));
         let events = end.receive(peer.header(BINARY, max + 1));
         end.assert_fails_with(1009, ProtocolError::MessageTooLong { len: max + 1, max }, &events);

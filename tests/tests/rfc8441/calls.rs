@@ -1,4 +1,4 @@
-//! What a handler learns of the request, and what the request is judged by.
+//! The request as a handler sees it, and the parts that decide about it.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -16,14 +16,14 @@ use crate::on::{Http, runtime};
 use crate::serving::{App, Served};
 use sockless_tests::handlers::{echo, observed, until_closed};
 
-/// What a layer before the mount attaches.
+/// A value that a layer before the mount attaches.
 #[derive(Clone)]
 struct Tenant(&'static str);
 
 pub(crate) async fn a_call_is_that_of_the_request<H: Http>() {
     let route = websocket(async |session: Session| {
         let request = session.request();
-        let told = format!(
+        let reported = format!(
             "{} {:?} {:?} {} {:?} {:?} {:?} {}",
             request.method(),
             request.param_str("room"),
@@ -34,7 +34,7 @@ pub(crate) async fn a_call_is_that_of_the_request<H: Http>() {
             request.local_addr().map(|addr| addr.port()),
             request.get::<Tenant>().map_or("nobody", |tenant| tenant.0),
         );
-        session.send(told).await
+        session.send(reported).await
     });
     let addr = |port: u16| SocketAddr::from(([192, 0, 2, 1], port));
     let mount = Mount::new(Router::new().route("/chat/{room}", route), runtime());
@@ -56,9 +56,9 @@ pub(crate) async fn a_call_is_that_of_the_request<H: Http>() {
         (http::Request::get(uri), " Some(\"server.test\") Some(1) Some(2) nobody"),
     ] {
         let mut session = http.open_with(request, Config::default()).await.spawn();
-        let told = session.recv().await.unwrap();
+        let reported = session.recv().await.unwrap();
         let expected = format!("{method} Some(\"rübe\") Some(\"a b\") {rest}");
-        assert_eq!(told.as_text(), Some(&*expected));
+        assert_eq!(reported.as_text(), Some(&*expected));
     }
 }
 
@@ -95,7 +95,7 @@ pub(crate) async fn a_subprotocol_is_agreed<H: Http>() {
     }
 }
 
-/// In HTTP/2 without a Host header: `:authority` stands for it.
+/// HTTP/2 without a Host header: `:authority` replaces it.
 pub(crate) async fn a_page_of_the_same_origin_may_open<H: Http>() {
     let server = Served::<H>::one(websocket(echo)).await;
     let from = |origin: &str| H::asking("/").header("origin", origin);
@@ -144,8 +144,10 @@ pub(crate) async fn a_guards_finding_and_what_it_holds_last_as_long_as_the_sessi
 pub(crate) async fn what_asks_for_no_websocket_may_be_passed_on<H: Http>() {
     let router = Router::new().route("/echo", websocket(echo));
     let pages = service_fn(async |request: http::Request<Incoming>| {
-        let told = format!("{} {}", request.method(), request.uri().path());
-        Ok::<_, std::convert::Infallible>(http::Response::new(Full::new(bytes::Bytes::from(told))))
+        let reported = format!("{} {}", request.method(), request.uri().path());
+        Ok::<_, std::convert::Infallible>(http::Response::new(Full::new(bytes::Bytes::from(
+            reported,
+        ))))
     });
     let http = H::serve(App::new(Mount::new(router, runtime()).fallback(pages))).await;
     let page = http.send(H::plain(Method::POST, "/echo")).await;

@@ -55,7 +55,7 @@ async fn an_answer_that_refuses_is_returned_whole() {
 #[tokio::test(start_paused = true)]
 async fn a_refusal_that_never_ends_is_cut() {
     const BLOCK: Bytes = Bytes::from_static(&[b'x'; 10_000]);
-    // As fast as it is read, or with a pause that is longer than anybody waits.
+    // As fast as it is read, or with a pause longer than every timeout.
     for (blocks, kept) in [(usize::MAX, 64 << 10), (2, 20_000)] {
         let http =
             Http2::serve(App::new(service_fn(move |_request: Request<Incoming>| async move {
@@ -88,8 +88,8 @@ async fn what_was_not_offered_may_not_be_chosen() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_server_that_says_nothing_is_given_up_and_its_stream_reset() {
-    let (telling, told) = oneshot::channel::<()>();
+async fn a_silent_server_times_out_and_its_stream_is_reset() {
+    let (telling, reported) = oneshot::channel::<()>();
     let telling = Arc::new(std::sync::Mutex::new(Some(telling)));
     let http = Http2::serve(App::new(service_fn(move |_request: Request<Incoming>| {
         let dropped_with_the_stream = telling.lock().unwrap().take();
@@ -105,7 +105,7 @@ async fn a_server_that_says_nothing_is_given_up_and_its_stream_reset() {
     let timed_out = matches!(error, ConnectError::Timeout { step: ConnectStep::Response, .. });
     assert!(timed_out, "{error}");
     assert_eq!(before.elapsed().as_secs(), 7);
-    assert!(told.await.is_err(), "it is dropped, since the stream was reset");
+    assert!(reported.await.is_err(), "it is dropped, since the stream was reset");
 }
 
 #[tokio::test(start_paused = true)]
@@ -127,7 +127,7 @@ async fn a_server_that_knows_no_extended_connect_fails_one_stream() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_request_that_is_none_for_a_websocket_is_not_sent() {
+async fn a_request_that_cannot_open_a_websocket_is_not_sent() {
     let http = answering(Response::builder(), b"").await;
     let url = |url| sockless_hyper::connect(&http.sender, url, runtime());
     let error = url("https://server.test/").await.unwrap_err();

@@ -1,4 +1,4 @@
-//! How sessions end, and what each side is told.
+//! The ends of sessions, as each side reports them.
 
 use std::future::pending;
 use std::time::Duration;
@@ -74,7 +74,7 @@ pub(crate) async fn a_silent_client_is_given_up<H: Http>() {
     let (route, ends) = observed(until_closed);
     let config = Config::default().ping_interval(Duration::from_secs(30));
     let server = Served::<H>::one(route.config(config)).await;
-    // Nobody drives it, so nobody answers a ping.
+    // No task drives it, so no ping is answered.
     let silent = server.http.open("/").await;
     let closed = ends.recv().await.unwrap();
     assert_eq!(*closed.cause(), Cause::Timeout(Timeout::Ping));

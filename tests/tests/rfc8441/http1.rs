@@ -1,4 +1,4 @@
-//! What HTTP/1.1 has of its own.
+//! Behaviour that is specific to HTTP/1.1.
 
 use std::time::Duration;
 
@@ -50,7 +50,7 @@ async fn frames_right_behind_the_request_are_answered() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_end_in_the_middle_of_a_frame_is_told() {
+async fn an_end_in_the_middle_of_a_frame_is_reported() {
     let (route, ends) = observed(sockless_tests::handlers::until_closed);
     let server = Served::<Http1>::one(route).await;
     let mut client = server.http.connect();
@@ -93,7 +93,7 @@ async fn a_layer_that_takes_the_upgrade_away_gets_500() {
     assert_eq!(host.connections(), 0);
 }
 
-/// A connection that is not served with upgrades answers 101 and can do no more.
+/// A connection that is served without upgrades answers 101, and then has to end.
 #[tokio::test(start_paused = true)]
 async fn a_server_without_upgrades_is_noticed() {
     let mount = Mount::new(Router::new().route("/", websocket(echo)), runtime());

@@ -1,4 +1,4 @@
-//! What HTTP/2 has of its own (RFC 8441), seen by another client than ours.
+//! Behaviour that is specific to HTTP/2 (RFC 8441), seen by another client than ours.
 
 use std::convert::Infallible;
 use std::time::Duration;
@@ -225,7 +225,7 @@ async fn the_scheme_and_the_authority_are_known() {
 
 /// A layer may answer something else than the mount did: no session is left behind.
 #[tokio::test(start_paused = true)]
-async fn an_upgrade_that_is_not_sent_is_given_up() {
+async fn an_upgrade_that_is_not_sent_is_dropped() {
     let (route, ends) = ends();
     let mount = Mount::new(Router::new().route("/", route), runtime());
     let host = mount.server().clone();

@@ -50,8 +50,8 @@ async fn serves_beside_pages<H: Http>() {
         assert_eq!(session.recv().await.unwrap().as_text(), Some(path));
     }
     let mut session = http.open("/below/tell").await.spawn();
-    let told = session.recv().await.unwrap();
-    assert_eq!(told.as_text(), Some("/tell Some(192.0.2.1:7)"));
+    let reported = session.recv().await.unwrap();
+    assert_eq!(reported.as_text(), Some("/tell Some(192.0.2.1:7)"));
 
     let page = http.send(H::asking("/nowhere")).await;
     assert_eq!(page.status(), 404);

@@ -65,7 +65,7 @@ pub(crate) async fn a_hundred_sessions_at_once<H: Http>() {
     }
 }
 
-/// What waits to be sent stays near the high-water mark, however much the stack below would copy.
+/// The unsent bytes stay near the high-water mark, however much the stack below would copy.
 pub(crate) async fn a_peer_that_does_not_read_is_not_sent_more<H: Http>() {
     for len in [1000, 1 << 20] {
         let (route, queued) = observed(move |session| queue_until_stuck(session, len));
@@ -83,12 +83,12 @@ pub(crate) async fn a_peer_that_does_not_read_is_not_sent_more<H: Http>() {
     }
 }
 
-/// Sends until that waits for so long that it will wait for ever, and says how many bytes went.
+/// Sends until a send waits for so long that it will not return, and returns the number of bytes.
 async fn queue_until_stuck(session: Session, len: usize) -> usize {
     let block = Bytes::from(vec![0; len]);
     let mut queued = 0;
     loop {
-        // The clock moves only when nobody has anything left to do.
+        // The clock advances only when no task has anything left to do.
         let sending = session.send(block.clone());
         match tokio::time::timeout(Duration::from_secs(1), sending).await {
             Ok(Ok(())) => queued += len,

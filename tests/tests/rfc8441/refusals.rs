@@ -1,4 +1,4 @@
-//! Answers that are no session: the same over both versions of HTTP, but for what HTTP/2 has not.
+//! Responses without a session: the same over both versions of HTTP, except where HTTP/2 has no counterpart.
 
 use std::future::pending;
 use std::time::Duration;

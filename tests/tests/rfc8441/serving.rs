@@ -1,4 +1,4 @@
-//! What is served, and what is seen of it: [`Served`].
+//! The service under test and the record of its sessions: [`Served`].
 
 use std::convert::Infallible;
 use std::sync::Arc;

@@ -23,7 +23,7 @@ fn server(speak: impl FnOnce(&mut TcpStream) + Send + 'static) -> (SocketAddr, J
     let thread = std::thread::spawn(move || {
         let (mut stream, _) = listener.accept().unwrap();
         speak(&mut stream);
-        // Whether the end is orderly or not does not matter: it is one.
+        // The end may be orderly or not: both are an end.
         let _ = stream.read_to_end(&mut Vec::new());
     });
     (addr, thread)
@@ -139,8 +139,8 @@ pub(crate) async fn a_url_of_wss_is_spoken_over_tls<R: Runtime>() {
 
     let by_address = R::connect(&format!("wss://{}/", server.addr)).tls(connector).await;
     let error = by_address.expect_err("the certificate is for the name");
-    let told = matches!(error, ConnectError::Tls { error: TlsError::Certificate(_), .. });
-    assert!(told, "{error}");
+    let reported = matches!(error, ConnectError::Tls { error: TlsError::Certificate(_), .. });
+    assert!(reported, "{error}");
 }
 
 pub(crate) async fn a_stream_of_ones_own_is_spoken_over<R: Runtime>() {

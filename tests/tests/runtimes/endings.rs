@@ -1,4 +1,4 @@
-//! How sessions end, and what each side is told.
+//! The ends of sessions, as each side reports them.
 
 use std::time::Duration;
 

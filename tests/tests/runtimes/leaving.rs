@@ -7,7 +7,7 @@ use sockless_core::{CloseCode, CloseReason, Closed, Message};
 use sockless_driver::Session;
 use sockless_routing::{Router, websocket};
 
-/// How often each program runs.
+/// The number of times that each program runs.
 const TIMES: usize = 100;
 
 /// Longer than a busy machine takes.
@@ -57,7 +57,7 @@ where
     });
 }
 
-/// What the `number`th program sends: little, or more than one write takes.
+/// The messages of the `number`th program: one write or more than one.
 fn messages(number: usize) -> [Message; 2] {
     let len = if number.is_multiple_of(2) { 10 } else { 300_000 };
     [format!("message {number}").into(), vec![number as u8; len].into()]

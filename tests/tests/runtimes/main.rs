@@ -1,7 +1,7 @@
 //! What every runtime has to do alike: one set of scenarios, over real sockets on 127.0.0.1, each of
 //! them run on each runtime; and those that ask for no socket and no thread in the simulator too.
 //!
-//! Nothing sleeps: a scenario waits for what it expects, and is given up when that does not come.
+//! Nothing sleeps: a scenario waits for the expected event, and fails when that does not come.
 
 mod connecting;
 mod endings;

@@ -84,7 +84,7 @@ pub(crate) async fn many_tasks_and_threads_send_to_one_peer<R: Runtime>() {
         }
     };
     let tasks: Vec<_> = (0..SENDERS / 2).map(|number| spawn::<R, _>(send_all(number))).collect();
-    // These threads are none of the runtime's.
+    // These threads do not belong to the runtime.
     let threads: Vec<_> = (SENDERS / 2..SENDERS)
         .map(send_all)
         .map(|sending| std::thread::spawn(|| smol::future::block_on(sending)))
@@ -100,7 +100,7 @@ pub(crate) async fn many_tasks_and_threads_send_to_one_peer<R: Runtime>() {
     assert_eq!(counts, [MESSAGES; SENDERS]);
 }
 
-/// How many messages came from each sender, each of whose own come in order.
+/// The number of messages from each sender; those of one sender arrive in order.
 async fn count_by_sender(mut session: Session, senders: usize) -> Vec<usize> {
     let mut counts = vec![0; senders];
     while let Ok(message) = session.recv().await {

@@ -77,7 +77,7 @@ pub(crate) fn spawn<R: World, T: Send + 'static>(
 ) -> impl Future<Output = T> + Send + 'static {
     let (sender, receiver) = channel::bounded(1);
     let task = async move {
-        // Nobody may be interested.
+        // The receiver may be gone.
         let _ = sender.send(future.await).await;
     };
     R::driver().spawn(Box::pin(task));

@@ -19,7 +19,7 @@ const CLIENT: Writer = Writer { masks: true };
 const SERVER: Writer = Writer { masks: false };
 
 pub(crate) async fn a_client_past_the_cap_waits_until_another_leaves<R: Runtime>() {
-    let (tell, told) = channel::unbounded();
+    let (tell, reported) = channel::unbounded();
     let route = websocket(move |session: Session| {
         let tell = tell.clone();
         async move {
@@ -33,9 +33,9 @@ pub(crate) async fn a_client_past_the_cap_waits_until_another_leaves<R: Runtime>
     let server = Serving::<R>::start_with(Router::new().route("/", route), cap).await;
     let connect = |name| R::connect(&format!("{}?{name}", server.url()));
     let first = connect("first").await.expect("there is room");
-    assert_eq!(told.recv().await.unwrap(), "first came");
+    assert_eq!(reported.recv().await.unwrap(), "first came");
     let mut second = connect("second").await.expect("there is room");
-    assert_eq!(told.recv().await.unwrap(), "second came");
+    assert_eq!(reported.recv().await.unwrap(), "second came");
 
     // The system takes connections for the server to accept later.
     let mut third = RawClient::connect(server.addr);
@@ -46,8 +46,8 @@ pub(crate) async fn a_client_past_the_cap_waits_until_another_leaves<R: Runtime>
     assert!(third.hears_nothing());
     first.close(CloseCode::NORMAL);
     assert!(third.read_head().starts_with("HTTP/1.1 101 "));
-    assert_eq!(told.recv().await.unwrap(), "first left");
-    assert_eq!(told.recv().await.unwrap(), "third came");
+    assert_eq!(reported.recv().await.unwrap(), "first left");
+    assert_eq!(reported.recv().await.unwrap(), "third came");
 }
 
 pub(crate) async fn a_closed_port_is_told<R: Runtime>() {
@@ -60,7 +60,7 @@ pub(crate) async fn a_closed_port_is_told<R: Runtime>() {
             assert_eq!((attempts.len(), attempts[0].addr), (1, addr));
             assert_eq!(attempts[0].error.kind(), std::io::ErrorKind::ConnectionRefused);
         }
-        other => panic!("nobody listens, but: {other:?}"),
+        other => panic!("no server listens, but: {other:?}"),
     }
 }
 
@@ -70,7 +70,7 @@ pub(crate) async fn a_silent_server_is_given_up<R: Runtime>() {
     let config = Config::default().opening_timeout(Duration::from_millis(50));
     let result = R::connect(&url).config(config).await;
     let Err(ConnectError::Timeout { step, .. }) = result else {
-        panic!("nobody answers, but: {result:?}");
+        panic!("no server answers, but: {result:?}");
     };
     assert_eq!(step, ConnectStep::Response);
 }

@@ -66,7 +66,7 @@ impl RawClient {
         String::from_utf8(self.read_to_end()).expect("a response is text")
     }
 
-    /// Whether nothing has come so far.
+    /// True if nothing has arrived so far.
     pub(crate) fn hears_nothing(&self) -> bool {
         self.0.set_nonblocking(true).expect("the stream is sound");
         let peeked = self.0.peek(&mut [0]);

@@ -1,4 +1,4 @@
-//! What the driver asks of a runtime: timers, and streams as transports.
+//! The parts that the driver takes from a runtime: timers, and streams as transports.
 
 use std::future::poll_fn;
 use std::io::{IoSlice, Read, Write};
@@ -55,7 +55,7 @@ pub(crate) async fn a_timer_wakes_who_polled_last<R: Runtime>() {
     let first = Arc::new(Count(AtomicUsize::new(0)));
     let waker = Waker::from(first.clone());
     assert!(timer.poll_expired(&mut Context::from_waker(&waker)).is_pending());
-    // This would wait for ever if the first were woken instead.
+    // This would wait without end if the first were woken instead.
     poll_fn(|cx| timer.poll_expired(cx)).await;
     assert_eq!(first.0.load(Ordering::Relaxed), 0);
 }

@@ -41,13 +41,13 @@ impl<R: World> Serving<R> {
         Self::run_at(addr, server, service)
     }
 
-    /// A server on something that has no such address: `addr` stands for it.
+    /// A server on something that has no such address: `addr` represents it.
     pub(crate) fn run_at(addr: SocketAddr, server: Server, service: impl Service) -> Self {
         let (stop, stopped) = channel::bounded::<()>(1);
         let (reporting, report) = channel::bounded(1);
         let serving = async move {
             let shutdown = async {
-                // Dropped with the value, or told: either ends the server.
+                // A message or the drop of the sender ends the server.
                 let _ = stopped.recv().await;
             };
             let report = server.serve_until(service, shutdown).await;

@@ -1,4 +1,4 @@
-//! How TCP sockets are set up, whichever way they come.
+//! The options of TCP sockets, accepted and dialled.
 
 use std::future::poll_fn;
 use std::net::SocketAddr;
@@ -13,7 +13,7 @@ use crate::serving::{Serving, exchange};
 use sockless_tests::handlers::echo;
 
 pub(crate) async fn keep_alive_is_on_where_one_accepts_and_dials<R: Runtime>() {
-    let (telling, told) = channel::unbounded();
+    let (telling, reported) = channel::unbounded();
     let route = websocket(move |session: Session| {
         let _ = telling.try_send(session.request().peer_addr());
         echo(session)
@@ -21,9 +21,9 @@ pub(crate) async fn keep_alive_is_on_where_one_accepts_and_dials<R: Runtime>() {
     let server = Serving::<R>::start(Router::new().route("/", route)).await;
     let mut session = server.connect().await;
     exchange(&mut session, "hello").await;
-    let client = told.recv().await.unwrap().expect("it came by TCP");
+    let client = reported.recv().await.unwrap().expect("it came by TCP");
     let runtime = R::driver();
-    // What was accepted, and what was dialled. Another timer may run at first: that of an acknowledgement.
+    // The accepted and the dialled socket. At first another timer may run: that of an acknowledgement.
     for (local, remote) in [(server.addr, client), (client, server.addr)] {
         while !is_kept_alive(local, remote) {
             let mut timer = runtime.timer(runtime.now() + Duration::from_millis(5));
@@ -32,7 +32,7 @@ pub(crate) async fn keep_alive_is_on_where_one_accepts_and_dials<R: Runtime>() {
     }
 }
 
-/// Whether the system will probe a connection of this machine within a minute (proc_net_tcp(5)).
+/// True if the system will probe a connection of this machine within a minute (proc_net_tcp(5)).
 fn is_kept_alive(local: SocketAddr, remote: SocketAddr) -> bool {
     let port = |addr: SocketAddr| format!(":{:04X}", addr.port());
     let table = std::fs::read_to_string("/proc/net/tcp").expect("Linux has this table");

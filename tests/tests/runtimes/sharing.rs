@@ -101,7 +101,7 @@ pub(crate) async fn a_port_is_shared_only_where_both_say_so<R: Runtime>() {
     assert_eq!(error.expect_err("the port is taken").kind(), ErrorKind::AddrInUse);
 }
 
-/// Nobody accepts, and the system ignores who comes when its queue is full.
+/// No task accepts, and the system ignores connections when its queue is full.
 pub(crate) async fn a_backlog_bounds_who_waits_to_be_accepted<R: Runtime>() {
     let server = R::bind_with(ANY_PORT, &ListenOptions::default().backlog(2)).await.unwrap();
     let addr = server.local_addr().unwrap();
@@ -111,7 +111,7 @@ pub(crate) async fn a_backlog_bounds_who_waits_to_be_accepted<R: Runtime>() {
             Ok(stream) => waiting.push(stream),
             Err(error) => break error,
         }
-        // Linux lets one more wait than it was told.
+        // Linux lets one more connection wait than the backlog.
         assert!(waiting.len() <= 3, "the backlog is full");
     };
     assert_eq!(ignored.kind(), ErrorKind::TimedOut);

@@ -76,7 +76,7 @@ pub(crate) async fn a_url_of_wss_is_dialled<R: Runtime>() {
         Err(ConnectError::Tls { error: TlsError::Certificate(error), .. }) => {
             assert_eq!(error, rustls::CertificateError::UnknownIssuer);
         }
-        other => panic!("nobody trusts it, but: {other:?}"),
+        other => panic!("no client trusts it, but: {other:?}"),
     }
 }
 
@@ -103,7 +103,7 @@ pub(crate) async fn the_client_echoes_over_tls<R: Runtime>() {
 
 pub(crate) async fn a_call_knows_that_it_came_by_tls<R: Runtime>() {
     let authority = Authority::new();
-    let (tell, told) = channel::unbounded();
+    let (tell, reported) = channel::unbounded();
     let route = websocket(move |session: Session| {
         let _ = tell.try_send((session.request().is_secure(), session.request().tls().cloned()));
         async {}
@@ -112,14 +112,14 @@ pub(crate) async fn a_call_knows_that_it_came_by_tls<R: Runtime>() {
     let router = Router::new().route("/", route);
     let server = Serving::<R>::start_with(router.clone(), |server| server.tls(acceptor)).await;
     connect::<R>(server.addr, &connector(&authority)).await.unwrap();
-    let (is_secure, tls) = told.recv().await.unwrap();
+    let (is_secure, tls) = reported.recv().await.unwrap();
     let TlsInfo { alpn, server_name, .. } = tls.expect("it came by TLS");
     assert_eq!((is_secure, server_name.as_deref()), (Some(true), Some(NAME)));
     assert_eq!(alpn.as_deref(), Some(&b"http/1.1"[..]));
 
     let plain = Serving::<R>::start(router).await;
     plain.connect().await;
-    assert_eq!(told.recv().await.unwrap(), (None, None));
+    assert_eq!(reported.recv().await.unwrap(), (None, None));
 }
 
 /// Even where the settings offer more, as those that are shared with a server of HTTP/2.
@@ -175,7 +175,7 @@ pub(crate) async fn a_certificate_is_replaced_while_the_server_runs<R: Runtime>(
     let mut after = connect::<R>(server.addr, &connector(&new)).await.unwrap();
     exchange(&mut after, "the new one has the new").await;
 
-    // What is not sound changes nothing.
+    // An invalid file changes nothing.
     let error = acceptor.reload_pem(b"", b"").unwrap_err();
     assert!(matches!(error, TlsError::Pem { .. }), "{error}");
     exchange(&mut connect::<R>(server.addr, &connector(&new)).await.unwrap(), "still").await;
@@ -248,7 +248,7 @@ pub(crate) async fn a_client_that_stalls_makes_room_at_the_cap<R: Runtime>() {
     let mut second = connect::<R>(addr, &connector).await.unwrap();
     assert!(silent.read_to_reset().is_empty());
     // Both are sessions now, which are not dropped for another.
-    let (telling, told) = channel::bounded(1);
+    let (telling, reported) = channel::bounded(1);
     let next = spawn::<R, _>(async move {
         let session = connect::<R>(addr, &connector).await;
         telling.send(()).await.unwrap();
@@ -257,7 +257,7 @@ pub(crate) async fn a_client_that_stalls_makes_room_at_the_cap<R: Runtime>() {
     for _ in 0..100 {
         exchange(&mut first, "time passes").await;
     }
-    assert!(told.is_empty(), "it was let in past the cap");
+    assert!(reported.is_empty(), "it was let in past the cap");
     exchange(&mut second, "still here").await;
     drop(second);
     next.await;
@@ -289,7 +289,7 @@ pub(crate) async fn a_server_that_fails_the_handshake_is_told<R: Runtime>() {
     }
 }
 
-/// What a server that goes away without any farewell looks like, after TLS as before it.
+/// A server that disappears without closing TLS looks the same as one without TLS.
 pub(crate) async fn a_cut_without_a_word_is_told_from_a_close<R: Runtime>() {
     let authority = Authority::new();
     let (route, endings) = observed(until_closed);

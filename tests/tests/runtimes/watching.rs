@@ -1,4 +1,4 @@
-//! What a transport that is not read from knows of its end, on real sockets: `Io::poll_ending`.
+//! The end of a transport that is not read, on real sockets: `Io::poll_ending`.
 
 use std::future::poll_fn;
 use std::io::{IoSlice, Write};
@@ -14,7 +14,7 @@ use sockless_driver::{Ending, Io};
 use crate::on::{Runtime, Tokio, World, spawn};
 use sockless_tests::certificates::Authority;
 
-/// What is sent and not read.
+/// The bytes that are sent and not read.
 const UNREAD: &[u8] = &[7; 1000];
 
 pub(crate) async fn an_end_behind_unread_bytes_is_seen<R: Runtime>() {

@@ -112,7 +112,7 @@ impl Io for File {
     }
 }
 
-/// Whether the server has ended a connection without a byte.
+/// True if the server has ended a connection without sending a byte.
 async fn is_dropped(sim: &Sim, io: &SimIo) -> bool {
     match sim.timeout(Duration::from_millis(10), io.read_some()).await {
         Some(Ok(bytes)) => bytes.is_empty(),
@@ -135,7 +135,7 @@ fn silent_connections_of_one_address_are_limited_from_the_moment_they_are_accept
         for (index, io) in silent.iter().enumerate() {
             assert_eq!(is_dropped(&sim, io).await, index >= 3, "{index}");
         }
-        // Others are not concerned, and a place that is given up can be taken.
+        // Other peers are not affected, and a place that was freed can be taken.
         drop(Peer::of_a_server(gate.dial(&sim, addr("192.0.2.2:1"))).await);
         drop(silent.remove(0));
         sim.settle().await;

@@ -1,4 +1,4 @@
-//! What the sessions of a server hold together is bounded, and each of them in time.
+//! The memory that a server's sessions hold together is bounded, and the time that each holds it.
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use sockless_tests::wire::{BINARY, BINARY_BEGINS, CLOSE, Writer};
 
 use sockless_tests::opened::{Peer, SECOND, close_code, echo};
 
-/// What the demo serves: an echo of messages up to 16 MiB, pings each 30 s, compression.
+/// The demo's echo: messages up to 16 MiB, pings each 30 s, compression.
 fn demo() -> impl Service {
     let config = Config::default()
         .max_message_len(16 << 20)
@@ -88,7 +88,7 @@ fn unfinished_messages_hold_no_more_than_the_budget_and_are_gone_in_time() {
 }
 
 #[test]
-fn a_session_that_is_ended_for_the_budget_is_told_why_and_its_neighbours_are_left_alone() {
+fn a_session_that_exceeds_the_budget_is_closed_with_a_reason_and_the_others_go_on() {
     Sim::check(0..5, |sim| async move {
         let host = ConnectionServer::new(demo(), sim.runtime()).memory_budget(1 << 20);
         let mut peers = connect(&sim, &host, 2).await;
@@ -120,7 +120,7 @@ fn a_message_that_drips_ends_in_time() {
 #[test]
 fn what_goes_to_many_is_not_counted_for_each() {
     Sim::check(0..2, |sim| async move {
-        let (tell, told) = tokio::sync::oneshot::channel();
+        let (tell, reported) = tokio::sync::oneshot::channel();
         let tell = std::sync::Mutex::new(Some(tell));
         let message = sockless_core::Message::from(vec![7; 1 << 20]);
         let handler = move |session: Session| {
@@ -138,7 +138,7 @@ fn what_goes_to_many_is_not_counted_for_each() {
         sim.sleep(SECOND).await;
         assert_eq!(host.connections(), 10);
         assert!(host.held_bytes() < 1 << 20, "{}", host.held_bytes());
-        let closed = told.await.unwrap();
+        let closed = reported.await.unwrap();
         assert_eq!(closed.cause(), &Cause::Timeout(Timeout::Write));
         assert!(sim.now() <= Instant::EPOCH + SECOND * 70);
     });

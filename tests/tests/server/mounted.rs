@@ -1,4 +1,4 @@
-//! Sessions behind another HTTP server: it reads the request, sends the response and gives up the
+//! Sessions behind another HTTP server, which reads the request, sends the response and hands over the
 //! transport.
 
 use std::future::{pending, ready};
@@ -78,7 +78,7 @@ fn the_session_begins_on_the_transport_and_no_head_is_sent_on_it() {
 }
 
 #[test]
-fn an_upgrade_that_is_dropped_is_given_up() {
+fn a_dropped_upgrade_frees_its_place() {
     Sim::check(0..5, |sim| async move {
         let host = host(&sim);
         let granted = granted(&host).await;
@@ -89,7 +89,7 @@ fn an_upgrade_that_is_dropped_is_given_up() {
 }
 
 #[test]
-fn a_transport_that_does_not_come_is_given_up() {
+fn a_transport_that_does_not_arrive_times_out() {
     Sim::check(0..5, |sim| async move {
         let host = host(&sim);
         granted(&host).await.serve(pending()).await;
@@ -103,7 +103,7 @@ fn a_transport_that_does_not_come_is_given_up() {
 }
 
 #[test]
-fn a_shutdown_tells_sessions_refuses_requests_and_ends_what_waits() {
+fn a_shutdown_closes_sessions_rejects_requests_and_ends_waits() {
     Sim::check(0..20, |sim| async move {
         let host = host(&sim);
         let (near, far) = sim.pipe();
@@ -218,7 +218,7 @@ fn what_a_guard_holds_is_let_go_of_with_the_transport_or_without() {
             .route(
                 "/",
                 websocket(move |session: Session| {
-                    // Somebody still has a handle, and with it the call.
+                    // Another task still has a handle, and with it the request.
                     kept.lock().unwrap().push(session.sender());
                     async { drop(echo(session).await) }
                 }),

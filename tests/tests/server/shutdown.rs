@@ -21,7 +21,7 @@ async fn join(sim: &Sim, host: &ConnectionServer) -> Peer {
 }
 
 #[test]
-fn a_shutdown_tells_every_session_1001_and_waits_for_those_that_answer() {
+fn a_shutdown_closes_every_session_with_1001_and_waits_for_their_answers() {
     Sim::check(0..20, |sim| async move {
         let router = Router::new().route("/", websocket(async |s| drop(echo(s).await)));
         let host = ConnectionServer::new(router, sim.runtime());
@@ -95,12 +95,12 @@ fn stragglers_are_terminated_with_their_handlers() {
     Sim::check(0..10, |sim| async move {
         let (clock, spawner) = (sim.clone(), sim.clone());
         let ends = Arc::new(Mutex::new(Vec::new()));
-        let told = ends.clone();
+        let reported = ends.clone();
         let handler = move |session: Session| {
-            let (clock, told, sender) = (clock.clone(), told.clone(), session.sender());
+            let (clock, reported, sender) = (clock.clone(), reported.clone(), session.sender());
             spawner.spawn(async move {
                 let end = sender.closed().await;
-                told.lock().unwrap().push(end);
+                reported.lock().unwrap().push(end);
             });
             async move {
                 clock.sleep(HOUR).await;
@@ -200,7 +200,7 @@ fn a_handler_that_blocks_its_thread_does_not_hold_up_the_shutdown() {
     });
 }
 
-/// A listener to which connections come faster than anybody can accept them.
+/// A listener to which connections come faster than a server can accept them.
 struct Flood {
     sim: Sim,
     accepted: u32,

@@ -88,7 +88,7 @@ fn a_flood_of_pings_from_a_peer_that_does_not_read_costs_no_more_than_the_queue(
         assert!(pongs.iter().all(|frame| frame.first == PONG));
         let newest = pongs.pop().expect("a pong");
         assert!(pongs.len() * 102 < 13_000, "{} pongs were held", pongs.len());
-        // What is left of a flood is its end, unless the Close frame came first.
+        // The end of the flood is still there, unless the Close frame came first.
         let newest: usize = as_str(&newest).trim_start_matches('0').parse().unwrap_or(0);
         assert!(newest > 0);
     });
@@ -105,7 +105,7 @@ fn reading_stops_at_read_ahead_and_goes_on_when_something_was_received() {
             receive_all(&mut session).await
         })
         .await;
-        // A ping before the flood is answered, though nobody receives.
+        // A ping before the flood is answered, although no task receives.
         tested.peer.send(tested.peer.write.ping("early")).await;
         assert_eq!(tested.peer.frame().await.first, PONG);
         let peer = Arc::new(tested.peer);
@@ -206,7 +206,7 @@ fn a_peer_is_not_blamed_for_silence_while_it_is_not_read() {
 }
 
 #[test]
-fn without_a_write_timeout_a_peer_that_never_reads_is_given_up_after_the_ping_timeout() {
+fn without_a_write_timeout_a_peer_that_never_reads_times_out_by_the_ping_timeout() {
     on_both_sides(5, |sim, role| async move {
         let config = Config::default()
             .high_water(1_000)
@@ -296,7 +296,7 @@ fn a_full_queue_to_the_peer_closes_with_1013_where_the_settings_say_so() {
 }
 
 #[test]
-fn how_it_ended_is_known_even_when_nobody_receives() {
+fn the_end_is_known_although_no_task_receives() {
     on_both_sides(10, |sim, role| async move {
         let clock = sim.clone();
         let config = Config::default().read_ahead(1_000);
@@ -314,7 +314,7 @@ fn how_it_ended_is_known_even_when_nobody_receives() {
 }
 
 #[test]
-fn a_transport_that_fails_is_noticed_even_when_nobody_receives() {
+fn a_failed_transport_is_noticed_although_no_task_receives() {
     on_both_sides(10, |sim, role| async move {
         let config = Config::default().read_ahead(1_000).ping_interval(SECOND * 30);
         let tested = open(&sim, role, config, async move |mut session| {
@@ -356,7 +356,7 @@ fn an_end_right_behind_more_than_is_read_ahead_is_noticed() {
 }
 
 #[test]
-fn a_handler_that_returned_leaves_nobody_to_receive_and_nothing_grows() {
+fn after_a_handler_returned_no_task_receives_and_nothing_grows() {
     on_both_sides(5, |sim, role| async move {
         let config = Config::default().read_ahead(1_000);
         let tested = open(&sim, role, config, async |_session| "done").await;

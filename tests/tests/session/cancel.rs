@@ -216,7 +216,7 @@ fn a_run_dropped_at_any_await_takes_its_transport_along() {
                 clock.sleep(HOUR).await;
             });
             assert_eq!(poll_at_most(polls, running).await, None);
-            // The peer sees the end, and so does whoever has a handle.
+            // The peer and every handle see the end.
             let frames = peer.rest().await;
             assert!(frames.iter().all(|frame| frame.first == 0x81), "{frames:?}");
             let sender = sender.lock().unwrap().take();
@@ -295,7 +295,7 @@ fn a_serve_connection_dropped_at_any_await_takes_transport_and_handler_along() {
 }
 
 #[test]
-fn senders_that_give_up_waiting_leave_the_others_their_turn() {
+fn senders_that_stop_waiting_leave_the_others_their_turn() {
     on_both_sides(20, |sim, role| async move {
         let spawner = sim.clone();
         let config = Config::default().high_water(100);

@@ -43,10 +43,10 @@ fn a_handler_that_sleeps_for_an_hour_notices_a_dead_peer() {
     on_both_sides(20, |sim, role| async move {
         let clock = sim.clone();
         let config = Config::default().ping_interval(SECOND * 30).ping_timeout(SECOND * 15);
-        let (told, watcher) = (sim.clone(), sim.clone());
+        let (reported, watcher) = (sim.clone(), sim.clone());
         let tested = open(&sim, role, config, async move |mut session| {
             let sender = session.sender();
-            let noticed = watcher.spawn(async move { (sender.closed().await, told.now()) });
+            let noticed = watcher.spawn(async move { (sender.closed().await, reported.now()) });
             clock.sleep(HOUR).await;
             let (closed, at) = noticed.await;
             assert_eq!(session.recv().await, Err(closed.clone()));

@@ -13,7 +13,7 @@ use sockless_tests::wire::{BINARY_BEGINS, CLOSE, PING, PONG, TEXT, close_body};
 
 use sockless_tests::opened::{HOUR, Peer, SECOND, Tested, close_code, open_with};
 
-/// What the handler does, after it has sent its last words.
+/// The handler's action after it has sent its last message.
 #[derive(Clone, Copy, Debug)]
 enum Handler {
     Returns,
@@ -29,7 +29,7 @@ enum Handler {
     Terminates,
 }
 
-/// What the peer does, after it has read the last words.
+/// The peer's action after it has read the last message.
 #[derive(Clone, Debug)]
 enum Does {
     /// Answers a Close frame with the same.
@@ -201,12 +201,7 @@ fn table() -> Vec<Row> {
             1002,
         ),
         broken("a reserved bit", |p| p.write.frame(0xC1, ""), ProtocolError::ReservedBitSet, 1002),
-        broken(
-            "text that is none",
-            |p| p.write.frame(TEXT, [0xFF]),
-            ProtocolError::TextInvalid,
-            1007,
-        ),
+        broken("invalid text", |p| p.write.frame(TEXT, [0xFF]), ProtocolError::TextInvalid, 1007),
         broken(
             "a continuation of nothing",
             |p| p.write.frame(0x80, ""),
@@ -247,7 +242,7 @@ fn table() -> Vec<Row> {
     ]
 }
 
-/// What the methods of a session say once it has ended.
+/// The results of a session's methods once it has ended.
 #[derive(Debug)]
 struct Sayings {
     /// Where the handler lived to receive it.
@@ -261,7 +256,7 @@ struct Sayings {
 }
 
 #[test]
-fn every_end_is_told_alike_by_every_method_and_on_the_wire() {
+fn every_method_and_the_wire_report_the_same_end() {
     for row in table() {
         for &role in row.roles {
             // Shown when it fails.

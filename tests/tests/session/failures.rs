@@ -70,7 +70,7 @@ impl Encode<()> for Unit {
     }
 }
 
-/// What is logged while `handler` serves a session that `peer` takes part in.
+/// The lines logged while `handler` serves a session with `peer`.
 fn logged<F, Fut, P, Then>(handler: F, peer: P) -> Vec<(Level, String)>
 where
     F: Fn(Session) -> Fut + Clone + Send + Sync + 'static,
@@ -173,7 +173,7 @@ fn the_end_passed_on_is_no_failure_whatever_its_type() {
     });
 }
 
-/// What else fails at the end, such as what is written to a database on the way out, is the end's.
+/// Another failure at the end, such as that of a database, is attributed to the end.
 #[test]
 fn an_error_after_the_end_is_no_failure() {
     passes_the_end_on("an error of its own", |session: Session| async move {
@@ -213,7 +213,7 @@ fn an_error_while_the_session_is_open_is_a_failure_whatever_its_type() {
     fails("EncodeError", |session: Session| async move { session.send_as(&Nothing, &()).await });
     fails("WriteError", |session: Session| async move {
         let mut writer = session.writer().await.map_err(WriteError::Closed)?;
-        // Dropping a writer that has begun would close the session by itself.
+        // Dropping a writer that has begun would close the session.
         let begun = writer.write("text").await;
         std::mem::forget(writer);
         begun?;

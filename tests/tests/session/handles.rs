@@ -54,7 +54,7 @@ fn halves_work_in_two_tasks_of_their_own() {
 }
 
 #[test]
-fn a_dropped_receiver_drops_what_arrives_and_blocks_nobody() {
+fn a_dropped_receiver_drops_arriving_messages_and_blocks_no_task() {
     on_both_sides(10, |sim, role| async move {
         let clock = sim.clone();
         let config = Config::default().read_ahead(1_000);

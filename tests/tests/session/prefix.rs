@@ -14,7 +14,7 @@ fn numbered(i: usize) -> String {
     format!("{i:04} {}", "x".repeat(100))
 }
 
-/// How many of the numbered messages these are, which must be the first ones.
+/// The number of the numbered messages, which must be the first ones.
 #[track_caller]
 fn prefix_len(messages: &[Message]) -> usize {
     for (i, message) in messages.iter().enumerate() {

@@ -80,7 +80,7 @@ fn fragments_a_second_apart_come_a_second_apart() {
 }
 
 #[test]
-fn a_long_frame_comes_bit_by_bit_as_it_arrives() {
+fn a_long_frame_is_delivered_in_chunks_as_it_arrives() {
     for home in HOMES {
         on_both_sides(5, |sim, role| async move {
             let tested = open_at(&sim, role, home, Config::default(), |mut receiver, clock| {
@@ -202,7 +202,7 @@ async fn receive_any(receiver: &mut Receiver, clock: &Sim) -> (Vec<Option<Messag
 }
 
 #[test]
-fn chunks_joined_are_the_message_whoever_drops_a_reader_in_between() {
+fn joined_chunks_are_the_message_even_if_a_reader_is_dropped_in_between() {
     for home in HOMES {
         on_both_sides(60, |sim, role| async move {
             let mut config = Config::default();

@@ -1,4 +1,4 @@
-//! What one turn of a driver does is bounded, whatever the peer makes of few bytes.
+//! The work of one turn of a driver is bounded, however much a peer causes with few bytes.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -9,7 +9,7 @@ use sockless_tests::end::End;
 use sockless_tests::served::{BROWSER_REQUEST, Served, host};
 use sockless_tests::wire::Writer;
 
-/// How much one turn takes, in small messages.
+/// The number of small messages that one turn takes.
 const TURN: u64 = 4096;
 
 const PEER: Writer = Writer { masks: true };
@@ -151,7 +151,7 @@ fn bombers_leave_a_neighbour_its_turn_after_each_bomb() {
 }
 
 #[test]
-fn bombs_that_nobody_receives_take_a_turn_each_too() {
+fn bombs_that_no_task_receives_take_a_turn_each_too() {
     const BOMBS: usize = 4;
     let config = Config::default().max_message_len(16 << 20).extension(Deflate::default().level(6));
     let wire = bomb(&config);

@@ -1,4 +1,4 @@
-//! What the session calls may call the session: the closure that changes the settings, and every waker.
+//! Callbacks of the session may call the session: the closure that changes the settings, and every waker.
 
 use std::pin::pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -43,7 +43,7 @@ impl Calls {
         Arc::new(Self { sender, ..Self::default() })
     }
 
-    /// How often it was called, and it holds the session no longer.
+    /// The number of calls; the session is not held any longer.
     fn finish(&self) -> usize {
         *self.sender.lock().unwrap() = None;
         self.count.load(Ordering::Relaxed)

@@ -98,7 +98,7 @@ fn noise_does_no_harm() {
     });
 }
 
-/// Whoever can reach a port can fail its handshake: nobody is to be woken for it.
+/// Any client can make its own handshake fail: that is not logged above debug.
 #[test]
 fn what_a_peer_does_wrong_is_logged_quietly() {
     let loudest = logs::max_level(|| {
@@ -120,7 +120,7 @@ fn what_a_peer_does_wrong_is_logged_quietly() {
 
 /// Whenever the wire is cut, both sides say so, or had their handshake by then.
 #[test]
-fn a_cut_at_any_time_is_told() {
+fn a_cut_at_any_time_is_reported() {
     Sim::check(0..10, |sim| async move {
         let ends = trusting();
         let link = Link::default().latency(MS).jitter(5 * MS).short_writes(100);
@@ -169,7 +169,7 @@ fn an_end_in_the_handshake_is_a_cut() {
 }
 
 #[test]
-fn a_stalled_wire_holds_nobody_else_up() {
+fn a_stalled_wire_delays_no_other_connection() {
     Sim::check(0..5, |sim| async move {
         let ends = trusting();
         let (stalled, server) = sim.pipe();

@@ -1,5 +1,4 @@
-//! TLS over the simulated network: what it carries, whom it trusts, and what becomes of a peer that
-//! fails it.
+//! TLS over the simulated network: sessions over it, trust, and peers whose handshake fails.
 
 mod faults;
 mod sessions;

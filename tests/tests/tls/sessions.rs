@@ -89,7 +89,7 @@ fn messages_and_closes_pass_over_any_network() {
     });
 }
 
-/// What TLS still holds then is not waited for without end.
+/// The wait for bytes that TLS still holds then is bounded.
 #[test]
 fn a_peer_that_never_reads_cannot_keep_its_connection() {
     Sim::check(0..5, |sim| async move {
@@ -111,7 +111,7 @@ fn a_peer_that_never_reads_cannot_keep_its_connection() {
 #[test]
 fn to_terminate_waits_for_nothing() {
     Sim::check(0..5, |sim| async move {
-        let (tell, told) = smol::channel::unbounded();
+        let (tell, reported) = smol::channel::unbounded();
         let handler = move |session: Session| {
             let tell = tell.clone();
             async move {
@@ -129,9 +129,9 @@ fn to_terminate_waits_for_nothing() {
         session.terminate();
         let closed = session.closed().await;
         assert_eq!(closed.cause(), &Cause::Aborted);
-        // What was under way arrives; what TLS still held was dropped.
+        // The bytes on the wire arrive; those that TLS still held were dropped.
         wire.resume(WireDirection::Outbound);
-        match told.recv().await.unwrap().cause() {
+        match reported.recv().await.unwrap().cause() {
             Cause::Transport(error) => assert!(error.contains("close_notify"), "{error}"),
             cause => panic!("the transport was dropped, but: {cause:?}"),
         }

@@ -42,7 +42,7 @@ fn bytes_pass_unchanged_both_ways_over_any_network() {
                 (got, server)
             });
             write_all(&mut *client, &sent).await.unwrap();
-            // Each direction ends by itself (RFC 8446 §6.1).
+            // Each direction ends independently (RFC 8446 §6.1).
             shutdown(&mut *client).await.unwrap();
             assert!(read_to_end(&mut *client, room).await.unwrap() == back);
             assert!(answering.await.0 == there);
@@ -115,7 +115,7 @@ fn what_the_network_does_not_take_is_not_held_without_bound() {
             Poll::Ready(false)
         });
         assert!(refused.await, "it took all there was");
-        // What is on the wire, and what is held beside it.
+        // The bytes on the wire, and those held beside it.
         assert!(taken <= (64 << 10) + (64 << 10), "{taken} bytes were taken");
         wire.resume(WireDirection::Outbound);
         let reading = sim.spawn(async move { read_to_end(&mut *server, 5000).await.unwrap() });
@@ -126,7 +126,7 @@ fn what_the_network_does_not_take_is_not_held_without_bound() {
 }
 
 #[test]
-fn the_end_is_told_from_a_cut() {
+fn an_orderly_end_is_distinguished_from_a_cut() {
     Sim::check(0..10, |sim| async move {
         let (mut client, mut server) = pair(&sim, &Link::default()).await;
         write_all(&mut *server, b"all of it").await.unwrap();
@@ -176,7 +176,7 @@ fn a_record_that_was_tampered_with_ends_it_after_those_before() {
         let (client, relay_in) = sim.pipe();
         let (relay_out, server) = sim.pipe();
         let accepting = sim.spawn(async move { acceptor.accept(Box::new(server)).await });
-        // A relay that forwards, until it is told to flip a bit.
+        // A relay that forwards, until it flips a bit on request.
         let (relay_in, relay_out) = (std::sync::Arc::new(relay_in), std::sync::Arc::new(relay_out));
         let (back_in, back_out) = (relay_in.clone(), relay_out.clone());
         sim.spawn(async move {
@@ -210,7 +210,7 @@ fn a_record_that_was_tampered_with_ends_it_after_those_before() {
         write_all(&mut *client, &[7; 2000]).await.unwrap();
         let error = read(&mut *server, 5000).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::InvalidData);
-        // The other end is told.
+        // The other end receives it.
         let error = read(&mut *client, 100).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::InvalidData);
         assert!(error.to_string().contains("BadRecordMac"), "{error}");

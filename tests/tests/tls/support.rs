@@ -28,7 +28,7 @@ pub(crate) fn connector(authority: &Authority) -> TlsConnector {
 
 pub(crate) type Outcome = Result<Box<dyn Io>, TlsError>;
 
-/// What the client and the server each make of their handshake over `link`.
+/// The results of the client's and the server's handshake over `link`.
 pub(crate) async fn shake_hands(
     sim: &Sim,
     (acceptor, connector): &(TlsAcceptor, TlsConnector),

@@ -1,4 +1,4 @@
-//! Whom a client trusts, and what both ends are told when it does not.
+//! A client's trust, and the errors of both ends without it.
 
 use std::path::Path;
 
@@ -52,7 +52,7 @@ fn the_wide_world_does_not_trust_an_authority_of_the_tests() {
 }
 
 #[test]
-fn a_certificate_for_somebody_else_is_not_accepted() {
+fn a_certificate_for_another_name_is_not_accepted() {
     let authority = Authority::new();
     let other = acceptor(&authority.issue("example.org"));
     let (client, server) = failures(other, connector(&authority));
@@ -94,7 +94,7 @@ fn an_address_can_have_a_certificate_and_nonsense_cannot() {
 }
 
 #[test]
-fn the_protocol_is_agreed_on_and_the_name_told() {
+fn the_protocol_is_negotiated_and_the_name_reported() {
     let sim = Sim::new(1);
     sim.run(async {
         let (acceptor, connector) = trusting();

@@ -106,7 +106,7 @@ fn a_client_that_shows_nothing_learns_why_it_is_refused() {
     });
 }
 
-/// What is offered early could have been recorded and sent again.
+/// Early data could have been recorded and sent again.
 #[test]
 fn early_data_is_not_taken() {
     let sim = Sim::new(1);

@@ -78,7 +78,7 @@ async fn fail(
             speak(addr, b"");
         }
     };
-    // What is opened once, such as the runtime's own, is there by then.
+    // Descriptors that are opened once, such as the runtime's own, exist by then.
     all(5).await;
     let before = descriptors();
     all(30).await;

@@ -1,8 +1,8 @@
-//! Peers that leave while their session does not read, on real sockets of each runtime: the session ends
-//! all the same, says so, and leaves no descriptor behind.
+//! Peers that leave while their session does not read, on real sockets of each runtime: the session
+//! ends nevertheless, reports it, and leaves no descriptor behind.
 //!
 //! They run one after the other, since descriptors are counted for the whole process, and only where the
-//! system lists them. Nothing sleeps: a scenario waits for what it expects, and is given up when that does
+//! system lists them. Nothing sleeps: a scenario waits for the expected event, and fails when that does
 //! not come.
 #![cfg(target_os = "linux")]
 
@@ -68,7 +68,7 @@ on_runtime!(async_std: AsyncStd);
 on_runtime!(smol: Smol);
 on_runtime!(tokio: Tokio);
 
-/// What `axum::serve` serves.
+/// The router that `axum::serve` serves.
 mod behind_hyper {
     use super::*;
 

@@ -65,7 +65,7 @@ where
     for &way in ways {
         let (route, ended) = observed(await_the_end);
         let place = Place::<R>::open(way, router(route, config.clone())).await;
-        // What is opened once, such as the runtime's own, is there when it has left.
+        // Descriptors that are opened once, such as the runtime's own, exist when it has left.
         greet::<R>(&place).await;
         received::<R, _>("the first visitor's end", &ended).await;
         let before = settled::<R>().await;
@@ -95,7 +95,7 @@ async fn greet<R: Runtime>(place: &Place<R>) {
     soon::<R, _>("the end after a Close frame", visitor.read_to_end()).await;
 }
 
-/// How many descriptors there are once those of the last visitor are gone.
+/// The number of descriptors once those of the last visitor are gone.
 async fn settled<R: Runtime>() -> usize {
     let runtime = R::driver();
     let (mut count, mut same) = (descriptors(), 0);
@@ -108,7 +108,7 @@ async fn settled<R: Runtime>() -> usize {
     count
 }
 
-/// What all the others differ from.
+/// The scenario that all others are compared with.
 pub(crate) async fn a_peer_that_says_goodbye_leaves_no_descriptor<R: Runtime>(ways: &[Way]) {
     let leaves = async |mut visitor: Visitor| {
         visitor.write(&CLIENT.close(1000, "")).await.unwrap();
@@ -120,7 +120,7 @@ pub(crate) async fn a_peer_that_says_goodbye_leaves_no_descriptor<R: Runtime>(wa
     }
 }
 
-/// What is behind the kernel's buffers arrives once the session has been given up, and was read on.
+/// The bytes behind the kernel's buffers arrive after the session has timed out and its transport was read.
 pub(crate) async fn a_peer_that_ends_behind_what_is_unread_is_noticed<R: Runtime>(ways: &[Way]) {
     let leaves = async |mut visitor: Visitor| {
         visitor.shut_down().await;

@@ -30,7 +30,7 @@ const NAME: &str = "localhost";
 /// Longer than any deadline that a scenario sets, with some slack for a busy machine.
 const SOON: Duration = Duration::from_secs(8);
 
-/// How a visitor comes to a server.
+/// The way in which a visitor reaches a server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Way {
     Tcp,
@@ -158,7 +158,7 @@ async fn serve_by_axum(router: Router) -> (SocketAddr, channel::Sender<()>) {
     (addr, stop)
 }
 
-/// A client that reads and writes as the scenario says, and no more.
+/// A client that only reads and writes as the scenario requires.
 pub(crate) struct Visitor {
     io: Box<dyn Io>,
     /// The same socket once more, where it is one of TCP.
@@ -224,7 +224,7 @@ impl Visitor {
     }
 }
 
-/// What `future` gives within a few seconds.
+/// Returns the output of `future`, which must be ready within a few seconds.
 pub(crate) async fn soon<R: World, T>(what: &str, future: impl Future<Output = T>) -> T {
     match within::<R, _>(SOON, future).await {
         Some(output) => output,
@@ -270,7 +270,7 @@ pub(crate) fn run_aside<R: World>(future: impl Future<Output = ()> + Send + 'sta
     drop(spawn::<R, _>(future));
 }
 
-/// What comes within a few seconds.
+/// Returns the bytes that arrive within a few seconds.
 pub(crate) async fn received<R: World, T>(what: &str, receiver: &Receiver<T>) -> T {
     soon::<R, _>(what, receiver.recv()).await.expect("the route is there")
 }
