@@ -109,7 +109,7 @@ fn free_name(wanted: &str, members: &BTreeMap<String, Sender>) -> String {
     let printable = wanted.chars().filter(|character| !character.is_control());
     let wanted: String = printable.take(MAX_NAME).collect();
     let wanted = match wanted.trim() {
-        "" => "Somebody",
+        "" => "Guest",
         name => name,
     };
     let numbered = (2..).map(|number| format!("{wanted} {number}"));

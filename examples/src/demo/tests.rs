@@ -31,7 +31,7 @@ fn a_name_that_is_taken_gets_a_number() {
         let app = sim.app(app());
         let _first = join(&app, "Ada", "Ada", &["Ada"]).await;
         let _second = join(&app, "Ada", "Ada 2", &["Ada", "Ada 2"]).await;
-        let _nameless = join(&app, "", "Somebody", &["Ada", "Ada 2", "Somebody"]).await;
+        let _nameless = join(&app, "", "Guest", &["Ada", "Ada 2", "Guest"]).await;
     });
 }
 
