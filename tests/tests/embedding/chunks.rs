@@ -218,7 +218,7 @@ fn nothing_else_is_sent_inside_of_a_message_in_pieces_but_control_frames() {
 }
 
 #[test]
-fn what_is_sent_in_pieces_arrives_in_pieces() {
+fn a_message_sent_in_pieces_arrives_in_pieces() {
     let config = Config::default().recv_chunk_len(1000).max_send_frame_len(300);
     let mut pair = Pair::new([config.clone(), config], Weather { chunk: 77, ..Weather::FINE }, 3);
     let data: Vec<u8> = (0..10_000_u32).map(|i| i as u8).collect();

@@ -226,7 +226,7 @@ fn heads_agree_with_frames_written_by_hand() {
 }
 
 #[test]
-fn what_waits_is_one_run_of_bytes_however_it_is_taken() {
+fn unsent_bytes_are_the_same_however_they_are_taken() {
     for role in BOTH {
         for step in [41, 1000, 5000, 1 << 20] {
             let mut raw = raw(role, Config::default());

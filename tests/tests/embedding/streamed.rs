@@ -19,7 +19,7 @@ fn lens(events: &[Event]) -> Vec<usize> {
 }
 
 #[test]
-fn what_may_be_held_is_whole_and_what_is_longer_comes_in_pieces_that_may() {
+fn a_message_beyond_max_message_len_arrives_in_pieces_of_that_length() {
     for role in BOTH {
         let mut end = End::new(role, config());
         for first in [TEXT, BINARY] {
@@ -82,7 +82,7 @@ fn a_driver_that_joins_chunks_rejects_a_message_over_its_limit() {
 }
 
 #[test]
-fn after_our_close_frame_too() {
+fn the_limits_hold_after_our_close_frame() {
     for role in BOTH {
         let mut end = End::new(role, config());
         end.close(sockless_core::CloseReason::EMPTY);
@@ -97,7 +97,7 @@ fn after_our_close_frame_too() {
 }
 
 #[test]
-fn what_is_inflated_is_bounded_the_same() {
+fn inflated_messages_have_the_same_limits() {
     for role in BOTH {
         let config = config().extension(Deflate::default().min_len(0));
         let peer = if role == BOTH[0] { BOTH[1] } else { BOTH[0] };

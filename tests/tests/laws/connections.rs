@@ -42,7 +42,7 @@ proptest! {
     }
 
     #[test]
-    fn what_is_sent_arrives_in_order(
+    fn messages_arrive_in_the_order_in_which_they_were_sent(
         seed: u64,
         operations in vec((0..2_usize, operation()), 0..40),
         chunk in 1..5000_usize,

@@ -222,7 +222,7 @@ fn a_stall_that_did_no_harm_does_not_count_in_the_next_one() {
 }
 
 #[test]
-fn what_came_in_time_may_take_several_reads() {
+fn input_that_came_in_time_may_take_several_reads() {
     for role in BOTH {
         let mut end = End::new(role, Config::default().message_timeout(5 * SECOND));
         let message = end.peer.binary(vec![7; 300 << 10]);

@@ -171,7 +171,7 @@ fn message() -> Message {
 }
 
 #[test]
-fn who_receives_is_woken_when_a_message_has_come() {
+fn a_receiver_is_woken_when_a_message_has_come() {
     law(|sim, given| async move {
         let (mut session, given) = given.take();
         let waiting = begin(&sim, async move { session.recv().await.map(|_| session) }).await;
@@ -181,7 +181,7 @@ fn who_receives_is_woken_when_a_message_has_come() {
 }
 
 #[test]
-fn who_reads_is_woken_when_a_chunk_has_come() {
+fn a_reader_is_woken_when_a_chunk_has_come() {
     law(|sim, given| async move {
         let (mut session, given) = given.take();
         let waiting = begin(&sim, async move {
@@ -200,7 +200,7 @@ fn who_reads_is_woken_when_a_chunk_has_come() {
 }
 
 #[test]
-fn who_sends_is_woken_when_there_is_room() {
+fn a_sender_is_woken_when_there_is_room() {
     law(|sim, given| async move {
         let many = many(&given.link);
         let (session, given) = given.take();
@@ -233,7 +233,7 @@ fn a_sink_is_woken_when_there_is_room() {
 }
 
 #[test]
-fn who_writes_is_woken_when_there_is_room() {
+fn a_writer_is_woken_when_there_is_room() {
     law(|sim, given| async move {
         let many = many(&given.link);
         let (session, given) = given.take();
@@ -251,7 +251,7 @@ fn who_writes_is_woken_when_there_is_room() {
 }
 
 #[test]
-fn who_flushes_is_woken_when_all_has_left() {
+fn a_flush_is_woken_when_all_bytes_are_written() {
     law(|sim, given| async move {
         let len = given.link.capacity + 8 * LEN;
         let (session, given) = given.take();
@@ -296,7 +296,7 @@ fn a_second_writer_is_woken_when_the_first_has_finished() {
 }
 
 #[test]
-fn who_sends_is_woken_when_a_writer_has_finished() {
+fn a_sender_is_woken_when_a_writer_has_finished() {
     law(|sim, given| {
         is_woken_by_the_end_of_a_writer(sim, given, |sender| async move {
             sender.send("next").await.unwrap();
@@ -315,7 +315,7 @@ fn a_sink_is_woken_when_a_writer_has_finished() {
 }
 
 #[test]
-fn who_waits_for_the_end_is_woken_when_it_comes() {
+fn a_task_that_waits_for_the_end_is_woken_when_it_comes() {
     law(|sim, given| async move {
         let (session, given) = given.take();
         let waiting = begin(&sim, async move { (session.closed().await, session) }).await;
@@ -327,7 +327,7 @@ fn who_waits_for_the_end_is_woken_when_it_comes() {
 }
 
 #[test]
-fn who_receives_frames_is_woken_when_one_has_come() {
+fn a_receiver_of_frames_is_woken_when_one_has_come() {
     raw_law(|sim, given| async move {
         let (mut session, given) = given.take();
         let waiting = begin(&sim, async move { session.recv().await.map(|_| session) }).await;
@@ -337,7 +337,7 @@ fn who_receives_frames_is_woken_when_one_has_come() {
 }
 
 #[test]
-fn who_sends_frames_is_woken_when_there_is_room() {
+fn a_sender_of_frames_is_woken_when_there_is_room() {
     raw_law(|sim, given| async move {
         let many = many(&given.link);
         let (session, given) = given.take();
@@ -353,7 +353,7 @@ fn who_sends_frames_is_woken_when_there_is_room() {
 }
 
 #[test]
-fn who_flushes_frames_is_woken_when_all_have_left() {
+fn a_flush_of_frames_is_woken_when_all_are_written() {
     raw_law(|sim, given| async move {
         let len = given.link.capacity + 8 * LEN;
         let (session, given) = given.take();

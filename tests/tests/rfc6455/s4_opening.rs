@@ -183,7 +183,7 @@ fn a_rejected_handshake_is_logged_at_info() {
 }
 
 #[test]
-fn what_is_malformed_or_asks_for_no_websocket_leaves_no_line_at_info() {
+fn malformed_and_plain_requests_are_not_logged_at_info() {
     let lines = logged_of(&[
         "GET / HTTP/1.1\r\n\r\n",
         "GARBAGE\r\n\r\n",
@@ -210,7 +210,7 @@ fn a_head_too_long_is_answered_431() {
 }
 
 #[test]
-fn what_is_no_http_1_is_refused_cleanly() {
+fn input_that_is_not_http_1_is_rejected_cleanly() {
     let tls_hello = b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03".repeat(20);
     let http_2 = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\x00\x00\x12\x04\x00\x00\x00\x00\x00".to_vec();
     let garbage: Vec<u8> = (0..=255).cycle().take(2_000).collect();
@@ -233,7 +233,7 @@ fn what_is_no_http_1_is_refused_cleanly() {
 }
 
 #[test]
-fn what_is_pipelined_behind_the_request_are_the_first_frames() {
+fn bytes_pipelined_behind_the_request_are_the_first_frames() {
     Sim::check(0..30, |sim| async move {
         let (near, far) = sim.pipe_over(&any_link(&sim));
         sim.spawn(sim.serve_connection(near, router()));

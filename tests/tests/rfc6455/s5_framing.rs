@@ -119,7 +119,7 @@ fn masks_are_a_matter_of_taste_when_a_switch_says_so() {
 }
 
 #[test]
-fn what_is_masked_can_be_switched() {
+fn masking_can_be_configured() {
     for role in BOTH {
         for (masking, masks) in
             [(Masking::All, true), (Masking::Clients, role == Role::Client), (Masking::None, false)]

@@ -43,7 +43,7 @@ fn a_close_frame_without_a_code_is_answered_without_one() {
 }
 
 #[test]
-fn what_follows_a_close_frame_means_nothing() {
+fn input_after_a_close_frame_is_ignored() {
     for role in BOTH {
         let mut end = End::new(role, Config::default());
         let late = [end.peer.text("late"), vec![0xFF; 20]].concat();

@@ -142,7 +142,7 @@ impl Codec for Log {
 }
 
 #[test]
-fn what_is_sent_passes_them_in_order_and_what_is_received_in_reverse() {
+fn payloads_pass_extensions_in_order_when_sent_and_in_reverse_when_received() {
     for role in BOTH {
         let mut end = End::new(role, Config::default().extension(Add::new(1)).extension(Multiply));
         end.connection.send(vec![0, 10], end.now).unwrap();
@@ -223,7 +223,7 @@ impl Codec for Thrice {
 }
 
 #[test]
-fn what_one_has_to_give_comes_before_what_another_finds_wrong() {
+fn output_of_one_extension_precedes_the_error_of_another() {
     // RFC 7692 §7.2.3.2, and a block of no type after it.
     let payload =
         [&[0xF2, 0x48, 0xCD, 0xC9, 0xC9, 0x07, 0x00][..], &[0, 0, 0xFF, 0xFF, 7]].concat();

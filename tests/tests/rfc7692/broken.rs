@@ -181,7 +181,7 @@ fn reserved_bits_have_their_place() {
 
 /// Of two faults the first counts, however the bytes are cut.
 #[test]
-fn what_came_before_a_fault_counts_first() {
+fn the_first_of_two_faults_is_reported() {
     let flushed = [Compressor::new().message(b"ok \xFF"), vec![0, 0, 0xFF, 0xFF]].concat();
     let ended = b"\x01\x04\0\xFB\xFFok \xFF".to_vec();
     let (no_type, cut_off) = (&[0x07, 0x07][..], &[0, 9, 0, 0xF6, 0xFF, b'x'][..]);

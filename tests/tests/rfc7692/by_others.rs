@@ -16,7 +16,7 @@ proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, cases: 128, ..Default::default() })]
 
     #[test]
-    fn what_is_sent_arrives_in_order(
+    fn messages_arrive_in_the_order_in_which_they_were_sent(
         seed: u64,
         takeover in 0..4_usize,
         bits in (8..=15_u8, 8..=15_u8),
@@ -36,7 +36,7 @@ proptest! {
     }
 
     #[test]
-    fn what_others_compress_is_received(
+    fn messages_compressed_by_others_are_received(
         takeover in 0..4_usize,
         messages in vec(payload(), 1..6),
         cuts in vec(1..2000_usize, 1..5),
@@ -63,7 +63,7 @@ proptest! {
     }
 
     #[test]
-    fn what_is_compressed_others_receive(
+    fn others_receive_the_messages_that_we_compress(
         takeover in 0..4_usize,
         level in 1..=9_u8,
         messages in vec(payload(), 1..6),

@@ -79,7 +79,7 @@ fn one_byte_more_is_refused() {
 }
 
 #[test]
-fn what_no_deflate_makes_of_an_allowed_message_is_refused_by_its_header() {
+fn a_compressed_length_that_no_allowed_message_has_is_rejected_by_its_header() {
     for role in BOTH {
         let (peer, max) = (peer_of(role), MAX as u64);
         for len in [2 * max, u64::MAX >> 1] {

@@ -141,7 +141,7 @@ pub(crate) async fn a_guards_finding_and_what_it_holds_last_as_long_as_the_sessi
     assert_eq!(Arc::strong_count(&permits), idle);
 }
 
-pub(crate) async fn what_asks_for_no_websocket_may_be_passed_on<H: Http>() {
+pub(crate) async fn requests_without_an_upgrade_may_be_passed_on<H: Http>() {
     let router = Router::new().route("/echo", websocket(echo));
     let pages = service_fn(async |request: http::Request<Incoming>| {
         let reported = format!("{} {}", request.method(), request.uri().path());

@@ -72,7 +72,7 @@ async fn a_refusal_that_never_ends_is_cut() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_was_not_offered_may_not_be_chosen() {
+async fn an_answer_may_not_choose_a_protocol_that_was_not_offered() {
     let http = answering(Response::builder().header("sec-websocket-protocol", "b"), b"").await;
     let error = connect(&http.sender).subprotocol("a").await.unwrap_err();
     assert!(matches!(

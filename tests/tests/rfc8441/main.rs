@@ -34,7 +34,7 @@ macro_rules! over {
                 calls::a_guards_finding_and_what_it_holds_last_as_long_as_the_session
                 calls::a_page_of_the_same_origin_may_open
                 calls::a_subprotocol_is_agreed
-                calls::what_asks_for_no_websocket_may_be_passed_on
+                calls::requests_without_an_upgrade_may_be_passed_on
                 endings::a_client_that_closes_gets_its_code_back
                 endings::a_client_that_is_gone_is_noticed
                 endings::a_handler_that_ends_says_1000
@@ -52,8 +52,8 @@ macro_rules! over {
                 refusals::a_guard_that_panics_is_500
                 refusals::a_guard_that_takes_too_long_is_503
                 refusals::a_request_in_a_shutdown_is_503
-                refusals::what_is_no_upgrade_is_answered_by_the_router
-                refusals::what_is_wrong_is_told_with_its_status
+                refusals::requests_without_an_upgrade_are_answered_by_the_router
+                refusals::each_invalid_request_is_answered_with_its_status
             }
         }
     };

@@ -30,7 +30,7 @@ fn router() -> Router {
         .nest("/guarded", guarded.route("/", websocket(echo)))
 }
 
-pub(crate) async fn what_is_wrong_is_told_with_its_status<H: Http>() {
+pub(crate) async fn each_invalid_request_is_answered_with_its_status<H: Http>() {
     let server = Served::<H>::start(router()).await;
     let padding = "x".repeat(MAX_HEAD_LEN);
     let with = |path: &str, name: &str, value: &str| H::asking(path).header(name, value);
@@ -67,7 +67,7 @@ pub(crate) async fn what_is_wrong_is_told_with_its_status<H: Http>() {
     assert_eq!(server.host.connections(), 0);
 }
 
-pub(crate) async fn what_is_no_upgrade_is_answered_by_the_router<H: Http>() {
+pub(crate) async fn requests_without_an_upgrade_are_answered_by_the_router<H: Http>() {
     let server = Served::<H>::start(router()).await;
     let health = server.http.send(H::plain(Method::GET, "/health")).await;
     assert_eq!((health.status().as_u16(), &health.body()[..]), (200, &b"ok\n"[..]));
