@@ -82,7 +82,7 @@ impl Rsv {
 
     /// Returns the bits that are in both sets.
     #[must_use]
-    pub const fn intersection(self, other: Self) -> Self {
+    pub(crate) const fn intersection(self, other: Self) -> Self {
         Self(self.0 & other.0)
     }
 

@@ -177,6 +177,10 @@ impl Service for Once {
 }
 
 /// The peer of a session under test, which reads and writes single frames.
+///
+/// The test kit's `RawConversation` reads and writes through `RawConnection`, only as a client, and
+/// only what that connection accepts. This peer takes either side, may break every rule, and shares no
+/// code with the library: its frames are those of [`wire`].
 pub struct Peer {
     /// This end of the pipe.
     pub io: SimIo,
