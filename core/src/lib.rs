@@ -156,7 +156,7 @@ pub use event::{Cause, Closed, Event, Party, Timeout};
 pub use frame::{Frame, FrameHead, Opcode, Rsv};
 pub use message::{Chunk, Message};
 pub use outbound::Outbound;
-pub use outgoing::{Broadcast, OutgoingMessage};
+pub use outgoing::{Broadcast, IntoOutgoing, OutgoingMessage};
 pub use ping::{PingAction, Pinger};
 pub use raw::{RawConnection, Role};
 pub use seed::Seed;

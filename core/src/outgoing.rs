@@ -78,6 +78,50 @@ impl<M: Into<Message>> From<M> for OutgoingMessage {
     }
 }
 
+/// A value that a session's `send` methods accept.
+///
+/// It is implemented for every type that converts into an [`OutgoingMessage`]: text, bytes, a
+/// [`Message`], a [`Broadcast`]. To send a type of your own, implement `From` for [`Message`]:
+///
+/// ```
+/// use sockless::{Closed, Message, Session};
+///
+/// struct Move {
+///     from: u8,
+///     to: u8,
+/// }
+///
+/// impl From<Move> for Message {
+///     fn from(chosen: Move) -> Self {
+///         Self::from([chosen.from, chosen.to])
+///     }
+/// }
+///
+/// async fn open(session: &Session) -> Result<(), Closed> {
+///     session.send(Move { from: 12, to: 28 }).await
+/// }
+/// # let _ = open;
+/// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be sent as a message",
+    label = "expected text, bytes, a `Message`, an `OutgoingMessage` or a `Broadcast`",
+    note = "`Message::text(..)` and `Message::binary(..)` make a message of text and of bytes",
+    note = "to send a value as JSON, use `send_json` (feature `json`); in another format, `send_as`",
+    note = "to send a type of your own, implement `From<{Self}>` for `Message`"
+)]
+pub trait IntoOutgoing {
+    /// Converts the value into a message with its options.
+    fn into_outgoing(self) -> OutgoingMessage;
+}
+
+// An error of a `send` names the trait above rather than the conversions behind it.
+#[diagnostic::do_not_recommend]
+impl<M: Into<OutgoingMessage>> IntoOutgoing for M {
+    fn into_outgoing(self) -> OutgoingMessage {
+        self.into()
+    }
+}
+
 impl Message {
     /// Sends the message without compression where compression was negotiated: for payloads that
     /// are compressed already, and for secrets that must not share a compression context with text

@@ -89,6 +89,6 @@ pub use server::{
 #[cfg(feature = "json")]
 pub use session::Json;
 pub use session::{
-    Decode, DecodeError, Encode, EncodeError, MessageReader, MessageWriter, Outcome, RawSendError,
-    RawSession, Receiver, Sender, Session, Sleep, TrySendError, WriteError,
+    Decode, DecodeError, Encode, EncodeError, MessageReader, MessageSink, MessageWriter, Outcome,
+    RawSendError, RawSession, Receiver, Sender, Session, Sleep, TrySendError, WriteError,
 };

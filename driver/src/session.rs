@@ -7,6 +7,7 @@ mod handler;
 mod raw;
 mod receiver;
 mod sender;
+mod sink;
 mod sleep;
 mod typed;
 
@@ -18,8 +19,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_core::Stream;
-use futures_sink::Sink;
-use sockless_core::{CloseReason, Closed, Config, Instant, Message, OutgoingMessage, SendError};
+use sockless_core::{CloseReason, Closed, Config, Instant, IntoOutgoing, Message, SendError};
 
 use crate::request::Request;
 use crate::session::engine::shared::Shared;
@@ -31,6 +31,7 @@ pub(crate) use handler::Running;
 pub use raw::RawSession;
 pub use receiver::Receiver;
 pub use sender::Sender;
+pub use sink::MessageSink;
 pub use sleep::Sleep;
 #[cfg(feature = "json")]
 pub use typed::Json;
@@ -46,8 +47,9 @@ pub use typed::{Decode, Encode};
 /// handles is dropped. In both cases the messages that were sent are flushed and the connection is
 /// closed with 1000.
 ///
-/// It is also a [`Stream`] of the messages that are received, which ends with the session, and a
-/// [`Sink`] for messages. [`split`](Self::split) returns two halves for different tasks.
+/// It is also a [`Stream`] of the messages that are received, which ends with the session;
+/// [`sink`](Self::sink) returns a `Sink`. [`split`](Self::split) returns two halves for different
+/// tasks.
 ///
 /// Every async method is cancel-safe: dropping its future loses nothing.
 ///
@@ -108,16 +110,18 @@ impl Session {
     /// A [`Closed`] that describes how the session ended. Once either side has begun to close, this
     /// is known only after the closing handshake, and is waited for.
     #[inline]
-    pub fn send(
-        &self,
-        message: impl Into<OutgoingMessage>,
-    ) -> impl Future<Output = Result<(), Closed>> {
+    pub fn send(&self, message: impl IntoOutgoing) -> impl Future<Output = Result<(), Closed>> {
         self.sender.send(message)
     }
 
     /// Returns a handle with which other tasks send to this peer.
     pub fn sender(&self) -> Sender {
         self.sender.clone()
+    }
+
+    /// Returns a `Sink` of the `futures` crates, which accepts what [`send`](Self::send) accepts.
+    pub fn sink<M: IntoOutgoing>(&self) -> MessageSink<M> {
+        self.sender.sink()
     }
 
     /// Splits the session into two halves that different tasks may own.
@@ -284,25 +288,5 @@ impl Stream for Session {
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Message>> {
         Pin::new(&mut self.receiver).poll_next(cx)
-    }
-}
-
-impl Sink<Message> for Session {
-    type Error = Closed;
-
-    fn poll_ready(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Closed>> {
-        Pin::new(&mut self.sender).poll_ready(cx)
-    }
-
-    fn start_send(mut self: Pin<&mut Self>, message: Message) -> Result<(), Closed> {
-        Pin::new(&mut self.sender).start_send(message)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Closed>> {
-        Pin::new(&mut self.sender).poll_flush(cx)
-    }
-
-    fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Closed>> {
-        Pin::new(&mut self.sender).poll_close(cx)
     }
 }

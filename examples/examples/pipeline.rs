@@ -5,7 +5,7 @@
 use std::future::ready;
 
 use futures_util::{StreamExt, TryStreamExt};
-use sockless::{CloseCode, Closed, Message, Router, Session, websocket};
+use sockless::{CloseCode, Closed, Router, Session, websocket};
 
 #[tokio::main]
 async fn main() -> std::io::Result<()> {
@@ -37,9 +37,8 @@ async fn count(session: Session) -> Result<(), Closed> {
     let (sender, receiver) = session.split();
     receiver
         .take(3)
-        .map(|message| Message::from(format!("{} bytes", message.len())))
-        .map(Ok)
-        .forward(sender)
+        .map(|message| Ok(format!("{} bytes", message.len())))
+        .forward(sender.sink())
         .await
 }
 

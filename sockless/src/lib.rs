@@ -9,15 +9,16 @@ pub use http;
 // Sessions and messages.
 #[doc(inline)]
 pub use sockless_core::{
-    Broadcast, Chunk, CloseCode, CloseReason, Instant, Message, OutgoingMessage, SendError,
+    Broadcast, Chunk, CloseCode, CloseReason, Instant, IntoOutgoing, Message, OutgoingMessage,
+    SendError,
 };
 #[cfg(feature = "json")]
 #[doc(inline)]
 pub use sockless_driver::Json;
 #[doc(inline)]
 pub use sockless_driver::{
-    BoxError, BoxFuture, Decode, DecodeError, Encode, EncodeError, MessageReader, MessageWriter,
-    Outcome, Receiver, Sender, Session, Sleep, TrySendError, WriteError,
+    BoxError, BoxFuture, Decode, DecodeError, Encode, EncodeError, MessageReader, MessageSink,
+    MessageWriter, Outcome, Receiver, Sender, Session, Sleep, TrySendError, WriteError,
 };
 
 // The end of a session.

@@ -4,26 +4,25 @@ use std::fmt;
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures_sink::Sink;
 use sockless_core::{
-    CloseCode, CloseReason, Closed, Config, Instant, Message, OutgoingMessage, SendError,
+    CloseReason, Closed, Config, Instant, IntoOutgoing, OutgoingMessage, SendError,
 };
 
 use crate::future::BoxFuture;
 use crate::request::Request;
 use crate::session::engine::shared::{Shared, Waiting};
-use crate::session::engine::waiters::Slot;
+
 use crate::session::error::TrySendError;
+use crate::session::sink::MessageSink;
 use crate::session::sleep::Sleep;
 
 /// The sending half of a [`Session`](crate::Session). Clones send to the same peer.
 ///
-/// Other tasks send with it while the handler receives. It is also a [`Sink`], which waits for room
-/// in the outgoing queue; closing the sink sends a Close frame with 1000 and waits for the end.
+/// Other tasks send with it while the handler receives.
 ///
 /// ```
 /// use std::time::Duration;
@@ -46,23 +45,12 @@ use crate::session::sleep::Sleep;
 /// ```
 pub struct Sender {
     shared: Arc<Shared>,
-    /// Created when the sender is first used as a sink: every handler that holds a session holds
-    /// room for this.
-    sink: Option<Box<SinkState>>,
-}
-
-/// The state of a [`Sender`] as a [`Sink`].
-#[derive(Default)]
-struct SinkState {
-    slot: Slot,
-    /// A message that was accepted and could not be queued at once.
-    unsent: Option<OutgoingMessage>,
 }
 
 impl Sender {
     pub(super) fn new(shared: Arc<Shared>) -> Self {
         shared.add_handle();
-        Self { shared, sink: None }
+        Self { shared }
     }
 
     /// Sends a message, waiting while [`Config::high_water`] bytes or more are queued.
@@ -77,11 +65,8 @@ impl Sender {
     /// A [`Closed`] that describes how the session ended. Once either side has begun to close, this
     /// is known only after the closing handshake, and is waited for.
     #[inline]
-    pub fn send(
-        &self,
-        message: impl Into<OutgoingMessage>,
-    ) -> impl Future<Output = Result<(), Closed>> {
-        Sending { waiting: Waiting::new(&self.shared), message: Some(message.into()) }
+    pub fn send(&self, message: impl IntoOutgoing) -> impl Future<Output = Result<(), Closed>> {
+        Sending { waiting: Waiting::new(&self.shared), message: Some(message.into_outgoing()) }
     }
 
     /// Sends a message if there is room for it now.
@@ -100,10 +85,15 @@ impl Sender {
     /// [`TrySendError::Full`] while [`Config::high_water`] bytes or more are queued, or another
     /// message is being [sent in chunks](Self::writer); [`TrySendError::Closed`] once the session
     /// has ended or has begun to close. Both return the message.
-    pub fn try_send(&self, message: impl Into<OutgoingMessage>) -> Result<(), TrySendError> {
+    pub fn try_send(&self, message: impl IntoOutgoing) -> Result<(), TrySendError> {
         // Converted without the lock: the conversion may be the caller's own code.
-        let message = message.into();
+        let message = message.into_outgoing();
         self.shared.lock().try_send(message, || self.shared.now())
+    }
+
+    /// Returns a `Sink` of the `futures` crates, which sends to the same peer.
+    pub fn sink<M: IntoOutgoing>(&self) -> MessageSink<M> {
+        MessageSink::new(self.clone())
     }
 
     /// Waits until all messages that were sent before, by any handle, have been given to the
@@ -207,19 +197,6 @@ impl Sender {
         let shared = self.shared.clone();
         Box::pin(async move { shared.closed().await })
     }
-
-    /// Sends the message that the sink has accepted and not queued. Then the next operation may use
-    /// its slot.
-    fn poll_unsent(&mut self, cx: &Context<'_>) -> Poll<Result<(&Shared, &mut Slot), Closed>> {
-        let Self { shared, sink } = self;
-        let SinkState { slot, unsent } = &mut **sink.get_or_insert_default();
-        if unsent.is_some() {
-            let sent = ready!(shared.lock().poll_send(unsent, slot, || shared.now(), cx));
-            *unsent = None;
-            sent?;
-        }
-        Poll::Ready(Ok((shared, slot)))
-    }
 }
 
 impl Clone for Sender {
@@ -230,9 +207,6 @@ impl Clone for Sender {
 
 impl Drop for Sender {
     fn drop(&mut self) {
-        if let Some(sink) = &self.sink {
-            self.shared.stop_waiting(&sink.slot);
-        }
         self.shared.drop_handle();
     }
 }
@@ -240,38 +214,6 @@ impl Drop for Sender {
 impl fmt::Debug for Sender {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Sender").field("request", self.request()).finish_non_exhaustive()
-    }
-}
-
-impl Sink<Message> for Sender {
-    type Error = Closed;
-
-    fn poll_ready(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Closed>> {
-        let (shared, slot) = ready!(self.poll_unsent(cx))?;
-        shared.lock().poll_room(slot, cx)
-    }
-
-    fn start_send(mut self: Pin<&mut Self>, message: Message) -> Result<(), Closed> {
-        // Since the sink was ready, the session may have begun to close, or another message to be
-        // sent in chunks. Then this message waits here until it is sent or the end is known.
-        if let Err(error) = self.try_send(message) {
-            let sink = self.sink.get_or_insert_default();
-            sink.unsent = Some(error.into_message().into());
-        }
-        Ok(())
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Closed>> {
-        let (shared, slot) = ready!(self.poll_unsent(cx))?;
-        let mut state = shared.lock();
-        let position = state.queued();
-        state.poll_flushed(position, slot, cx)
-    }
-
-    fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Closed>> {
-        let (shared, slot) = ready!(self.poll_unsent(cx))?;
-        shared.close(CloseCode::NORMAL.into());
-        shared.poll_closed(slot, cx).map(|_| Ok(()))
     }
 }
 

@@ -72,7 +72,7 @@ fn the_smallest_queues_pass_everything_in_order() {
             session.send(number.to_string()).await.unwrap();
         }
         for number in 0..100 {
-            assert_eq!(session.recv().await.unwrap(), number.to_string().into());
+            assert_eq!(session.recv().await.unwrap(), number.to_string());
         }
     });
 }

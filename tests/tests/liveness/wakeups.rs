@@ -219,11 +219,12 @@ fn a_sender_is_woken_when_there_is_room() {
 fn a_sink_is_woken_when_there_is_room() {
     law(|sim, given| async move {
         let many = many(&given.link);
-        let (mut session, given) = given.take();
+        let (session, given) = given.take();
         let waiting = begin(&sim, async move {
+            let mut sink = session.sink();
             for _ in 0..many {
-                poll_fn(|cx| Pin::new(&mut session).poll_ready(cx)).await?;
-                Pin::new(&mut session).start_send(message())?;
+                poll_fn(|cx| Pin::new(&mut sink).poll_ready(cx)).await?;
+                Pin::new(&mut sink).start_send(message())?;
             }
             Ok::<_, sockless_core::Closed>(session)
         })
@@ -307,8 +308,9 @@ fn a_sender_is_woken_when_a_writer_has_finished() {
 #[test]
 fn a_sink_is_woken_when_a_writer_has_finished() {
     law(|sim, given| {
-        is_woken_by_the_end_of_a_writer(sim, given, |mut sender| async move {
-            let ready = poll_fn(|cx| Pin::new(&mut sender).poll_ready(cx));
+        is_woken_by_the_end_of_a_writer(sim, given, |sender| async move {
+            let mut sink = sender.sink::<Message>();
+            let ready = poll_fn(|cx| Pin::new(&mut sink).poll_ready(cx));
             pin!(ready).await.unwrap();
         })
     });

@@ -183,7 +183,7 @@ fn they_work_with_deflate_in_any_order_and_any_pieces() {
                 }
                 pair.run();
                 for side in [0, 1] {
-                    let expected = [message.clone().into(), message.repeat(2).into()];
+                    let expected = [message.clone(), message.repeat(2)];
                     assert_eq!(pair.received(side), expected);
                 }
             }

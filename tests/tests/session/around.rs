@@ -76,7 +76,7 @@ fn after_close_a_loop_that_receives_ends_and_sends_fail() {
         client.expect(close()).await;
         client.send(close()).await;
         let (message, end, sent) = ends.recv().await.unwrap();
-        assert_eq!(message.unwrap(), "on its way".into());
+        assert_eq!(message.unwrap(), "on its way");
         let end = end.unwrap_err();
         assert_eq!((end.by(), end.is_clean()), (Party::Local, true));
         assert_eq!(sent, Err(end));

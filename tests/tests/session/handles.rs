@@ -281,16 +281,17 @@ fn flush_says_how_the_session_ended_when_something_was_left() {
 }
 
 #[test]
-fn a_session_is_a_stream_and_a_sink() {
+fn a_session_is_a_stream_and_has_a_sink() {
     on_both_sides(20, |sim, role| async move {
         let link = any_link(&sim);
         let tested = open_over(&sim, role, &link, Config::default(), async |session: Session| {
-            let (mut sink, mut stream) = session.split();
+            let (sender, mut stream) = session.split();
+            let mut sink = sender.sink();
             let upper = |message: Message| message.as_text().map(str::to_uppercase);
             let mut replies = (&mut stream)
                 .filter_map(|message| std::future::ready(upper(message)))
                 .take(3)
-                .map(|text| Ok::<_, Closed>(Message::from(text)));
+                .map(Ok::<_, Closed>);
             sink.send_all(&mut replies).await?;
             SinkExt::close(&mut sink).await?;
             Ok::<_, Closed>(stream.next().await)
@@ -308,11 +309,32 @@ fn a_session_is_a_stream_and_a_sink() {
     });
 }
 
+/// `SinkExt::send` would wait until the message is written, and `SinkExt::close` would take no reason.
+#[test]
+fn send_and_close_mean_the_same_with_the_traits_of_futures_in_scope() {
+    on_both_sides(5, |sim, role| async move {
+        let link = Link::default().capacity(100);
+        let config = Config::default().high_water(10_000);
+        let tested = open_over(&sim, role, &link, config, async |mut session: Session| {
+            let borrowed = &mut session;
+            let sent = borrowed.send("-".repeat(1_000)).now_or_never();
+            borrowed.close((CloseCode::GOING_AWAY, "bye"));
+            sent
+        })
+        .await;
+        tested.peer.expect_text(&"-".repeat(1_000)).await;
+        tested.peer.expect_close(1001).await;
+        tested.peer.close(1001).await;
+        tested.peer.io.shutdown().await.unwrap();
+        assert_eq!(tested.output.await, Some(Some(Ok(()))), "it is queued at once");
+    });
+}
+
 #[test]
 fn closing_a_sink_waits_for_the_peer_without_spinning() {
     on_both_sides(5, |sim, role| async move {
-        let tested = open(&sim, role, Config::default(), async |mut session: Session| {
-            SinkExt::close(&mut session).await
+        let tested = open(&sim, role, Config::default(), async |session: Session| {
+            session.sink::<Message>().close().await
         })
         .await;
         tested.peer.expect_close(1000).await;
@@ -329,10 +351,10 @@ fn closing_a_sink_waits_for_the_peer_without_spinning() {
 fn a_sink_does_not_swallow_a_message_that_comes_too_late() {
     on_both_sides(10, |sim, role| async move {
         let clock = sim.clone();
-        let tested = open(&sim, role, Config::default(), async move |mut session: Session| {
+        let tested = open(&sim, role, Config::default(), async move |session: Session| {
             session.close(CloseCode::NORMAL);
             clock.sleep(SECOND / 2).await;
-            SinkExt::send(&mut session, Message::from("too late")).await
+            session.sink().send("too late").await
         })
         .await;
         tested.peer.expect_close(1000).await;
@@ -349,11 +371,12 @@ fn a_sink_waits_for_room() {
     on_both_sides(10, |sim, role| async move {
         let config = Config::default().high_water(1_000);
         let narrow = Link::default().capacity(500);
-        let tested = open_over(&sim, role, &narrow, config, async move |mut session: Session| {
+        let tested = open_over(&sim, role, &narrow, config, async move |session: Session| {
+            let mut sink = session.sink();
             for i in 0..50 {
-                session.feed(Message::from(format!("{i:0>100}"))).await.unwrap();
+                sink.feed(format!("{i:0>100}")).await.unwrap();
             }
-            SinkExt::flush(&mut session).await.unwrap();
+            sink.flush().await.unwrap();
         })
         .await;
         sim.sleep(SECOND).await;
