@@ -72,7 +72,7 @@ pub use client::{
     ReconnectError, ReconnectState, ReconnectWatch, RedirectError, RequestHeaders, UrlError,
 };
 pub use future::{BoxError, BoxFuture};
-pub use request::{Forwarded, HostPort, ParamError, Request};
+pub use request::{Forwarded, HostPort, ParamError, Request, ResponseHeaderError};
 #[cfg(feature = "async-io")]
 pub use runtime::async_io;
 #[cfg(feature = "futures-io")]
@@ -84,7 +84,8 @@ pub use runtime::{
 };
 #[cfg(feature = "server")]
 pub use server::{
-    Answer, ConnectionServer, GrantedUpgrade, Reply, Server, Service, ShutdownReport, Upgrade,
+    AdmittedRequest, Answer, ConnectionServer, GrantedUpgrade, Reply, Server, Service,
+    ShutdownReport, Upgrade,
 };
 #[cfg(feature = "json")]
 pub use session::Json;

@@ -2,6 +2,7 @@
 
 mod packed;
 mod param;
+pub(crate) mod response_headers;
 #[cfg(test)]
 mod tests;
 mod whole;
@@ -14,7 +15,7 @@ use std::str::FromStr;
 
 use bytestring::ByteString;
 use http::header::{AUTHORIZATION, COOKIE, HOST, PROXY_AUTHORIZATION};
-use http::{HeaderMap, Method, Uri};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
 use sockless_core::Instant;
 use sockless_core::extension::Params;
 
@@ -23,6 +24,7 @@ use packed::Packed;
 use whole::Whole;
 
 pub use param::ParamError;
+pub use response_headers::ResponseHeaderError;
 pub use sockless_core::handshake::HostPort;
 
 /// The HTTP request that opened a session, or that is being answered, with what the router and the
@@ -327,6 +329,42 @@ impl Request {
         self.whole_mut().request.extensions_mut().insert(value)
     }
 
+    /// Adds a header to the response that opens the session, such as `Set-Cookie` or
+    /// `X-Request-Id`, after others of its name. Guards call it; a response that rejects the
+    /// request, or that a `respond` route returns, does not have it.
+    ///
+    /// ```
+    /// use sockless::http::Response;
+    /// use sockless::bytes::Bytes;
+    /// use sockless::{Request, Router};
+    ///
+    /// async fn remember(mut request: Request) -> Result<Request, Response<Bytes>> {
+    ///     if request.header("cookie").is_none() {
+    ///         let added = request.add_response_header("set-cookie", "visits=1; HttpOnly; Secure");
+    ///         added.expect("a valid header");
+    ///     }
+    ///     Ok(request)
+    /// }
+    ///
+    /// let router = Router::new().guard(remember);
+    /// # let _ = router;
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`ResponseHeaderError`] if the handshake sets the header itself, or it is invalid.
+    pub fn add_response_header<N, V>(
+        &mut self,
+        name: N,
+        value: V,
+    ) -> Result<(), ResponseHeaderError>
+    where
+        N: TryInto<HeaderName, Error: Into<http::Error>>,
+        V: TryInto<HeaderValue, Error: Into<http::Error>>,
+    {
+        response_headers::add(&mut self.whole_mut().response_headers, name, value)
+    }
+
     /// Holds `value`, such as the permit of a guard, until the connection ends, and then drops it.
     ///
     /// It is dropped even if the handler, or a [`Sender`](crate::Sender), still has the request.
@@ -356,6 +394,7 @@ impl Request {
             local_addr: None,
             received_at: Instant::EPOCH,
             subprotocol: None,
+            response_headers: HeaderMap::new(),
             held: Permits::new(),
         };
         let contents = Contents::Whole(Box::new(whole));
@@ -402,6 +441,10 @@ impl Request {
 
     pub(crate) fn set_extensions<'a>(&mut self, extensions: impl Iterator<Item = &'a Params>) {
         self.extensions = extensions.cloned().collect();
+    }
+
+    pub(crate) fn take_response_headers(&mut self) -> HeaderMap {
+        std::mem::take(&mut self.whole_mut().response_headers)
     }
 
     /// Takes the values that the request holds, so that the server can drop them when the

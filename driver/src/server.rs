@@ -20,7 +20,7 @@ use crate::tls::TlsAcceptor;
 use accepting::Accepting;
 
 pub use connections::{ConnectionServer, ShutdownReport};
-pub use external::{GrantedUpgrade, Reply};
+pub use external::{AdmittedRequest, GrantedUpgrade, Reply};
 pub use service::{Answer, Service, Upgrade};
 
 /// A server: accepts connections from a listener, and serves each in a task of its own.

@@ -206,13 +206,13 @@ impl Failures {
     }
 }
 
-fn is_get_or_head(http: &http::Request<()>) -> bool {
+pub(crate) fn is_get_or_head(http: &http::Request<()>) -> bool {
     matches!(*http.method(), Method::GET | Method::HEAD)
 }
 
 /// The reason for which a GET gets no WebSocket, or a HEAD, which is answered like GET
 /// (RFC 9110 §9.3.2).
-fn no_upgrade(http: &http::Request<()>) -> UpgradeError {
+pub(crate) fn no_upgrade(http: &http::Request<()>) -> UpgradeError {
     match http.version() {
         Version::HTTP_11 => UpgradeError::upgrade_required(http),
         _ => UpgradeError::HttpVersion,

@@ -51,6 +51,7 @@
 //! - [`TrustedProxies`] reads the client's address from the headers of proxies.
 //! - [`guards`] has credentials, rate limits and connection limits.
 
+mod alone;
 mod choose;
 pub mod guards;
 mod listing;

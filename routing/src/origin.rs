@@ -2,9 +2,13 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
+use http::Response;
 use http::header::ORIGIN;
 use sockless_driver::{HostPort, Request};
 use thiserror::Error;
+
+use crate::reject::Rejection;
 
 /// The web pages that may open a WebSocket (RFC 6455 §10.2), for
 /// [`Router::origins`](crate::Router::origins).
@@ -88,6 +92,16 @@ impl Origins {
         };
         let list: Result<_, _> = origins.into_iter().map(|o| own(o.as_ref())).collect();
         Ok(Self(Policy::List(list?)))
+    }
+
+    /// Checks the `Origin` of a request, for a server without a [`Router`](crate::Router).
+    ///
+    /// # Errors
+    ///
+    /// The response to send, a 403, if this policy does not allow the page that sent the request.
+    pub fn check_request(&self, request: &Request) -> Result<(), Response<Bytes>> {
+        Self::check(Some(self), request)
+            .map_err(|error| Rejection::OriginRejected(error).response())
     }
 
     /// Checks `request` against `policy`, if one was set.

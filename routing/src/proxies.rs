@@ -129,8 +129,9 @@ impl TrustedProxies {
     }
 
     /// Returns what trusted proxies report about the client of `request`; `None` if its peer is not
-    /// trusted or reports nothing.
-    pub(crate) fn forwarded_for(&self, request: &Request) -> Option<Forwarded> {
+    /// trusted or reports nothing. A router does this; a server without one passes the result to
+    /// [`Request::set_forwarded`].
+    pub fn forwarded_for(&self, request: &Request) -> Option<Forwarded> {
         let peer = request.peer_addr().map(|addr| addr.ip());
         if !peer.map_or(self.unix, |peer| self.trusts(peer)) {
             return None;

@@ -4,12 +4,13 @@ use std::fmt;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::{Method, Response};
+use http::{HeaderName, HeaderValue, Method, Response};
 use sockless_core::Config;
 use sockless_core::handshake::UpgradeRequest;
 use sockless_driver::{BoxFuture, Outcome, RawSession, Request, Session, Upgrade};
 
 use crate::listing::RouteKind;
+use crate::origin::Origins;
 use crate::scope::{Scope, scope_methods};
 use crate::selector::Selector;
 
@@ -163,6 +164,44 @@ impl WebSocketRoute {
         self
     }
 
+    /// Adds a header to the response that opens a session of this route, after those of the
+    /// guards. [`Request::add_response_header`] adds one that depends on the request.
+    ///
+    /// ```
+    /// use sockless::http::HeaderValue;
+    /// use sockless::http::header::SERVER;
+    /// use sockless::{Router, Session, websocket};
+    ///
+    /// async fn chat(session: Session) {}
+    ///
+    /// let chat = websocket(chat).response_header(SERVER, HeaderValue::from_static("chat/2"));
+    /// let router = Router::new().route("/chat", chat);
+    /// ```
+    ///
+    /// # Panics
+    ///
+    /// Panics if the handshake sets the header itself
+    /// ([`ResponseHeaderError::Reserved`](sockless_driver::ResponseHeaderError::Reserved)).
+    #[track_caller]
+    pub fn response_header(self, name: HeaderName, value: HeaderValue) -> Self {
+        let probe = &mut Request::new(http::Request::new(()));
+        if let Err(error) = probe.add_response_header(name.clone(), value.clone()) {
+            panic!("{error}");
+        }
+        self.guard(move |mut request| {
+            // It was checked above, and another header of the same name does no harm.
+            let _ = request.add_response_header(name.clone(), value.clone());
+            std::future::ready(Ok(request))
+        })
+    }
+
+    /// Sets which web pages may open this WebSocket, in place of the policy of its router. A route
+    /// that is served without a router, and has no policy, rejects all pages.
+    pub fn origins(mut self, origins: Origins) -> Self {
+        self.scope.origins = Some(origins);
+        self
+    }
+
     /// Sets the settings of this route, in place of those of its router.
     pub fn config(mut self, config: Config) -> Self {
         self.scope.config = Some(Arc::new(config));
@@ -195,6 +234,19 @@ impl WebSocketRoute {
         /// Runs `guard` for each request that this route was chosen for, after the guards of its
         /// routers. See [`Router::guard`](crate::Router::guard).
         guard;
+    }
+
+    pub(crate) fn scope(&self) -> &Scope {
+        &self.scope
+    }
+
+    pub(crate) fn handler(&self) -> &UpgradeHandler {
+        &self.handler
+    }
+
+    /// The subprotocols that the route serves.
+    pub(crate) fn served(&self) -> &[String] {
+        &self.protocols
     }
 
     fn new(

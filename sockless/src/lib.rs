@@ -44,7 +44,7 @@ pub use sockless_driver::{RawSendError, RawSession};
 
 // The request behind a session.
 #[doc(inline)]
-pub use sockless_driver::{Forwarded, HostPort, ParamError, Request, TlsInfo};
+pub use sockless_driver::{Forwarded, HostPort, ParamError, Request, ResponseHeaderError, TlsInfo};
 
 // Servers.
 #[cfg(any(feature = "async-std", feature = "smol", feature = "tokio"))]
@@ -80,10 +80,13 @@ pub use sockless_driver::{
 #[doc(inline)]
 pub use sockless_driver::tls;
 
-// Runtimes. That of most programs is flat.
+// Runtimes and hosts. The runtime of most programs is flat.
 #[cfg(feature = "async-std")]
 #[doc(inline)]
 pub use sockless_async_std as async_std;
+#[cfg(feature = "axum")]
+#[doc(inline)]
+pub use sockless_axum as axum;
 #[cfg(feature = "hyper")]
 #[doc(inline)]
 pub use sockless_hyper as hyper;

@@ -11,6 +11,16 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("sockless-smol", &["sockless-core", "sockless-driver"]),
     ("sockless-async-std", &["sockless-core", "sockless-driver"]),
     ("sockless-hyper", &["sockless-core", "sockless-driver"]),
+    (
+        "sockless-axum",
+        &[
+            "sockless-core",
+            "sockless-driver",
+            "sockless-hyper",
+            "sockless-routing",
+            "sockless-tokio",
+        ],
+    ),
     ("sockless-sim", &["sockless-core", "sockless-driver"]),
     ("sockless-routing", &["sockless-core", "sockless-driver"]),
 ];
@@ -40,12 +50,14 @@ fn arrows_point_down_only() {
             let brings = tree.lines().any(|line| line.starts_with(&format!("{runtime} v")));
             // hyper uses tokio's channels and traits on every runtime.
             let is_hypers = (*name, runtime) == ("sockless-hyper", "tokio");
-            let may = *name == format!("sockless-{runtime}") || is_hypers;
+            let is_axums = (*name, runtime) == ("sockless-axum", "tokio");
+            let may = *name == format!("sockless-{runtime}") || is_hypers || is_axums;
             assert!(!brings || may, "{name} must not bring {runtime}");
         }
         // tokio's own sockets and timers, which are built on mio.
         let brings = tree.lines().any(|line| line.starts_with("mio v"));
-        assert_eq!(brings, *name == "sockless-tokio", "{name} and tokio's sockets");
+        let may = ["sockless-axum", "sockless-tokio"].contains(name);
+        assert_eq!(brings, may, "{name} and tokio's sockets");
     }
 }
 

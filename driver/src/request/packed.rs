@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{HeaderName, HeaderValue};
-use http::{Extensions, Method, Request, Uri, Version};
+use http::{Extensions, HeaderMap, Method, Request, Uri, Version};
 use sockless_core::Instant;
 
 use super::Permits;
@@ -110,6 +110,7 @@ impl Packed {
             local_addr: parts.local_addr,
             received_at: parts.received_at,
             subprotocol: parts.subprotocol.map(Into::into),
+            response_headers: HeaderMap::new(),
             held: Permits::new(),
         }
     }

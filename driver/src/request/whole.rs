@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use bytestring::ByteString;
-use http::Request;
+use http::{HeaderMap, Request};
 use sockless_core::Instant;
 
 use super::Permits;
@@ -16,5 +16,7 @@ pub(super) struct Whole {
     pub(super) local_addr: Option<SocketAddr>,
     pub(super) received_at: Instant,
     pub(super) subprotocol: Option<ByteString>,
+    /// The headers to add to the response that opens the session; taken when it is accepted.
+    pub(super) response_headers: HeaderMap,
     pub(super) held: Permits,
 }

@@ -1,5 +1,5 @@
 //! Sessions behind another HTTP server, which reads the requests and sends the responses:
-//! [`ConnectionServer::answer`].
+//! [`ConnectionServer::answer`] and [`ConnectionServer::admit`].
 
 use std::fmt;
 use std::io;
@@ -14,7 +14,7 @@ use crate::runtime::{Io, timeout};
 use crate::server::connections::{
     self, ConnectionServer, OpenConnection, RequestLog, ServeConnection, Slot, Start,
 };
-use crate::server::service::{Answer, Upgrade};
+use crate::server::service::{Answer, Service, Upgrade};
 
 /// The reply of [`ConnectionServer::answer`] to a request.
 #[derive(Debug)]
@@ -71,28 +71,126 @@ impl ConnectionServer {
     /// }
     /// ```
     pub async fn answer(&self, request: Request) -> Reply {
-        let log = RequestLog::new(&request);
-        let reply = self.decide(request).await;
-        if let Reply::Respond(response) = &reply {
-            log.log_response(response);
+        let service = &*self.inner.service;
+        match self.admit(request, &service.config()) {
+            Ok(admitted) => admitted.answer_by(service).await,
+            Err(response) => Reply::Respond(response),
         }
-        reply
     }
 
-    async fn decide(&self, request: Request) -> Reply {
-        let Some(slot) = Slot::new(&self.inner, request.peer_addr(), Start::Request) else {
-            return Reply::Respond(connections::too_many_connections());
+    /// Counts a request that the caller decides about, instead of this server's service: within its
+    /// limits, and until the session that it may become has ended, which [`shutdown`](Self::shutdown)
+    /// closes like any other.
+    ///
+    /// `config` limits the length of the request head, as in [`answer`](Self::answer).
+    ///
+    /// # Errors
+    ///
+    /// The response to send: 431 for a head that is too long, 429 beyond
+    /// [`max_connections_per_peer`](Self::max_connections_per_peer), 503 if the server is shutting
+    /// down.
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    ///
+    /// use sockless::driver::{ConnectionServer, Reply, Upgrade};
+    /// use sockless::proto::handshake::UpgradeRequest;
+    /// use sockless::{Config, Request, Session};
+    ///
+    /// /// Grants every upgrade, to a session that gets `greeting`.
+    /// fn decide(server: &ConnectionServer, request: Request, greeting: &'static str) -> Reply {
+    ///     let config = Arc::new(Config::default());
+    ///     match server.admit(request, &config) {
+    ///         Ok(admitted) => admitted.decide(|request| {
+    ///             let upgrade = UpgradeRequest::from_request(request.as_http());
+    ///             let upgrade = upgrade.map_err(|error| error.response())?;
+    ///             let handler = async move |session: Session| session.send(greeting).await;
+    ///             Ok(Upgrade::websocket(request, upgrade, config, handler))
+    ///         }),
+    ///         Err(response) => Reply::Respond(response),
+    ///     }
+    /// }
+    /// # let _ = decide;
+    /// ```
+    pub fn admit(
+        &self,
+        request: Request,
+        config: &Config,
+    ) -> Result<AdmittedRequest, http::Response<Bytes>> {
+        let log = RequestLog::new(&request);
+        let admitted = match Slot::new(&self.inner, request.peer_addr(), Start::Request) {
+            None => Err(connections::too_many_connections()),
+            Some(slot) => match check_head(request.as_http(), config) {
+                Err(error) => Err(error.response().unwrap_or_else(connections::shutting_down)),
+                Ok(()) if slot.is_shutting_down() => Err(connections::shutting_down()),
+                Ok(()) => Ok(slot),
+            },
         };
-        let (service, runtime) = (&*self.inner.service, &self.inner.runtime);
-        if let Err(error) = check_head(request.as_http(), &service.config()) {
-            return Reply::Respond(error.response().unwrap_or_else(connections::shutting_down));
+        match admitted {
+            Ok(slot) => {
+                let request = request.with_received_at(slot.server.runtime.now());
+                Ok(AdmittedRequest { slot, request, log })
+            }
+            Err(response) => {
+                log.log_response(&response);
+                Err(response)
+            }
         }
-        if slot.is_shutting_down() {
-            return Reply::Respond(connections::shutting_down());
-        }
+    }
+}
+
+/// A request that counts among the connections of a [`ConnectionServer`], from
+/// [`ConnectionServer::admit`], and that is not answered yet.
+///
+/// Dropping it ends the count.
+#[must_use = "a request is answered by one of the methods"]
+pub struct AdmittedRequest {
+    slot: Slot,
+    request: Request,
+    log: RequestLog,
+}
+
+impl AdmittedRequest {
+    /// Returns the request.
+    pub fn request(&self) -> &Request {
+        &self.request
+    }
+
+    /// Returns the request, to which values can be attached.
+    pub fn request_mut(&mut self) -> &mut Request {
+        &mut self.request
+    }
+
+    /// Answers the request at once: with the upgrade or the response that `decide` returns, or with
+    /// 503 if the server is shutting down.
+    pub fn decide(
+        self,
+        decide: impl FnOnce(Request) -> Result<Upgrade, http::Response<Bytes>>,
+    ) -> Reply {
+        let Self { slot, request, log } = self;
+        let reply = match decide(request) {
+            Ok(_) if slot.is_shutting_down() => Reply::Respond(connections::shutting_down()),
+            Ok(upgrade) => Reply::Upgrade(GrantedUpgrade { slot, upgrade }),
+            Err(response) => Reply::Respond(response),
+        };
+        log.logged(reply)
+    }
+
+    /// Answers the request by `service`, as [`ConnectionServer::answer`] does by that of the
+    /// server, with the same errors.
+    ///
+    /// Cancel-safe: dropping the future drops that of the service, and no upgrade is granted.
+    pub async fn answer_by(self, service: &dyn Service) -> Reply {
+        let Self { slot, request, log } = self;
+        let reply = Self::ask(slot, request, service).await;
+        log.logged(reply)
+    }
+
+    async fn ask(slot: Slot, request: Request, service: &dyn Service) -> Reply {
+        let runtime = &slot.server.runtime;
         let now = runtime.now();
         let mut timer = runtime.timer(now + service.config().get_opening_timeout());
-        let asking = Box::pin(connections::ask(service, request.with_received_at(now)));
+        let asking = Box::pin(connections::ask(service, request));
         let decided = slot.unless_dropped(Box::pin(timeout(&mut *timer, asking))).await;
         match decided {
             Some(Some(Answer::Respond(response))) => Reply::Respond(response),
@@ -175,6 +273,21 @@ impl GrantedUpgrade {
         let exchange = Exchange::new(transport, runtime, deadline);
         let drive = slot.start(exchange, None, upgrade);
         Some(OpenConnection { drive, _permits: permits, _slot: slot })
+    }
+}
+
+impl RequestLog {
+    fn logged(&self, reply: Reply) -> Reply {
+        if let Reply::Respond(response) = &reply {
+            self.log_response(response);
+        }
+        reply
+    }
+}
+
+impl fmt::Debug for AdmittedRequest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AdmittedRequest").field("request", &self.request).finish_non_exhaustive()
     }
 }
 

@@ -4,12 +4,13 @@ use std::fmt;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use http::{HeaderName, HeaderValue};
 use sockless_core::extension::Agreed;
 use sockless_core::handshake::UpgradeRequest;
 use sockless_core::{Config, Negotiated};
 
 use crate::future::BoxFuture;
-use crate::request::Request;
+use crate::request::{Request, ResponseHeaderError, response_headers};
 use crate::session::{Outcome, RawSession, Running, Session};
 
 /// Answers requests: with a response, or with an upgrade to a WebSocket.
@@ -133,15 +134,29 @@ impl Upgrade {
         config: Arc<Config>,
         handler: Handler,
     ) -> Self {
-        let (response, negotiated) = upgrade.accept();
+        let (mut response, negotiated) = upgrade.accept();
+        response.headers_mut().extend(request.take_response_headers());
         request.set_subprotocol(negotiated.subprotocol.clone());
         request.set_extensions(negotiated.extensions.iter().map(Agreed::params));
         Self { request, response, negotiated, config, handler }
     }
 
-    /// Returns the response, a 101 or a 200, to which headers can be added.
-    pub fn response_mut(&mut self) -> &mut http::Response<()> {
-        &mut self.response
+    /// Returns the response: a 101, or a 200 over HTTP/2.
+    pub fn response(&self) -> &http::Response<()> {
+        &self.response
+    }
+
+    /// Adds a header to the response, after others of its name.
+    ///
+    /// # Errors
+    ///
+    /// [`ResponseHeaderError`] if the handshake sets the header itself, or it is invalid.
+    pub fn add_header<N, V>(&mut self, name: N, value: V) -> Result<(), ResponseHeaderError>
+    where
+        N: TryInto<HeaderName, Error: Into<http::Error>>,
+        V: TryInto<HeaderValue, Error: Into<http::Error>>,
+    {
+        response_headers::add(self.response.headers_mut(), name, value)
     }
 
     /// Returns the request that asked for the upgrade.

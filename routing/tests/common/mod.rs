@@ -97,9 +97,9 @@ pub(crate) fn line(response: &Response<Bytes>) -> &str {
 
 /// The selected subprotocol, which has to be the same in the request and in the response.
 #[track_caller]
-pub(crate) fn protocol(mut upgrade: Upgrade) -> Option<String> {
+pub(crate) fn protocol(upgrade: Upgrade) -> Option<String> {
     let handler = upgrade.request().subprotocol().map(str::to_owned);
-    let headers = upgrade.response_mut().headers();
+    let headers = upgrade.response().headers();
     let client = headers.get("sec-websocket-protocol");
     assert_eq!(client.map(|value| value.to_str().unwrap()), handler.as_deref());
     handler

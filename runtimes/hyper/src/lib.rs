@@ -80,6 +80,7 @@ mod socket;
 #[cfg(all(test, feature = "client", feature = "tokio", target_os = "linux"))]
 mod tests;
 
+pub use answer::{PendingUpgrade, asks_for_websocket, cannot_upgrade, for_version};
 #[cfg(feature = "client")]
 pub use connect::connect;
 pub use fallback::{Fallback, FallbackBody};

@@ -5,6 +5,7 @@ mod alpn;
 mod calls;
 mod client;
 mod endings;
+mod extractor;
 mod http1;
 mod http2;
 mod in_axum;
