@@ -60,28 +60,25 @@ use http::HeaderMap;
 use http::header::HeaderName;
 use sha1::{Digest, Sha1};
 
+mod adapter;
 mod client;
 mod encode;
 mod error;
-mod extended;
 mod head;
 mod host_port;
 mod negotiation;
-mod request;
 mod scan;
 mod server;
 #[cfg(test)]
 mod tests;
-mod text;
 mod upgrade;
 
+pub use adapter::{ExtendedConnect, text_response};
 pub use client::ClientHandshake;
 pub use encode::{encode_request, encode_response};
 pub use error::{ClientRequestError, HandshakeError, HeadError, HeadRule, UpgradeError};
-pub use extended::ExtendedConnect;
 pub use host_port::HostPort;
 pub use server::ServerHandshake;
-pub use text::text_response;
 pub use upgrade::{UpgradeRequest, is_upgrade_request};
 
 /// The largest number of header lines that a head may have: 128.

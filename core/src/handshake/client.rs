@@ -15,10 +15,10 @@ use http::header::{
 use http::request::Parts;
 use http::{Request, Response, StatusCode, Version};
 
+use super::adapter::CheckedRequest;
 use super::error::{ClientRequestError, HandshakeError, HeadError};
 use super::head::parse_response;
 use super::negotiation::{Subprotocols, extensions_header, negotiated};
-use super::request::CheckedRequest;
 use super::scan::{HeadReader, Kind};
 use super::{accept_key, encode, list, lists};
 use crate::config::Config;

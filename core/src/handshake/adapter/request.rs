@@ -10,23 +10,23 @@ use http::header::{
 use http::request::Parts;
 use http::{Method, Request, Uri, Version};
 
-use super::HostPort;
-use super::error::ClientRequestError;
-use super::negotiation::Subprotocols;
+use crate::handshake::HostPort;
+use crate::handshake::error::ClientRequestError;
+use crate::handshake::negotiation::Subprotocols;
 
 /// A GET of `ws://host/path` or `wss://host/path` without headers that belong to the handshake.
-pub(super) struct CheckedRequest {
+pub(in crate::handshake) struct CheckedRequest {
     /// The request; subprotocols that were offered in several lines are in one.
-    pub(super) parts: Parts,
+    pub(in crate::handshake) parts: Parts,
     /// The value of `Host`, or of `:authority`.
-    pub(super) host: String,
+    pub(in crate::handshake) host: String,
     /// The subprotocols that the request offers.
-    pub(super) offered: Subprotocols,
+    pub(in crate::handshake) offered: Subprotocols,
 }
 
 impl CheckedRequest {
     /// Checks `request`, whose version must be one of `versions`.
-    pub(super) fn new(
+    pub(in crate::handshake) fn new(
         request: Request<()>,
         versions: &[Version],
     ) -> Result<Self, ClientRequestError> {

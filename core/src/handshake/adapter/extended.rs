@@ -6,11 +6,11 @@ use http::header::{HeaderValue, SEC_WEBSOCKET_EXTENSIONS, SEC_WEBSOCKET_VERSION}
 use http::uri::{PathAndQuery, Scheme};
 use http::{Method, Request, Response, Uri, Version};
 
-use super::error::{ClientRequestError, HandshakeError};
-use super::negotiation::{Subprotocols, extensions_header, negotiated};
 use super::request::CheckedRequest;
 use crate::config::Config;
 use crate::connection::Negotiated;
+use crate::handshake::error::{ClientRequestError, HandshakeError};
+use crate::handshake::negotiation::{Subprotocols, extensions_header, negotiated};
 
 /// The opening handshake of a client over HTTP/2 or later (RFC 8441 §5): makes the request that an HTTP
 /// stack sends, and checks the response that the stack receives.
@@ -55,7 +55,7 @@ impl ExtendedConnect {
     /// offers the extensions of `config`.
     ///
     /// The request's headers and [extensions](Request::extensions) are kept;
-    /// [`ClientHandshake::new`](super::ClientHandshake::new) has the details.
+    /// [`ClientHandshake::new`](crate::handshake::ClientHandshake::new) has the details.
     ///
     /// # Errors
     ///
