@@ -1,5 +1,5 @@
-//! The opening handshake (RFC 6455 §4, RFC 8441) of servers and clients: bytes and `http` types in,
-//! bytes and an open [`Connection`](crate::Connection) out.
+//! The opening handshake (RFC 6455 §4, RFC 8441) of servers and clients: bytes and headers in, bytes and
+//! an open [`Connection`](crate::Connection) out.
 //!
 //! | You have | Use |
 //! |---|---|
@@ -7,6 +7,19 @@
 //! | a request that another HTTP server parsed | [`UpgradeRequest`] |
 //! | the transport of a client | [`ClientHandshake`] |
 //! | the HTTP/2 stack of a client | [`ExtendedConnect`] |
+//!
+//! Requests and responses are either those of the crate `http`, with the feature `http`, or
+//! [`RequestHead`] and [`ResponseHead`], which need no `std`. Both give the same results:
+//!
+//! | To | with `http` | without `std` |
+//! |---|---|---|
+//! | receive a request | `ServerHandshake::poll_request` | [`ServerHandshake::poll_head`] |
+//! | check it | `UpgradeRequest::from_request` | [`UpgradeRequest::from_head`], [`from_headers`](UpgradeRequest::from_headers) |
+//! | accept it | `UpgradeRequest::accept`, `ServerHandshake::accept` | [`UpgradeRequest::accept_head`], [`ServerHandshake::accept_head`] |
+//! | answer an error | `UpgradeError::response` | [`UpgradeError::encoded_response`] |
+//! | answer another request | [`encode_response`] | [`ResponseHead::encode`] |
+//! | send a request | `ClientHandshake::new` | [`ClientHandshake::with_headers`] |
+//! | receive the response | `ClientHandshake::poll_response` | [`ClientHandshake::poll_head`] |
 //!
 //! [`ServerHandshake`] and [`ClientHandshake`] read at most
 //! [`Config::max_head_len`](crate::Config::max_head_len) bytes and [`MAX_HEADERS`] header lines, within
@@ -17,7 +30,8 @@
 //! Requests that are not upgrades, and errors, are answered with [`encode_response`];
 //! [`is_upgrade_request`], [`text_response`] and [`HostPort`] help a server to do so.
 //!
-//! ```
+#![cfg_attr(feature = "http", doc = "```")]
+#![cfg_attr(not(feature = "http"), doc = "```ignore")]
 //! use std::sync::Arc;
 //!
 //! use bytes::{BufMut, BytesMut};
@@ -51,35 +65,50 @@
 //! # let _ = client;
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
+#![cfg_attr(
+    not(feature = "http"),
+    doc = "
+[`ExtendedConnect`]: https://docs.rs/sockless-core/latest/sockless_core/handshake/struct.ExtendedConnect.html
+[`encode_response`]: https://docs.rs/sockless-core/latest/sockless_core/handshake/fn.encode_response.html
+[`is_upgrade_request`]: https://docs.rs/sockless-core/latest/sockless_core/handshake/fn.is_upgrade_request.html
+[`text_response`]: https://docs.rs/sockless-core/latest/sockless_core/handshake/fn.text_response.html"
+)]
 
 use alloc::string::String;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use http::HeaderMap;
-use http::header::HeaderName;
 use sha1::{Digest, Sha1};
 
+#[cfg(feature = "http")]
 mod adapter;
 mod client;
 mod encode;
 mod error;
+mod fields;
 mod head;
+mod heads;
 mod host_port;
 mod negotiation;
+mod request;
 mod scan;
 mod server;
-#[cfg(test)]
+#[cfg(all(test, feature = "http"))]
 mod tests;
 mod upgrade;
 
-pub use adapter::{ExtendedConnect, text_response};
+#[cfg(feature = "http")]
+pub use adapter::{
+    ExtendedConnect, encode_request, encode_response, is_upgrade_request, text_response,
+};
 pub use client::ClientHandshake;
-pub use encode::{encode_request, encode_response};
-pub use error::{ClientRequestError, HandshakeError, HeadError, HeadRule, UpgradeError};
+pub use error::{
+    ClientRequestError, HandshakeError, HeadError, HeadRule, InvalidHeader, UpgradeError,
+};
+pub use heads::{RequestHead, ResponseHead};
 pub use host_port::HostPort;
 pub use server::ServerHandshake;
-pub use upgrade::{UpgradeRequest, is_upgrade_request};
+pub use upgrade::UpgradeRequest;
 
 /// The largest number of header lines that a head may have: 128.
 ///
@@ -94,21 +123,4 @@ pub const MAX_HEADERS: usize = 128;
 fn accept_key(key: &[u8]) -> String {
     const GUID: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
     STANDARD.encode(Sha1::new().chain_update(key).chain_update(GUID).finalize())
-}
-
-/// The elements of a header that is a comma-separated list, over all its lines in order.
-///
-/// Skips empty elements, as RFC 9110 §5.6.1.2 requires.
-fn list<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item = &'a [u8]> {
-    headers
-        .get_all(name)
-        .iter()
-        .flat_map(|line| line.as_bytes().split(|&byte| byte == b','))
-        .map(<[u8]>::trim_ascii)
-        .filter(|element| !element.is_empty())
-}
-
-/// True if a list contains `token`, compared without case.
-fn lists(headers: &HeaderMap, name: &HeaderName, token: &str) -> bool {
-    list(headers, name).any(|element| element.eq_ignore_ascii_case(token.as_bytes()))
 }

@@ -7,7 +7,7 @@
 //!
 //! # A loop
 //!
-//! A [`Connection`] is open; the [handshakes](handshake) create one. Everything that happens is an input
+//! A [`Connection`] is open; the [handshakes][handshake] create one. Everything that happens is an input
 //! to it, and after each input the outputs are examined. This is an echo server over any transport that
 //! reads and writes without blocking:
 //!
@@ -103,18 +103,32 @@
 //! | the opening handshake | [`handshake`]: server and client, over HTTP/1.1 and HTTP/2 |
 //! | settings and their defaults | [`Config`] |
 //! | how a connection ended | [`Closed`], with its [`Cause`] |
-//! | extensions | [`extension`], with permessage-deflate as [`Deflate`](https://docs.rs/sockless-core/latest/sockless_core/struct.Deflate.html) |
+//! | extensions | [`extension`], with permessage-deflate as [`Deflate`] |
 //! | keep-alive beside frames | [`Pinger`] |
 //!
 //! The most memory that a peer can make a connection hold is [`Config::memory_ceiling`].
 //!
 //! # Features
 //!
-//! * `handshake` (default): the module [`handshake`], on the types of the `http` crate; needs `std`.
-//! * `deflate`: permessage-deflate (RFC 7692); needs `std`.
-//! * `std`: selects the fastest UTF-8 validation for the processor at run time.
+//! * `http` (default): the opening handshake with the types of the `http` crate; includes `handshake` and
+//!   `std`.
+//! * `handshake`: the opening handshake with plain headers, in the module [`handshake`].
+//! * `deflate`: permessage-deflate (RFC 7692).
+//! * `std`: selects the fastest instructions of the processor at run time, and vectored output.
 //!
 //! Without default features the crate is `no_std` and needs `alloc`. It contains no unsafe code.
+//!
+#![cfg_attr(
+    not(feature = "handshake"),
+    doc = "
+[handshake]: https://docs.rs/sockless-core/latest/sockless_core/handshake/
+[`handshake`]: https://docs.rs/sockless-core/latest/sockless_core/handshake/"
+)]
+#![cfg_attr(
+    not(feature = "deflate"),
+    doc = "
+[`Deflate`]: https://docs.rs/sockless-core/latest/sockless_core/struct.Deflate.html"
+)]
 #![no_std]
 
 extern crate alloc;

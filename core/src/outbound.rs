@@ -15,7 +15,7 @@ const INLINE_LEN: usize = 4096;
 /// The bytes that a connection has to send, a [`bytes::Buf`]. Short frames are joined in blocks,
 /// long payloads are queued by reference.
 ///
-/// Write its [`chunk`](Buf::chunk), or several with [`chunks_vectored`](Buf::chunks_vectored) if
+/// Write its [`chunk`](Buf::chunk), or several with [`chunks_vectored`] if
 /// the transport supports vectored writes, then [`advance`](Buf::advance) by the number of bytes
 /// written:
 ///
@@ -46,6 +46,8 @@ const INLINE_LEN: usize = 4096;
 /// # assert_eq!(sent, b"\x81\x05hello");
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
+///
+/// [`chunks_vectored`]: https://docs.rs/bytes/1/bytes/buf/trait.Buf.html#method.chunks_vectored
 #[derive(Clone, Debug, Default)]
 pub struct Outbound {
     staging: Staging,

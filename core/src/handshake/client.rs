@@ -7,23 +7,18 @@ use core::fmt;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use bytes::{Buf, BytesMut};
-use http::header::{
-    CONNECTION, HOST, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_EXTENSIONS, SEC_WEBSOCKET_KEY,
-    SEC_WEBSOCKET_VERSION, UPGRADE,
-};
-use http::request::Parts;
-use http::{Request, Response, StatusCode, Version};
+use bytes::{Buf, Bytes, BytesMut};
 
-use super::adapter::CheckedRequest;
-use super::error::{ClientRequestError, HandshakeError, HeadError};
+use super::error::{ClientRequestError, HandshakeError, HeadError, HeadRule};
+use super::fields::{CONNECTION, Fields, SEC_WEBSOCKET_ACCEPT, UPGRADE};
 use super::head::parse_response;
-use super::negotiation::{Subprotocols, extensions_header, negotiated};
+use super::heads::ResponseHead;
+use super::negotiation::{Subprotocols, extensions_value, negotiated};
+use super::request::{self, CheckedHeaders};
 use super::scan::{HeadReader, Kind};
-use super::{accept_key, encode, list, lists};
+use super::{accept_key, encode};
 use crate::config::Config;
 use crate::connection::{Connection, Negotiated};
-use crate::extension::Extensions;
 use crate::outbound::Outbound;
 use crate::seed::{MaskKeys, Seed};
 use crate::time::Instant;
@@ -31,9 +26,9 @@ use crate::time::Instant;
 /// The opening handshake of a client over HTTP/1.1: sends the request, checks the response, and returns
 /// an open connection.
 ///
-/// Send [`outbound`](Self::outbound), then pass received bytes to
-/// [`poll_response`](Self::poll_response) until it returns a result. Meanwhile report the end of the
-/// transport with [`handle_eof`](Self::handle_eof), and call [`handle_timeout`](Self::handle_timeout)
+/// Send [`outbound`](Self::outbound), then pass received bytes to [`poll_head`](Self::poll_head) until it
+/// returns a result, or to `poll_response` for the types of the crate `http`. Meanwhile report the end of
+/// the transport with [`handle_eof`](Self::handle_eof), and call [`handle_timeout`](Self::handle_timeout)
 /// at [`poll_timeout`](Self::poll_timeout).
 ///
 /// ```
@@ -42,13 +37,11 @@ use crate::time::Instant;
 /// use sockless_core::handshake::ClientHandshake;
 /// use sockless_core::{Config, Instant, Seed};
 ///
-/// let request = http::Request::get("wss://example.com/chat")
-///     .header("Origin", "https://example.com")
-///     .header("Sec-WebSocket-Protocol", "chat.v2, chat.v1")
-///     .body(())?;
-/// let seed = Seed::new([7; 32]); // in production: 32 random bytes of the operating system
+/// let headers: [(&str, &[u8]); 1] = [("Sec-WebSocket-Protocol", b"chat.v2, chat.v1")];
+/// let seed = Seed::new([7; 32]); // in production: 32 random bytes
 /// let config = Arc::new(Config::default());
-/// let mut handshake = ClientHandshake::new(request, seed, config, Instant::EPOCH)?;
+/// let mut handshake =
+///     ClientHandshake::with_headers("example.com", "/chat", &headers, seed, config, Instant::EPOCH)?;
 /// assert!(bytes::Buf::chunk(handshake.outbound()).starts_with(
 ///     b"GET /chat HTTP/1.1\r\nHost: example.com\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
 /// ));
@@ -67,37 +60,56 @@ pub struct ClientHandshake {
 }
 
 impl ClientHandshake {
-    /// Starts the handshake for `request`, a GET of `ws://host/path` or `wss://host/path`; the response
-    /// must arrive within [`Config::opening_timeout`] from `now`.
+    /// Starts the handshake for a GET of `target`, a path with an optional query, on `host`, which has a
+    /// port unless it is the default of the scheme. The response must arrive within
+    /// [`Config::opening_timeout`] from `now`.
     ///
-    /// The headers of the request are sent too, such as `Origin`, `Cookie`, `Authorization` and
-    /// `Sec-WebSocket-Protocol`; subprotocols in several lines are sent in one. The caller resolves the
-    /// host, connects, uses TLS for `wss`, and follows redirects.
-    ///
-    /// Two parts of a URI are not sent: a fragment, which RFC 6455 §3 forbids and [`http::Uri`] drops
-    /// when it is parsed, and the zone of an IPv6 address, as in `ws://[fe80::1%25eth0]/`, which has a
-    /// meaning on this machine only (RFC 6874 §4).
+    /// The `headers` are sent too, such as `Origin`, `Cookie`, `Authorization` and
+    /// `Sec-WebSocket-Protocol`. The caller resolves the host, connects, uses TLS where that is wanted, and
+    /// follows redirects. `seed` supplies the nonce of the key too.
     ///
     /// # Errors
     ///
-    /// A [`ClientRequestError`] if the request cannot open a WebSocket, or has a header that belongs to
-    /// the handshake: `Host`, `Connection`, `Upgrade`, those of RFC 6455 §11.3 except
-    /// `Sec-WebSocket-Protocol`, and those of a body.
-    pub fn new(
-        request: Request<()>,
+    /// A [`ClientRequestError`] if `host` is not a host with an optional port, `target` does not begin with
+    /// `/` or has a character that must be percent-encoded, or a header is invalid or belongs to the
+    /// handshake: `Host`, `Connection`, `Upgrade`, those of RFC 6455 §11.3 except `Sec-WebSocket-Protocol`,
+    /// and those of a body.
+    pub fn with_headers(
+        host: &str,
+        target: &str,
+        headers: &[(&str, &[u8])],
         seed: Seed,
         config: Arc<Config>,
         now: Instant,
     ) -> Result<Self, ClientRequestError> {
-        let CheckedRequest { parts, host, offered } =
-            CheckedRequest::new(request, &[Version::HTTP_11])?;
+        let CheckedHeaders { offered, in_one_line } = request::check(host, target, headers)?;
+        let line = [b"GET ", target.as_bytes(), b" HTTP/1.1\r\n"].concat();
+        Ok(match in_one_line {
+            None => Self::start(line, host, headers, offered, seed, config, now),
+            Some(lines) => Self::start(line, host, &lines, offered, seed, config, now),
+        })
+    }
+
+    /// Starts the handshake for a request that has been checked and begins with the bytes `first_line`.
+    pub(super) fn start(
+        mut first_line: Vec<u8>,
+        host: &str,
+        headers: &(impl Fields + ?Sized),
+        offered: Subprotocols,
+        seed: Seed,
+        config: Arc<Config>,
+        now: Instant,
+    ) -> Self {
         let (nonce, seed) = nonce_and_seed(seed);
         let key = STANDARD.encode(nonce);
+        let offers = extensions_value(config.extensions.offers());
+        first_line.reserve(512);
+        encode::upgrade_headers(&mut first_line, host, &key, offers.as_deref(), headers);
         let mut outbound = Outbound::default();
-        outbound.push_head(&request_head(&parts, &host, &key, &config.extensions));
+        outbound.push_head(&first_line);
         let reader = HeadReader::new(Kind::Response, &config, now);
         let accept = accept_key(key.as_bytes());
-        Ok(Self { reader, config, seed, accept, offered, outbound, failed: None })
+        Self { reader, config, seed, accept, offered, outbound, failed: None }
     }
 
     /// Returns the bytes to send, a [`bytes::Buf`].
@@ -109,7 +121,7 @@ impl ClientHandshake {
     /// head is incomplete.
     ///
     /// It takes exactly the head: the bytes after a 101 are the first frames, and those after a
-    /// [`Rejected`](HandshakeError::Rejected) response are its body. Interim responses are skipped
+    /// [`Declined`](HandshakeError::Declined) response are its body. Interim responses are skipped
     /// (RFC 9110 §15.2); they count towards the limit for the head. Between calls only append to
     /// `inbound`. Once it has returned a connection it returns `None`.
     ///
@@ -117,36 +129,49 @@ impl ClientHandshake {
     ///
     /// A [`HandshakeError`] if the server rejects the request or breaks RFC 6455 §4.1, or if the head is
     /// invalid, incomplete at the end of the transport, or late. Each later call returns it again.
-    pub fn poll_response(
+    pub fn poll_head(
         &mut self,
         inbound: &mut BytesMut,
         now: Instant,
-    ) -> Option<Result<(Connection, Response<()>), HandshakeError>> {
+    ) -> Option<Result<(Connection, ResponseHead), HandshakeError>> {
+        self.poll(inbound, now, parse_response)
+    }
+
+    /// Takes the response out of `inbound` in the type that `parse` returns.
+    pub(super) fn poll<A: Answer>(
+        &mut self,
+        inbound: &mut BytesMut,
+        now: Instant,
+        parse: fn(&Bytes) -> Result<A, HeadRule>,
+    ) -> Option<Result<(Connection, A), HandshakeError>> {
         if let Some(error) = &self.failed {
             return Some(Err(error.clone()));
         }
-        let response = loop {
-            match self.reader.poll(inbound, parse_response)? {
-                Ok(response) if is_interim(response.status()) => {}
+        let answer = loop {
+            match self.reader.poll(inbound, parse)? {
+                Ok(answer) if is_interim(answer.status()) => {}
                 verdict => break verdict,
             }
         };
         self.reader.finish();
-        let opened = response.map_err(HandshakeError::from).and_then(|response| {
-            let negotiated = self.check(&response)?;
-            Ok((self.open(negotiated, now), response))
+        let opened = answer.map_err(HandshakeError::from).and_then(|answer| {
+            if answer.status() != 101 {
+                return Err(answer.rejected());
+            }
+            let negotiated = self.check(&answer)?;
+            Ok((self.open(negotiated, now), answer))
         });
         self.failed = opened.as_ref().err().cloned();
         Some(opened)
     }
 
-    /// Reports that the transport has ended: [`poll_response`](Self::poll_response) returns
+    /// Reports that the transport has ended: [`poll_head`](Self::poll_head) returns
     /// [`HandshakeError::Eof`] if the head is incomplete.
     pub fn handle_eof(&mut self) {
         self.reader.handle_eof();
     }
 
-    /// Reports the time: once the deadline has passed, [`poll_response`](Self::poll_response) returns
+    /// Reports the time: once the deadline has passed, [`poll_head`](Self::poll_head) returns
     /// [`HandshakeError::Timeout`] if the head is incomplete. Spurious calls are allowed.
     pub fn handle_timeout(&mut self, now: Instant) {
         self.reader.handle_timeout(now);
@@ -158,27 +183,24 @@ impl ClientHandshake {
         self.reader.poll_timeout()
     }
 
-    /// The checks of RFC 6455 §4.1, in its order.
-    fn check(&self, response: &Response<()>) -> Result<Negotiated, HandshakeError> {
-        let headers = response.headers();
-        if response.status() != StatusCode::SWITCHING_PROTOCOLS {
-            return Err(HandshakeError::Rejected(response.clone().into()));
-        }
-        if response.version() != Version::HTTP_11 {
+    /// The checks of a 101 of RFC 6455 §4.1, in its order.
+    fn check(&self, answer: &impl Answer) -> Result<Negotiated, HandshakeError> {
+        let headers = answer.headers();
+        if !answer.is_http_11() {
             return Err(HandshakeError::Head(HeadError::VersionUnsupported));
         }
         // RFC 6455 §4.1 requires the value to be a match, so it cannot list another protocol as well.
         let is_websocket = |name: &[u8]| name.eq_ignore_ascii_case(b"websocket");
-        if !lists(headers, &UPGRADE, "websocket") || !list(headers, &UPGRADE).all(is_websocket) {
+        if !headers.lists(&UPGRADE, "websocket") || !headers.list(&UPGRADE).all(is_websocket) {
             return Err(HandshakeError::UpgradeMissing);
         }
-        if !lists(headers, &CONNECTION, "upgrade") {
+        if !headers.lists(&CONNECTION, "upgrade") {
             return Err(HandshakeError::ConnectionMissing);
         }
         // §11.3.3: the header cannot be repeated.
-        let mut accepts = headers.get_all(SEC_WEBSOCKET_ACCEPT).iter();
+        let mut accepts = headers.all(&SEC_WEBSOCKET_ACCEPT);
         let accept = accepts.next().ok_or(HandshakeError::AcceptMissing)?;
-        if *accept != *self.accept || accepts.next().is_some() {
+        if accept != self.accept.as_bytes() || accepts.next().is_some() {
             return Err(HandshakeError::AcceptMismatch);
         }
         negotiated(&self.offered, &self.config.extensions, headers)
@@ -195,6 +217,33 @@ impl ClientHandshake {
             self.outbound.advance(len);
         }
         connection
+    }
+}
+
+/// A response, in one of the types in which callers receive it.
+pub(super) trait Answer {
+    fn status(&self) -> u16;
+    fn is_http_11(&self) -> bool;
+    fn headers(&self) -> &impl Fields;
+    /// The error that says that its status is not 101.
+    fn rejected(self) -> HandshakeError;
+}
+
+impl Answer for ResponseHead {
+    fn status(&self) -> u16 {
+        self.status
+    }
+
+    fn is_http_11(&self) -> bool {
+        self.is_http_11
+    }
+
+    fn headers(&self) -> &impl Fields {
+        &self.lines
+    }
+
+    fn rejected(self) -> HandshakeError {
+        HandshakeError::Declined(self.into())
     }
 }
 
@@ -216,28 +265,8 @@ fn nonce_and_seed(seed: Seed) -> ([u8; 16], Seed) {
     (stream.bytes(), Seed::new(stream.bytes()))
 }
 
-fn request_head(request: &Parts, host: &str, key: &str, extensions: &Extensions) -> Vec<u8> {
-    let mut out = Vec::with_capacity(512);
-    encode::request_line(&mut out, &request.method, &request.uri);
-    for (name, value) in [
-        (HOST, host),
-        (UPGRADE, "websocket"),
-        (CONNECTION, "Upgrade"),
-        (SEC_WEBSOCKET_KEY, key),
-        (SEC_WEBSOCKET_VERSION, "13"),
-    ] {
-        encode::write_header(&mut out, &name, value.as_bytes());
-    }
-    if let Some(offers) = extensions_header(extensions.offers()) {
-        encode::write_header(&mut out, &SEC_WEBSOCKET_EXTENSIONS, offers.as_bytes());
-    }
-    encode::write_headers(&mut out, &request.headers, |_| true);
-    out.extend_from_slice(b"\r\n");
-    out
-}
-
-fn is_interim(status: StatusCode) -> bool {
-    status.is_informational() && status != StatusCode::SWITCHING_PROTOCOLS
+fn is_interim(status: u16) -> bool {
+    matches!(status, 100..200) && status != 101
 }
 
 #[cfg(test)]

@@ -1,77 +1,40 @@
 //! Encodes HTTP/1.1 heads.
 //!
-//! The types of [`http`] hold no carriage return, line feed or NUL in a method, a URI or the value of a
-//! header, and the reason phrases are constants of that crate. So no value can end its line early
-//! (response splitting).
+//! No header that is passed to these functions has a carriage return, a line feed or a NUL: the types of
+//! the crate `http` hold none, and [`is_header`](super::heads::is_header) has checked the others. So no
+//! value can end its line early (response splitting).
 
 use alloc::string::ToString;
 use alloc::vec::Vec;
 
 use bytes::Bytes;
-use http::header::{CONNECTION, CONTENT_LENGTH, HOST, HeaderMap, HeaderName, TRANSFER_ENCODING};
-use http::{Method, Request, Response, StatusCode, Uri};
 
-use super::list;
+use super::fields::{
+    CONNECTION, CONTENT_LENGTH, Fields, HOST, SEC_WEBSOCKET_EXTENSIONS, SEC_WEBSOCKET_KEY,
+    SEC_WEBSOCKET_VERSION, TRANSFER_ENCODING, UPGRADE,
+};
 
-/// Encodes the head of a request: the request line of HTTP/1.1, the headers with `Host` first, and the
-/// empty line. It adds no header and checks none.
+/// A whole response, with `Connection: close`. `len` is the `Content-Length`; the body is omitted if the
+/// status does not allow one.
 ///
-/// The target takes the origin form, or the authority form for CONNECT (RFC 9112 §3.2). Characters
-/// beyond ASCII in it are percent-encoded (RFC 3987 §3.1).
-///
-/// ```
-/// use sockless_core::handshake::encode_request;
-///
-/// let request = http::Request::get("http://example.com/chat?room=1")
-///     .header("Host", "example.com")
-///     .body(())?;
-/// assert_eq!(encode_request(&request), "GET /chat?room=1 HTTP/1.1\r\nHost: example.com\r\n\r\n");
-/// # Ok::<(), http::Error>(())
-/// ```
-pub fn encode_request(request: &Request<()>) -> Bytes {
-    let mut out = Vec::with_capacity(512);
-    request_line(&mut out, request.method(), request.uri());
-    // RFC 9112 §3.2: `Host` first.
-    write_headers(&mut out, request.headers(), |name| name == HOST);
-    write_headers(&mut out, request.headers(), |name| name != HOST);
-    out.extend_from_slice(b"\r\n");
-    out.into()
-}
-
-/// Encodes a whole response: status line, headers and body, with `Connection: close` and the
-/// `Content-Length` of the body.
-///
-/// Use it for every answer except a 101. Send the bytes, shut down the sending side, and go on reading
-/// for a moment: a transport that is closed while received bytes are unread may discard the response.
-///
-/// The headers of `response` do not change the framing: `Transfer-Encoding` is omitted, `close` replaces
-/// `keep-alive` in `Connection`, and `Content-Length` is computed, unless the body is empty, as in an
-/// answer to HEAD. The body is omitted if the status does not allow one (1xx, 204, 304).
-///
-/// ```
-/// use bytes::Bytes;
-/// use sockless_core::handshake::encode_response;
-///
-/// let response = http::Response::builder().status(404).body(Bytes::from("no such room\n"))?;
-/// assert_eq!(
-///     encode_response(&response),
-///     "HTTP/1.1 404 Not Found\r\nContent-Length: 13\r\nConnection: close\r\n\r\nno such room\n"
-/// );
-/// # Ok::<(), http::Error>(())
-/// ```
-pub fn encode_response(response: &Response<Bytes>) -> Bytes {
-    let (status, headers, body) = (response.status(), response.headers(), response.body());
+/// The headers do not change the framing: `Transfer-Encoding` and `Content-Length` are omitted, and
+/// `close` replaces `keep-alive` in `Connection`.
+pub(super) fn response(
+    status: u16,
+    reason: &str,
+    headers: &(impl Fields + ?Sized),
+    len: u64,
+    body: &[u8],
+) -> Bytes {
     let mut out = Vec::with_capacity(256 + body.len());
-    status_line(&mut out, status);
-    write_headers(&mut out, headers, |name| !is_framing(name) && name != CONNECTION);
+    status_line(&mut out, status, reason);
+    write_headers(&mut out, headers, |name| !is_framing(name) && !CONNECTION.is(name));
     // RFC 9110 §8.6 and §6.4.1: these statuses have no body, and 304 does not describe it either.
-    let has_body = !(status.is_informational()
-        || status == StatusCode::NO_CONTENT
-        || status == StatusCode::NOT_MODIFIED);
+    let has_body = !matches!(status, 100..200 | 204 | 304);
     if has_body {
-        write_header(&mut out, &CONTENT_LENGTH, stated_length(response).to_string().as_bytes());
+        write_header(&mut out, CONTENT_LENGTH.text, len.to_string().as_bytes());
     }
-    write_header(&mut out, &CONNECTION, &connection_and_close(headers));
+    write_header(&mut out, CONNECTION.text, &connection_and_close(headers));
     out.extend_from_slice(b"\r\n");
     if has_body {
         out.extend_from_slice(body);
@@ -79,76 +42,51 @@ pub fn encode_response(response: &Response<Bytes>) -> Bytes {
     out.into()
 }
 
-/// The length of the body; for an empty body, the `Content-Length` that the response states, which
-/// answers a HEAD request (RFC 9110 §8.6).
-fn stated_length(response: &Response<Bytes>) -> u64 {
-    let stated = response.headers().get(CONTENT_LENGTH);
-    let stated = stated.filter(|_| response.body().is_empty());
-    let stated = stated.and_then(|length| length.to_str().ok()?.parse().ok());
-    stated.unwrap_or(response.body().len() as u64)
-}
-
-/// The head of a 101 with the headers of `response`. Frames follow it, so it has no length and no
-/// other status.
-pub(super) fn switching_protocols(response: &Response<()>) -> Vec<u8> {
+/// The head of a 101 with these headers. Frames follow it, so it has no length and no other status.
+pub(super) fn switching_protocols(headers: &impl Fields) -> Vec<u8> {
     let mut out = Vec::with_capacity(256);
-    status_line(&mut out, StatusCode::SWITCHING_PROTOCOLS);
-    write_headers(&mut out, response.headers(), |name| !is_framing(name));
+    status_line(&mut out, 101, reason(101));
+    write_headers(&mut out, headers, |name| !is_framing(name));
     out.extend_from_slice(b"\r\n");
     out
 }
 
-pub(super) fn request_line(out: &mut Vec<u8>, method: &Method, uri: &Uri) {
-    out.extend_from_slice(method.as_str().as_bytes());
-    out.push(b' ');
-    match uri.authority() {
-        Some(authority) if *method == Method::CONNECT => {
-            out.extend_from_slice(authority.as_str().as_bytes());
-        }
-        _ => {
-            write_encoded(out, uri.path());
-            if let Some(query) = uri.query() {
-                out.push(b'?');
-                write_encoded(out, query);
-            }
-        }
+/// Completes a client's request, whose first line is in `out`.
+pub(super) fn upgrade_headers(
+    out: &mut Vec<u8>,
+    host: &str,
+    key: &str,
+    offers: Option<&str>,
+    headers: &(impl Fields + ?Sized),
+) {
+    for (name, value) in [
+        (&HOST, host),
+        (&UPGRADE, "websocket"),
+        (&CONNECTION, "Upgrade"),
+        (&SEC_WEBSOCKET_KEY, key),
+        (&SEC_WEBSOCKET_VERSION, "13"),
+    ] {
+        write_header(out, name.text, value.as_bytes());
     }
-    out.extend_from_slice(b" HTTP/1.1\r\n");
-}
-
-fn write_encoded(out: &mut Vec<u8>, part: &str) {
-    const HEX: &[u8; 16] = b"0123456789ABCDEF";
-    for byte in part.bytes() {
-        if byte.is_ascii() {
-            out.push(byte);
-        } else {
-            let (high, low) = (usize::from(byte >> 4), usize::from(byte & 15));
-            out.extend_from_slice(&[b'%', HEX[high], HEX[low]]);
-        }
+    if let Some(offers) = offers {
+        write_header(out, SEC_WEBSOCKET_EXTENSIONS.text, offers.as_bytes());
     }
-}
-
-fn status_line(out: &mut Vec<u8>, status: StatusCode) {
-    out.extend_from_slice(b"HTTP/1.1 ");
-    out.extend_from_slice(status.as_str().as_bytes());
-    // The space is required even without a phrase (RFC 9112 §4).
-    out.push(b' ');
-    out.extend_from_slice(status.canonical_reason().unwrap_or_default().as_bytes());
+    write_headers(out, headers, |_| true);
     out.extend_from_slice(b"\r\n");
 }
 
 pub(super) fn write_headers(
     out: &mut Vec<u8>,
-    headers: &HeaderMap,
-    wanted: impl Fn(&HeaderName) -> bool,
+    headers: &(impl Fields + ?Sized),
+    wanted: impl Fn(&str) -> bool,
 ) {
-    for (name, value) in headers.iter().filter(|(name, _)| wanted(name)) {
-        write_header(out, name, value.as_bytes());
+    for (name, value) in headers.lines().filter(|(name, _)| wanted(name)) {
+        write_header(out, name, value);
     }
 }
 
-pub(super) fn write_header(out: &mut Vec<u8>, name: &HeaderName, value: &[u8]) {
-    write_name(out, name.as_str());
+pub(super) fn write_header(out: &mut Vec<u8>, name: &str, value: &[u8]) {
+    write_name(out, name);
     out.extend_from_slice(b": ");
     out.extend_from_slice(value);
     out.extend_from_slice(b"\r\n");
@@ -171,14 +109,49 @@ fn write_name(out: &mut Vec<u8>, name: &str) {
     }
 }
 
-fn is_framing(name: &HeaderName) -> bool {
-    name == CONTENT_LENGTH || name == TRANSFER_ENCODING
+fn status_line(out: &mut Vec<u8>, status: u16, reason: &str) {
+    out.extend_from_slice(b"HTTP/1.1 ");
+    out.extend_from_slice(status.to_string().as_bytes());
+    // The space is required even without a phrase (RFC 9112 §4).
+    out.push(b' ');
+    out.extend_from_slice(reason.as_bytes());
+    out.extend_from_slice(b"\r\n");
+}
+
+/// The reason phrase of a status that small servers use; empty for others, since it is optional
+/// (RFC 9112 §4).
+pub(super) fn reason(status: u16) -> &'static str {
+    match status {
+        101 => "Switching Protocols",
+        200 => "OK",
+        204 => "No Content",
+        301 => "Moved Permanently",
+        302 => "Found",
+        304 => "Not Modified",
+        400 => "Bad Request",
+        401 => "Unauthorized",
+        403 => "Forbidden",
+        404 => "Not Found",
+        405 => "Method Not Allowed",
+        408 => "Request Timeout",
+        426 => "Upgrade Required",
+        429 => "Too Many Requests",
+        431 => "Request Header Fields Too Large",
+        500 => "Internal Server Error",
+        503 => "Service Unavailable",
+        505 => "HTTP Version Not Supported",
+        _ => "",
+    }
+}
+
+fn is_framing(name: &str) -> bool {
+    CONTENT_LENGTH.is(name) || TRANSFER_ENCODING.is(name)
 }
 
 /// The options of `Connection`, such as the `Upgrade` of a 426, followed by `close`.
-fn connection_and_close(headers: &HeaderMap) -> Vec<u8> {
+fn connection_and_close(headers: &(impl Fields + ?Sized)) -> Vec<u8> {
     let mut options = Vec::new();
-    for option in list(headers, &CONNECTION) {
+    for option in headers.list(&CONNECTION) {
         let about_keeping = [&b"close"[..], b"keep-alive"];
         if !about_keeping.iter().any(|word| option.eq_ignore_ascii_case(word)) {
             options.extend_from_slice(option);

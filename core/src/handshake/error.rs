@@ -3,17 +3,17 @@
 //! ([`HandshakeError`]), the caller's own request ([`ClientRequestError`]).
 
 use alloc::boxed::Box;
-use alloc::format;
+use alloc::vec::Vec;
 
 use bytes::Bytes;
 use bytestring::ByteString;
-use http::header::{
-    ALLOW, CONNECTION, HeaderName, HeaderValue, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION, UPGRADE,
-};
-use http::{Response, StatusCode};
 use thiserror::Error;
 
-use super::{MAX_HEADERS, text_response};
+use super::MAX_HEADERS;
+use super::fields::{
+    ALLOW, CONNECTION, Fields, Name, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION, UPGRADE,
+};
+use super::heads::ResponseHead;
 use crate::escape::Escaped;
 
 /// The HTTP/1.1 head of the peer is missing, too long or malformed.
@@ -39,6 +39,9 @@ pub enum HeadError {
         /// The first byte.
         first: u8,
     },
+    /// The memory for the head could not be allocated.
+    #[error("the HTTP head could not be stored: out of memory")]
+    OutOfMemory,
     /// Not a single byte of a request arrived within
     /// [`Config::opening_timeout`](crate::Config::opening_timeout): a connection that was opened in
     /// advance, or a health probe. It gets no response.
@@ -71,24 +74,23 @@ fn not_http(first: u8) -> &'static str {
 }
 
 impl HeadError {
-    /// Returns the response that a server sends before it closes the transport; `None` if the peer is
-    /// gone, or has sent nothing that could be answered.
+    /// Returns the encoded response that a server sends before it closes the transport; `None` if the peer
+    /// is gone, or has sent nothing that could be answered.
     ///
-    /// The status is 400, 408, 431 or 505. [`encode_response`](super::encode_response) turns the
-    /// response into bytes. The error is among its [extensions](Response::extensions).
-    pub fn response(&self) -> Option<Response<Bytes>> {
-        let status = match self {
+    /// The status is 400, 408, 431, 503 or 505.
+    pub fn encoded_response(&self) -> Option<Bytes> {
+        Some(ResponseHead::text(self.status()?, &[], self))
+    }
+
+    pub(super) fn status(&self) -> Option<u16> {
+        Some(match self {
             Self::Eof | Self::Silent => return None,
-            Self::Invalid { .. } | Self::NotHttp { .. } => StatusCode::BAD_REQUEST,
-            Self::Timeout => StatusCode::REQUEST_TIMEOUT,
-            Self::TooLong { .. } | Self::TooManyHeaders => {
-                StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE
-            }
-            Self::VersionUnsupported => StatusCode::HTTP_VERSION_NOT_SUPPORTED,
-        };
-        let mut response = text_response(status, format!("{self}\n"));
-        response.extensions_mut().insert(*self);
-        Some(response)
+            Self::Invalid { .. } | Self::NotHttp { .. } => 400,
+            Self::Timeout => 408,
+            Self::TooLong { .. } | Self::TooManyHeaders => 431,
+            Self::OutOfMemory => 503,
+            Self::VersionUnsupported => 505,
+        })
     }
 }
 
@@ -210,11 +212,9 @@ pub enum UpgradeError {
 }
 
 impl UpgradeError {
-    /// Returns the error for a GET of HTTP/1.1 that does not ask for an upgrade, where a WebSocket was
-    /// expected: [`UpgradeRemoved`](Self::UpgradeRemoved) if a proxy seems to have removed the headers,
-    /// else [`NotUpgrade`](Self::NotUpgrade).
-    pub fn upgrade_required<B>(request: &http::Request<B>) -> Self {
-        match request.headers().contains_key(SEC_WEBSOCKET_KEY) {
+    /// The error for a GET of HTTP/1.1 that does not ask for an upgrade.
+    pub(super) fn required(headers: &(impl Fields + ?Sized)) -> Self {
+        match headers.contains(&SEC_WEBSOCKET_KEY) {
             true => Self::UpgradeRemoved,
             false => Self::NotUpgrade,
         }
@@ -240,32 +240,37 @@ impl UpgradeError {
         }
     }
 
-    /// Returns the response to send: the status, the headers that the status requires, and one line of
-    /// text. The error is among its [extensions](Response::extensions).
-    pub fn response(&self) -> Response<Bytes> {
-        let status = match self {
-            Self::MethodNotGet => StatusCode::METHOD_NOT_ALLOWED,
+    /// Returns the encoded response to send: the status, the headers that the status requires, and one
+    /// line of text.
+    pub fn encoded_response(&self) -> Bytes {
+        let fields = self.fields().iter().map(|&(name, value)| (name.text, value));
+        ResponseHead::text(self.status(), &fields.collect::<Vec<_>>(), self)
+    }
+
+    pub(super) fn status(&self) -> u16 {
+        match self {
+            Self::MethodNotGet => 405,
             Self::ConnectionMissing
             | Self::NotUpgrade
             | Self::UpgradeMissing
             | Self::UpgradeRemoved
-            | Self::VersionUnsupported => StatusCode::UPGRADE_REQUIRED,
-            _ => StatusCode::BAD_REQUEST,
-        };
-        let mut response = text_response(status, format!("{self}\n"));
-        response.extensions_mut().insert(*self);
-        let headers = response.headers_mut();
-        if status == StatusCode::METHOD_NOT_ALLOWED {
-            // RFC 9110 §15.5.6.
-            headers.insert(ALLOW, HeaderValue::from_static("GET"));
+            | Self::VersionUnsupported => 426,
+            _ => 400,
         }
-        if status == StatusCode::UPGRADE_REQUIRED {
-            // RFC 9110 §15.5.22, and for the version RFC 6455 §4.4.
-            headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
-            headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
-            headers.insert(SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
+    }
+
+    /// The headers that the status requires.
+    pub(super) fn fields(&self) -> &'static [(&'static Name, &'static str)] {
+        // RFC 9110 §15.5.6.
+        const METHOD: &[(&Name, &str)] = &[(&ALLOW, "GET")];
+        // RFC 9110 §15.5.22, and for the version RFC 6455 §4.4.
+        const UPGRADE_REQUIRED: &[(&Name, &str)] =
+            &[(&UPGRADE, "websocket"), (&CONNECTION, "Upgrade"), (&SEC_WEBSOCKET_VERSION, "13")];
+        match self.status() {
+            405 => METHOD,
+            426 => UPGRADE_REQUIRED,
+            _ => &[],
         }
-        response
     }
 }
 
@@ -287,6 +292,10 @@ pub enum HandshakeError {
     /// The 101 has no `Connection: Upgrade` (RFC 6455 §4.1).
     #[error("the server's 101 has no `Connection: Upgrade` (RFC 6455 4.1)")]
     ConnectionMissing,
+    /// The status is not 101, as an error of [`poll_head`](super::ClientHandshake::poll_head). The part of
+    /// the response's body that has arrived stays in the inbound buffer.
+    #[error("the server answered {}, not 101 Switching Protocols", .0.status())]
+    Declined(Box<ResponseHead>),
     /// The transport ended before the server's response was complete.
     #[error("the transport ended before the server's response was complete")]
     Eof,
@@ -305,8 +314,9 @@ pub enum HandshakeError {
     Head(#[source] HeadError),
     /// The status is not 101, or over HTTP/2 not a success. The part of the response's body that has
     /// arrived stays in the inbound buffer.
-    #[error("the server answered {}, not {}", .0.status(), success(.0))]
-    Rejected(Box<Response<()>>),
+    #[cfg(feature = "http")]
+    #[error("the server answered {}, not {}", .0.status(), super::adapter::success(.0))]
+    Rejected(Box<http::Response<()>>),
     /// The server selected a subprotocol that was not offered (RFC 6455 §4.1).
     #[error(
         "the server selected the subprotocol \"{}\", which was not offered (RFC 6455 4.1)",
@@ -320,14 +330,6 @@ pub enum HandshakeError {
     /// The 101 has no `Upgrade: websocket`, or upgrades to another protocol as well (RFC 6455 §4.1).
     #[error("the server's 101 has no `Upgrade: websocket` (RFC 6455 4.1)")]
     UpgradeMissing,
-}
-
-/// The status that was expected in this version of HTTP.
-fn success(response: &Response<()>) -> &'static str {
-    match response.version() < http::Version::HTTP_2 {
-        true => "101 Switching Protocols",
-        false => "200 OK",
-    }
 }
 
 impl From<HeadError> for HandshakeError {
@@ -352,10 +354,14 @@ pub enum ClientRequestError {
         Escaped(.0)
     )]
     AuthorityInvalid(ByteString),
+    /// The name of the header is not a token, or its value has a byte that no header can have, such as the
+    /// end of a line (RFC 9110 §5).
+    #[error("the header \"{}\" must be a token with a value without control characters", Escaped(.0))]
+    HeaderInvalid(ByteString),
     /// The handshake sets this header itself, or an upgrade request cannot have it.
     #[error("the header {0} cannot be set: it belongs to the handshake")]
-    HeaderReserved(HeaderName),
-    /// The version of the request is not HTTP/1.1, the default of [`http::Request`].
+    HeaderReserved(ByteString),
+    /// The version of the request is not HTTP/1.1, the default of `http::Request`.
     #[error("the request's version must be left at HTTP/1.1")]
     HttpVersion,
     /// The method is not GET (RFC 6455 §4.1).
@@ -368,92 +374,19 @@ pub enum ClientRequestError {
     /// (RFC 6455 §4.1).
     #[error("Sec-WebSocket-Protocol must list distinct tokens, at least one (RFC 6455 4.1)")]
     SubprotocolInvalid,
+    /// The target does not begin with `/`, or has a character that must be percent-encoded.
+    #[error(
+        "the target must be a path with an optional query, percent-encoded, not \"{}\" (RFC 9112 3.2)",
+        Escaped(.0)
+    )]
+    TargetInvalid(ByteString),
 }
 
-#[cfg(test)]
-mod tests {
-    use alloc::string::ToString;
-    use core::str;
-
-    use http::header::CONTENT_TYPE;
-
-    use super::*;
-
-    #[test]
-    fn each_head_error_has_its_status() {
-        let rule = HeadRule::HostMissing;
-        for (error, status) in [
-            (HeadError::Invalid { rule, at: 20 }, 400),
-            (HeadError::NotHttp { first: 0x16 }, 400),
-            (HeadError::Timeout, 408),
-            (HeadError::TooLong { max: 16384 }, 431),
-            (HeadError::TooManyHeaders, 431),
-            (HeadError::VersionUnsupported, 505),
-        ] {
-            let response = error.response().expect("a response");
-            assert_eq!(response.status(), status, "{error:?}");
-            assert_one_line(&response);
-        }
-        assert!(HeadError::Eof.response().is_none() && HeadError::Silent.response().is_none());
-    }
-
-    #[test]
-    fn each_upgrade_error_has_its_status_and_headers() {
-        use UpgradeError as E;
-        for (error, status) in [
-            (E::BodyUnexpected, 400),
-            (E::ConnectionMissing, 426),
-            (E::ExtensionsInvalid, 400),
-            (E::HostInvalid, 400),
-            (E::HttpVersion, 400),
-            (E::KeyInvalid, 400),
-            (E::KeyMissing, 400),
-            (E::MethodNotGet, 405),
-            (E::NotUpgrade, 426),
-            (E::SubprotocolInvalid, 400),
-            (E::UpgradeMissing, 426),
-            (E::UpgradeRemoved, 426),
-            (E::VersionUnsupported, 426),
-        ] {
-            let response = error.response();
-            assert_eq!(response.status(), status, "{error:?}");
-            assert_one_line(&response);
-            let headers = response.headers();
-            assert_eq!(headers.get(ALLOW).is_some(), status == 405);
-            assert_eq!(headers.get(UPGRADE).is_some(), status == 426);
-            assert_eq!(headers.get(CONNECTION).is_some(), status == 426);
-            assert_eq!(headers.get(SEC_WEBSOCKET_VERSION).is_some(), status == 426);
-        }
-    }
-
-    fn assert_one_line(response: &Response<Bytes>) {
-        assert_eq!(response.headers()[CONTENT_TYPE], "text/plain; charset=utf-8");
-        let text = str::from_utf8(response.body()).expect("text");
-        assert!(text.ends_with('\n') && text.lines().count() == 1, "{text:?}");
-    }
-
-    #[test]
-    fn limits_are_named_with_their_value_and_their_setting() {
-        assert_eq!(
-            HeadError::TooLong { max: 16384 }.to_string(),
-            "the head is longer than max_head_len = 16384 bytes; shorter cookies may help"
-        );
-        assert_eq!(
-            HeadError::TooManyHeaders.to_string(),
-            "the head has more than 128 header lines"
-        );
-        let rule = HeadRule::ControlByte(0);
-        assert_eq!(
-            HeadError::Invalid { rule, at: 17 }.to_string(),
-            "the control character 0x00 (RFC 9110 5.5) (found after 17 bytes)"
-        );
-    }
-
-    #[test]
-    fn tls_is_named_as_the_likely_cause() {
-        for first in [0x15, 0x16, 0x80] {
-            assert!(HeadError::NotHttp { first }.to_string().contains("wss"), "{first:#x}");
-        }
-        assert!(!HeadError::NotHttp { first: 0 }.to_string().contains("wss"));
-    }
-}
+/// A header that cannot be added to a [`ResponseHead`].
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error(
+    "the header \"{}\" must be a token with a value without control characters, and not one that states \
+     the length of a body",
+    Escaped(.0)
+)]
+pub struct InvalidHeader(pub(super) ByteString);

@@ -1,22 +1,55 @@
-//! Whole HTTP/1.1 heads, parsed into the types of the `http` crate.
+//! Whole HTTP/1.1 heads, parsed.
 //!
 //! The parser is `httparse` with its strictest settings. Before it runs,
 //! [`HeadReader`](super::scan::HeadReader) has found the end of the head, counted the lines and
 //! rejected bytes that are not allowed in them.
 
+use alloc::vec::Vec;
 use core::str;
 
 use bytes::Bytes;
-use http::header::{CONTENT_LENGTH, HOST, HeaderName, HeaderValue, TRANSFER_ENCODING};
-use http::uri::{Scheme, Uri};
-use http::{HeaderMap, Method, Request, Response, StatusCode, Version};
+use bytestring::ByteString;
 use httparse::{EMPTY_HEADER, Header, Status};
 
 use super::error::HeadRule;
+use super::fields::{CONTENT_LENGTH, Fields, HOST, TRANSFER_ENCODING};
+use super::heads::{Lines, RequestHead, ResponseHead};
 use super::{HostPort, MAX_HEADERS};
 
 /// Parses a request of any method, upgrade or not.
-pub(super) fn parse_request(head: &Bytes) -> Result<Request<()>, HeadRule> {
+pub(super) fn parse_request(head: &Bytes) -> Result<RequestHead, HeadRule> {
+    with_request(head, |parsed| {
+        let (method, target) = (parsed.method.unwrap_or_default(), parsed.path.unwrap_or_default());
+        if !is_target(target, method) {
+            return Err(HeadRule::Target);
+        }
+        Ok(RequestHead {
+            method: shared(head, method),
+            target: shared(head, target),
+            is_http_11: is_http_11(parsed.version),
+            lines: lines(head, parsed.headers),
+        })
+    })
+}
+
+/// Parses a response of any status.
+pub(super) fn parse_response(head: &Bytes) -> Result<ResponseHead, HeadRule> {
+    with_response(head, |parsed| {
+        let status = parsed.code.filter(|code| (100..1000).contains(code));
+        Ok(ResponseHead {
+            status: status.ok_or(HeadRule::StatusLine)?,
+            is_http_11: is_http_11(parsed.version),
+            lines: lines(head, parsed.headers),
+        })
+    })
+}
+
+/// Parses a request, has `read` read it, and checks the headers that determine where it ends and which
+/// host it is for.
+pub(super) fn with_request<T>(
+    head: &[u8],
+    read: impl FnOnce(&httparse::Request<'_, '_>) -> Result<T, HeadRule>,
+) -> Result<T, HeadRule> {
     let mut headers = [EMPTY_HEADER; MAX_HEADERS];
     let mut parsed = httparse::Request::new(&mut headers);
     match parsed.parse(head) {
@@ -24,49 +57,40 @@ pub(super) fn parse_request(head: &Bytes) -> Result<Request<()>, HeadRule> {
         Ok(Status::Partial) => return Err(HeadRule::RequestLine),
         Err(error) => return Err(rule(error, HeadRule::RequestLine)),
     }
-    let method = parsed.method.unwrap_or_default().as_bytes();
-    let method = Method::from_bytes(method).map_err(|_| HeadRule::RequestLine)?;
-
-    let mut request = Request::new(());
-    *request.uri_mut() = target(head, parsed.path.unwrap_or_default(), &method)?;
-    *request.method_mut() = method;
-    *request.version_mut() = version(parsed.version);
-    *request.headers_mut() = header_map(head, parsed.headers)?;
-    check_host(request.headers(), request.version())?;
-    check_length(request.headers())?;
+    let request = read(&parsed)?;
+    check_host(&*parsed.headers, is_http_11(parsed.version))?;
+    check_length(&*parsed.headers)?;
     Ok(request)
 }
 
-/// Parses a response of any status.
-pub(super) fn parse_response(head: &Bytes) -> Result<Response<()>, HeadRule> {
+/// Parses a response, and has `read` read it.
+pub(super) fn with_response<T>(
+    head: &[u8],
+    read: impl FnOnce(&httparse::Response<'_, '_>) -> Result<T, HeadRule>,
+) -> Result<T, HeadRule> {
     let mut headers = [EMPTY_HEADER; MAX_HEADERS];
     let mut parsed = httparse::Response::new(&mut headers);
     match parsed.parse(head) {
-        Ok(Status::Complete(_)) => {}
-        Ok(Status::Partial) => return Err(HeadRule::StatusLine),
-        Err(error) => return Err(rule(error, HeadRule::StatusLine)),
+        Ok(Status::Complete(_)) => read(&parsed),
+        Ok(Status::Partial) => Err(HeadRule::StatusLine),
+        Err(error) => Err(rule(error, HeadRule::StatusLine)),
     }
-    let status = StatusCode::from_u16(parsed.code.unwrap_or_default());
-
-    let mut response = Response::new(());
-    *response.status_mut() = status.map_err(|_| HeadRule::StatusLine)?;
-    *response.version_mut() = version(parsed.version);
-    *response.headers_mut() = header_map(head, parsed.headers)?;
-    Ok(response)
 }
 
 /// Checks that a request of HTTP/1.1 has exactly one valid `Host`, and one of HTTP/1.0 at most one
 /// (RFC 9112 §3.2).
-pub(super) fn check_host(headers: &HeaderMap, version: Version) -> Result<(), HeadRule> {
-    let mut hosts = headers.get_all(HOST).iter();
+pub(super) fn check_host(
+    headers: &(impl Fields + ?Sized),
+    is_http_11: bool,
+) -> Result<(), HeadRule> {
+    let mut hosts = headers.all(&HOST);
     let Some(host) = hosts.next() else {
-        let optional = version < Version::HTTP_11;
-        return if optional { Ok(()) } else { Err(HeadRule::HostMissing) };
+        return if is_http_11 { Err(HeadRule::HostMissing) } else { Ok(()) };
     };
     if hosts.next().is_some() {
         return Err(HeadRule::HostRepeated);
     }
-    let parsed = host.to_str().ok().and_then(HostPort::parse);
+    let parsed = str::from_utf8(host).ok().and_then(HostPort::parse);
     parsed.map(drop).ok_or(HeadRule::HostInvalid)
 }
 
@@ -76,53 +100,69 @@ pub(super) fn check_host(headers: &HeaderMap, version: Version) -> Result<(), He
 /// RFC 9112 §6.3 allows a recipient to repair some of the other cases. Nothing is gained by it here,
 /// since the body is not read and the connection is not reused, and a proxy that repairs them in
 /// another way could be deceived.
-fn check_length(headers: &HeaderMap) -> Result<(), HeadRule> {
-    let mut lengths = headers.get_all(CONTENT_LENGTH).iter();
+fn check_length(headers: &(impl Fields + ?Sized)) -> Result<(), HeadRule> {
+    let mut lengths = headers.all(&CONTENT_LENGTH);
     let Some(length) = lengths.next() else { return Ok(()) };
-    let length = length.as_bytes();
     let is_number = !length.is_empty()
         && length.iter().all(u8::is_ascii_digit)
         && str::from_utf8(length).is_ok_and(|digits| digits.parse::<u64>().is_ok());
-    match is_number && lengths.next().is_none() && !headers.contains_key(TRANSFER_ENCODING) {
+    match is_number && lengths.next().is_none() && !headers.contains(&TRANSFER_ENCODING) {
         true => Ok(()),
         false => Err(HeadRule::ContentLength),
     }
 }
 
-/// Parses the target, which must have the one of the four forms of RFC 9112 §3.2 that fits the method.
-fn target(head: &Bytes, target: &str, method: &Method) -> Result<Uri, HeadRule> {
-    // `Uri` silently drops a fragment; a request target cannot have one (RFC 9112 §3.2).
-    if target.contains('#') {
-        return Err(HeadRule::Target);
+/// True if a target has the one of the four forms of RFC 9112 §3.2 that fits the method, and only
+/// characters that it may have. The crate `http` accepts the same.
+fn is_target(target: &str, method: &str) -> bool {
+    /// The crate `http` indexes a URI with 16 bits.
+    const MAX_LEN: usize = u16::MAX as usize - 1;
+    if target.len() > MAX_LEN {
+        return false;
     }
-    let uri = Uri::from_maybe_shared(head.slice_ref(target.as_bytes()));
-    let uri = uri.map_err(|_| HeadRule::Target)?;
-    let is_host = uri.authority().is_some_and(|it| HostPort::parse(it.as_str()).is_some());
-    let valid = match uri.scheme() {
-        Some(scheme) => (*scheme == Scheme::HTTP || *scheme == Scheme::HTTPS) && is_host,
-        None if uri.authority().is_some() => *method == Method::CONNECT && is_host,
-        None if target == "*" => *method == Method::OPTIONS,
-        None => *method != Method::CONNECT,
+    if target == "*" {
+        return method == "OPTIONS";
+    }
+    if target.starts_with('/') {
+        return method != "CONNECT" && is_path(target);
+    }
+    let Some(rest) = without_scheme(target) else {
+        return method == "CONNECT" && HostPort::parse(target).is_some();
     };
-    valid.then_some(uri).ok_or(HeadRule::Target)
+    let (authority, path) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
+    HostPort::parse(authority).is_some() && is_path(path)
 }
 
-fn version(minor: Option<u8>) -> Version {
-    if minor == Some(0) { Version::HTTP_10 } else { Version::HTTP_11 }
+fn without_scheme(uri: &str) -> Option<&str> {
+    ["http://", "https://"].into_iter().find_map(|scheme| {
+        let start = uri.get(..scheme.len())?;
+        start.eq_ignore_ascii_case(scheme).then(|| &uri[scheme.len()..])
+    })
 }
 
-/// The headers in the order of their lines. All values share the memory of `head`.
-fn header_map(head: &Bytes, parsed: &[Header<'_>]) -> Result<HeaderMap, HeadRule> {
-    let mut headers = HeaderMap::with_capacity(parsed.len());
-    for header in parsed {
-        let name = HeaderName::from_bytes(header.name.as_bytes());
-        let value = HeaderValue::from_maybe_shared(head.slice_ref(header.value));
-        let (Ok(name), Ok(value)) = (name, value) else {
-            return Err(HeadRule::HeaderName);
-        };
-        headers.append(name, value);
-    }
-    Ok(headers)
+/// True if a path with an optional query has only characters that need no percent-encoding, or that many
+/// clients send without it.
+pub(super) fn is_path(text: &str) -> bool {
+    let is_path =
+        |byte| matches!(byte, b'!' | b'"' | b'$'..=b';' | b'=' | b'@'..=b'_' | b'a'..=b'~');
+    let is_query = |byte| matches!(byte, b'!' | b'$'..=b';' | b'=' | b'?'..=b'~');
+    let (path, query) = text.split_once('?').unwrap_or((text, ""));
+    path.bytes().all(is_path) && query.bytes().all(is_query)
+}
+
+pub(super) fn is_http_11(minor: Option<u8>) -> bool {
+    minor != Some(0)
+}
+
+/// The headers in the order of their lines. All share the memory of `head`.
+fn lines(head: &Bytes, parsed: &[Header<'_>]) -> Lines {
+    let line = |header: &Header<'_>| (shared(head, header.name), head.slice_ref(header.value));
+    Lines(parsed.iter().map(line).collect::<Vec<_>>())
+}
+
+/// A part of `head` that shares its memory.
+fn shared(head: &Bytes, part: &str) -> ByteString {
+    ByteString::try_from(head.slice_ref(part.as_bytes())).unwrap_or_default()
 }
 
 fn rule(error: httparse::Error, first_line: HeadRule) -> HeadRule {

@@ -3,12 +3,12 @@
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::borrow::Borrow;
+use core::str;
 
 use bytestring::ByteString;
-use http::HeaderMap;
-use http::header::{HeaderValue, SEC_WEBSOCKET_EXTENSIONS, SEC_WEBSOCKET_PROTOCOL};
 
 use super::error::HandshakeError;
+use super::fields::{Fields, SEC_WEBSOCKET_EXTENSIONS, SEC_WEBSOCKET_PROTOCOL};
 use crate::connection::Negotiated;
 use crate::extension::{Extensions, Params, is_token_byte};
 
@@ -22,9 +22,9 @@ pub(super) struct Subprotocols(Vec<ByteString>);
 impl Subprotocols {
     /// The offer of a request; `None` if it is not a list of at least one token without repetition
     /// (RFC 6455 §4.1).
-    pub(super) fn offered(headers: &HeaderMap) -> Option<Self> {
-        let lines = headers.get_all(SEC_WEBSOCKET_PROTOCOL).iter();
-        let lines = lines.map(|line| line.to_str().ok().map(ByteString::from));
+    pub(super) fn offered(headers: &(impl Fields + ?Sized)) -> Option<Self> {
+        let lines = headers.all(&SEC_WEBSOCKET_PROTOCOL);
+        let lines = lines.map(|line| str::from_utf8(line).ok().map(ByteString::from));
         let offered = Self(lines.collect::<Option<_>>()?);
 
         let mut sorted: Vec<&str> = offered.iter().collect();
@@ -36,17 +36,10 @@ impl Subprotocols {
         (distinct && tokens && absent_or_listed).then_some(offered)
     }
 
-    /// The offer as one header line if `headers` has it in several. They mean the same (RFC 9110 §5.3),
-    /// but some servers read only the first. The line is sensitive if one of them is.
-    pub(super) fn in_one_line(&self, headers: &HeaderMap) -> Option<HeaderValue> {
-        if self.0.len() < 2 {
-            return None;
-        }
-        let listed = self.iter().collect::<Vec<_>>().join(", ");
-        let mut line = HeaderValue::from_str(&listed).ok()?;
-        let mut lines = headers.get_all(SEC_WEBSOCKET_PROTOCOL).iter();
-        line.set_sensitive(lines.any(HeaderValue::is_sensitive));
-        Some(line)
+    /// The offer as one line, if it was made in several. They mean the same (RFC 9110 §5.3), but some
+    /// servers read only the first.
+    pub(super) fn in_one_line(&self) -> Option<String> {
+        (self.0.len() > 1).then(|| self.iter().collect::<Vec<_>>().join(", "))
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = &str> {
@@ -58,16 +51,19 @@ impl Subprotocols {
     }
 
     /// The one that a server's response selects. RFC 6455 §4.1 lets a server select none.
-    fn selected(&self, headers: &HeaderMap) -> Result<Option<ByteString>, HandshakeError> {
+    fn selected(
+        &self,
+        headers: &(impl Fields + ?Sized),
+    ) -> Result<Option<ByteString>, HandshakeError> {
         // §11.3.4: a response has this header once, with one token and not a list.
-        let mut values = headers.get_all(SEC_WEBSOCKET_PROTOCOL).iter();
+        let mut values = headers.all(&SEC_WEBSOCKET_PROTOCOL);
         let (Some(first), second) = (values.next(), values.next()) else {
             return Ok(None);
         };
-        match self.iter().find(|offered| first == offered) {
+        match self.iter().find(|offered| first == offered.as_bytes()) {
             Some(offered) if second.is_none() => Ok(Some(ByteString::from(offered))),
             _ => {
-                let value = second.unwrap_or(first).as_bytes().escape_ascii();
+                let value = second.unwrap_or(first).escape_ascii();
                 Err(HandshakeError::SubprotocolNotOffered(value.to_string().into()))
             }
         }
@@ -76,27 +72,25 @@ impl Subprotocols {
 
 /// The elements of `Sec-WebSocket-Extensions` over all its lines; `None` if they do not conform to the
 /// grammar, which fails the handshake (RFC 6455 §9.1).
-pub(super) fn extensions(headers: &HeaderMap) -> Option<Vec<Params>> {
-    let lines = headers.get_all(SEC_WEBSOCKET_EXTENSIONS);
-    let listed = Params::parse_list(lines.iter().map(HeaderValue::as_bytes))?;
+pub(super) fn extensions(headers: &(impl Fields + ?Sized)) -> Option<Vec<Params>> {
+    let listed = Params::parse_list(headers.all(&SEC_WEBSOCKET_EXTENSIONS))?;
     // If the header is present, it lists at least one extension.
-    (!listed.is_empty() || !headers.contains_key(SEC_WEBSOCKET_EXTENSIONS)).then_some(listed)
+    (!listed.is_empty() || !headers.contains(&SEC_WEBSOCKET_EXTENSIONS)).then_some(listed)
 }
 
 /// The value of `Sec-WebSocket-Extensions` that lists `params`; `None` if the list is empty.
-pub(super) fn extensions_header<P: Borrow<Params>>(
+pub(super) fn extensions_value<P: Borrow<Params>>(
     params: impl Iterator<Item = P>,
-) -> Option<HeaderValue> {
+) -> Option<String> {
     let listed: Vec<String> = params.map(|params| params.borrow().to_string()).collect();
-    // Tokens and their separators are valid in a header value.
-    (!listed.is_empty()).then(|| listed.join(", ").try_into().ok())?
+    (!listed.is_empty()).then(|| listed.join(", "))
 }
 
 /// The subprotocol and the extensions that a server selected with its response.
 pub(super) fn negotiated(
     subprotocols: &Subprotocols,
     offers: &Extensions,
-    headers: &HeaderMap,
+    headers: &(impl Fields + ?Sized),
 ) -> Result<Negotiated, HandshakeError> {
     let answers = extensions(headers).ok_or(HandshakeError::ExtensionsInvalid)?;
     let not_offered =

@@ -1,5 +1,7 @@
 //! Waits for a head: [`HeadReader`] checks each byte once, as it arrives.
 
+use alloc::vec::Vec;
+
 use bytes::{Buf, Bytes, BytesMut};
 
 use super::MAX_HEADERS;
@@ -82,7 +84,10 @@ impl HeadReader {
         parse: impl FnOnce(&Bytes) -> Result<T, HeadRule>,
     ) -> Result<T, HeadError> {
         // A copy: a header that is kept would otherwise keep the whole read buffer in memory.
-        let head = Bytes::copy_from_slice(&inbound[..len]);
+        let mut head = Vec::new();
+        head.try_reserve_exact(len).map_err(|_| HeadError::OutOfMemory)?;
+        head.extend_from_slice(&inbound[..len]);
+        let head = Bytes::from(head);
         let parsed = parse(&head).map_err(|rule| HeadError::Invalid { rule, at: len })?;
         inbound.advance(len);
         self.room -= len;
@@ -273,6 +278,6 @@ impl Scanner {
 }
 
 /// True for the bytes that the value of a header may have (RFC 9110 §5.5).
-const fn is_text_byte(byte: u8) -> bool {
+pub(super) const fn is_text_byte(byte: u8) -> bool {
     matches!(byte, b'\t' | b' '..=b'~' | 0x80..)
 }

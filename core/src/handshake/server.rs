@@ -3,48 +3,48 @@
 use alloc::sync::Arc;
 
 use bytes::BytesMut;
-use http::{Request, Response};
 
 use super::encode;
 use super::error::HeadError;
 use super::head::parse_request;
+use super::heads::{RequestHead, ResponseHead};
 use super::scan::{HeadReader, Kind};
 use crate::config::Config;
 use crate::connection::{Connection, Negotiated};
-use crate::raw::RawConnection;
 use crate::time::Instant;
 
 /// The opening handshake of a server over HTTP/1.1: reads a request from the bytes of a transport, and
 /// returns an open connection once the request is accepted.
 ///
-/// Pass received bytes to [`poll_request`](Self::poll_request) until it returns a request or an error.
-/// Meanwhile report the end of the transport with [`handle_eof`](Self::handle_eof), and call
+/// Pass received bytes to [`poll_head`](Self::poll_head) until it returns a request or an error, or to
+/// `poll_request` for the types of the crate `http`. Meanwhile report the end of the transport with [`handle_eof`](Self::handle_eof), and call
 /// [`handle_timeout`](Self::handle_timeout) at [`poll_timeout`](Self::poll_timeout). The request may be
 /// any request of HTTP/1.1: [`UpgradeRequest`](super::UpgradeRequest) checks whether it is an upgrade
-/// and negotiates, and [`accept`](Self::accept) opens the connection. To reject it, drop the handshake
-/// and send the bytes of [`encode_response`](super::encode_response).
-///
-/// The [module](super) shows a handshake that succeeds. One that fails:
+/// and negotiates, and [`accept_head`](Self::accept_head) opens the connection. To reject it, drop the
+/// handshake and send the bytes of [`ResponseHead::encode`], or of an error's `encoded_response`.
 ///
 /// ```
 /// use std::sync::Arc;
 ///
-/// use bytes::BytesMut;
-/// use sockless_core::handshake::{ServerHandshake, encode_response};
+/// use bytes::{Buf, BytesMut};
+/// use sockless_core::handshake::{ServerHandshake, UpgradeRequest};
 /// use sockless_core::{Config, Instant};
 ///
-/// let mut handshake = ServerHandshake::new(Arc::new(Config::default()), Instant::EPOCH);
-/// let mut inbound = BytesMut::from("GET / HTTP/1.1\r\n");
-/// assert!(handshake.poll_request(&mut inbound).is_none());
-/// // The deadline passes, and the head is incomplete.
-/// handshake.handle_timeout(handshake.poll_timeout().expect("a deadline"));
-/// let error = handshake.poll_request(&mut inbound).expect("a result").unwrap_err();
-/// let answer = encode_response(&error.response().expect("a response"));
-/// assert!(answer.starts_with(b"HTTP/1.1 408 Request Timeout\r\n"));
+/// let (config, now) = (Arc::new(Config::default()), Instant::EPOCH);
+/// let mut handshake = ServerHandshake::new(config.clone(), now);
+/// let mut inbound = BytesMut::from(
+///     "GET /chat HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+///      Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n",
+/// );
+/// let head = handshake.poll_head(&mut inbound).expect("the head is complete")?;
+/// let (response, negotiated) = UpgradeRequest::from_head(&head)?.accept_head();
+/// let mut connection = handshake.accept_head(&response, negotiated, config, now);
+/// assert!(connection.outbound().chunk().starts_with(b"HTTP/1.1 101 Switching Protocols\r\n"));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Debug)]
 pub struct ServerHandshake {
-    reader: HeadReader,
+    pub(super) reader: HeadReader,
 }
 
 impl ServerHandshake {
@@ -52,7 +52,7 @@ impl ServerHandshake {
     /// complete within [`Config::opening_timeout`] from `now`.
     ///
     /// The handshake uses only these two settings of `config`. The settings of the connection are passed
-    /// to [`accept`](Self::accept), once the request is known.
+    /// to [`accept_head`](Self::accept_head), once the request is known.
     pub fn new(config: Arc<Config>, now: Instant) -> Self {
         Self { reader: HeadReader::new(Kind::Request, &config, now) }
     }
@@ -75,22 +75,19 @@ impl ServerHandshake {
     ///
     /// A [`HeadError`] if the head is malformed, too long, incomplete at the end of the transport, or
     /// late. Each later call returns it again and takes nothing.
-    pub fn poll_request(
-        &mut self,
-        inbound: &mut BytesMut,
-    ) -> Option<Result<Request<()>, HeadError>> {
+    pub fn poll_head(&mut self, inbound: &mut BytesMut) -> Option<Result<RequestHead, HeadError>> {
         let request = self.reader.poll(inbound, parse_request)?;
         self.reader.finish();
         Some(request)
     }
 
-    /// Reports that the transport has ended: [`poll_request`](Self::poll_request) returns
+    /// Reports that the transport has ended: [`poll_head`](Self::poll_head) returns
     /// [`HeadError::Eof`] if the head is incomplete.
     pub fn handle_eof(&mut self) {
         self.reader.handle_eof();
     }
 
-    /// Reports the time: once the deadline has passed, [`poll_request`](Self::poll_request) returns
+    /// Reports the time: once the deadline has passed, [`poll_head`](Self::poll_head) returns
     /// [`HeadError::Timeout`] if the head is incomplete. Spurious calls are allowed.
     pub fn handle_timeout(&mut self, now: Instant) {
         self.reader.handle_timeout(now);
@@ -104,26 +101,19 @@ impl ServerHandshake {
 
     /// Opens the connection, whose outbound bytes begin with the 101, with the settings in `config`.
     ///
-    /// `response` and `negotiated` come from [`UpgradeRequest::accept`](super::UpgradeRequest::accept).
-    /// The headers of `response` are sent, its status is ignored. Pass the inbound buffer on to the
-    /// connection with the bytes that are left in it.
-    pub fn accept(
+    /// `head` and `negotiated` come from
+    /// [`UpgradeRequest::accept_head`](super::UpgradeRequest::accept_head). The headers of `head` are sent,
+    /// its status is ignored. Pass the inbound buffer on to the connection with the bytes that are left in
+    /// it.
+    pub fn accept_head(
         self,
-        response: &Response<()>,
+        head: &ResponseHead,
         negotiated: Negotiated,
         config: Arc<Config>,
         now: Instant,
     ) -> Connection {
         let mut connection = Connection::server(negotiated, config, now);
-        connection.raw.outbound.push_head(&encode::switching_protocols(response));
-        connection
-    }
-
-    /// Opens a connection of frames, whose outbound bytes begin with the 101, with the settings in
-    /// `config`.
-    pub fn accept_raw(self, response: &Response<()>, config: Arc<Config>) -> RawConnection {
-        let mut connection = RawConnection::server(config);
-        connection.outbound.push_head(&encode::switching_protocols(response));
+        connection.raw.outbound.push_head(&encode::switching_protocols(&head.lines));
         connection
     }
 }

@@ -7,6 +7,7 @@ use alloc::sync::Arc;
 use bytes::BytesMut;
 use http::{HeaderValue, Request, Response};
 
+use super::fields::Fields;
 use super::*;
 use crate::config::Config;
 use crate::connection::Connection;
@@ -16,7 +17,9 @@ use crate::time::Instant;
 mod chunking;
 mod client;
 mod encode;
+mod error;
 mod extended;
+mod heads;
 mod server;
 mod upgrade;
 

@@ -1,87 +1,100 @@
 //! The server's negotiation, for any HTTP parser: [`UpgradeRequest`].
 
+use alloc::borrow::Cow;
 use alloc::string::String;
 use alloc::vec::Vec;
 
 use base64::Engine;
 use base64::alphabet;
 use base64::engine::general_purpose::{GeneralPurpose, PAD};
+use bytes::Bytes;
 use bytestring::ByteString;
-use http::header::{
-    CONNECTION, CONTENT_LENGTH, HeaderMap, HeaderValue, SEC_WEBSOCKET_ACCEPT,
-    SEC_WEBSOCKET_EXTENSIONS, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION,
-    TRANSFER_ENCODING, UPGRADE,
-};
-use http::{Method, Request, Response, StatusCode, Version};
 
 use super::error::UpgradeError;
-use super::negotiation::{Subprotocols, extensions, extensions_header};
-use super::{accept_key, head, lists};
+use super::fields::{
+    CONNECTION, CONTENT_LENGTH, Fields, Name, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_EXTENSIONS,
+    SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, TRANSFER_ENCODING, UPGRADE,
+};
+use super::heads::{RequestHead, ResponseHead};
+use super::negotiation::{Subprotocols, extensions, extensions_value};
+use super::{accept_key, head};
 use crate::connection::Negotiated;
 use crate::extension::{Agreed, Extensions, Params};
 
 /// A request to open a WebSocket that has been checked against RFC 6455 §4.2.1 or RFC 8441 §5.
 ///
 /// It is made from a request that [`ServerHandshake`](super::ServerHandshake) or another HTTP server
-/// has parsed. Select a subprotocol and extensions, then [`accept`](Self::accept) it; or drop it and
+/// has parsed. Select a subprotocol and extensions, then [`accept_head`](Self::accept_head) it; or drop it and
 /// send any other response.
 ///
 /// ```
 /// use sockless_core::handshake::{UpgradeError, UpgradeRequest};
 ///
-/// let request = http::Request::get("/chat")
-///     .header("Host", "example.com")
-///     .header("Upgrade", "websocket")
-///     .header("Connection", "keep-alive, Upgrade")
-///     .header("Sec-WebSocket-Version", "13")
-///     .header("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ==")
-///     .body(())?;
-/// let (response, negotiated) = UpgradeRequest::from_request(&request)?.accept();
+/// let mut headers: Vec<(&str, &[u8])> = vec![
+///     ("Host", b"example.com"),
+///     ("Upgrade", b"websocket"),
+///     ("Connection", b"keep-alive, Upgrade"),
+///     ("Sec-WebSocket-Version", b"13"),
+///     ("Sec-WebSocket-Key", b"dGhlIHNhbXBsZSBub25jZQ=="),
+/// ];
+/// let (response, negotiated) = UpgradeRequest::from_headers(&headers)?.accept_head();
 /// assert_eq!(response.status(), 101);
-/// assert_eq!(response.headers()["Sec-WebSocket-Accept"], "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
+/// let accept = response.header("Sec-WebSocket-Accept");
+/// assert_eq!(accept, Some(&b"s3pPLMBiTxaQ9kYGzzhZRbK+xOo="[..]));
 /// assert_eq!(negotiated.subprotocol, None);
 ///
 /// // An error has the response to send.
-/// let request = http::Request::get("/chat").body(())?;
-/// let error = UpgradeRequest::from_request(&request).unwrap_err();
-/// assert_eq!(error, UpgradeError::NotUpgrade);
-/// assert_eq!(error.response().status(), 426);
+/// headers.pop();
+/// let error = UpgradeRequest::from_headers(&headers).unwrap_err();
+/// assert_eq!(error, UpgradeError::KeyMissing);
+/// assert!(error.encoded_response().starts_with(b"HTTP/1.1 400 Bad Request\r\n"));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Debug)]
 pub struct UpgradeRequest {
     /// `None` over HTTP/2, which does not use it.
-    key: Option<Key>,
+    pub(super) key: Option<Key>,
     offered: Subprotocols,
-    selected: Option<ByteString>,
+    pub(super) selected: Option<ByteString>,
     offers: Vec<Params>,
-    agreed: Vec<Agreed>,
+    pub(super) agreed: Vec<Agreed>,
 }
 
 impl UpgradeRequest {
-    /// Checks a request of HTTP/1.1. The body of `request` is not examined.
+    /// Checks a request that [`ServerHandshake::poll_head`](super::ServerHandshake::poll_head) returned.
     ///
     /// # Errors
     ///
-    /// An [`UpgradeError`] for the first rule that the request breaks, in this order: the method, the
-    /// version of HTTP, whether it is an upgrade, and the headers of the handshake.
-    pub fn from_request<B>(request: &Request<B>) -> Result<Self, UpgradeError> {
-        let headers = request.headers();
-        match request.version() {
-            Version::HTTP_11 if request.method() != Method::GET => {
-                return Err(UpgradeError::MethodNotGet);
-            }
-            Version::HTTP_11 => {}
-            _ => return Err(UpgradeError::HttpVersion),
+    /// An [`UpgradeError`] for the first rule that the request breaks, in this order: the version of HTTP,
+    /// the method, whether it is an upgrade, and the headers of the handshake.
+    pub fn from_head(head: &RequestHead) -> Result<Self, UpgradeError> {
+        match head.is_http_11 {
+            true if head.method != "GET" => Err(UpgradeError::MethodNotGet),
+            true => Self::from_fields(&head.lines),
+            false => Err(UpgradeError::HttpVersion),
         }
-        match (lists(headers, &CONNECTION, "upgrade"), lists(headers, &UPGRADE, "websocket")) {
+    }
+
+    /// Checks the headers of a GET of HTTP/1.1 that the caller has parsed. Names are compared without
+    /// case; values have no spaces around them.
+    ///
+    /// # Errors
+    ///
+    /// An [`UpgradeError`] for the first rule that the request breaks: whether it is an upgrade, then the
+    /// headers of the handshake.
+    pub fn from_headers(headers: &[(&str, &[u8])]) -> Result<Self, UpgradeError> {
+        Self::from_fields(headers)
+    }
+
+    /// Checks the headers of a GET of HTTP/1.1.
+    pub(super) fn from_fields(headers: &(impl Fields + ?Sized)) -> Result<Self, UpgradeError> {
+        match (headers.lists(&CONNECTION, "upgrade"), headers.lists(&UPGRADE, "websocket")) {
             (true, true) => {}
             (true, false) => return Err(UpgradeError::UpgradeMissing),
             (false, true) => return Err(UpgradeError::ConnectionMissing),
-            (false, false) => return Err(UpgradeError::upgrade_required(request)),
+            (false, false) => return Err(UpgradeError::required(headers)),
         }
-        let host = head::check_host(headers, request.version());
-        host.map_err(|_| UpgradeError::HostInvalid)?;
+        head::check_host(headers, true).map_err(|_| UpgradeError::HostInvalid)?;
         if has_body(headers) {
             return Err(UpgradeError::BodyUnexpected);
         }
@@ -90,25 +103,10 @@ impl UpgradeRequest {
         Self::with_key(key, headers)
     }
 
-    /// Checks an extended CONNECT of HTTP/2 or later (RFC 8441 §5).
-    ///
-    /// The caller must have checked that its `:protocol` is `websocket`: that pseudo-header is not part of
-    /// an [`http::Request`]. The request has no key and no `Upgrade`, and [`accept`](Self::accept) returns
-    /// a 200 instead of a 101.
-    ///
-    /// # Errors
-    ///
-    /// [`HttpVersion`](UpgradeError::HttpVersion) if it is not a CONNECT of HTTP/2 or later; otherwise an
-    /// [`UpgradeError`] for the first rule that the request breaks.
-    pub fn from_extended_connect<B>(request: &Request<B>) -> Result<Self, UpgradeError> {
-        if request.version() < Version::HTTP_2 || request.method() != Method::CONNECT {
-            return Err(UpgradeError::HttpVersion);
-        }
-        check_version(request.headers())?;
-        Self::with_key(None, request.headers())
-    }
-
-    fn with_key(key: Option<Key>, headers: &HeaderMap) -> Result<Self, UpgradeError> {
+    pub(super) fn with_key(
+        key: Option<Key>,
+        headers: &(impl Fields + ?Sized),
+    ) -> Result<Self, UpgradeError> {
         let offered = Subprotocols::offered(headers).ok_or(UpgradeError::SubprotocolInvalid)?;
         let offers = extensions(headers).ok_or(UpgradeError::ExtensionsInvalid)?;
         Ok(Self { key, offered, selected: None, offers, agreed: Vec::new() })
@@ -128,16 +126,15 @@ impl UpgradeRequest {
     ///
     /// ```
     /// # use sockless_core::handshake::UpgradeRequest;
-    /// # let request = http::Request::get("/").header("Host", "example.com")
-    /// #     .header("Upgrade", "websocket").header("Connection", "Upgrade")
-    /// #     .header("Sec-WebSocket-Version", "13")
-    /// #     .header("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ==")
-    /// #     .header("Sec-WebSocket-Protocol", "chat.v1, chat.v2").body(())?;
-    /// let mut upgrade = UpgradeRequest::from_request(&request)?;
+    /// # let headers: [(&str, &[u8]); 6] = [("Host", b"a"), ("Upgrade", b"websocket"),
+    /// #     ("Connection", b"Upgrade"), ("Sec-WebSocket-Version", b"13"),
+    /// #     ("Sec-WebSocket-Key", b"dGhlIHNhbXBsZSBub25jZQ=="),
+    /// #     ("Sec-WebSocket-Protocol", b"chat.v1, chat.v2")];
+    /// let mut upgrade = UpgradeRequest::from_headers(&headers)?;
     /// assert_eq!(upgrade.subprotocols().collect::<Vec<_>>(), ["chat.v1", "chat.v2"]);
     /// assert_eq!(upgrade.select(&["chat.v2", "chat.v1"]), Some("chat.v1"));
     /// assert_eq!(upgrade.select_server_preference(&["chat.v2", "chat.v1"]), Some("chat.v2"));
-    /// assert_eq!(upgrade.accept().1.subprotocol.as_deref(), Some("chat.v2"));
+    /// assert_eq!(upgrade.accept_head().1.subprotocol.as_deref(), Some("chat.v2"));
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn select(&mut self, supported: &[&str]) -> Option<&str> {
@@ -168,77 +165,52 @@ impl UpgradeRequest {
 
     /// Accepts the request: returns the response to send and the result of the negotiation.
     ///
-    /// The response is a 101 with `Sec-WebSocket-Accept` (over HTTP/2 a 200), the selected subprotocol and
-    /// the selected extensions. Other headers may be added to it, such as cookies.
-    pub fn accept(self) -> (Response<()>, Negotiated) {
-        let mut response = Response::new(());
-        if let Some(Key(key)) = self.key {
-            *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
-            let headers = response.headers_mut();
-            headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
-            headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
-            headers.insert(SEC_WEBSOCKET_ACCEPT, value(accept_key(&key)));
+    /// The response is a 101 with `Sec-WebSocket-Accept`, the selected subprotocol and the selected
+    /// extensions. Other headers may be added to it, such as cookies.
+    pub fn accept_head(self) -> (ResponseHead, Negotiated) {
+        let mut head = ResponseHead::new(if self.key.is_some() { 101 } else { 200 });
+        self.answer(|name, value| {
+            let value = Bytes::from(value.into_owned());
+            head.lines.0.push((ByteString::from_static(name.text), value));
+        });
+        (head, Negotiated { subprotocol: self.selected, extensions: self.agreed })
+    }
+
+    /// Calls `add` with the headers of the response.
+    pub(super) fn answer(&self, mut add: impl FnMut(&'static Name, Cow<'static, str>)) {
+        if let Some(Key(key)) = &self.key {
+            add(&UPGRADE, "websocket".into());
+            add(&CONNECTION, "Upgrade".into());
+            add(&SEC_WEBSOCKET_ACCEPT, accept_key(key).into());
         }
         if let Some(selected) = &self.selected {
-            let selected = value(String::from(&**selected));
-            response.headers_mut().insert(SEC_WEBSOCKET_PROTOCOL, selected);
+            add(&SEC_WEBSOCKET_PROTOCOL, String::from(&**selected).into());
         }
-        if let Some(agreed) = extensions_header(self.agreed.iter().map(Agreed::params)) {
-            response.headers_mut().insert(SEC_WEBSOCKET_EXTENSIONS, agreed);
+        if let Some(agreed) = extensions_value(self.agreed.iter().map(Agreed::params)) {
+            add(&SEC_WEBSOCKET_EXTENSIONS, agreed.into());
         }
-        (response, Negotiated { subprotocol: self.selected, extensions: self.agreed })
     }
-}
-
-/// Returns `true` if a request asks to open a WebSocket, well formed or not: a server answers such a
-/// request with the error of [`UpgradeRequest`] rather than with a web page.
-///
-/// That is a GET of HTTP/1.1 with `websocket` in its `Upgrade` header, which other versions of HTTP
-/// ignore (RFC 9110 §7.8), or a CONNECT of HTTP/2 or later (RFC 8441 §4). The pseudo-header `:protocol`
-/// of a CONNECT is not part of an [`http::Request`]: a server whose HTTP stack accepts extended CONNECT
-/// must check in that stack that it is [`ExtendedConnect::PROTOCOL`](super::ExtendedConnect::PROTOCOL),
-/// and reject a CONNECT without it, before it asks this function.
-///
-/// ```
-/// use sockless_core::handshake::is_upgrade_request;
-///
-/// let request = http::Request::get("/").header("Upgrade", "WebSocket").body(())?;
-/// assert!(is_upgrade_request(&request)); // although Sec-WebSocket-Key is missing
-/// assert!(!is_upgrade_request(&http::Request::get("/").body(())?));
-/// # Ok::<(), http::Error>(())
-/// ```
-pub fn is_upgrade_request<B>(request: &Request<B>) -> bool {
-    match (request.method(), request.version()) {
-        (&Method::GET, Version::HTTP_11) => lists(request.headers(), &UPGRADE, "websocket"),
-        (&Method::CONNECT, version) => version >= Version::HTTP_2,
-        _ => false,
-    }
-}
-
-/// The header value `text`, which must be base64 or tokens: those are always valid.
-fn value(text: String) -> HeaderValue {
-    HeaderValue::try_from(text).expect("visible ASCII is a header's value")
 }
 
 /// True if bytes other than frames follow the head. Every value except a zero length counts: requests
 /// are smuggled where a server interprets such a header in another way than a proxy.
-fn has_body(headers: &HeaderMap) -> bool {
-    let lengths = headers.get_all(CONTENT_LENGTH);
-    headers.contains_key(TRANSFER_ENCODING) || lengths.iter().any(|length| length != "0")
+fn has_body(headers: &(impl Fields + ?Sized)) -> bool {
+    let mut lengths = headers.all(&CONTENT_LENGTH);
+    headers.contains(&TRANSFER_ENCODING) || lengths.any(|length| length != b"0")
 }
 
 /// Checks the version (RFC 6455 §4.2.1), which must occur once (§11.3.5).
-fn check_version(headers: &HeaderMap) -> Result<(), UpgradeError> {
-    let mut versions = headers.get_all(SEC_WEBSOCKET_VERSION).iter();
+pub(super) fn check_version(headers: &(impl Fields + ?Sized)) -> Result<(), UpgradeError> {
+    let mut versions = headers.all(&SEC_WEBSOCKET_VERSION);
     match (versions.next(), versions.next()) {
-        (Some(version), None) if version == "13" => Ok(()),
+        (Some(b"13"), None) => Ok(()),
         _ => Err(UpgradeError::VersionUnsupported),
     }
 }
 
 /// A valid `Sec-WebSocket-Key` in base64, as it was received: the response is computed from that text.
 #[derive(Clone, Debug)]
-struct Key([u8; 24]);
+pub(super) struct Key([u8; 24]);
 
 /// Some clients choose 22 characters at random, so that bits are set which belong to no byte. RFC 4648
 /// §3.5 leaves it to the decoder whether to accept them, and the response does not depend on them.
@@ -247,10 +219,10 @@ const DECODER: GeneralPurpose =
 
 impl Key {
     /// Parses the key (RFC 6455 §4.2.1), which must occur once (§11.3.1).
-    fn from_headers(headers: &HeaderMap) -> Result<Self, UpgradeError> {
-        let mut keys = headers.get_all(SEC_WEBSOCKET_KEY).iter();
+    fn from_headers(headers: &(impl Fields + ?Sized)) -> Result<Self, UpgradeError> {
+        let mut keys = headers.all(&SEC_WEBSOCKET_KEY);
         let key = keys.next().ok_or(UpgradeError::KeyMissing)?;
-        let key = <[u8; 24]>::try_from(key.as_bytes()).map_err(|_| UpgradeError::KeyInvalid)?;
+        let key = <[u8; 24]>::try_from(key).map_err(|_| UpgradeError::KeyInvalid)?;
         let mut nonce = [0; 18];
         match (DECODER.decode_slice(key, &mut nonce), keys.next()) {
             (Ok(16), None) => Ok(Self(key)),

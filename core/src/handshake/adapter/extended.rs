@@ -10,7 +10,7 @@ use super::request::CheckedRequest;
 use crate::config::Config;
 use crate::connection::Negotiated;
 use crate::handshake::error::{ClientRequestError, HandshakeError};
-use crate::handshake::negotiation::{Subprotocols, extensions_header, negotiated};
+use crate::handshake::negotiation::{Subprotocols, extensions_value, negotiated};
 
 /// The opening handshake of a client over HTTP/2 or later (RFC 8441 §5): makes the request that an HTTP
 /// stack sends, and checks the response that the stack receives.
@@ -68,7 +68,8 @@ impl ExtendedConnect {
         parts.method = Method::CONNECT;
         parts.version = Version::HTTP_2;
         parts.headers.insert(SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
-        if let Some(offers) = extensions_header(config.extensions.offers()) {
+        if let Some(offers) = extensions_value(config.extensions.offers()) {
+            let offers = HeaderValue::try_from(offers).expect("tokens are a header value");
             parts.headers.insert(SEC_WEBSOCKET_EXTENSIONS, offers);
         }
         Ok(Self { request: Request::from_parts(parts, ()), offered, config })

@@ -3,16 +3,14 @@
 use alloc::borrow::Cow;
 use alloc::string::String;
 
-use http::header::{
-    CONNECTION, CONTENT_LENGTH, HOST, HeaderName, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_EXTENSIONS,
-    SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, TRANSFER_ENCODING, UPGRADE,
-};
+use http::header::{HeaderValue, SEC_WEBSOCKET_PROTOCOL};
 use http::request::Parts;
 use http::{Method, Request, Uri, Version};
 
 use crate::handshake::HostPort;
 use crate::handshake::error::ClientRequestError;
 use crate::handshake::negotiation::Subprotocols;
+use crate::handshake::request::check_headers;
 
 /// A GET of `ws://host/path` or `wss://host/path` without headers that belong to the handshake.
 pub(in crate::handshake) struct CheckedRequest {
@@ -38,12 +36,13 @@ impl CheckedRequest {
             return Err(ClientRequestError::MethodNotGet);
         }
         let host = host_header(&parts.uri)?;
-        if let Some(name) = parts.headers.keys().find(|name| is_reserved(name)) {
-            return Err(ClientRequestError::HeaderReserved(name.clone()));
-        }
-        let offered = Subprotocols::offered(&parts.headers);
-        let offered = offered.ok_or(ClientRequestError::SubprotocolInvalid)?;
-        if let Some(line) = offered.in_one_line(&parts.headers) {
+        let offered = check_headers(&parts.headers)?;
+        if let Some(listed) = offered.in_one_line() {
+            // Tokens and their separators are valid in a header value.
+            let mut line = HeaderValue::try_from(listed).expect("a header value");
+            let mut lines = parts.headers.get_all(SEC_WEBSOCKET_PROTOCOL).iter();
+            // The line is sensitive if one of them is.
+            line.set_sensitive(lines.any(HeaderValue::is_sensitive));
             parts.headers.insert(SEC_WEBSOCKET_PROTOCOL, line);
         }
         Ok(Self { parts, host, offered })
@@ -76,21 +75,4 @@ fn without_zone(authority: &str) -> Cow<'_, str> {
         Some((start, end)) => [&authority[..start], &authority[end..]].concat().into(),
         None => authority.into(),
     }
-}
-
-/// The headers that the handshake sets, those that only a server sends, and those of a body, which a
-/// GET of RFC 6455 cannot have.
-fn is_reserved(name: &HeaderName) -> bool {
-    [
-        CONNECTION,
-        CONTENT_LENGTH,
-        HOST,
-        SEC_WEBSOCKET_ACCEPT,
-        SEC_WEBSOCKET_EXTENSIONS,
-        SEC_WEBSOCKET_KEY,
-        SEC_WEBSOCKET_VERSION,
-        TRANSFER_ENCODING,
-        UPGRADE,
-    ]
-    .contains(name)
 }

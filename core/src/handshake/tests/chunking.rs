@@ -41,7 +41,7 @@ const LINES: &[&str] = &[
 ];
 
 /// A head put together from lines, now and then with a byte that does not belong, and what follows.
-fn bytes() -> impl Strategy<Value = Vec<u8>> {
+pub(super) fn bytes() -> impl Strategy<Value = Vec<u8>> {
     let whole = prop_oneof![Just(EXAMPLE.into()), Just(answer())].prop_map(String::into_bytes);
     let end = prop_oneof![18 => Just("\r\n"), 1 => Just("\n"), 1 => Just("\r")];
     let start = (select(STARTS), end.clone());
@@ -108,7 +108,7 @@ fn judged_response(bytes: &[u8], chunks: &[usize], max: usize) -> (String, Vec<u
 }
 
 /// A failure is reported by its smallest case, not kept in a file.
-fn cases(cases: u32) -> ProptestConfig {
+pub(super) fn cases(cases: u32) -> ProptestConfig {
     ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() }
 }
 

@@ -22,7 +22,7 @@ fn every_answer_says_its_length_and_that_it_is_the_last() {
             Some(Err(HandshakeError::Rejected(head))) => {
                 assert_eq!(head.status(), response.status());
                 assert_eq!(head.headers()["content-length"], inbound.len().to_string());
-                assert!(lists(head.headers(), &http::header::CONNECTION, "close"));
+                assert!(head.headers().lists(&fields::CONNECTION, "close"));
             }
             other => panic!("{other:?}"),
         }
