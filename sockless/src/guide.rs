@@ -1,6 +1,6 @@
 //! The guide: one page for each task.
 //!
-//! * Begin here: [quick start](quick_start), [handlers and errors](handlers), [clients],
+//! * Begin here: [quick start](quick_start), [handlers and errors](handlers), [clients], [rooms],
 //!   [testing].
 //! * In production: [TLS](tls), [deployment], [scale].
 //! * In other frameworks and loops: [axum and hyper](axum), [porting].
@@ -36,6 +36,9 @@ pub mod porting {}
 
 #[doc = include_str!("guide/quick_start.md")]
 pub mod quick_start {}
+
+#[doc = include_str!("guide/rooms.md")]
+pub mod rooms {}
 
 #[doc = include_str!("guide/scale.md")]
 pub mod scale {}

@@ -63,6 +63,11 @@ pub use sockless_routing::{
     text_response, websocket, websocket_raw,
 };
 
+// Rooms.
+#[cfg(feature = "rooms")]
+#[doc(inline)]
+pub use sockless_rooms as rooms;
+
 // Clients.
 #[cfg(feature = "client")]
 #[doc(inline)]

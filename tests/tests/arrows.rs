@@ -23,6 +23,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ),
     ("sockless-sim", &["sockless-core", "sockless-driver"]),
     ("sockless-routing", &["sockless-core", "sockless-driver"]),
+    ("sockless-rooms", &["sockless-core", "sockless-driver"]),
 ];
 
 #[test]

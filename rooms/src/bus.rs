@@ -1,0 +1,146 @@
+//! The connection between the servers that share rooms: [`Bus`].
+
+mod local;
+
+use std::fmt;
+use std::sync::{Arc, Weak};
+
+use sockless_driver::{BoxFuture, Runtime};
+
+use crate::config::History;
+use crate::error::BusError;
+use crate::name::RoomKey;
+use crate::position::Position;
+use crate::publication::{Item, Publication};
+use crate::rooms::Inner;
+
+pub(crate) use local::LocalBus;
+
+/// What rooms need from the outside: a log of messages for each room, which all servers append to
+/// and read.
+///
+/// [`Rooms::local`](crate::Rooms::local) has one in the process. A bus over a broker connects
+/// several servers.
+///
+/// # Requirements
+///
+/// * **Append and send are one operation.** A message that is published gets the next offset of its
+///   room, is kept as its [`History`] states, and is sent to all servers that are interested in the
+///   room. If the broker can lose what it sends, that is a gap in the offsets, which rooms close
+///   from the history.
+/// * **Offsets count.** The first message of a stream has offset 1 and each later one exactly 1
+///   more. A stream that cannot go on counting, because its offsets were lost, gets another epoch. A
+///   bus that cannot count sends items without a position, and has no history.
+/// * **Order.** [`BusSink::item`] is called for the items of a room in the order of their offsets,
+///   never for two of them at once, and after [`BusSink::subscribed`] for each item behind the
+///   position that it reported. An item that comes twice is ignored.
+/// * **No waiting.** [`set_interest`](Self::set_interest) and the creation of a future return at
+///   once. What takes time is done in tasks of the bus.
+/// * **Bounded.** A future completes within a few seconds, if need be with
+///   [`BusError::Unavailable`].
+pub trait Bus: Send + Sync + 'static {
+    /// Begins: the bus reports to `sink` from now on, and uses the tasks and the clock of `runtime`.
+    /// Called once, before all other methods.
+    ///
+    /// A bus that is not connected at once calls [`BusSink::down`] first.
+    fn start(&self, sink: BusSink, runtime: Arc<dyn Runtime>);
+
+    /// Publishes a message, and returns its position.
+    fn publish(
+        &self,
+        room: &RoomKey,
+        publication: Arc<Publication>,
+        history: &History,
+    ) -> BoxFuture<'static, Result<Option<Position>, BusError>>;
+
+    /// Reads the messages of a room that follow a position, at most the number that the history
+    /// keeps.
+    fn replay(
+        &self,
+        room: &RoomKey,
+        after: Position,
+        history: &History,
+    ) -> BoxFuture<'static, Result<Replay, BusError>>;
+
+    /// Begins to receive the items of the rooms in `added`, and stops for those in `removed`.
+    ///
+    /// The bus calls [`BusSink::subscribed`] for each room of `added`, also for one that was added
+    /// before. It need not remember the set: after [`BusSink::up`] all rooms are added again, in
+    /// batches.
+    fn set_interest(&self, added: &[RoomKey], removed: &[RoomKey]);
+}
+
+/// The answer of [`Bus::replay`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Replay {
+    /// All messages after the position.
+    Complete {
+        /// The messages, without a gap, in order.
+        items: Vec<Item>,
+        /// The position of the last message of the stream.
+        top: Position,
+    },
+    /// At least one message after the position is no longer known, or the position is not one of
+    /// this stream.
+    Gap {
+        /// The position before the oldest message that is known.
+        oldest: Position,
+        /// The position of the last message of the stream.
+        top: Position,
+    },
+}
+
+/// The receiver of what a [`Bus`] reports. Clones are the same receiver.
+///
+/// Its methods deliver to the sessions of this server before they return, and never wait. They do
+/// nothing once the rooms are gone.
+#[derive(Clone)]
+pub struct BusSink(Weak<Inner>);
+
+impl BusSink {
+    pub(crate) fn new(inner: &Arc<Inner>) -> Self {
+        Self(Arc::downgrade(inner))
+    }
+
+    /// Reports that all items of `room` behind `top` will be reported.
+    pub fn subscribed(&self, room: &RoomKey, top: Option<Position>) {
+        self.with(|inner| inner.subscribed(room, top));
+    }
+
+    /// Reports a message that was published in `room`, on any server.
+    pub fn item(&self, room: &RoomKey, item: Item) {
+        self.with(|inner| inner.item(room, item));
+    }
+
+    /// Reports that the broker cannot be reached: items may be lost from now on.
+    pub fn down(&self, error: &BusError) {
+        self.with(|inner| inner.bus_down(error));
+    }
+
+    /// Reports that the broker can be reached. All rooms are subscribed to anew.
+    pub fn up(&self) {
+        self.with(Inner::bus_up);
+    }
+
+    /// Reports that the broker sent something that is not valid, and that was ignored.
+    pub fn invalid(&self, error: &BusError) {
+        self.with(|inner| inner.bus_invalid(error));
+    }
+
+    /// Returns true if the rooms are gone, so that the tasks of the bus can end.
+    pub fn is_closed(&self) -> bool {
+        self.0.strong_count() == 0
+    }
+
+    fn with(&self, act: impl FnOnce(&Arc<Inner>)) {
+        if let Some(inner) = self.0.upgrade() {
+            act(&inner);
+        }
+    }
+}
+
+impl fmt::Debug for BusSink {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("BusSink").field("is_closed", &self.is_closed()).finish()
+    }
+}

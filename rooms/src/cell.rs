@@ -1,0 +1,250 @@
+//! One room and its surroundings: [`RoomCell`] does what the state machine asks for.
+
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use sockless_core::{Broadcast, CloseCode};
+use sockless_driver::{BoxFuture, Sender, timeout};
+
+use crate::error::BusError;
+use crate::event::{RoomEvent, Welcome};
+use crate::lock;
+use crate::machine::{Delivery, Effects, Room, SeatKey};
+use crate::name::RoomKey;
+use crate::outlet::{Delivered, Encoded, Next, Outlet};
+use crate::position::Position;
+use crate::rooms::Kind;
+
+/// The longest time that the bus may take to read messages.
+const READ_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// A room that has members.
+pub(crate) struct RoomCell {
+    pub(crate) kind: Arc<Kind>,
+    pub(crate) key: RoomKey,
+    state: Mutex<State>,
+}
+
+struct State {
+    room: Room<Outlet>,
+    /// The tasks of members that wait for the bus.
+    wakers: Vec<(u32, Waker)>,
+}
+
+impl RoomCell {
+    pub(crate) fn new(kind: Arc<Kind>, key: RoomKey) -> Self {
+        let room = Room::new(kind.inner.node, !kind.config.get_history().is_none());
+        Self { kind, key, state: Mutex::new(State { room, wakers: Vec::new() }) }
+    }
+
+    /// The number of members.
+    pub(crate) fn len(&self) -> usize {
+        lock(&self.state).room.len()
+    }
+
+    /// Gives the room an input of the bus, which may hold a lock of its own: it is not called.
+    pub(crate) fn act(self: &Arc<Self>, input: impl FnOnce(&mut Room<Outlet>, &mut Shell<'_>)) {
+        let ((), mut todo) = self.input(input);
+        let read = todo.read.take();
+        self.perform(todo);
+        if let Some(after) = read {
+            let cell = self.clone();
+            self.kind.inner.runtime.spawn(Box::pin(async move { cell.read(after).await }));
+        }
+    }
+
+    /// Gives the room an input. Members have received what followed from it when this returns; the
+    /// rest is to be [performed](Self::perform) without any lock.
+    pub(crate) fn input<T>(
+        self: &Arc<Self>,
+        input: impl FnOnce(&mut Room<Outlet>, &mut Shell<'_>) -> T,
+    ) -> (T, Todo) {
+        let mut shell = Shell::new(self);
+        let mut state = lock(&self.state);
+        let result = input(&mut state.room, &mut shell);
+        let Shell { mut todo, delivered, .. } = shell;
+        for number in &todo.joined {
+            todo.wakers.extend(state.wakers.extract_if(.., |(known, _)| known == number));
+        }
+        drop(state);
+        if delivered > 0 {
+            self.kind.inner.counters.delivered(delivered);
+        }
+        (result, todo)
+    }
+
+    /// Does what an input has left to do.
+    pub(crate) fn perform(self: &Arc<Self>, todo: Todo) {
+        for (_, waker) in todo.wakers {
+            waker.wake();
+        }
+        for (key, sender) in todo.lagging {
+            let task = drain(self.clone(), key, sender.clone());
+            sender.spawn(task);
+        }
+        if let Some(after) = todo.read {
+            let mut read: BoxFuture<'static, ()> = Box::pin(self.clone().read(after));
+            // A bus in memory answers at once.
+            let mut cx = Context::from_waker(Waker::noop());
+            if read.as_mut().poll(&mut cx).is_pending() {
+                self.kind.inner.runtime.spawn(read);
+            }
+        }
+    }
+
+    /// The result of a member that waits.
+    pub(crate) fn poll_welcome(&self, number: u32, cx: &Context<'_>) -> Poll<Welcome> {
+        let mut state = lock(&self.state);
+        let State { room, wakers } = &mut *state;
+        wakers.retain(|(known, _)| *known != number);
+        match room.take_welcome(number) {
+            Some(welcome) => Poll::Ready(welcome),
+            None => {
+                wakers.push((number, cx.waker().clone()));
+                Poll::Pending
+            }
+        }
+    }
+
+    /// Removes a member.
+    pub(crate) fn leave(self: &Arc<Self>, key: SeatKey) {
+        let (left, is_empty) = {
+            let mut state = lock(&self.state);
+            state.wakers.retain(|(known, _)| *known != key.number);
+            (state.room.leave(key), state.room.is_empty())
+        };
+        drop(left);
+        if is_empty {
+            self.kind.inner.remove_if_empty(self);
+        }
+    }
+
+    /// Reads what was published after a position, and once more for those that come meanwhile.
+    async fn read(self: Arc<Self>, after: Position) {
+        let inner = &self.kind.inner;
+        let mut next = Some(after);
+        while let Some(after) = next {
+            inner.counters.read_history();
+            let replay = inner.bus.replay(&self.key, after, self.kind.config.get_history());
+            let mut timer = inner.runtime.timer(inner.runtime.now() + READ_TIMEOUT);
+            let replay = timeout(&mut *timer, replay).await.unwrap_or_else(|| {
+                Err(BusError::Unavailable("it did not answer in time".to_owned()))
+            });
+            let ((), mut todo) = self.input(|room, effects| room.replayed(after, replay, effects));
+            next = todo.read.take();
+            self.perform(todo);
+        }
+    }
+
+    fn encode(&self, event: &RoomEvent) -> Option<Encoded> {
+        let message = self.kind.config.get_envelope().encode(self.key.room(), event)?;
+        let conflation_key = match event {
+            RoomEvent::Message(item) => item.publication.get_conflation_key().cloned(),
+            _ => None,
+        };
+        Some(Encoded { broadcast: Broadcast::new(message), conflation_key })
+    }
+
+    /// Takes what is to be sent next to a member that lags; `None` when that is all.
+    fn next_of(&self, key: SeatKey) -> Option<Broadcast> {
+        loop {
+            let next = lock(&self.state).room.seat(key)?.handle.next();
+            match next {
+                Next::Send(broadcast) => return Some(broadcast),
+                Next::Done => return None,
+                Next::ReportDropped(count) => {
+                    if let Some(encoded) = self.encode(&RoomEvent::Dropped { count }) {
+                        return Some(encoded.broadcast);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Sends what waits for a member, as its session takes it.
+async fn drain(cell: Arc<RoomCell>, key: SeatKey, sender: Sender) {
+    while let Some(broadcast) = cell.next_of(key) {
+        if sender.send(broadcast).await.is_err() {
+            return;
+        }
+    }
+}
+
+/// The work that is left once the lock of the room is released.
+#[derive(Default)]
+pub(crate) struct Todo {
+    /// The members that have joined after waiting, and their tasks.
+    joined: Vec<u32>,
+    wakers: Vec<(u32, Waker)>,
+    /// The members for which messages have begun to wait.
+    lagging: Vec<(SeatKey, Sender)>,
+    read: Option<Position>,
+}
+
+/// The surroundings of a room: delivers at once, and notes the rest.
+pub(crate) struct Shell<'a> {
+    cell: &'a RoomCell,
+    event: Option<Encoded>,
+    is_gap: bool,
+    delivered: u64,
+    todo: Todo,
+}
+
+impl<'a> Shell<'a> {
+    fn new(cell: &'a RoomCell) -> Self {
+        Self { cell, event: None, is_gap: false, delivered: 0, todo: Todo::default() }
+    }
+
+    /// A gap must not be silent: without a message for it, the client has to connect again.
+    fn close_for_gap(&self, outlet: &Outlet) {
+        let reason = "messages of the room were lost: connect again";
+        outlet.sender().close((CloseCode::TRY_AGAIN_LATER, reason));
+    }
+}
+
+impl Effects<Outlet> for Shell<'_> {
+    fn begin(&mut self, event: &RoomEvent) {
+        self.is_gap = matches!(event, RoomEvent::Gap { .. });
+        self.event = self.cell.encode(event);
+    }
+
+    #[inline]
+    fn deliver(&mut self, outlet: &mut Outlet, key: SeatKey, kind: Delivery) -> bool {
+        let counters = &self.cell.kind.inner.counters;
+        if self.is_gap {
+            counters.gap();
+        }
+        let Some(event) = &self.event else {
+            if self.is_gap {
+                self.close_for_gap(outlet);
+            }
+            return !self.is_gap;
+        };
+        match outlet.deliver(event, kind, self.cell.kind.config.get_lag()) {
+            Delivered::Sent => {}
+            Delivered::Waits { is_first, dropped, conflated } => {
+                counters.lagged(dropped, conflated);
+                if is_first {
+                    self.todo.lagging.push((key, outlet.sender().clone()));
+                }
+            }
+            Delivered::TooSlow => {
+                counters.closed_for_lag();
+                return false;
+            }
+            Delivered::Closed => return false,
+        }
+        self.delivered += 1;
+        true
+    }
+
+    fn read(&mut self, after: Position) {
+        self.todo.read = Some(after);
+    }
+
+    fn joined(&mut self, number: u32) {
+        self.todo.joined.push(number);
+    }
+}

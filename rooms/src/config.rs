@@ -1,0 +1,227 @@
+//! The settings of rooms: [`RoomConfig`].
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::event::{Envelope, Plain};
+
+/// The settings of the rooms of a namespace.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use sockless::rooms::{History, Lag, RoomConfig};
+///
+/// let config = RoomConfig::default()
+///     .history(History::last(100).max_age(Duration::from_secs(120)))
+///     .lag(Lag::DropOldest { max_bytes: 64 << 10 })
+///     .max_message_len(4 << 10);
+/// # let _ = config;
+/// ```
+#[derive(Clone)]
+pub struct RoomConfig {
+    history: History,
+    lag: Lag,
+    max_message_len: usize,
+    max_members: usize,
+    resume_timeout: Duration,
+    envelope: Arc<dyn Envelope>,
+}
+
+impl Default for RoomConfig {
+    fn default() -> Self {
+        Self {
+            history: History::NONE,
+            lag: Lag::default(),
+            max_message_len: 64 << 10,
+            max_members: usize::MAX,
+            resume_timeout: Duration::from_secs(5),
+            envelope: Arc::new(Plain),
+        }
+    }
+}
+
+impl RoomConfig {
+    /// Sets the messages that are kept for members that come back. Default: [`History::NONE`].
+    #[must_use]
+    pub fn history(mut self, history: History) -> Self {
+        self.history = history;
+        self
+    }
+
+    /// Sets what happens to a member that reads more slowly than the room publishes. Default:
+    /// [`Lag::Close`] with 256 KiB.
+    #[must_use]
+    pub fn lag(mut self, lag: Lag) -> Self {
+        self.lag = lag;
+        self
+    }
+
+    /// Sets the length in bytes of the longest message that may be published. Default: 64 KiB.
+    #[must_use]
+    pub fn max_message_len(mut self, len: usize) -> Self {
+        self.max_message_len = len;
+        self
+    }
+
+    /// Sets the number of members that one room may have on this server, at least 1. Default: no
+    /// limit.
+    #[must_use]
+    pub fn max_members(mut self, members: usize) -> Self {
+        self.max_members = members.max(1);
+        self
+    }
+
+    /// Sets how long joining waits for the bus. After that the member is in the room, and a member
+    /// that resumes has a [gap](crate::Resumed::Gap). Default: 5 s.
+    #[must_use]
+    pub fn resume_timeout(mut self, timeout: Duration) -> Self {
+        self.resume_timeout = timeout;
+        self
+    }
+
+    /// Sets how events become messages. Default: [`Plain`].
+    #[must_use]
+    pub fn envelope(mut self, envelope: impl Envelope) -> Self {
+        self.envelope = Arc::new(envelope);
+        self
+    }
+
+    pub(crate) fn get_history(&self) -> &History {
+        &self.history
+    }
+
+    pub(crate) fn get_lag(&self) -> Lag {
+        self.lag
+    }
+
+    pub(crate) fn get_max_message_len(&self) -> usize {
+        self.max_message_len
+    }
+
+    pub(crate) fn get_max_members(&self) -> usize {
+        self.max_members
+    }
+
+    pub(crate) fn get_resume_timeout(&self) -> Duration {
+        self.resume_timeout
+    }
+
+    pub(crate) fn get_envelope(&self) -> &dyn Envelope {
+        &*self.envelope
+    }
+}
+
+impl fmt::Debug for RoomConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RoomConfig")
+            .field("history", &self.history)
+            .field("lag", &self.lag)
+            .field("max_message_len", &self.max_message_len)
+            .field("max_members", &self.max_members)
+            .field("resume_timeout", &self.resume_timeout)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The messages of a room that its bus keeps for members that come back.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct History {
+    count: usize,
+    max_age: Duration,
+    max_bytes: usize,
+}
+
+impl History {
+    /// No history: a member that comes back has a [gap](crate::Resumed::Gap), unless nothing was
+    /// published meanwhile.
+    pub const NONE: Self = Self { count: 0, max_age: Duration::ZERO, max_bytes: 0 };
+
+    /// Keeps the last `count` messages, for at most 5 minutes and in at most 1 MiB.
+    pub const fn last(count: usize) -> Self {
+        Self { count, max_age: Duration::from_secs(300), max_bytes: 1 << 20 }
+    }
+
+    /// Sets how long a message is kept. Default: 5 minutes.
+    #[must_use]
+    pub const fn max_age(mut self, age: Duration) -> Self {
+        self.max_age = age;
+        self
+    }
+
+    /// Sets how many bytes the messages of one room may take. Default: 1 MiB.
+    #[must_use]
+    pub const fn max_bytes(mut self, bytes: usize) -> Self {
+        self.max_bytes = bytes;
+        self
+    }
+
+    /// Returns the number of messages that are kept; 0 if there is no history.
+    pub const fn count(&self) -> usize {
+        self.count
+    }
+
+    /// Returns how long a message is kept.
+    pub const fn get_max_age(&self) -> Duration {
+        self.max_age
+    }
+
+    /// Returns how many bytes the messages of one room may take.
+    pub const fn get_max_bytes(&self) -> usize {
+        self.max_bytes
+    }
+
+    /// Returns true if no messages are kept.
+    pub const fn is_none(&self) -> bool {
+        self.count == 0
+    }
+}
+
+/// The policy for a member that reads more slowly than its room publishes.
+///
+/// Messages first fill the session's own queue, up to
+/// [`Config::high_water`](sockless_core::Config::high_water) bytes. What comes then waits in the
+/// room, for this member alone, until `max_bytes` are reached. A session whose settings have
+/// [`Overflow::Close`](sockless_core::Overflow::Close) is closed before that.
+///
+/// The messages of the history that a member receives when it resumes do not count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Lag {
+    /// Closes the session with 1013, and drops the messages that waited.
+    Close {
+        /// The most bytes that may wait.
+        max_bytes: usize,
+    },
+    /// Drops the messages that have waited longest, and reports their number as
+    /// [`RoomEvent::Dropped`](crate::RoomEvent::Dropped) in their place.
+    DropOldest {
+        /// The most bytes that may wait.
+        max_bytes: usize,
+    },
+    /// Drops a message that waits when another one with the same
+    /// [conflation key](crate::Publication::conflation_key) comes. If the rest is still too much,
+    /// closes the session with 1013.
+    Conflate {
+        /// The most bytes that may wait.
+        max_bytes: usize,
+    },
+}
+
+impl Lag {
+    pub(crate) fn max_bytes(self) -> usize {
+        match self {
+            Self::Close { max_bytes }
+            | Self::DropOldest { max_bytes }
+            | Self::Conflate { max_bytes } => max_bytes,
+        }
+    }
+}
+
+/// [`Lag::Close`] with 256 KiB.
+impl Default for Lag {
+    fn default() -> Self {
+        Self::Close { max_bytes: 256 << 10 }
+    }
+}

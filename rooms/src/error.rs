@@ -1,0 +1,59 @@
+//! The errors of rooms.
+
+use sockless_core::Escaped;
+use thiserror::Error;
+
+use crate::name::RoomNameError;
+
+/// The reason why a session did not join a room. Other members are not affected.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum JoinError {
+    /// The text is not the name of a room.
+    #[error("not the name of a room: {0}")]
+    Name(#[from] RoomNameError),
+    /// The room has as many members as it may.
+    #[error("the room has {limit} members, as many as it may (RoomConfig::max_members)")]
+    Full {
+        /// The limit.
+        limit: usize,
+    },
+    /// The session has ended.
+    #[error("the session has ended")]
+    Closed,
+}
+
+/// The reason why a message was not published.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum PublishError {
+    /// The text is not the name of a room.
+    #[error("not the name of a room: {0}")]
+    Name(#[from] RoomNameError),
+    /// The message is too long.
+    #[error("expected a message of at most {limit} bytes (RoomConfig::max_message_len), got {len}")]
+    TooLong {
+        /// The length of the message in bytes.
+        len: usize,
+        /// The limit in bytes.
+        limit: usize,
+    },
+    /// The member has been removed from the room.
+    #[error("the member has been removed from the room")]
+    Removed,
+    /// The bus did not confirm the message. It may have been published.
+    #[error("the bus did not confirm the message: {0}")]
+    Bus(#[from] BusError),
+}
+
+/// The failure of a [`Bus`](crate::Bus).
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum BusError {
+    /// The broker cannot be reached, or did not answer in time.
+    #[error("the broker cannot be reached: {}", Escaped(.0))]
+    Unavailable(String),
+    /// The broker answered with something else than was expected.
+    #[error("the broker sent something unexpected: {}", Escaped(.0))]
+    Invalid(String),
+}

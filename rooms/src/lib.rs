@@ -1,0 +1,54 @@
+//! Rooms for sockless: what one member publishes reaches all members, in order.
+//!
+//! Programs use this crate through `sockless`, with its feature `rooms`.
+//!
+//! * [`Rooms`] are those of a server, within the process or over a [`Bus`]. A [`Namespace`] has
+//!   rooms of one kind and their settings, a [`RoomConfig`].
+//! * A session [joins](Namespace::join) a room as a [`Member`], for as long as that value exists.
+//! * An [`Envelope`] makes messages of the [`RoomEvent`]s of a room.
+//!
+//! # Guarantees
+//!
+//! * **Order.** All members receive the messages of a room in the same order.
+//! * **Without a history** each member receives each message at most once.
+//! * **With a [`History`]** a member that resumes from a [`Position`] receives every message behind
+//!   it, in order and once, or it has a [gap](Resumed::Gap). The same holds for members that are
+//!   connected while the bus loses messages: they are delivered from the history, or
+//!   [`RoomEvent::Gap`] is. No gap is silent.
+//! * **Outages.** While the bus cannot be reached, sessions stay open, joining does not wait, and
+//!   publishing fails at once or when the bus states so. Members receive
+//!   [`RoomEvent::Interrupted`] and [`RoomEvent::Restored`].
+//! * **Slow members** never delay a room: see [`Lag`].
+//! * **Memory.** A server holds nothing for a room that has no members there, except the history
+//!   where it is kept in the process.
+
+mod bus;
+mod cell;
+mod config;
+mod error;
+mod event;
+mod machine;
+mod member;
+mod name;
+mod outlet;
+mod position;
+mod publication;
+mod rooms;
+mod stats;
+
+pub use bus::{Bus, BusSink, Replay};
+pub use config::{History, Lag, RoomConfig};
+pub use error::{BusError, JoinError, PublishError};
+pub use event::{Envelope, Plain, Resumed, RoomEvent, Welcome};
+pub use member::{Join, Member};
+pub use name::{MAX_NAME_LEN, RoomKey, RoomNameError};
+pub use position::{Epoch, ParsePositionError, Position};
+pub use publication::{Item, MemberId, Publication};
+pub use rooms::{Namespace, Rooms};
+pub use stats::RoomsStats;
+
+/// Locks `mutex` even if a task has panicked with the lock held: the values behind it are changed
+/// in steps that cannot panic, except for an application's own `Envelope`.
+fn lock<T>(mutex: &std::sync::Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+}

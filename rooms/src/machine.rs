@@ -1,0 +1,364 @@
+//! The state machine of one room on one server: [`Room`].
+//!
+//! It reads no clock, starts no task and does no I/O. Its inputs are methods; what is to be done
+//! goes to [`Effects`], in order.
+
+mod catch_up;
+
+use bytestring::ByteString;
+use slab::Slab;
+
+use crate::event::{Resumed, RoomEvent, Welcome};
+use crate::position::Position;
+use crate::publication::{Item, MemberId};
+use catch_up::{CatchUp, Waiter};
+
+/// The surroundings of a room, which act for it.
+pub(crate) trait Effects<H> {
+    /// `event` is the one that the next calls of [`deliver`](Self::deliver) are about.
+    fn begin(&mut self, event: &RoomEvent);
+
+    /// Delivers the event to a member. Returns false if its session is gone.
+    fn deliver(&mut self, handle: &mut H, key: SeatKey, kind: Delivery) -> bool;
+
+    /// Reads the messages after a position from the bus; the answer is
+    /// [`Room::replayed`], and only one read is made at a time.
+    fn read(&mut self, after: Position);
+
+    /// The member with this number, which waited, has joined: [`Room::take_welcome`].
+    fn joined(&mut self, number: u32);
+}
+
+/// The kind of a delivery, which decides if it counts as lag of the member.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Delivery {
+    Live,
+    /// From the history, to a member that resumes.
+    History,
+}
+
+/// One room on this server: its members, and its place in the stream of messages.
+pub(crate) struct Room<H> {
+    node: u64,
+    seats: Slab<Seat<H>>,
+    last_number: u32,
+    has_history: bool,
+    link: Link,
+    /// While members or the room itself wait for the bus.
+    catch_up: Option<Box<CatchUp>>,
+}
+
+/// The place of a member.
+pub(crate) struct Seat<H> {
+    pub(crate) handle: H,
+    number: u32,
+    state: SeatState,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum SeatState {
+    /// It receives what is published.
+    Live,
+    /// It waits for the bus, to receive what it has missed.
+    Waiting,
+    /// Its session is gone, or it was removed; only its handle is left.
+    Gone,
+}
+
+/// The room's place in the stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Link {
+    /// The bus has not confirmed that it reports all items. Until `known` they have been delivered.
+    Unconfirmed { known: Option<Position> },
+    /// The bus reports all items; those until `top` have been delivered.
+    Live { top: Option<Position> },
+    /// The items after `top` are missing, and are read.
+    Recovering { top: Position },
+}
+
+impl Link {
+    /// The result of joining with `since`; `None` if the bus has to be asked.
+    fn resolve(self, since: Option<Position>, has_history: bool) -> Option<Resumed> {
+        let Self::Live { top } = self else { return None };
+        match (since, top) {
+            (None, _) => Some(Resumed::New),
+            (since, top) if since == top => Some(Resumed::Complete),
+            (Some(since), Some(top)) if has_history && since.epoch == top.epoch => None,
+            _ => Some(Resumed::Gap),
+        }
+    }
+}
+
+/// The key of a member: its place, and a number that no earlier member of the room has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct SeatKey {
+    pub(crate) slot: u32,
+    pub(crate) number: u32,
+}
+
+/// The member's side that the room needs.
+pub(crate) trait Handle {
+    fn identity(&self) -> Option<&ByteString>;
+}
+
+impl<H: Handle> Room<H> {
+    pub(crate) fn new(node: u64, has_history: bool) -> Self {
+        Self {
+            node,
+            seats: Slab::new(),
+            last_number: 0,
+            has_history,
+            link: Link::Unconfirmed { known: None },
+            catch_up: None,
+        }
+    }
+
+    /// Returns true if nothing is left of any member.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.seats.is_empty()
+    }
+
+    /// The number of seats that are taken.
+    pub(crate) fn len(&self) -> usize {
+        self.seats.len()
+    }
+
+    pub(crate) fn member_id(&self, number: u32) -> MemberId {
+        MemberId { node: self.node, number }
+    }
+
+    pub(crate) fn seat(&mut self, key: SeatKey) -> Option<&mut Seat<H>> {
+        let seat = self.seats.get_mut(key.slot as usize)?;
+        (seat.number == key.number && seat.state != SeatState::Gone).then_some(seat)
+    }
+}
+
+/// Members.
+impl<H: Handle> Room<H> {
+    /// Adds a member, which resumes after `since` if it is given. Returns how it joined, unless that
+    /// depends on the bus.
+    pub(crate) fn join(
+        &mut self,
+        handle: H,
+        since: Option<Position>,
+        effects: &mut impl Effects<H>,
+    ) -> (SeatKey, Option<Welcome>) {
+        self.last_number = self.last_number.wrapping_add(1);
+        let number = self.last_number;
+        if self.seats.len() == self.seats.capacity() {
+            // By a quarter rather than twofold: most rooms stay as they are.
+            self.seats.reserve_exact(self.seats.len() / 4 + 1);
+        }
+        let slot = self.seats.insert(Seat { handle, number, state: SeatState::Waiting });
+        let key = SeatKey { slot: slot as u32, number };
+        if let Some(resumed) = self.link.resolve(since, self.has_history) {
+            return (key, Some(self.welcome(key, resumed, effects)));
+        }
+        self.catch_up().waiters.push(Waiter::new(key, since));
+        self.read_on(effects);
+        (key, None)
+    }
+
+    /// Lets a member that still waits for the bus join now, with a gap if it resumes. Returns how it
+    /// joined.
+    pub(crate) fn join_now(
+        &mut self,
+        key: SeatKey,
+        effects: &mut impl Effects<H>,
+    ) -> Option<Welcome> {
+        if let Some(welcome) = self.take_welcome(key.number) {
+            return Some(welcome);
+        }
+        let catch_up = self.catch_up.as_mut()?;
+        let at = catch_up.waiters.iter().position(|waiter| waiter.key == key)?;
+        let waiter = catch_up.waiters.swap_remove(at);
+        let welcome = self.welcome(key, waiter.unresolved(), effects);
+        self.drop_catch_up();
+        Some(welcome)
+    }
+
+    /// Takes the result of a member that has waited.
+    pub(crate) fn take_welcome(&mut self, number: u32) -> Option<Welcome> {
+        let catch_up = self.catch_up.as_mut()?;
+        let at = catch_up.welcomes.iter().position(|(known, _)| *known == number)?;
+        let (_, welcome) = catch_up.welcomes.swap_remove(at);
+        self.drop_catch_up();
+        Some(welcome)
+    }
+
+    /// Removes what is left of a member.
+    pub(crate) fn leave(&mut self, key: SeatKey) -> Option<H> {
+        let slot = key.slot as usize;
+        if self.seats.get(slot)?.number != key.number {
+            return None;
+        }
+        if let Some(catch_up) = &mut self.catch_up {
+            catch_up.waiters.retain(|waiter| waiter.key != key);
+            catch_up.welcomes.retain(|(number, _)| *number != key.number);
+            self.drop_catch_up();
+        }
+        Some(self.seats.remove(slot).handle)
+    }
+
+    /// Makes a member live, and reports to it how it has joined.
+    fn welcome(
+        &mut self,
+        key: SeatKey,
+        resumed: Resumed,
+        effects: &mut impl Effects<H>,
+    ) -> Welcome {
+        let position = self.top();
+        let welcome = Welcome { position, resumed };
+        effects.begin(&RoomEvent::Welcome(welcome));
+        self.deliver_to(key, Delivery::Live, effects);
+        if let Some(seat) = self.seat(key) {
+            seat.state = SeatState::Live;
+        }
+        welcome
+    }
+
+    /// The place until which the live members have received everything.
+    fn top(&self) -> Option<Position> {
+        match self.link {
+            Link::Unconfirmed { known: top } | Link::Live { top } => top,
+            Link::Recovering { top } => Some(top),
+        }
+    }
+}
+
+/// Items.
+impl<H: Handle> Room<H> {
+    /// The bus reports all items after `top` from now on.
+    pub(crate) fn subscribed(&mut self, top: Option<Position>, effects: &mut impl Effects<H>) {
+        let Link::Unconfirmed { known } = self.link else { return };
+        self.link = match (known, top) {
+            (Some(known), Some(top)) if self.has_history && known != top => {
+                Link::Recovering { top: known }
+            }
+            _ => Link::Live { top },
+        };
+        if known.is_none() && self.has_history {
+            // Members that joined while the bus could not be reached.
+            self.deliver(&RoomEvent::Gap { position: top }, effects);
+        }
+        self.deliver_held(effects);
+        self.welcome_waiters(effects);
+        self.read_on(effects);
+    }
+
+    /// An item has been published.
+    pub(crate) fn item(&mut self, item: Item, effects: &mut impl Effects<H>) {
+        match self.link {
+            Link::Live { top } => match self.compare(top, item.position) {
+                Order::Next => {
+                    if let Some(catch_up) = &mut self.catch_up
+                        && catch_up.is_reading()
+                    {
+                        catch_up.hold(item.clone());
+                    }
+                    self.deliver_item(item, effects);
+                }
+                Order::Old => {}
+                Order::Gap(top) => {
+                    self.link = Link::Recovering { top };
+                    self.hold(item, effects);
+                    self.read_on(effects);
+                }
+                Order::OtherStream => self.begin_anew(item, effects),
+            },
+            Link::Unconfirmed { .. } | Link::Recovering { .. } => self.hold(item, effects),
+        }
+    }
+
+    /// The bus cannot be reached.
+    pub(crate) fn bus_down(&mut self, effects: &mut impl Effects<H>) {
+        self.link = Link::Unconfirmed { known: self.top() };
+        self.deliver(&RoomEvent::Interrupted, effects);
+        if let Some(catch_up) = &mut self.catch_up {
+            catch_up.stop_reading();
+        }
+        self.welcome_unresolved(effects);
+    }
+
+    /// The bus can be reached again; [`subscribed`](Self::subscribed) follows.
+    pub(crate) fn bus_up(&mut self, effects: &mut impl Effects<H>) {
+        self.deliver(&RoomEvent::Restored, effects);
+    }
+
+    /// Compares the position of an item with that of the last one.
+    fn compare(&self, top: Option<Position>, position: Option<Position>) -> Order {
+        let (Some(top), Some(position)) = (top, position) else { return Order::Next };
+        if position.epoch != top.epoch {
+            Order::OtherStream
+        } else if position.offset <= top.offset {
+            Order::Old
+        } else if position == top.next() || !self.has_history {
+            // Without a history a message is delivered at most once, and nothing is read.
+            Order::Next
+        } else {
+            Order::Gap(top)
+        }
+    }
+
+    /// The broker has lost the stream and begun another one.
+    fn begin_anew(&mut self, item: Item, effects: &mut impl Effects<H>) {
+        if self.has_history {
+            self.deliver(&RoomEvent::Gap { position: item.position }, effects);
+        }
+        self.deliver_item(item, effects);
+        if let Some(catch_up) = &mut self.catch_up {
+            catch_up.stop_reading();
+        }
+        self.welcome_unresolved(effects);
+        self.drop_catch_up();
+    }
+
+    /// Delivers the next item.
+    fn deliver_item(&mut self, item: Item, effects: &mut impl Effects<H>) {
+        if item.position.is_some() {
+            self.link = Link::Live { top: item.position };
+        }
+        self.deliver(&RoomEvent::Message(item), effects);
+    }
+
+    /// Delivers an event to all live members that it is for.
+    fn deliver(&mut self, event: &RoomEvent, effects: &mut impl Effects<H>) {
+        effects.begin(event);
+        let node = self.node;
+        for (slot, seat) in &mut self.seats {
+            let key = SeatKey { slot: slot as u32, number: seat.number };
+            let id = MemberId { node, number: seat.number };
+            if seat.state == SeatState::Live
+                && is_for(event, id, &seat.handle)
+                && !effects.deliver(&mut seat.handle, key, Delivery::Live)
+            {
+                seat.state = SeatState::Gone;
+            }
+        }
+    }
+
+    /// Delivers the event that was begun to one member.
+    fn deliver_to(&mut self, key: SeatKey, kind: Delivery, effects: &mut impl Effects<H>) {
+        if let Some(seat) = self.seat(key)
+            && !effects.deliver(&mut seat.handle, key, kind)
+        {
+            seat.state = SeatState::Gone;
+        }
+    }
+}
+
+/// The relation of an item to the last one that was delivered.
+enum Order {
+    Next,
+    Old,
+    /// Items after this position are missing.
+    Gap(Position),
+    OtherStream,
+}
+
+fn is_for<H: Handle>(event: &RoomEvent, member: MemberId, handle: &H) -> bool {
+    match event {
+        RoomEvent::Message(item) => item.publication.is_for(member, handle.identity()),
+        _ => true,
+    }
+}

@@ -1,0 +1,346 @@
+//! Catching up with the stream: members that resume, and a room that has missed items.
+
+use std::collections::VecDeque;
+
+use super::{Delivery, Effects, Handle, Link, Room, SeatKey, SeatState, is_for};
+use crate::bus::Replay;
+use crate::error::BusError;
+use crate::event::{Resumed, RoomEvent, Welcome};
+use crate::position::Position;
+use crate::publication::Item;
+
+/// The number of items that may come, and their bytes, while a read is under way. The oldest beyond
+/// that are read again.
+const MAX_HELD: usize = 1024;
+const MAX_HELD_BYTES: usize = 1 << 20;
+
+/// The number of reads in a row that may bring nothing before the members that wait have a gap.
+const MAX_FRUITLESS: u32 = 3;
+
+/// The state while members or the room itself wait for the bus. At most one read is under way.
+#[derive(Default)]
+pub(super) struct CatchUp {
+    pub(super) waiters: Vec<Waiter>,
+    /// The results of members that have waited, until they ask.
+    pub(super) welcomes: Vec<(u32, Welcome)>,
+    reading: Option<Position>,
+    /// Items that came meanwhile.
+    held: VecDeque<Item>,
+    held_bytes: usize,
+    fruitless: u32,
+}
+
+/// A member that waits.
+pub(super) struct Waiter {
+    pub(super) key: SeatKey,
+    since: Option<Position>,
+    /// A read has begun since the member came.
+    was_read: bool,
+}
+
+impl Waiter {
+    pub(super) fn new(key: SeatKey, since: Option<Position>) -> Self {
+        Self { key, since, was_read: false }
+    }
+
+    /// The result if the bus does not answer.
+    pub(super) fn unresolved(&self) -> Resumed {
+        if self.since.is_some() { Resumed::Gap } else { Resumed::New }
+    }
+}
+
+impl CatchUp {
+    pub(super) fn is_reading(&self) -> bool {
+        self.reading.is_some()
+    }
+
+    /// The answer of a read that is under way is no longer of interest.
+    pub(super) fn stop_reading(&mut self) {
+        self.reading = None;
+        self.clear_held();
+    }
+
+    pub(super) fn hold(&mut self, item: Item) {
+        self.held_bytes += item.publication.cost();
+        self.held.push_back(item);
+        while (self.held.len() > MAX_HELD || self.held_bytes > MAX_HELD_BYTES)
+            && let Some(oldest) = self.held.pop_front()
+        {
+            self.held_bytes -= oldest.publication.cost();
+        }
+    }
+
+    fn clear_held(&mut self) {
+        self.held_bytes = 0;
+        self.held = VecDeque::new();
+    }
+
+    fn take_held(&mut self) -> VecDeque<Item> {
+        self.held_bytes = 0;
+        std::mem::take(&mut self.held)
+    }
+}
+
+impl<H: Handle> Room<H> {
+    pub(super) fn catch_up(&mut self) -> &mut CatchUp {
+        self.catch_up.get_or_insert_default()
+    }
+
+    pub(super) fn hold(&mut self, item: Item, effects: &mut impl Effects<H>) {
+        self.catch_up().hold(item);
+        self.read_on(effects);
+    }
+
+    /// Frees the state when nothing waits any longer.
+    pub(super) fn drop_catch_up(&mut self) {
+        self.catch_up.take_if(|catch_up| {
+            catch_up.waiters.is_empty()
+                && catch_up.welcomes.is_empty()
+                && catch_up.held.is_empty()
+                && catch_up.reading.is_none()
+        });
+    }
+
+    /// Begins the next read, if one is needed and none is under way: from the first position that
+    /// the room or a member waits for. One read serves all of them.
+    pub(super) fn read_on(&mut self, effects: &mut impl Effects<H>) {
+        let (top, is_recovering) = match self.link {
+            Link::Recovering { top } => (top, true),
+            Link::Live { top: Some(top) } => (top, false),
+            _ => return,
+        };
+        let catch_up = self.catch_up();
+        if catch_up.reading.is_none() {
+            let waited = catch_up.waiters.iter().filter_map(|waiter| waiter.since);
+            let waited = waited.filter(|since| since.epoch == top.epoch);
+            // The room may lag behind another server from which the member comes: then it reads on
+            // from where it is itself.
+            let waited = waited.map(|since| since.offset.min(top.offset));
+            let own = is_recovering.then_some(top.offset);
+            if let Some(offset) = waited.chain(own).min() {
+                let after = Position { offset, ..top };
+                catch_up.reading = Some(after);
+                for waiter in &mut catch_up.waiters {
+                    waiter.was_read = true;
+                }
+                if !is_recovering {
+                    catch_up.clear_held();
+                }
+                effects.read(after);
+                return;
+            }
+        }
+        self.drop_catch_up();
+    }
+
+    /// The answer of the read that is under way has come.
+    pub(crate) fn replayed(
+        &mut self,
+        after: Position,
+        replay: Result<Replay, BusError>,
+        effects: &mut impl Effects<H>,
+    ) {
+        let Some(catch_up) = &mut self.catch_up else { return };
+        if catch_up.reading != Some(after) {
+            return;
+        }
+        catch_up.reading = None;
+        match replay {
+            Ok(Replay::Complete { items, top }) if is_complete(after, &items, top) => {
+                self.apply(after, &items, top, effects);
+            }
+            Ok(Replay::Gap { oldest, top }) if oldest.epoch == top.epoch => {
+                self.apply_gap(after, oldest, top, effects);
+            }
+            // An answer that is not valid brings as much as none.
+            Ok(_) | Err(_) => self.read_failed(effects),
+        }
+        self.deliver_held(effects);
+        self.read_on(effects);
+    }
+
+    /// Delivers what a read has brought to the members that wait for it, and to all where the room
+    /// is behind.
+    fn apply(
+        &mut self,
+        after: Position,
+        items: &[Item],
+        read_top: Position,
+        effects: &mut impl Effects<H>,
+    ) {
+        let Some(before) = self.top() else { return };
+        let was_recovering = matches!(self.link, Link::Recovering { .. });
+        for item in items.iter().filter(|item| is_after(item, before)) {
+            self.deliver(&RoomEvent::Message(item.clone()), effects);
+        }
+        let top = if read_top.is_after(before) { read_top } else { before };
+        self.link = Link::Live { top: Some(top) };
+        let catch_up = self.catch_up();
+        catch_up.fruitless = 0;
+        let mut missed = items.to_vec();
+        if !was_recovering {
+            // They have been delivered to the live members while the read was under way.
+            missed.extend(catch_up.take_held().into_iter().filter(|item| is_after(item, read_top)));
+        }
+        if is_complete(after, &missed, top) {
+            self.resume_waiters(after, &missed, top, effects);
+            // A position that the bus has not reached is from the future.
+            self.welcome_those(effects, |waiter| {
+                let is_ahead = waiter.since.is_some_and(|since| since.is_after(top));
+                (waiter.was_read && is_ahead).then_some(Resumed::Gap)
+            });
+        } else {
+            self.read_was_fruitless(effects);
+        }
+        self.welcome_waiters(effects);
+    }
+
+    /// Lets the members join that wait for a position between `after` and `top`, with the items
+    /// behind their positions.
+    fn resume_waiters(
+        &mut self,
+        after: Position,
+        missed: &[Item],
+        top: Position,
+        effects: &mut impl Effects<H>,
+    ) {
+        let catch_up = self.catch_up();
+        let in_reach = |waiter: &mut Waiter| {
+            waiter.since.is_some_and(|since| {
+                since.epoch == top.epoch && (after.offset..=top.offset).contains(&since.offset)
+            })
+        };
+        let mut resuming: Vec<_> = catch_up.waiters.extract_if(.., in_reach).collect();
+        resuming.sort_by_key(|waiter| waiter.since.map(|since| since.offset));
+        let mut last = None;
+        for waiter in &resuming {
+            let welcome = Welcome { position: waiter.since, resumed: Resumed::Complete };
+            if last != waiter.since {
+                last = waiter.since;
+                effects.begin(&RoomEvent::Welcome(welcome));
+            }
+            self.deliver_to(waiter.key, Delivery::History, effects);
+            self.catch_up().welcomes.push((waiter.key.number, welcome));
+        }
+        for item in missed {
+            let event = RoomEvent::Message(item.clone());
+            effects.begin(&event);
+            for waiter in &resuming {
+                let is_missed = waiter.since.is_some_and(|since| is_after(item, since));
+                if is_missed && self.is_for(waiter.key, &event) {
+                    self.deliver_to(waiter.key, Delivery::History, effects);
+                }
+            }
+        }
+        for waiter in resuming {
+            if let Some(seat) = self.seat(waiter.key) {
+                seat.state = SeatState::Live;
+            }
+            effects.joined(waiter.key.number);
+        }
+    }
+
+    fn is_for(&mut self, key: SeatKey, event: &RoomEvent) -> bool {
+        let id = self.member_id(key.number);
+        self.seat(key).is_some_and(|seat| is_for(event, id, &seat.handle))
+    }
+
+    /// The items after `after` are not all known any longer.
+    fn apply_gap(
+        &mut self,
+        after: Position,
+        oldest: Position,
+        top: Position,
+        effects: &mut impl Effects<H>,
+    ) {
+        if matches!(self.link, Link::Recovering { .. }) {
+            self.lose(Some(top), effects);
+        }
+        let is_lost = |since: Position| {
+            let known = oldest.offset..=top.offset;
+            since == after || since.epoch != top.epoch || !known.contains(&since.offset)
+        };
+        self.welcome_those(effects, |waiter| {
+            waiter.since.is_some_and(is_lost).then_some(Resumed::Gap)
+        });
+        self.welcome_waiters(effects);
+    }
+
+    fn read_failed(&mut self, effects: &mut impl Effects<H>) {
+        self.welcome_unresolved(effects);
+        self.read_was_fruitless(effects);
+    }
+
+    /// A read has brought nothing; after some of them, those who wait have a gap.
+    fn read_was_fruitless(&mut self, effects: &mut impl Effects<H>) {
+        let catch_up = self.catch_up();
+        catch_up.fruitless += 1;
+        if catch_up.fruitless < MAX_FRUITLESS {
+            return;
+        }
+        catch_up.fruitless = 0;
+        let first_held = catch_up.held.front().and_then(|item| item.position);
+        self.welcome_unresolved(effects);
+        if matches!(self.link, Link::Recovering { .. }) {
+            let top = first_held
+                .map(|first| Position { offset: first.offset.saturating_sub(1), ..first });
+            self.lose(top, effects);
+        }
+    }
+
+    /// Reports a gap to the live members; the room goes on behind `top`.
+    fn lose(&mut self, top: Option<Position>, effects: &mut impl Effects<H>) {
+        self.link = Link::Live { top };
+        self.deliver(&RoomEvent::Gap { position: top }, effects);
+    }
+
+    /// Delivers the items that came while the room could not deliver any.
+    pub(super) fn deliver_held(&mut self, effects: &mut impl Effects<H>) {
+        if !matches!(self.link, Link::Live { .. }) {
+            return;
+        }
+        let Some(catch_up) = &mut self.catch_up else { return };
+        for item in catch_up.take_held() {
+            self.item(item, effects);
+        }
+    }
+
+    /// Lets the members join that need no read.
+    pub(super) fn welcome_waiters(&mut self, effects: &mut impl Effects<H>) {
+        let (link, has_history) = (self.link, self.has_history);
+        self.welcome_those(effects, |waiter| link.resolve(waiter.since, has_history));
+    }
+
+    /// Lets all members join that wait, with a gap where they resume.
+    pub(super) fn welcome_unresolved(&mut self, effects: &mut impl Effects<H>) {
+        self.welcome_those(effects, |waiter| Some(waiter.unresolved()));
+    }
+
+    fn welcome_those(
+        &mut self,
+        effects: &mut impl Effects<H>,
+        resolve: impl Fn(&Waiter) -> Option<Resumed>,
+    ) {
+        let Some(catch_up) = &mut self.catch_up else { return };
+        let is_resolved = |waiter: &mut Waiter| resolve(waiter).is_some();
+        let resolved: Vec<_> = catch_up.waiters.extract_if(.., is_resolved).collect();
+        for waiter in resolved {
+            let Some(resumed) = resolve(&waiter) else { continue };
+            let welcome = self.welcome(waiter.key, resumed, effects);
+            self.catch_up().welcomes.push((waiter.key.number, welcome));
+            effects.joined(waiter.key.number);
+        }
+    }
+}
+
+fn is_after(item: &Item, position: Position) -> bool {
+    item.position.is_some_and(|at| at.is_after(position))
+}
+
+/// Returns true if `items` are all those behind `after` up to `top`.
+fn is_complete(after: Position, items: &[Item], top: Position) -> bool {
+    let offsets = items.iter().filter_map(|item| item.position);
+    let expected =
+        (after.offset.saturating_add(1)..=top.offset).map(|offset| Position { offset, ..top });
+    after.epoch == top.epoch && after.offset <= top.offset && offsets.eq(expected)
+}

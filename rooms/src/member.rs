@@ -1,0 +1,228 @@
+//! Membership: [`Join`] and [`Member`].
+
+use std::fmt;
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::Poll;
+
+use bytestring::ByteString;
+use sockless_driver::{BoxFuture, Session};
+
+use crate::cell::RoomCell;
+use crate::config::Lag;
+use crate::error::{JoinError, PublishError};
+use crate::event::{Resumed, Welcome};
+use crate::machine::SeatKey;
+use crate::name::RoomKey;
+use crate::outlet::Outlet;
+use crate::position::Position;
+use crate::publication::{MemberId, Publication};
+use crate::rooms::Kind;
+
+/// Joining a room: add to it, then await it for a [`Member`]. From
+/// [`Namespace::join`](crate::Namespace::join).
+///
+/// Cancel-safe: if the future is dropped, the session has not joined.
+///
+/// # Errors
+///
+/// A [`JoinError`].
+///
+/// ```
+/// use sockless::rooms::{Namespace, Position, Resumed};
+/// use sockless::{BoxError, Session};
+///
+/// async fn handle(session: Session, chat: Namespace) -> Result<(), BoxError> {
+///     // The client sends the position of the last message that it has received.
+///     let since = session.request().query_param("since");
+///     let since: Option<Position> = since.map(|text| text.parse()).transpose()?;
+///     let member = chat.join(&session, "lobby").identity("ada").resume(since).await?;
+///     if member.resumed() == Resumed::Gap {
+///         session.send("load everything").await?;
+///     }
+///     session.closed().await;
+///     Ok(())
+/// }
+/// # let _ = handle;
+/// ```
+#[must_use = "a session joins when this is awaited"]
+pub struct Join<'a> {
+    kind: Arc<Kind>,
+    session: &'a Session,
+    room: &'a str,
+    since: Option<Position>,
+    identity: Option<ByteString>,
+    lag: Option<Lag>,
+}
+
+impl<'a> Join<'a> {
+    pub(crate) fn new(kind: Arc<Kind>, session: &'a Session, room: &'a str) -> Self {
+        Self { kind, session, room, since: None, identity: None, lag: None }
+    }
+
+    /// Delivers first what was published after `position`, the place of the last message that the
+    /// client has received. With `None` the member joins as a new one.
+    ///
+    /// The position may be one of another server, and may come from the client: a position that does
+    /// not exist is a [gap](Resumed::Gap).
+    pub fn resume(mut self, position: impl Into<Option<Position>>) -> Self {
+        self.since = position.into();
+        self
+    }
+
+    /// Sets who the member is, for publications that are [only for
+    /// it](Publication::only_to). Several members may have the same identity. Default: none.
+    pub fn identity(mut self, identity: impl Into<ByteString>) -> Self {
+        self.identity = Some(identity.into());
+        self
+    }
+
+    /// Sets what happens if this member reads too slowly. Default: as
+    /// [`RoomConfig::lag`](crate::RoomConfig::lag).
+    pub fn lag(mut self, lag: Lag) -> Self {
+        self.lag = Some(lag);
+        self
+    }
+
+    async fn join(self) -> Result<Member, JoinError> {
+        let Self { kind, session, room, since, identity, lag } = self;
+        let key = RoomKey::new(&kind.name, room)?;
+        let limit = kind.config.get_max_members();
+        let outlet = Outlet::new(session.sender(), identity, lag);
+        let (cell, entered) = kind.inner.with_cell(&kind, key, |cell| {
+            if cell.len() >= limit {
+                return Err(JoinError::Full { limit });
+            }
+            let entered = cell.input(|room, effects| room.join(outlet, since, effects));
+            Ok((cell.clone(), entered))
+        })?;
+        let ((key, welcome), todo) = entered;
+        // From here on, dropping the member leaves the room.
+        let mut member = Member { cell, key, welcome: UNKNOWN };
+        member.cell.perform(todo);
+        kind.inner.report_interest();
+        member.welcome = match welcome {
+            Some(welcome) => welcome,
+            None => member.wait(session, &kind).await,
+        };
+        if since.is_some() {
+            kind.inner.counters.resumed(member.welcome.resumed == Resumed::Complete);
+        }
+        Ok(member)
+    }
+}
+
+impl<'a> IntoFuture for Join<'a> {
+    type Output = Result<Member, JoinError>;
+    type IntoFuture = BoxFuture<'a, Self::Output>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        Box::pin(self.join())
+    }
+}
+
+impl fmt::Debug for Join<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Join")
+            .field("room", &self.room)
+            .field("since", &self.since)
+            .finish_non_exhaustive()
+    }
+}
+
+const UNKNOWN: Welcome = Welcome { position: None, resumed: Resumed::New };
+
+/// A session's membership in a room. Dropping it leaves the room, as the end of the handler that
+/// owns it does.
+///
+/// What is published in the room is sent to the session, as the namespace's
+/// [`Envelope`](crate::Envelope) states. Once the session has ended, or was too slow, nothing is sent
+/// any longer, and the handler learns of it from its session.
+pub struct Member {
+    cell: Arc<RoomCell>,
+    key: SeatKey,
+    welcome: Welcome,
+}
+
+impl Member {
+    /// Publishes to all members of the room. Returns the position of the message, if the bus counts
+    /// messages.
+    ///
+    /// Messages that one member publishes, each after the other is complete, reach every member in
+    /// that order. All members receive the messages of a room in the same order.
+    ///
+    /// It is not cancel-safe: if the future is dropped, the message may be published or not. Use an
+    /// [idempotency key](Publication::idempotency_key) to publish it again.
+    ///
+    /// # Errors
+    ///
+    /// [`PublishError::TooLong`], [`PublishError::Removed`] and [`PublishError::Bus`]. The member
+    /// stays in the room.
+    pub async fn publish(
+        &self,
+        publication: impl Into<Publication>,
+    ) -> Result<Option<Position>, PublishError> {
+        let mut publication = publication.into();
+        publication.set_sender(self.id());
+        self.cell.kind.publish(&self.cell.key, publication).await
+    }
+
+    /// Returns the identity of this membership.
+    pub fn id(&self) -> MemberId {
+        MemberId { node: self.cell.kind.inner.node, number: self.key.number }
+    }
+
+    /// Returns the room with its namespace.
+    pub fn room(&self) -> &RoomKey {
+        &self.cell.key
+    }
+
+    /// Returns what became of the messages that the member had missed when it joined.
+    pub fn resumed(&self) -> Resumed {
+        self.welcome.resumed
+    }
+
+    /// Returns the place at which the member joined: it receives everything that was published
+    /// behind it. `None` if it is not known.
+    ///
+    /// With a [gap](Resumed::Gap), a state of the room that is read after joining contains
+    /// everything up to this position.
+    pub fn joined_at(&self) -> Option<Position> {
+        self.welcome.position
+    }
+
+    /// Waits for the bus, for as long as the settings state.
+    async fn wait(&self, session: &Session, kind: &Kind) -> Welcome {
+        let number = self.key.number;
+        let mut sleep = session.sleep(kind.config.get_resume_timeout());
+        poll_fn(|cx| {
+            if let Poll::Ready(welcome) = self.cell.poll_welcome(number, cx) {
+                return Poll::Ready(welcome);
+            }
+            if !kind.inner.is_down() && Pin::new(&mut sleep).poll(cx).is_pending() {
+                return Poll::Pending;
+            }
+            let (welcome, todo) = self.cell.input(|room, effects| room.join_now(self.key, effects));
+            self.cell.perform(todo);
+            Poll::Ready(welcome.unwrap_or(UNKNOWN))
+        })
+        .await
+    }
+}
+
+impl Drop for Member {
+    fn drop(&mut self) {
+        self.cell.leave(self.key);
+    }
+}
+
+impl fmt::Debug for Member {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Member")
+            .field("room", self.room())
+            .field("id", &self.id())
+            .field("welcome", &self.welcome)
+            .finish()
+    }
+}

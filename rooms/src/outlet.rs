@@ -1,0 +1,190 @@
+//! The way to a member: [`Outlet`], its session and what waits for it.
+
+use std::collections::VecDeque;
+
+use bytestring::ByteString;
+use sockless_core::{Broadcast, CloseCode};
+use sockless_driver::{Sender, TrySendError};
+
+use crate::config::Lag;
+use crate::machine::{Delivery, Handle};
+
+/// The memory that a message takes while it waits, beside its bytes.
+const OVERHEAD: usize = size_of::<Waiting>();
+
+/// A member's session.
+pub(crate) struct Outlet {
+    sender: Sender,
+    /// Properties that most members do not have.
+    extra: Option<Box<Extra>>,
+}
+
+#[derive(Default)]
+struct Extra {
+    identity: Option<ByteString>,
+    lag: Option<Lag>,
+    /// While messages wait; a task sends them.
+    queue: Option<Queue>,
+}
+
+/// An event for many members, encoded.
+pub(crate) struct Encoded {
+    pub(crate) broadcast: Broadcast,
+    pub(crate) conflation_key: Option<ByteString>,
+}
+
+/// The result of a delivery.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Delivered {
+    Sent,
+    /// It waits. If it is the first to do so, a task has to [send](Outlet::next) it.
+    Waits {
+        is_first: bool,
+        dropped: u64,
+        conflated: bool,
+    },
+    /// The member was too slow, and its session is being closed.
+    TooSlow,
+    /// The session has ended.
+    Closed,
+}
+
+#[derive(Default)]
+struct Queue {
+    waiting: VecDeque<Waiting>,
+    /// The bytes of those that count as lag.
+    bytes: usize,
+    /// The number of messages that were dropped since it was last reported.
+    dropped: u64,
+}
+
+struct Waiting {
+    broadcast: Broadcast,
+    conflation_key: Option<ByteString>,
+    counts: bool,
+}
+
+/// The next step of a task that empties the queue.
+pub(crate) enum Next {
+    Send(Broadcast),
+    /// So many messages were dropped before the next one.
+    ReportDropped(u64),
+    /// The queue is empty and gone.
+    Done,
+}
+
+impl Outlet {
+    pub(crate) fn new(sender: Sender, identity: Option<ByteString>, lag: Option<Lag>) -> Self {
+        let is_usual = identity.is_none() && lag.is_none();
+        let extra = (!is_usual).then(|| Box::new(Extra { identity, lag, queue: None }));
+        Self { sender, extra }
+    }
+
+    pub(crate) fn sender(&self) -> &Sender {
+        &self.sender
+    }
+
+    /// Sends the event if the session has room for it and nothing waits before it. Otherwise it
+    /// waits, as far as the policy allows.
+    #[inline]
+    pub(crate) fn deliver(&mut self, event: &Encoded, kind: Delivery, usual: Lag) -> Delivered {
+        let waits = self.extra.as_ref().is_some_and(|extra| extra.queue.is_some());
+        if !waits {
+            match self.sender.try_send(&event.broadcast) {
+                Ok(()) => return Delivered::Sent,
+                Err(TrySendError::Closed(_)) => return Delivered::Closed,
+                Err(_) => {}
+            }
+        }
+        self.queue(event, kind, usual)
+    }
+
+    #[cold]
+    fn queue(&mut self, event: &Encoded, kind: Delivery, usual: Lag) -> Delivered {
+        let extra = self.extra.get_or_insert_default();
+        let lag = extra.lag.unwrap_or(usual);
+        let is_first = extra.queue.is_none();
+        let queue = extra.queue.get_or_insert_default();
+        let is_conflating = matches!(lag, Lag::Conflate { .. });
+        let conflated = is_conflating && queue.conflate(event.conflation_key.as_ref());
+        queue.push(event, kind == Delivery::Live);
+        let mut dropped = 0;
+        if kind == Delivery::Live && queue.bytes > lag.max_bytes() {
+            if !matches!(lag, Lag::DropOldest { .. }) {
+                extra.queue = None;
+                let reason = "the member reads too slowly (RoomConfig::lag)";
+                self.sender.close((CloseCode::TRY_AGAIN_LATER, reason));
+                return Delivered::TooSlow;
+            }
+            dropped = queue.drop_oldest(lag.max_bytes());
+        }
+        Delivered::Waits { is_first, dropped, conflated }
+    }
+
+    /// Takes what is to be sent next.
+    pub(crate) fn next(&mut self) -> Next {
+        let Some(extra) = &mut self.extra else { return Next::Done };
+        let Some(queue) = &mut extra.queue else { return Next::Done };
+        if queue.dropped > 0 {
+            return Next::ReportDropped(std::mem::take(&mut queue.dropped));
+        }
+        match queue.pop() {
+            Some(waiting) => Next::Send(waiting.broadcast),
+            None => {
+                extra.queue = None;
+                Next::Done
+            }
+        }
+    }
+}
+
+impl Handle for Outlet {
+    #[inline]
+    fn identity(&self) -> Option<&ByteString> {
+        self.extra.as_ref()?.identity.as_ref()
+    }
+}
+
+impl Queue {
+    fn push(&mut self, event: &Encoded, counts: bool) {
+        let waiting = Waiting {
+            broadcast: event.broadcast.clone(),
+            conflation_key: event.conflation_key.clone(),
+            counts,
+        };
+        self.bytes += waiting.cost();
+        self.waiting.push_back(waiting);
+    }
+
+    fn pop(&mut self) -> Option<Waiting> {
+        let waiting = self.waiting.pop_front()?;
+        self.bytes -= waiting.cost();
+        Some(waiting)
+    }
+
+    /// Drops what waits with this key. Returns whether there was something.
+    fn conflate(&mut self, key: Option<&ByteString>) -> bool {
+        let before = self.waiting.len();
+        if key.is_some() {
+            self.waiting.retain(|waiting| waiting.conflation_key.as_ref() != key);
+            self.bytes = self.waiting.iter().map(Waiting::cost).sum();
+        }
+        self.waiting.len() < before
+    }
+
+    /// Drops what has waited longest until at most `max_bytes` are left. Returns how many.
+    fn drop_oldest(&mut self, max_bytes: usize) -> u64 {
+        let mut dropped = 0;
+        while self.bytes > max_bytes && self.pop().is_some() {
+            dropped += 1;
+        }
+        self.dropped += dropped;
+        dropped
+    }
+}
+
+impl Waiting {
+    fn cost(&self) -> usize {
+        if self.counts { self.broadcast.message().len() + OVERHEAD } else { 0 }
+    }
+}

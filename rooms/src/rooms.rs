@@ -1,0 +1,354 @@
+//! All rooms of a server: [`Rooms`], and those of one kind: [`Namespace`].
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, TryLockError};
+
+use sockless_driver::{Runtime, Session};
+
+use crate::bus::{Bus, BusSink, LocalBus};
+use crate::cell::RoomCell;
+use crate::config::RoomConfig;
+use crate::error::{BusError, PublishError};
+use crate::lock;
+use crate::member::Join;
+use crate::name::{RoomKey, check_namespace};
+use crate::position::Position;
+use crate::publication::{Item, Publication};
+use crate::stats::{Counters, RoomsStats};
+
+/// The number of rooms that are subscribed to at once after an outage of the bus.
+const INTEREST_BATCH: usize = 512;
+
+/// The rooms of a server.
+///
+/// Clones are the same rooms. They are created once, and shared by all handlers.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use sockless::rooms::{History, RoomConfig, Rooms};
+/// use sockless::tokio::TokioRuntime;
+///
+/// let rooms = Rooms::local(TokioRuntime);
+/// let history = History::last(100).max_age(Duration::from_secs(120));
+/// let chat = rooms.namespace("chat", RoomConfig::default().history(history));
+/// # let _ = chat;
+/// ```
+#[derive(Clone)]
+pub struct Rooms(Arc<Inner>);
+
+impl Rooms {
+    /// Creates rooms within this process, without a broker. They use the clock and the tasks of
+    /// `runtime`, such as `TokioRuntime` or, in a test, a `Sim`.
+    pub fn local(runtime: impl Runtime) -> Self {
+        Self::with_bus(LocalBus::default(), runtime)
+    }
+
+    /// Creates rooms that are shared with the other servers on `bus`.
+    pub fn with_bus(bus: impl Bus, runtime: impl Runtime) -> Self {
+        let runtime: Arc<dyn Runtime> = Arc::new(runtime);
+        let mut node = [0; 8];
+        node.copy_from_slice(&runtime.seed().as_bytes()[..8]);
+        let inner = Arc::new(Inner {
+            node: u64::from_le_bytes(node),
+            runtime: runtime.clone(),
+            bus: Box::new(bus),
+            is_down: AtomicBool::new(false),
+            cells: Mutex::default(),
+            namespaces: Mutex::default(),
+            changed: Mutex::default(),
+            changing: Mutex::default(),
+            counters: Counters::default(),
+        });
+        inner.bus.start(BusSink::new(&inner), runtime);
+        Self(inner)
+    }
+
+    /// Returns the rooms of one kind, with their settings.
+    ///
+    /// # Panics
+    ///
+    /// Panics if `name` is not the name of a namespace (see [`RoomKey`]), or has been used before.
+    #[track_caller]
+    pub fn namespace(&self, name: &str, config: RoomConfig) -> Namespace {
+        if let Err(error) = check_namespace(name) {
+            panic!("not the name of a namespace: {error}");
+        }
+        let is_new = lock(&self.0.namespaces).insert(name.to_owned());
+        assert!(is_new, "the namespace {name} has been created before: clone it");
+        let kind = Arc::new(Kind { inner: self.0.clone(), name: name.to_owned(), config });
+        Namespace(kind)
+    }
+
+    /// Returns the counters of all rooms of this server.
+    pub fn stats(&self) -> RoomsStats {
+        let cells: Vec<_> = lock(&self.0.cells).values().cloned().collect();
+        let members = cells.iter().map(|cell| cell.len()).sum();
+        self.0.counters.read(cells.len(), members)
+    }
+
+    /// Returns true if the bus cannot be reached.
+    pub fn is_bus_down(&self) -> bool {
+        self.0.is_down()
+    }
+}
+
+impl fmt::Debug for Rooms {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Rooms").field("stats", &self.stats()).finish_non_exhaustive()
+    }
+}
+
+/// The rooms of one kind, such as chats: they share settings, and their names are separate from
+/// those of other namespaces. From [`Rooms::namespace`].
+///
+/// Clones are the same rooms.
+///
+/// A room exists while it has members; joining one creates it.
+///
+/// ```
+/// use sockless::rooms::{Namespace, RoomConfig, Rooms};
+/// use sockless::sim::Sim;
+/// use sockless::{BoxError, Router, Session, websocket};
+///
+/// async fn handle(mut session: Session, chat: Namespace) -> Result<(), BoxError> {
+///     let room = session.request().param_str("room").unwrap_or("lobby").to_owned();
+///     let member = chat.join(&session, &room).await?;
+///     loop {
+///         let message = session.recv().await?;
+///         member.publish(message).await?;
+///     }
+///     // When the handler returns, the member leaves.
+/// }
+///
+/// Sim::check(0..10, |sim| async move {
+///     let chat = Rooms::local(sim.clone()).namespace("chat", RoomConfig::default());
+///     let handler = {
+///         let chat = chat.clone();
+///         websocket(move |session| handle(session, chat.clone()))
+///     };
+///     let app = sim.app(Router::new().route("/chat/{room}", handler));
+///
+///     let mut ada = app.open("/chat/rust").await;
+///     let mut bob = app.open("/chat/rust").await;
+///     sim.settle().await;
+///     ada.send("hello").await;
+///     bob.expect("hello").await;
+///     ada.expect("hello").await;
+///
+///     chat.publish("rust", "from outside of a session").await.unwrap();
+///     bob.expect("from outside of a session").await;
+/// });
+/// ```
+#[derive(Clone)]
+pub struct Namespace(Arc<Kind>);
+
+impl Namespace {
+    /// Joins the room `room`: await the returned value, or add to it first.
+    ///
+    /// `room` may come from the client: the name is checked.
+    pub fn join<'a>(&self, session: &'a Session, room: &'a str) -> Join<'a> {
+        Join::new(self.0.clone(), session, room)
+    }
+
+    /// Publishes to all members of a room, from outside of a session. Returns the position of the
+    /// message, if the bus counts messages.
+    ///
+    /// It is not cancel-safe: if the future is dropped, the message may be published or not. Use an
+    /// [idempotency key](Publication::idempotency_key) to publish it again.
+    ///
+    /// # Errors
+    ///
+    /// [`PublishError::Name`], [`PublishError::TooLong`] and [`PublishError::Bus`].
+    pub async fn publish(
+        &self,
+        room: &str,
+        publication: impl Into<Publication>,
+    ) -> Result<Option<Position>, PublishError> {
+        let key = RoomKey::new(&self.0.name, room)?;
+        self.0.publish(&key, publication.into()).await
+    }
+
+    /// Publishes to several rooms, one after the other; to each as with [`publish`](Self::publish).
+    ///
+    /// # Errors
+    ///
+    /// The first error of [`publish`](Self::publish), at which it stops.
+    pub async fn publish_to_all(
+        &self,
+        rooms: impl IntoIterator<Item = impl AsRef<str>>,
+        publication: impl Into<Publication>,
+    ) -> Result<(), PublishError> {
+        let publication = publication.into();
+        for room in rooms {
+            self.publish(room.as_ref(), publication.clone()).await?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for Namespace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Kind { name, config, .. } = &*self.0;
+        f.debug_struct("Namespace").field("name", name).field("config", config).finish()
+    }
+}
+
+/// The contents of a [`Namespace`].
+pub(crate) struct Kind {
+    pub(crate) inner: Arc<Inner>,
+    pub(crate) name: String,
+    pub(crate) config: RoomConfig,
+}
+
+impl Kind {
+    pub(crate) async fn publish(
+        &self,
+        room: &RoomKey,
+        publication: Publication,
+    ) -> Result<Option<Position>, PublishError> {
+        let (len, limit) = (publication.message().len(), self.config.get_max_message_len());
+        if len > limit {
+            return Err(PublishError::TooLong { len, limit });
+        }
+        let history = self.config.get_history();
+        let published = self.inner.bus.publish(room, Arc::new(publication), history).await;
+        self.inner.counters.published(published.is_ok());
+        Ok(published?)
+    }
+}
+
+/// The contents of [`Rooms`].
+///
+/// Locks are taken in this order: `changing`, `cells`, a cell's own. While one of the latter two is
+/// held, the bus is not called.
+pub(crate) struct Inner {
+    pub(crate) node: u64,
+    pub(crate) runtime: Arc<dyn Runtime>,
+    pub(crate) bus: Box<dyn Bus>,
+    is_down: AtomicBool,
+    /// The rooms that have members.
+    cells: Mutex<BTreeMap<RoomKey, Arc<RoomCell>>>,
+    namespaces: Mutex<BTreeSet<String>>,
+    /// The rooms that got their first member or lost their last, to be reported to the bus.
+    changed: Mutex<Vec<RoomKey>>,
+    changing: Mutex<()>,
+    pub(crate) counters: Counters,
+}
+
+/// Rooms with members.
+impl Inner {
+    /// Calls `act` with the room, which is created if it has no members yet. It does not vanish
+    /// meanwhile.
+    pub(crate) fn with_cell<T>(
+        &self,
+        kind: &Arc<Kind>,
+        key: RoomKey,
+        act: impl FnOnce(&Arc<RoomCell>) -> T,
+    ) -> T {
+        let mut cells = lock(&self.cells);
+        let cell = cells.entry(key).or_insert_with_key(|key| {
+            lock(&self.changed).push(key.clone());
+            Arc::new(RoomCell::new(kind.clone(), key.clone()))
+        });
+        act(cell)
+    }
+
+    /// Removes a room that has no members any longer.
+    pub(crate) fn remove_if_empty(&self, cell: &Arc<RoomCell>) {
+        {
+            let mut cells = lock(&self.cells);
+            let is_known = cells.get(&cell.key).is_some_and(|known| Arc::ptr_eq(known, cell));
+            if !is_known || cell.len() > 0 {
+                return;
+            }
+            cells.remove(&cell.key);
+            lock(&self.changed).push(cell.key.clone());
+        }
+        self.report_interest();
+    }
+
+    /// Reports to the bus which rooms have got their first member or lost their last. One task does
+    /// so at a time, for all.
+    pub(crate) fn report_interest(&self) {
+        loop {
+            let changing = match self.changing.try_lock() {
+                Ok(changing) => changing,
+                Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+                // The task that holds it looks again.
+                Err(TryLockError::WouldBlock) => return,
+            };
+            let changed: BTreeSet<_> =
+                std::mem::take(&mut *lock(&self.changed)).into_iter().collect();
+            if !changed.is_empty() {
+                let (added, removed): (Vec<_>, Vec<_>) = {
+                    let cells = lock(&self.cells);
+                    changed.into_iter().partition(|key| cells.contains_key(key))
+                };
+                self.bus.set_interest(&added, &removed);
+            }
+            drop(changing);
+            if lock(&self.changed).is_empty() {
+                return;
+            }
+        }
+    }
+
+    fn cell(&self, room: &RoomKey) -> Option<Arc<RoomCell>> {
+        lock(&self.cells).get(room).cloned()
+    }
+
+    fn all_cells(&self) -> Vec<Arc<RoomCell>> {
+        lock(&self.cells).values().cloned().collect()
+    }
+}
+
+/// Reports of the bus.
+impl Inner {
+    pub(crate) fn is_down(&self) -> bool {
+        self.is_down.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn subscribed(&self, room: &RoomKey, top: Option<Position>) {
+        if let Some(cell) = self.cell(room) {
+            cell.act(|room, effects| room.subscribed(top, effects));
+        }
+    }
+
+    pub(crate) fn item(&self, room: &RoomKey, item: Item) {
+        if let Some(cell) = self.cell(room) {
+            cell.act(|room, effects| room.item(item, effects));
+        }
+    }
+
+    pub(crate) fn bus_down(&self, error: &BusError) {
+        if !self.is_down.swap(true, Ordering::AcqRel) {
+            tracing::warn!("the bus of the rooms cannot be reached: {error}");
+            self.counters.bus_down();
+        }
+        for cell in self.all_cells() {
+            cell.act(|room, effects| room.bus_down(effects));
+        }
+    }
+
+    pub(crate) fn bus_up(self: &Arc<Self>) {
+        if self.is_down.swap(false, Ordering::AcqRel) {
+            tracing::info!("the bus of the rooms can be reached again");
+        }
+        let cells = self.all_cells();
+        for batch in cells.chunks(INTEREST_BATCH) {
+            for cell in batch {
+                cell.act(|room, effects| room.bus_up(effects));
+            }
+            lock(&self.changed).extend(batch.iter().map(|cell| cell.key.clone()));
+            self.report_interest();
+        }
+    }
+
+    pub(crate) fn bus_invalid(&self, error: &BusError) {
+        tracing::debug!("the bus of the rooms reported something invalid: {error}");
+        self.counters.bus_invalid();
+    }
+}
