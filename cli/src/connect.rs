@@ -1,0 +1,92 @@
+//! `sockless connect`: a client for the terminal and for pipes.
+
+mod command;
+mod input;
+mod options;
+mod talk;
+mod tls;
+
+use sockless::{AttemptError, ClientConnection, Connect, Escaped, Reconnect, ReconnectError};
+
+use crate::exit::Failure;
+use crate::output::Output;
+
+use input::Inputs;
+pub(crate) use options::Options;
+use talk::Conversation;
+
+/// Runs until the session ends, or with `--reconnect` until an attempt fails for good.
+pub(crate) fn run(options: Options) -> Result<(), Failure> {
+    crate::log(options.is_verbose());
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| Failure::io("the runtime", error))?;
+    let ended = runtime.block_on(run_on_tokio(options));
+    // A thread may still wait for a line of stdin, which cannot be interrupted.
+    runtime.shutdown_background();
+    ended
+}
+
+async fn run_on_tokio(options: Options) -> Result<(), Failure> {
+    let mut output = options.output();
+    let connect = options.connect()?;
+    if options.reconnects() {
+        let inputs = Inputs::start(&options, &mut output)?;
+        return reconnect(connect, &options, inputs, output).await;
+    }
+    let connection = open(connect, &options).await?;
+    describe(&connection, &mut output);
+    // The prompt appears once there is something to talk to.
+    let mut inputs = Inputs::start(&options, &mut output)?;
+    let mut conversation = Conversation::new(&options, &mut inputs, &mut output);
+    let closed = conversation.run(connection.spawn()).await;
+    conversation.result(&closed)
+}
+
+async fn open(
+    connect: impl Fn() -> Connect,
+    options: &Options,
+) -> Result<ClientConnection, Failure> {
+    let connect = match options.unix() {
+        None => connect(),
+        Some(path) => options.over_unix(path).await?,
+    };
+    connect.open().await.map_err(|error| Failure::of_connecting(&error))
+}
+
+/// Opens a session whenever one ends.
+async fn reconnect(
+    connect: impl Fn() -> Connect + Send + 'static,
+    options: &Options,
+    mut inputs: Inputs,
+    mut output: Output,
+) -> Result<(), Failure> {
+    let mut sessions = Reconnect::new(connect);
+    let mut conversation = Conversation::new(options, &mut inputs, &mut output);
+    loop {
+        let session = match sessions.next().await {
+            Ok(session) => session,
+            Err(error) => return Err(give_up(&error)),
+        };
+        let closed = conversation.run(session).await;
+        if conversation.is_finished() {
+            return conversation.result(&closed);
+        }
+    }
+}
+
+fn give_up(error: &ReconnectError) -> Failure {
+    match error.last_error() {
+        AttemptError::Connect(error) => Failure::of_connecting(error),
+        _ => Failure::io("--reconnect", error),
+    }
+}
+
+/// Notes the handshake.
+fn describe(connection: &ClientConnection, output: &mut Output) {
+    output.note(format_args!("connected to {}", connection.destination()));
+    let response = connection.response();
+    output.note(format_args!("< {:?} {}", response.version(), response.status()));
+    for (name, value) in response.headers() {
+        output.note(format_args!("< {name}: {}", Escaped(value.as_bytes().escape_ascii())));
+    }
+}

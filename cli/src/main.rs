@@ -1,0 +1,73 @@
+//! The program `sockless`: `connect`, a WebSocket client for the terminal and for pipes, and `serve`, a
+//! server for echo, chat, files and commands.
+
+mod connect;
+mod exit;
+mod framing;
+mod output;
+mod serve;
+
+use std::io;
+use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser, Subcommand};
+use clap_complete::Shell;
+
+use crate::exit::Failure;
+
+/// WebSockets in a terminal: a client and a server.
+#[derive(Debug, Parser)]
+#[command(name = "sockless", version, after_help = exit::HELP)]
+struct Options {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Connects to a server, and sends and prints messages.
+    Connect(Box<connect::Options>),
+    /// Serves WebSockets, and the files of a directory beside them.
+    Serve(serve::Options),
+    /// Prints a script that completes the options of this program in a shell.
+    Completions {
+        /// The shell.
+        shell: Shell,
+    },
+}
+
+fn main() -> ExitCode {
+    let ended = match Options::parse().command {
+        Command::Connect(options) => connect::run(*options),
+        Command::Serve(options) => serve::run(options),
+        Command::Completions { shell } => {
+            clap_complete::generate(shell, &mut Options::command(), "sockless", &mut io::stdout());
+            Ok(())
+        }
+    };
+    ended.map_or_else(Failure::report, |()| ExitCode::SUCCESS)
+}
+
+/// Logs to stderr what the library notices; with `verbose` also what it does with each peer.
+fn log(verbose: bool) {
+    let level = if verbose {
+        tracing_subscriber::filter::LevelFilter::DEBUG
+    } else {
+        tracing_subscriber::filter::LevelFilter::WARN
+    };
+    tracing_subscriber::fmt()
+        .with_max_level(level)
+        .with_ansi(io::IsTerminal::is_terminal(&io::stderr()))
+        .with_writer(io::stderr)
+        .init();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Options::command().debug_assert();
+    }
+}

@@ -1,0 +1,101 @@
+//! `sockless serve`: a server for echo, chat, commands, and the files of a directory.
+
+mod chat;
+mod echo;
+mod exec;
+mod files;
+mod options;
+
+use std::io::{self, Write};
+use std::sync::Arc;
+
+use sockless::{Request, Router, Server, Session, WebSocketRoute, respond_async, websocket};
+
+use crate::exit::Failure;
+use options::Service;
+
+pub(crate) use options::Options;
+
+/// Serves until Ctrl-C or SIGTERM.
+pub(crate) fn run(options: Options) -> Result<(), Failure> {
+    crate::log(options.is_verbose());
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| Failure::io("the runtime", error))?;
+    runtime.block_on(serve(&options))
+}
+
+async fn serve(options: &Options) -> Result<(), Failure> {
+    let stop = stop().map_err(|error| Failure::io("signals", error))?;
+    let router = router(options)?;
+    let (server, address) = listen(options).await?;
+    // A program that started this one may wait for the line in a pipe.
+    let mut stdout = io::stdout();
+    writeln!(stdout, "listening on {address}")
+        .and_then(|()| stdout.flush())
+        .map_err(|error| Failure::io("stdout", error))?;
+    server.serve_until(router, stop).await;
+    Ok(())
+}
+
+async fn listen(options: &Options) -> Result<(Server, String), Failure> {
+    let acceptor = options.tls()?;
+    let failure = |error| Failure::io(options.address(), error);
+    let mut server = match options.unix() {
+        Some(path) => sockless::tokio::bind_unix(path).map_err(failure)?,
+        None => sockless::bind(options.listen()).await.map_err(failure)?,
+    };
+    let address = match server.local_addr() {
+        Some(addr) if acceptor.is_some() => format!("https://{addr}"),
+        Some(addr) => format!("http://{addr}"),
+        None => options.address(),
+    };
+    if let Some(acceptor) = acceptor {
+        server = server.tls(acceptor);
+    }
+    Ok((server.max_connections(options.max_connections()), address))
+}
+
+fn router(options: &Options) -> Result<Router, Failure> {
+    let router = Router::new().websockets(options.config()).origins(options.origins()?);
+    let route = route(options.service());
+    let router = router.route("/{*path}", route);
+    let Some(directory) = options.directory() else { return Ok(router) };
+    let files = Arc::new(files::Files::open(directory)?);
+    let answer = move |request: Request| {
+        let files = files.clone();
+        async move { files.answer(&request).await }
+    };
+    Ok(router.route("/{*path}", respond_async(answer)))
+}
+
+fn route(service: &Service) -> WebSocketRoute {
+    match service {
+        Service::Echo => websocket(echo::serve),
+        Service::Chat => {
+            let room = Arc::new(chat::Room::default());
+            websocket(move |session| room.clone().serve(session))
+        }
+        Service::Exec { command, grace } => {
+            let exec = Arc::new(exec::Exec::new(command, *grace));
+            websocket(move |session: Session| exec.clone().serve(session))
+        }
+    }
+}
+
+/// Becomes ready with the first signal to stop; one that comes before it is awaited is not missed.
+fn stop() -> io::Result<impl Future<Output = ()>> {
+    #[cfg(unix)]
+    let mut terminate = {
+        use tokio::signal::unix::{SignalKind, signal};
+        (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?)
+    };
+    Ok(async move {
+        #[cfg(unix)]
+        tokio::select! {
+            _ = terminate.0.recv() => {}
+            _ = terminate.1.recv() => {}
+        }
+        #[cfg(not(unix))]
+        let _ = tokio::signal::ctrl_c().await;
+    })
+}
