@@ -161,6 +161,9 @@ impl<T: Into<ByteString>> From<(CloseCode, T)> for CloseReason {
     }
 }
 
+/// As an error, it is what a handler returns to close its session with this code and text.
+impl core::error::Error for CloseReason {}
+
 impl fmt::Display for CloseReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.code {

@@ -53,8 +53,17 @@
 // linted.
 #![cfg_attr(not(all(feature = "client", feature = "server")), allow(dead_code, unused_imports))]
 
+/// For the macros of this crate.
+#[doc(hidden)]
+pub mod __private {
+    pub use bytes::Bytes;
+    pub use http::Response;
+    pub use sockless_core::Config;
+}
+
 #[cfg(feature = "client")]
 mod client;
+mod error;
 mod exchange;
 mod future;
 mod request;
@@ -71,6 +80,7 @@ pub use client::{
     DialAttempt, OpenRequest, ParseProxyUrlError, Proxy, ProxyError, ProxyRules, Reconnect,
     ReconnectError, ReconnectState, ReconnectWatch, RedirectError, RequestHeaders, UrlError,
 };
+pub use error::Error;
 pub use future::{BoxError, BoxFuture};
 pub use request::{Forwarded, HostPort, ParamError, Request, ResponseHeaderError};
 #[cfg(feature = "async-io")]
@@ -84,12 +94,13 @@ pub use runtime::{
 };
 #[cfg(feature = "server")]
 pub use server::{
-    AdmittedRequest, Answer, ConnectionServer, GrantedUpgrade, Reply, Server, Service,
-    ShutdownReport, Upgrade,
+    AcceptError, AdmittedRequest, Answer, ConnectionServer, GrantedUpgrade, IncomingUpgrade, Reply,
+    Server, Service, ShutdownReport, Upgrade,
 };
 #[cfg(feature = "json")]
 pub use session::Json;
 pub use session::{
     Decode, DecodeError, Encode, EncodeError, MessageReader, MessageSink, MessageWriter, Outcome,
-    RawSendError, RawSession, Receiver, Sender, Session, Sleep, TrySendError, WriteError,
+    Pong, Pongs, RawSendError, RawSession, Receiver, Sender, Session, SessionTask, Sleep,
+    TrySendError, WriteError,
 };

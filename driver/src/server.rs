@@ -1,5 +1,6 @@
 //! Accepting connections: [`Server`].
 
+mod accept;
 mod accepting;
 pub(crate) mod connections;
 mod external;
@@ -19,6 +20,7 @@ use crate::runtime::{Accepted, Listen, Runtime};
 use crate::tls::TlsAcceptor;
 use accepting::Accepting;
 
+pub use accept::{AcceptError, IncomingUpgrade};
 pub use connections::{ConnectionServer, ShutdownReport};
 pub use external::{AdmittedRequest, GrantedUpgrade, Reply};
 pub use service::{Answer, Service, Upgrade};

@@ -4,11 +4,13 @@ mod chunks;
 pub(crate) mod engine;
 mod error;
 mod handler;
+mod pong;
 mod raw;
 mod receiver;
 mod sender;
 mod sink;
 mod sleep;
+mod task;
 mod typed;
 
 use std::fmt;
@@ -28,11 +30,13 @@ pub use chunks::{MessageReader, MessageWriter};
 pub use error::{DecodeError, EncodeError, RawSendError, TrySendError, WriteError};
 pub use handler::Outcome;
 pub(crate) use handler::Running;
+pub use pong::{Pong, Pongs};
 pub use raw::RawSession;
 pub use receiver::Receiver;
 pub use sender::Sender;
 pub use sink::MessageSink;
 pub use sleep::Sleep;
+pub use task::SessionTask;
 #[cfg(feature = "json")]
 pub use typed::Json;
 pub use typed::{Decode, Encode};
@@ -129,6 +133,30 @@ impl Session {
         (self.sender, self.receiver)
     }
 
+    /// Borrows the two halves at once: to receive in one branch of a `select!` while another uses
+    /// the session, or to read one message in chunks while another is written.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// use sockless::{Closed, Session};
+    ///
+    /// /// Echoes, and sends a line after each second without a message.
+    /// async fn echo(mut session: Session) -> Result<(), Closed> {
+    ///     let (sender, receiver) = session.halves();
+    ///     loop {
+    ///         tokio::select! {
+    ///             message = receiver.recv() => sender.send(message?).await?,
+    ///             () = sender.sleep(Duration::from_secs(1)) => sender.send("still there?").await?,
+    ///         }
+    ///     }
+    /// }
+    /// # let _ = sockless::websocket(echo);
+    /// ```
+    pub fn halves(&mut self) -> (&Sender, &mut Receiver) {
+        (&self.sender, &mut self.receiver)
+    }
+
     /// Waits until all messages that were sent before have been given to the operating system.
     ///
     /// The system sends them even if the program ends then, unless the connection breaks. Over TLS
@@ -155,14 +183,20 @@ impl Session {
         self.sender.flush().await
     }
 
-    /// Sends a ping of up to 125 bytes, in addition to those of [`Config::ping_interval`].
+    /// Sends a ping of up to 125 bytes, in addition to those of [`Config::ping_interval`]. Await
+    /// the result for the round-trip time, or drop it.
     ///
     /// # Errors
     ///
     /// [`SendError::ControlTooLong`] for more bytes; [`SendError::Closing`] once either side has
     /// begun to close.
-    pub fn ping(&self, payload: impl Into<Bytes>) -> Result<(), SendError> {
+    pub fn ping(&self, payload: impl Into<Bytes>) -> Result<Pong, SendError> {
         self.sender.ping(payload)
+    }
+
+    /// Returns the pongs that arrive from now on, solicited or not.
+    pub fn pongs(&self) -> Pongs {
+        self.sender.pongs()
     }
 
     /// Starts the closing handshake. Messages that were sent before are delivered first, and
@@ -206,10 +240,14 @@ impl Session {
         self.sender.terminate();
     }
 
-    /// Runs `task` in a task of its own until it ends or the session does, so that background work
-    /// stops with the session. It does not keep the session open.
-    pub fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
-        self.sender.spawn(task);
+    /// Runs `task` in a task of its own until it ends, the session does, or it is
+    /// [aborted](SessionTask::abort), so that background work stops with the session. It does not
+    /// keep the session open. Await the result for the output, or drop it.
+    pub fn spawn<T: Send + 'static>(
+        &self,
+        task: impl Future<Output = T> + Send + 'static,
+    ) -> SessionTask<T> {
+        self.sender.spawn(task)
     }
 
     /// Returns the time on the clock of the session's runtime, which a simulation controls.
@@ -261,7 +299,8 @@ impl Session {
         self.sender.reconfigure(change);
     }
 
-    /// Returns the round-trip time of the last ping of [`Config::ping_interval`] that was answered.
+    /// Returns the round-trip time of a ping that was answered: the last one that was sent by
+    /// [`ping`](Self::ping) and awaited, or else the last one of [`Config::ping_interval`].
     pub fn round_trip(&self) -> Option<Duration> {
         self.sender.round_trip()
     }

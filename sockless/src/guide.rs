@@ -1,7 +1,7 @@
 //! The guide: one page for each task.
 //!
-//! * Begin here: [quick start](quick_start), [handlers and errors](handlers), [clients], [rooms],
-//!   [testing].
+//! * Begin here: [quick start](quick_start), [handlers and errors](handlers), [clients], [recipes],
+//!   [rooms], [testing].
 //! * In production: [TLS](tls), [deployment], [scale].
 //! * In other frameworks and loops: [axum and hyper](axum), [porting].
 //! * From other libraries: [tungstenite](from_tungstenite), [axum's `ws`](from_axum),
@@ -36,6 +36,9 @@ pub mod porting {}
 
 #[doc = include_str!("guide/quick_start.md")]
 pub mod quick_start {}
+
+#[doc = include_str!("guide/recipes.md")]
+pub mod recipes {}
 
 #[doc = include_str!("guide/rooms.md")]
 pub mod rooms {}

@@ -17,8 +17,9 @@ pub use sockless_core::{
 pub use sockless_driver::Json;
 #[doc(inline)]
 pub use sockless_driver::{
-    BoxError, BoxFuture, Decode, DecodeError, Encode, EncodeError, MessageReader, MessageSink,
-    MessageWriter, Outcome, Receiver, Sender, Session, Sleep, TrySendError, WriteError,
+    BoxError, BoxFuture, Decode, DecodeError, Encode, EncodeError, Error, MessageReader,
+    MessageSink, MessageWriter, Outcome, Pong, Pongs, Receiver, Sender, Session, SessionTask,
+    Sleep, TrySendError, WriteError,
 };
 
 // The end of a session.
@@ -52,7 +53,9 @@ pub use sockless_driver::{Forwarded, HostPort, ParamError, Request, ResponseHead
 pub use sockless_driver::sockets::ListenOptions;
 #[cfg(feature = "server")]
 #[doc(inline)]
-pub use sockless_driver::{ConnectionServer, Server, Service, ShutdownReport};
+pub use sockless_driver::{
+    AcceptError, ConnectionServer, IncomingUpgrade, Server, Service, ShutdownReport,
+};
 
 // Routes.
 #[cfg(feature = "routing")]
@@ -109,7 +112,7 @@ pub use sockless_tokio as tokio;
 pub use sockless_tokio::connect;
 #[cfg(all(feature = "tokio", feature = "server"))]
 #[doc(inline)]
-pub use sockless_tokio::{bind, serve};
+pub use sockless_tokio::{accept, accept_with, bind, serve};
 
 // For adapters and programs that embed the bare protocol.
 #[doc(no_inline)]

@@ -70,6 +70,7 @@ const DRIVER_MODULES: &[(&str, &[&str])] = &[
     ("tls", &["future", "runtime"]),
     ("session", &["future", "request", "runtime"]),
     ("exchange", &["runtime", "session"]),
+    ("error", &["client", "future", "server", "session"]),
     ("server", &["exchange", "future", "request", "runtime", "session", "tls"]),
     ("client", &["exchange", "future", "request", "runtime", "session", "tls"]),
 ];

@@ -11,7 +11,7 @@ use sockless_core::Escaped;
 use sockless_core::handshake::{ClientRequestError, HandshakeError};
 
 use super::destination::Destination;
-use super::excerpt::Excerpt;
+use super::excerpt::{Excerpt, FirstLine};
 use super::proxy::{ParseProxyUrlError, ProxyError};
 use super::redirect::RedirectError;
 use super::status::is_transient;
@@ -275,7 +275,8 @@ impl fmt::Display for Text<'_> {
                     true => "101 Switching Protocols",
                     false => "200 OK",
                 };
-                write!(f, "{destination} answered {}, not {expected}", response.status())
+                let line = FirstLine(response.body());
+                write!(f, "{destination} answered {}, not {expected}{line}", response.status())
             }
             RequestInvalid(error) => write!(f, "the request cannot open a WebSocket: {error}"),
             Resolve { destination, name, error } => {

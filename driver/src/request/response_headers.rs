@@ -5,6 +5,12 @@ use http::header::{
     UPGRADE,
 };
 use thiserror::Error;
+#[cfg(feature = "server")]
+use {
+    crate::request::Request,
+    http::Response,
+    sockless_core::{Negotiated, extension::Agreed, handshake::UpgradeRequest},
+};
 
 /// A header cannot be added to the response that opens a session.
 #[derive(Debug, Error)]
@@ -38,6 +44,17 @@ where
     }
     headers.try_append(name, value).map_err(|error| invalid(error.into()))?;
     Ok(())
+}
+
+/// Accepts an upgrade, and adds the request's headers to the response. The request gets the result
+/// of the negotiation.
+#[cfg(feature = "server")]
+pub(crate) fn accept(request: &mut Request, upgrade: UpgradeRequest) -> (Response<()>, Negotiated) {
+    let (mut response, negotiated) = upgrade.accept();
+    response.headers_mut().extend(request.take_response_headers());
+    request.set_subprotocol(negotiated.subprotocol.clone());
+    request.set_extensions(negotiated.extensions.iter().map(Agreed::params));
+    (response, negotiated)
 }
 
 fn is_reserved(name: &HeaderName) -> bool {

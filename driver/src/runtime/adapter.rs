@@ -4,7 +4,7 @@
 /// on every runtime.
 ///
 /// These are `serve`, `bind`, `bind_with`, `listen_on`, `bind_unix`, `listen_on_unix` and
-/// `serve_connection` with the adapter's feature `server`, and `connect`, `connect_over` and
+/// `serve_connection`, `accept` and `accept_with` with the adapter's feature `server`, and `connect`, `connect_over` and
 /// `connect_unix` with its feature `client`. The parts in which runtimes differ are in two of the
 /// adapter's modules. `accept`, with the feature `server`, has
 ///
@@ -177,6 +177,94 @@ macro_rules! adapter {
         {
             let server = $crate::ConnectionServer::new(service, runtime());
             server.serve_connection(Box::new($transport::new(stream)), None, None).await;
+        }
+
+        /// Opens a session on a stream that the program accepted itself, as the server's end, with
+        /// the default settings and without a router. The stream is used as it is.
+        ///
+        /// A task of the runtime drives the session. When its last handle is dropped, it is closed
+        /// with 1000.
+        ///
+        /// Every path is accepted, and no `Origin` is checked: where browsers can reach the server
+        /// and it relies on cookies, check it in [`accept_with`].
+        ///
+        /// ```no_run
+        /// use sockless::Error;
+        ///
+        #[doc = concat!("async fn echo<S>(stream: S) -> Result<(), Error>\nwhere\n    S: ", stringify!($read), " + ", stringify!($write), " + Send + Unpin + 'static,")]
+        /// {
+        #[doc = concat!("    let mut session = sockless::", $name, "::accept(stream).await?;")]
+        ///     loop {
+        ///         let message = session.recv().await?;
+        ///         session.send(message).await?;
+        ///     }
+        /// }
+        /// ```
+        ///
+        /// Cancel-safe: dropping the future drops the stream.
+        ///
+        /// # Errors
+        ///
+        /// An [`AcceptError`](sockless_driver::AcceptError), after the response has been sent.
+        #[cfg(feature = "server")]
+        pub async fn accept<S>(
+            stream: S,
+        ) -> ::std::result::Result<$crate::Session, $crate::AcceptError>
+        where
+            S: $read + $write + Send + Unpin + 'static,
+        {
+            accept_with(stream, ::std::default::Default::default(), |_| Ok(())).await
+        }
+
+        /// As [`accept`], with settings, and with `decide`, which looks at the request, selects a
+        /// subprotocol, adds headers to the response, or returns a response that rejects it.
+        ///
+        /// ```no_run
+        /// use sockless::http::StatusCode;
+        /// use sockless::proto::handshake::text_response;
+        /// use sockless::{AcceptError, Config, Session};
+        ///
+        #[doc = concat!("async fn open<S>(stream: S) -> Result<Session, AcceptError>\nwhere\n    S: ", stringify!($read), " + ", stringify!($write), " + Send + Unpin + 'static,")]
+        /// {
+        ///     let config = Config::default().max_message_len(64 << 10);
+        #[doc = concat!("    sockless::", $name, "::accept_with(stream, config, |upgrade| {")]
+        ///         if upgrade.request().path() != "/chat" {
+        ///             return Err(text_response(StatusCode::NOT_FOUND, "only /chat is served\n"));
+        ///         }
+        ///         upgrade.select_protocol(&["chat.v2", "chat.v1"]);
+        ///         Ok(())
+        ///     })
+        ///     .await
+        /// }
+        /// ```
+        ///
+        /// To decide asynchronously, use [`IncomingUpgrade`](sockless_driver::IncomingUpgrade).
+        ///
+        /// Cancel-safe: dropping the future drops the stream.
+        ///
+        /// # Errors
+        ///
+        /// An [`AcceptError`](sockless_driver::AcceptError), after the response has been sent.
+        #[cfg(feature = "server")]
+        pub async fn accept_with<S, F>(
+            stream: S,
+            config: $crate::__private::Config,
+            decide: F,
+        ) -> ::std::result::Result<$crate::Session, $crate::AcceptError>
+        where
+            S: $read + $write + Send + Unpin + 'static,
+            F: FnOnce(
+                &mut $crate::IncomingUpgrade,
+            ) -> ::std::result::Result<(), $crate::__private::Response<$crate::__private::Bytes>>,
+        {
+            let transport = Box::new($transport::new(stream));
+            let incoming =
+                $crate::IncomingUpgrade::read(transport, ::std::sync::Arc::new(config), runtime());
+            let mut incoming = incoming.await?;
+            match decide(&mut incoming) {
+                Ok(()) => Ok(incoming.accept()),
+                Err(response) => Err(incoming.reject(response).await),
+            }
         }
 
         /// Connects to `url`, such as `ws://example.com/chat`.

@@ -1,6 +1,6 @@
 //! Serving transports with one service, counting them and ending them all: [`ConnectionServer`].
 
-mod opening;
+pub(super) mod opening;
 mod registry;
 mod responses;
 mod slot;

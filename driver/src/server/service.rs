@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue};
-use sockless_core::extension::Agreed;
 use sockless_core::handshake::UpgradeRequest;
 use sockless_core::{Config, Negotiated};
 
@@ -134,10 +133,7 @@ impl Upgrade {
         config: Arc<Config>,
         handler: Handler,
     ) -> Self {
-        let (mut response, negotiated) = upgrade.accept();
-        response.headers_mut().extend(request.take_response_headers());
-        request.set_subprotocol(negotiated.subprotocol.clone());
-        request.set_extensions(negotiated.extensions.iter().map(Agreed::params));
+        let (response, negotiated) = response_headers::accept(&mut request, upgrade);
         Self { request, response, negotiated, config, handler }
     }
 

@@ -11,6 +11,7 @@ mod failure;
 pub(crate) mod joined;
 pub(crate) mod locked;
 pub(crate) mod machine;
+pub(crate) mod pongs;
 pub(crate) mod shared;
 mod state;
 pub(crate) mod waiters;

@@ -50,6 +50,22 @@ impl<Fut: Future<Output: Outcome> + Send> Run for Fut {
 /// debug level, and close a connection that is still open with 1000: an error of any type that is
 /// returned after the session has ended or has begun to close, and one that has a
 /// [`Closed`](sockless_core::Closed) among its [sources](std::error::Error::source).
+///
+/// A handler closes its session with a code and a reason of its own by an error that is, or has
+/// among its sources, a [`CloseReason`](sockless_core::CloseReason); [`Error`](crate::Error)
+/// converts from one:
+///
+/// ```
+/// use sockless::{CloseCode, CloseReason, Session};
+///
+/// async fn chat(session: Session) -> Result<(), CloseReason> {
+///     match session.request().param_str("room") {
+///         Some("lobby") => Ok(()),
+///         _ => Err((CloseCode::POLICY_VIOLATION, "there is no such room").into()),
+///     }
+/// }
+/// # let _ = sockless::websocket(chat);
+/// ```
 pub trait Outcome: Send {
     /// Converts the value into the result that the driver acts on.
     ///

@@ -1,8 +1,7 @@
 //! The sending half of a session: [`Sender`].
 
 use std::fmt;
-use std::future::poll_fn;
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -17,8 +16,10 @@ use crate::request::Request;
 use crate::session::engine::shared::{Shared, Waiting};
 
 use crate::session::error::TrySendError;
+use crate::session::pong::{Pong, Pongs};
 use crate::session::sink::MessageSink;
 use crate::session::sleep::Sleep;
+use crate::session::task::{self, SessionTask};
 
 /// The sending half of a [`Session`](crate::Session). Clones send to the same peer.
 ///
@@ -108,15 +109,22 @@ impl Sender {
         self.shared.flush().await
     }
 
-    /// Sends a ping of up to 125 bytes, in addition to those of [`Config::ping_interval`].
+    /// Sends a ping of up to 125 bytes, in addition to those of [`Config::ping_interval`]. Await
+    /// the result for the round-trip time, or drop it.
     ///
     /// # Errors
     ///
     /// [`SendError::ControlTooLong`] for more bytes; [`SendError::Closing`] once either side has
     /// begun to close.
-    pub fn ping(&self, payload: impl Into<Bytes>) -> Result<(), SendError> {
+    pub fn ping(&self, payload: impl Into<Bytes>) -> Result<Pong, SendError> {
         let payload = payload.into();
-        self.shared.lock().ping(payload, || self.shared.now())
+        let id = self.shared.lock().ping(payload, || self.shared.now())?;
+        Ok(Pong::new(self.shared.clone(), id))
+    }
+
+    /// Returns the pongs that arrive from now on, solicited or not.
+    pub fn pongs(&self) -> Pongs {
+        Pongs::new(self.shared.clone())
     }
 
     /// Starts the closing handshake: messages that were sent before are delivered first. A second
@@ -140,19 +148,14 @@ impl Sender {
         self.shared.terminate();
     }
 
-    /// Runs `task` in a task of its own until it ends or the session does, so that background work
-    /// stops with the session. It does not keep the session open.
-    pub fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
-        let shared = self.shared.clone();
-        self.shared.runtime.spawn(Box::pin(async move {
-            let mut task = pin!(task);
-            let mut waiting = Waiting::new(&shared);
-            poll_fn(|cx| match shared.poll_closed(&mut waiting.slot, cx) {
-                Poll::Ready(_) => Poll::Ready(()),
-                Poll::Pending => task.as_mut().poll(cx),
-            })
-            .await;
-        }));
+    /// Runs `task` in a task of its own until it ends, the session does, or it is
+    /// [aborted](SessionTask::abort), so that background work stops with the session. It does not
+    /// keep the session open. Await the result for the output, or drop it.
+    pub fn spawn<T: Send + 'static>(
+        &self,
+        task: impl Future<Output = T> + Send + 'static,
+    ) -> SessionTask<T> {
+        task::spawn(&self.shared, task)
     }
 
     /// Returns the time on the clock of the session's runtime, which a simulation controls.
@@ -181,9 +184,10 @@ impl Sender {
         self.shared.reconfigure(change);
     }
 
-    /// Returns the round-trip time of the last ping of [`Config::ping_interval`] that was answered.
+    /// Returns the round-trip time of a ping that was answered: the last one that was sent by
+    /// [`ping`](Self::ping) and awaited, or else the last one of [`Config::ping_interval`].
     pub fn round_trip(&self) -> Option<Duration> {
-        self.shared.lock().messages()?.round_trip()
+        self.shared.lock().round_trip()
     }
 }
 

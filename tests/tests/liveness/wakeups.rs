@@ -329,6 +329,34 @@ fn a_task_that_waits_for_the_end_is_woken_when_it_comes() {
 }
 
 #[test]
+fn a_task_that_waits_for_a_pong_is_woken_when_it_comes() {
+    law(|sim, given| async move {
+        let (session, given) = given.take();
+        let waiting = begin(&sim, async move {
+            session.ping("?").unwrap().await.unwrap();
+            session
+        })
+        .await;
+        let bytes = given.peer.write.pong("?");
+        is_woken_by(&sim, given, waiting, bytes).await;
+    });
+}
+
+#[test]
+fn a_task_that_watches_pongs_is_woken_when_one_comes() {
+    law(|sim, given| async move {
+        let (session, given) = given.take();
+        let waiting = begin(&sim, async move {
+            session.pongs().recv().await.unwrap();
+            session
+        })
+        .await;
+        let bytes = given.peer.write.pong("unsolicited");
+        is_woken_by(&sim, given, waiting, bytes).await;
+    });
+}
+
+#[test]
 fn a_receiver_of_frames_is_woken_when_one_has_come() {
     raw_law(|sim, given| async move {
         let (mut session, given) = given.take();

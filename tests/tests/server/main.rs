@@ -1,6 +1,7 @@
 //! A server of connections, in the simulator: what it accepts, how it shuts down, and the memory that its
 //! sessions share.
 
+mod accepted;
 mod accepting;
 mod budget;
 mod mounted;

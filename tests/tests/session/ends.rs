@@ -318,7 +318,7 @@ async fn start(
             let send = sender.send("too late").await;
             let try_send = sender.try_send("too late");
             let flush = sender.flush().await;
-            let ping = sender.ping("too late");
+            let ping = sender.ping("too late").map(drop);
             Sayings { recv, at, closed, send, try_send, flush, ping }
         });
         *slot.lock().unwrap() = Some(watching);

@@ -169,7 +169,49 @@ fn the_end_passed_on_is_no_failure_whatever_its_type() {
     });
     passes_the_end_on("SendError", |session: Session| async move {
         session.closed().await;
-        session.ping("late")
+        session.ping("late").map(drop)
+    });
+}
+
+#[test]
+fn a_handler_closes_its_session_with_a_code_and_a_reason() {
+    fn closes<F, Fut>(name: &str, handler: F)
+    where
+        F: Fn(Session) -> Fut + Clone + Send + Sync + 'static,
+        Fut: Future<Output: Outcome> + Send + 'static,
+    {
+        let lines = logged(handler, async |_, mut conversation| {
+            let closed = conversation.expect_closed(4004).await;
+            assert_eq!(closed.received().unwrap().text(), "no such room", "{name}");
+        });
+        assert_quiet(name, &lines);
+    }
+    let code = CloseCode::new(4004).unwrap();
+    closes("CloseReason", move |_: Session| async move {
+        Err::<(), CloseReason>((code, "no such room").into())
+    });
+    closes("Error", move |_: Session| async move {
+        Err::<(), _>(sockless_driver::Error::close(code, "no such room"))
+    });
+    closes("anyhow with context", move |_: Session| async move {
+        let reason = Err::<(), _>(CloseReason::new(code, "no such room"));
+        anyhow::Context::context(reason, "joining")
+    });
+}
+
+#[test]
+fn every_error_of_a_session_becomes_one_error() {
+    passes_the_end_on("Error", |mut session: Session| async move {
+        session.send("first").await?;
+        session.ping("second")?;
+        session.sender().try_send("third")?;
+        session.send_as(&Unit, &()).await?;
+        session.recv_as(&Nothing).await?;
+        Ok::<_, sockless_driver::Error>(())
+    });
+    fails("Error, of a value", |mut session: Session| async move {
+        session.recv_as(&Nothing).await?;
+        Ok::<_, sockless_driver::Error>(())
     });
 }
 
@@ -219,7 +261,7 @@ fn an_error_while_the_session_is_open_is_a_failure_whatever_its_type() {
         begun?;
         Err(WriteError::KindMismatch)
     });
-    fails("SendError", |session: Session| async move { session.ping(vec![0; 126]) });
+    fails("SendError", |session: Session| async move { session.ping(vec![0; 126]).map(drop) });
 }
 
 #[test]

@@ -126,7 +126,7 @@ impl Slot {
     }
 }
 
-async fn read_request(
+pub(crate) async fn read_request(
     exchange: &mut Exchange,
     handshake: &mut ServerHandshake,
     deadline: Instant,
@@ -145,7 +145,7 @@ async fn read_request(
     }
 }
 
-async fn respond(
+pub(crate) async fn respond(
     mut exchange: Exchange,
     response: &http::Response<Bytes>,
     deadline: Instant,

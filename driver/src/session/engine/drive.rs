@@ -9,7 +9,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use sockless_core::{CloseCode, CloseReason, Instant};
+use sockless_core::{CloseCode, Instant};
 
 use crate::future::{BoxError, BoxFuture};
 use crate::runtime::{Io, Timer};
@@ -172,14 +172,13 @@ where
         // may panic too.
         let task = std::mem::replace(&mut self.task, Task::Ended { panic });
         let _ = catch_unwind(AssertUnwindSafe(|| drop(task)));
-        let code = match ended {
-            Some(Ok(())) => CloseCode::NORMAL,
+        let reason = match ended {
+            Some(Ok(())) => CloseCode::NORMAL.into(),
             // The end of the session, returned with `?`, is not a failure.
             Some(Err(error)) => self.shared.log_failure(&error),
-            None => CloseCode::INTERNAL_ERROR,
+            None => CloseCode::INTERNAL_ERROR.into(),
         };
-        // There is no text: it might disclose internals to the peer.
-        self.shared.close(CloseReason::from(code));
+        self.shared.close(reason);
         self.shared.stop_receiving();
     }
 

@@ -3,33 +3,39 @@
 
 use std::error::Error;
 
-use sockless_core::{CloseCode, Closed, Escaped};
+use sockless_core::{CloseCode, CloseReason, Closed, Escaped};
 
 use crate::future::BoxError;
 use crate::session::engine::shared::Shared;
 
 impl Shared {
-    /// Logs the error that the handler returned, and returns the code to close with.
+    /// Logs the error that the handler returned, and returns the reason to close with: one that the
+    /// handler chose, or a code without a text, which might disclose internals to the peer.
     ///
     /// The state of the session decides, not the type of the error alone: an `anyhow::Error`, or a
     /// text made of a [`Closed`], does not show its origin. An error that is returned after the
     /// session has ended, or has begun to close, is taken for a consequence of that.
-    pub(crate) fn log_failure(&self, error: &BoxError) -> CloseCode {
+    pub(crate) fn log_failure(&self, error: &BoxError) -> CloseReason {
         let is_open = self.lock().is_open();
         let error: &(dyn Error + 'static) = &**error;
-        if is_open && !is_end(error) {
+        if let Some(reason) = find::<CloseReason>(error).filter(|_| is_open) {
+            tracing::debug!(%reason, "the handler closes its session");
+            return reason.clone();
+        }
+        if is_open && find::<Closed>(error).is_none() {
             let error = Escaped(error);
             tracing::error!(%error, "the handler failed; its session is closed with 1011");
-            CloseCode::INTERNAL_ERROR
+            CloseCode::INTERNAL_ERROR.into()
         } else {
             let error = Escaped(error);
             tracing::debug!(%error, "the handler returned an error at the end of its session");
-            CloseCode::NORMAL
+            CloseCode::NORMAL.into()
         }
     }
 }
 
-/// Returns true if `error` is the end of a session, or was caused by one.
-fn is_end(error: &(dyn Error + 'static)) -> bool {
-    std::iter::successors(Some(error), |&error| error.source()).any(|error| error.is::<Closed>())
+/// Returns the error of type `T` that `error` is, or that caused it.
+fn find<'a, T: Error + 'static>(error: &'a (dyn Error + 'static)) -> Option<&'a T> {
+    std::iter::successors(Some(error), |&error| error.source())
+        .find_map(|error| error.downcast_ref())
 }

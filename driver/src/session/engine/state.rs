@@ -1,9 +1,10 @@
 //! The state of a session, as it is under the lock: [`State`].
 //!
-//! Its fields are private to this module and the ones below it: [`receiving`], [`sending`] and
-//! [`driving`].
+//! Its fields are private to this module and the ones below it: [`receiving`], [`sending`],
+//! [`driving`] and [`ponging`].
 
 mod driving;
+mod ponging;
 mod receiving;
 mod sending;
 
@@ -11,11 +12,12 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use bytes::BytesMut;
-use sockless_core::{CloseReason, Closed, Config, Connection, Instant};
+use sockless_core::{CloseReason, Closed, Config, Instant};
 
 use crate::session::engine::backlog::Backlog;
 use crate::session::engine::budget::{Account, Budget};
 use crate::session::engine::machine::Machine;
+use crate::session::engine::pongs::Pongs;
 use crate::session::engine::waiters::{Slot, Wait, Waiters, Wakes};
 
 pub(crate) use driving::{Reading, Round};
@@ -37,6 +39,8 @@ pub(crate) struct State {
     /// A message is being sent in chunks, and others must wait for its end.
     has_writer: bool,
     driver: Driver,
+    /// The pongs that tasks wait for.
+    pongs: Option<Box<Pongs>>,
     order: Order,
     closed: Option<Closed>,
     /// The task that waits to receive.
@@ -135,6 +139,7 @@ impl State {
             flushed: 0,
             has_writer: false,
             driver,
+            pongs: None,
             order: Order::Run,
             closed: None,
             receiver: None,
@@ -185,12 +190,6 @@ impl State {
     pub(crate) fn raise_to_messages(&mut self, now: Instant) {
         self.machine.raise_to_messages(self.backlog.take(), &mut self.inbound, now);
         self.look_again();
-    }
-
-    /// The connection of messages, if it is one.
-    #[inline]
-    pub(crate) fn messages(&mut self) -> Option<&mut Connection> {
-        self.machine.messages()
     }
 
     /// Returns true if the session has neither ended nor begun to end.
@@ -251,8 +250,8 @@ impl State {
     fn holds(&self, wait: Wait) -> bool {
         match wait {
             Wait::Closed => self.closed.is_some(),
-            // Each task waits for a position of its own.
-            Wait::Flushed => false,
+            // Each task waits for a position or a pong of its own.
+            Wait::Flushed | Wait::Pong => false,
             Wait::Room => self.may_send() || !self.machine.is_open(),
             Wait::ChunkRoom => self.machine.is_writable() || !self.machine.can_send_chunk(),
             Wait::Writer => !self.has_writer,

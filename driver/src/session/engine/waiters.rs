@@ -10,6 +10,8 @@ pub(crate) enum Wait {
     Closed,
     /// More has been flushed.
     Flushed,
+    /// A pong has come.
+    Pong,
     /// A whole message may be sent.
     Room,
     /// A chunk of a message, or a frame, may be sent.

@@ -238,6 +238,7 @@ impl State {
         match item {
             Item::Event(Event::Message(_) | Event::Chunk(_)) | Item::Frame(_) => return Some(item),
             Item::Event(Event::Closed(closed)) => self.set_closed(closed),
+            Item::Event(Event::Pong(payload)) => self.note_pong(&payload),
             Item::Event(_) => {}
         }
         None

@@ -101,16 +101,16 @@ impl State {
         Poll::Pending
     }
 
-    /// Sends a ping.
+    /// Sends a ping, and returns its number among the [`pongs`](Self::pongs).
     pub(crate) fn ping(
         &mut self,
         payload: Bytes,
         clock: impl FnOnce() -> Instant,
-    ) -> Result<(), SendError> {
+    ) -> Result<u64, SendError> {
         let now = self.now_or(clock);
-        self.machine.messages().ok_or(SendError::Closing)?.ping(payload, now)?;
+        self.machine.messages().ok_or(SendError::Closing)?.ping(payload.clone(), now)?;
         self.ask_driver();
-        Ok(())
+        Ok(self.pongs().note_ping(payload, now))
     }
 
     /// Reserves the outgoing queue for a message that is sent in chunks, once no other one is.
