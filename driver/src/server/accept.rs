@@ -199,7 +199,7 @@ pub enum AcceptError {
 }
 
 impl AcceptError {
-    /// Returns the status of the response that was sent; `None` if there was none.
+    /// Returns the status of the response that was sent; `None` if nothing was sent.
     pub fn status(&self) -> Option<StatusCode> {
         match self {
             Self::Head(error) => Some(error.response()?.status()),

@@ -233,7 +233,7 @@ impl<S: Send + Sync> FromRequestParts<S> for WebSocketUpgrade {
         let pending = PendingUpgrade::take(parts);
         let peer = ConnectInfo::<SocketAddr>::from_request_parts(parts, &()).await;
         let peer = peer.ok().map(|ConnectInfo(peer)| peer);
-        // Without parameters in the route's path, there are none.
+        // They are rejected if the path of the route has no parameters.
         let params = RawPathParams::from_request_parts(parts, &()).await.ok();
 
         let mut head = http::Request::from_parts(parts.clone(), ());
