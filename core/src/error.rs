@@ -72,6 +72,12 @@ pub enum ProtocolError {
     /// A new message began before the previous one was finished (RFC 6455 §5.4).
     #[error("a new message began before the last one ended")]
     MessageUnfinished,
+    /// The memory for a message could not be allocated.
+    #[error("out of memory for a message of at least {len} bytes")]
+    OutOfMemory {
+        /// The number of bytes of the message that had to be held.
+        len: u64,
+    },
     /// The opcode of a frame is reserved (RFC 6455 §5.2).
     #[error("opcode {0:#x} is reserved")]
     OpcodeReserved(u8),
@@ -106,6 +112,7 @@ impl ProtocolError {
             Self::CloseReasonInvalid | Self::TextInvalid => CloseCode::INVALID_PAYLOAD,
             Self::FrameTooLong { .. }
             | Self::MessageTooLong { .. }
+            | Self::OutOfMemory { .. }
             | Self::StreamTooLong { .. } => CloseCode::MESSAGE_TOO_BIG,
             Self::TooManyFragments { .. } => CloseCode::POLICY_VIOLATION,
             _ => CloseCode::PROTOCOL_ERROR,
@@ -128,6 +135,7 @@ impl ProtocolError {
             Self::CodecFailed { .. } => "9",
             Self::FrameTooLong { .. }
             | Self::MessageTooLong { .. }
+            | Self::OutOfMemory { .. }
             | Self::StreamTooLong { .. }
             | Self::TooManyFragments { .. } => "10.4",
         }

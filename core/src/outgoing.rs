@@ -1,12 +1,12 @@
 //! Messages to send: [`OutgoingMessage`], a message with its options, and [`Broadcast`], one for
 //! many peers.
 
+use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-#[cfg(feature = "std")]
-use std::sync::{Mutex, PoisonError};
 
 use bytes::Bytes;
+use once_cell::race::OnceBox;
 
 use crate::message::Message;
 
@@ -169,8 +169,16 @@ struct Shared {
     message: Message,
     compress: bool,
     /// Its frames in each encoding that has been needed so far.
-    #[cfg(feature = "std")]
-    encodings: Mutex<Vec<(Encoding, Bytes)>>,
+    encoded: OnceBox<Encoded>,
+}
+
+/// The frames in one encoding. The list only grows, so that it needs no lock, which `std` would have to
+/// supply.
+#[derive(Debug)]
+struct Encoded {
+    encoding: Encoding,
+    frames: Bytes,
+    next: OnceBox<Self>,
 }
 
 /// The parameters, besides the message, that determine the bytes on the wire.
@@ -185,12 +193,9 @@ impl Broadcast {
     pub fn new(message: impl Into<OutgoingMessage>) -> Self {
         match message.into().0 {
             Content::Broadcast(broadcast) => broadcast,
-            Content::Message { message, compress } => Self(Arc::new(Shared {
-                message,
-                compress,
-                #[cfg(feature = "std")]
-                encodings: Mutex::default(),
-            })),
+            Content::Message { message, compress } => {
+                Self(Arc::new(Shared { message, compress, encoded: OnceBox::new() }))
+            }
         }
     }
 
@@ -204,33 +209,43 @@ impl Broadcast {
         self.0.compress
     }
 
-    /// The frames in `encoding`, made by `encode` unless they have been made before.
-    #[cfg(feature = "std")]
+    /// The frames in `encoding`, made by `encode` unless they have been made before. Threads that need them
+    /// at the same time may make them more than once, and share those of the first.
     pub(crate) fn frames<E>(
         &self,
         encoding: Encoding,
         encode: impl FnOnce() -> Result<Bytes, E>,
     ) -> Result<Bytes, E> {
-        // Only `encode` can panic under the lock, before the list is changed.
-        let mut encodings = self.0.encodings.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((_, frames)) = encodings.iter().find(|(known, _)| *known == encoding) {
-            return Ok(frames.clone());
+        let mut end = match find(&self.0.encoded, &encoding) {
+            Ok(frames) => return Ok(frames),
+            Err(end) => end,
+        };
+        let mut encoded = Box::new(Encoded { encoding, frames: encode()?, next: OnceBox::new() });
+        loop {
+            let frames = encoded.frames.clone();
+            let Err(refused) = end.set(encoded) else { return Ok(frames) };
+            // Another thread has appended to the list.
+            end = match find(end, &refused.encoding) {
+                Ok(frames) => return Ok(frames),
+                Err(end) => end,
+            };
+            encoded = refused;
         }
-        let frames = encode()?;
-        encodings.push((encoding, frames.clone()));
-        Ok(frames)
     }
+}
 
-    /// The frames, made by `encode`. Without the standard library there is no lock, so they are not
-    /// shared.
-    #[cfg(not(feature = "std"))]
-    pub(crate) fn frames<E>(
-        &self,
-        _encoding: Encoding,
-        encode: impl FnOnce() -> Result<Bytes, E>,
-    ) -> Result<Bytes, E> {
-        encode()
+/// The frames in `encoding`, or the end of the list if it does not contain them.
+fn find<'a>(
+    mut list: &'a OnceBox<Encoded>,
+    encoding: &Encoding,
+) -> Result<Bytes, &'a OnceBox<Encoded>> {
+    while let Some(encoded) = list.get() {
+        if encoded.encoding == *encoding {
+            return Ok(encoded.frames.clone());
+        }
+        list = &encoded.next;
     }
+    Err(list)
 }
 
 impl From<Broadcast> for OutgoingMessage {

@@ -1,5 +1,6 @@
 //! Validation of UTF-8 that arrives in parts, which may split a character (RFC 6455 §8.1).
 
+use alloc::collections::TryReserveError;
 use alloc::string::String;
 
 use crate::error::ProtocolError;
@@ -65,8 +66,8 @@ impl Text {
     }
 
     /// Makes room for exactly `additional` bytes.
-    pub(crate) fn reserve_exact(&mut self, additional: usize) {
-        self.checked.reserve_exact(additional);
+    pub(crate) fn try_reserve_exact(&mut self, additional: usize) -> Result<(), TryReserveError> {
+        self.checked.try_reserve_exact(additional)
     }
 
     /// Takes the whole characters out; a split one stays for the next chunk.

@@ -107,22 +107,32 @@ impl Held {
     ///
     /// The room doubles as bytes arrive, so that a message in very many fragments is not moved for
     /// each of them.
-    pub(super) fn make_room(&mut self, len: usize, useful: u64, most: u64) {
+    ///
+    /// # Errors
+    ///
+    /// [`ProtocolError::OutOfMemory`] if the allocation fails.
+    pub(super) fn make_room(
+        &mut self,
+        len: usize,
+        useful: u64,
+        most: u64,
+    ) -> Result<(), ProtocolError> {
         let (held, capacity) = match self {
             Self::Binary(bytes) => (bytes.len(), bytes.capacity()),
             Self::Text(text) => (text.len(), text.capacity()),
         };
         if held + len <= capacity {
-            return;
+            return Ok(());
         }
         let most = most.min((held as u64).saturating_add(useful));
         let target = usize::try_from(most)
             .unwrap_or(usize::MAX)
             .min((held + len).saturating_mul(2))
             .max(held + len);
-        match self {
-            Self::Binary(bytes) => bytes.reserve_exact(target - held),
-            Self::Text(text) => text.reserve_exact(target - held),
-        }
+        let reserved = match self {
+            Self::Binary(bytes) => bytes.try_reserve_exact(target - held),
+            Self::Text(text) => text.try_reserve_exact(target - held),
+        };
+        reserved.map_err(|_| ProtocolError::OutOfMemory { len: target as u64 })
     }
 }

@@ -1,6 +1,7 @@
 //! Receiving: frames become events; their sequence, reassembly, chunks and limits.
 
 use alloc::boxed::Box;
+use alloc::string::String;
 
 use bytes::{Buf, Bytes, BytesMut};
 use bytestring::ByteString;
@@ -201,9 +202,12 @@ impl Connection {
             // be checked again, which costs more than the copy.
             let text = simdutf8::basic::from_utf8(&inbound[payload.clone()])
                 .map_err(|_| ProtocolError::TextInvalid)?;
-            let text = ByteString::from(text);
+            let mut copy = String::new();
+            let reserved = copy.try_reserve_exact(text.len());
+            reserved.map_err(|_| ProtocolError::OutOfMemory { len: text.len() as u64 })?;
+            copy.push_str(text);
             inbound.advance(payload.end);
-            Message::Text(text)
+            Message::Text(copy.into())
         };
         self.raw.incoming = None;
         self.timers.message_ended(now);
@@ -238,7 +242,7 @@ impl Connection {
         let len = available.min(room);
         let useful = if fin { remaining } else { u64::MAX };
         let most = max_message_len.min(recv_chunk_len as u64);
-        assembly.held.make_room(len, useful, most);
+        assembly.held.make_room(len, useful, most)?;
         assembly.held.push(&inbound[..len])?;
         inbound.advance(len);
         if !(self.raw.taken(len, true) && fin) {
@@ -285,7 +289,7 @@ impl Connection {
                 decoding.put_back();
                 return Ok(Step::Event(Event::Chunk(assembly.take_chunk())));
             }
-            held.make_room(step.output.len(), u64::MAX, max.min(recv_chunk_len as u64));
+            held.make_room(step.output.len(), u64::MAX, max.min(recv_chunk_len as u64))?;
             held.push(step.output)?;
         }
         if !(self.raw.taken(step.read, step.done) && fin) {

@@ -6,8 +6,7 @@ use alloc::vec::Vec;
 use core::fmt;
 
 use bytes::Bytes;
-use flate2::{Compress, FlushCompress};
-use zlib_rs::{Inflate, InflateFlush, Status};
+use zlib_rs::{Deflate as Compressor, DeflateFlush, Inflate, InflateFlush, Status};
 
 use super::Settings;
 use super::pool::{self, Kind};
@@ -51,7 +50,7 @@ struct Encoder {
     context: Context,
     /// Borrowed from the pool for the first message that needs it, and kept during context takeover or
     /// until the last chunk of a message.
-    compressor: Option<Box<Compress>>,
+    compressor: Option<Box<Compressor>>,
     /// True if the message that is being sent in chunks is compressed.
     compressing: bool,
 }
@@ -154,7 +153,7 @@ impl Encoder {
         // A message that does not become shorter is sent uncompressed; a chunk cannot be, since this is
         // decided before the first byte of a message is sent.
         let limit = if is_whole { payload.len() + TAIL.len() } else { usize::MAX };
-        let mut out = Vec::with_capacity((payload.len() / 2 + 64).min(limit));
+        let mut out = Vec::new();
         let fits = compress(&mut compressor, &payload, &mut out, limit)?;
         if !fits {
             // The peer's inflater does not see this message, so the compressor must not refer to it.
@@ -182,11 +181,11 @@ impl Encoder {
 ///
 /// The rest of the output is read first: zlib-rs 0.6.8 does not release the room of unread output in its
 /// buffer, and panics once none is left.
-fn forget(compressor: &mut Compress) -> Result<(), CodecError> {
+fn forget(compressor: &mut Compressor) -> Result<(), CodecError> {
     let mut rest = [0; 1024];
     loop {
         let before = compressor.total_out();
-        compressor.compress(&[], &mut rest, FlushCompress::Sync).map_err(|_| ZLIB_FAILED)?;
+        compressor.compress(&[], &mut rest, DeflateFlush::SyncFlush).map_err(|_| ZLIB_FAILED)?;
         if compressor.total_out() - before < rest.len() as u64 {
             break;
         }
@@ -195,28 +194,40 @@ fn forget(compressor: &mut Compress) -> Result<(), CodecError> {
     Ok(())
 }
 
-/// Compresses all of `input` and flushes, so that the output inflates to all of it; false if the output has
-/// `limit` bytes or more.
+/// Compresses all of `input` to `out` and flushes, so that the output inflates to all of it; false if the
+/// output has `limit` bytes or more.
 fn compress(
-    compressor: &mut Compress,
+    compressor: &mut Compressor,
     mut input: &[u8],
     out: &mut Vec<u8>,
     limit: usize,
 ) -> Result<bool, CodecError> {
+    let mut len = 0;
+    make_room(out, (input.len() / 2 + 64).min(limit))?;
     loop {
-        if out.len() == out.capacity() {
-            out.reserve_exact(out.len().clamp(64, limit.saturating_sub(out.len()).max(64)));
+        if len == out.len() {
+            make_room(out, len.clamp(64, limit.saturating_sub(len).max(64)))?;
         }
-        let before = compressor.total_in();
-        compressor.compress_vec(input, out, FlushCompress::Sync).map_err(|_| ZLIB_FAILED)?;
-        input = &input[(compressor.total_in() - before) as usize..];
-        if out.len() >= limit {
+        let before = (compressor.total_in(), compressor.total_out());
+        let room = &mut out[len..];
+        compressor.compress(input, room, DeflateFlush::SyncFlush).map_err(|_| ZLIB_FAILED)?;
+        input = &input[(compressor.total_in() - before.0) as usize..];
+        len += (compressor.total_out() - before.1) as usize;
+        if len >= limit {
             return Ok(false);
         }
-        if input.is_empty() && out.len() < out.capacity() {
+        if input.is_empty() && len < out.len() {
+            out.truncate(len);
             return Ok(true);
         }
     }
+}
+
+/// Appends `len` bytes to be written to.
+fn make_room(out: &mut Vec<u8>, len: usize) -> Result<(), CodecError> {
+    out.try_reserve_exact(len).map_err(|_| OUT_OF_MEMORY)?;
+    out.resize(out.len() + len, 0);
+    Ok(())
 }
 
 impl Decoder {
@@ -333,6 +344,7 @@ impl Decoder {
 }
 
 const ZLIB_FAILED: CodecError = CodecError::new(CloseCode::INTERNAL_ERROR, "zlib failed");
+const OUT_OF_MEMORY: CodecError = CodecError::new(CloseCode::INTERNAL_ERROR, "out of memory");
 const CORRUPT: CodecError =
     CodecError::new(CloseCode::INVALID_PAYLOAD, "a message cannot be inflated");
 const TRUNCATED: CodecError =

@@ -1,23 +1,28 @@
 //! A pool of compressors and inflaters for each thread, so that idle connections hold none.
+//!
+//! Without `std` no thread is known, and nothing is kept: each message that needs one allocates it.
 
 use alloc::boxed::Box;
-use alloc::vec::Vec;
-use core::cell::RefCell;
 
-use flate2::{Compress, Compression};
-use zlib_rs::Inflate;
+use zlib_rs::{Deflate as Compressor, Inflate};
 
-/// The largest number of each that a thread keeps. More than one are in use at a time only while several
-/// messages are sent or received in parts.
-const KEPT: usize = 4;
+#[cfg(feature = "std")]
+mod kept;
+#[cfg(not(feature = "std"))]
+mod kept {
+    use super::*;
 
-// Boxed, since connections hold them as boxes: one without an inflater spends only a pointer on it.
-#[allow(clippy::vec_box)]
-type Inflaters = Vec<Box<Inflate>>;
+    pub(super) fn take_compressor(_: Kind) -> Option<Box<Compressor>> {
+        None
+    }
 
-std::thread_local! {
-    static COMPRESSORS: RefCell<Vec<(Kind, Box<Compress>)>> = const { RefCell::new(Vec::new()) };
-    static INFLATERS: RefCell<Inflaters> = const { RefCell::new(Vec::new()) };
+    pub(super) fn keep_compressor(_: Kind, _: Box<Compressor>) {}
+
+    pub(super) fn take_inflater() -> Option<Box<Inflate>> {
+        None
+    }
+
+    pub(super) fn keep_inflater(_: Box<Inflate>) {}
 }
 
 /// The parameters of a compressor.
@@ -28,31 +33,18 @@ pub(super) struct Kind {
 }
 
 /// Returns a compressor without context.
-pub(super) fn lend_compressor(kind: Kind) -> Box<Compress> {
-    let kept = COMPRESSORS.try_with(|compressors| {
-        let mut compressors = compressors.borrow_mut();
-        let at = compressors.iter().position(|(known, _)| *known == kind)?;
-        Some(compressors.swap_remove(at).1)
-    });
-    kept.ok().flatten().unwrap_or_else(|| {
+pub(super) fn lend_compressor(kind: Kind) -> Box<Compressor> {
+    kept::take_compressor(kind).unwrap_or_else(|| {
         // zlib has no raw window of 8 bits. A window of 9 bits can be used instead: of its 512 bytes, zlib
         // keeps 262 free for lookahead, so that no distance exceeds 250.
-        let bits = kind.bits.max(9);
-        let level = Compression::new(u32::from(kind.level));
-        Box::new(Compress::new_with_window_bits(level, false, bits))
+        Box::new(Compressor::new(kind.level.into(), false, kind.bits.max(9)))
     })
 }
 
 /// Returns a compressor to the pool.
-pub(super) fn give_back_compressor(kind: Kind, mut compressor: Box<Compress>) {
+pub(super) fn give_back_compressor(kind: Kind, mut compressor: Box<Compressor>) {
     compressor.reset();
-    // Fails while the thread ends: then the compressor is dropped.
-    let _ = COMPRESSORS.try_with(|compressors| {
-        let mut compressors = compressors.borrow_mut();
-        if compressors.len() < KEPT {
-            compressors.push((kind, compressor));
-        }
-    });
+    kept::keep_compressor(kind, compressor);
 }
 
 /// Returns an inflater without context.
@@ -60,17 +52,11 @@ pub(super) fn give_back_compressor(kind: Kind, mut compressor: Box<Compress>) {
 /// Its window is always the largest: a smaller one does not save memory in zlib-rs, and would reject the
 /// messages of peers whose zlib uses 9 bits where 8 were agreed.
 pub(super) fn lend_inflater() -> Box<Inflate> {
-    let kept = INFLATERS.try_with(|inflaters| inflaters.borrow_mut().pop());
-    kept.ok().flatten().unwrap_or_else(|| Box::new(Inflate::new(false, 15)))
+    kept::take_inflater().unwrap_or_else(|| Box::new(Inflate::new(false, 15)))
 }
 
 /// Returns an inflater to the pool.
 pub(super) fn give_back_inflater(mut inflater: Box<Inflate>) {
     inflater.reset(false);
-    let _ = INFLATERS.try_with(|inflaters| {
-        let mut inflaters = inflaters.borrow_mut();
-        if inflaters.len() < KEPT {
-            inflaters.push(inflater);
-        }
-    });
+    kept::keep_inflater(inflater);
 }
