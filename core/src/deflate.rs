@@ -38,7 +38,8 @@ const DECODING_LEN: usize = 17 << 10;
 /// The extension permessage-deflate (RFC 7692), for clients and servers.
 ///
 /// By default no message is compressed with the context of earlier ones, in either direction. So an idle
-/// connection has no compressor and no inflater, and all connections of a thread share a few. A compressor
+/// connection has no compressor and no inflater, and all connections of a thread share a few; without the
+/// feature `std` each message allocates one and gives it back. A compressor
 /// takes 251 KB with a window of 9 bits, 265 KB with 12 bits and 380 KB with 15 bits; an inflater takes
 /// 48 KB. Context takeover compresses short messages that resemble each other much better, but each
 /// connection then keeps its own compressor and inflater.

@@ -113,10 +113,22 @@
 //! * `http` (default): the opening handshake with the types of the `http` crate; includes `handshake` and
 //!   `std`.
 //! * `handshake`: the opening handshake with plain headers, in the module [`handshake`].
-//! * `deflate`: permessage-deflate (RFC 7692).
+//! * `deflate`: permessage-deflate (RFC 7692). Without `std` its memory comes from C's `malloc` and `free`,
+//!   which the program must have: those of a C library, or its own.
 //! * `std`: selects the fastest instructions of the processor at run time, and vectored output.
 //!
-//! Without default features the crate is `no_std` and needs `alloc`. It contains no unsafe code.
+//! Without default features the crate is `no_std` and needs `alloc`. It contains no unsafe code. Randomness
+//! is an argument, a [`Seed`], and so is the time, an [`Instant`].
+//!
+//! # When memory ends
+//!
+//! Where a peer decides how much is allocated, a failed allocation is an ordinary end: the connection closes
+//! with 1009 ([`ProtocolError::OutOfMemory`]) while a message is joined, inflated or copied, and the opening
+//! handshake ends with a 503 while a head is copied. A compressor that has no room for its output closes with
+//! 1011. What remains is small or the caller's, and aborts or panics as every allocation of `alloc` does: the
+//! buffer of received bytes, the queue of bytes to send, a codec of `deflate` (372 KiB to compress, 47 KiB to
+//! inflate), the list of a head's lines, at most 128, and state of some hundred bytes. A board that must not
+//! abort keeps as much free.
 //!
 #![cfg_attr(
     not(feature = "handshake"),
