@@ -70,7 +70,7 @@ impl Age {
 /// them.
 #[derive(Clone, Copy, Debug, Default)]
 struct Verdict {
-    /// The number of polls that ran out of bytes and brought none.
+    /// The number of polls that ran out of bytes and brought none, while a deadline was noted.
     starved: u16,
     /// Bytes have come since a poll last ran out of them.
     has_received: bool,
@@ -106,7 +106,8 @@ impl Verdict {
     #[inline]
     fn note_starved(&mut self, age: impl FnOnce() -> Duration) {
         let has_received = core::mem::take(&mut self.has_received);
-        if !has_received || self.noted.is_some_and(|noted| noted.is_late(age())) {
+        // Only the polls since a deadline was noted count.
+        if self.noted.is_some_and(|noted| !has_received || noted.is_late(age())) {
             self.starved = self.starved.wrapping_add(1);
         }
     }

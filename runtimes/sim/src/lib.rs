@@ -16,6 +16,8 @@
 //!   resets of a TCP connection, which can lose data.
 //! - [`Wire`] counts reads and writes, and stalls, ends, cuts or resets a connection.
 //! - [`Sim::set_lookup`] and [`Sim::set_reachability`] make lookups and connections fail.
+//! - [`explore`] visits every interleaving of something small, such as two connections with short
+//!   scripts, instead of those that some seeds select.
 //!
 //! ```
 //! use std::time::Duration;
@@ -52,6 +54,7 @@
 
 mod cancel;
 mod ends;
+pub mod explore;
 mod io;
 mod kit;
 mod lane;
