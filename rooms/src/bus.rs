@@ -1,10 +1,14 @@
 //! The connection between the servers that share rooms: [`Bus`].
 
 mod local;
+#[cfg(feature = "sim")]
+mod sim;
+mod stream;
 
 use std::fmt;
 use std::sync::{Arc, Weak};
 
+use bytes::Bytes;
 use sockless_driver::{BoxFuture, Runtime};
 
 use crate::config::History;
@@ -15,6 +19,9 @@ use crate::publication::{Item, Publication};
 use crate::rooms::Inner;
 
 pub(crate) use local::LocalBus;
+#[cfg(feature = "sim")]
+pub use sim::{SimBroker, SimBus};
+pub(crate) use stream::Stream;
 
 /// What rooms need from the outside: a log of messages for each room, which all servers append to
 /// and read.
@@ -34,7 +41,7 @@ pub(crate) use local::LocalBus;
 /// * **Order.** [`BusSink::item`] is called for the items of a room in the order of their offsets,
 ///   never for two of them at once, and after [`BusSink::subscribed`] for each item behind the
 ///   position that it reported. An item that comes twice is ignored.
-/// * **No waiting.** [`set_interest`](Self::set_interest) and the creation of a future return at
+/// * **No waiting.** [`set_interest`](Self::set_interest), [`signal`](Self::signal) and the creation of a future return at
 ///   once. What takes time is done in tasks of the bus.
 /// * **Bounded.** A future completes within a few seconds, if need be with
 ///   [`BusError::Unavailable`].
@@ -44,6 +51,13 @@ pub trait Bus: Send + Sync + 'static {
     ///
     /// A bus that is not connected at once calls [`BusSink::down`] first.
     fn start(&self, sink: BusSink, runtime: Arc<dyn Runtime>);
+
+    /// Returns true if items can be lost on the way while the broker can be reached, as with most
+    /// publish-subscribe systems. Rooms with a history then look for lost items at intervals.
+    /// Default: true.
+    fn may_lose_items(&self) -> bool {
+        true
+    }
 
     /// Publishes a message, and returns its position.
     fn publish(
@@ -61,6 +75,11 @@ pub trait Bus: Send + Sync + 'static {
         after: Position,
         history: &History,
     ) -> BoxFuture<'static, Result<Replay, BusError>>;
+
+    /// Sends bytes to all servers that are interested in the room. They are not kept, and may be
+    /// lost. The signals of a server arrive in the order in which this was called. It may be called
+    /// while the bus calls a method of the [`BusSink`].
+    fn signal(&self, room: &RoomKey, signal: Bytes);
 
     /// Begins to receive the items of the rooms in `added`, and stops for those in `removed`.
     ///
@@ -110,6 +129,11 @@ impl BusSink {
     /// Reports a message that was published in `room`, on any server.
     pub fn item(&self, room: &RoomKey, item: Item) {
         self.with(|inner| inner.item(room, item));
+    }
+
+    /// Reports a [signal](Bus::signal) for `room`, from any server.
+    pub fn signal(&self, room: &RoomKey, signal: Bytes) {
+        self.with(|inner| inner.signal(room, signal));
     }
 
     /// Reports that the broker cannot be reached: items may be lost from now on.

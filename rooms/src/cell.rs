@@ -8,13 +8,13 @@ use sockless_core::{Broadcast, CloseCode};
 use sockless_driver::{BoxFuture, Sender, timeout};
 
 use crate::error::BusError;
-use crate::event::{RoomEvent, Welcome};
+use crate::event::{Occupant, RoomEvent, Welcome};
 use crate::lock;
-use crate::machine::{Delivery, Effects, Room, SeatKey};
+use crate::machine::{Delivery, Effects, Presence, Room, SeatKey, Signal, SignalBody};
 use crate::name::RoomKey;
 use crate::outlet::{Delivered, Encoded, Next, Outlet};
 use crate::position::Position;
-use crate::rooms::Kind;
+use crate::rooms::{CHECK_TICKS, Kind};
 
 /// The longest time that the bus may take to read messages.
 const READ_TIMEOUT: Duration = Duration::from_secs(10);
@@ -34,7 +34,10 @@ struct State {
 
 impl RoomCell {
     pub(crate) fn new(kind: Arc<Kind>, key: RoomKey) -> Self {
-        let room = Room::new(kind.inner.node, !kind.config.get_history().is_none());
+        let inner = &kind.inner;
+        let ttl = kind.config.get_presence_ttl();
+        let presence = ttl.map(|ttl| Presence::new(inner.node, inner.next_incarnation(), ttl));
+        let room = Room::new(inner.node, !kind.config.get_history().is_none(), presence);
         Self { kind, key, state: Mutex::new(State { room, wakers: Vec::new() }) }
     }
 
@@ -76,6 +79,10 @@ impl RoomCell {
 
     /// Does what an input has left to do.
     pub(crate) fn perform(self: &Arc<Self>, todo: Todo) {
+        for body in todo.signals {
+            let signal = Signal { node: self.kind.inner.node, body };
+            self.kind.inner.bus.signal(&self.key, signal.to_bytes());
+        }
         for (_, waker) in todo.wakers {
             waker.wake();
         }
@@ -107,14 +114,31 @@ impl RoomCell {
         }
     }
 
+    /// The one of the ticks in which this room is checked.
+    pub(crate) fn turn(&self) -> u64 {
+        self.key.as_str().bytes().map(u64::from).sum::<u64>() % CHECK_TICKS
+    }
+
+    /// The members on all servers.
+    pub(crate) fn occupants(&self) -> Vec<Occupant> {
+        let state = lock(&self.state);
+        let presence = state.room.presence();
+        presence.map(|presence| presence.occupants().cloned().collect()).unwrap_or_default()
+    }
+
+    /// The number of members, on all servers if the room has presence.
+    pub(crate) fn occupancy(&self) -> usize {
+        let state = lock(&self.state);
+        state.room.presence().map_or_else(|| state.room.len(), Presence::len)
+    }
+
     /// Removes a member.
     pub(crate) fn leave(self: &Arc<Self>, key: SeatKey) {
-        let (left, is_empty) = {
-            let mut state = lock(&self.state);
-            state.wakers.retain(|(known, _)| *known != key.number);
-            (state.room.leave(key), state.room.is_empty())
-        };
+        lock(&self.state).wakers.retain(|(known, _)| *known != key.number);
+        let ((left, is_empty), todo) =
+            self.input(|room, effects| (room.leave(key, effects), room.is_empty()));
         drop(left);
+        self.perform(todo);
         if is_empty {
             self.kind.inner.remove_if_empty(self);
         }
@@ -181,6 +205,8 @@ pub(crate) struct Todo {
     /// The members for which messages have begun to wait.
     lagging: Vec<(SeatKey, Sender)>,
     read: Option<Position>,
+    /// For the other servers.
+    signals: Vec<SignalBody>,
 }
 
 /// The surroundings of a room: delivers at once, and notes the rest.
@@ -242,6 +268,10 @@ impl Effects<Outlet> for Shell<'_> {
 
     fn read(&mut self, after: Position) {
         self.todo.read = Some(after);
+    }
+
+    fn signal(&mut self, signal: SignalBody) {
+        self.todo.signals.push(signal);
     }
 
     fn joined(&mut self, number: u32) {

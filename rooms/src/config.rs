@@ -26,6 +26,7 @@ pub struct RoomConfig {
     max_message_len: usize,
     max_members: usize,
     resume_timeout: Duration,
+    presence_ttl: Option<Duration>,
     envelope: Arc<dyn Envelope>,
 }
 
@@ -37,6 +38,7 @@ impl Default for RoomConfig {
             max_message_len: 64 << 10,
             max_members: usize::MAX,
             resume_timeout: Duration::from_secs(5),
+            presence_ttl: None,
             envelope: Arc::new(Plain),
         }
     }
@@ -81,6 +83,26 @@ impl RoomConfig {
         self
     }
 
+    /// Lets members know of each other: [`Member::occupants`](crate::Member::occupants) lists them,
+    /// and [`RoomEvent::Joined`](crate::RoomEvent::Joined) and
+    /// [`RoomEvent::Left`](crate::RoomEvent::Left) report changes, on all servers of the bus.
+    ///
+    /// The members of a server that ends without a notice are gone after 30 s, and at most 60; see
+    /// [`presence_ttl`](Self::presence_ttl). Default: off.
+    #[must_use]
+    pub fn presence(self) -> Self {
+        self.presence_ttl(Duration::from_secs(30))
+    }
+
+    /// Turns on [presence](Self::presence), and sets how long a server may be silent before its
+    /// members are gone. All servers need the same. Each room sends a signal three times in this
+    /// time. At least 1 s.
+    #[must_use]
+    pub fn presence_ttl(mut self, ttl: Duration) -> Self {
+        self.presence_ttl = Some(ttl.max(Duration::from_secs(1)));
+        self
+    }
+
     /// Sets how events become messages. Default: [`Plain`].
     #[must_use]
     pub fn envelope(mut self, envelope: impl Envelope) -> Self {
@@ -108,6 +130,10 @@ impl RoomConfig {
         self.resume_timeout
     }
 
+    pub(crate) fn get_presence_ttl(&self) -> Option<Duration> {
+        self.presence_ttl
+    }
+
     pub(crate) fn get_envelope(&self) -> &dyn Envelope {
         &*self.envelope
     }
@@ -121,6 +147,7 @@ impl fmt::Debug for RoomConfig {
             .field("max_message_len", &self.max_message_len)
             .field("max_members", &self.max_members)
             .field("resume_timeout", &self.resume_timeout)
+            .field("presence_ttl", &self.presence_ttl)
             .finish_non_exhaustive()
     }
 }

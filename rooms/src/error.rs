@@ -5,6 +5,12 @@ use thiserror::Error;
 
 use crate::name::RoomNameError;
 
+/// The length of the longest identity of a member, in bytes.
+pub const MAX_IDENTITY_LEN: usize = 255;
+
+/// The length of the longest data of a member, in bytes.
+pub const MAX_DATA_LEN: usize = 4096;
+
 /// The reason why a session did not join a room. Other members are not affected.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
@@ -18,9 +24,16 @@ pub enum JoinError {
         /// The limit.
         limit: usize,
     },
-    /// The session has ended.
-    #[error("the session has ended")]
-    Closed,
+    /// The identity or the data of the member is too long.
+    #[error(
+        "expected an identity of at most {MAX_IDENTITY_LEN} bytes and data of at most {MAX_DATA_LEN}, got {identity} and {data}"
+    )]
+    TooLong {
+        /// The length of the identity in bytes.
+        identity: usize,
+        /// The length of the data in bytes.
+        data: usize,
+    },
 }
 
 /// The reason why a message was not published.

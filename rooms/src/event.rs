@@ -1,9 +1,11 @@
 //! The events of a room, and how they become messages: [`RoomEvent`] and [`Envelope`].
 
+use bytes::Bytes;
+use bytestring::ByteString;
 use sockless_core::OutgoingMessage;
 
 use crate::position::Position;
-use crate::publication::Item;
+use crate::publication::{Item, MemberId};
 
 /// An event that the members of a room receive, in the order in which it happened.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,10 +27,26 @@ pub enum RoomEvent {
         /// The number of messages.
         count: u64,
     },
+    /// A member has joined, on any server. Only rooms with
+    /// [presence](crate::RoomConfig::presence) report this, to all other members.
+    Joined(Occupant),
+    /// A member has left, or its server is gone.
+    Left(Occupant),
     /// The bus cannot be reached. Messages from other servers are not received meanwhile.
     Interrupted,
     /// The bus can be reached again. If messages were lost, a gap follows.
     Restored,
+}
+
+/// A member of a room, as other members see it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Occupant {
+    /// The membership.
+    pub id: MemberId,
+    /// The identity that it joined with; see [`Join::identity`](crate::Join::identity).
+    pub identity: Option<ByteString>,
+    /// The data that it joined with; see [`Join::data`](crate::Join::data).
+    pub data: Bytes,
 }
 
 /// The result of joining a room.

@@ -18,6 +18,8 @@
 //! * **Outages.** While the bus cannot be reached, sessions stay open, joining does not wait, and
 //!   publishing fails at once or when the bus states so. Members receive
 //!   [`RoomEvent::Interrupted`] and [`RoomEvent::Restored`].
+//! * **Presence.** All servers agree on the members of a room soon after each change. The members of
+//!   a server that dies are gone within twice the [time to live](RoomConfig::presence_ttl).
 //! * **Slow members** never delay a room: see [`Lag`].
 //! * **Memory.** A server holds nothing for a room that has no members there, except the history
 //!   where it is kept in the process.
@@ -37,9 +39,11 @@ mod rooms;
 mod stats;
 
 pub use bus::{Bus, BusSink, Replay};
+#[cfg(feature = "sim")]
+pub use bus::{SimBroker, SimBus};
 pub use config::{History, Lag, RoomConfig};
-pub use error::{BusError, JoinError, PublishError};
-pub use event::{Envelope, Plain, Resumed, RoomEvent, Welcome};
+pub use error::{BusError, JoinError, MAX_DATA_LEN, MAX_IDENTITY_LEN, PublishError};
+pub use event::{Envelope, Occupant, Plain, Resumed, RoomEvent, Welcome};
 pub use member::{Join, Member};
 pub use name::{MAX_NAME_LEN, RoomKey, RoomNameError};
 pub use position::{Epoch, ParsePositionError, Position};

@@ -3,15 +3,23 @@
 //! It reads no clock, starts no task and does no I/O. Its inputs are methods; what is to be done
 //! goes to [`Effects`], in order.
 
+mod announce;
 mod catch_up;
+mod presence;
+mod signal;
 
+use bytes::Bytes;
 use bytestring::ByteString;
 use slab::Slab;
+use sockless_core::{CloseReason, Instant};
 
 use crate::event::{Resumed, RoomEvent, Welcome};
 use crate::position::Position;
 use crate::publication::{Item, MemberId};
 use catch_up::{CatchUp, Waiter};
+
+pub(crate) use presence::Presence;
+pub(crate) use signal::{Signal, SignalBody};
 
 /// The surroundings of a room, which act for it.
 pub(crate) trait Effects<H> {
@@ -24,6 +32,9 @@ pub(crate) trait Effects<H> {
     /// Reads the messages after a position from the bus; the answer is
     /// [`Room::replayed`], and only one read is made at a time.
     fn read(&mut self, after: Position);
+
+    /// Sends a signal to the other servers.
+    fn signal(&mut self, signal: SignalBody);
 
     /// The member with this number, which waited, has joined: [`Room::take_welcome`].
     fn joined(&mut self, number: u32);
@@ -46,6 +57,8 @@ pub(crate) struct Room<H> {
     link: Link,
     /// While members or the room itself wait for the bus.
     catch_up: Option<Box<CatchUp>>,
+    /// If members are to know of each other.
+    presence: Option<Box<Presence>>,
 }
 
 /// The place of a member.
@@ -99,10 +112,13 @@ pub(crate) struct SeatKey {
 /// The member's side that the room needs.
 pub(crate) trait Handle {
     fn identity(&self) -> Option<&ByteString>;
+
+    /// Closes the member's session.
+    fn close(&self, reason: &CloseReason);
 }
 
 impl<H: Handle> Room<H> {
-    pub(crate) fn new(node: u64, has_history: bool) -> Self {
+    pub(crate) fn new(node: u64, has_history: bool, presence: Option<Presence>) -> Self {
         Self {
             node,
             seats: Slab::new(),
@@ -110,6 +126,7 @@ impl<H: Handle> Room<H> {
             has_history,
             link: Link::Unconfirmed { known: None },
             catch_up: None,
+            presence: presence.map(Box::new),
         }
     }
 
@@ -140,6 +157,7 @@ impl<H: Handle> Room<H> {
     pub(crate) fn join(
         &mut self,
         handle: H,
+        data: Bytes,
         since: Option<Position>,
         effects: &mut impl Effects<H>,
     ) -> (SeatKey, Option<Welcome>) {
@@ -151,6 +169,7 @@ impl<H: Handle> Room<H> {
         }
         let slot = self.seats.insert(Seat { handle, number, state: SeatState::Waiting });
         let key = SeatKey { slot: slot as u32, number };
+        self.announce(key, data, effects);
         if let Some(resumed) = self.link.resolve(since, self.has_history) {
             return (key, Some(self.welcome(key, resumed, effects)));
         }
@@ -187,7 +206,7 @@ impl<H: Handle> Room<H> {
     }
 
     /// Removes what is left of a member.
-    pub(crate) fn leave(&mut self, key: SeatKey) -> Option<H> {
+    pub(crate) fn leave(&mut self, key: SeatKey, effects: &mut impl Effects<H>) -> Option<H> {
         let slot = key.slot as usize;
         if self.seats.get(slot)?.number != key.number {
             return None;
@@ -197,7 +216,31 @@ impl<H: Handle> Room<H> {
             catch_up.welcomes.retain(|(number, _)| *number != key.number);
             self.drop_catch_up();
         }
-        Some(self.seats.remove(slot).handle)
+        let handle = self.seats.remove(slot).handle;
+        self.is_gone(key.number);
+        self.announce_gone(effects);
+        Some(handle)
+    }
+
+    /// Closes the sessions of the members that `is_meant` selects, and removes them. Returns their
+    /// number.
+    pub(crate) fn disconnect(
+        &mut self,
+        reason: &CloseReason,
+        is_meant: impl Fn(&H) -> bool,
+        effects: &mut impl Effects<H>,
+    ) -> usize {
+        let mut removed = Vec::new();
+        for (_, seat) in &mut self.seats {
+            if seat.state != SeatState::Gone && is_meant(&seat.handle) {
+                seat.state = SeatState::Gone;
+                seat.handle.close(reason);
+                removed.push(seat.number);
+            }
+        }
+        removed.iter().for_each(|number| self.is_gone(*number));
+        self.announce_gone(effects);
+        removed.len()
     }
 
     /// Makes a member live, and reports to it how it has joined.
@@ -229,7 +272,12 @@ impl<H: Handle> Room<H> {
 /// Items.
 impl<H: Handle> Room<H> {
     /// The bus reports all items after `top` from now on.
-    pub(crate) fn subscribed(&mut self, top: Option<Position>, effects: &mut impl Effects<H>) {
+    pub(crate) fn subscribed(
+        &mut self,
+        top: Option<Position>,
+        now: Instant,
+        effects: &mut impl Effects<H>,
+    ) {
         let Link::Unconfirmed { known } = self.link else { return };
         self.link = match (known, top) {
             (Some(known), Some(top)) if self.has_history && known != top => {
@@ -244,10 +292,26 @@ impl<H: Handle> Room<H> {
         self.deliver_held(effects);
         self.welcome_waiters(effects);
         self.read_on(effects);
+        self.present(effects, |presence| presence.reconnected(now));
+        self.announce_gone(effects);
+    }
+
+    /// Looks for items that were lost on the way.
+    pub(crate) fn check(&mut self, effects: &mut impl Effects<H>) {
+        if let Link::Live { top: Some(top) } = self.link
+            && self.has_history
+        {
+            self.read_from(top, effects);
+        }
     }
 
     /// An item has been published.
     pub(crate) fn item(&mut self, item: Item, effects: &mut impl Effects<H>) {
+        self.take_item(item, effects);
+        self.announce_gone(effects);
+    }
+
+    fn take_item(&mut self, item: Item, effects: &mut impl Effects<H>) {
         match self.link {
             Link::Live { top } => match self.compare(top, item.position) {
                 Order::Next => {
@@ -278,6 +342,7 @@ impl<H: Handle> Room<H> {
             catch_up.stop_reading();
         }
         self.welcome_unresolved(effects);
+        self.announce_gone(effects);
     }
 
     /// The bus can be reached again; [`subscribed`](Self::subscribed) follows.
@@ -303,7 +368,8 @@ impl<H: Handle> Room<H> {
     /// The broker has lost the stream and begun another one.
     fn begin_anew(&mut self, item: Item, effects: &mut impl Effects<H>) {
         if self.has_history {
-            self.deliver(&RoomEvent::Gap { position: item.position }, effects);
+            let position = item.position.map(Position::previous);
+            self.deliver(&RoomEvent::Gap { position }, effects);
         }
         self.deliver_item(item, effects);
         if let Some(catch_up) = &mut self.catch_up {
@@ -324,7 +390,7 @@ impl<H: Handle> Room<H> {
     /// Delivers an event to all live members that it is for.
     fn deliver(&mut self, event: &RoomEvent, effects: &mut impl Effects<H>) {
         effects.begin(event);
-        let node = self.node;
+        let (node, presence) = (self.node, &mut self.presence);
         for (slot, seat) in &mut self.seats {
             let key = SeatKey { slot: slot as u32, number: seat.number };
             let id = MemberId { node, number: seat.number };
@@ -333,6 +399,9 @@ impl<H: Handle> Room<H> {
                 && !effects.deliver(&mut seat.handle, key, Delivery::Live)
             {
                 seat.state = SeatState::Gone;
+                if let Some(presence) = presence {
+                    presence.gone.push(seat.number);
+                }
             }
         }
     }
@@ -343,6 +412,7 @@ impl<H: Handle> Room<H> {
             && !effects.deliver(&mut seat.handle, key, kind)
         {
             seat.state = SeatState::Gone;
+            self.is_gone(key.number);
         }
     }
 }

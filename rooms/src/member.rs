@@ -6,13 +6,14 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::Poll;
 
+use bytes::Bytes;
 use bytestring::ByteString;
 use sockless_driver::{BoxFuture, Session};
 
 use crate::cell::RoomCell;
 use crate::config::Lag;
-use crate::error::{JoinError, PublishError};
-use crate::event::{Resumed, Welcome};
+use crate::error::{JoinError, MAX_DATA_LEN, MAX_IDENTITY_LEN, PublishError};
+use crate::event::{Occupant, Resumed, Welcome};
 use crate::machine::SeatKey;
 use crate::name::RoomKey;
 use crate::outlet::Outlet;
@@ -53,12 +54,13 @@ pub struct Join<'a> {
     room: &'a str,
     since: Option<Position>,
     identity: Option<ByteString>,
+    data: Bytes,
     lag: Option<Lag>,
 }
 
 impl<'a> Join<'a> {
     pub(crate) fn new(kind: Arc<Kind>, session: &'a Session, room: &'a str) -> Self {
-        Self { kind, session, room, since: None, identity: None, lag: None }
+        Self { kind, session, room, since: None, identity: None, data: Bytes::new(), lag: None }
     }
 
     /// Delivers first what was published after `position`, the place of the last message that the
@@ -71,10 +73,19 @@ impl<'a> Join<'a> {
         self
     }
 
-    /// Sets who the member is, for publications that are [only for
-    /// it](Publication::only_to). Several members may have the same identity. Default: none.
+    /// Sets who the member is: for publications that are [only for it](Publication::only_to), for
+    /// [`Namespace::disconnect`](crate::Namespace::disconnect), and for others to see in rooms with
+    /// [presence](crate::RoomConfig::presence). Several members may have the same identity. At most
+    /// [`MAX_IDENTITY_LEN`] bytes. Default: none.
     pub fn identity(mut self, identity: impl Into<ByteString>) -> Self {
         self.identity = Some(identity.into());
+        self
+    }
+
+    /// Sets data about the member, such as a name and a color in JSON, that the others see in rooms
+    /// with [presence](crate::RoomConfig::presence). At most [`MAX_DATA_LEN`] bytes.
+    pub fn data(mut self, data: impl Into<Bytes>) -> Self {
+        self.data = data.into();
         self
     }
 
@@ -86,15 +97,19 @@ impl<'a> Join<'a> {
     }
 
     async fn join(self) -> Result<Member, JoinError> {
-        let Self { kind, session, room, since, identity, lag } = self;
+        let Self { kind, session, room, since, identity, data, lag } = self;
         let key = RoomKey::new(&kind.name, room)?;
+        let identity_len = identity.as_ref().map_or(0, |identity| identity.len());
+        if identity_len > MAX_IDENTITY_LEN || data.len() > MAX_DATA_LEN {
+            return Err(JoinError::TooLong { identity: identity_len, data: data.len() });
+        }
         let limit = kind.config.get_max_members();
         let outlet = Outlet::new(session.sender(), identity, lag);
         let (cell, entered) = kind.inner.with_cell(&kind, key, |cell| {
             if cell.len() >= limit {
                 return Err(JoinError::Full { limit });
             }
-            let entered = cell.input(|room, effects| room.join(outlet, since, effects));
+            let entered = cell.input(|room, effects| room.join(outlet, data, since, effects));
             Ok((cell.clone(), entered))
         })?;
         let ((key, welcome), todo) = entered;
@@ -181,6 +196,22 @@ impl Member {
     /// Returns what became of the messages that the member had missed when it joined.
     pub fn resumed(&self) -> Resumed {
         self.welcome.resumed
+    }
+
+    /// Returns the members of the room on all servers, this one included, in rooms with
+    /// [presence](crate::RoomConfig::presence); elsewhere nothing.
+    ///
+    /// Members of other servers are known soon after the first member has joined here. Changes are
+    /// reported as [`RoomEvent::Joined`](crate::RoomEvent::Joined) and
+    /// [`RoomEvent::Left`](crate::RoomEvent::Left).
+    pub fn occupants(&self) -> Vec<Occupant> {
+        self.cell.occupants()
+    }
+
+    /// Returns the number of members: on all servers in rooms with
+    /// [presence](crate::RoomConfig::presence), elsewhere on this server.
+    pub fn occupancy(&self) -> usize {
+        self.cell.occupancy()
     }
 
     /// Returns the place at which the member joined: it receives everything that was published

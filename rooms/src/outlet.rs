@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use bytestring::ByteString;
-use sockless_core::{Broadcast, CloseCode};
+use sockless_core::{Broadcast, CloseCode, CloseReason};
 use sockless_driver::{Sender, TrySendError};
 
 use crate::config::Lag;
@@ -142,6 +142,10 @@ impl Handle for Outlet {
     #[inline]
     fn identity(&self) -> Option<&ByteString> {
         self.extra.as_ref()?.identity.as_ref()
+    }
+
+    fn close(&self, reason: &CloseReason) {
+        self.sender.close(reason.clone());
     }
 }
 

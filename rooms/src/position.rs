@@ -42,6 +42,11 @@ impl Position {
         Self { offset: self.offset.saturating_add(1), ..self }
     }
 
+    /// Returns the position of the message before this one.
+    pub(crate) fn previous(self) -> Self {
+        Self { offset: self.offset.saturating_sub(1), ..self }
+    }
+
     /// Returns true if `self` is in the same stream as `other`, and behind it.
     pub(crate) fn is_after(self, other: Self) -> bool {
         self.epoch == other.epoch && self.offset > other.offset

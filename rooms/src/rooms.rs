@@ -2,9 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, TryLockError};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, TryLockError, Weak};
+use std::time::Duration;
 
+use bytes::Bytes;
+use bytestring::ByteString;
+use sockless_core::CloseReason;
 use sockless_driver::{Runtime, Session};
 
 use crate::bus::{Bus, BusSink, LocalBus};
@@ -12,14 +16,23 @@ use crate::cell::RoomCell;
 use crate::config::RoomConfig;
 use crate::error::{BusError, PublishError};
 use crate::lock;
+use crate::machine::{Handle, Signal, SignalBody};
 use crate::member::Join;
-use crate::name::{RoomKey, check_namespace};
+use crate::name::{RoomKey, RoomNameError, check_namespace};
+use crate::outlet::Outlet;
 use crate::position::Position;
 use crate::publication::{Item, Publication};
 use crate::stats::{Counters, RoomsStats};
 
 /// The number of rooms that are subscribed to at once after an outage of the bus.
 const INTEREST_BATCH: usize = 512;
+
+/// The time between two rounds through the rooms that are shared with other servers. A presence that
+/// expires does so within one.
+const TICK: Duration = Duration::from_millis(500);
+
+/// The number of ticks between two checks of a room for lost items: 25 s.
+pub(crate) const CHECK_TICKS: u64 = 50;
 
 /// The rooms of a server.
 ///
@@ -43,27 +56,35 @@ impl Rooms {
     /// Creates rooms within this process, without a broker. They use the clock and the tasks of
     /// `runtime`, such as `TokioRuntime` or, in a test, a `Sim`.
     pub fn local(runtime: impl Runtime) -> Self {
-        Self::with_bus(LocalBus::default(), runtime)
+        Self::new(Box::new(LocalBus::default()), Arc::new(runtime)).0
     }
 
     /// Creates rooms that are shared with the other servers on `bus`.
     pub fn with_bus(bus: impl Bus, runtime: impl Runtime) -> Self {
-        let runtime: Arc<dyn Runtime> = Arc::new(runtime);
+        let (rooms, runtime) = Self::new(Box::new(bus), Arc::new(runtime));
+        let checks = rooms.0.bus.may_lose_items();
+        let tick = Inner::tick(Arc::downgrade(&rooms.0), runtime.clone(), checks);
+        runtime.spawn(Box::pin(tick));
+        rooms
+    }
+
+    fn new(bus: Box<dyn Bus>, runtime: Arc<dyn Runtime>) -> (Self, Arc<dyn Runtime>) {
         let mut node = [0; 8];
         node.copy_from_slice(&runtime.seed().as_bytes()[..8]);
         let inner = Arc::new(Inner {
             node: u64::from_le_bytes(node),
             runtime: runtime.clone(),
-            bus: Box::new(bus),
+            bus,
             is_down: AtomicBool::new(false),
             cells: Mutex::default(),
             namespaces: Mutex::default(),
             changed: Mutex::default(),
             changing: Mutex::default(),
             counters: Counters::default(),
+            incarnations: AtomicU32::new(0),
         });
-        inner.bus.start(BusSink::new(&inner), runtime);
-        Self(inner)
+        inner.bus.start(BusSink::new(&inner), runtime.clone());
+        (Self(inner), runtime)
     }
 
     /// Returns the rooms of one kind, with their settings.
@@ -187,6 +208,51 @@ impl Namespace {
         }
         Ok(())
     }
+
+    /// Closes the sessions of the members of a room that joined with `identity`, on all servers.
+    /// Returns how many were closed on this one.
+    ///
+    /// A server that cannot be reached does not learn of it: reject the client where it joins, too.
+    ///
+    /// # Errors
+    ///
+    /// [`RoomNameError`] if `room` is not a name.
+    pub fn disconnect(
+        &self,
+        room: &str,
+        identity: &str,
+        reason: impl Into<CloseReason>,
+    ) -> Result<usize, RoomNameError> {
+        let (identity, reason) = (ByteString::from(identity), reason.into());
+        let signal = SignalBody::Disconnect { identity: identity.clone(), reason: reason.clone() };
+        let is_meant = move |outlet: &Outlet| outlet.identity() == Some(&identity);
+        self.0.disconnect(room, &reason, is_meant, signal)
+    }
+
+    /// Closes the sessions of all members of a room, on all servers. Returns how many were closed on
+    /// this one. The history of the room stays.
+    ///
+    /// A server that cannot be reached does not learn of it.
+    ///
+    /// # Errors
+    ///
+    /// [`RoomNameError`] if `room` is not a name.
+    pub fn close(
+        &self,
+        room: &str,
+        reason: impl Into<CloseReason>,
+    ) -> Result<usize, RoomNameError> {
+        let reason = reason.into();
+        let signal = SignalBody::Close { reason: reason.clone() };
+        self.0.disconnect(room, &reason, |_| true, signal)
+    }
+
+    /// Returns the number of members of a room that has members on this server: on all servers in
+    /// rooms with [presence](RoomConfig::presence), elsewhere on this one. 0 for other rooms.
+    pub fn occupancy(&self, room: &str) -> usize {
+        let key = RoomKey::new(&self.0.name, room).ok();
+        key.and_then(|key| self.0.inner.cell(&key)).map_or(0, |cell| cell.occupancy())
+    }
 }
 
 impl fmt::Debug for Namespace {
@@ -218,6 +284,22 @@ impl Kind {
         self.inner.counters.published(published.is_ok());
         Ok(published?)
     }
+
+    fn disconnect(
+        &self,
+        room: &str,
+        reason: &CloseReason,
+        is_meant: impl Fn(&Outlet) -> bool,
+        body: SignalBody,
+    ) -> Result<usize, RoomNameError> {
+        let key = RoomKey::new(&self.name, room)?;
+        let inner = &self.inner;
+        inner.bus.signal(&key, Signal { node: inner.node, body }.to_bytes());
+        let Some(cell) = inner.cell(&key) else { return Ok(0) };
+        let (count, todo) = cell.input(|room, effects| room.disconnect(reason, is_meant, effects));
+        cell.perform(todo);
+        Ok(count)
+    }
 }
 
 /// The contents of [`Rooms`].
@@ -236,6 +318,37 @@ pub(crate) struct Inner {
     changed: Mutex<Vec<RoomKey>>,
     changing: Mutex<()>,
     pub(crate) counters: Counters,
+    incarnations: AtomicU32,
+}
+
+/// Time.
+impl Inner {
+    /// Looks after the rooms at intervals, for as long as they exist.
+    async fn tick(rooms: Weak<Self>, runtime: Arc<dyn Runtime>, checks: bool) {
+        let mut timer = runtime.timer(runtime.now() + TICK);
+        let mut ticks = 0_u64;
+        loop {
+            std::future::poll_fn(|cx| timer.poll_expired(cx)).await;
+            let Some(inner) = rooms.upgrade() else { return };
+            let (now, is_connected) = (runtime.now(), !inner.is_down());
+            ticks += 1;
+            for cell in inner.all_cells() {
+                if cell.kind.config.get_presence_ttl().is_some() {
+                    cell.act(|room, effects| room.tick(now, is_connected, effects));
+                }
+                // A part of the rooms each time.
+                if checks && is_connected && cell.turn() == ticks % CHECK_TICKS {
+                    cell.act(|room, effects| room.check(effects));
+                }
+            }
+            timer.reset(now + TICK);
+        }
+    }
+
+    /// A number for the next presence of a room.
+    pub(crate) fn next_incarnation(&self) -> u32 {
+        self.incarnations.fetch_add(1, Ordering::Relaxed)
+    }
 }
 
 /// Rooms with members.
@@ -313,7 +426,8 @@ impl Inner {
 
     pub(crate) fn subscribed(&self, room: &RoomKey, top: Option<Position>) {
         if let Some(cell) = self.cell(room) {
-            cell.act(|room, effects| room.subscribed(top, effects));
+            let now = self.runtime.now();
+            cell.act(|room, effects| room.subscribed(top, now, effects));
         }
     }
 
@@ -323,11 +437,21 @@ impl Inner {
         }
     }
 
-    pub(crate) fn bus_down(&self, error: &BusError) {
-        if !self.is_down.swap(true, Ordering::AcqRel) {
-            tracing::warn!("the bus of the rooms cannot be reached: {error}");
-            self.counters.bus_down();
+    pub(crate) fn signal(&self, room: &RoomKey, signal: Bytes) {
+        let Some(cell) = self.cell(room) else { return };
+        let now = self.runtime.now();
+        match Signal::from_bytes(signal) {
+            Some(signal) => cell.act(|room, effects| room.signal(signal, now, effects)),
+            None => self.bus_invalid(&BusError::Invalid("a signal of no known form".to_owned())),
         }
+    }
+
+    pub(crate) fn bus_down(&self, error: &BusError) {
+        if self.is_down.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        tracing::warn!("the bus of the rooms cannot be reached: {error}");
+        self.counters.bus_down();
         for cell in self.all_cells() {
             cell.act(|room, effects| room.bus_down(effects));
         }

@@ -109,28 +109,37 @@ impl<H: Handle> Room<H> {
             Link::Live { top: Some(top) } => (top, false),
             _ => return,
         };
-        let catch_up = self.catch_up();
-        if catch_up.reading.is_none() {
-            let waited = catch_up.waiters.iter().filter_map(|waiter| waiter.since);
+        if !self.catch_up.as_ref().is_some_and(|catch_up| catch_up.is_reading()) {
+            let waiters = self.catch_up.iter().flat_map(|catch_up| &catch_up.waiters);
+            let waited = waiters.filter_map(|waiter| waiter.since);
             let waited = waited.filter(|since| since.epoch == top.epoch);
             // The room may lag behind another server from which the member comes: then it reads on
             // from where it is itself.
             let waited = waited.map(|since| since.offset.min(top.offset));
             let own = is_recovering.then_some(top.offset);
             if let Some(offset) = waited.chain(own).min() {
-                let after = Position { offset, ..top };
-                catch_up.reading = Some(after);
-                for waiter in &mut catch_up.waiters {
-                    waiter.was_read = true;
-                }
-                if !is_recovering {
-                    catch_up.clear_held();
-                }
-                effects.read(after);
+                self.read_from(Position { offset, ..top }, effects);
                 return;
             }
         }
         self.drop_catch_up();
+    }
+
+    /// Begins a read unless one is under way.
+    pub(super) fn read_from(&mut self, after: Position, effects: &mut impl Effects<H>) {
+        let is_recovering = matches!(self.link, Link::Recovering { .. });
+        let catch_up = self.catch_up();
+        if catch_up.reading.is_some() {
+            return;
+        }
+        catch_up.reading = Some(after);
+        for waiter in &mut catch_up.waiters {
+            waiter.was_read = true;
+        }
+        if !is_recovering {
+            catch_up.clear_held();
+        }
+        effects.read(after);
     }
 
     /// The answer of the read that is under way has come.
@@ -150,6 +159,10 @@ impl<H: Handle> Room<H> {
                 self.apply(after, &items, top, effects);
             }
             Ok(Replay::Gap { oldest, top }) if oldest.epoch == top.epoch => {
+                if self.is_lost(after, top) {
+                    // The room is live and believes to be where the stream no longer is.
+                    self.lose(Some(top), effects);
+                }
                 self.apply_gap(after, oldest, top, effects);
             }
             // An answer that is not valid brings as much as none.
@@ -157,6 +170,7 @@ impl<H: Handle> Room<H> {
         }
         self.deliver_held(effects);
         self.read_on(effects);
+        self.announce_gone(effects);
     }
 
     /// Delivers what a read has brought to the members that wait for it, and to all where the room
@@ -266,6 +280,12 @@ impl<H: Handle> Room<H> {
         self.welcome_waiters(effects);
     }
 
+    /// Returns true if a live room has found that the stream cannot go on from where it is.
+    fn is_lost(&self, after: Position, top: Position) -> bool {
+        let Link::Live { top: Some(known) } = self.link else { return false };
+        after == known && (known.epoch != top.epoch || known.offset != top.offset)
+    }
+
     fn read_failed(&mut self, effects: &mut impl Effects<H>) {
         self.welcome_unresolved(effects);
         self.read_was_fruitless(effects);
@@ -282,8 +302,7 @@ impl<H: Handle> Room<H> {
         let first_held = catch_up.held.front().and_then(|item| item.position);
         self.welcome_unresolved(effects);
         if matches!(self.link, Link::Recovering { .. }) {
-            let top = first_held
-                .map(|first| Position { offset: first.offset.saturating_sub(1), ..first });
+            let top = first_held.map(Position::previous);
             self.lose(top, effects);
         }
     }
@@ -301,7 +320,7 @@ impl<H: Handle> Room<H> {
         }
         let Some(catch_up) = &mut self.catch_up else { return };
         for item in catch_up.take_held() {
-            self.item(item, effects);
+            self.take_item(item, effects);
         }
     }
 

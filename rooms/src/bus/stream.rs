@@ -1,0 +1,106 @@
+//! The messages of one room, for buses that keep them in memory: [`Stream`].
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytestring::ByteString;
+use sockless_core::Instant;
+
+use super::Replay;
+use crate::config::History;
+use crate::position::{Epoch, Position};
+use crate::publication::{Item, Publication};
+
+/// The number of idempotency keys that a room remembers, and their lifetime.
+const KEYS: usize = 1000;
+const KEYS_AGE: Duration = Duration::from_secs(300);
+
+/// The messages of one room.
+pub(crate) struct Stream {
+    top: Position,
+    /// The last messages, and when each expires.
+    items: VecDeque<(Instant, Item)>,
+    bytes: usize,
+    keys: VecDeque<(Instant, ByteString, Position)>,
+}
+
+impl Stream {
+    pub(crate) fn new(epoch: Epoch) -> Self {
+        Self {
+            top: Position { epoch, offset: 0 },
+            items: VecDeque::new(),
+            bytes: 0,
+            keys: VecDeque::new(),
+        }
+    }
+
+    /// Appends a message, unless its key is known. Returns its position, and the item if it is new.
+    pub(crate) fn append(
+        &mut self,
+        publication: Arc<Publication>,
+        history: &History,
+        now: Instant,
+    ) -> (Position, Option<Item>) {
+        if let Some(key) = publication.get_idempotency_key() {
+            while self.keys.front().is_some_and(|(until, ..)| *until <= now) {
+                self.keys.pop_front();
+            }
+            if let Some((_, _, position)) = self.keys.iter().find(|(_, known, _)| known == key) {
+                return (*position, None);
+            }
+            if self.keys.len() == KEYS {
+                self.keys.pop_front();
+            }
+            self.keys.push_back((now + KEYS_AGE, key.clone(), self.top.next()));
+        }
+        self.top = self.top.next();
+        let item = Item { position: Some(self.top), publication };
+        if !history.is_none() {
+            self.bytes += item.publication.cost();
+            self.items.push_back((now + history.get_max_age(), item.clone()));
+        }
+        self.evict(|stream| {
+            stream.items.len() > history.count() || stream.bytes > history.get_max_bytes()
+        });
+        (self.top, Some(item))
+    }
+
+    pub(crate) fn replay(&mut self, after: Position, now: Instant) -> Replay {
+        self.evict(|stream| stream.items.front().is_some_and(|(until, _)| *until <= now));
+        let kept = self.items.len() as u64;
+        let oldest = Position { offset: self.top.offset - kept, ..self.top };
+        let is_known = after.epoch == self.top.epoch
+            && (oldest.offset..=self.top.offset).contains(&after.offset);
+        if !is_known {
+            return Replay::Gap { oldest, top: self.top };
+        }
+        let skipped = (after.offset - oldest.offset) as usize;
+        let items = self.items.iter().skip(skipped).map(|(_, item)| item.clone()).collect();
+        Replay::Complete { items, top: self.top }
+    }
+
+    /// Forgets all messages; the positions go on counting.
+    pub(crate) fn clear(&mut self) {
+        self.evict(|_| true);
+    }
+
+    pub(crate) fn top(&self) -> Position {
+        self.top
+    }
+
+    fn evict(&mut self, is_due: impl Fn(&Self) -> bool) {
+        while is_due(self)
+            && let Some((_, item)) = self.items.pop_front()
+        {
+            self.bytes -= item.publication.cost();
+        }
+    }
+
+    /// The time when all messages and keys have expired, if there are any.
+    pub(crate) fn expiry(&self, now: Instant) -> Option<Instant> {
+        let items = self.items.back().map(|(until, _)| *until);
+        let keys = self.keys.back().map(|(until, ..)| *until);
+        items.max(keys).filter(|until| *until > now)
+    }
+}
