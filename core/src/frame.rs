@@ -1,5 +1,10 @@
 //! Frames and their headers (RFC 6455 §5.2).
 
+pub(crate) mod reader;
+pub(crate) mod rules;
+pub(crate) mod wire;
+pub(crate) mod writer;
+
 use core::fmt;
 
 use bytes::{Bytes, BytesMut};
@@ -32,7 +37,7 @@ impl Opcode {
         matches!(self, Self::Close | Self::Ping | Self::Pong)
     }
 
-    const fn from_bits(bits: u8) -> Option<Self> {
+    pub(crate) const fn from_bits(bits: u8) -> Option<Self> {
         Some(match bits {
             0x0 => Self::Continuation,
             0x1 => Self::Text,
@@ -44,7 +49,7 @@ impl Opcode {
         })
     }
 
-    const fn bits(self) -> u8 {
+    pub(crate) const fn bits(self) -> u8 {
         match self {
             Self::Continuation => 0x0,
             Self::Text => 0x1,
@@ -90,6 +95,15 @@ impl Rsv {
     #[must_use]
     pub const fn union(self, other: Self) -> Self {
         Self(self.0 | other.0)
+    }
+
+    /// The bits in the first byte of a header.
+    pub(crate) const fn from_byte(byte: u8) -> Self {
+        Self(byte & 0x70)
+    }
+
+    pub(crate) const fn bits(self) -> u8 {
+        self.0
     }
 }
 
@@ -210,25 +224,30 @@ impl FrameHead {
     /// Passes the header to `put` in parts whose lengths the compiler knows, so that copying one is a single
     /// store.
     #[inline]
-    fn write(&self, mut put: impl FnMut(&[u8])) {
+    fn write(&self, put: impl FnMut(&[u8])) {
         let fin = if self.fin { 0x80 } else { 0 };
-        let masked = if self.mask.is_some() { 0x80 } else { 0 };
-        let first = fin | self.rsv.0 | self.opcode.bits();
-        match self.len {
-            // The match bounds the length, so that no cast loses a bit.
-            len @ 0..=125 => put(&[first, masked | len as u8]),
-            len @ 126..=0xFFFF => {
-                put(&[first, masked | 126]);
-                put(&(len as u16).to_be_bytes());
-            }
-            len => {
-                put(&[first, masked | 127]);
-                put(&len.to_be_bytes());
-            }
+        write_header(fin | self.rsv.0 | self.opcode.bits(), self.mask, self.len, put);
+    }
+}
+
+/// Passes a header with this first byte to `put` in parts.
+#[inline]
+pub(crate) fn write_header(first: u8, mask: Option<[u8; 4]>, len: u64, mut put: impl FnMut(&[u8])) {
+    let masked = if mask.is_some() { 0x80 } else { 0 };
+    match len {
+        // The match bounds the length, so that no cast loses a bit.
+        len @ 0..=125 => put(&[first, masked | len as u8]),
+        len @ 126..=0xFFFF => {
+            put(&[first, masked | 126]);
+            put(&(len as u16).to_be_bytes());
         }
-        if let Some(key) = self.mask {
-            put(&key);
+        len => {
+            put(&[first, masked | 127]);
+            put(&len.to_be_bytes());
         }
+    }
+    if let Some(key) = mask {
+        put(&key);
     }
 }
 

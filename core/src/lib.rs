@@ -99,7 +99,8 @@
 //! | For | Use |
 //! |---|---|
 //! | messages | [`Connection`]: joins fragments, validates UTF-8, answers pings, closes, enforces limits and deadlines |
-//! | frames | [`RawConnection`]: frames in and out, nothing automatic; for proxies and taps |
+//! | frames of one end | [`RawConnection`]: frames in and out, nothing automatic |
+//! | frames between two ends, or beside them | [`frames`]: of any length and kind, in chunks; for proxies and observers |
 //! | the opening handshake | [`handshake`]: server and client, over HTTP/1.1 and HTTP/2 |
 //! | settings and their defaults | [`Config`] |
 //! | how a connection ended | [`Closed`], with its [`Cause`] |
@@ -157,6 +158,7 @@ mod escape;
 mod event;
 pub mod extension;
 mod frame;
+pub mod frames;
 #[cfg(feature = "handshake")]
 pub mod handshake;
 pub mod limits;
