@@ -11,6 +11,7 @@ use thiserror::Error;
 
 use crate::extension::{ChunkInfo, Codec, Extension, Params};
 use crate::frame::Rsv;
+use crate::raw::Role;
 
 mod codec;
 mod pool;
@@ -203,7 +204,7 @@ impl Deflate {
     }
 
     /// The codec of an end that compresses with `outgoing` and inflates with `incoming`.
-    fn codec(&self, outgoing: Context, incoming: Context) -> Box<dyn Codec> {
+    fn new_codec(&self, outgoing: Context, incoming: Context) -> Box<dyn Codec> {
         Box::new(DeflateCodec::new(self.0.clone(), outgoing, incoming))
     }
 }
@@ -264,15 +265,11 @@ impl Extension for Deflate {
             client_bits: client_bits.filter(|_| offered.client_bits_offered),
             client_bits_offered: offered.client_bits_offered,
         };
-        Some((terms.to_params(), self.codec(terms.server(), terms.client())))
+        Some((terms.to_params(), self.new_codec(terms.server(), terms.client())))
     }
 
     fn confirm(&self, answer: &Params) -> Option<Box<dyn Codec>> {
-        let terms = Terms::parse(answer)?;
-        // The value is mandatory in an answer (RFC 7692 §7.1.2.2).
-        if terms.client_bits_offered && terms.client_bits.is_none() {
-            return None;
-        }
+        let terms = Terms::parse_answer(answer)?;
         let offers = self.offers();
         let mut offers =
             offers.iter().filter(|offer| offer.name() == NAME).filter_map(Terms::parse);
@@ -285,7 +282,15 @@ impl Extension for Deflate {
             bits: bits.min(self.0.client_max_window_bits),
             takeover: takeover && !self.0.client_no_context_takeover,
         };
-        Some(self.codec(outgoing, terms.server()))
+        Some(self.new_codec(outgoing, terms.server()))
+    }
+
+    fn codec(&self, answer: &Params, role: Role) -> Option<Box<dyn Codec>> {
+        let terms = Terms::parse_answer(answer)?;
+        Some(match role {
+            Role::Client => self.new_codec(terms.client(), terms.server()),
+            Role::Server => self.new_codec(terms.server(), terms.client()),
+        })
     }
 
     fn memory_ceiling(&self) -> usize {
@@ -384,6 +389,12 @@ impl Terms {
             }
         }
         Some(terms)
+    }
+
+    /// Parses an answer, in which the value of `client_max_window_bits` is mandatory (RFC 7692 §7.1.2.2).
+    fn parse_answer(params: &Params) -> Option<Self> {
+        Self::parse(params)
+            .filter(|terms| !terms.client_bits_offered || terms.client_bits.is_some())
     }
 
     /// The context with which the server compresses.

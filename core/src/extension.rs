@@ -62,12 +62,15 @@ use core::fmt;
 use bytes::Bytes;
 
 use crate::frame::{FrameHead, Rsv};
+use crate::raw::Role;
 
 mod codecs;
+mod message_codec;
 mod params;
 
 pub use crate::error::CodecError;
 pub(crate) use codecs::{Codecs, Decoding};
+pub use message_codec::MessageCodec;
 pub use params::Params;
 #[cfg(feature = "handshake")]
 pub(crate) use params::is_token_byte;
@@ -96,6 +99,14 @@ pub trait Extension: fmt::Debug + Send + Sync {
     /// Returns the codec of a client whose offer the server answered; `None` if the answer does not fit the
     /// offers, which fails the handshake.
     fn confirm(&self, answer: &Params) -> Option<Box<dyn Codec>>;
+
+    /// Returns the codec of the end `role` of a connection whose ends are other programs, which agreed on
+    /// `answer`; `None` if the parameters are invalid. Unlike `confirm` it does not compare them with offers:
+    /// an observer made none. Default: `None`, so that the extension cannot be observed.
+    fn codec(&self, answer: &Params, role: Role) -> Option<Box<dyn Codec>> {
+        let _ = (answer, role);
+        None
+    }
 
     /// Returns the largest number of bytes that a peer can make one codec hold, for
     /// [`Config::memory_ceiling`](crate::Config::memory_ceiling). Default: 0.
@@ -219,6 +230,17 @@ impl Extensions {
         self.0.is_empty()
     }
 
+    /// Returns what the end `role` of a connection agreed on whose ends are other programs, from the answers of
+    /// its server: for an observer, with a [`MessageCodec`].
+    ///
+    /// # Errors
+    ///
+    /// The first answer that is repeated, is of an extension that is not in this list or cannot be
+    /// [observed](Extension::codec), or has invalid parameters.
+    pub fn agreed(&self, answers: Vec<Params>, role: Role) -> Result<Vec<Agreed>, Params> {
+        self.agree(answers, |extension, params| extension.codec(params, role))
+    }
+
     /// Adds an extension after the others, and replaces one of the same name.
     ///
     /// Panics if two extensions use one reserved bit (RFC 6455 §9.1), which is a mistake in the program.
@@ -251,13 +273,21 @@ impl Extensions {
     /// The extensions that the server's answers select, or the first answer that does not fit an offer.
     #[cfg(feature = "handshake")]
     pub(crate) fn confirm(&self, answers: Vec<Params>) -> Result<Vec<Agreed>, Params> {
+        self.agree(answers, |extension, params| extension.confirm(params))
+    }
+
+    fn agree(
+        &self,
+        answers: Vec<Params>,
+        codec: impl Fn(&dyn Extension, &Params) -> Option<Box<dyn Codec>>,
+    ) -> Result<Vec<Agreed>, Params> {
         let mut agreed: Vec<Agreed> = Vec::new();
         for params in answers {
             let known = self.iter().find(|extension| extension.name() == params.name());
             // An extension that is answered twice would transform each message twice.
             let known = known.filter(|one| agreed.iter().all(|other| other.name != one.name()));
             let Some(extension) = known else { return Err(params) };
-            let Some(codec) = extension.confirm(&params) else { return Err(params) };
+            let Some(codec) = codec(&**extension, &params) else { return Err(params) };
             agreed.push(Agreed { params, rsv: extension.rsv(), name: extension.name(), codec });
         }
         Ok(agreed)

@@ -7,6 +7,7 @@
 //! | a request that another HTTP server parsed | [`UpgradeRequest`] |
 //! | the transport of a client | [`ClientHandshake`] |
 //! | the HTTP/2 stack of a client | [`ExtendedConnect`] |
+//! | a request and a response of others | [`ServerHandshake`], [`ResponseReader`], then `Negotiated::from_exchange` |
 //!
 //! Requests and responses are either those of the crate `http`, with the feature `http`, or
 //! [`RequestHead`] and [`ResponseHead`], which need no `std`. Both give the same results:
@@ -90,6 +91,7 @@ mod head;
 mod heads;
 mod host_port;
 mod negotiation;
+mod observed;
 mod request;
 mod scan;
 mod server;
@@ -99,14 +101,16 @@ mod upgrade;
 
 #[cfg(feature = "http")]
 pub use adapter::{
-    ExtendedConnect, encode_request, encode_response, is_upgrade_request, text_response,
+    ExtendedConnect, encode_request, encode_response, extension_answers, is_upgrade_request,
+    text_response,
 };
-pub use client::ClientHandshake;
+pub use client::{ClientHandshake, RawOpened};
 pub use error::{
     ClientRequestError, HandshakeError, HeadError, HeadRule, InvalidHeader, UpgradeError,
 };
 pub use heads::{RequestHead, ResponseHead};
 pub use host_port::HostPort;
+pub use observed::ResponseReader;
 pub use server::ServerHandshake;
 pub use upgrade::UpgradeRequest;
 

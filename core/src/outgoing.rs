@@ -54,7 +54,7 @@ impl OutgoingMessage {
         }
     }
 
-    fn compress(&self) -> bool {
+    pub(crate) fn compress(&self) -> bool {
         match &self.0 {
             Content::Broadcast(broadcast) => broadcast.compress(),
             Content::Message { compress, .. } => *compress,

@@ -15,6 +15,14 @@ fn main() -> std::io::Result<()> {
             write(target, name, &[&settings[..], &bytes].concat())?;
         }
     }
+    for (name, masks) in [("client", true), ("server", false)] {
+        for (seed, _, bytes) in sessions(Writer { masks }) {
+            for (rules, flags) in [("strict", 0), ("any", 7)] {
+                let settings = [flags, 0, 3, 5];
+                write("frame_parts", &format!("{name}-{rules}-{seed}"), &[&settings, &bytes[..]].concat())?;
+            }
+        }
+    }
     for (name, kind, head) in HEADS {
         write("heads", name, &[&[kind, 7], head.as_bytes()].concat())?;
     }

@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use arbitrary::Arbitrary;
-use sockless_core::{Config, Role};
+use sockless_core::frames::FrameRules;
+use sockless_core::{Config, Role, Rsv};
+use sockless_tests::frames::assert_any_chunking_of_frames;
 use sockless_tests::heads::assert_any_chunking_of_a_head;
 use sockless_tests::laws::{assert_any_chunking, assert_layers_agree};
 use sockless_tests::link::Weather;
@@ -48,6 +50,26 @@ pub fn head(data: &[u8]) {
     let steps = usize::from(kind >> 1);
     let max = if steps == 0 { Config::default().get_max_head_len() } else { steps * 16 };
     assert_any_chunking_of_a_head(role, max, bytes, chunk.into());
+}
+
+/// Four bytes of settings, then frames: 0: the rules, a bit for each exception, and the sender. 1: the greatest length of a
+/// payload, or no limit. 2 and 3: the lengths of the chunks.
+pub fn frame_parts(data: &[u8]) {
+    let Some((&[flags, max, chunk, other_chunk], bytes)) = data.split_first_chunk() else {
+        return;
+    };
+    let rules = FrameRules::STRICT
+        .accept_reserved(flags & 1 != 0)
+        .accept_any_control(flags & 2 != 0)
+        .accept_any_length(flags & 4 != 0)
+        .accept_rsv(if flags & 8 != 0 { Rsv::RSV1 } else { Rsv::NONE })
+        .max_frame_len(or(max, u64::MAX));
+    let rules = match flags >> 4 & 3 {
+        1 => rules.sender(Role::Client),
+        2 => rules.sender(Role::Server),
+        _ => rules,
+    };
+    assert_any_chunking_of_frames(rules, bytes, &[chunk.max(1).into(), other_chunk.max(1).into()]);
 }
 
 /// A session of two ends.

@@ -3,6 +3,7 @@
 #[cfg(feature = "runtimes")]
 pub mod certificates;
 pub mod end;
+pub mod frames;
 #[cfg(feature = "runtimes")]
 pub mod handlers;
 #[cfg(feature = "heads")]

@@ -78,7 +78,7 @@ enum Step {
     Starved(usize),
 }
 
-/// How to unmask bytes of a payload.
+/// The key for bytes of a payload, and their place in it.
 #[derive(Clone, Copy)]
 struct Unmask {
     key: Option<[u8; 4]>,
@@ -170,8 +170,8 @@ impl FrameReader {
         }
     }
 
-    /// Returns `true` if no frame has begun that has not ended: where the transport ends otherwise, a frame was cut
-    /// off.
+    /// Returns `true` between the end of a frame and the first byte of the next. Where the transport ends elsewhere,
+    /// a frame was cut off.
     pub fn is_between_frames(&self) -> bool {
         matches!(self.state, State::Header { len: 0, .. })
     }

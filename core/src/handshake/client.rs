@@ -1,6 +1,6 @@
 //! The opening handshake of a client over HTTP/1.1: [`ClientHandshake`].
 
-use alloc::string::String;
+use alloc::string::{String, ToString};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;
@@ -14,12 +14,16 @@ use super::fields::{CONNECTION, Fields, SEC_WEBSOCKET_ACCEPT, UPGRADE};
 use super::head::parse_response;
 use super::heads::ResponseHead;
 use super::negotiation::{Subprotocols, extensions_value, negotiated};
+use super::observed::offered_answers;
 use super::request::{self, CheckedHeaders};
 use super::scan::{HeadReader, Kind};
 use super::{accept_key, encode};
 use crate::config::Config;
 use crate::connection::{Connection, Negotiated};
+use crate::extension::Params;
+use crate::frame::Rsv;
 use crate::outbound::Outbound;
+use crate::raw::RawConnection;
 use crate::seed::{MaskKeys, Seed};
 use crate::time::Instant;
 
@@ -54,9 +58,30 @@ pub struct ClientHandshake {
     seed: Seed,
     /// The value that `Sec-WebSocket-Accept` must have.
     accept: String,
-    offered: Subprotocols,
+    offered: Offered,
     outbound: Outbound,
     failed: Option<HandshakeError>,
+}
+
+/// What a request offers.
+#[derive(Clone, Debug)]
+pub(super) struct Offered {
+    pub(super) subprotocols: Subprotocols,
+    /// The extensions that are passed on, in place of those of the settings.
+    pub(super) passed: Option<Vec<Params>>,
+}
+
+/// The result of a client's handshake for frames: see [`ClientHandshake::poll_raw_head`].
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct RawOpened<R> {
+    /// The open connection of frames.
+    pub connection: RawConnection,
+    /// What was agreed on, for a caller that puts messages on top, by [`Connection::from_raw`], or decodes
+    /// them, by [`MessageCodec`](crate::extension::MessageCodec).
+    pub negotiated: Negotiated,
+    /// The server's response.
+    pub response: R,
 }
 
 impl ClientHandshake {
@@ -84,6 +109,7 @@ impl ClientHandshake {
     ) -> Result<Self, ClientRequestError> {
         let CheckedHeaders { offered, in_one_line } = request::check(host, target, headers)?;
         let line = [b"GET ", target.as_bytes(), b" HTTP/1.1\r\n"].concat();
+        let offered = offered.into();
         Ok(match in_one_line {
             None => Self::start(line, host, headers, offered, seed, config, now),
             Some(lines) => Self::start(line, host, &lines, offered, seed, config, now),
@@ -95,14 +121,17 @@ impl ClientHandshake {
         mut first_line: Vec<u8>,
         host: &str,
         headers: &(impl Fields + ?Sized),
-        offered: Subprotocols,
+        offered: Offered,
         seed: Seed,
         config: Arc<Config>,
         now: Instant,
     ) -> Self {
         let (nonce, seed) = nonce_and_seed(seed);
         let key = STANDARD.encode(nonce);
-        let offers = extensions_value(config.extensions.offers());
+        let offers = match &offered.passed {
+            Some(offers) => extensions_value(offers.iter()),
+            None => extensions_value(config.extensions.offers()),
+        };
         first_line.reserve(512);
         encode::upgrade_headers(&mut first_line, host, &key, offers.as_deref(), headers);
         let mut outbound = Outbound::default();
@@ -137,6 +166,22 @@ impl ClientHandshake {
         self.poll(inbound, now, parse_response)
     }
 
+    /// Takes the server's response out of `inbound` and returns an open connection of frames; `None` while the
+    /// head is incomplete.
+    ///
+    /// As [`poll_head`](Self::poll_head). The connection accepts the reserved bits of the extensions that were
+    /// agreed on; all bits, if offers were passed on and the server selected one.
+    ///
+    /// # Errors
+    ///
+    /// As [`poll_head`](Self::poll_head).
+    pub fn poll_raw_head(
+        &mut self,
+        inbound: &mut BytesMut,
+    ) -> Option<Result<RawOpened<ResponseHead>, HandshakeError>> {
+        self.poll_raw(inbound, parse_response)
+    }
+
     /// Takes the response out of `inbound` in the type that `parse` returns.
     pub(super) fn poll<A: Answer>(
         &mut self,
@@ -144,6 +189,41 @@ impl ClientHandshake {
         now: Instant,
         parse: fn(&Bytes) -> Result<A, HeadRule>,
     ) -> Option<Result<(Connection, A), HandshakeError>> {
+        self.poll_verdict(inbound, parse, |this, answer| {
+            let (negotiated, undecoded) = this.check(&answer)?;
+            if let Some(params) = undecoded.first() {
+                return Err(HandshakeError::ExtensionUnknown(params.to_string().into()));
+            }
+            Ok((Connection::from_raw(this.open(), negotiated, now), answer))
+        })
+    }
+
+    /// Takes the response out of `inbound` in the type that `parse` returns, for frames.
+    pub(super) fn poll_raw<A: Answer>(
+        &mut self,
+        inbound: &mut BytesMut,
+        parse: fn(&Bytes) -> Result<A, HeadRule>,
+    ) -> Option<Result<RawOpened<A>, HandshakeError>> {
+        self.poll_verdict(inbound, parse, |this, response| {
+            let (negotiated, undecoded) = this.check(&response)?;
+            let mut rsv =
+                negotiated.extensions.iter().fold(Rsv::NONE, |all, one| all.union(one.rsv()));
+            if !undecoded.is_empty() {
+                rsv = Rsv::RSV1.union(Rsv::RSV2).union(Rsv::RSV3);
+            }
+            let mut connection = this.open();
+            connection.accept_rsv(rsv);
+            Ok(RawOpened { connection, negotiated, response })
+        })
+    }
+
+    /// Takes the response out of `inbound`, and has `open` judge a 101.
+    fn poll_verdict<A: Answer, T>(
+        &mut self,
+        inbound: &mut BytesMut,
+        parse: fn(&Bytes) -> Result<A, HeadRule>,
+        open: impl FnOnce(&mut Self, A) -> Result<T, HandshakeError>,
+    ) -> Option<Result<T, HandshakeError>> {
         if let Some(error) = &self.failed {
             return Some(Err(error.clone()));
         }
@@ -158,8 +238,7 @@ impl ClientHandshake {
             if answer.status() != 101 {
                 return Err(answer.rejected());
             }
-            let negotiated = self.check(&answer)?;
-            Ok((self.open(negotiated, now), answer))
+            open(self, answer)
         });
         self.failed = opened.as_ref().err().cloned();
         Some(opened)
@@ -183,41 +262,61 @@ impl ClientHandshake {
         self.reader.poll_timeout()
     }
 
-    /// The checks of a 101 of RFC 6455 §4.1, in its order.
-    fn check(&self, answer: &impl Answer) -> Result<Negotiated, HandshakeError> {
+    /// The checks of a 101. The second result are the answers to offers that were passed on, for which there
+    /// are no codecs.
+    fn check(&self, answer: &impl Answer) -> Result<(Negotiated, Vec<Params>), HandshakeError> {
         let headers = answer.headers();
-        if !answer.is_http_11() {
-            return Err(HandshakeError::Head(HeadError::VersionUnsupported));
-        }
-        // RFC 6455 §4.1 requires the value to be a match, so it cannot list another protocol as well.
-        let is_websocket = |name: &[u8]| name.eq_ignore_ascii_case(b"websocket");
-        if !headers.lists(&UPGRADE, "websocket") || !headers.list(&UPGRADE).all(is_websocket) {
-            return Err(HandshakeError::UpgradeMissing);
-        }
-        if !headers.lists(&CONNECTION, "upgrade") {
-            return Err(HandshakeError::ConnectionMissing);
-        }
-        // §11.3.3: the header cannot be repeated.
-        let mut accepts = headers.all(&SEC_WEBSOCKET_ACCEPT);
-        let accept = accepts.next().ok_or(HandshakeError::AcceptMissing)?;
-        if accept != self.accept.as_bytes() || accepts.next().is_some() {
-            return Err(HandshakeError::AcceptMismatch);
-        }
-        negotiated(&self.offered, &self.config.extensions, headers)
+        check_upgrade(answer, &self.accept)?;
+        let Offered { subprotocols, passed } = &self.offered;
+        let Some(offers) = passed else {
+            let negotiated = negotiated(subprotocols, &self.config.extensions, headers)?;
+            return Ok((negotiated, Vec::new()));
+        };
+        let answers = offered_answers(offers, headers)?;
+        let subprotocol = subprotocols.selected(headers)?;
+        Ok((Negotiated { subprotocol, extensions: Vec::new() }, answers))
     }
 
-    fn open(&mut self, negotiated: Negotiated, now: Instant) -> Connection {
-        let (seed, config) = (self.seed.clone(), self.config.clone());
-        let mut connection = Connection::client(negotiated, seed, config, now);
+    fn open(&mut self) -> RawConnection {
+        let mut connection = RawConnection::client(self.seed.clone(), self.config.clone());
         // A server may respond before the last byte of the request is written.
         while self.outbound.has_remaining() {
             let chunk = self.outbound.chunk();
-            connection.raw.outbound.push_head(chunk);
+            connection.outbound.push_head(chunk);
             let len = chunk.len();
             self.outbound.advance(len);
         }
         connection
     }
+}
+
+impl From<Subprotocols> for Offered {
+    fn from(subprotocols: Subprotocols) -> Self {
+        Self { subprotocols, passed: None }
+    }
+}
+
+/// The checks of a 101 of RFC 6455 §4.1, in its order, with `accept` as the value of `Sec-WebSocket-Accept`.
+pub(super) fn check_upgrade(answer: &impl Answer, accept: &str) -> Result<(), HandshakeError> {
+    let headers = answer.headers();
+    if !answer.is_http_11() {
+        return Err(HandshakeError::Head(HeadError::VersionUnsupported));
+    }
+    // RFC 6455 §4.1 requires the value to be a match, so it cannot list another protocol as well.
+    let is_websocket = |name: &[u8]| name.eq_ignore_ascii_case(b"websocket");
+    if !headers.lists(&UPGRADE, "websocket") || !headers.list(&UPGRADE).all(is_websocket) {
+        return Err(HandshakeError::UpgradeMissing);
+    }
+    if !headers.lists(&CONNECTION, "upgrade") {
+        return Err(HandshakeError::ConnectionMissing);
+    }
+    // §11.3.3: the header cannot be repeated.
+    let mut accepts = headers.all(&SEC_WEBSOCKET_ACCEPT);
+    let given = accepts.next().ok_or(HandshakeError::AcceptMissing)?;
+    if given != accept.as_bytes() || accepts.next().is_some() {
+        return Err(HandshakeError::AcceptMismatch);
+    }
+    Ok(())
 }
 
 /// A response, in one of the types in which callers receive it.
@@ -265,7 +364,7 @@ fn nonce_and_seed(seed: Seed) -> ([u8; 16], Seed) {
     (stream.bytes(), Seed::new(stream.bytes()))
 }
 
-fn is_interim(status: u16) -> bool {
+pub(super) fn is_interim(status: u16) -> bool {
     matches!(status, 100..200) && status != 101
 }
 

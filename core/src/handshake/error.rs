@@ -306,6 +306,12 @@ pub enum HandshakeError {
         Escaped(.0)
     )]
     ExtensionNotOffered(ByteString),
+    /// The ends agreed on an extension that this program does not know, or cannot observe.
+    #[error(
+        "the extension \"{}\" was agreed on, which cannot be decoded here: add it to the known extensions",
+        Escaped(.0)
+    )]
+    ExtensionUnknown(ByteString),
     /// The server's `Sec-WebSocket-Extensions` does not conform to its grammar.
     #[error("the server's Sec-WebSocket-Extensions does not conform to its grammar (RFC 6455 9.1)")]
     ExtensionsInvalid,

@@ -51,7 +51,7 @@ impl Subprotocols {
     }
 
     /// The one that a server's response selects. RFC 6455 §4.1 lets a server select none.
-    fn selected(
+    pub(super) fn selected(
         &self,
         headers: &(impl Fields + ?Sized),
     ) -> Result<Option<ByteString>, HandshakeError> {

@@ -20,6 +20,7 @@ mod encode;
 mod error;
 mod extended;
 mod heads;
+mod observed;
 mod server;
 mod upgrade;
 

@@ -58,6 +58,8 @@ pub struct UpgradeRequest {
     pub(super) selected: Option<ByteString>,
     offers: Vec<Params>,
     pub(super) agreed: Vec<Agreed>,
+    /// Answers that are passed on, without codecs.
+    passed: Vec<Params>,
 }
 
 impl UpgradeRequest {
@@ -109,7 +111,8 @@ impl UpgradeRequest {
     ) -> Result<Self, UpgradeError> {
         let offered = Subprotocols::offered(headers).ok_or(UpgradeError::SubprotocolInvalid)?;
         let offers = extensions(headers).ok_or(UpgradeError::ExtensionsInvalid)?;
-        Ok(Self { key, offered, selected: None, offers, agreed: Vec::new() })
+        let (agreed, passed) = (Vec::new(), Vec::new());
+        Ok(Self { key, offered, selected: None, offers, agreed, passed })
     }
 
     /// Returns the subprotocols that the client offers, in its order of preference and without
@@ -161,6 +164,17 @@ impl UpgradeRequest {
     /// accepts. The other offers are declined, and the handshake goes on.
     pub fn select_extensions(&mut self, ours: &Extensions) {
         self.agreed = ours.answer(&self.offers);
+        self.passed = Vec::new();
+    }
+
+    /// Selects the extensions with exactly these answers, for a proxy that passes on those of another server. The
+    /// result of the negotiation contains no codecs for them, so that
+    /// [`RawConnection::accept_rsv`](crate::RawConnection::accept_rsv) decides which bits are accepted.
+    ///
+    /// `ClientHandshake::with_offers` has an example.
+    pub fn pass_extensions(&mut self, answers: Vec<Params>) {
+        self.agreed = Vec::new();
+        self.passed = answers;
     }
 
     /// Accepts the request: returns the response to send and the result of the negotiation.
@@ -186,7 +200,8 @@ impl UpgradeRequest {
         if let Some(selected) = &self.selected {
             add(&SEC_WEBSOCKET_PROTOCOL, String::from(&**selected).into());
         }
-        if let Some(agreed) = extensions_value(self.agreed.iter().map(Agreed::params)) {
+        let answers = self.agreed.iter().map(Agreed::params).chain(&self.passed);
+        if let Some(agreed) = extensions_value(answers) {
             add(&SEC_WEBSOCKET_EXTENSIONS, agreed.into());
         }
     }

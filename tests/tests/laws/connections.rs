@@ -4,8 +4,10 @@ use std::time::Duration;
 
 use proptest::collection::vec;
 use proptest::prelude::*;
-use sockless_core::{Config, Role};
+use sockless_core::frames::FrameRules;
+use sockless_core::{Config, Role, Rsv};
 use sockless_tests::end::{BOTH, End, peer_of};
+use sockless_tests::frames::assert_any_chunking_of_frames;
 use sockless_tests::laws::{assert_any_chunking, assert_layers_agree};
 use sockless_tests::link::Weather;
 use sockless_tests::operations::{Operation, assert_a_prefix_arrives, assert_all_arrives};
@@ -39,6 +41,18 @@ proptest! {
     ) {
         let bytes = cut(session::bytes(&parts, peer_of(role)), keep);
         assert_layers_agree(role, &setup, &bytes);
+    }
+
+    #[test]
+    fn frames_in_chunks_are_those_of_a_connection(
+        role in role(),
+        rules in rules(),
+        parts in vec(part(), 0..8),
+        keep in 0.0..1.1_f64,
+        chunks in vec(1..40_usize, 1..6),
+    ) {
+        let bytes = cut(session::bytes(&parts, peer_of(role)), keep);
+        assert_any_chunking_of_frames(rules, &bytes, &chunks);
     }
 
     #[test]
@@ -134,6 +148,21 @@ fn the_generators_reach_every_kind_of_end() {
 
 fn role() -> impl Strategy<Value = Role> {
     prop_oneof![Just(Role::Client), Just(Role::Server)]
+}
+
+fn rules() -> impl Strategy<Value = FrameRules> {
+    let sender = prop_oneof![Just(None), Just(Some(Role::Client)), Just(Some(Role::Server))];
+    (any::<[bool; 4]>(), sender, prop_oneof![3 => Just(u64::MAX), 1 => 0..300_u64]).prop_map(
+        |([reserved, control, length, rsv], sender, max)| {
+            let rules = FrameRules::STRICT
+                .accept_rsv(if rsv { Rsv::RSV1 } else { Rsv::NONE })
+                .accept_reserved(reserved)
+                .accept_any_control(control)
+                .accept_any_length(length)
+                .max_frame_len(max);
+            sender.map_or(rules, |sender| rules.sender(sender))
+        },
+    )
 }
 
 fn setup() -> impl Strategy<Value = Setup> {

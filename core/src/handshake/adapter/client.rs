@@ -11,7 +11,8 @@ use super::parse::parse_response;
 use super::request::CheckedRequest;
 use crate::config::Config;
 use crate::connection::Connection;
-use crate::handshake::client::{Answer, ClientHandshake};
+use crate::extension::Params;
+use crate::handshake::client::{Answer, ClientHandshake, Offered, RawOpened};
 use crate::handshake::error::{ClientRequestError, HandshakeError};
 use crate::handshake::fields::Fields;
 use crate::seed::Seed;
@@ -60,10 +61,84 @@ impl ClientHandshake {
         config: Arc<Config>,
         now: Instant,
     ) -> Result<Self, ClientRequestError> {
+        Self::for_request(request, None, seed, config, now)
+    }
+
+    /// Starts the handshake of a proxy, which passes on the `offers` of its own client instead of those of
+    /// `config`: [`UpgradeRequest::extensions`](crate::handshake::UpgradeRequest::extensions) returns them.
+    ///
+    /// Finish it with [`poll_raw_response`](Self::poll_raw_response), and give the server's
+    /// [`extension_answers`](crate::handshake::extension_answers) to [`UpgradeRequest::pass_extensions`](crate::handshake::UpgradeRequest::pass_extensions).
+    ///
+    /// ```
+    /// use bytes::{BufMut, BytesMut};
+    /// use sockless_core::extension::Params;
+    /// use sockless_core::handshake::{ClientHandshake, UpgradeRequest, extension_answers};
+    /// use sockless_core::{Config, Instant, Seed};
+    ///
+    /// # fn request_of_the_client() -> http::Request<()> {
+    /// #     http::Request::get("/").header("Host", "example.com").header("Upgrade", "websocket")
+    /// #         .header("Connection", "Upgrade").header("Sec-WebSocket-Version", "13")
+    /// #         .header("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ==")
+    /// #         .header("Sec-WebSocket-Extensions", "x-new; level=9").body(()).unwrap()
+    /// # }
+    /// # fn response_of_the_server(request: &[u8]) -> BytesMut {
+    /// #     use sockless_core::handshake::ServerHandshake;
+    /// #     let mut server = ServerHandshake::new(Default::default(), Instant::EPOCH);
+    /// #     let request = server.poll_request(&mut BytesMut::from(request)).unwrap().unwrap();
+    /// #     let mut upgrade = UpgradeRequest::from_request(&request).unwrap();
+    /// #     assert_eq!(upgrade.extensions(), [Params::new("x-new").with("level", "9")]);
+    /// #     upgrade.pass_extensions(vec![Params::new("x-new").with("level", "5")]);
+    /// #     let (response, _) = upgrade.accept();
+    /// #     let mut raw = server.accept_raw(&response, Default::default());
+    /// #     let mut bytes = BytesMut::new();
+    /// #     bytes.put(raw.outbound());
+    /// #     bytes
+    /// # }
+    /// let (seed, now) = (Seed::new([7; 32]), Instant::EPOCH);
+    /// let mut upgrade = UpgradeRequest::from_request(&request_of_the_client())?;
+    ///
+    /// let request = http::Request::get("ws://upstream.example.com/").body(())?;
+    /// let offers = upgrade.extensions().to_vec();
+    /// let mut client = ClientHandshake::with_offers(request, offers, seed, Default::default(), now)?;
+    /// let mut wire = BytesMut::new();
+    /// wire.put(client.outbound());
+    ///
+    /// let mut inbound = response_of_the_server(&wire);
+    /// let upstream = client.poll_raw_response(&mut inbound).expect("the head is complete")?;
+    /// let answers = extension_answers(&upstream.response).expect("it was checked");
+    /// assert_eq!(answers, [Params::new("x-new").with("level", "5")]);
+    /// upgrade.pass_extensions(answers);
+    /// let (response, _) = upgrade.accept();
+    /// assert_eq!(response.headers()["Sec-WebSocket-Extensions"], "x-new; level=5");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`new`](Self::new).
+    pub fn with_offers(
+        request: Request<()>,
+        offers: Vec<Params>,
+        seed: Seed,
+        config: Arc<Config>,
+        now: Instant,
+    ) -> Result<Self, ClientRequestError> {
+        Self::for_request(request, Some(offers), seed, config, now)
+    }
+
+    fn for_request(
+        request: Request<()>,
+        passed: Option<Vec<Params>>,
+        seed: Seed,
+        config: Arc<Config>,
+        now: Instant,
+    ) -> Result<Self, ClientRequestError> {
         let CheckedRequest { parts, host, offered } =
             CheckedRequest::new(request, &[Version::HTTP_11])?;
         let mut line = Vec::with_capacity(512);
         request_line(&mut line, &parts.method, &parts.uri);
+        let offered = Offered { subprotocols: offered, passed };
         Ok(Self::start(line, &host, &parts.headers, offered, seed, config, now))
     }
 
@@ -78,13 +153,31 @@ impl ClientHandshake {
     /// # Errors
     ///
     /// A [`HandshakeError`] if the server rejects the request or breaks RFC 6455 §4.1, or if the head is
-    /// invalid, incomplete at the end of the transport, or late. Each later call returns it again.
+    /// invalid, incomplete at the end of the transport, or late. [`HandshakeError::ExtensionUnknown`] if offers
+    /// were [passed on](Self::with_offers) and the server selected one, since no codec decodes its messages.
+    /// Each later call returns it again.
     pub fn poll_response(
         &mut self,
         inbound: &mut BytesMut,
         now: Instant,
     ) -> Option<Result<(Connection, Response<()>), HandshakeError>> {
         self.poll(inbound, now, parse_response)
+    }
+
+    /// Takes the server's response out of `inbound` and returns an open connection of frames; `None` while the
+    /// head is incomplete.
+    ///
+    /// As [`poll_response`](Self::poll_response). The connection accepts the reserved bits of the extensions
+    /// that were agreed on; all bits, if offers were [passed on](Self::with_offers) and the server selected one.
+    ///
+    /// # Errors
+    ///
+    /// As [`poll_response`](Self::poll_response).
+    pub fn poll_raw_response(
+        &mut self,
+        inbound: &mut BytesMut,
+    ) -> Option<Result<RawOpened<Response<()>>, HandshakeError>> {
+        self.poll_raw(inbound, parse_response)
     }
 }
 

@@ -6,6 +6,7 @@ use http::header::{HeaderValue, SEC_WEBSOCKET_EXTENSIONS, SEC_WEBSOCKET_VERSION}
 use http::uri::{PathAndQuery, Scheme};
 use http::{Method, Request, Response, Uri, Version};
 
+use super::observed::head_of;
 use super::request::CheckedRequest;
 use crate::config::Config;
 use crate::connection::Negotiated;
@@ -91,11 +92,7 @@ impl ExtendedConnect {
     pub fn check<B>(&self, response: &Response<B>) -> Result<Negotiated, HandshakeError> {
         let headers = response.headers();
         if !response.status().is_success() {
-            let mut head = Response::new(());
-            *head.status_mut() = response.status();
-            *head.version_mut() = response.version();
-            *head.headers_mut() = headers.clone();
-            return Err(HandshakeError::Rejected(head.into()));
+            return Err(HandshakeError::Rejected(head_of(response).into()));
         }
         negotiated(&self.offered, &self.config.extensions, headers)
     }

@@ -1,0 +1,234 @@
+//! A transparent proxy: frames pass unchanged between a client and a server, whatever they are.
+//!
+//! Fragments, pings, Close frames, masks, and the opcodes and bits of extensions that were agreed on stay as they are. A
+//! frame is passed on as it arrives, so that one of 2^63 − 1 bytes takes no more memory than one of ten.
+//!
+//! `cargo run -p sockless-examples --example proxy -- 127.0.0.1:9000`, then open `ws://127.0.0.1:8080/`.
+
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::{Shutdown, TcpListener, TcpStream, ToSocketAddrs};
+use std::thread;
+use std::time::Duration;
+
+use bytes::BytesMut;
+use sockless_core::frames::{FramePart, FrameReader, FrameRules, FrameWriter, WireHead};
+use sockless_core::handshake::{HeadError, ResponseReader, ServerHandshake};
+use sockless_core::{Config, Instant};
+
+fn main() -> io::Result<()> {
+    let upstream = std::env::args().nth(1).unwrap_or("127.0.0.1:9000".into());
+    for client in TcpListener::bind("127.0.0.1:8080")?.incoming() {
+        let (client, upstream) = (client?, upstream.clone());
+        thread::spawn(move || proxy(&client, upstream, |name, head| println!("{name} {head:?}")));
+    }
+    Ok(())
+}
+
+/// Connects `client` to `upstream`, and has `observe` see the header of each frame.
+fn proxy(
+    client: &TcpStream,
+    upstream: impl ToSocketAddrs,
+    observe: impl Fn(&str, &WireHead) + Sync,
+) -> io::Result<()> {
+    let server = &TcpStream::connect(upstream)?;
+    let (config, now) = (Config::default(), Instant::EPOCH);
+    let (mut from_client, mut from_server) = (BytesMut::new(), BytesMut::new());
+    let mut request = ServerHandshake::new(config.clone().into(), now);
+    pass_head(client, server, &mut from_client, |inbound| request.poll_request(inbound))?;
+    let mut response = ResponseReader::new(&config, now);
+    let response =
+        pass_head(server, client, &mut from_server, |inbound| response.poll_response(inbound))?;
+    if response.status() != 101 {
+        (&mut &*client).write_all(&from_server)?;
+        return io::copy(&mut &*server, &mut &*client).map(drop);
+    }
+    let pass = |name: &str, from: &TcpStream, to: &TcpStream, inbound| {
+        let passed = pass_frames(from, to, inbound, |head| observe(name, head));
+        // Each direction ends for itself: the other may still have a Close frame on its way.
+        let _ = (to.shutdown(Shutdown::Write), from.shutdown(Shutdown::Read));
+        passed
+    };
+    thread::scope(|scope| {
+        scope.spawn(|| pass("client", client, server, from_client));
+        pass("server", server, client, from_server)
+    })
+}
+
+/// Passes on a head as it is, once it is complete, and returns it. What follows it stays in `inbound`.
+fn pass_head<T>(
+    mut from: &TcpStream,
+    mut to: &TcpStream,
+    inbound: &mut BytesMut,
+    mut poll: impl FnMut(&mut BytesMut) -> Option<Result<T, HeadError>>,
+) -> io::Result<T> {
+    from.set_read_timeout(Some(Duration::from_secs(10)))?;
+    let mut block = [0; 4096];
+    loop {
+        let before = inbound.clone();
+        let head = poll(inbound);
+        to.write_all(&before[..before.len() - inbound.len()])?;
+        if let Some(head) = head {
+            from.set_read_timeout(None)?;
+            return head.map_err(io::Error::other);
+        }
+        match from.read(&mut block)? {
+            0 => return Err(ErrorKind::UnexpectedEof.into()),
+            len => inbound.extend_from_slice(&block[..len]),
+        }
+    }
+}
+
+/// Passes on frames until the transport ends.
+fn pass_frames(
+    mut from: &TcpStream,
+    mut to: &TcpStream,
+    mut inbound: BytesMut,
+    observe: impl Fn(&WireHead),
+) -> io::Result<()> {
+    let (mut reader, mut writer) = (FrameReader::new(FrameRules::ANY), FrameWriter::verbatim());
+    let (mut block, mut out) = ([0; 16 << 10], BytesMut::new());
+    loop {
+        let mut bytes = &inbound[..];
+        while let Some(part) = reader.read(&mut bytes).map_err(io::Error::other)? {
+            match part {
+                FramePart::Head(head) => {
+                    observe(&head);
+                    writer.begin(&head, &mut out).map_err(io::Error::other)?;
+                }
+                FramePart::Payload(chunk) => {
+                    writer.payload(chunk, &mut out).map_err(io::Error::other)?;
+                }
+                FramePart::End => {}
+            }
+        }
+        to.write_all(&out)?;
+        (inbound.clear(), out.clear());
+        match from.read(&mut block)? {
+            0 => return Ok(()),
+            len => inbound.extend_from_slice(&block[..len]),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::SocketAddr;
+    use std::sync::Mutex;
+
+    use sockless::{BoxError, CloseCode, Deflate, Router, Session, websocket};
+
+    use super::*;
+
+    type Seen = Vec<(String, WireHead)>;
+
+    /// A proxy in front of `upstream` for one connection, and the headers that it has seen.
+    fn in_front_of(upstream: SocketAddr) -> (SocketAddr, thread::JoinHandle<Seen>) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let addr = listener.local_addr().unwrap();
+        let proxy = thread::spawn(move || {
+            let (client, _) = listener.accept().unwrap();
+            let seen = Mutex::default();
+            let observe = |name: &str, head: &WireHead| {
+                Seen::push(&mut seen.lock().unwrap(), (name.to_owned(), *head));
+            };
+            // A peer that resets the connection after its end is no failure.
+            let _ = proxy(&client, upstream, observe);
+            seen.into_inner().unwrap()
+        });
+        (addr, proxy)
+    }
+
+    fn expect(mut stream: &TcpStream, expected: &[u8]) {
+        let mut read = vec![0; expected.len()];
+        stream.read_exact(&mut read).unwrap();
+        assert!(read == expected, "{} bytes differ", read.len());
+    }
+
+    const REQUEST: &[u8] =
+        b"GET /a HTTP/1.1\r\nhost: a\r\nUPGRADE: websocket\r\nX-Odd:  kept \r\n\r\n";
+    const RESPONSE: &[u8] = b"HTTP/1.1 101 Fine\r\nUpgrade: websocket\r\n\r\n";
+
+    #[test]
+    fn every_byte_passes_unchanged_in_both_directions() {
+        let upstream = TcpListener::bind("127.0.0.1:0").unwrap();
+        let (addr, proxy) = in_front_of(upstream.local_addr().unwrap());
+        let client = &TcpStream::connect(addr).unwrap();
+        // A masked fragment, a ping, an unknown opcode with all bits, and a Close frame that may not be sent.
+        let frames = b"\x01\x82\x01\x02\x03\x04ab\x89\x00\xF3\x03abc\x88\x02\x03\xEE";
+        let endless = [&b"\x82\x7F\x7F"[..], &[0xFF; 7]].concat();
+        let part_of_it = vec![b'x'; 4 << 20];
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                let mut client = client;
+                for bytes in [REQUEST, frames, &endless, &part_of_it] {
+                    client.write_all(bytes).unwrap();
+                }
+                client.shutdown(Shutdown::Write).unwrap();
+            });
+            let server = &upstream.accept().unwrap().0;
+            expect(server, REQUEST);
+            let interim = b"HTTP/1.1 103 Early Hints\r\nLink: <a>\r\n\r\n";
+            for bytes in [interim, RESPONSE, frames] {
+                (&mut &*server).write_all(bytes).unwrap();
+            }
+            for bytes in [interim, RESPONSE, frames] {
+                expect(client, bytes);
+            }
+            for bytes in [frames, &endless[..], &part_of_it] {
+                expect(server, bytes);
+            }
+            assert_eq!((&mut &*server).read(&mut [0]).unwrap(), 0, "the end passes too");
+        });
+        let seen = proxy.join().unwrap();
+        let of = |name| seen.iter().filter(move |(by, _)| by == name).map(|(_, head)| head.len);
+        assert_eq!(of("client").collect::<Vec<_>>(), [2, 0, 3, 2, u64::MAX >> 1]);
+        assert_eq!(of("server").collect::<Vec<_>>(), [2, 0, 3, 2]);
+    }
+
+    #[test]
+    fn a_refusal_passes_with_its_body() {
+        let upstream = TcpListener::bind("127.0.0.1:0").unwrap();
+        let (addr, proxy) = in_front_of(upstream.local_addr().unwrap());
+        let mut client = TcpStream::connect(addr).unwrap();
+        client.write_all(REQUEST).unwrap();
+        let mut server = upstream.accept().unwrap().0;
+        expect(&server, REQUEST);
+        let refusal = b"HTTP/1.1 404 Not Found\r\nContent-Length: 2\r\n\r\nno";
+        server.write_all(refusal).unwrap();
+        drop(server);
+        let mut read = Vec::new();
+        client.read_to_end(&mut read).unwrap();
+        assert_eq!(read, refusal);
+        assert_eq!(proxy.join().unwrap(), []);
+    }
+
+    #[tokio::test]
+    async fn a_compressed_session_passes_with_its_close_codes() {
+        async fn echo(mut session: Session) -> Result<(), BoxError> {
+            loop {
+                let message = session.recv().await?;
+                session.send(message).await?;
+            }
+        }
+        let config = Config::default().extension(Deflate::default()).max_send_frame_len(100);
+        let server = sockless::bind("127.0.0.1:0").await.unwrap();
+        let (addr, proxy) = in_front_of(server.local_addr().unwrap());
+        let router = Router::new().websockets(config.clone()).route("/", websocket(echo));
+        tokio::spawn(server.serve(router));
+
+        let mut session = sockless::connect(&format!("ws://{addr}/")).config(config).await.unwrap();
+        let text = (0..2000).map(|number| number.to_string()).collect::<String>();
+        session.send(text.clone()).await.unwrap();
+        assert_eq!(session.recv().await.unwrap().as_text(), Some(&*text));
+        session.close((CloseCode::new(4000).unwrap(), "that was all"));
+        let closed = session.closed().await;
+        assert!(closed.is_clean());
+        assert_eq!(closed.received().and_then(|reason| reason.code()), CloseCode::new(4000));
+        drop(session);
+
+        let seen = tokio::task::spawn_blocking(|| proxy.join().unwrap()).await.unwrap();
+        let fragments = seen.iter().filter(|(_, head)| !head.fin).count();
+        assert!(fragments > 10, "both ends send fragments: {fragments}");
+        assert!(seen.iter().all(|(by, head)| (by == "client") == head.mask.is_some()));
+    }
+}
