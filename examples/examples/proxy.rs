@@ -102,7 +102,8 @@ fn pass_frames(
             }
         }
         to.write_all(&out)?;
-        (inbound.clear(), out.clear());
+        inbound.clear();
+        out.clear();
         match from.read(&mut block)? {
             0 => return Ok(()),
             len => inbound.extend_from_slice(&block[..len]),
