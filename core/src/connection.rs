@@ -20,10 +20,12 @@ use crate::error::{ProtocolError, SendError};
 use crate::event::{Cause, Event, Party};
 use crate::extension::{Agreed, Codecs, Params};
 use crate::message::Chunk;
+use crate::observer::Observer;
 use crate::outbound::Outbound;
 use crate::outgoing::OutgoingMessage;
 use crate::raw::{RawConnection, Role};
 use crate::seed::Seed;
+use crate::stats::Stats;
 use crate::time::Instant;
 
 use assembly::Assembly;
@@ -170,6 +172,7 @@ impl Connection {
     /// Bytes that were not consumed stay in `inbound`. To apply backpressure, stop polling.
     #[inline]
     pub fn poll_event(&mut self, inbound: &mut BytesMut, now: Instant) -> Option<Event> {
+        self.raw.watch.at(now);
         if inbound.len() != self.seen {
             self.handle_received(inbound.len().saturating_sub(self.seen), now);
         }
@@ -202,6 +205,7 @@ impl Connection {
     /// reads, bytes that come defer it, for 250 ms at most. A poll that runs out of bytes enforces
     /// deadlines too, so that a peer that never stops sending stops no clock.
     pub fn handle_timeout(&mut self, now: Instant) {
+        self.raw.watch.at(now);
         self.fire_timers(now);
     }
 
@@ -265,8 +269,7 @@ impl Connection {
     /// [`SendError::Closing`] once either side has begun to close; [`SendError::ControlTooLong`]
     /// for more than 125 bytes.
     pub fn ping(&mut self, payload: impl Into<Bytes>, now: Instant) -> Result<(), SendError> {
-        // No deadline of ours begins with a ping of the application's.
-        let _ = now;
+        self.raw.watch.at(now);
         self.send_ping(payload.into())
     }
 
@@ -350,6 +353,17 @@ impl Connection {
     /// Returns the extensions that were agreed on, in the order in which they encode.
     pub fn extensions(&self) -> impl Iterator<Item = &Params> {
         self.codecs.params()
+    }
+
+    /// Sets the observer of frames and states, or removes it.
+    pub fn set_observer(&mut self, observer: Option<Box<dyn Observer>>) {
+        self.raw.set_observer(observer);
+    }
+
+    /// Returns the counters of the connection.
+    pub fn stats(&self) -> Stats {
+        let (held_bytes, round_trip) = (self.held_bytes(), self.round_trip());
+        Stats { held_bytes, round_trip, ..self.raw.stats() }
     }
 
     /// Returns the round-trip time of the last ping of [`Config::ping_interval`] that was answered.

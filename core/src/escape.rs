@@ -54,7 +54,7 @@ fn write_escape(out: &mut impl Write, char: char) -> fmt::Result {
     }
 }
 
-const fn is_escaped(char: char) -> bool {
+pub(crate) const fn is_escaped(char: char) -> bool {
     matches!(char,
         '\0'..='\u{1F}'
         | '\u{7F}'..='\u{9F}'

@@ -106,6 +106,8 @@
 //! | how a connection ended | [`Closed`], with its [`Cause`] |
 //! | extensions | [`extension`], with permessage-deflate as [`Deflate`] |
 //! | keep-alive beside frames | [`Pinger`] |
+//! | counters | [`Connection::stats`] |
+//! | records of frames and states | [`Observer`], and [`trace`] for lines of JSON |
 //!
 //! The most memory that a peer can make a connection hold is [`Config::memory_ceiling`].
 //!
@@ -164,13 +166,16 @@ pub mod handshake;
 pub mod limits;
 mod mask;
 mod message;
+mod observer;
 mod outbound;
 mod outgoing;
 mod ping;
 mod raw;
 mod seed;
 mod staging;
+mod stats;
 mod time;
+pub mod trace;
 mod utf8;
 
 pub use close::{CloseCode, CloseReason};
@@ -183,10 +188,12 @@ pub use escape::Escaped;
 pub use event::{Cause, Closed, Event, Party, Timeout};
 pub use frame::{Frame, FrameHead, Opcode, Rsv};
 pub use message::{Chunk, Message};
+pub use observer::{ConnectionState, Observer};
 pub use outbound::Outbound;
 pub use outgoing::{Broadcast, IntoOutgoing, OutgoingMessage};
 pub use ping::{PingAction, Pinger};
 pub use raw::{RawConnection, Role};
 pub use seed::Seed;
 pub use staging::Staging;
+pub use stats::{Stats, Traffic};
 pub use time::Instant;

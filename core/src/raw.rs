@@ -16,8 +16,10 @@ use crate::error::{ProtocolError, SendError};
 use crate::event::{Cause, Closed, Party, Timeout};
 use crate::frame::{Frame, FrameHead, MAX_CONTROL_LEN, Rsv};
 use crate::mask;
+use crate::observer::{Observer, Watch};
 use crate::outbound::Outbound;
 use crate::seed::{MaskKeys, Seed};
+use crate::stats::{Stats, Tally};
 use crate::time::Instant;
 
 pub(crate) use ending::{Ending, Phase};
@@ -80,6 +82,9 @@ pub struct RawConnection {
     ending: Option<Box<Ending>>,
     /// The transport delivers nothing more.
     pub(crate) eof: bool,
+    pub(crate) sent: Tally,
+    pub(crate) received: Tally,
+    pub(crate) watch: Watch,
 }
 
 impl RawConnection {
@@ -105,6 +110,9 @@ impl RawConnection {
             writing: Writing::Free,
             ending: None,
             eof: false,
+            sent: Tally::default(),
+            received: Tally::default(),
+            watch: Watch::default(),
         }
     }
 
@@ -123,6 +131,7 @@ impl RawConnection {
         inbound: &mut BytesMut,
         now: Instant,
     ) -> Option<Result<Frame, Closed>> {
+        self.watch.at(now);
         if self.ending.is_none() {
             match self.next_frame(inbound) {
                 Some(Ok(frame)) => return Some(Ok(frame)),
@@ -194,7 +203,7 @@ impl RawConnection {
         if frame.opcode.is_control() && frame.payload.len() > MAX_CONTROL_LEN {
             return Err(SendError::ControlTooLong { len: frame.payload.len() });
         }
-        self.push(frame.fin, frame.rsv, frame.opcode, frame.payload);
+        self.push(now, frame.fin, frame.rsv, frame.opcode, frame.payload);
         self.note_written(false, now);
         Ok(())
     }
@@ -224,6 +233,22 @@ impl RawConnection {
     /// message is returned as it is: no extension decodes it.
     pub fn accept_rsv(&mut self, rsv: Rsv) {
         self.rsv = rsv;
+    }
+
+    /// Sets the observer of frames and states, or removes it.
+    pub fn set_observer(&mut self, observer: Option<Box<dyn Observer>>) {
+        self.watch.set(observer);
+    }
+
+    /// Returns the counters of the connection.
+    pub fn stats(&self) -> Stats {
+        Stats {
+            sent: self.sent.traffic(self.outbound.taken()),
+            received: self.received.traffic(self.received.bytes),
+            queued_bytes: self.outbound.remaining(),
+            held_bytes: self.held_bytes(),
+            round_trip: None,
+        }
     }
 
     /// Returns the bytes to send, a [`bytes::Buf`].
@@ -319,6 +344,7 @@ impl RawConnection {
     /// [from this one](crate::Connection::from_raw) receives them.
     ///
     /// They must be the frames that [`poll_frame`](Self::poll_frame) returned last, in their order.
+    /// An observer is shown them again.
     pub fn put_back(&mut self, frames: impl IntoIterator<Item = Frame>, inbound: &mut BytesMut) {
         let mut before = BytesMut::new();
         // A key of zeros leaves the payload as it is. It need not be random: these frames are not
@@ -326,15 +352,19 @@ impl RawConnection {
         let mask = (self.role == Role::Server).then_some([0; 4]);
         for Frame { fin, rsv, opcode, payload } in frames {
             let head = FrameHead { fin, rsv, opcode, mask, len: payload.len() as u64 };
+            let start = before.len();
             head.put(&mut before);
             before.extend_from_slice(&payload);
+            self.received.take_back(opcode, (before.len() - start) as u64);
         }
         if let Some(incoming) = self.incoming.take() {
             if let Some(key) = incoming.head.mask {
                 let unmasked = incoming.unmasked.min(inbound.len());
                 mask::apply(&mut inbound[..unmasked], key, 0);
             }
+            let start = before.len();
             incoming.head.put(&mut before);
+            self.received.take_back(incoming.head.opcode, (before.len() - start) as u64);
         }
         if !before.is_empty() {
             before.unsplit(core::mem::take(inbound));
@@ -361,7 +391,7 @@ mod tests {
             (true, Opcode::Continuation, "two"),
         ];
         for (fin, opcode, payload) in frames {
-            client.push(fin, Rsv::NONE, opcode, Bytes::from_static(payload.as_bytes()));
+            client.push(NOW, fin, Rsv::NONE, opcode, Bytes::from_static(payload.as_bytes()));
         }
         let outbound = client.outbound();
         BytesMut::from(&outbound.copy_to_bytes(outbound.remaining())[..])
@@ -371,7 +401,7 @@ mod tests {
     fn masking_is_the_clients_unless_it_is_switched() {
         let send = |mut end: RawConnection, masking| {
             end.set_config(Arc::new(Config::default().masking(masking)));
-            end.push(true, Rsv::NONE, Opcode::Text, Bytes::from_static(b"x"));
+            end.push(NOW, true, Rsv::NONE, Opcode::Text, Bytes::from_static(b"x"));
             end.outbound().chunk()[1] & 0x80 != 0
         };
         let config = Arc::new(Config::default());

@@ -28,6 +28,7 @@ impl Connection {
         if !self.is_open() {
             return;
         }
+        self.raw.watch.at(now);
         self.push_close(&reason);
         let ending = self.raw.enter(Party::Local, Phase::CloseSent, now);
         ending.sent = Some(reason);
@@ -106,6 +107,7 @@ impl Connection {
     /// Sends `reason` unless a Close frame has been sent, and does not wait for an answer. Input is
     /// read and discarded until the peer ends its half, because a reset would destroy what we sent.
     pub(super) fn fail_with(&mut self, cause: Cause, reason: &CloseReason, now: Instant) {
+        self.raw.watch.at(now);
         let has_sent_close = self.raw.ending().is_some_and(Ending::has_sent_close);
         if !has_sent_close {
             self.push_close(reason);

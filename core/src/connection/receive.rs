@@ -42,6 +42,7 @@ impl Connection {
             return self.next_event_by_steps(inbound, now);
         };
         self.raw.unmask_whole(&whole, inbound);
+        self.raw.note_whole(&whole, inbound);
         match self.take_whole(whole, inbound, now) {
             Ok(message) => Some(Event::Message(message)),
             Err(error) => self.fail(error, inbound, now),
@@ -163,6 +164,7 @@ impl Connection {
             if plain && head.fin && head.len <= self.recv_chunk_len() as u64 {
                 if available as u64 == head.len {
                     let is_text = head.opcode == Opcode::Text;
+                    self.raw.received.bytes += head.len;
                     let whole = Whole { is_text, payload: 0..available };
                     let message = self.take_whole(whole, inbound, now)?;
                     return Ok(Step::Event(Event::Message(message)));
@@ -282,6 +284,7 @@ impl Connection {
             return Err(self.too_long(len));
         }
         inbound.advance(step.read);
+        self.raw.received.note_coded(step.read, 0);
         if !step.output.is_empty() {
             if held.len() >= recv_chunk_len {
                 // The chunk is returned before the bytes that follow it are decoded.
@@ -291,6 +294,7 @@ impl Connection {
             }
             held.make_room(step.output.len(), u64::MAX, max.min(recv_chunk_len as u64))?;
             held.push(step.output)?;
+            self.raw.received.note_coded(0, step.output.len());
         }
         if !(self.raw.taken(step.read, step.done) && fin) {
             return Ok(Step::Again);

@@ -90,7 +90,7 @@ impl Connection {
     ) -> Result<(), SendError> {
         self.timers.message_sent(now);
         if self.codecs.is_empty() && payload.len() <= self.raw.config.max_send_frame_len {
-            self.raw.push(info.last, Rsv::NONE, opcode, payload);
+            self.raw.push(now, info.last, Rsv::NONE, opcode, payload);
             return Ok(());
         }
         self.push_encoded(opcode, payload, info, now)
@@ -113,7 +113,7 @@ impl Connection {
             if observed {
                 self.observe_outgoing(fin, rsv, opcode, payload.len());
             }
-            self.raw.push(fin, rsv, opcode, payload);
+            self.raw.push(now, fin, rsv, opcode, payload);
         }
         Ok(())
     }
@@ -142,7 +142,7 @@ impl Connection {
         if !self.codecs.is_empty() {
             self.observe_frames(&frames);
         }
-        self.raw.outbound.push_frames(frames);
+        self.raw.push_frames(now, frames);
         Ok(())
     }
 
@@ -158,13 +158,19 @@ impl Connection {
         if self.codecs.is_empty() {
             return Ok(Encoded { rsv: Rsv::NONE, payload });
         }
-        self.codecs.encode(info, payload).map_err(|(name, error)| {
+        let len = payload.len();
+        let encoded = self.codecs.encode(info, payload).map_err(|(name, error)| {
             // The message is lost, perhaps with a part of it sent: the peer would miss it in the
             // sequence.
             self.sending = None;
             self.start_closing(CloseCode::INTERNAL_ERROR.into(), None, now);
             SendError::CodecFailed { name, error }
-        })
+        })?;
+        // A whole message without a bit is sent as it is.
+        if encoded.rsv != Rsv::NONE || !(info.first && info.last) {
+            self.raw.sent.note_coded(encoded.payload.len(), len);
+        }
+        Ok(encoded)
     }
 
     fn observe_frames(&mut self, mut frames: &[u8]) {
@@ -232,7 +238,8 @@ impl Connection {
 
     fn push_control(&mut self, opcode: Opcode, payload: Bytes) {
         self.observe_outgoing(true, Rsv::NONE, opcode, payload.len());
-        self.raw.push(true, Rsv::NONE, opcode, payload);
+        let now = self.raw.watch.now();
+        self.raw.push(now, true, Rsv::NONE, opcode, payload);
     }
 }
 

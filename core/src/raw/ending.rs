@@ -25,6 +25,7 @@ use crate::close::CloseReason;
 use crate::config::Config;
 use crate::connection::TransportAction;
 use crate::event::{Cause, Closed, Party, Timeout};
+use crate::observer::ConnectionState;
 use crate::outbound::Outbound;
 use crate::time::Instant;
 
@@ -189,6 +190,9 @@ impl RawConnection {
         let (taken, queued) = (self.outbound.taken(), self.outbound.queued());
         let unread = self.outbound.remaining() as u64 + taken.min(IN_FLIGHT_LEN);
         let closing_timeout = self.config.closing_timeout;
+        if self.ending.is_none() {
+            self.watch.state(now, || ConnectionState::Closing(by));
+        }
         let ending = self.ending.get_or_insert_with(|| {
             let longest = closing_timeout.saturating_mul(CAP);
             Box::new(Ending {
@@ -218,7 +222,9 @@ impl RawConnection {
         let ending = self.enter(by, phase, now);
         if matches!(ending.report, Report::Pending) {
             let (sent, received) = (ending.sent.clone(), ending.received.clone());
-            ending.report = Report::Ready(Closed::new(by, cause, sent, received));
+            let closed = Closed::new(by, cause, sent, received);
+            ending.report = Report::Ready(closed.clone());
+            self.watch.state(now, || ConnectionState::Closed(closed));
         }
     }
 

@@ -8,10 +8,12 @@ use bytes::{Buf, Bytes, BytesMut};
 use super::{RawConnection, Role};
 use crate::config::Masking;
 use crate::error::ProtocolError;
+use crate::extension::Direction;
 use crate::frame::{Frame, FrameHead, Opcode, Rsv};
 use crate::limits::COPY_LEN;
 use crate::mask;
 use crate::seed::{MaskKeys, Seed};
+use crate::time::Instant;
 
 /// The length of a masking key in bytes.
 const KEY_LEN: usize = 4;
@@ -22,7 +24,8 @@ pub(crate) struct Incoming {
     pub(crate) head: FrameHead,
     /// The number of payload bytes that have been taken out of the read buffer.
     pub(super) taken: u64,
-    /// The number of bytes at the front of the read buffer that have been unmasked.
+    /// The number of bytes at the front of the read buffer that have been unmasked, if they were
+    /// masked, and shown to the observer, if there is one.
     pub(super) unmasked: usize,
 }
 
@@ -91,6 +94,22 @@ impl RawConnection {
         }
     }
 
+    /// Records a whole message of one frame, which is unmasked and about to be taken.
+    #[inline]
+    pub(crate) fn note_whole(&mut self, whole: &Whole, inbound: &[u8]) {
+        let opcode = if whole.is_text { Opcode::Text } else { Opcode::Binary };
+        self.received.note_frame(opcode);
+        self.received.bytes += whole.payload.end as u64;
+        if self.watch.is_set() {
+            let payload = &inbound[whole.payload.clone()];
+            let (rsv, len) = (Rsv::NONE, payload.len() as u64);
+            let mask = inbound[..whole.payload.start].last_chunk::<KEY_LEN>().copied();
+            let mask = mask.filter(|_| self.role == Role::Server);
+            let head = FrameHead { fin: true, rsv, opcode, mask, len };
+            self.watch.frame(Direction::Incoming, &head, payload);
+        }
+    }
+
     /// Takes the next header out of `inbound`. No payload may be arriving.
     ///
     /// The caller checks the length before it asks for the payload.
@@ -112,6 +131,11 @@ impl RawConnection {
             return Some(Err(self.fail(error)));
         }
         inbound.advance(header_len);
+        self.received.note_frame(head.opcode);
+        self.received.bytes += header_len as u64;
+        if self.watch.is_set() {
+            self.watch.frame(Direction::Incoming, &head, &[]);
+        }
         self.incoming = Some(Incoming { head, taken: 0, unmasked: 0 });
         Some(Ok(head))
     }
@@ -152,6 +176,7 @@ impl RawConnection {
             return None;
         }
         self.incoming = None;
+        self.received.bytes += len as u64;
         Some(take(inbound, 0..len))
     }
 
@@ -164,13 +189,16 @@ impl RawConnection {
         };
         let remaining = usize::try_from(incoming.remaining()).unwrap_or(usize::MAX);
         let available = inbound.len().min(remaining);
+        // A caller that has cut the buffer short has lost bytes, but must not cause a panic.
+        let start = incoming.unmasked.min(available);
         if let Some(key) = incoming.head.mask {
             // Only the phase counts, so the cast may lose the upper bits.
-            // A caller that has cut the buffer short has lost bytes, but must not cause a panic.
-            incoming.unmasked = incoming.unmasked.min(available);
-            let phase = (incoming.taken as usize).wrapping_add(incoming.unmasked);
-            mask::apply(&mut inbound[incoming.unmasked..available], key, phase);
-            incoming.unmasked = available;
+            let phase = (incoming.taken as usize).wrapping_add(start);
+            mask::apply(&mut inbound[start..available], key, phase);
+        }
+        incoming.unmasked = available;
+        if self.watch.is_set() {
+            self.watch.payload(Direction::Incoming, &inbound[start..available]);
         }
         available
     }
@@ -182,6 +210,7 @@ impl RawConnection {
             return true;
         };
         incoming.taken += len as u64;
+        self.received.bytes += len as u64;
         incoming.unmasked = incoming.unmasked.saturating_sub(len);
         let ended = may_end && incoming.remaining() == 0;
         if ended {
@@ -206,12 +235,40 @@ impl RawConnection {
 
     /// Queues a frame of any kind.
     #[inline]
-    pub(crate) fn push(&mut self, fin: bool, rsv: Rsv, opcode: Opcode, payload: Bytes) {
+    pub(crate) fn push(
+        &mut self,
+        now: Instant,
+        fin: bool,
+        rsv: Rsv,
+        opcode: Opcode,
+        payload: Bytes,
+    ) {
         let head = FrameHead { fin, rsv, opcode, mask: None, len: payload.len() as u64 };
+        self.note_queued(now, &head, &payload);
         if self.is_unmasked() {
             self.outbound.push_frame(&head, payload);
         } else {
             self.push_masked(head, payload);
+        }
+    }
+
+    /// Queues whole frames by reference, which are not masked.
+    pub(crate) fn push_frames(&mut self, now: Instant, frames: Bytes) {
+        let mut rest = &frames[..];
+        while let Ok(Some((head, header_len))) = FrameHead::decode(rest) {
+            let (payload, after) = rest[header_len..].split_at(head.len as usize);
+            self.note_queued(now, &head, payload);
+            rest = after;
+        }
+        self.outbound.push_frames(frames);
+    }
+
+    #[inline]
+    fn note_queued(&mut self, now: Instant, head: &FrameHead, payload: &[u8]) {
+        self.sent.note_frame(head.opcode);
+        if self.watch.is_set() {
+            self.watch.at(now);
+            self.watch.frame(Direction::Outgoing, head, payload);
         }
     }
 
