@@ -7,6 +7,7 @@ use std::process::Command;
 const ALLOWED: &[(&str, &[&str])] = &[
     ("sockless-core", &[]),
     ("sockless-driver", &["sockless-core"]),
+    ("sockless-example-ffi", &["sockless-core"]),
     ("sockless-tokio", &["sockless-core", "sockless-driver"]),
     ("sockless-smol", &["sockless-core", "sockless-driver"]),
     ("sockless-async-std", &["sockless-core", "sockless-driver"]),

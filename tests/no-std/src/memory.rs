@@ -35,9 +35,9 @@ pub fn a_message_that_does_not_fit_ends_the_connection() -> Option<()> {
         };
         let sent = closed.sent().and_then(|reason| reason.code());
         (sent == Some(CloseCode::MESSAGE_TOO_BIG)).then_some(())?;
-        // The peer is told.
-        let told = client.poll_event(&mut wire(&mut server), now)?;
-        let Event::PeerClosed(_) = told else { return None };
+        // The peer receives the Close frame.
+        let received = client.poll_event(&mut wire(&mut server), now)?;
+        let Event::PeerClosed(_) = received else { return None };
     }
     Some(())
 }

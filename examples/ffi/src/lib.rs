@@ -1,0 +1,484 @@
+//! WebSockets behind a C interface, which `include/sockless.h` documents: opaque connections, bytes and time in, events and bytes
+//! out. Python drives it through ctypes in `tests/oracles/ffi`, a C program in `c/talk.c`.
+//!
+//! The functions follow one rule: the pointer to a connection is null, or came from [`sockless_server`] or [`sockless_client`], was
+//! not freed, and no other thread uses it during the call; a pointer to bytes has as many as the length beside it.
+
+#![allow(non_camel_case_types)]
+
+use std::ffi::{CStr, c_char, c_int};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Duration;
+use std::{ptr, slice};
+
+use bytes::Bytes;
+use endpoint::{Endpoint, Happened};
+use sockless_core::{CloseCode, CloseReason, Event, Instant, Message, SendError, TransportAction};
+
+mod endpoint;
+
+/// The connection, or another pointer, is null.
+pub const SOCKLESS_E_NULL: c_int = -1;
+/// The connection is not open.
+pub const SOCKLESS_E_CLOSED: c_int = -2;
+/// An argument is invalid.
+pub const SOCKLESS_E_INVALID: c_int = -3;
+/// A bug of the library has ended the connection.
+pub const SOCKLESS_E_PANIC: c_int = -4;
+
+/// The opening handshake is complete.
+pub const SOCKLESS_OPEN: c_int = 1;
+/// A text message.
+pub const SOCKLESS_TEXT: c_int = 2;
+/// A binary message.
+pub const SOCKLESS_BINARY: c_int = 3;
+/// A ping, which has been answered.
+pub const SOCKLESS_PING: c_int = 4;
+/// A pong.
+pub const SOCKLESS_PONG: c_int = 5;
+/// The peer closes.
+pub const SOCKLESS_PEER_CLOSED: c_int = 6;
+/// The connection has ended: exactly once and last.
+pub const SOCKLESS_CLOSED: c_int = 7;
+
+/// The transport is in use.
+pub const SOCKLESS_KEEP: c_int = 0;
+/// The sending side of the transport is to be shut down.
+pub const SOCKLESS_SHUTDOWN_WRITE: c_int = 1;
+/// The transport is to be dropped.
+pub const SOCKLESS_DROP: c_int = 2;
+
+/// No deadline.
+pub const SOCKLESS_NEVER: u64 = u64::MAX;
+
+/// A connection, opaque to C.
+pub struct sockless_connection {
+    endpoint: Endpoint,
+    /// What the last event points to.
+    shown: Bytes,
+    /// True after a panic, which may have left the endpoint half changed.
+    has_panicked: bool,
+}
+
+/// An event.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct sockless_event {
+    /// One of the constants from [`SOCKLESS_OPEN`] to [`SOCKLESS_CLOSED`].
+    pub kind: c_int,
+    /// A close code, or 0.
+    pub code: u16,
+    /// The bytes of the event.
+    pub data: *const u8,
+    /// Their number.
+    pub len: usize,
+}
+
+/// Creates the server's end of a transport.
+#[unsafe(no_mangle)]
+pub extern "C" fn sockless_server(now: u64) -> *mut sockless_connection {
+    created(|| Some(Endpoint::server(instant(now))))
+}
+
+/// Creates the client's end of a transport; null if an argument is null or invalid.
+///
+/// # Safety
+///
+/// `host` and `target` are null or end with a NUL; `seed` is null or has 32 bytes.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn sockless_client(
+    host: *const c_char,
+    target: *const c_char,
+    seed: *const u8,
+    now: u64,
+) -> *mut sockless_connection {
+    // SAFETY: the caller's promise about `host`.
+    let host = unsafe { text(host) };
+    // SAFETY: the caller's promise about `target`.
+    let target = unsafe { text(target) };
+    // SAFETY: the caller's promise about `seed`.
+    let seed = unsafe { bytes(seed, 32) };
+    created(|| {
+        let seed = seed?.try_into().ok()?;
+        Endpoint::client(host?, target?, seed, instant(now)).ok()
+    })
+}
+
+/// Frees a connection.
+///
+/// # Safety
+///
+/// The rule of this [crate](self), and the pointer is not used afterwards.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn sockless_free(connection: *mut sockless_connection) {
+    if !connection.is_null() {
+        // SAFETY: it came from `Box::into_raw` in `created`, and the caller promises that it was not freed.
+        let connection = unsafe { Box::from_raw(connection) };
+        // A panic must not leave this function; there is nothing to report it to.
+        let _ = catch_unwind(AssertUnwindSafe(|| drop(connection)));
+    }
+}
+
+/// Copies bytes that the transport delivered.
+///
+/// # Safety
+///
+/// The rule of this [crate](self).
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn sockless_feed(
+    connection: *mut sockless_connection,
+    data: *const u8,
+    len: usize,
+    now: u64,
+) -> c_int {
+    // SAFETY: the caller's promise about the bytes.
+    let Some(data) = (unsafe { bytes(data, len) }) else { return SOCKLESS_E_NULL };
+    // SAFETY: the caller's promise about the connection.
+    let changed = unsafe { with(connection, |it| it.at(instant(now)).feed(data)) };
+    changed.map_or_else(|error| error, |()| 0)
+}
+
+/// Reports the end of the transport.
+///
+/// # Safety
+///
+/// The rule of this [crate](self).
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn sockless_feed_eof(
+    connection: *mut sockless_connection,
+    now: u64,
+) -> c_int {
+    // SAFETY: the caller's promise about the connection.
+    let changed = unsafe { with(connection, |it| it.at(instant(now)).handle_eof()) };
+    changed.map_or_else(|error| error, |()| 0)
+}
+
+/// Reports the time.
+///
+/// # Safety
+///
+/// The rule of this [crate](self).
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn sockless_tick(connection: *mut sockless_connection, now: u64) -> c_int {
+    // SAFETY: the caller's promise about the connection.
+    let changed = unsafe { with(connection, |it| it.at(instant(now)).handle_timeout()) };
+    changed.map_or_else(|error| error, |()| 0)
+}
+
+/// Returns 1 and fills `event`, or returns 0 without an event.
+///
+/// # Safety
+///
+/// The rule of this [crate](self); `event` is null or can be written to.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn sockless_next_event(
+    connection: *mut sockless_connection,
+    event: *mut sockless_event,
+    now: u64,
+) -> c_int {
+    if event.is_null() {
+        return SOCKLESS_E_NULL;
+    }
+    // SAFETY: the caller's promise about the connection.
+    let next = unsafe { with(connection, |it| next_event(it.at(instant(now)))) };
+    let (kind, code, data) = match next {
+        Ok(Some(described)) => described,
+        Ok(None) => return 0,
+        Err(error) => return error,
+    };
+    let described = sockless_event { kind, code, data: data.as_ptr(), len: data.len() };
+    // SAFETY: `with` has found that it is not null, and the caller promises the rest.
+    unsafe { (*connection).shown = data };
+    // SAFETY: it is not null, and the caller promises that it can be written to. It need not be initialized.
+    unsafe { event.write(described) };
+    1
+}
+
+/// Returns the next bytes to write, and their number in `len`.
+///
+/// # Safety
+///
+/// The rule of this [crate](self); `len` is null or can be written to.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn sockless_output(
+    connection: *mut sockless_connection,
+    len: *mut usize,
+) -> *const u8 {
+    if len.is_null() {
+        return ptr::null();
+    }
+    // SAFETY: the caller's promise about the connection.
+    let output = unsafe {
+        with(connection, |it| {
+            let output = it.output();
+            (output.as_ptr(), output.len())
+        })
+    };
+    let (output, count) = output.unwrap_or((ptr::null(), 0));
+    // SAFETY: it is not null, and the caller promises that it can be written to.
+    unsafe { len.write(count) };
+    output
+}
+
+/// Reports that the transport has taken bytes of the output.
+///
+/// # Safety
+///
+/// The rule of this [crate](self).
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn sockless_sent(
+    connection: *mut sockless_connection,
+    len: usize,
+    now: u64,
+) -> c_int {
+    // SAFETY: the caller's promise about the connection.
+    match unsafe { with(connection, |it| it.at(instant(now)).sent(len)) } {
+        Ok(true) => 0,
+        Ok(false) => SOCKLESS_E_INVALID,
+        Err(error) => error,
+    }
+}
+
+/// Returns what to do with the transport once the output is empty.
+///
+/// # Safety
+///
+/// The rule of this [crate](self).
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn sockless_transport(connection: *const sockless_connection) -> c_int {
+    // SAFETY: the caller's promise about the connection.
+    let action = unsafe { with(connection.cast_mut(), |it| it.transport_action()) };
+    action.map_or_else(
+        |error| error,
+        |action| match action {
+            TransportAction::KeepOpen => SOCKLESS_KEEP,
+            TransportAction::ShutdownWrite => SOCKLESS_SHUTDOWN_WRITE,
+            TransportAction::Close => SOCKLESS_DROP,
+        },
+    )
+}
+
+/// Returns the time of the next [`sockless_tick`], or [`SOCKLESS_NEVER`], also after an error.
+///
+/// # Safety
+///
+/// The rule of this [crate](self).
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn sockless_timeout(connection: *const sockless_connection) -> u64 {
+    // SAFETY: the caller's promise about the connection.
+    let deadline = unsafe { with(connection.cast_mut(), |it| it.poll_timeout()) };
+    deadline.ok().flatten().map_or(SOCKLESS_NEVER, milliseconds)
+}
+
+/// Queues a text message.
+///
+/// # Safety
+///
+/// The rule of this [crate](self).
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn sockless_send_text(
+    connection: *mut sockless_connection,
+    utf8: *const u8,
+    len: usize,
+    now: u64,
+) -> c_int {
+    // SAFETY: the caller's promise about the bytes.
+    let Some(data) = (unsafe { bytes(utf8, len) }) else { return SOCKLESS_E_NULL };
+    let Ok(data) = str::from_utf8(data) else { return SOCKLESS_E_INVALID };
+    // SAFETY: the caller's promise about the connection.
+    unsafe { send(connection, |it| it.at(instant(now)).send(Message::from(data))) }
+}
+
+/// Queues a binary message.
+///
+/// # Safety
+///
+/// The rule of this [crate](self).
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn sockless_send_binary(
+    connection: *mut sockless_connection,
+    data: *const u8,
+    len: usize,
+    now: u64,
+) -> c_int {
+    // SAFETY: the caller's promise about the bytes.
+    let Some(data) = (unsafe { bytes(data, len) }) else { return SOCKLESS_E_NULL };
+    // SAFETY: the caller's promise about the connection.
+    unsafe { send(connection, |it| it.at(instant(now)).send(Message::from(data))) }
+}
+
+/// Queues a ping.
+///
+/// # Safety
+///
+/// The rule of this [crate](self).
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn sockless_ping(
+    connection: *mut sockless_connection,
+    data: *const u8,
+    len: usize,
+    now: u64,
+) -> c_int {
+    // SAFETY: the caller's promise about the bytes.
+    let Some(data) = (unsafe { bytes(data, len) }) else { return SOCKLESS_E_NULL };
+    // SAFETY: the caller's promise about the connection.
+    unsafe { send(connection, |it| it.at(instant(now)).ping(data)) }
+}
+
+/// Starts the closing handshake.
+///
+/// # Safety
+///
+/// The rule of this [crate](self).
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn sockless_close(
+    connection: *mut sockless_connection,
+    code: u16,
+    reason: *const u8,
+    len: usize,
+    now: u64,
+) -> c_int {
+    // SAFETY: the caller's promise about the bytes.
+    let Some(reason) = (unsafe { bytes(reason, len) }) else { return SOCKLESS_E_NULL };
+    let (Some(code), Ok(reason)) = (CloseCode::new(code), str::from_utf8(reason)) else {
+        return SOCKLESS_E_INVALID;
+    };
+    let reason = CloseReason::new(code, reason);
+    // SAFETY: the caller's promise about the connection.
+    let closed = unsafe { with(connection, |it| it.at(instant(now)).close(reason)) };
+    closed.map_or_else(|error| error, |()| 0)
+}
+
+/// Ends the connection without a closing handshake.
+///
+/// # Safety
+///
+/// The rule of this [crate](self).
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn sockless_abort(connection: *mut sockless_connection, now: u64) -> c_int {
+    // SAFETY: the caller's promise about the connection.
+    let aborted = unsafe { with(connection, |it| it.at(instant(now)).abort()) };
+    aborted.map_or_else(|error| error, |()| 0)
+}
+
+/// Moves an endpoint to the heap, where C refers to it; null without one.
+fn created(create: impl FnOnce() -> Option<Endpoint>) -> *mut sockless_connection {
+    let endpoint = catch_unwind(AssertUnwindSafe(create)).ok().flatten();
+    endpoint.map_or(ptr::null_mut(), |endpoint| {
+        let (shown, has_panicked) = (Bytes::new(), false);
+        Box::into_raw(Box::new(sockless_connection { endpoint, shown, has_panicked }))
+    })
+}
+
+/// Calls a function with an endpoint. No panic leaves it: C could not catch it.
+///
+/// # Safety
+///
+/// `connection` follows the rule of this crate.
+unsafe fn with<T>(
+    connection: *mut sockless_connection,
+    call: impl FnOnce(&mut Endpoint) -> T,
+) -> Result<T, c_int> {
+    // SAFETY: it is null, or it came from `created`, was not freed, and no other thread uses it.
+    let connection = unsafe { connection.as_mut() }.ok_or(SOCKLESS_E_NULL)?;
+    if connection.has_panicked {
+        return Err(SOCKLESS_E_PANIC);
+    }
+    let called = catch_unwind(AssertUnwindSafe(|| call(&mut connection.endpoint)));
+    called.map_err(|_| {
+        connection.has_panicked = true;
+        SOCKLESS_E_PANIC
+    })
+}
+
+/// Queues something to be sent.
+///
+/// # Safety
+///
+/// `connection` follows the rule of this crate.
+unsafe fn send(
+    connection: *mut sockless_connection,
+    call: impl FnOnce(&mut Endpoint) -> Result<(), SendError>,
+) -> c_int {
+    // SAFETY: the caller's promise.
+    match unsafe { with(connection, call) } {
+        Ok(Ok(())) => 0,
+        Ok(Err(SendError::Closing)) => SOCKLESS_E_CLOSED,
+        Ok(Err(_)) => SOCKLESS_E_INVALID,
+        Err(error) => error,
+    }
+}
+
+/// Bytes of the caller; `None` if the pointer is null and the length is not, or if their number is impossible.
+///
+/// # Safety
+///
+/// `data` is null or points to `len` bytes, which do not change while the result is in use.
+unsafe fn bytes<'a>(data: *const u8, len: usize) -> Option<&'a [u8]> {
+    if len == 0 {
+        return Some(&[]);
+    }
+    if data.is_null() || isize::try_from(len).is_err() {
+        return None;
+    }
+    // SAFETY: it is not null, bytes have no alignment, the length is possible, and the caller promises the rest.
+    Some(unsafe { slice::from_raw_parts(data, len) })
+}
+
+/// A string of the caller; `None` if it is null or not UTF-8.
+///
+/// # Safety
+///
+/// `data` is null or ends with a NUL, and does not change while the result is in use.
+unsafe fn text<'a>(data: *const c_char) -> Option<&'a str> {
+    if data.is_null() {
+        return None;
+    }
+    // SAFETY: it is not null, and the caller promises the rest.
+    unsafe { CStr::from_ptr(data) }.to_str().ok()
+}
+
+/// The kind, the code and the bytes of an event.
+type Described = (c_int, u16, Bytes);
+
+/// The next event that C knows.
+fn next_event(endpoint: &mut Endpoint) -> Option<Described> {
+    loop {
+        if let Some(described) = describe(endpoint.next()?) {
+            return Some(described);
+        }
+    }
+}
+
+/// `None` for an event of a kind that the default settings exclude, such as a chunk of a message.
+fn describe(happened: Happened) -> Option<Described> {
+    let code =
+        |reason: Option<&CloseReason>| reason.and_then(CloseReason::code).map_or(0, CloseCode::get);
+    Some(match happened {
+        Happened::Open(target) => (SOCKLESS_OPEN, 0, target.into()),
+        Happened::Failed(why) => (SOCKLESS_CLOSED, 0, why.into()),
+        Happened::Event(event) => match event {
+            Event::Message(Message::Text(text)) => (SOCKLESS_TEXT, 0, text.into_bytes()),
+            Event::Message(Message::Binary(data)) => (SOCKLESS_BINARY, 0, data),
+            Event::Ping(data) => (SOCKLESS_PING, 0, data),
+            Event::Pong(data) => (SOCKLESS_PONG, 0, data),
+            Event::PeerClosed(reason) => {
+                let text = reason.text().as_bytes();
+                (SOCKLESS_PEER_CLOSED, code(Some(&reason)), Bytes::copy_from_slice(text))
+            }
+            Event::Closed(closed) => {
+                (SOCKLESS_CLOSED, code(closed.received()), closed.to_string().into())
+            }
+            _ => return None,
+        },
+    })
+}
+
+fn instant(milliseconds: u64) -> Instant {
+    Instant::from_epoch(Duration::from_millis(milliseconds))
+}
+
+/// The first whole millisecond that is not before `instant`.
+fn milliseconds(instant: Instant) -> u64 {
+    u64::try_from(instant.since_epoch().as_nanos().div_ceil(1_000_000)).unwrap_or(SOCKLESS_NEVER)
+}
