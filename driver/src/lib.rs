@@ -45,6 +45,7 @@
 //! * `platform-verifier`, `webpki-roots`: clients trust the certificates that the operating system
 //!   trusts, or the certificate authorities of Mozilla.
 //! * `json`: messages of JSON, by serde.
+//! * `local`: sessions that stay on one thread, with handlers and transports that are not `Send`.
 //! * `sockets`, `futures-io`, `async-io`: for adapters, the parts that several runtimes share:
 //!   settings of sockets, streams that implement the traits of `futures-io`, and the sockets and
 //!   timers of async-io.
@@ -66,6 +67,8 @@ mod client;
 mod error;
 mod exchange;
 mod future;
+#[cfg(feature = "local")]
+pub mod local;
 mod request;
 mod runtime;
 #[cfg(feature = "server")]

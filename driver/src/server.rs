@@ -166,10 +166,16 @@ impl Server {
     ///
     /// Dropping the future drops the listener, and leaves the connections running.
     pub async fn serve_until(
-        mut self,
+        self,
         service: impl Service,
         shutdown: impl Future<Output = ()>,
     ) -> ShutdownReport {
+        let (server, runtime) = (self.connection_server(service), self.runtime.clone());
+        self.run(&server, shutdown, |task| runtime.spawn(task)).await
+    }
+
+    /// Returns a server of connections with the settings of this one.
+    pub(crate) fn connection_server(&self, service: impl Service) -> ConnectionServer {
         let mut server = ConnectionServer::new(service, self.runtime.clone());
         if let Some(count) = self.max_per_peer {
             server = server.max_connections_per_peer(count);
@@ -177,6 +183,17 @@ impl Server {
         if let Some(bytes) = self.memory_budget {
             server = server.memory_budget(bytes);
         }
+        server
+    }
+
+    /// Accepts connections for `server` until `shutdown` is ready, and passes each to `spawn`. Then
+    /// shuts `server` down.
+    pub(crate) async fn run(
+        mut self,
+        server: &ConnectionServer,
+        shutdown: impl Future<Output = ()>,
+        spawn: impl Fn(BoxFuture<'static, ()>),
+    ) -> ShutdownReport {
         let mut shutdown = pin!(shutdown);
         let mut accepting = Accepting::new(self.runtime.clone(), self.max_connections);
         poll_fn(|cx| {
@@ -185,9 +202,9 @@ impl Server {
             }
             for _ in 0..ACCEPTS {
                 let accepted =
-                    std::task::ready!(accepting.poll_next(&mut *self.listener, &server, cx));
+                    std::task::ready!(accepting.poll_next(&mut *self.listener, server, cx));
                 if let Some(accepted) = accepted {
-                    self.runtime.spawn(self.serve_accepted(&server, accepted));
+                    spawn(self.serve_accepted(server, accepted));
                 }
             }
             cx.waker().wake_by_ref();

@@ -50,11 +50,17 @@
 //! - [`Origins`] decides which web pages may open a WebSocket.
 //! - [`TrustedProxies`] reads the client's address from the headers of proxies.
 //! - [`guards`] has credentials, rate limits and connection limits.
+//!
+//! # Features
+//!
+//! `local`, off by default: routers that stay on one thread, with handlers that are not `Send`.
 
 mod alone;
 mod choose;
 pub mod guards;
 mod listing;
+#[cfg(feature = "local")]
+pub mod local;
 mod origin;
 mod path;
 mod pattern;

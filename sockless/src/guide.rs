@@ -3,7 +3,8 @@
 //! * Begin here: [quick start](quick_start), [handlers and errors](handlers), [clients], [recipes],
 //!   [rooms], [testing].
 //! * In production: [TLS](tls), [deployment], [scale].
-//! * In other frameworks and loops: [axum and hyper](axum), [porting].
+//! * In other frameworks and loops: [axum and hyper](axum), [one thread or one per core](local),
+//!   [porting].
 //! * From other libraries: [tungstenite](from_tungstenite), [axum's `ws`](from_axum),
 //!   [Ktor](from_ktor).
 //!
@@ -30,6 +31,9 @@ pub mod from_tungstenite {}
 
 #[doc = include_str!("guide/handlers.md")]
 pub mod handlers {}
+
+#[doc = include_str!("guide/local.md")]
+pub mod local {}
 
 #[doc = include_str!("guide/porting.md")]
 pub mod porting {}

@@ -71,6 +71,18 @@ pub use sockless_routing::{
 #[doc(inline)]
 pub use sockless_rooms as rooms;
 
+/// Sessions that stay on one thread, with handlers, services and transports that are not `Send`.
+///
+/// See [the guide](crate::guide::local).
+#[cfg(feature = "local")]
+pub mod local {
+    #[doc(inline)]
+    pub use sockless_driver::local::*;
+    #[cfg(feature = "routing")]
+    #[doc(inline)]
+    pub use sockless_routing::local::*;
+}
+
 // Clients.
 #[cfg(feature = "client")]
 #[doc(inline)]

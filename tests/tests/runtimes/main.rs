@@ -7,8 +7,10 @@ mod connecting;
 mod endings;
 mod head_first;
 mod leaving;
+mod local;
 mod messages;
 mod on;
+mod one_thread;
 mod opening;
 mod raw;
 mod seam;
@@ -29,7 +31,8 @@ macro_rules! scenarios {
             #[test]
             $(#[$attribute])*
             fn $scenario() {
-                use crate::on::{$runtime, World, run};
+                #[allow(unused_imports, reason = "each list uses the runtimes of one of them")]
+                use crate::{on::*, one_thread::*};
                 run(|| $runtime::block_on(crate::$file::$scenario::<$runtime>()));
             }
         )+
@@ -102,22 +105,52 @@ macro_rules! on_runtime {
     };
 }
 
-mod simulated {
-    scenarios! {
-        Simulated:
-        endings::a_client_that_drops_its_session_says_1000
-        endings::a_close_code_comes_back
-        endings::a_handler_that_ends_says_1000
-        endings::a_handler_that_fails_says_1011
-        endings::a_handler_that_never_ends_is_terminated
-        endings::a_handler_that_panics_says_1011
-        endings::a_shutdown_says_1001_and_counts
-        messages::a_hundred_clients_at_once
-        messages::halves_on_two_tasks_do_not_wait_for_each_other
-        messages::the_client_echoes
-        messages::the_server_echoes
-    }
+/// The scenarios in which nothing blocks a thread.
+macro_rules! on_world {
+    ($name:ident: $world:ident) => {
+        mod $name {
+            scenarios! {
+                $world:
+                endings::a_client_that_drops_its_session_says_1000
+                endings::a_close_code_comes_back
+                endings::a_handler_that_ends_says_1000
+                endings::a_handler_that_fails_says_1011
+                endings::a_handler_that_never_ends_is_terminated
+                endings::a_handler_that_panics_says_1011
+                endings::a_shutdown_says_1001_and_counts
+                messages::a_hundred_clients_at_once
+                messages::halves_on_two_tasks_do_not_wait_for_each_other
+                messages::the_client_echoes
+                messages::the_server_echoes
+            }
+        }
+    };
 }
+
+on_world!(simulated: Simulated);
+on_world!(futures_local_pool: LocalPool);
+on_world!(tokio_local_set: LocalSet);
+
+/// Handlers and transports that are not `Send`.
+macro_rules! on_one_thread {
+    ($name:ident: $world:ident) => {
+        mod $name {
+            scenarios! {
+                $world:
+                local::a_local_handler_fails_and_panics_with_1011
+                local::a_local_handler_is_terminated_when_the_drain_timeout_passes
+                local::a_local_service_decides_without_a_router
+                local::a_local_transport_is_served
+                local::a_peer_of_a_local_handler_is_pinged_and_times_out
+                local::a_sender_on_another_thread_reaches_the_peer_of_a_local_handler
+                local::handlers_on_one_thread_share_an_rc
+            }
+        }
+    };
+}
+
+on_one_thread!(local_handlers_local_pool: LocalPool);
+on_one_thread!(local_handlers_local_set: LocalSet);
 
 on_runtime!(async_std: AsyncStd);
 on_runtime!(smol: Smol);

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use smol::channel;
 use sockless_driver::sockets::ListenOptions;
-use sockless_driver::{Connect, Io, Server, Service};
+use sockless_driver::{BoxFuture, Connect, Io, Server, Service, ShutdownReport};
 use sockless_sim::Sim;
 
 /// Where a scenario runs: on a runtime, or in the simulator.
@@ -27,6 +27,24 @@ pub(crate) trait World: 'static {
         server.local_addr().expect("a TCP listener has an address")
     }
     fn connect(url: &str) -> Connect;
+
+    /// Runs `task` beside the scenario.
+    fn spawn(task: BoxFuture<'static, ()>) {
+        Self::driver().spawn(task);
+    }
+
+    /// Serves beside the scenario until `shutdown` is ready, and sends the report to `reporting`.
+    fn serve_until(
+        server: Server,
+        service: impl Service,
+        shutdown: BoxFuture<'static, ()>,
+        reporting: channel::Sender<ShutdownReport>,
+    ) {
+        Self::spawn(Box::pin(async move {
+            let report = server.serve_until(service, shutdown).await;
+            let _ = reporting.send(report).await;
+        }));
+    }
 }
 
 /// A runtime over real sockets, with all that its adapter offers.
@@ -80,7 +98,7 @@ pub(crate) fn spawn<R: World, T: Send + 'static>(
         // The receiver may be gone.
         let _ = sender.send(future.await).await;
     };
-    R::driver().spawn(Box::pin(task));
+    R::spawn(Box::pin(task));
     async move { receiver.recv().await.expect("the task ends without a panic") }
 }
 

@@ -8,7 +8,7 @@ use sockless_core::Message;
 use sockless_driver::{Server, Service, Session, ShutdownReport};
 use sockless_routing::{Router, WebSocketRoute};
 
-use crate::on::{World, spawn};
+use crate::on::World;
 
 /// A server on a port of its own, which is shut down with this value.
 pub(crate) struct Serving<R> {
@@ -45,15 +45,11 @@ impl<R: World> Serving<R> {
     pub(crate) fn run_at(addr: SocketAddr, server: Server, service: impl Service) -> Self {
         let (stop, stopped) = channel::bounded::<()>(1);
         let (reporting, report) = channel::bounded(1);
-        let serving = async move {
-            let shutdown = async {
-                // A message or the drop of the sender ends the server.
-                let _ = stopped.recv().await;
-            };
-            let report = server.serve_until(service, shutdown).await;
-            let _ = reporting.send(report).await;
-        };
-        drop(spawn::<R, _>(serving));
+        let shutdown = Box::pin(async move {
+            // A message or the drop of the sender ends the server.
+            let _ = stopped.recv().await;
+        });
+        R::serve_until(server, service, shutdown, reporting);
         Self { addr, stop, report, runtime: PhantomData }
     }
 
