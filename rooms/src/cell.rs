@@ -7,14 +7,17 @@ use std::time::Duration;
 use sockless_core::{Broadcast, CloseCode};
 use sockless_driver::{BoxFuture, Sender, timeout};
 
-use crate::error::BusError;
-use crate::event::{Occupant, RoomEvent, Welcome};
+use crate::error::{BusError, PublishError};
+use crate::event::{Occupant, Resumed, RoomEvent, Welcome};
+use crate::kind::Kind;
+use crate::limits::{Action, Attempt};
 use crate::lock;
-use crate::machine::{Delivery, Effects, Presence, Room, SeatKey, Signal, SignalBody};
+use crate::machine::{Delivery, Effects, Handle, Presence, Room, SeatKey, Signal, SignalBody};
 use crate::name::RoomKey;
 use crate::outlet::{Delivered, Encoded, Next, Outlet};
 use crate::position::Position;
-use crate::rooms::{CHECK_TICKS, Kind};
+use crate::publication::Publication;
+use crate::rooms::CHECK_TICKS;
 
 /// The longest time that the bus may take to read messages.
 const READ_TIMEOUT: Duration = Duration::from_secs(10);
@@ -126,6 +129,50 @@ impl RoomCell {
         presence.map(|presence| presence.occupants().cloned().collect()).unwrap_or_default()
     }
 
+    /// The place until which the live members have received everything.
+    pub(crate) fn position(&self) -> Option<Position> {
+        lock(&self.state).room.top()
+    }
+
+    pub(crate) fn resumed(&self, key: SeatKey) -> Resumed {
+        lock(&self.state).room.resumed(key)
+    }
+
+    /// Checks that a member may publish something.
+    pub(crate) fn admit(
+        &self,
+        key: SeatKey,
+        publication: &Publication,
+    ) -> Result<(), PublishError> {
+        let config = &self.kind.config;
+        let (len, limit) = (publication.message().len(), config.get_max_message_len());
+        if len > limit {
+            return Err(PublishError::TooLong { len, limit });
+        }
+        let (sender, identity) = {
+            let mut state = lock(&self.state);
+            let outlet = &mut state.room.seat(key).ok_or(PublishError::Removed)?.handle;
+            let (messages, bytes) = config.get_publish_rates();
+            if messages.is_some() || bytes.is_some() {
+                let now = self.kind.inner.runtime.now();
+                let counted = outlet.used().count(len, messages, bytes, now);
+                counted.map_err(|retry_after| PublishError::TooFast { retry_after })?;
+            }
+            if config.get_authorize().is_none() {
+                return Ok(());
+            }
+            (outlet.sender().clone(), outlet.identity().cloned())
+        };
+        let attempt = Attempt {
+            action: Action::Publish(publication),
+            room: self.key.room(),
+            identity: identity.as_deref(),
+            request: sender.request(),
+        };
+        config.get_authorize().map_or(Ok(()), |authorize| authorize(&attempt))?;
+        Ok(())
+    }
+
     /// The number of members, on all servers if the room has presence.
     pub(crate) fn occupancy(&self) -> usize {
         let state = lock(&self.state);
@@ -137,7 +184,9 @@ impl RoomCell {
         lock(&self.state).wakers.retain(|(known, _)| *known != key.number);
         let ((left, is_empty), todo) =
             self.input(|room, effects| (room.leave(key, effects), room.is_empty()));
-        drop(left);
+        if let Some(left) = left {
+            self.kind.free_place(left.sender().request());
+        }
         self.perform(todo);
         if is_empty {
             self.kind.inner.remove_if_empty(self);

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::event::{Envelope, Plain};
+use crate::limits::{Attempt, Denied, Rate};
 
 /// The settings of the rooms of a namespace.
 ///
@@ -28,7 +29,13 @@ pub struct RoomConfig {
     resume_timeout: Duration,
     presence_ttl: Option<Duration>,
     envelope: Arc<dyn Envelope>,
+    authorize: Option<Arc<Authorize>>,
+    publish_rate: Option<Rate>,
+    publish_bytes: Option<Rate>,
+    max_rooms: Option<usize>,
 }
+
+type Authorize = dyn Fn(&Attempt<'_>) -> Result<(), Denied> + Send + Sync;
 
 impl Default for RoomConfig {
     fn default() -> Self {
@@ -40,6 +47,10 @@ impl Default for RoomConfig {
             resume_timeout: Duration::from_secs(5),
             presence_ttl: None,
             envelope: Arc::new(Plain),
+            authorize: None,
+            publish_rate: None,
+            publish_bytes: None,
+            max_rooms: None,
         }
     }
 }
@@ -110,6 +121,61 @@ impl RoomConfig {
         self
     }
 
+    /// Sets who may join and publish: `authorize` is called when a session joins a room and for each
+    /// message that a member publishes, and must be quick. What takes time, such as a query, belongs
+    /// in the handler before it joins, or in a guard, whose findings are attached to the request.
+    /// Default: all may.
+    ///
+    /// Not called for what is published from outside of a session.
+    ///
+    /// ```
+    /// use sockless::rooms::{Action, Denied, RoomConfig};
+    ///
+    /// /// The name of a user, attached to the request by a guard.
+    /// struct User(String);
+    ///
+    /// let config = RoomConfig::default().authorize(|attempt| match attempt.action {
+    ///     Action::Publish(_) if attempt.request.get::<User>().is_none() => {
+    ///         Err(Denied::new("guests may only read"))
+    ///     }
+    ///     _ => Ok(()),
+    /// });
+    /// # let _ = config;
+    /// ```
+    #[must_use]
+    pub fn authorize(
+        mut self,
+        authorize: impl Fn(&Attempt<'_>) -> Result<(), Denied> + Send + Sync + 'static,
+    ) -> Self {
+        self.authorize = Some(Arc::new(authorize));
+        self
+    }
+
+    /// Sets how many messages a member may publish within a time, all of them at once if it likes.
+    /// Default: no limit.
+    #[must_use]
+    pub fn publish_rate(mut self, messages: u64, per: Duration) -> Self {
+        self.publish_rate = Some(Rate { units: messages, per });
+        self
+    }
+
+    /// Sets how many bytes a member may publish within a time. A longer message may be published
+    /// when nothing else was within that time. Default: no limit.
+    #[must_use]
+    pub fn publish_bytes(mut self, bytes: u64, per: Duration) -> Self {
+        self.publish_bytes = Some(Rate { units: bytes, per });
+        self
+    }
+
+    /// Sets how many rooms of this namespace a session may be in at once, counting a room twice that
+    /// it joins twice. Set it where clients choose the rooms. At
+    /// least 1. Default: no limit.
+    #[must_use]
+    pub fn max_rooms_per_session(mut self, rooms: usize) -> Self {
+        self.max_rooms = Some(rooms.max(1));
+        self
+    }
+
     pub(crate) fn get_history(&self) -> &History {
         &self.history
     }
@@ -134,6 +200,18 @@ impl RoomConfig {
         self.presence_ttl
     }
 
+    pub(crate) fn get_authorize(&self) -> Option<&Authorize> {
+        self.authorize.as_deref()
+    }
+
+    pub(crate) fn get_publish_rates(&self) -> (Option<Rate>, Option<Rate>) {
+        (self.publish_rate, self.publish_bytes)
+    }
+
+    pub(crate) fn get_max_rooms(&self) -> Option<usize> {
+        self.max_rooms
+    }
+
     pub(crate) fn get_envelope(&self) -> &dyn Envelope {
         &*self.envelope
     }
@@ -148,6 +226,9 @@ impl fmt::Debug for RoomConfig {
             .field("max_members", &self.max_members)
             .field("resume_timeout", &self.resume_timeout)
             .field("presence_ttl", &self.presence_ttl)
+            .field("publish_rate", &self.publish_rate)
+            .field("publish_bytes", &self.publish_bytes)
+            .field("max_rooms", &self.max_rooms)
             .finish_non_exhaustive()
     }
 }

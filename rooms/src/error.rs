@@ -1,8 +1,11 @@
 //! The errors of rooms.
 
+use std::time::Duration;
+
 use sockless_core::Escaped;
 use thiserror::Error;
 
+use crate::limits::Denied;
 use crate::name::RoomNameError;
 
 /// The length of the longest identity of a member, in bytes.
@@ -21,6 +24,17 @@ pub enum JoinError {
     /// The room has as many members as it may.
     #[error("the room has {limit} members, as many as it may (RoomConfig::max_members)")]
     Full {
+        /// The limit.
+        limit: usize,
+    },
+    /// [`RoomConfig::authorize`](crate::RoomConfig::authorize) denied it.
+    #[error("joining was denied: {0}")]
+    Denied(#[from] Denied),
+    /// The session is in as many rooms as it may.
+    #[error(
+        "the session is in {limit} rooms, as many as it may (RoomConfig::max_rooms_per_session)"
+    )]
+    TooManyRooms {
         /// The limit.
         limit: usize,
     },
@@ -50,6 +64,17 @@ pub enum PublishError {
         len: usize,
         /// The limit in bytes.
         limit: usize,
+    },
+    /// [`RoomConfig::authorize`](crate::RoomConfig::authorize) denied it.
+    #[error("publishing was denied: {0}")]
+    Denied(#[from] Denied),
+    /// The member publishes too much.
+    #[error(
+        "the member publishes too much (RoomConfig::publish_rate, publish_bytes): wait {retry_after:?}"
+    )]
+    TooFast {
+        /// The time after which the same message may be published.
+        retry_after: Duration,
     },
     /// The member has been removed from the room.
     #[error("the member has been removed from the room")]

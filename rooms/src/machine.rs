@@ -66,6 +66,7 @@ pub(crate) struct Seat<H> {
     pub(crate) handle: H,
     number: u32,
     state: SeatState,
+    resumed: Resumed,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -144,6 +145,11 @@ impl<H: Handle> Room<H> {
         MemberId { node: self.node, number }
     }
 
+    /// Returns how the member has joined.
+    pub(crate) fn resumed(&self, key: SeatKey) -> Resumed {
+        self.seats.get(key.slot as usize).map_or(Resumed::New, |seat| seat.resumed)
+    }
+
     pub(crate) fn seat(&mut self, key: SeatKey) -> Option<&mut Seat<H>> {
         let seat = self.seats.get_mut(key.slot as usize)?;
         (seat.number == key.number && seat.state != SeatState::Gone).then_some(seat)
@@ -167,7 +173,12 @@ impl<H: Handle> Room<H> {
             // By a quarter rather than twofold: most rooms stay as they are.
             self.seats.reserve_exact(self.seats.len() / 4 + 1);
         }
-        let slot = self.seats.insert(Seat { handle, number, state: SeatState::Waiting });
+        let slot = self.seats.insert(Seat {
+            handle,
+            number,
+            state: SeatState::Waiting,
+            resumed: Resumed::New,
+        });
         let key = SeatKey { slot: slot as u32, number };
         self.announce(key, data, effects);
         if let Some(resumed) = self.link.resolve(since, self.has_history) {
@@ -255,13 +266,13 @@ impl<H: Handle> Room<H> {
         effects.begin(&RoomEvent::Welcome(welcome));
         self.deliver_to(key, Delivery::Live, effects);
         if let Some(seat) = self.seat(key) {
-            seat.state = SeatState::Live;
+            (seat.state, seat.resumed) = (SeatState::Live, resumed);
         }
         welcome
     }
 
     /// The place until which the live members have received everything.
-    fn top(&self) -> Option<Position> {
+    pub(crate) fn top(&self) -> Option<Position> {
         match self.link {
             Link::Unconfirmed { known: top } | Link::Live { top } => top,
             Link::Recovering { top } => Some(top),

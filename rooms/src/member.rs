@@ -14,12 +14,13 @@ use crate::cell::RoomCell;
 use crate::config::Lag;
 use crate::error::{JoinError, MAX_DATA_LEN, MAX_IDENTITY_LEN, PublishError};
 use crate::event::{Occupant, Resumed, Welcome};
+use crate::kind::Kind;
+use crate::limits::{Action, Attempt};
 use crate::machine::SeatKey;
 use crate::name::RoomKey;
 use crate::outlet::Outlet;
 use crate::position::Position;
 use crate::publication::{MemberId, Publication};
-use crate::rooms::Kind;
 
 /// Joining a room: add to it, then await it for a [`Member`]. From
 /// [`Namespace::join`](crate::Namespace::join).
@@ -103,6 +104,12 @@ impl<'a> Join<'a> {
         if identity_len > MAX_IDENTITY_LEN || data.len() > MAX_DATA_LEN {
             return Err(JoinError::TooLong { identity: identity_len, data: data.len() });
         }
+        if let Some(authorize) = kind.config.get_authorize() {
+            let (identity, request) = (identity.as_deref(), session.request());
+            let attempt = Attempt { action: Action::Join, room, identity, request };
+            authorize(&attempt)?;
+        }
+        let place = kind.take_place(session.request())?;
         let limit = kind.config.get_max_members();
         let outlet = Outlet::new(session.sender(), identity, lag);
         let (cell, entered) = kind.inner.with_cell(&kind, key, |cell| {
@@ -114,15 +121,16 @@ impl<'a> Join<'a> {
         })?;
         let ((key, welcome), todo) = entered;
         // From here on, dropping the member leaves the room.
-        let mut member = Member { cell, key, welcome: UNKNOWN };
+        let member = Member { cell, key };
+        place.keep();
         member.cell.perform(todo);
         kind.inner.report_interest();
-        member.welcome = match welcome {
+        let welcome = match welcome {
             Some(welcome) => welcome,
             None => member.wait(session, &kind).await,
         };
         if since.is_some() {
-            kind.inner.counters.resumed(member.welcome.resumed == Resumed::Complete);
+            kind.inner.counters.resumed(welcome.resumed == Resumed::Complete);
         }
         Ok(member)
     }
@@ -157,7 +165,6 @@ const UNKNOWN: Welcome = Welcome { position: None, resumed: Resumed::New };
 pub struct Member {
     cell: Arc<RoomCell>,
     key: SeatKey,
-    welcome: Welcome,
 }
 
 impl Member {
@@ -172,14 +179,15 @@ impl Member {
     ///
     /// # Errors
     ///
-    /// [`PublishError::TooLong`], [`PublishError::Removed`] and [`PublishError::Bus`]. The member
-    /// stays in the room.
+    /// [`PublishError::TooLong`], [`PublishError::Denied`], [`PublishError::TooFast`],
+    /// [`PublishError::Removed`] and [`PublishError::Bus`]. The member stays in the room.
     pub async fn publish(
         &self,
         publication: impl Into<Publication>,
     ) -> Result<Option<Position>, PublishError> {
         let mut publication = publication.into();
         publication.set_sender(self.id());
+        self.cell.admit(self.key, &publication)?;
         self.cell.kind.publish(&self.cell.key, publication).await
     }
 
@@ -195,7 +203,7 @@ impl Member {
 
     /// Returns what became of the messages that the member had missed when it joined.
     pub fn resumed(&self) -> Resumed {
-        self.welcome.resumed
+        self.cell.resumed(self.key)
     }
 
     /// Returns the members of the room on all servers, this one included, in rooms with
@@ -214,13 +222,13 @@ impl Member {
         self.cell.occupancy()
     }
 
-    /// Returns the place at which the member joined: it receives everything that was published
-    /// behind it. `None` if it is not known.
+    /// Returns the place in the stream up to which this member has been sent everything: it receives
+    /// what is published behind it. `None` if the bus does not know it.
     ///
-    /// With a [gap](Resumed::Gap), a state of the room that is read after joining contains
-    /// everything up to this position.
-    pub fn joined_at(&self) -> Option<Position> {
-        self.welcome.position
+    /// A state of the room that is read from elsewhere after this was called, as after a
+    /// [gap](Resumed::Gap), contains everything up to this position.
+    pub fn position(&self) -> Option<Position> {
+        self.cell.position()
     }
 
     /// Waits for the bus, for as long as the settings state.
@@ -253,7 +261,7 @@ impl fmt::Debug for Member {
         f.debug_struct("Member")
             .field("room", self.room())
             .field("id", &self.id())
-            .field("welcome", &self.welcome)
+            .field("resumed", &self.resumed())
             .finish()
     }
 }

@@ -7,6 +7,7 @@ use sockless_core::{Broadcast, CloseCode, CloseReason};
 use sockless_driver::{Sender, TrySendError};
 
 use crate::config::Lag;
+use crate::limits::Used;
 use crate::machine::{Delivery, Handle};
 
 /// The memory that a message takes while it waits, beside its bytes.
@@ -25,6 +26,8 @@ struct Extra {
     lag: Option<Lag>,
     /// While messages wait; a task sends them.
     queue: Option<Queue>,
+    /// The use of the member's rates, if these are limited.
+    used: Used,
 }
 
 /// An event for many members, encoded.
@@ -76,12 +79,17 @@ pub(crate) enum Next {
 impl Outlet {
     pub(crate) fn new(sender: Sender, identity: Option<ByteString>, lag: Option<Lag>) -> Self {
         let is_usual = identity.is_none() && lag.is_none();
-        let extra = (!is_usual).then(|| Box::new(Extra { identity, lag, queue: None }));
+        let extra = (!is_usual).then(|| Box::new(Extra { identity, lag, ..Extra::default() }));
         Self { sender, extra }
     }
 
     pub(crate) fn sender(&self) -> &Sender {
         &self.sender
+    }
+
+    /// The use that the member has made of its rates.
+    pub(crate) fn used(&mut self) -> &mut Used {
+        &mut self.extra.get_or_insert_default().used
     }
 
     /// Sends the event if the session has room for it and nothing waits before it. Otherwise it

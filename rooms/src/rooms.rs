@@ -15,6 +15,7 @@ use crate::bus::{Bus, BusSink, LocalBus};
 use crate::cell::RoomCell;
 use crate::config::RoomConfig;
 use crate::error::{BusError, PublishError};
+use crate::kind::Kind;
 use crate::lock;
 use crate::machine::{Handle, Signal, SignalBody};
 use crate::member::Join;
@@ -99,7 +100,8 @@ impl Rooms {
         }
         let is_new = lock(&self.0.namespaces).insert(name.to_owned());
         assert!(is_new, "the namespace {name} has been created before: clone it");
-        let kind = Arc::new(Kind { inner: self.0.clone(), name: name.to_owned(), config });
+        let (inner, name) = (self.0.clone(), name.to_owned());
+        let kind = Arc::new(Kind { inner, name, config, places: Mutex::default() });
         Namespace(kind)
     }
 
@@ -262,46 +264,6 @@ impl fmt::Debug for Namespace {
     }
 }
 
-/// The contents of a [`Namespace`].
-pub(crate) struct Kind {
-    pub(crate) inner: Arc<Inner>,
-    pub(crate) name: String,
-    pub(crate) config: RoomConfig,
-}
-
-impl Kind {
-    pub(crate) async fn publish(
-        &self,
-        room: &RoomKey,
-        publication: Publication,
-    ) -> Result<Option<Position>, PublishError> {
-        let (len, limit) = (publication.message().len(), self.config.get_max_message_len());
-        if len > limit {
-            return Err(PublishError::TooLong { len, limit });
-        }
-        let history = self.config.get_history();
-        let published = self.inner.bus.publish(room, Arc::new(publication), history).await;
-        self.inner.counters.published(published.is_ok());
-        Ok(published?)
-    }
-
-    fn disconnect(
-        &self,
-        room: &str,
-        reason: &CloseReason,
-        is_meant: impl Fn(&Outlet) -> bool,
-        body: SignalBody,
-    ) -> Result<usize, RoomNameError> {
-        let key = RoomKey::new(&self.name, room)?;
-        let inner = &self.inner;
-        inner.bus.signal(&key, Signal { node: inner.node, body }.to_bytes());
-        let Some(cell) = inner.cell(&key) else { return Ok(0) };
-        let (count, todo) = cell.input(|room, effects| room.disconnect(reason, is_meant, effects));
-        cell.perform(todo);
-        Ok(count)
-    }
-}
-
 /// The contents of [`Rooms`].
 ///
 /// Locks are taken in this order: `changing`, `cells`, a cell's own. While one of the latter two is
@@ -409,7 +371,7 @@ impl Inner {
         }
     }
 
-    fn cell(&self, room: &RoomKey) -> Option<Arc<RoomCell>> {
+    pub(crate) fn cell(&self, room: &RoomKey) -> Option<Arc<RoomCell>> {
         lock(&self.cells).get(room).cloned()
     }
 

@@ -248,7 +248,7 @@ impl<H: Handle> Room<H> {
         }
         for waiter in resuming {
             if let Some(seat) = self.seat(waiter.key) {
-                seat.state = SeatState::Live;
+                (seat.state, seat.resumed) = (SeatState::Live, Resumed::Complete);
             }
             effects.joined(waiter.key.number);
         }
