@@ -93,7 +93,8 @@ pub use runtime::futures_io;
 #[cfg(feature = "sockets")]
 pub use runtime::sockets;
 pub use runtime::{
-    Accepted, Clock, Ending, Io, Listen, Runtime, Spawn, Timer, TlsInfo, poll_read_into, timeout,
+    Accepted, Clock, Ending, HandlerEnd, Io, Listen, Runtime, Spawn, Timer, TlsInfo,
+    poll_read_into, timeout,
 };
 #[cfg(feature = "server")]
 pub use server::{

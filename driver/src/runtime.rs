@@ -13,14 +13,15 @@ mod scratch;
 pub mod sockets;
 mod timeout;
 
+use std::any::Any;
 use std::io;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 
 use bytes::{Bytes, BytesMut};
 use bytestring::ByteString;
 use sockless_core::{Instant, Seed};
 
-use crate::future::BoxFuture;
+use crate::future::{BoxError, BoxFuture};
 
 pub use listen::{Accepted, Listen};
 pub use scratch::poll_read_into;
@@ -171,6 +172,14 @@ pub trait Clock: Send + Sync + 'static {
     fn alarm(&self, deadline: Instant) -> Box<dyn Timer> {
         self.timer(deadline)
     }
+
+    /// Returns a timer for the deadlines of a session, such as that of its next ping. They recur as
+    /// long as the session lasts, so a simulation does not take them for progress.
+    ///
+    /// Default: [`timer`](Self::timer).
+    fn background_timer(&self, deadline: Instant) -> Box<dyn Timer> {
+        self.timer(deadline)
+    }
 }
 
 /// A timer with a deadline that can be changed.
@@ -243,4 +252,33 @@ pub trait Runtime: Clock + Spawn {
     /// Returns a fresh seed for one connection. It must be unpredictable in production; a
     /// simulation derives it from its own seed.
     fn seed(&self) -> Seed;
+
+    /// Notifies the runtime of the end of a handler. `path` is that of the request. A simulation
+    /// reports failures to its test.
+    ///
+    /// Default: does nothing.
+    fn handler_ended(&self, path: &str, end: HandlerEnd<'_>) {
+        let _ = (path, end);
+    }
+
+    /// Returns the waker to poll a handler with, in place of that of its session's task. A
+    /// simulation finds out with it what the handler waits for.
+    ///
+    /// Default: `None`.
+    #[doc(hidden)]
+    fn handler_waker(&self) -> Option<Waker> {
+        None
+    }
+}
+
+/// The end of a handler, for [`Runtime::handler_ended`].
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub enum HandlerEnd<'a> {
+    /// It returned an error while its session was open, which was closed with 1011.
+    Failed(&'a BoxError),
+    /// It panicked, with this payload.
+    Panicked(&'a (dyn Any + Send)),
+    /// It returned, perhaps with the end of its session as an error.
+    Returned,
 }

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::future::poll_fn;
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 
 use bytes::{Bytes, BytesMut};
@@ -12,6 +12,7 @@ use sockless_driver::{Ending, Io};
 use crate::link::Link;
 use crate::pipe::Pipe;
 use crate::rng::Chance;
+use crate::tap::Tap;
 use crate::time::Time;
 use crate::wire::Wire;
 
@@ -44,8 +45,13 @@ pub struct SimIo {
 }
 
 impl SimIo {
-    pub(crate) fn pair(time: &Arc<Time>, link: &Link, chances: [Chance; 2]) -> (Self, Self) {
-        let pipe = Arc::new(Pipe::new(time, link, chances));
+    pub(crate) fn pair(
+        time: &Arc<Time>,
+        link: &Link,
+        chances: [Chance; 2],
+        tap: Arc<Mutex<Tap>>,
+    ) -> (Self, Self) {
+        let pipe = Arc::new(Pipe::new(time, link, chances, tap));
         (Self { pipe: Arc::clone(&pipe), side: 0 }, Self { pipe, side: 1 })
     }
 
@@ -218,7 +224,7 @@ impl Io for SimIo {
 
 impl Drop for SimIo {
     fn drop(&mut self) {
-        self.pipe.with(|state, now, _| state.drop_end(self.side, now));
+        self.pipe.drop_end(self.side);
     }
 }
 

@@ -24,6 +24,7 @@ pub use raw::RawConversation;
 use crate::io::SimIo;
 use crate::link::Link;
 use crate::sim::Sim;
+use crate::tasks::Origin;
 
 impl Sim {
     /// Runs `service` in memory for tests; see [`App`].
@@ -141,7 +142,7 @@ impl App {
         let (client, server) = self.sim.pipe_over(&self.link);
         let serving =
             self.server.serve_connection(Box::new(server), self.peer_addr, self.local_addr);
-        self.sim.spawn(serving);
+        self.sim.world.tasks.spawn(Box::pin(serving), Origin::Driver);
         client
     }
 

@@ -47,32 +47,44 @@
 //!
 //! # Determinism
 //!
-//! One thread polls one task at a time. The simulator reads no clock, starts no thread and makes no
-//! system calls. The code under test has to be deterministic too: it must not iterate over a
-//! `HashMap`, read `std::time::Instant`, or wake tasks from another thread. [`Sim::fingerprint`]
-//! shows whether two runs were equal.
+//! One thread polls one task at a time, and no task sees anything of the real world: time, chance and
+//! the network are the simulator's. The code under test has to be deterministic too. What is not, such
+//! as `tokio::select!` without `biased`, the iteration order of a `HashMap`, or
+//! `std::time::Instant`, shows when [`Sim::check`] runs its first seed twice: the runs differ, and the
+//! test fails with the first event in which they do. A wake-up from another thread fails the run
+//! too. [`Sim::fingerprint`] is a digest of a run, to compare processes and machines.
 
 mod cancel;
+mod check;
 mod ends;
 pub mod explore;
+mod failure;
+mod handlers;
 mod io;
 mod kit;
 mod lane;
 mod link;
 mod names;
 mod network;
+mod panics;
 mod pipe;
+mod report;
 mod rng;
 mod sim;
 mod stats;
+mod tap;
 mod tasks;
 mod time;
+mod trace;
 mod waiter;
+mod waits;
+mod watchdog;
 mod websocket;
 mod wire;
 mod world;
 
 pub use cancel::poll_at_most;
+pub use handlers::FailedHandler;
 pub use io::SimIo;
 pub use kit::{App, Conversation, OpenConversation, RawConversation};
 pub use link::Link;

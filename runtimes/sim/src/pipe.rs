@@ -13,20 +13,49 @@ use crate::link::Link;
 use crate::lock;
 use crate::rng::Chance;
 use crate::stats::WireStats;
-use crate::time::{Time, TraceEvent};
+use crate::tap::Tap;
+use crate::time::Time;
+use crate::trace::{self, TraceEvent};
 use crate::waiter::Wakes;
+use crate::waits;
 
-/// A pipe with its clock.
+/// A pipe with its clock and its transcript.
 pub(crate) struct Pipe {
+    id: u64,
     time: Arc<Time>,
+    tap: Arc<Mutex<Tap>>,
     state: Mutex<Ends>,
 }
 
 impl Pipe {
-    pub(crate) fn new(time: &Arc<Time>, link: &Link, chances: [Chance; 2]) -> Self {
+    pub(crate) fn new(
+        time: &Arc<Time>,
+        link: &Link,
+        chances: [Chance; 2],
+        tap: Arc<Mutex<Tap>>,
+    ) -> Self {
         let lanes = chances.map(|chance| Lane::new(link.clone(), chance));
         let ends = [End::new(time), End::new(time)];
-        Self { time: Arc::clone(time), state: Mutex::new(Ends { lanes, ends }) }
+        let id = lock(&tap).id;
+        Self { id, time: Arc::clone(time), tap, state: Mutex::new(Ends { lanes, ends }) }
+    }
+
+    pub(crate) fn drop_end(&self, side: usize) {
+        let now = self.with(|state, now, _| {
+            state.drop_end(side, now);
+            now
+        });
+        self.note(side, now, "dropped its end");
+    }
+
+    /// Adds a line to the transcript.
+    pub(crate) fn note(&self, side: usize, now: Instant, what: &'static str) {
+        lock(&self.tap).note(side, now, what);
+    }
+
+    /// Leaves the transcript out of the message of a failure, which has another one.
+    pub(crate) fn omit_transcript(&self) {
+        lock(&self.tap).is_reported = true;
     }
 
     /// Calls `act` with the state of this instant, then wakes the tasks that it concerns.
@@ -96,10 +125,10 @@ impl Pipe {
         cx: &Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        self.with(|state, _, wakes| {
+        self.with(|state, now, wakes| {
             let polled = state.poll_write(side, cx, slices, wakes);
             if let Poll::Ready(Ok(len @ 1..)) = polled {
-                self.time.record(TraceEvent::Wrote { side, len });
+                self.record_write(side, now, slices, len);
                 let offered = slices.iter().filter(|slice| !slice.is_empty()).count();
                 let stats = &mut state.ends[side].stats;
                 stats.writes += 1;
@@ -121,9 +150,20 @@ impl Pipe {
 
     fn count_read(&self, side: usize, stats: &mut WireStats, polled: &Poll<io::Result<usize>>) {
         if let Poll::Ready(Ok(len @ 1..)) = *polled {
-            self.time.record(TraceEvent::Read { side, len });
+            self.time.record(TraceEvent::Read { pipe: self.id, side, len });
             stats.reads += 1;
             stats.bytes_read += len as u64;
+        }
+        if polled.is_pending() && waits::is_searching() {
+            waits::found_connection(lock(&self.tap).name());
+        }
+    }
+
+    fn record_write(&self, side: usize, now: Instant, slices: &[io::IoSlice<'_>], len: usize) {
+        let digest = trace::digest(slices, len);
+        self.time.record(TraceEvent::Wrote { pipe: self.id, side, len, digest });
+        if lock(&self.tap).write(side, now, slices, len) {
+            self.time.live();
         }
     }
 }

@@ -7,25 +7,31 @@ use std::net::{IpAddr, SocketAddr};
 use std::ops::Range;
 use std::panic::Location;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::task::Waker;
 use std::time::Duration;
 
 use sockless_core::{Instant, Seed};
-use sockless_driver::{BoxFuture, Clock, Dial, Io, Runtime, Spawn, Timer};
+use sockless_driver::{BoxFuture, Clock, Dial, HandlerEnd, Io, Runtime, Spawn, Timer};
 
+use crate::failure::Failure;
+use crate::handlers::{FailedHandler, chain, text_of};
 use crate::io::SimIo;
 use crate::link::Link;
 use crate::names::{Lookup, Reachability};
 use crate::network::SimListener;
-use crate::tasks::{JoinHandle, joinable};
+use crate::tasks::{JoinHandle, Origin, joinable};
 use crate::time::{SimTimer, settle, timeout};
 use crate::world::World;
+use crate::{lock, waits};
 
 /// A deterministic simulation: tasks, a virtual clock that starts at [`Instant::EPOCH`], and a
 /// network. One seed decides everything that is random.
 ///
 /// Clones are handles to the same simulation. It is a [`Runtime`] for the driver.
 ///
-/// - Running: [`run`](Self::run), [`check`](Self::check), [`max_polls`](Self::max_polls).
+/// - Running: [`run`](Self::run), [`check`](Self::check), [`max_polls`](Self::max_polls),
+///   [`tolerate_panics`](Self::tolerate_panics).
 /// - Tasks and time: [`spawn`](Self::spawn), [`now`](Self::now), [`sleep`](Self::sleep),
 ///   [`sleep_until`](Self::sleep_until), [`timeout`](Self::timeout), [`settle`](Self::settle),
 ///   [`unfinished`](Self::unfinished).
@@ -63,7 +69,7 @@ use crate::world::World;
 #[derive(Clone)]
 pub struct Sim {
     max_polls: u64,
-    world: Arc<World>,
+    pub(crate) world: Arc<World>,
 }
 
 /// Running.
@@ -87,26 +93,6 @@ impl Sim {
         self
     }
 
-    /// Runs `scenario` once for each seed, each time in a new simulation.
-    ///
-    /// A failure names its seed. To debug it, run that seed alone, for example `Sim::check(7..8,
-    /// …)`.
-    ///
-    /// # Panics
-    ///
-    /// As [`run`](Self::run).
-    #[track_caller]
-    pub fn check<F, Fut>(seeds: Range<u64>, scenario: F)
-    where
-        F: Fn(Self) -> Fut,
-        Fut: Future<Output = ()>,
-    {
-        for seed in seeds {
-            let sim = Self::new(seed);
-            sim.run(async { scenario(sim.clone()).await });
-        }
-    }
-
     /// Runs `main` to completion together with the spawned tasks, and then drops those that have
     /// not finished.
     ///
@@ -114,12 +100,67 @@ impl Sim {
     ///
     /// # Panics
     ///
-    /// Panics with the seed in the message if any task panics; if no task can run and no timer is
-    /// set, with the names of the unfinished tasks; and if [`max_polls`](Self::max_polls) is
-    /// exceeded. Also panics if the simulation is already running.
+    /// Panics with one message that has the seed, the virtual time, a transcript of all connections,
+    /// where each task waits, and a line that repeats the run:
+    ///
+    /// - if anything panics: a task, a handler, a guard, a `respond` route; see
+    ///   [`tolerate_panics`](Self::tolerate_panics);
+    /// - if no task can run and no timer is set, or if for an hour of virtual time only keep-alive
+    ///   has been active;
+    /// - if [`max_polls`](Self::max_polls) is exceeded;
+    /// - if another thread wakes a task, which makes the run depend on real time;
+    /// - if a poll does not return for 20 s of real time. If it does not call the simulator either,
+    ///   it cannot be stopped, and the process exits with the message. The environment variable
+    ///   `SOCKLESS_SIM_WATCHDOG` sets another number of seconds; 0 lets a debugger stop a poll.
+    ///
+    /// Also panics if the simulation is already running.
     #[track_caller]
     pub fn run<F: Future>(&self, main: F) -> F::Output {
+        match self.try_run(main) {
+            Ok(output) => output,
+            Err(failure) => failure.raise(),
+        }
+    }
+
+    #[track_caller]
+    pub(crate) fn try_run<F: Future>(&self, main: F) -> Result<F::Output, Failure> {
         self.world.run(self.max_polls, main)
+    }
+
+    /// Lets panics pass that something catches: the driver, which closes the session of a handler
+    /// that panics with 1011, or the code under test. [`panics`](Self::panics) returns them.
+    ///
+    /// A panic that ends a task of [`spawn`](Self::spawn), or the main one, fails the run
+    /// nevertheless.
+    ///
+    /// ```
+    /// use sockless::sim::Sim;
+    /// use sockless::{Router, Session, websocket};
+    ///
+    /// async fn fail(_: Session) {
+    ///     panic!("the disk is full");
+    /// }
+    ///
+    /// Sim::check(0..5, |sim| async move {
+    ///     sim.tolerate_panics();
+    ///     let app = sim.app(Router::new().route("/", websocket(fail)));
+    ///     app.open("/").await.expect_closed(1011).await;
+    ///     assert_eq!(sim.panics(), ["the disk is full"]);
+    /// });
+    /// ```
+    pub fn tolerate_panics(&self) {
+        self.world.tolerates_panics.store(true, Ordering::Relaxed);
+    }
+
+    /// Returns the texts of the panics that were [tolerated](Self::tolerate_panics), oldest first.
+    pub fn panics(&self) -> Vec<String> {
+        lock(&self.world.tolerated).clone()
+    }
+
+    /// Returns the handlers that ended with an error while their session was open, oldest first. A
+    /// run does not fail because of them, but a failure lists them.
+    pub fn failed_handlers(&self) -> Vec<FailedHandler> {
+        lock(&self.world.handlers).failed.clone()
     }
 
     /// Draws a number from `range`, for the random choices of a scenario.
@@ -132,10 +173,11 @@ impl Sim {
         self.world.draw(range)
     }
 
-    /// Returns a digest of the run so far: which task was polled when, and how many bytes each read
-    /// and write moved. Runs with different fingerprints differ.
+    /// Returns a digest of the run so far: which task was polled when, how many bytes each read
+    /// moved, and which bytes each write. Runs that are equal have equal fingerprints, and others
+    /// differ except by chance.
     pub fn fingerprint(&self) -> u64 {
-        self.world.time.digest()
+        self.world.time.with_trace(|trace| trace.digest())
     }
 }
 
@@ -151,7 +193,7 @@ impl Sim {
         F: Future<Output: Send> + Send + 'static,
     {
         let (task, handle) = joinable(future);
-        self.world.tasks.spawn(task, Some(Location::caller()));
+        self.world.tasks.spawn(task, Origin::Test(Location::caller()));
         handle
     }
 
@@ -283,17 +325,43 @@ impl Clock for Sim {
     fn timer(&self, deadline: Instant) -> Box<dyn Timer> {
         Box::new(self.sleep_until(deadline))
     }
+
+    fn background_timer(&self, deadline: Instant) -> Box<dyn Timer> {
+        Box::new(SimTimer::in_background(&self.world.time, deadline))
+    }
 }
 
 impl Spawn for Sim {
     fn spawn(&self, task: BoxFuture<'static, ()>) {
-        self.world.tasks.spawn(task, None);
+        self.world.tasks.spawn(task, Origin::Driver);
     }
 }
 
 impl Runtime for Sim {
     fn seed(&self) -> Seed {
         Seed::new(self.world.draw_seed())
+    }
+
+    fn handler_ended(&self, path: &str, end: HandlerEnd<'_>) {
+        self.world.time.live();
+        let mut handlers = lock(&self.world.handlers);
+        match end {
+            HandlerEnd::Failed(error) => handlers.failed.push(FailedHandler {
+                path: path.to_owned(),
+                error: chain(&**error),
+                at: self.now(),
+            }),
+            HandlerEnd::Panicked(payload) => {
+                let text = text_of(payload).unwrap_or_default();
+                handlers.panicked = Some((path.to_owned(), text.to_owned()));
+                self.world.time.fail();
+            }
+            _ => {}
+        }
+    }
+
+    fn handler_waker(&self) -> Option<Waker> {
+        waits::handler_waker()
     }
 }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, Location, catch_unwind};
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Wake, Waker};
 
@@ -34,21 +34,28 @@ struct Alive {
 struct Task {
     /// `None` while it is polled.
     future: Option<BoxFuture<'static, ()>>,
-    spawned_at: SpawnedAt,
+    origin: Origin,
 }
 
-/// The line that spawned a task; `None` for the driver.
-type SpawnedAt = Option<&'static Location<'static>>;
+/// The code that spawned a task.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Origin {
+    /// A line of the test.
+    Test(&'static Location<'static>),
+    Driver,
+    /// The client of a conversation.
+    Kit,
+}
 
-/// A task that panicked, by name, with the panic's payload.
-pub(crate) type Panicked = (String, Box<dyn Any + Send>);
+/// The payload of a panic.
+pub(crate) type Payload = Box<dyn Any + Send>;
 
 impl Tasks {
-    pub(crate) fn spawn(&self, future: BoxFuture<'static, ()>, spawned_at: SpawnedAt) {
+    pub(crate) fn spawn(&self, future: BoxFuture<'static, ()>, origin: Origin) {
         let mut alive = lock(&self.alive);
         alive.spawned += 1;
         let id = alive.spawned;
-        alive.tasks.insert(id, Task { future: Some(future), spawned_at });
+        alive.tasks.insert(id, Task { future: Some(future), origin });
         Ready::push(&TaskWaker::new(id, &self.ready));
     }
 
@@ -56,36 +63,49 @@ impl Tasks {
         Ready::push(&TaskWaker::new(MAIN, &self.ready));
     }
 
+    /// Sets whether this thread runs the tasks, which no other thread may wake then.
+    pub(crate) fn set_running(&self, is_running: bool) {
+        let owner = if is_running { this_thread() } else { 0 };
+        self.ready.owner.store(owner, Ordering::Relaxed);
+    }
+
     /// Removes one of the woken tasks, selected at random.
     pub(crate) fn pop_ready(&self, chance: &mut Chance) -> Option<Arc<TaskWaker>> {
         self.ready.pop(chance)
     }
 
-    /// Polls a spawned task once and drops it if it has finished.
-    pub(crate) fn poll(&self, task: Arc<TaskWaker>) -> Result<(), Panicked> {
+    /// Returns which task another thread woke, and the name of that thread.
+    pub(crate) fn foreign_wake(&self) -> Option<(u64, String)> {
+        if !self.ready.has_foreign_wake.load(Ordering::Relaxed) {
+            return None;
+        }
+        lock(&self.ready.foreign_wake).take()
+    }
+
+    /// Polls a spawned task once and drops it if it has finished. Returns the payload of its panic.
+    #[inline(never)]
+    pub(crate) fn poll(&self, task: Arc<TaskWaker>) -> Result<(), Payload> {
         let id = task.id;
-        let future = lock(&self.alive).tasks.get_mut(&id).and_then(|task| task.future.take());
         // A task that has finished may still be woken.
-        let Some(mut future) = future else { return Ok(()) };
+        let Some(mut future) = self.take(id) else { return Ok(()) };
         let waker = Waker::from(task);
         let mut cx = Context::from_waker(&waker);
         let polled = catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(&mut cx)));
-        let mut alive = lock(&self.alive);
-        match polled {
-            Ok(Poll::Pending) => {
-                if let Some(task) = alive.tasks.get_mut(&id) {
-                    task.future = Some(future);
-                }
-                Ok(())
-            }
-            Ok(Poll::Ready(())) => {
-                drop(alive.tasks.remove(&id));
-                Ok(())
-            }
-            Err(panic) => {
-                Err((name(id, alive.tasks.get(&id).and_then(|task| task.spawned_at)), panic))
-            }
+        if matches!(polled, Ok(Poll::Pending)) {
+            self.put_back(id, future);
+            return Ok(());
         }
+        // Dropping a task may panic too.
+        let dropped = catch_unwind(AssertUnwindSafe(|| drop(future)));
+        polled.map(|_| ()).and(dropped)?;
+        lock(&self.alive).tasks.remove(&id);
+        Ok(())
+    }
+
+    /// Returns whether polls of a task are in the background.
+    pub(crate) fn is_in_background(&self, id: u64) -> bool {
+        let alive = lock(&self.alive);
+        alive.tasks.get(&id).is_some_and(|task| !matches!(task.origin, Origin::Test(_)))
     }
 
     /// Returns how many spawned tasks have not finished.
@@ -93,44 +113,78 @@ impl Tasks {
         lock(&self.alive).tasks.len()
     }
 
-    /// Returns the names of the spawned tasks that have not finished.
-    pub(crate) fn names(&self) -> Vec<String> {
-        lock(&self.alive).tasks.iter().map(|(id, task)| name(*id, task.spawned_at)).collect()
+    /// Returns the ids of the spawned tasks that have not finished.
+    pub(crate) fn ids(&self) -> Vec<u64> {
+        lock(&self.alive).tasks.keys().copied().collect()
+    }
+
+    /// Returns true if a task was woken and has not been polled since.
+    pub(crate) fn is_ready(&self, id: u64) -> bool {
+        lock(&self.ready.tasks).iter().any(|task| task.id == id)
+    }
+
+    pub(crate) fn name(&self, id: u64) -> String {
+        let alive = lock(&self.alive);
+        match alive.tasks.get(&id).map(|task| task.origin) {
+            _ if id == MAIN => "main".to_owned(),
+            Some(Origin::Test(place)) => format!("task {id} (spawned at {place})"),
+            Some(Origin::Driver) => format!("task {id} (spawned by the driver)"),
+            Some(Origin::Kit) => format!("task {id} (the client of a conversation)"),
+            None => format!("task {id}"),
+        }
+    }
+
+    /// Takes the future of a task, unless it is being polled.
+    pub(crate) fn take(&self, id: u64) -> Option<BoxFuture<'static, ()>> {
+        lock(&self.alive).tasks.get_mut(&id).and_then(|task| task.future.take())
+    }
+
+    pub(crate) fn put_back(&self, id: u64, future: BoxFuture<'static, ()>) {
+        if let Some(task) = lock(&self.alive).tasks.get_mut(&id) {
+            task.future = Some(future);
+        }
     }
 
     /// Drops all tasks.
     pub(crate) fn clear(&self) {
-        // Dropping a task may spawn another one.
+        // Dropping a task may spawn another one, or panic.
         loop {
             let left = std::mem::take(&mut lock(&self.alive).tasks);
             if left.is_empty() {
                 break;
             }
+            for task in left.into_values() {
+                let _ = catch_unwind(AssertUnwindSafe(|| drop(task)));
+            }
         }
-        lock(&self.ready.0).clear();
-    }
-}
-
-fn name(id: u64, spawned_at: SpawnedAt) -> String {
-    match spawned_at {
-        Some(place) => format!("task {id} (spawned at {place})"),
-        None => format!("task {id} (spawned by the driver)"),
+        lock(&self.ready.tasks).clear();
     }
 }
 
 /// The woken tasks, in no order: the seed selects.
 #[derive(Default)]
-struct Ready(Mutex<Vec<Arc<TaskWaker>>>);
+struct Ready {
+    tasks: Mutex<Vec<Arc<TaskWaker>>>,
+    /// The thread that runs the tasks; 0 while they are not run.
+    owner: AtomicUsize,
+    has_foreign_wake: AtomicBool,
+    /// The task that was woken first by another thread, and the name of that thread.
+    foreign_wake: Mutex<Option<(u64, String)>>,
+}
 
 impl Ready {
     fn push(task: &Arc<TaskWaker>) {
+        let owner = task.ready.owner.load(Ordering::Relaxed);
+        if owner != 0 && owner != this_thread() {
+            task.ready.note_foreign_wake(task.id);
+        }
         if !task.queued.swap(true, Ordering::Relaxed) {
-            lock(&task.ready.0).push(Arc::clone(task));
+            lock(&task.ready.tasks).push(Arc::clone(task));
         }
     }
 
     fn pop(&self, chance: &mut Chance) -> Option<Arc<TaskWaker>> {
-        let mut tasks = lock(&self.0);
+        let mut tasks = lock(&self.tasks);
         if tasks.is_empty() {
             return None;
         }
@@ -139,6 +193,22 @@ impl Ready {
         task.queued.store(false, Ordering::Relaxed);
         Some(task)
     }
+
+    #[cold]
+    fn note_foreign_wake(&self, task: u64) {
+        let name = std::thread::current().name().unwrap_or("without a name").to_owned();
+        lock(&self.foreign_wake).get_or_insert((task, name));
+        self.has_foreign_wake.store(true, Ordering::Relaxed);
+    }
+}
+
+/// Returns a number that no other living thread has. Cheaper than the thread's id.
+fn this_thread() -> usize {
+    thread_local! {
+        static HERE: u8 = const { 0 };
+    }
+    // A thread that is ending counts as another one.
+    HERE.try_with(|here| std::ptr::from_ref(here).addr()).unwrap_or(1)
 }
 
 /// The waker of a task, by its id.

@@ -1,9 +1,10 @@
-//! Virtual time: the clock, its timers, and the digest of what happened: [`Time`], [`SimTimer`].
+//! Virtual time: the clock, its timers, and what happened when: [`Time`], [`SimTimer`].
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
@@ -11,14 +12,15 @@ use std::time::Duration;
 use sockless_core::Instant;
 use sockless_driver::Timer;
 
-use crate::lock;
+use crate::trace::{Trace, TraceEvent};
+use crate::{lock, waits, watchdog};
 
 /// The deadline of an alarm that never fires.
 const NEVER: Instant = Instant::from_epoch(Duration::MAX);
 
 /// Waits until no other task can run at this instant.
 pub(crate) async fn settle(time: &Arc<Time>) {
-    let mut alarm = Alarm::new(time);
+    let mut alarm = Alarm::new(time, Purpose::Test);
     let mut set = false;
     poll_fn(|cx| {
         if set && !alarm.is_set() {
@@ -57,7 +59,11 @@ pub struct SimTimer {
 
 impl SimTimer {
     pub(crate) fn new(time: &Arc<Time>, deadline: Instant) -> Self {
-        Self { alarm: Alarm::new(time), deadline }
+        Self { alarm: Alarm::new(time, Purpose::Test), deadline }
+    }
+
+    pub(crate) fn in_background(time: &Arc<Time>, deadline: Instant) -> Self {
+        Self { alarm: Alarm::new(time, Purpose::Background), deadline }
     }
 }
 
@@ -91,17 +97,24 @@ impl fmt::Debug for SimTimer {
     }
 }
 
-/// Something that a simulation records in its fingerprint.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum TraceEvent {
-    Polled { task: u64 },
-    Read { side: usize, len: usize },
-    Wrote { side: usize, len: usize },
-}
-
-/// The clock, its alarms, and the digest of all events.
+/// The clock, its alarms, and the events so far.
 pub(crate) struct Time {
     state: Mutex<State>,
+    /// The run has failed, and ends after this poll.
+    has_failed: AtomicBool,
+    /// The present poll has not returned for too long in real time.
+    is_overdue: AtomicBool,
+}
+
+/// The purpose of an alarm.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    /// The code under test.
+    Test,
+    /// The deadlines of a session, which recur as long as it lasts.
+    Background,
+    /// The arrival of bytes, which follows from something else.
+    Arrival,
 }
 
 struct State {
@@ -109,8 +122,12 @@ struct State {
     next_id: u64,
     /// Sorted by deadline, then by the age of the alarm. Each alarm has at most one entry, so that
     /// a timer may be reset for every message.
-    alarms: BTreeMap<(Instant, u64), Waker>,
-    digest: u64,
+    alarms: BTreeMap<(Instant, u64), (Waker, Purpose)>,
+    trace: Trace,
+    /// When something happened last that is not in the background, and the number of alarms for the
+    /// background since then.
+    lived: Instant,
+    background: u32,
 }
 
 impl Time {
@@ -120,12 +137,22 @@ impl Time {
                 now: Instant::EPOCH,
                 next_id: 0,
                 alarms: BTreeMap::new(),
-                digest: 0,
+                trace: Trace::default(),
+                lived: Instant::EPOCH,
+                background: 0,
             }),
+            has_failed: AtomicBool::new(false),
+            is_overdue: AtomicBool::new(false),
         }
     }
 
+    /// # Panics
+    ///
+    /// Panics if the present poll is overdue.
     pub(crate) fn now(&self) -> Instant {
+        if self.is_overdue.load(Ordering::Relaxed) {
+            self.fail_overdue();
+        }
         lock(&self.state).now
     }
 
@@ -146,73 +173,125 @@ impl Time {
                 if alarm.key().0 > now {
                     break;
                 }
-                due.push(alarm.remove());
+                let (waker, purpose) = alarm.remove();
+                match purpose {
+                    Purpose::Test => state.live(),
+                    Purpose::Background => state.background += 1,
+                    Purpose::Arrival => {}
+                }
+                due.push(waker);
             }
         }
         due.into_iter().for_each(Waker::wake);
         true
     }
 
-    /// Adds an event at the present instant to the digest.
-    pub(crate) fn record(&self, event: TraceEvent) {
-        let words = match event {
-            TraceEvent::Polled { task } => [1, task, 0],
-            TraceEvent::Read { side, len } => [2, side as u64, len as u64],
-            TraceEvent::Wrote { side, len } => [3, side as u64, len as u64],
-        };
-        let mut state = lock(&self.state);
-        let now = state.now.since_epoch().as_nanos() as u64;
-        // FxHash: an adversary could find collisions, but different runs do not collide by
-        // accident.
-        state.digest = words.into_iter().fold(state.digest ^ now, |digest, word| {
-            (digest.rotate_left(5) ^ word).wrapping_mul(0x517c_c1b7_2722_0a95)
-        });
+    /// Records that something happens that is not in the background.
+    pub(crate) fn live(&self) {
+        lock(&self.state).live();
     }
 
-    pub(crate) fn digest(&self) -> u64 {
-        lock(&self.state).digest
+    /// Returns how long only the background has been active, if it was active often enough.
+    pub(crate) fn lifeless(&self) -> Option<Duration> {
+        let state = lock(&self.state);
+        let lifeless = state.now.saturating_since(state.lived);
+        (state.background >= LIFELESS_ALARMS && lifeless > LIFELESS).then_some(lifeless)
+    }
+
+    /// Adds an event at the present instant.
+    pub(crate) fn record(&self, event: TraceEvent) {
+        let mut state = lock(&self.state);
+        let now = state.now;
+        if state.trace.record(now, event) {
+            self.fail();
+        }
+    }
+
+    /// Calls `act` with the events so far.
+    pub(crate) fn with_trace<T>(&self, act: impl FnOnce(&mut Trace) -> T) -> T {
+        act(&mut lock(&self.state).trace)
+    }
+
+    /// Ends the run after this poll.
+    pub(crate) fn fail(&self) {
+        self.has_failed.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn has_failed(&self) -> bool {
+        self.has_failed.load(Ordering::Relaxed)
+    }
+
+    /// Makes the next call of the simulator panic.
+    pub(crate) fn set_overdue(&self) {
+        self.is_overdue.store(true, Ordering::Relaxed);
+    }
+
+    #[cold]
+    fn fail_overdue(&self) {
+        self.is_overdue.store(false, Ordering::Relaxed);
+        let place = waits::this_place().unwrap_or_else(|| "an unknown place".to_owned());
+        panic!("{} in {place}", watchdog::overdue());
     }
 }
+
+impl State {
+    fn live(&mut self) {
+        self.lived = self.now;
+        self.background = 0;
+    }
+}
+
+/// The time for which only the background may be active, if it is active so often.
+const LIFELESS: Duration = Duration::from_secs(3600);
+const LIFELESS_ALARMS: u32 = 10;
 
 /// At most one entry among the alarms of the clock, removed on drop.
 ///
 /// Replaced wakers are returned to the caller: dropping them may need a lock that the caller holds.
 pub(crate) struct Alarm {
     time: Arc<Time>,
+    purpose: Purpose,
     id: u64,
     at: Instant,
 }
 
 impl Alarm {
-    pub(crate) fn new(time: &Arc<Time>) -> Self {
+    pub(crate) fn new(time: &Arc<Time>, purpose: Purpose) -> Self {
         let mut state = lock(&time.state);
         let id = state.next_id;
         state.next_id += 1;
-        Self { time: Arc::clone(time), id, at: NEVER }
+        Self { time: Arc::clone(time), purpose, id, at: NEVER }
     }
 
     /// Wakes `waker` at `at`, in place of an earlier setting.
     pub(crate) fn set(&mut self, at: Instant, waker: &Waker) -> Option<Waker> {
+        if waits::is_searching() {
+            if self.purpose == Purpose::Test {
+                waits::found();
+            }
+            return None;
+        }
         let mut state = lock(&self.time.state);
-        if let Some(held) = state.alarms.get(&(at, self.id))
+        if let Some((held, _)) = state.alarms.get(&(at, self.id))
             && held.will_wake(waker)
         {
             return None;
         }
         let replaced = state.alarms.remove(&(self.at, self.id));
-        state.alarms.insert((at, self.id), waker.clone());
+        state.alarms.insert((at, self.id), (waker.clone(), self.purpose));
         self.at = at;
-        replaced
+        replaced.map(|(waker, _)| waker)
     }
 
     pub(crate) fn clear(&mut self) -> Option<Waker> {
-        lock(&self.time.state).alarms.remove(&(self.at, self.id))
+        let removed = lock(&self.time.state).alarms.remove(&(self.at, self.id));
+        removed.map(|(waker, _)| waker)
     }
 
     fn move_to(&mut self, at: Instant) {
         let mut state = lock(&self.time.state);
-        if let Some(waker) = state.alarms.remove(&(self.at, self.id)) {
-            state.alarms.insert((at, self.id), waker);
+        if let Some(alarm) = state.alarms.remove(&(self.at, self.id)) {
+            state.alarms.insert((at, self.id), alarm);
             self.at = at;
         }
     }

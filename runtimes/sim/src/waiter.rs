@@ -5,7 +5,8 @@ use std::task::{Context, Waker};
 
 use sockless_core::Instant;
 
-use crate::time::{Alarm, Time};
+use crate::time::{Alarm, Purpose, Time};
+use crate::waits;
 
 /// The wakers that an operation on a pipe calls or drops after it has released the pipe's lock,
 /// since either may run code that needs the lock.
@@ -33,11 +34,14 @@ pub(crate) struct Waiter {
 
 impl Waiter {
     pub(crate) fn new(time: &Arc<Time>) -> Self {
-        Self { waker: None, alarm: Alarm::new(time) }
+        Self { waker: None, alarm: Alarm::new(time, Purpose::Arrival) }
     }
 
     /// Makes the task of `cx` wait, in place of another.
     pub(crate) fn wait(&mut self, cx: &Context<'_>, wakes: &mut Wakes) {
+        if waits::is_searching() {
+            return waits::found();
+        }
         if !self.waker.as_ref().is_some_and(|held| held.will_wake(cx.waker())) {
             wakes.replaced.extend(self.waker.replace(cx.waker().clone()));
         }

@@ -3,6 +3,9 @@
 use std::fmt;
 use std::sync::Arc;
 
+use sockless_core::Instant;
+
+use crate::ends::Ends;
 use crate::lane::Lane;
 use crate::link::Link;
 use crate::pipe::Pipe;
@@ -63,7 +66,7 @@ impl Wire {
     /// Cuts the connection: from now on all operations of both ends fail with
     /// [`ConnectionReset`](std::io::ErrorKind::ConnectionReset), and the bytes under way are lost.
     pub fn cut(&self) {
-        self.pipe.with(|state, _, _| state.cut());
+        self.act("the test cuts the connection", |state, _| state.cut());
     }
 
     /// Resets the connection from this end, as a process does that exits with unread data. All
@@ -71,42 +74,69 @@ impl Wire {
     /// from now on, and those of its peer once the reset has arrived there, after the bytes sent
     /// before. Bytes that the peer has not read by then are lost.
     pub fn reset(&self) {
-        self.pipe.with(|state, now, _| state.reset(self.side, now));
+        self.act("the test resets this end", |state, now| state.reset(self.side, now));
     }
 
     /// Makes each end vanish for the other, like a pulled cable: from now on nothing arrives in
     /// either direction, including ends and resets, and no error is reported. Bytes that have
     /// arrived can be read. Writers fill their buffers and then wait.
     pub fn vanish(&self) {
-        self.pipe.with(|state, now, _| state.vanish(now));
+        self.act("the test makes each end vanish for the other", Ends::vanish);
     }
 
     /// Ends one direction, as if its writer had shut it down: the reader gets the bytes under way
     /// and then the end of the stream, the writer gets
     /// [`BrokenPipe`](std::io::ErrorKind::BrokenPipe).
     pub fn end(&self, direction: WireDirection) {
-        self.with_lane(direction, Lane::end);
+        self.act_on_lane(direction, "the test ends this direction", Lane::end);
     }
 
     /// Stops one direction until [`resume`](Self::resume): the reader waits, and the writer waits
     /// once the link's capacity is used up.
     pub fn stall(&self, direction: WireDirection) {
-        self.with_lane(direction, |lane| lane.set_stalled(true));
+        self.act_on_lane(direction, "the test stalls this direction", |lane| {
+            lane.set_stalled(true);
+        });
     }
 
     /// Ends a [`stall`](Self::stall).
     pub fn resume(&self, direction: WireDirection) {
-        self.with_lane(direction, |lane| lane.set_stalled(false));
+        self.act_on_lane(direction, "the test resumes this direction", |lane| {
+            lane.set_stalled(false);
+        });
     }
 
     /// Changes the link of one direction. Bytes under way are kept, even beyond the new capacity,
     /// and new ones do not overtake them.
     pub fn set_link(&self, direction: WireDirection, link: Link) {
-        self.with_lane(direction, |lane| lane.set_link(link));
+        self.act_on_lane(direction, "the test changes the link", |lane| lane.set_link(link));
     }
 
-    fn with_lane(&self, direction: WireDirection, act: impl FnOnce(&mut Lane)) {
-        self.pipe.with(|state, _, _| act(&mut state.lanes[self.lane(direction)]));
+    /// Leaves the transcript of the connection out of the message of a failure.
+    pub(crate) fn omit_transcript(&self) {
+        self.pipe.omit_transcript();
+    }
+
+    fn act(&self, note: &'static str, act: impl FnOnce(&mut Ends, Instant)) {
+        let now = self.pipe.with(|state, now, _| {
+            act(state, now);
+            now
+        });
+        self.pipe.note(self.side, now, note);
+    }
+
+    fn act_on_lane(
+        &self,
+        direction: WireDirection,
+        note: &'static str,
+        act: impl FnOnce(&mut Lane),
+    ) {
+        let lane = self.lane(direction);
+        let now = self.pipe.with(|state, now, _| {
+            act(&mut state.lanes[lane]);
+            now
+        });
+        self.pipe.note(lane, now, note);
     }
 
     fn lane(&self, direction: WireDirection) -> usize {

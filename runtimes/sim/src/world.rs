@@ -1,27 +1,40 @@
 //! The state of a simulation and the loop that runs it: [`World`].
 
-use std::any::Any;
 use std::io;
 use std::ops::Range;
-use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::pin::{Pin, pin};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 
+use crate::failure::{Failure, Why, replay};
+use crate::handlers::{Handlers, text_of};
 use crate::io::SimIo;
 use crate::link::Link;
-use crate::lock;
 use crate::network::Network;
+use crate::panics::{Panicked, Watch};
 use crate::rng::Chance;
-use crate::tasks::{MAIN, TaskWaker, Tasks};
-use crate::time::{SimTimer, Time, TraceEvent};
+use crate::tap::Taps;
+use crate::tasks::{MAIN, Payload, TaskWaker, Tasks};
+use crate::time::{SimTimer, Time};
+use crate::trace::TraceEvent;
+use crate::watchdog::Watched;
+use crate::{lock, report};
 
 pub(crate) struct World {
     pub(crate) time: Arc<Time>,
     pub(crate) network: Arc<Network>,
-    pub(crate) tasks: Tasks,
+    pub(crate) tasks: Arc<Tasks>,
+    pub(crate) taps: Taps,
+    pub(crate) handlers: Mutex<Handlers>,
     pub(crate) seed: u64,
+    /// Panics that were caught do not fail the run.
+    pub(crate) tolerates_panics: AtomicBool,
+    /// The seed was chosen by a check, so that the environment can choose another one.
+    pub(crate) is_checked: AtomicBool,
+    /// The panics that were tolerated.
+    pub(crate) tolerated: Mutex<Vec<String>>,
     chance: Mutex<Chance>,
     running: AtomicBool,
 }
@@ -31,8 +44,13 @@ impl World {
         Self {
             time: Arc::new(Time::new()),
             network: Arc::default(),
-            tasks: Tasks::default(),
+            tasks: Arc::default(),
+            taps: Taps::default(),
+            handlers: Mutex::default(),
             seed,
+            tolerates_panics: AtomicBool::new(false),
+            is_checked: AtomicBool::new(false),
+            tolerated: Mutex::default(),
             chance: Mutex::new(Chance::new(seed)),
             running: AtomicBool::new(false),
         }
@@ -40,34 +58,33 @@ impl World {
 
     /// Polls `main` and the spawned tasks until `main` has finished, at most `max_polls` times.
     #[track_caller]
-    pub(crate) fn run<F: Future>(&self, max_polls: u64, main: F) -> F::Output {
+    pub(crate) fn run<F: Future>(&self, max_polls: u64, main: F) -> Result<F::Output, Failure> {
         assert!(
             !self.running.swap(true, Ordering::Relaxed),
             "this simulation is already running: await the future instead"
         );
-        let _stop = StopOnDrop(self);
-        let mut main = pin!(main);
-        self.tasks.wake_main();
-        for polls in 0..max_polls {
-            let Some(task) = self.next_ready() else {
-                self.fail(polls, "deadlock: no task can run and no timer is set");
-            };
-            self.time.record(TraceEvent::Polled { task: task.id() });
-            if task.id() != MAIN {
-                if let Err((name, panic)) = self.tasks.poll(task) {
-                    self.fail_with(&name, panic);
-                }
-            } else if let Poll::Ready(output) = self.poll_main(main.as_mut(), &Waker::from(task)) {
-                return output;
-            }
+        let stop = StopOnDrop(self);
+        self.tasks.set_running(true);
+        let watch = Watch::begin();
+        let watched = Watched::begin(self.seed, &self.time, &self.tasks, self.replay());
+        let mut run = Run { world: self, watch, watched, polls: 0, is_over: false };
+        let mut main = Box::pin(main);
+        let result = run.until_done(max_polls, main.as_mut());
+        let result = result.map_err(|why| run.describe(why, main.as_mut()));
+        // What is dropped may panic too.
+        let dropped = catch_unwind(AssertUnwindSafe(|| drop(main)));
+        drop(stop);
+        match result {
+            Ok(output) => run.end(dropped.err()).map(|()| output),
+            Err(failure) => Err(failure),
         }
-        self.fail(max_polls, "too many polls (Sim::max_polls)");
     }
 
     /// Creates a pipe over `link`.
     pub(crate) fn pipe(&self, link: &Link) -> (SimIo, SimIo) {
         let chances = [self.fork_chance(), self.fork_chance()];
-        SimIo::pair(&self.time, link, chances)
+        self.time.live();
+        SimIo::pair(&self.time, link, chances, self.taps.open(self.time.now()))
     }
 
     /// Connects to the listener at `name`.
@@ -91,55 +108,152 @@ impl World {
         lock(&self.chance).bytes()
     }
 
+    pub(crate) fn replay(&self) -> String {
+        replay(self.is_checked.load(Ordering::Relaxed).then_some(self.seed))
+    }
+
     fn fork_chance(&self) -> Chance {
         lock(&self.chance).fork()
     }
 
-    /// Returns the task to poll next, after advancing the clock if necessary; `None` in a deadlock.
-    fn next_ready(&self) -> Option<Arc<TaskWaker>> {
+    /// Returns the task to poll next, after advancing the clock if necessary.
+    fn next_ready(&self) -> Result<Arc<TaskWaker>, Why> {
         loop {
             if let Some(task) = self.tasks.pop_ready(&mut lock(&self.chance)) {
-                return Some(task);
+                return Ok(task);
+            }
+            if let Some(time) = self.time.lifeless() {
+                return Err(Why::Lifeless(time));
             }
             if !self.time.advance() {
-                return None;
+                return Err(Why::Deadlock);
             }
         }
     }
+}
 
-    fn poll_main<F: Future>(&self, main: Pin<&mut F>, waker: &Waker) -> Poll<F::Output> {
-        let mut cx = Context::from_waker(waker);
-        catch_unwind(AssertUnwindSafe(|| main.poll(&mut cx)))
-            .unwrap_or_else(|panic| self.fail_with("main", panic))
-    }
+/// One run of a world.
+pub(crate) struct Run<'a> {
+    pub(crate) world: &'a World,
+    pub(crate) watched: Watched,
+    pub(crate) polls: u64,
+    /// The main task has finished.
+    pub(crate) is_over: bool,
+    watch: Watch,
+}
 
-    /// Ends the run with a panic whose message has the seed.
-    #[track_caller]
-    fn fail(&self, polls: u64, reason: &str) -> ! {
-        let now = self.time.now();
-        let names = std::iter::once("main".to_owned()).chain(self.tasks.names());
-        let unfinished = names.collect::<Vec<_>>().join(", ");
-        let seed = self.seed;
-        panic!("seed {seed}: {reason} at {now:?} after {polls} polls; unfinished: {unfinished}");
-    }
-
-    /// Ends the run with the panic of a task, and adds the seed to its message.
-    #[track_caller]
-    fn fail_with(&self, task: &str, panic: Box<dyn Any + Send>) -> ! {
-        let seed = self.seed;
-        let text = match panic.downcast::<&str>() {
-            Ok(text) => (*text).to_owned(),
-            Err(panic) => match panic.downcast::<String>() {
-                Ok(text) => *text,
-                Err(panic) => {
-                    eprintln!("seed {seed}: {task} panicked");
-                    resume_unwind(panic);
+impl Run<'_> {
+    fn until_done<F: Future>(
+        &mut self,
+        max_polls: u64,
+        mut main: Pin<&mut F>,
+    ) -> Result<F::Output, Why> {
+        let World { time, tasks, .. } = self.world;
+        tasks.wake_main();
+        while self.polls < max_polls {
+            let task = self.world.next_ready()?;
+            let id = task.id();
+            time.record(TraceEvent::Polled { task: id });
+            self.watched.poll(id);
+            if !tasks.is_in_background(id) {
+                time.live();
+            }
+            let polled = if id == MAIN {
+                poll_main(main.as_mut(), &Waker::from(task))
+            } else {
+                tasks.poll(task).map(|()| Poll::Pending)
+            };
+            self.polls += 1;
+            let polled = match polled {
+                Ok(polled) => polled,
+                Err(payload) => {
+                    self.is_over = id == MAIN;
+                    return Err(self.panicked(id, payload));
                 }
-            },
-        };
-        let now = self.time.now();
-        panic!("seed {seed}: {task} panicked at {now:?}: {text}");
+            };
+            self.is_over = polled.is_ready();
+            self.check(id)?;
+            if let Poll::Ready(output) = polled {
+                let is_parted = time.with_trace(|trace| trace.end());
+                if is_parted {
+                    time.fail();
+                }
+                self.check(id)?;
+                return Ok(output);
+            }
+        }
+        Err(Why::TooManyPolls)
     }
+
+    /// Returns why the run fails after a poll of `task` that returned.
+    fn check(&self, task: u64) -> Result<(), Why> {
+        if let Some((task, thread)) = self.world.tasks.foreign_wake() {
+            let task = self.world.tasks.name(task);
+            return Err(Why::WokenByThread { task, thread });
+        }
+        if self.watch.has_seen_any() || self.world.time.has_failed() {
+            return self.find_failure(task);
+        }
+        Ok(())
+    }
+
+    #[cold]
+    fn find_failure(&self, task: u64) -> Result<(), Why> {
+        if let Some(parted) = self.world.time.with_trace(|trace| trace.parted()) {
+            let task = self.world.tasks.name(parted.task);
+            return Err(Why::Parted { task, parted });
+        }
+        let handler = lock(&self.world.handlers).panicked.take();
+        let panicked = self.watch.take().into_iter().next();
+        if self.world.tolerates_panics.load(Ordering::Relaxed) {
+            lock(&self.world.tolerated).extend(panicked.map(|panicked| panicked.text));
+            return Ok(());
+        }
+        let (name, text) = match handler {
+            Some((path, text)) => (format!("the handler of {path}"), text),
+            None => (self.world.tasks.name(task), String::new()),
+        };
+        let panicked = panicked.unwrap_or_else(|| Panicked::from_text(&text));
+        Err(Why::Panicked { name, panicked, payload: None })
+    }
+
+    /// A task has panicked.
+    fn panicked(&self, task: u64, payload: Payload) -> Why {
+        let text = text_of(&*payload).map(str::to_owned);
+        let seen = self.watch.take().pop();
+        let panicked =
+            seen.unwrap_or_else(|| Panicked::from_text(text.as_deref().unwrap_or_default()));
+        let payload = text.is_none().then_some(payload);
+        Why::Panicked { name: self.world.tasks.name(task), panicked, payload }
+    }
+
+    /// Formats the failure, after which the tasks do not run on.
+    fn describe<F: Future>(&self, why: Why, main: Pin<&mut F>) -> Failure {
+        let World { time, seed, .. } = self.world;
+        let when = format!("{:?} after {} polls", time.now(), self.polls);
+        let when =
+            if matches!(why, Why::Panicked { .. }) { format!("{:?}", time.now()) } else { when };
+        let details = report::details(self, main);
+        self.watch.take();
+        Failure::new(*seed, why, &when, &details, &self.world.replay())
+    }
+
+    /// Ends a run that succeeded, but for what its tasks did when they were dropped.
+    fn end(&self, payload: Option<Payload>) -> Result<(), Failure> {
+        let text = payload.as_deref().and_then(text_of).unwrap_or_default();
+        let seen = self.watch.take().into_iter().next();
+        let panicked = seen.or_else(|| payload.as_ref().map(|_| Panicked::from_text(text)));
+        let Some(panicked) = panicked else { return Ok(()) };
+        let name = "what was dropped at the end".to_owned();
+        let why = Why::Panicked { name, panicked, payload: None };
+        let when = format!("{:?}", self.world.time.now());
+        Err(Failure::new(self.world.seed, why, &when, "", &self.world.replay()))
+    }
+}
+
+#[inline(never)]
+fn poll_main<F: Future>(main: Pin<&mut F>, waker: &Waker) -> Result<Poll<F::Output>, Payload> {
+    catch_unwind(AssertUnwindSafe(|| main.poll(&mut Context::from_waker(waker))))
 }
 
 /// Ends a run: drops the remaining tasks, which hold the world that holds them.
@@ -147,6 +261,7 @@ struct StopOnDrop<'a>(&'a World);
 
 impl Drop for StopOnDrop<'_> {
     fn drop(&mut self) {
+        self.0.tasks.set_running(false);
         self.0.tasks.clear();
         self.0.running.store(false, Ordering::Relaxed);
     }

@@ -265,11 +265,11 @@ fn a_deadlock_names_the_seed_the_time_and_the_unfinished_tasks() {
         });
     });
     assert!(message.starts_with("seed 77: deadlock"), "{message}");
-    assert!(message.contains("at +1s after 5 polls"), "{message}");
-    assert!(
-        message.contains("unfinished: main, task 2 (spawned at runtimes/sim/tests/executor.rs:")
-    );
-    assert!(message.ends_with(", task 3 (spawned by the driver)"), "{message}");
+    let main = "at +1s after 5 polls\ntasks:\n  main waits for something that keeps no waker\n";
+    assert!(message.contains(main), "{message}");
+    let task = "\n  task 2 (spawned at runtimes/sim/tests/executor.rs:";
+    assert!(message.contains(task), "{message}");
+    assert!(message.contains("\n  task 3 (spawned by the driver) waits "), "{message}");
 }
 
 #[test]
@@ -290,7 +290,7 @@ fn a_task_that_spins_exceeds_the_maximum_of_polls() {
     });
     assert!(
         message.starts_with(
-            "seed 8: too many polls (Sim::max_polls) at +0ns after 1000 polls; unfinished: main"
+            "seed 8: too many polls (Sim::max_polls) at +0ns after 1000 polls\ntasks:\n  main can run"
         ),
         "{message}"
     );
@@ -316,7 +316,8 @@ fn endless_timers_exceed_the_maximum_of_polls() {
 #[test]
 fn a_panic_of_main_names_the_seed() {
     let message = failure(|| Sim::new(9).run(async { panic!("bad {}", 1) }));
-    assert_eq!(message, "seed 9: main panicked at +0ns: bad 1");
+    let first = "seed 9: main panicked at +0ns: bad 1\n  at runtimes/sim/tests/executor.rs:";
+    assert!(message.starts_with(first), "{message}");
 }
 
 #[test]
@@ -330,7 +331,7 @@ fn a_panic_of_a_task_fails_the_run_and_names_the_seed() {
         });
     });
     assert!(message.starts_with("seed 10: task 1 (spawned at "), "{message}");
-    assert!(message.ends_with(" panicked at +1s: worse"), "{message}");
+    assert!(message.contains(") panicked at +1s: worse\n  at "), "{message}");
 }
 
 #[test]
@@ -363,7 +364,8 @@ fn a_simulation_can_be_used_again_after_a_failure() {
 fn a_run_within_a_run_of_the_same_simulation_panics() {
     let sim = Sim::new(1);
     let message = failure(|| sim.run(async { sim.run(async {}) }));
-    assert!(message.ends_with("this simulation is already running: await the future instead"));
+    let why = "main panicked at +0ns: this simulation is already running: await the future instead";
+    assert!(message.contains(why), "{message}");
 }
 
 #[test]

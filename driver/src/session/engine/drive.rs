@@ -12,7 +12,7 @@ use std::task::{Context, Poll};
 use sockless_core::{CloseCode, Instant};
 
 use crate::future::{BoxError, BoxFuture};
-use crate::runtime::{Io, Timer};
+use crate::runtime::{HandlerEnd, Io, Timer};
 use crate::session::engine::locked::Locked;
 use crate::session::engine::shared::Shared;
 use crate::session::engine::state::{Reading, Round, State};
@@ -159,7 +159,9 @@ where
     fn poll_handler(&mut self, cx: &mut Context<'_>) {
         let Task::Running { handler, has_run } = &mut self.task else { return };
         *has_run = true;
-        let polled = catch_unwind(AssertUnwindSafe(|| Pin::new(handler).poll(cx)));
+        let waker = self.shared.runtime.handler_waker();
+        let mut cx = Context::from_waker(waker.as_ref().unwrap_or(cx.waker()));
+        let polled = catch_unwind(AssertUnwindSafe(|| Pin::new(handler).poll(&mut cx)));
         let (ended, panic) = match polled {
             Ok(Poll::Pending) => return,
             Ok(Poll::Ready(result)) => (Some(result), None),
@@ -172,12 +174,20 @@ where
         // may panic too.
         let task = std::mem::replace(&mut self.task, Task::Ended { panic });
         let _ = catch_unwind(AssertUnwindSafe(|| drop(task)));
-        let reason = match ended {
+        let reason = match &ended {
             Some(Ok(())) => CloseCode::NORMAL.into(),
             // The end of the session, returned with `?`, is not a failure.
-            Some(Err(error)) => self.shared.log_failure(&error),
+            Some(Err(error)) => self.shared.log_failure(error),
             None => CloseCode::INTERNAL_ERROR.into(),
         };
+        let end = match (&ended, &self.task) {
+            (Some(Err(error)), _) if reason.code() == Some(CloseCode::INTERNAL_ERROR) => {
+                HandlerEnd::Failed(error)
+            }
+            (_, Task::Ended { panic: Some(panic) }) => HandlerEnd::Panicked(&**panic),
+            _ => HandlerEnd::Returned,
+        };
+        self.shared.runtime.handler_ended(self.shared.request.path(), end);
         self.shared.close(reason);
         self.shared.stop_receiving();
     }
@@ -217,8 +227,9 @@ where
             if deadline <= state.now() {
                 return self.enforce_due(state);
             }
-            let (timer, set_to) =
-                self.alarm.get_or_insert_with(|| (self.shared.runtime.timer(deadline), deadline));
+            let (timer, set_to) = self
+                .alarm
+                .get_or_insert_with(|| (self.shared.runtime.background_timer(deadline), deadline));
             if deadline < *set_to || *set_to <= state.now() {
                 timer.reset(deadline);
                 *set_to = deadline;

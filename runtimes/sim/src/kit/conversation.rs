@@ -17,6 +17,7 @@ use super::peer::{ClientDriver, Peer};
 use super::transcript::{Line, show, show_bytes};
 use super::{App, Place};
 use crate::lock;
+use crate::tasks::Origin;
 use crate::wire::Wire;
 
 /// A client that a test controls, from [`App::open`].
@@ -66,7 +67,8 @@ impl Conversation {
         let Opened { app, path, io, inbound, connection, response } = opened;
         let wire = io.wire();
         let peer = Arc::new(Mutex::new(Peer::new(connection)));
-        app.sim.spawn(ClientDriver::new(&app.sim, peer.clone(), io, inbound));
+        let driver = ClientDriver::new(&app.sim, peer.clone(), io, inbound);
+        app.sim.world.tasks.spawn(Box::pin(driver), Origin::Kit);
         Self { app, path, peer, response, wire }
     }
 
@@ -326,6 +328,7 @@ impl Conversation {
     }
 
     fn fail(&self, place: Place, why: &dyn fmt::Display) -> ! {
+        self.wire.omit_transcript();
         let transcript = lock(&self.peer).transcript.to_string();
         panic!("{place}: {}: {why}\n{transcript}", self.path)
     }

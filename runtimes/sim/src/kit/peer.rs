@@ -106,7 +106,8 @@ pub(crate) struct ClientDriver {
 
 impl ClientDriver {
     pub(crate) fn new(sim: &Sim, peer: Arc<Mutex<Peer>>, io: SimIo, inbound: BytesMut) -> Self {
-        let timer = sim.sleep(Duration::MAX);
+        let never = Instant::from_epoch(Duration::MAX);
+        let timer = SimTimer::in_background(&sim.world.time, never);
         Self { sim: sim.clone(), peer, io, inbound, timer, eof: false, shut_down: false }
     }
 }

@@ -197,6 +197,7 @@ impl RawConversation {
     }
 
     fn fail(&self, place: Place, why: &dyn fmt::Display) -> ! {
+        self.io.wire().omit_transcript();
         panic!("{place}: {}: {why}\n{}", self.path, self.transcript)
     }
 }

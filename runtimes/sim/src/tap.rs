@@ -1,0 +1,240 @@
+//! The transcript of a connection, as its bytes show it: [`Tap`].
+
+mod lines;
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::io::IoSlice;
+use std::sync::{Arc, Mutex};
+
+use sockless_core::Instant;
+
+use crate::lock;
+use lines::{Lines, What};
+
+/// The number of connections of a simulation whose transcripts are kept.
+const CONNECTIONS: usize = 256;
+
+/// The connections of a simulation: those that are open, and those that ended last.
+#[derive(Default)]
+pub(crate) struct Taps(Mutex<Connections>);
+
+#[derive(Default)]
+struct Connections {
+    opened: u64,
+    taps: VecDeque<Arc<Mutex<Tap>>>,
+}
+
+impl Taps {
+    pub(crate) fn open(&self, now: Instant) -> Arc<Mutex<Tap>> {
+        let mut connections = lock(&self.0);
+        connections.opened += 1;
+        let tap = Arc::new(Mutex::new(Tap::new(connections.opened, now)));
+        if connections.taps.len() == CONNECTIONS {
+            let ended = connections.taps.iter().position(|tap| Arc::strong_count(tap) == 1);
+            connections.taps.remove(ended.unwrap_or(0));
+        }
+        connections.taps.push_back(Arc::clone(&tap));
+        tap
+    }
+
+    /// Formats the transcripts of all connections that are not reported elsewhere.
+    pub(crate) fn report(&self, report: &mut String) -> fmt::Result {
+        use fmt::Write;
+
+        let connections = lock(&self.0);
+        let taps: Vec<_> = connections.taps.iter().map(|tap| lock(tap)).collect();
+        let shown = taps.iter().filter(|tap| !tap.is_reported && !tap.lines.is_empty());
+        for (index, tap) in shown.enumerate() {
+            if index == 0 {
+                report.push_str("\nconnections (> from the client, < from the server):");
+            }
+            write!(report, "\n  {}, opened at {:?}{}", tap.name(), tap.opened, tap.lines)?;
+        }
+        let forgotten = connections.opened as usize - connections.taps.len();
+        if forgotten > 0 {
+            write!(report, "\n  and {forgotten} earlier ones")?;
+        }
+        Ok(())
+    }
+}
+
+/// The last frames of one connection, from the bytes that were written. Side 0 is the client.
+pub(crate) struct Tap {
+    pub(crate) id: u64,
+    /// The failure has a transcript of its own of this connection.
+    pub(crate) is_reported: bool,
+    opened: Instant,
+    /// The method and the target of the request.
+    request: Option<String>,
+    streams: [Stream; 2],
+    lines: Lines,
+}
+
+/// The state of one direction.
+#[derive(Clone, Copy)]
+enum Stream {
+    New,
+    /// The head of a request or a response. `matched` bytes of its end have come.
+    Head {
+        matched: usize,
+        line: u64,
+    },
+    FrameHead {
+        bytes: [u8; 14],
+        len: usize,
+    },
+    Payload {
+        left: u64,
+        mask: [u8; 4],
+        at: usize,
+        line: u64,
+        is_ping: bool,
+    },
+    /// No WebSocket.
+    Opaque,
+}
+
+const NO_FRAME: Stream = Stream::FrameHead { bytes: [0; 14], len: 0 };
+
+impl Tap {
+    fn new(id: u64, opened: Instant) -> Self {
+        let (streams, lines) = ([Stream::New; 2], Lines::default());
+        Self { id, is_reported: false, opened, request: None, streams, lines }
+    }
+
+    pub(crate) fn name(&self) -> String {
+        match &self.request {
+            Some(request) => format!("connection #{} {request}", self.id),
+            None => format!("connection #{}", self.id),
+        }
+    }
+
+    /// Records the first `len` bytes of `slices`, which `side` wrote. Returns false if they are
+    /// pings and pongs only.
+    pub(crate) fn write(
+        &mut self,
+        side: usize,
+        now: Instant,
+        slices: &[IoSlice<'_>],
+        mut len: usize,
+    ) -> bool {
+        let mut is_life = false;
+        for slice in slices {
+            let mut bytes = &slice[..len.min(slice.len())];
+            len -= bytes.len();
+            while !bytes.is_empty() {
+                let (used, is_ping) = self.step(side, now, bytes);
+                is_life |= !is_ping;
+                bytes = &bytes[used..];
+            }
+        }
+        is_life
+    }
+
+    /// Records something that the bytes do not show.
+    pub(crate) fn note(&mut self, side: usize, now: Instant, what: &'static str) {
+        self.lines.push(side, now, What::Note(what));
+    }
+
+    /// Takes some of `bytes`. Returns how many, and whether they are of a ping or a pong.
+    fn step(&mut self, side: usize, now: Instant, bytes: &[u8]) -> (usize, bool) {
+        match self.streams[side] {
+            Stream::New => {
+                let is_head = bytes[0].is_ascii_uppercase();
+                self.streams[side] = match is_head {
+                    true => {
+                        Stream::Head { matched: 0, line: self.lines.push(side, now, What::Head) }
+                    }
+                    false => Stream::Opaque,
+                };
+                (0, false)
+            }
+            Stream::Head { matched, line } => (self.head(side, bytes, matched, line), false),
+            Stream::FrameHead { bytes: mut head, len } => {
+                head[len] = bytes[0];
+                self.frame_head(side, now, head, len + 1);
+                (1, matches!(head[0] & 0x0f, PING | PONG))
+            }
+            Stream::Payload { left, mask, at, line, is_ping } => {
+                let used = bytes.len().min(usize::try_from(left).unwrap_or(usize::MAX));
+                let unmasked = bytes.iter().enumerate().map(|(i, byte)| byte ^ mask[(at + i) % 4]);
+                self.lines.extend(line, unmasked.take(used), 0);
+                let left = left - used as u64;
+                self.streams[side] = match left {
+                    0 => NO_FRAME,
+                    _ => Stream::Payload { left, mask, at: (at + used) % 4, line, is_ping },
+                };
+                (used, is_ping)
+            }
+            Stream::Opaque => {
+                let line = self.lines.push_bytes(side, now);
+                self.lines.extend(line, bytes.iter().copied(), bytes.len() as u64);
+                (bytes.len(), false)
+            }
+        }
+    }
+
+    /// Takes bytes of the head of a request or a response, and returns how many.
+    fn head(&mut self, side: usize, bytes: &[u8], mut matched: usize, line: u64) -> usize {
+        let end = bytes.iter().position(|byte| {
+            let is_next = *byte == b"\r\n\r\n"[matched];
+            matched = if is_next { matched + 1 } else { usize::from(*byte == b'\r') };
+            matched == 4
+        });
+        let used = end.map_or(bytes.len(), |end| end + 1);
+        self.lines.extend(line, bytes[..used].iter().copied(), used as u64);
+        self.streams[side] = Stream::Head { matched, line };
+        if end.is_none() {
+            return used;
+        }
+        let first_line = self.lines.first_line(line);
+        let is_upgrade = match side {
+            0 => !first_line.starts_with("PRI "),
+            _ => first_line.contains(" 101 "),
+        };
+        if side == 0 {
+            self.request = Some(first_line.trim_end_matches(" HTTP/1.1").to_owned());
+        }
+        self.streams[side] = NO_FRAME;
+        if !is_upgrade {
+            self.streams = [Stream::Opaque; 2];
+        }
+        used
+    }
+
+    /// Continues with the first `len` bytes of the head of a frame (RFC 6455 §5.2).
+    fn frame_head(&mut self, side: usize, now: Instant, head: [u8; 14], len: usize) {
+        self.streams[side] = Stream::FrameHead { bytes: head, len };
+        if len < 2 {
+            return;
+        }
+        let extended = match head[1] & 0x7f {
+            126 => 2,
+            127 => 8,
+            _ => 0,
+        };
+        let is_masked = head[1] & 0x80 != 0;
+        if len < 2 + extended + if is_masked { 4 } else { 0 } {
+            return;
+        }
+        let left = match extended {
+            0 => u64::from(head[1] & 0x7f),
+            _ => head[2..2 + extended].iter().fold(0, |len, byte| len << 8 | u64::from(*byte)),
+        };
+        let mut mask = [0; 4];
+        if is_masked {
+            mask.copy_from_slice(&head[2 + extended..len]);
+        }
+        let line = self.lines.push(side, now, What::Frame(head[0]));
+        self.lines.extend(line, [].into_iter(), left);
+        let is_ping = matches!(head[0] & 0x0f, PING | PONG);
+        self.streams[side] = match left {
+            0 => NO_FRAME,
+            _ => Stream::Payload { left, mask, at: 0, line, is_ping },
+        };
+    }
+}
+
+const PING: u8 = 9;
+const PONG: u8 = 10;

@@ -1,0 +1,141 @@
+//! The lines of a transcript: [`Lines`].
+
+use std::collections::VecDeque;
+use std::fmt;
+
+use sockless_core::Instant;
+
+/// The number of lines that are kept of a connection, and the bytes that are kept of each.
+const LINES: usize = 16;
+const SHOWN: usize = 48;
+
+/// The last lines of a transcript, oldest first.
+#[derive(Default)]
+pub(super) struct Lines {
+    lines: VecDeque<Line>,
+    /// The number of the next line.
+    next: u64,
+}
+
+struct Line {
+    at: Instant,
+    side: usize,
+    what: What,
+    len: u64,
+    start: [u8; SHOWN],
+    shown: usize,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum What {
+    Bytes,
+    /// The first byte of its head.
+    Frame(u8),
+    Head,
+    Note(&'static str),
+}
+
+impl Lines {
+    pub(super) fn is_empty(&self) -> bool {
+        self.lines.is_empty()
+    }
+
+    /// Adds a line and returns its number.
+    pub(super) fn push(&mut self, side: usize, at: Instant, what: What) -> u64 {
+        if self.lines.len() == LINES {
+            self.lines.pop_front();
+        }
+        self.lines.push_back(Line { at, side, what, len: 0, start: [0; SHOWN], shown: 0 });
+        self.next += 1;
+        self.next - 1
+    }
+
+    /// Adds a line for bytes, unless the last line is one of the same end and instant.
+    pub(super) fn push_bytes(&mut self, side: usize, at: Instant) -> u64 {
+        match self.lines.back() {
+            Some(last) if (last.side, last.at, last.what) == (side, at, What::Bytes) => {
+                self.next - 1
+            }
+            _ => self.push(side, at, What::Bytes),
+        }
+    }
+
+    /// Adds `bytes` to a line, if it is still kept, and `len` to its length.
+    pub(super) fn extend(&mut self, line: u64, bytes: impl Iterator<Item = u8>, len: u64) {
+        let Some(line) = self.get_mut(line) else { return };
+        line.len += len;
+        for byte in bytes.take(SHOWN - line.shown) {
+            line.start[line.shown] = byte;
+            line.shown += 1;
+        }
+    }
+
+    /// Returns the first line of a head, which may be cut off.
+    pub(super) fn first_line(&mut self, line: u64) -> String {
+        self.get_mut(line).map(|line| line.first_line()).unwrap_or_default()
+    }
+
+    fn get_mut(&mut self, line: u64) -> Option<&mut Line> {
+        let first = self.next - self.lines.len() as u64;
+        self.lines.get_mut(usize::try_from(line.checked_sub(first)?).ok()?)
+    }
+}
+
+impl Line {
+    fn first_line(&self) -> String {
+        let text = String::from_utf8_lossy(&self.start[..self.shown]);
+        text.split("\r\n").next().unwrap_or_default().escape_debug().to_string()
+    }
+}
+
+impl fmt::Display for Lines {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let dropped = self.next - self.lines.len() as u64;
+        if dropped > 0 {
+            write!(f, "\n    ({dropped} earlier lines)")?;
+        }
+        self.lines.iter().try_for_each(|line| write!(f, "\n    {line}"))
+    }
+}
+
+impl fmt::Display for Line {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let direction = if self.side == 0 { '>' } else { '<' };
+        write!(f, "{:?} {direction} ", self.at)?;
+        let first = match self.what {
+            What::Note(note) => return f.write_str(note),
+            What::Head => return f.write_str(&self.first_line()),
+            What::Bytes => {
+                let text = String::from_utf8_lossy(&self.start[..self.shown]);
+                return write!(f, "{} bytes: {:?}", self.len, text);
+            }
+            What::Frame(first) => first,
+        };
+        match first & 0x0f {
+            0 => f.write_str("Continuation")?,
+            1 => f.write_str("Text")?,
+            2 => f.write_str("Binary")?,
+            8 => f.write_str("Close")?,
+            9 => f.write_str("Ping")?,
+            10 => f.write_str("Pong")?,
+            opcode => write!(f, "opcode {opcode}")?,
+        }
+        if first & 0x80 == 0 {
+            f.write_str(", not final")?;
+        }
+        if first & 0x40 != 0 {
+            f.write_str(", compressed")?;
+        }
+        write!(f, ", {} bytes: ", self.len)?;
+        let shown = &self.start[..self.shown];
+        let start = match first & 0x0f {
+            // A Close frame begins with its code.
+            8 if shown.len() >= 2 => {
+                write!(f, "{} ", u16::from_be_bytes([shown[0], shown[1]]))?;
+                &shown[2..]
+            }
+            _ => shown,
+        };
+        write!(f, "{:?}", String::from_utf8_lossy(start))
+    }
+}
