@@ -3,6 +3,7 @@
 use std::fmt;
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use sockless_core::Instant;
 
@@ -33,6 +34,36 @@ pub struct Sleep(Box<dyn Timer>);
 impl Sleep {
     pub(crate) fn until(runtime: &dyn Runtime, deadline: Instant) -> Self {
         Self(runtime.timer(deadline))
+    }
+}
+
+impl dyn Runtime {
+    /// Waits for `duration` on this runtime's clock: for tasks of a server that belong to no session.
+    ///
+    /// With [`Spawn::spawn`](crate::Spawn::spawn) and [`Clock::now`](crate::Clock::now), such a task
+    /// runs unchanged on every runtime, and in a simulation:
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    /// use std::time::Duration;
+    ///
+    /// use sockless::driver::Runtime;
+    ///
+    /// /// Calls `sweep` every minute.
+    /// fn sweep_often(runtime: Arc<dyn Runtime>, sweep: impl Fn() + Send + Sync + 'static) {
+    ///     let clock = runtime.clone();
+    ///     runtime.spawn(Box::pin(async move {
+    ///         loop {
+    ///             clock.sleep(Duration::from_secs(60)).await;
+    ///             sweep();
+    ///         }
+    ///     }));
+    /// }
+    /// ```
+    ///
+    /// Cancel-safe.
+    pub fn sleep(&self, duration: Duration) -> Sleep {
+        Sleep::until(self, self.now() + duration)
     }
 }
 

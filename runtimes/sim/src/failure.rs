@@ -13,6 +13,8 @@ pub(crate) enum Why {
     Deadlock,
     /// For this long, nothing but the deadlines of sessions.
     Lifeless(Duration),
+    /// The tasks of tokio ran for very long, and woke no other.
+    OnlyTokio,
     TooManyPolls,
     /// The name of the task that panicked, or of what runs in it. The payload, if it has no text.
     Panicked {
@@ -39,6 +41,9 @@ impl fmt::Display for Why {
             Self::Lifeless(time) => {
                 write!(f, "deadlock: only keep-alive has been active for {time:?}")
             }
+            Self::OnlyTokio => f.write_str(
+                "deadlock: only tasks of tokio::spawn have been active for 30 days, and no timer is set",
+            ),
             Self::TooManyPolls => f.write_str("too many polls (Sim::max_polls)"),
             Self::Panicked { name, .. } => write!(f, "{name} panicked"),
             Self::Parted { .. } => f.write_str("not deterministic"),

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::future::poll_fn;
 use std::io;
+#[cfg(any(feature = "futures-io", feature = "tokio"))]
+use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 
@@ -219,6 +221,110 @@ impl Io for SimIo {
     /// Returns [`Ending::Unknown`] over a link with [`Link::ending_unknown`].
     fn poll_ending(&mut self, cx: &mut Context<'_>) -> Ending {
         self.pipe.with(|state, now, wakes| state.poll_ending(self.side, cx, now, wakes))
+    }
+}
+
+/// Reading into memory that a stream of another library lends.
+#[cfg(any(feature = "futures-io", feature = "tokio"))]
+impl SimIo {
+    /// Reads at most `room` bytes and passes them to `take`.
+    fn poll_take(
+        &self,
+        cx: &Context<'_>,
+        room: usize,
+        take: impl FnOnce(&[u8]),
+    ) -> Poll<io::Result<usize>> {
+        if room == 0 {
+            return Poll::Ready(Ok(0));
+        }
+        if self.unread(|unread| unread.is_empty()) {
+            std::task::ready!(self.pipe.poll_fill(self.side, cx, room))?;
+        }
+        let read = self.unread(|unread| unread.split_to(room.min(unread.len())));
+        take(&read);
+        Poll::Ready(Ok(read.len()))
+    }
+}
+
+/// For clients and servers of other protocols, with the feature `futures-io`.
+#[cfg(feature = "futures-io")]
+impl futures_io::AsyncRead for SimIo {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut [u8],
+    ) -> Poll<io::Result<usize>> {
+        self.poll_take(cx, buffer.len(), |read| buffer[..read.len()].copy_from_slice(read))
+    }
+}
+
+#[cfg(feature = "futures-io")]
+impl futures_io::AsyncWrite for SimIo {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        self.pipe.poll_write(self.side, cx, &[io::IoSlice::new(bytes)])
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        self.pipe.poll_write(self.side, cx, slices)
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(self.pipe.flush(self.side))
+    }
+
+    fn poll_close(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(self.pipe.shutdown(self.side))
+    }
+}
+
+/// For clients and servers of other protocols, such as hyper, with the feature `tokio`.
+#[cfg(feature = "tokio")]
+impl tokio::io::AsyncRead for SimIo {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut tokio::io::ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        self.poll_take(cx, buffer.remaining(), |read| buffer.put_slice(read)).map_ok(drop)
+    }
+}
+
+#[cfg(feature = "tokio")]
+impl tokio::io::AsyncWrite for SimIo {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        self.pipe.poll_write(self.side, cx, &[io::IoSlice::new(bytes)])
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        self.pipe.poll_write(self.side, cx, slices)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(self.pipe.flush(self.side))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(self.pipe.shutdown(self.side))
     }
 }
 

@@ -45,6 +45,18 @@
 //! });
 //! ```
 //!
+//! # Features
+//!
+//! Both are off by default. The facade `sockless` enables the first together with its own feature
+//! `tokio`.
+//!
+//! * `tokio`: a simulation runs in a runtime of tokio whose clock it controls. `tokio::time` and
+//!   `tokio::spawn` work in handlers, in virtual time; tokio's timers have a resolution of a
+//!   millisecond, and its tasks run in a fixed order. [`SimIo`] implements tokio's `AsyncRead` and
+//!   `AsyncWrite`, so that hyper, axum and clients of other protocols run on the simulated network.
+//!   A simulation cannot run inside of another runtime of tokio, as in a `#[tokio::test]`.
+//! * `futures-io`: [`SimIo`] implements the traits of `futures-io`.
+//!
 //! # Determinism
 //!
 //! One thread polls one task at a time, and no task sees anything of the real world: time, chance and
@@ -60,6 +72,7 @@ mod ends;
 pub mod explore;
 mod failure;
 mod handlers;
+mod host;
 mod io;
 mod kit;
 mod lane;

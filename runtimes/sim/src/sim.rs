@@ -152,6 +152,15 @@ impl Sim {
         self.world.tolerates_panics.store(true, Ordering::Relaxed);
     }
 
+    /// Lets the runs of a seed differ: for code that has to draw from the system, such as TLS. Call it
+    /// at the beginning of a scenario, which [`check`](Self::check) then does not run twice.
+    ///
+    /// A failure is repeated by its seed only as far as it does not depend on what was drawn.
+    pub fn allow_nondeterminism(&self) {
+        self.world.is_random.store(true, Ordering::Relaxed);
+        self.world.time.with_trace(|trace| trace.stop_comparing());
+    }
+
     /// Returns the texts of the panics that were [tolerated](Self::tolerate_panics), oldest first.
     pub fn panics(&self) -> Vec<String> {
         lock(&self.world.tolerated).clone()

@@ -74,6 +74,20 @@ impl Tasks {
         self.ready.pop(chance)
     }
 
+    /// Returns true if a task was woken.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn has_ready(&self) -> bool {
+        !lock(&self.ready.tasks).is_empty()
+    }
+
+    /// Sets what is woken with the next task.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn set_host(&self, host: Option<&Waker>) {
+        self.ready.has_host.store(host.is_some(), Ordering::Relaxed);
+        let replaced = std::mem::replace(&mut *lock(&self.ready.host), host.cloned());
+        drop(replaced);
+    }
+
     /// Returns which task another thread woke, and the name of that thread.
     pub(crate) fn foreign_wake(&self) -> Option<(u64, String)> {
         if !self.ready.has_foreign_wake.load(Ordering::Relaxed) {
@@ -168,6 +182,9 @@ struct Ready {
     /// The thread that runs the tasks; 0 while they are not run.
     owner: AtomicUsize,
     has_foreign_wake: AtomicBool,
+    /// What waits for a task to be woken.
+    host: Mutex<Option<Waker>>,
+    has_host: AtomicBool,
     /// The task that was woken first by another thread, and the name of that thread.
     foreign_wake: Mutex<Option<(u64, String)>>,
 }
@@ -180,6 +197,11 @@ impl Ready {
         }
         if !task.queued.swap(true, Ordering::Relaxed) {
             lock(&task.ready.tasks).push(Arc::clone(task));
+        }
+        if task.ready.has_host.load(Ordering::Relaxed)
+            && let Some(host) = lock(&task.ready.host).take()
+        {
+            host.wake();
         }
     }
 

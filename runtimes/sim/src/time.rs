@@ -186,6 +186,19 @@ impl Time {
         true
     }
 
+    /// Returns the earliest alarm that fires.
+    pub(crate) fn next_alarm(&self) -> Option<Instant> {
+        let state = lock(&self.state);
+        state.alarms.first_key_value().map(|(&(at, _), _)| at).filter(|at| *at != NEVER)
+    }
+
+    /// Advances the clock to `now`, but not beyond the earliest alarm.
+    pub(crate) fn catch_up(&self, now: Instant) {
+        let now = self.next_alarm().map_or(now, |alarm| alarm.min(now));
+        let mut state = lock(&self.state);
+        state.now = state.now.max(now);
+    }
+
     /// Records that something happens that is not in the background.
     pub(crate) fn live(&self) {
         lock(&self.state).live();
@@ -219,6 +232,11 @@ impl Time {
 
     pub(crate) fn has_failed(&self) -> bool {
         self.has_failed.load(Ordering::Relaxed)
+    }
+
+    /// The run goes on nevertheless.
+    pub(crate) fn tolerate(&self) {
+        self.has_failed.store(false, Ordering::Relaxed);
     }
 
     /// Makes the next call of the simulator panic.

@@ -80,6 +80,13 @@ impl Trace {
         self.mode = Mode::Compare(events);
     }
 
+    /// Ends the comparison of two runs.
+    pub(crate) fn stop_comparing(&mut self) {
+        if !matches!(self.mode, Mode::Parted(_)) {
+            self.mode = Mode::Digest;
+        }
+    }
+
     /// Returns the events that were kept.
     pub(crate) fn take_events(&mut self) -> Events {
         match std::mem::take(&mut self.mode) {

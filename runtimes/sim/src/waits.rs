@@ -141,7 +141,7 @@ fn place_in(backtrace: &str) -> Option<String> {
     let place = place.strip_prefix("./").unwrap_or(place);
     // The function that this line calls. Inlined functions have no path.
     let called = frames[..own].iter().rev().map(|frame| frame.function);
-    match called.clone().find(|function| function.contains("::") && !is_of_std(function)) {
+    match called.clone().find(|function| has_path(function) && !is_of_std(function)) {
         Some(called) => Some(format!("{} at {place}", short(called))),
         None => Some(place.to_owned()),
     }
@@ -170,6 +170,11 @@ fn frames(backtrace: &str) -> Vec<Frame<'_>> {
         }
     }
     frames
+}
+
+fn has_path(function: &str) -> bool {
+    let (path, _) = function.split_once('<').unwrap_or((function, ""));
+    path.is_empty() || path.contains("::")
 }
 
 fn is_of_std(function: &str) -> bool {

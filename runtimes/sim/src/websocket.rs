@@ -27,7 +27,7 @@ impl Sim {
     ///     sim.spawn(sim.serve("server", Router::new().route("/", websocket(echo))));
     ///     let mut client = sim.connect("ws://server/").await.unwrap();
     ///     client.send("hello").await.unwrap();
-    ///     assert_eq!(client.recv().await.unwrap(), "hello".into());
+    ///     assert_eq!(client.recv().await.unwrap(), "hello");
     /// });
     /// ```
     ///

@@ -10,6 +10,7 @@ use std::task::{Context, Poll, Waker};
 
 use crate::failure::{Failure, Why, replay};
 use crate::handlers::{Handlers, text_of};
+use crate::host::{Host, Idle};
 use crate::io::SimIo;
 use crate::link::Link;
 use crate::network::Network;
@@ -31,6 +32,8 @@ pub(crate) struct World {
     pub(crate) seed: u64,
     /// Panics that were caught do not fail the run.
     pub(crate) tolerates_panics: AtomicBool,
+    /// The runs of a seed may differ.
+    pub(crate) is_random: AtomicBool,
     /// The seed was chosen by a check, so that the environment can choose another one.
     pub(crate) is_checked: AtomicBool,
     /// The panics that were tolerated.
@@ -49,6 +52,7 @@ impl World {
             handlers: Mutex::default(),
             seed,
             tolerates_panics: AtomicBool::new(false),
+            is_random: AtomicBool::new(false),
             is_checked: AtomicBool::new(false),
             tolerated: Mutex::default(),
             chance: Mutex::new(Chance::new(seed)),
@@ -67,15 +71,21 @@ impl World {
         self.tasks.set_running(true);
         let watch = Watch::begin();
         let watched = Watched::begin(self.seed, &self.time, &self.tasks, self.replay());
-        let mut run = Run { world: self, watch, watched, polls: 0, is_over: false };
-        let mut main = Box::pin(main);
-        let result = run.until_done(max_polls, main.as_mut());
-        let result = result.map_err(|why| run.describe(why, main.as_mut()));
-        // What is dropped may panic too.
-        let dropped = catch_unwind(AssertUnwindSafe(|| drop(main)));
-        drop(stop);
+        let host = Host::new(self.time.now());
+        let mut run = Run { world: self, watch, watched, host: &host, polls: 0, is_over: false };
+        let (result, dropped) = host.within(|| {
+            let mut main = Box::pin(main);
+            let result = run.until_done(max_polls, main.as_mut());
+            let result = result.map_err(|why| run.describe(why, main.as_mut()));
+            // What is dropped may panic too.
+            let dropped = catch_unwind(AssertUnwindSafe(|| drop(main)));
+            drop(stop);
+            (result, dropped)
+        });
+        let Run { watch, .. } = run;
+        host.shut_down();
         match result {
-            Ok(output) => run.end(dropped.err()).map(|()| output),
+            Ok(output) => self.end(&watch, dropped.err()).map(|()| output),
             Err(failure) => Err(failure),
         }
     }
@@ -112,23 +122,20 @@ impl World {
         replay(self.is_checked.load(Ordering::Relaxed).then_some(self.seed))
     }
 
-    fn fork_chance(&self) -> Chance {
-        lock(&self.chance).fork()
+    /// Ends a run that succeeded, but for what its tasks did when they were dropped.
+    fn end(&self, watch: &Watch, payload: Option<Payload>) -> Result<(), Failure> {
+        let text = payload.as_deref().and_then(text_of).unwrap_or_default();
+        let seen = watch.take().into_iter().next();
+        let panicked = seen.or_else(|| payload.as_ref().map(|_| Panicked::from_text(text)));
+        let Some(panicked) = panicked else { return Ok(()) };
+        let name = "what was dropped at the end".to_owned();
+        let why = Why::Panicked { name, panicked, payload: None };
+        let when = format!("{:?}", self.time.now());
+        Err(Failure::new(self.seed, why, &when, "", &self.replay()))
     }
 
-    /// Returns the task to poll next, after advancing the clock if necessary.
-    fn next_ready(&self) -> Result<Arc<TaskWaker>, Why> {
-        loop {
-            if let Some(task) = self.tasks.pop_ready(&mut lock(&self.chance)) {
-                return Ok(task);
-            }
-            if let Some(time) = self.time.lifeless() {
-                return Err(Why::Lifeless(time));
-            }
-            if !self.time.advance() {
-                return Err(Why::Deadlock);
-            }
-        }
+    fn fork_chance(&self) -> Chance {
+        lock(&self.chance).fork()
     }
 }
 
@@ -139,6 +146,7 @@ pub(crate) struct Run<'a> {
     pub(crate) polls: u64,
     /// The main task has finished.
     pub(crate) is_over: bool,
+    host: &'a Host,
     watch: Watch,
 }
 
@@ -151,7 +159,7 @@ impl Run<'_> {
         let World { time, tasks, .. } = self.world;
         tasks.wake_main();
         while self.polls < max_polls {
-            let task = self.world.next_ready()?;
+            let task = self.next_ready()?;
             let id = task.id();
             time.record(TraceEvent::Polled { task: id });
             self.watched.poll(id);
@@ -185,6 +193,30 @@ impl Run<'_> {
         Err(Why::TooManyPolls)
     }
 
+    /// Returns the task to poll next, after advancing the clock if necessary.
+    fn next_ready(&self) -> Result<Arc<TaskWaker>, Why> {
+        let World { time, tasks, chance, .. } = self.world;
+        if self.polls % TURN == TURN - 1 {
+            self.host.turn();
+        }
+        loop {
+            if let Some(task) = tasks.pop_ready(&mut lock(chance)) {
+                return Ok(task);
+            }
+            if let Some(time) = time.lifeless() {
+                return Err(Why::Lifeless(time));
+            }
+            let idle = self.host.idle(tasks, time.next_alarm());
+            self.check(TOKIO)?;
+            match idle {
+                Idle::Alarm => drop(time.advance()),
+                Idle::Never { has_tasks: false } => return Err(Why::Deadlock),
+                Idle::Never { has_tasks: true } => return Err(Why::OnlyTokio),
+                Idle::Woken(now) => time.catch_up(now),
+            }
+        }
+    }
+
     /// Returns why the run fails after a poll of `task` that returned.
     fn check(&self, task: u64) -> Result<(), Why> {
         if let Some((task, thread)) = self.world.tasks.foreign_wake() {
@@ -206,11 +238,15 @@ impl Run<'_> {
         let handler = lock(&self.world.handlers).panicked.take();
         let panicked = self.watch.take().into_iter().next();
         if self.world.tolerates_panics.load(Ordering::Relaxed) {
-            lock(&self.world.tolerated).extend(panicked.map(|panicked| panicked.text));
+            let text = panicked.map(|panicked| panicked.text);
+            let text = text.or_else(|| handler.map(|(_, text)| text));
+            lock(&self.world.tolerated).extend(text);
+            self.world.time.tolerate();
             return Ok(());
         }
         let (name, text) = match handler {
             Some((path, text)) => (format!("the handler of {path}"), text),
+            None if task == TOKIO => ("a task of tokio::spawn".to_owned(), String::new()),
             None => (self.world.tasks.name(task), String::new()),
         };
         let panicked = panicked.unwrap_or_else(|| Panicked::from_text(&text));
@@ -237,19 +273,13 @@ impl Run<'_> {
         self.watch.take();
         Failure::new(*seed, why, &when, &details, &self.world.replay())
     }
-
-    /// Ends a run that succeeded, but for what its tasks did when they were dropped.
-    fn end(&self, payload: Option<Payload>) -> Result<(), Failure> {
-        let text = payload.as_deref().and_then(text_of).unwrap_or_default();
-        let seen = self.watch.take().into_iter().next();
-        let panicked = seen.or_else(|| payload.as_ref().map(|_| Panicked::from_text(text)));
-        let Some(panicked) = panicked else { return Ok(()) };
-        let name = "what was dropped at the end".to_owned();
-        let why = Why::Panicked { name, panicked, payload: None };
-        let when = format!("{:?}", self.world.time.now());
-        Err(Failure::new(self.world.seed, why, &when, "", &self.world.replay()))
-    }
 }
+
+/// The number of polls after which the tasks of tokio get a turn.
+const TURN: u64 = 64;
+
+/// Stands for all tasks of tokio.
+const TOKIO: u64 = u64::MAX;
 
 #[inline(never)]
 fn poll_main<F: Future>(main: Pin<&mut F>, waker: &Waker) -> Result<Poll<F::Output>, Payload> {

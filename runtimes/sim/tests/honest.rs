@@ -1,6 +1,5 @@
 //! A run that goes wrong fails, and its one message says what, where and how to repeat it.
 
-use std::collections::HashMap;
 use std::future::pending;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::{Command, Output};
@@ -202,7 +201,7 @@ fn a_failure_has_the_transcripts_of_all_connections() {
             );
             let mut client = sim.connect("ws://server/e").await.unwrap();
             client.send("hello").await.unwrap();
-            assert_eq!(client.recv().await.unwrap(), "hello".into());
+            assert_eq!(client.recv().await.unwrap(), "hello");
             let (here, there) = sim.pipe();
             here.write_all(b"\x01\x02").await.unwrap();
             there.wire().cut();
@@ -317,7 +316,7 @@ fn child_spins() {
                 std::hint::spin_loop();
             }
         })
-        .await
+        .await;
     });
 }
 
@@ -341,7 +340,7 @@ async fn selects(session: Session) -> Result<(), Closed> {
 /// Sends the keys of a map in its order.
 #[expect(clippy::disallowed_types, clippy::iter_over_hash_type, reason = "this is what is found")]
 async fn iterates(session: Session) -> Result<(), Closed> {
-    let map: HashMap<u32, ()> = (0..16).map(|number| (number, ())).collect();
+    let map: std::collections::HashMap<u32, ()> = (0..16).map(|number| (number, ())).collect();
     for number in map.keys() {
         session.send(number.to_string()).await?;
     }

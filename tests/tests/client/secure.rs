@@ -35,6 +35,7 @@ fn serve(sim: &Sim, location: &'static str) -> TlsConnector {
 #[test]
 fn a_url_of_wss_is_spoken_over_tls() {
     Sim::check(0..3, |sim| async move {
+        sim.allow_nondeterminism();
         let connector = serve(&sim, "/");
         let connecting = sim.connect("wss://server/").tls(connector.clone());
         assert_echoes(&mut connecting.await.unwrap()).await;
@@ -49,6 +50,7 @@ fn a_url_of_wss_is_spoken_over_tls() {
 #[test]
 fn tls_goes_through_a_proxy() {
     Sim::check(0..3, |sim| async move {
+        sim.allow_nondeterminism();
         let connector = serve(&sim, "/");
         crate::proxies::serve_http_proxy(&sim);
         let proxy = Proxy::new("http://ada:secret@proxy:3128").unwrap();
@@ -60,6 +62,7 @@ fn tls_goes_through_a_proxy() {
 #[test]
 fn no_redirect_leads_from_wss_to_ws() {
     Sim::check(0..3, |sim| async move {
+        sim.allow_nondeterminism();
         let connector = serve(&sim, "ws://server/echo");
         crate::support::serve_echo(&sim, "server");
         let connecting = sim.connect("wss://server/away").tls(connector).redirects(5);
@@ -73,6 +76,7 @@ fn no_redirect_leads_from_wss_to_ws() {
 #[test]
 fn the_certificate_of_another_authority_is_rejected() {
     Sim::check(0..3, |sim| async move {
+        sim.allow_nondeterminism();
         let connector = serve(&sim, "/");
         sim.set_lookup("other", sockless_sim::Lookup::Addrs(vec!["198.18.0.1".parse().unwrap()]));
         sim.set_lookup("server", sockless_sim::Lookup::Addrs(vec!["198.18.0.1".parse().unwrap()]));
@@ -120,6 +124,7 @@ fn asking(
 fn a_server_that_wants_a_certificate_is_not_asked_again() {
     for version in [&rustls::version::TLS13, &rustls::version::TLS12] {
         Sim::check(0..10, |sim| async move {
+            sim.allow_nondeterminism();
             let authority = Authority::new();
             let router = Router::new().route("/", websocket(echo));
             let server = sim.bind("server:443").tls(asking(&authority, version));
@@ -143,6 +148,7 @@ fn a_server_that_wants_a_certificate_is_not_asked_again() {
 #[test]
 fn a_rejection_over_tls_before_the_request_is_sent_is_reported() {
     Sim::check(0..10, |sim| async move {
+        sim.allow_nondeterminism();
         let authority = Authority::new();
         let acceptor = asking(&authority, &rustls::version::TLS13);
         let connector = TlsConnector::trusting_pem(authority.pem().as_bytes()).unwrap();
@@ -207,6 +213,7 @@ fn speak_h2_only(sim: &Sim) -> Authority {
 #[test]
 fn settings_for_http_2_are_used_for_http_1_only() {
     Sim::check(0..3, |sim| async move {
+        sim.allow_nondeterminism();
         let authority = serve_with_alpn(&sim, &["h2", "http/1.1"]);
         for offered in [&["h2", "http/1.1"][..], &["h2"], &["http/1.1"], &[]] {
             let connector = TlsConnector::trusting_pem(authority.pem().as_bytes()).unwrap();
@@ -215,6 +222,7 @@ fn settings_for_http_2_are_used_for_http_1_only() {
         }
     });
     Sim::check(0..3, |sim| async move {
+        sim.allow_nondeterminism();
         let authority = speak_h2_only(&sim);
         let connector = TlsConnector::trusting_pem(authority.pem().as_bytes()).unwrap();
         let connecting = sim.connect("wss://server/").tls(connector.alpn(["h2"]));
@@ -229,6 +237,7 @@ fn settings_for_http_2_are_used_for_http_1_only() {
 #[test]
 fn a_stream_of_another_protocol_is_not_spoken_into() {
     Sim::check(0..3, |sim| async move {
+        sim.allow_nondeterminism();
         let authority = speak_h2_only(&sim);
         let connector = TlsConnector::trusting_pem(authority.pem().as_bytes()).unwrap();
         let transport = Box::new(sim.dial("server:443").await.unwrap());
@@ -244,6 +253,7 @@ fn a_stream_of_another_protocol_is_not_spoken_into() {
 #[test]
 fn a_peer_without_tls_or_without_its_end_is_reported() {
     Sim::check(0..3, |sim| async move {
+        sim.allow_nondeterminism();
         let connector = serve(&sim, "/");
         script(&sim, "plain:443", async |io| {
             let _ = io.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").await;

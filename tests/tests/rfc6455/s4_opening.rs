@@ -135,7 +135,8 @@ fn a_head_may_have_the_lines_that_proxies_add() {
 /// The lines logged at info for requests from `peer` to a server of `router`.
 fn logged_of(requests: &'static [&'static str]) -> Vec<String> {
     logs::lines(Level::INFO, || {
-        Sim::check(0..1, |sim| async move {
+        let sim = Sim::new(0);
+        sim.run(async {
             for request in requests {
                 let (near, far) = sim.pipe();
                 let host = ConnectionServer::new(router(), sim.runtime());

@@ -253,7 +253,8 @@ fn sessions_that_hold_all_files_leave_accepting_at_rest() {
 #[test]
 fn failures_to_accept_are_logged_when_they_begin_and_when_they_are_over() {
     let lines = logs::lines(Level::INFO, || {
-        Sim::check(0..1, |sim| async move {
+        let sim = Sim::new(0);
+        sim.run(async {
             let gate = Gate::new(2);
             sim.spawn(Server::new(gate.clone(), sim.runtime()).serve(router()));
             let silent: Vec<_> = (0..100).map(|_| gate.dial(&sim, None)).collect();

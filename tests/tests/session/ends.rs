@@ -267,6 +267,9 @@ fn every_method_and_the_wire_report_the_same_end() {
 }
 
 async fn check(sim: Sim, role: Role, row: &Row) {
+    if matches!(row.handler, Handler::Panics | Handler::PanicsAtOnce) {
+        sim.tolerate_panics();
+    }
     let (tested, sayings) = start(&sim, role, row.handler).await;
     let said = act(&sim, &tested, &row.peer).await;
     let frames: Vec<u8> = said.iter().map(|frame| frame.0).collect();

@@ -16,6 +16,8 @@ use sockless_tests::opened::{REQUEST, SECOND, any_link};
 #[test]
 fn whatever_both_sides_do_every_session_ends_once_and_the_server_is_empty_again() {
     Sim::check(0..600, |sim| async move {
+        // Some handlers do.
+        sim.tolerate_panics();
         let ended = Arc::new(AtomicUsize::new(0));
         let opened = Arc::new(AtomicUsize::new(0));
         let router = router(&sim, &opened, &ended);

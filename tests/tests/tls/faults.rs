@@ -32,6 +32,7 @@ fn dial(sim: &Sim) -> (ConnectionServer, SimIo) {
 #[test]
 fn one_deadline_holds_for_all_of_the_opening() {
     Sim::check(0..5, |sim| async move {
+        sim.allow_nondeterminism();
         // Silence from the first byte on.
         let (host, silent) = dial(&sim);
         assert_eq!(silent.read_to_end().await.unwrap(), "");
@@ -40,6 +41,7 @@ fn one_deadline_holds_for_all_of_the_opening() {
         assert_eq!(host.connections(), 0);
     });
     Sim::check(0..5, |sim| async move {
+        sim.allow_nondeterminism();
         // A request that begins after a handshake that took half of the time.
         let (acceptor, connector) = trusting();
         let host = ConnectionServer::new(router(), sim.runtime());
@@ -57,6 +59,7 @@ fn one_deadline_holds_for_all_of_the_opening() {
 #[test]
 fn what_is_no_tls_is_closed_at_once() {
     Sim::check(0..5, |sim| async move {
+        sim.allow_nondeterminism();
         for bytes in [
             &b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"[..],
             &[0; 100],
@@ -82,6 +85,7 @@ fn what_is_no_tls_is_closed_at_once() {
 #[test]
 fn noise_does_no_harm() {
     Sim::check(0..200, |sim| async move {
+        sim.allow_nondeterminism();
         let (host, client) = dial(&sim);
         let len = sim.draw(1..3000);
         let mut noise: Vec<u8> = (0..len).map(|_| sim.draw(0..256) as u8).collect();
@@ -103,6 +107,7 @@ fn noise_does_no_harm() {
 fn what_a_peer_does_wrong_is_logged_quietly() {
     let loudest = logs::max_level(|| {
         Sim::check(0..5, |sim| async move {
+            sim.allow_nondeterminism();
             let (_, stranger) = trusting();
             let (_host, client) = dial(&sim);
             assert!(stranger.connect(NAME, Box::new(client)).await.is_err());
@@ -122,6 +127,7 @@ fn what_a_peer_does_wrong_is_logged_quietly() {
 #[test]
 fn a_cut_at_any_time_is_reported() {
     Sim::check(0..10, |sim| async move {
+        sim.allow_nondeterminism();
         let ends = trusting();
         let link = Link::default().latency(MS).jitter(5 * MS).short_writes(100);
         let mut cuts = 0;
@@ -158,6 +164,7 @@ fn a_cut_at_any_time_is_reported() {
 #[test]
 fn an_end_in_the_handshake_is_a_cut() {
     Sim::check(0..5, |sim| async move {
+        sim.allow_nondeterminism();
         let (_, connector) = trusting();
         let (client, server) = sim.pipe();
         let connecting = sim.spawn(async move { connector.connect(NAME, Box::new(client)).await });
@@ -171,6 +178,7 @@ fn an_end_in_the_handshake_is_a_cut() {
 #[test]
 fn a_stalled_wire_delays_no_other_connection() {
     Sim::check(0..5, |sim| async move {
+        sim.allow_nondeterminism();
         let ends = trusting();
         let (stalled, server) = sim.pipe();
         stalled.wire().stall(WireDirection::Inbound);

@@ -65,6 +65,7 @@ fn bytes(len: usize) -> Message {
 #[test]
 fn messages_and_closes_pass_over_any_network() {
     Sim::check(0..4, |sim| async move {
+        sim.allow_nondeterminism();
         let base = Link::default;
         for link in [
             base(),
@@ -93,6 +94,7 @@ fn messages_and_closes_pass_over_any_network() {
 #[test]
 fn a_peer_that_never_reads_cannot_keep_its_connection() {
     Sim::check(0..5, |sim| async move {
+        sim.allow_nondeterminism();
         let server =
             Secured::new(&sim, one(async |session: Session| session.send(bytes(60_000)).await));
         let client = server.dial(&sim, &Link::default().capacity(4000));
@@ -111,6 +113,7 @@ fn a_peer_that_never_reads_cannot_keep_its_connection() {
 #[test]
 fn to_terminate_waits_for_nothing() {
     Sim::check(0..5, |sim| async move {
+        sim.allow_nondeterminism();
         let (tell, reported) = smol::channel::unbounded();
         let handler = move |session: Session| {
             let tell = tell.clone();
@@ -146,6 +149,7 @@ fn to_terminate_waits_for_nothing() {
 #[test]
 fn a_close_counts_also_when_tls_is_not_ended_after_it() {
     Sim::check(0..20, |sim| async move {
+        sim.allow_nondeterminism();
         let server = Secured::new(&sim, one(echo));
         let client = server.dial(&sim, &Link::default());
         let wire = client.wire();
@@ -163,6 +167,7 @@ fn a_close_counts_also_when_tls_is_not_ended_after_it() {
 #[test]
 fn an_end_in_the_midst_is_reported_as_what_it_is() {
     Sim::check(0..5, |sim| async move {
+        sim.allow_nondeterminism();
         let server = Secured::new(&sim, one(echo));
         let client = server.dial(&sim, &Link::default());
         let wire = client.wire();
@@ -181,6 +186,7 @@ fn an_end_in_the_midst_is_reported_as_what_it_is() {
 #[test]
 fn a_shutdown_reaches_those_who_have_not_shaken_hands() {
     Sim::check(0..5, |sim| async move {
+        sim.allow_nondeterminism();
         let server = Secured::new(&sim, one(echo));
         let silent = server.dial(&sim, &Link::default());
         let session = server.open(&sim, &Link::default()).await;

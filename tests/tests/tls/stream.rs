@@ -30,6 +30,7 @@ fn bytes(len: usize) -> Vec<u8> {
 #[test]
 fn bytes_pass_unchanged_both_ways_over_any_network() {
     Sim::check(0..5, |sim| async move {
+        sim.allow_nondeterminism();
         for link in links() {
             let (mut client, mut server) = pair(&sim, &link).await;
             let (there, back) = (bytes(20_000), bytes(35_001));
@@ -53,6 +54,7 @@ fn bytes_pass_unchanged_both_ways_over_any_network() {
 #[test]
 fn a_read_fills_spare_capacity_only() {
     Sim::check(0..5, |sim| async move {
+        sim.allow_nondeterminism();
         let (mut client, mut server) = pair(&sim, &Link::default()).await;
         let sent = bytes(100_000);
         let data = sent.clone();
@@ -128,6 +130,7 @@ fn what_the_network_does_not_take_is_not_held_without_bound() {
 #[test]
 fn an_orderly_end_is_distinguished_from_a_cut() {
     Sim::check(0..10, |sim| async move {
+        sim.allow_nondeterminism();
         let (mut client, mut server) = pair(&sim, &Link::default()).await;
         write_all(&mut *server, b"all of it").await.unwrap();
         shutdown(&mut *server).await.unwrap();
@@ -148,6 +151,7 @@ fn an_orderly_end_is_distinguished_from_a_cut() {
 #[test]
 fn a_close_notify_that_was_decrypted_is_an_end_to_who_does_not_read() {
     Sim::check(0..10, |sim| async move {
+        sim.allow_nondeterminism();
         let (mut client, mut server) = pair(&sim, &Link::default()).await;
         let is_ended = |io: &mut dyn Io| {
             let ending = io.poll_ending(&mut Context::from_waker(Waker::noop()));
@@ -172,6 +176,7 @@ fn a_close_notify_that_was_decrypted_is_an_end_to_who_does_not_read() {
 #[test]
 fn a_record_that_was_tampered_with_ends_it_after_those_before() {
     Sim::check(0..10, |sim| async move {
+        sim.allow_nondeterminism();
         let (acceptor, connector) = trusting();
         let (client, relay_in) = sim.pipe();
         let (relay_out, server) = sim.pipe();

@@ -47,6 +47,7 @@ fn client() -> rustls::ConfigBuilder<ClientConfig, rustls::WantsVerifier> {
 #[test]
 fn the_older_version_carries_the_same() {
     Sim::check(0..10, |sim| async move {
+        sim.allow_nondeterminism();
         let authority = Authority::new();
         let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
             .with_protocol_versions(&[&version::TLS12])

@@ -10,7 +10,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::Response;
-use sockless_core::{Chunk, CloseCode, CloseReason, Closed, Connection, Instant, Message};
+use sockless_core::{
+    Chunk, CloseCode, CloseReason, Closed, Connection, Instant, Message, SendError,
+};
 
 use super::opened::Opened;
 use super::peer::{ClientDriver, Peer};
@@ -139,7 +141,59 @@ impl Conversation {
     #[track_caller]
     pub fn recv(&mut self) -> impl Future<Output = Message> + Send {
         let place = Location::caller();
-        async move { self.next(place, "a message", |peer| &mut peer.messages).await }
+        async move { self.take_next(place, "a message", |peer| &mut peer.messages).await }
+    }
+
+    /// Receives the next message, or how the connection ended once all messages have been received:
+    /// for tests in which connections break. Waits without a limit; see
+    /// [`Sim::timeout`](crate::Sim::timeout).
+    ///
+    /// Cancel-safe: a message is either returned or received by the next call.
+    ///
+    /// # Errors
+    ///
+    /// How the connection ended, as the client saw it.
+    ///
+    /// ```
+    /// use sockless::sim::Sim;
+    /// # use sockless::{Closed, Router, Session, websocket};
+    /// # async fn echo(mut session: Session) -> Result<(), Closed> {
+    /// #     loop {
+    /// #         let message = session.recv().await?;
+    /// #         session.send(message).await?;
+    /// #     }
+    /// # }
+    /// # let router = Router::new().route("/echo", websocket(echo));
+    ///
+    /// Sim::check(0..10, |sim| {
+    ///     let app = sim.app(router.clone());
+    ///     async move {
+    ///         let mut client = app.open("/echo").await;
+    ///         client.try_send("hello").unwrap();
+    ///         assert_eq!(client.next().await, Ok("hello".into()));
+    ///         client.wire().cut();
+    ///         assert!(!client.next().await.unwrap_err().is_clean());
+    ///         assert!(client.try_send("hello").is_err());
+    ///     }
+    /// });
+    /// ```
+    pub async fn next(&mut self) -> Result<Message, Closed> {
+        self.poll_peer(&mut |peer: &mut Peer, _| match peer.messages.pop_front() {
+            Some(message) => Some(Ok(message)),
+            None => peer.closed.clone().map(Err),
+        })
+        .await
+    }
+
+    /// Queues a message, however many are queued.
+    ///
+    /// # Errors
+    ///
+    /// [`SendError::Closing`] once either side has started to close, or the connection has ended.
+    pub fn try_send(&mut self, message: impl Into<Message>) -> Result<(), SendError> {
+        let chunk = Chunk { data: message.into(), last: true };
+        let now = self.app.sim.now();
+        lock(&self.peer).send(chunk, now)
     }
 
     /// Receives the payload of the next ping. It was answered when it arrived.
@@ -150,7 +204,7 @@ impl Conversation {
     #[track_caller]
     pub fn recv_ping(&mut self) -> impl Future<Output = Bytes> + Send {
         let place = Location::caller();
-        async move { self.next(place, "a ping", |peer| &mut peer.pings).await }
+        async move { self.take_next(place, "a ping", |peer| &mut peer.pings).await }
     }
 
     /// Receives the payload of the next pong.
@@ -161,7 +215,7 @@ impl Conversation {
     #[track_caller]
     pub fn recv_pong(&mut self) -> impl Future<Output = Bytes> + Send {
         let place = Location::caller();
-        async move { self.next(place, "a pong", |peer| &mut peer.pongs).await }
+        async move { self.take_next(place, "a pong", |peer| &mut peer.pongs).await }
     }
 
     /// Receives the next message and asserts that it equals `message`.
@@ -174,7 +228,7 @@ impl Conversation {
         let (place, message) = (Location::caller(), message.into());
         async move {
             let expected = show(&message);
-            let received = self.next(place, &expected, |peer| &mut peer.messages).await;
+            let received = self.take_next(place, &expected, |peer| &mut peer.messages).await;
             if received != message {
                 let received = show(&received);
                 self.fail(place, &format_args!("expected {expected}, got {received}"));
@@ -272,7 +326,7 @@ impl Conversation {
     }
 
     /// Takes the next item of one of the queues, and fails the test if the connection ends first.
-    async fn next<T>(
+    async fn take_next<T>(
         &mut self,
         place: Place,
         awaited: &str,
