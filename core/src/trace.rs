@@ -10,7 +10,7 @@
 //! ```
 //!
 //! Every other line is an event, with `time` in milliseconds since the epoch of the caller's
-//! [`Instant`](crate::Instant), exact to the nanosecond; `group`, the name of the connection, if one
+//! [`Instant`], exact to the nanosecond; `group`, the name of the connection, if one
 //! was [set](JsonTrace::group); `name`; and `data`:
 //!
 //! | `name` | `data` |

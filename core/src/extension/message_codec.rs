@@ -15,7 +15,7 @@ use crate::outgoing::OutgoingMessage;
 ///
 /// The codecs in an [`Agreed`] have a role. The messages of a client are decoded by those of a server, and the
 /// messages of a server by those of a client, so that an observer of both directions has one `MessageCodec` for each.
-/// [`Negotiated::from_exchange`](crate::Negotiated::from_exchange) makes them out of a request and a response.
+/// `Negotiated::from_exchange` makes them out of a request and a response.
 ///
 /// ```
 /// # #[cfg(feature = "deflate")] {
