@@ -185,7 +185,7 @@ impl RawConversation {
         }
     }
 
-    async fn write_all(&self, place: Place, bytes: &[u8]) {
+    async fn write_all(&mut self, place: Place, bytes: &[u8]) {
         match self.app.sim.timeout(self.app.patience, self.io.write_all(bytes)).await {
             Some(Ok(())) => {}
             Some(Err(error)) => self.fail(place, &format_args!("the transport failed: {error}")),
