@@ -30,6 +30,8 @@ pub use error::{ConnectError, ConnectStep, DialAttempt};
 pub use headers::RequestHeaders;
 pub use opener::OpenRequest;
 pub use proxy::{ParseProxyUrlError, Proxy, ProxyError, ProxyRules};
-pub use reconnect::{AttemptError, Reconnect, ReconnectError, ReconnectState, ReconnectWatch};
+pub use reconnect::{
+    AttemptError, Reconnect, ReconnectError, ReconnectState, ReconnectWatch, Retry,
+};
 pub use redirect::RedirectError;
 pub use target::UrlError;

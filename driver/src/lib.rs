@@ -46,6 +46,7 @@
 //!   trusts, or the certificate authorities of Mozilla.
 //! * `json`: messages of JSON, by serde.
 //! * `local`: sessions that stay on one thread, with handlers and transports that are not `Send`.
+//! * `idn`: host names beyond ASCII in the URLs of clients.
 //! * `sockets`, `futures-io`, `async-io`: for adapters, the parts that several runtimes share:
 //!   settings of sockets, streams that implement the traits of `futures-io`, and the sockets and
 //!   timers of async-io.
@@ -81,7 +82,7 @@ pub mod tls;
 pub use client::{
     AttemptError, ClientConnection, Connect, ConnectError, ConnectStep, Destination, Dial,
     DialAttempt, OpenRequest, ParseProxyUrlError, Proxy, ProxyError, ProxyRules, Reconnect,
-    ReconnectError, ReconnectState, ReconnectWatch, RedirectError, RequestHeaders, UrlError,
+    ReconnectError, ReconnectState, ReconnectWatch, RedirectError, RequestHeaders, Retry, UrlError,
 };
 pub use error::Error;
 pub use future::{BoxError, BoxFuture};
@@ -93,18 +94,18 @@ pub use runtime::futures_io;
 #[cfg(feature = "sockets")]
 pub use runtime::sockets;
 pub use runtime::{
-    Accepted, Clock, Ending, HandlerEnd, Io, Listen, Runtime, Spawn, Timer, TlsInfo,
+    Accepted, Clock, Ending, HandlerEnd, Io, Listen, Runtime, Spawn, Timer, TlsInfo, TlsVersion,
     poll_read_into, timeout,
 };
 #[cfg(feature = "server")]
 pub use server::{
-    AcceptError, AdmittedRequest, Answer, ConnectionServer, GrantedUpgrade, IncomingUpgrade, Reply,
-    Server, Service, ShutdownReport, Upgrade,
+    AcceptError, AdmittedRequest, Answer, ConnectionServer, GrantedUpgrade, IncomingUpgrade,
+    ParseProxyError, ProxyProtocol, Reply, Server, Service, ShutdownReport, Upgrade,
 };
 #[cfg(feature = "json")]
 pub use session::Json;
 pub use session::{
     Decode, DecodeError, Encode, EncodeError, MessageReader, MessageSink, MessageWriter, Outcome,
     Pong, Pongs, RawSendError, RawSession, Receiver, Sender, Session, SessionTask, Sleep,
-    TrySendError, WriteError,
+    TrySendError, WriteError, pipe, pipe_raw,
 };

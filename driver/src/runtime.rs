@@ -146,6 +146,8 @@ pub struct TlsInfo {
     /// The protocol that was negotiated by ALPN (RFC 7301), such as `http/1.1` or `h2`; `None` if
     /// there was no negotiation.
     pub alpn: Option<Bytes>,
+    /// The version of TLS.
+    pub version: Option<TlsVersion>,
     /// The server name that the client sent (RFC 6066 §3), in lower case; `None` if it sent no
     /// name, and on the client's side.
     pub server_name: Option<ByteString>,
@@ -154,6 +156,16 @@ pub struct TlsInfo {
     pub peer_certificates: Vec<Bytes>,
     /// True if the client resumed an earlier connection.
     pub is_resumed: bool,
+}
+
+/// A version of TLS.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
+pub enum TlsVersion {
+    /// TLS 1.2 (RFC 5246).
+    V1_2,
+    /// TLS 1.3 (RFC 8446).
+    V1_3,
 }
 
 /// A monotonic clock with timers.

@@ -4,6 +4,7 @@ mod accept;
 mod accepting;
 pub(crate) mod connections;
 mod external;
+mod proxy_protocol;
 pub(crate) mod service;
 
 use std::fmt;
@@ -23,6 +24,7 @@ use accepting::Accepting;
 pub use accept::{AcceptError, IncomingUpgrade};
 pub use connections::{ConnectionServer, ShutdownReport};
 pub use external::{AdmittedRequest, GrantedUpgrade, Reply};
+pub use proxy_protocol::{ParseProxyError, ProxyProtocol};
 pub use service::{Answer, Service, Upgrade};
 
 /// A server: accepts connections from a listener, and serves each in a task of its own.
@@ -62,6 +64,7 @@ pub struct Server {
     max_connections: usize,
     max_per_peer: Option<usize>,
     memory_budget: Option<usize>,
+    proxies: Option<ProxyProtocol>,
     drain_timeout: Duration,
     #[cfg(feature = "rustls")]
     tls: Option<TlsAcceptor>,
@@ -77,6 +80,7 @@ impl Server {
             max_connections: usize::MAX,
             max_per_peer: None,
             memory_budget: None,
+            proxies: None,
             drain_timeout: Duration::from_secs(10),
             #[cfg(feature = "rustls")]
             tls: None,
@@ -119,6 +123,14 @@ impl Server {
     #[must_use]
     pub fn max_connections_per_peer(mut self, count: usize) -> Self {
         self.max_per_peer = Some(count.max(1));
+        self
+    }
+
+    /// Expects the header of the PROXY protocol from `proxies`, before TLS and before the request;
+    /// see [`ProxyProtocol`]. Default: from no address.
+    #[must_use]
+    pub fn proxy_protocol(mut self, proxies: ProxyProtocol) -> Self {
+        self.proxies = Some(proxies);
         self
     }
 
@@ -182,6 +194,9 @@ impl Server {
         }
         if let Some(bytes) = self.memory_budget {
             server = server.memory_budget(bytes);
+        }
+        if let Some(proxies) = self.proxies.clone() {
+            server = server.proxy_protocol(proxies);
         }
         server
     }

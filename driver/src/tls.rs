@@ -5,6 +5,7 @@ mod connector;
 mod error;
 mod stream;
 
+use std::path::Path;
 use std::sync::Arc;
 
 use rustls::crypto::CryptoProvider;
@@ -27,6 +28,11 @@ fn provider() -> Result<Arc<CryptoProvider>, TlsError> {
     return Ok(Arc::new(rustls::crypto::ring::default_provider()));
     #[cfg(not(any(feature = "ring", feature = "aws-lc-rs")))]
     CryptoProvider::get_default().cloned().ok_or(TlsError::ProviderMissing)
+}
+
+/// Reads a file of PEM.
+fn read(path: &Path) -> Result<Vec<u8>, TlsError> {
+    std::fs::read(path).map_err(|error| TlsError::File { path: path.to_owned(), error })
 }
 
 /// Converts protocols for ALPN (RFC 7301 §3.1), in order of preference.

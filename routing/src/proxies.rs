@@ -48,6 +48,7 @@ pub struct TrustedProxies {
     x_for: bool,
     x_host: bool,
     x_proto: bool,
+    named: Option<HeaderName>,
 }
 
 impl TrustedProxies {
@@ -84,7 +85,15 @@ impl TrustedProxies {
             }
         }
         let networks = networks.into();
-        Ok(Self { networks, unix, forwarded: false, x_for: false, x_host: false, x_proto: false })
+        Ok(Self {
+            networks,
+            unix,
+            forwarded: false,
+            x_for: false,
+            x_host: false,
+            x_proto: false,
+            named: None,
+        })
     }
 
     /// Trusts peers without an IP address, such as those of a Unix socket. No header is read until
@@ -116,6 +125,26 @@ impl TrustedProxies {
         self
     }
 
+    /// Reads the client's address from the header `name`, which has one address, in place of
+    /// `X-Forwarded-For`: `X-Real-IP` of nginx, or the header of a content delivery network, such
+    /// as `CF-Connecting-IP`, `True-Client-IP` or `Fly-Client-IP`.
+    ///
+    /// A header that occurs more than once, or is not an address, hides the client: limits count
+    /// all such clients as one. Without the header, the client is the proxy itself.
+    ///
+    /// ```
+    /// use sockless::http::HeaderName;
+    /// use sockless::{Router, TrustedProxies};
+    ///
+    /// let nginx = TrustedProxies::new(["10.0.0.0/8"])
+    ///     .client_header(HeaderName::from_static("x-real-ip"));
+    /// let router = Router::new().trust(nginx);
+    /// ```
+    pub fn client_header(mut self, name: HeaderName) -> Self {
+        self.named = Some(name);
+        self
+    }
+
     /// Reads the host of the URL that the client opened from `X-Forwarded-Host`.
     pub fn x_forwarded_host(mut self) -> Self {
         self.x_host = true;
@@ -139,9 +168,10 @@ impl TrustedProxies {
         if self.forwarded {
             return self.read_forwarded(request, peer);
         }
-        let Farthest { client, hidden, hops } = match self.x_for {
-            true => self.farthest(peer, items(request, &X_FORWARDED_FOR).map(Node::parse)),
-            false => Farthest { client: peer, hidden: false, hops: 1 },
+        let Farthest { client, hidden, hops } = match (&self.named, self.x_for) {
+            (Some(name), _) => named(request, name, peer),
+            (None, true) => self.farthest(peer, items(request, &X_FORWARDED_FOR).map(Node::parse)),
+            (None, false) => Farthest { client: peer, hidden: false, hops: 1 },
         };
         let nth = |read, name| if read { nth_last(items(request, name), hops) } else { None };
         let forwarded = Forwarded {
@@ -191,6 +221,19 @@ impl TrustedProxies {
         let address = address.to_canonical();
         self.networks.iter().any(|network| network.contains(&address))
     }
+}
+
+/// The client whose address is the only item of the header `name`.
+fn named(request: &Request, name: &HeaderName, peer: Option<IpAddr>) -> Farthest {
+    let mut values = request.headers().get_all(name).iter();
+    let client = match (values.next(), values.next()) {
+        (None, _) => return Farthest { client: peer, hidden: false, hops: 1 },
+        (Some(value), None) => {
+            value.to_str().ok().and_then(|text| Node::parse(text.trim()).address())
+        }
+        (Some(_), Some(_)) => None,
+    };
+    Farthest { client, hidden: client.is_none(), hops: 1 }
 }
 
 /// The first node on the way to the client that is not trusted.

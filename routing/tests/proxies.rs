@@ -6,7 +6,7 @@ use std::net::IpAddr;
 
 use common::{answer_call, call, granted, page, upgrade, ws};
 use http::StatusCode;
-use http::header::HeaderValue;
+use http::header::{HeaderName, HeaderValue};
 use http::request::Builder;
 use sockless_driver::{Answer, Request, Upgrade};
 use sockless_routing::{Origins, Router, Selector, TrustedProxies};
@@ -317,5 +317,18 @@ impl TryClone for Builder {
         let headers = self.headers_ref().unwrap().iter();
         let plain = http::Request::builder().uri(self.uri_ref().unwrap().clone());
         headers.fold(plain, |r, (name, value)| r.header(name, value))
+    }
+}
+
+#[test]
+fn a_named_header_has_the_clients_address() {
+    let nginx = || proxies().client_header(HeaderName::from_static("x-real-ip")).x_forwarded_for();
+    let real = |value| [("x-real-ip", value), ("x-forwarded-for", "198.51.100.1")];
+    assert_eq!(client(nginx(), NEAR, &real(CLIENT)).as_deref(), Some(CLIENT));
+    assert_eq!(client(nginx(), NEAR, &real("::ffff:203.0.113.7")).as_deref(), Some(CLIENT));
+    assert_eq!(client(nginx(), CLIENT, &real("192.0.2.9")).as_deref(), Some(CLIENT), "not trusted");
+    assert_eq!(client(nginx(), NEAR, &[]).as_deref(), Some(NEAR));
+    for hidden in [vec![("x-real-ip", "unknown")], [real(CLIENT), real(CLIENT)].concat()] {
+        assert_eq!(client(nginx(), NEAR, &hidden), None, "{hidden:?}");
     }
 }

@@ -19,7 +19,7 @@ pub use sockless_driver::Json;
 pub use sockless_driver::{
     BoxError, BoxFuture, Decode, DecodeError, Encode, EncodeError, Error, MessageReader,
     MessageSink, MessageWriter, Outcome, Pong, Pongs, Receiver, Sender, Session, SessionTask,
-    Sleep, TrySendError, WriteError,
+    Sleep, TrySendError, WriteError, pipe, pipe_raw,
 };
 
 // The end of a session.
@@ -45,7 +45,9 @@ pub use sockless_driver::{RawSendError, RawSession};
 
 // The request behind a session.
 #[doc(inline)]
-pub use sockless_driver::{Forwarded, HostPort, ParamError, Request, ResponseHeaderError, TlsInfo};
+pub use sockless_driver::{
+    Forwarded, HostPort, ParamError, Request, ResponseHeaderError, TlsInfo, TlsVersion,
+};
 
 // Servers.
 #[cfg(any(feature = "async-std", feature = "smol", feature = "tokio"))]
@@ -54,7 +56,8 @@ pub use sockless_driver::sockets::ListenOptions;
 #[cfg(feature = "server")]
 #[doc(inline)]
 pub use sockless_driver::{
-    AcceptError, ConnectionServer, IncomingUpgrade, Server, Service, ShutdownReport,
+    AcceptError, ConnectionServer, IncomingUpgrade, ParseProxyError, ProxyProtocol, Server,
+    Service, ShutdownReport,
 };
 
 // Routes.
@@ -92,7 +95,7 @@ pub use sockless_core::handshake::{ClientRequestError, HandshakeError};
 pub use sockless_driver::{
     AttemptError, ClientConnection, Connect, ConnectError, ConnectStep, Destination, DialAttempt,
     ParseProxyUrlError, Proxy, ProxyError, ProxyRules, Reconnect, ReconnectError, ReconnectState,
-    ReconnectWatch, RedirectError, UrlError,
+    ReconnectWatch, RedirectError, Retry, UrlError,
 };
 
 // TLS.

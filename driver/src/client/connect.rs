@@ -1,6 +1,7 @@
 //! The builder of a client's connection: [`Connect`].
 
 use std::fmt;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use http::header::{HeaderName, HeaderValue};
@@ -13,7 +14,7 @@ use super::error::ConnectError;
 use super::handshake::{Handshake, Verdict};
 use super::headers::{RequestHeaders, without_secrets};
 use super::opener::{OpenRequest, Opener};
-use super::proxy::{ParseProxyUrlError, ProxyRules};
+use super::proxy::ProxyRules;
 #[cfg(feature = "rustls")]
 use super::reach::Tls;
 use super::reach::reach;
@@ -74,8 +75,9 @@ use crate::tls::TlsConnector;
 /// `Host` and the headers of the handshake come first, then the added headers in the order in which
 /// they were added, except that lines of the same name are sent together. Credentials in the URL
 /// are sent as `Authorization: Basic` (RFC 7617), unless that header was added. The URL's fragment
-/// is not sent (RFC 6455 §3). A host name with characters beyond ASCII must be in its DNS form,
-/// such as `xn--bcher-kva.example` (RFC 5890). An IPv6 address cannot have a zone (RFC 6874): for a
+/// is not sent (RFC 6455 §3). A host name with characters beyond ASCII takes its DNS form, such as
+/// `xn--bcher-kva.example` (RFC 5890), with the feature `idn`; in other parts, characters beyond
+/// ASCII are percent-encoded. An IPv6 address cannot have a zone (RFC 6874): for a
 /// link-local address, open a stream and pass it to [`transport`](Self::transport).
 #[must_use = "a connection is opened when the builder is awaited, opened or run"]
 pub struct Connect {
@@ -99,9 +101,10 @@ enum Opening {
 /// The settings that apply to dialling only.
 struct Dialling {
     dial: Arc<dyn Dial>,
-    proxies: Result<ProxyRules, ParseProxyUrlError>,
+    proxies: ProxyRules,
     redirects: u32,
     transport: Option<Box<dyn Io>>,
+    unix: Option<PathBuf>,
     #[cfg(feature = "rustls")]
     tls: Tls,
 }
@@ -112,9 +115,10 @@ impl Connect {
     pub fn new(url: &str, dial: Arc<dyn Dial>, runtime: Arc<dyn Runtime>) -> Self {
         let dialling = Dialling {
             dial,
-            proxies: Ok(ProxyRules::default()),
+            proxies: ProxyRules::default(),
             redirects: 0,
             transport: None,
+            unix: None,
             #[cfg(feature = "rustls")]
             tls: Tls::default(),
         };
@@ -125,7 +129,8 @@ impl Connect {
     /// HTTP/2 connection that exists already. `opener` receives the request to send.
     ///
     /// [`proxy`](Self::proxy), [`proxy_from_env`](Self::proxy_from_env),
-    /// [`redirects`](Self::redirects), [`transport`](Self::transport) and `tls` do not apply to
+    /// [`redirects`](Self::redirects), [`transport`](Self::transport),
+    /// [`unix_socket`](Self::unix_socket) and `tls` do not apply to
     /// such a connection. If one of them is called, opening fails with
     /// [`ConnectError::SettingUnsupported`].
     pub fn with_opener<F, Fut>(url: &str, runtime: Arc<dyn Runtime>, opener: F) -> Self
@@ -163,6 +168,24 @@ impl Connect {
         self
     }
 
+    /// Adds a cookie to the request, after those that were added before (RFC 6265 §4.2). All are
+    /// sent in one `Cookie` line, whose value is [sensitive](HeaderValue::is_sensitive).
+    ///
+    /// A name that is not a token, or a value with a character that a cookie cannot have, such as a
+    /// space, a comma or a semicolon, fails as [`ConnectError::HeaderInvalid`] when the connection
+    /// is opened.
+    ///
+    /// ```no_run
+    /// # async fn example() -> Result<(), sockless::ConnectError> {
+    /// let session = sockless::connect("wss://example.com/chat").cookie("session", "8f14e45f").await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn cookie(mut self, name: &str, value: &str) -> Self {
+        self.headers.append_cookie(name, value);
+        self
+    }
+
     /// Offers a subprotocol, after those that were offered before: the first one is preferred.
     ///
     /// All are sent in one `Sec-WebSocket-Protocol` line. Its value is
@@ -176,11 +199,12 @@ impl Connect {
     /// Sets the proxy: one [`Proxy`](super::Proxy) for all servers, or [`ProxyRules`]. Default: no
     /// proxy. The environment is read by [`proxy_from_env`](Self::proxy_from_env) only.
     pub fn proxy(self, rules: impl Into<ProxyRules>) -> Self {
-        self.dialling("proxy", |dialling| dialling.proxies = Ok(rules.into()))
+        self.dialling("proxy", |dialling| dialling.proxies = rules.into())
     }
 
     /// Sets the proxies that the environment variables of this process name: see [`ProxyRules`].
-    /// The variables are read immediately.
+    /// The variables are read immediately. One that does not have the URL of a proxy fails as
+    /// [`ConnectError::ProxyUrlInvalid`], if it applies to the server.
     pub fn proxy_from_env(self) -> Self {
         self.dialling("proxy_from_env", |dialling| dialling.proxies = ProxyRules::from_env())
     }
@@ -208,6 +232,25 @@ impl Connect {
     /// another protocol than `http/1.1` by ALPN fails as [`ConnectError::Alpn`].
     pub fn transport(self, transport: Box<dyn Io>) -> Self {
         self.dialling("transport", |dialling| dialling.transport = Some(transport))
+    }
+
+    /// Connects over the Unix socket at `path`, instead of resolving the host of the URL, which
+    /// names the server in the request. A [`Reconnect`](super::Reconnect) dials it for each
+    /// attempt.
+    ///
+    /// The socket is used as it is, for `wss:` too. A redirect to another origin is dialled as
+    /// usual. If it cannot be opened, connecting fails as [`ConnectError::Transport`].
+    ///
+    /// ```no_run
+    /// use sockless::Reconnect;
+    ///
+    /// let feed = Reconnect::new(|| {
+    ///     sockless::connect("ws://localhost/feed").unix_socket("/run/feed.sock")
+    /// });
+    /// # drop(feed);
+    /// ```
+    pub fn unix_socket(self, path: impl Into<PathBuf>) -> Self {
+        self.dialling("unix_socket", |dialling| dialling.unix = Some(path.into()))
     }
 
     /// Sets the connector that negotiates TLS for `wss:` URLs. Default: a connector with the trust
@@ -311,16 +354,20 @@ impl Dialling {
         config: Arc<Config>,
         runtime: Arc<dyn Runtime>,
     ) -> Result<ClientConnection, ConnectError> {
-        let proxies = self.proxies.map_err(ConnectError::ProxyUrlInvalid)?;
+        let proxies = self.proxies;
         let timeout = config.get_opening_timeout();
         let deadline = runtime.now() + timeout;
         let dialler = Dialler { dial: self.dial, runtime, deadline, timeout };
         let mut redirects = Redirects::new(self.redirects);
-        let mut given = self.transport;
+        let (mut given, mut unix) = (self.transport, self.unix);
         loop {
-            let (transport, destination) = match given.take() {
-                Some(transport) => (transport, Destination::new(&target, None)),
-                None => {
+            let (transport, destination) = match (given.take(), &unix) {
+                (Some(transport), _) => (transport, Destination::new(&target, None)),
+                (None, Some(path)) => {
+                    let destination = Destination::new(&target, None);
+                    (dialler.connect_unix(path, &destination).await?, destination)
+                }
+                (None, None) => {
                     #[cfg(feature = "rustls")]
                     let reached = reach(&dialler, &target, &proxies, &self.tls);
                     #[cfg(not(feature = "rustls"))]
@@ -344,6 +391,7 @@ impl Dialling {
             };
             if !next.is_same_origin(&target) {
                 headers = without_secrets(&headers);
+                unix = None;
             }
             target = next;
         }

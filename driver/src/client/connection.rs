@@ -12,7 +12,7 @@ use super::handshake::{Handshake, Verdict};
 use super::target::Target;
 use crate::exchange::Exchange;
 use crate::request::Request;
-use crate::runtime::{Io, Runtime};
+use crate::runtime::{Io, Runtime, TlsInfo};
 use crate::session::Session;
 use crate::session::engine::drive::{Detached, Drive};
 use crate::session::engine::machine::Machine;
@@ -51,6 +51,7 @@ impl ClientConnection {
         response: Response<()>,
         destination: Destination,
     ) -> Self {
+        let request = request.with_tls(exchange.transport.tls());
         Self { connection, exchange, request, response, destination }
     }
 
@@ -108,6 +109,13 @@ impl ClientConnection {
     /// Returns the server, and the address or proxy through which it was reached.
     pub fn destination(&self) -> &Destination {
         &self.destination
+    }
+
+    /// Returns what was negotiated by TLS: the protocol by ALPN, the version, and the server's
+    /// certificates; `None` if the transport is not a TLS stream of this crate. During the session,
+    /// [`Request::tls`] returns it.
+    pub fn tls(&self) -> Option<&TlsInfo> {
+        self.request.tls()
     }
 
     /// Starts the session and drives it in a task of its own, on the runtime that opened the

@@ -3,6 +3,7 @@
 use std::future::poll_fn;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::path::Path;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
@@ -33,6 +34,18 @@ pub trait Dial: Send + Sync + 'static {
     ///
     /// Returns the system's error, such as `ConnectionRefused`.
     fn connect(&self, addr: SocketAddr) -> BoxFuture<'static, io::Result<Box<dyn Io>>>;
+
+    /// Opens a transport to the Unix socket at `path`, for
+    /// [`Connect::unix_socket`](super::Connect::unix_socket).
+    ///
+    /// # Errors
+    ///
+    /// Returns the system's error, with the path; [`Unsupported`](io::ErrorKind::Unsupported), the
+    /// default, where there are no such sockets.
+    fn connect_unix(&self, path: &Path) -> BoxFuture<'static, io::Result<Box<dyn Io>>> {
+        let _ = path;
+        Box::pin(std::future::ready(Err(io::ErrorKind::Unsupported.into())))
+    }
 }
 
 /// The runtime, and the deadline that all steps of dialling share.
@@ -45,6 +58,22 @@ pub(crate) struct Dialler {
 }
 
 impl Dialler {
+    /// Opens a transport to the Unix socket at `path`.
+    pub(crate) async fn connect_unix(
+        &self,
+        path: &Path,
+        destination: &Destination,
+    ) -> Result<Box<dyn Io>, ConnectError> {
+        let step = ConnectStep::Connect;
+        match self.within(self.dial.connect_unix(path)).await {
+            Some(Ok(transport)) => Ok(transport),
+            Some(Err(error)) => {
+                Err(ConnectError::Transport { destination: destination.clone(), step, error })
+            }
+            None => Err(self.timed_out(destination, step, Vec::new())),
+        }
+    }
+
     /// Returns the addresses of `host`, which may be an address itself.
     pub(crate) async fn resolve(
         &self,

@@ -77,6 +77,14 @@ pub enum ConnectError {
         /// arrived within a second, up to 64 KiB. `None` if the proxy sent no such response.
         response: Option<Box<Response<Bytes>>>,
     },
+    /// TLS with the proxy failed, whose URL is `https:`.
+    #[cfg(feature = "rustls")]
+    ProxyTls {
+        /// The server, and the proxy.
+        destination: Destination,
+        /// The reason.
+        error: TlsError,
+    },
     /// The URL of a proxy is invalid, in a setting or in an environment variable.
     ProxyUrlInvalid(ParseProxyUrlError),
     /// The server sent a redirect that is not followed.
@@ -181,7 +189,7 @@ impl ConnectError {
             Self::Proxy { error, .. } => error.is_transient(),
             Self::Rejected { response, .. } => is_transient(response.status()),
             #[cfg(feature = "rustls")]
-            Self::Tls { error, .. } => error.is_transient(),
+            Self::Tls { error, .. } | Self::ProxyTls { error, .. } => error.is_transient(),
             Self::Alpn { .. }
             | Self::HeaderInvalid(_)
             | Self::ProxyUrlInvalid(_)
@@ -207,7 +215,7 @@ impl ConnectError {
             | Self::TlsUnavailable { destination }
             | Self::Transport { destination, .. } => Some(destination),
             #[cfg(feature = "rustls")]
-            Self::Tls { destination, .. } => Some(destination),
+            Self::Tls { destination, .. } | Self::ProxyTls { destination, .. } => Some(destination),
             Self::HeaderInvalid(_)
             | Self::ProxyUrlInvalid(_)
             | Self::RequestInvalid(_)
@@ -265,6 +273,10 @@ impl fmt::Display for Text<'_> {
             Proxy { destination, error, response } => {
                 let body = response.as_ref().map_or(&[][..], |response| response.body());
                 write!(f, "cannot reach {destination}: {error}{}", Excerpt(body))
+            }
+            #[cfg(feature = "rustls")]
+            ProxyTls { destination, error } => {
+                write!(f, "cannot reach {destination}: TLS with the proxy failed: {error}")
             }
             ProxyUrlInvalid(error) => error.fmt(f),
             Redirect { destination, error } => {
@@ -332,7 +344,7 @@ impl std::error::Error for ConnectError {
             Self::RequestInvalid(error) => Some(error),
             Self::Resolve { error, .. } | Self::Transport { error, .. } => Some(error),
             #[cfg(feature = "rustls")]
-            Self::Tls { error, .. } => Some(error),
+            Self::Tls { error, .. } | Self::ProxyTls { error, .. } => Some(error),
             Self::UrlInvalid(error) => Some(error),
             Self::Alpn { .. }
             | Self::Rejected { .. }

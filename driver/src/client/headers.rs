@@ -34,6 +34,31 @@ impl RequestHeaders {
         });
     }
 
+    /// Adds a cookie to the end of the `Cookie` line, which is sensitive.
+    pub fn append_cookie(&mut self, name: &str, value: &str) {
+        self.change(|headers| {
+            let is_token = |byte: u8| HeaderName::from_bytes(&[byte]).is_ok();
+            // RFC 6265 §4.1.1.
+            let is_value =
+                |byte| matches!(byte, 0x21 | 0x23..=0x2B | 0x2D..=0x3A | 0x3C..=0x5B | 0x5D..=0x7E);
+            let bare =
+                value.strip_prefix('"').and_then(|bare| bare.strip_suffix('"')).unwrap_or(value);
+            if name.is_empty() || !name.bytes().all(is_token) || !bare.bytes().all(is_value) {
+                // The error of http for a value with a byte that is not allowed.
+                HeaderValue::from_bytes(b"\0")?;
+            }
+            let mut line = match headers.get(COOKIE) {
+                Some(line) => [line.as_bytes(), b"; "].concat(),
+                None => Vec::new(),
+            };
+            line.extend([name.as_bytes(), b"=", value.as_bytes()].concat());
+            let mut line = HeaderValue::try_from(line)?;
+            line.set_sensitive(true);
+            headers.try_insert(COOKIE, line)?;
+            Ok(())
+        });
+    }
+
     /// Adds a subprotocol to the end of the `Sec-WebSocket-Protocol` line, which stays sensitive if
     /// it was.
     pub fn append_subprotocol(&mut self, name: &str) {

@@ -25,10 +25,12 @@ use socks5::{Address, Socks5};
 /// | URL | protocol | the server's name is resolved by |
 /// |---|---|---|
 /// | `http://proxy:3128` | HTTP CONNECT (RFC 9110 §9.3.6) | the proxy |
+/// | `https://proxy:443` | HTTP CONNECT over TLS with the proxy | the proxy |
 /// | `socks5h://proxy:1080` | SOCKS 5 (RFC 1928) | the proxy |
 /// | `socks5://proxy:1080` | SOCKS 5 (RFC 1928) | this process |
 ///
-/// The default port is 80 for HTTP and 1080 for SOCKS. A user name and a password in the URL are
+/// The default port is 80 for HTTP, 443 for HTTP over TLS, and 1080 for SOCKS. TLS with the proxy
+/// uses the connector of [`Connect::tls`](super::Connect::tls), as TLS with the server does. A user name and a password in the URL are
 /// sent to the proxy (RFC 7617, RFC 1929); neither `{}` nor `{:?}` shows them.
 ///
 /// ```
@@ -49,6 +51,7 @@ pub struct Proxy {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Kind {
     Http,
+    Https,
     Socks5 { resolves: bool },
 }
 
@@ -63,6 +66,7 @@ impl Proxy {
         let (scheme, rest) = url.split_once("://").unwrap_or(("http", url));
         let kind = match scheme.to_ascii_lowercase().as_str() {
             "http" => Kind::Http,
+            "https" => Kind::Https,
             "socks5" => Kind::Socks5 { resolves: false },
             "socks5h" => Kind::Socks5 { resolves: true },
             _ => return Err(ProxyUrlFault::SchemeUnsupported.into()),
@@ -72,12 +76,22 @@ impl Proxy {
             return Err(ProxyUrlFault::Syntax.into());
         }
         let Authority { host, port, credentials } = Authority::parse(authority)?;
-        let default_port = if kind == Kind::Http { 80 } else { 1080 };
-        let too_long = |part: &[u8]| kind != Kind::Http && part.len() > 255;
+        let default_port = match kind {
+            Kind::Http => 80,
+            Kind::Https => 443,
+            Kind::Socks5 { .. } => 1080,
+        };
+        let is_socks = matches!(kind, Kind::Socks5 { .. });
+        let too_long = |part: &[u8]| is_socks && part.len() > 255;
         if credentials.as_ref().is_some_and(|it| too_long(&it.user) || too_long(&it.password)) {
             return Err(ProxyUrlFault::CredentialsTooLong.into());
         }
         Ok(Self { kind, host, port: port.unwrap_or(default_port), credentials })
+    }
+
+    /// Returns true if the proxy itself is reached over TLS.
+    pub(super) fn is_secure(&self) -> bool {
+        self.kind == Kind::Https
     }
 
     /// Returns true if the proxy takes the server's address, which has to be resolved here.
@@ -93,7 +107,9 @@ impl Proxy {
     ) -> Result<Tunnel, ProxyError> {
         let credentials = self.credentials.as_ref();
         Ok(match self.kind {
-            Kind::Http => Tunnel::Http(HttpConnect::new(&target.authority(), credentials)),
+            Kind::Http | Kind::Https => {
+                Tunnel::Http(HttpConnect::new(&target.authority(), credentials))
+            }
             Kind::Socks5 { .. } => {
                 let ip = addr.map(|addr| addr.ip()).or_else(|| target.host.parse().ok());
                 let address = match ip {
@@ -111,6 +127,7 @@ impl fmt::Display for Proxy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let scheme = match self.kind {
             Kind::Http => "http",
+            Kind::Https => "https",
             Kind::Socks5 { resolves: false } => "socks5",
             Kind::Socks5 { resolves: true } => "socks5h",
         };
@@ -173,6 +190,7 @@ mod tests {
         for (url, shown) in [
             ("http://proxy:3128", "http://proxy:3128"),
             ("HTTP://u:p@proxy/", "http://proxy:80"),
+            ("https://u:p@proxy", "https://proxy:443"),
             ("proxy:3128", "http://proxy:3128"),
             ("u:p@proxy:3128", "http://proxy:3128"),
             ("socks5://[2001:db8::1]", "socks5://[2001:db8::1]:1080"),
@@ -186,7 +204,7 @@ mod tests {
             assert_eq!(proxy.credentials.is_some(), url.contains('@'), "{url}");
         }
         let long = format!("socks5://{}:p@proxy", "u".repeat(256));
-        for url in ["https://proxy", "", "http://", "http://pro xy", "http://proxy:x", &long] {
+        for url in ["ftp://proxy", "", "http://", "http://pro xy", "http://proxy:x", &long] {
             let error = Proxy::new(url).unwrap_err();
             assert!(error.to_string().starts_with("the proxy's URL is invalid: "), "{error}");
         }

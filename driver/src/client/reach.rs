@@ -21,22 +21,35 @@ pub(super) async fn reach(
     #[cfg(feature = "rustls")] tls: &Tls,
 ) -> Result<(Box<dyn Io>, Destination), ConnectError> {
     let proxy = proxies.choose(target.secure, &target.host, target.port);
+    let proxy = proxy.map_err(|error| ConnectError::ProxyUrlInvalid(error.clone()))?;
     let mut destination = Destination::new(target, proxy.map(ToString::to_string));
+    let proxy_is_secure = proxy.is_some_and(Proxy::is_secure);
     #[cfg(feature = "rustls")]
-    let tls = if target.secure { Some(tls.connector(&destination)?) } else { None };
+    let connector = match target.secure || proxy_is_secure {
+        true => Some(tls.connector(&destination)?),
+        false => None,
+    };
     #[cfg(not(feature = "rustls"))]
-    if target.secure {
+    if target.secure || proxy_is_secure {
         return Err(ConnectError::TlsUnavailable { destination });
     }
     let transport = match proxy {
-        Some(proxy) => reach_through(dialler, target, proxy, &mut destination).await?,
+        Some(proxy) => {
+            let through = Through {
+                dialler,
+                proxy,
+                #[cfg(feature = "rustls")]
+                tls: connector.as_ref().filter(|_| proxy_is_secure),
+            };
+            through.reach(target, &mut destination).await?
+        }
         None => {
             let addrs = dialler.resolve(&target.host, target.port, &destination).await?;
             dialler.connect(addrs, &mut destination).await?
         }
     };
     #[cfg(feature = "rustls")]
-    let transport = match tls {
+    let transport = match connector.filter(|_| target.secure) {
         None => transport,
         Some(tls) => match dialler.within(tls.connect(&target.host, transport)).await {
             Some(Ok(transport)) => transport,
@@ -75,36 +88,64 @@ impl Tls {
     }
 }
 
-/// Opens a tunnel to `target` through `proxy`. If the proxy takes addresses and the server has
-/// several, the next one is tried when the proxy cannot reach the previous one.
-async fn reach_through(
-    dialler: &Dialler,
-    target: &Target,
-    proxy: &Proxy,
-    destination: &mut Destination,
-) -> Result<Box<dyn Io>, ConnectError> {
-    let mut addrs = Vec::new();
-    if proxy.takes_address() {
-        addrs = dialler.resolve(&target.host, target.port, destination).await?;
-        addrs.reverse();
-    }
-    loop {
-        let mut tunnel = proxy.tunnel(target, addrs.pop()).map_err(|error| {
-            let destination = destination.clone();
-            ConnectError::Proxy { destination, error, response: None }
-        })?;
-        let proxy_addrs = dialler.resolve(&proxy.host, proxy.port, destination).await?;
-        let transport = dialler.connect(proxy_addrs, destination).await?;
-        let mut exchange = Exchange::new(transport, dialler.runtime.clone(), dialler.deadline);
-        match negotiate_tunnel(dialler, &mut exchange, &mut tunnel, destination).await? {
-            Ok(()) => return Ok(exchange.transport),
-            Err(error) if error.is_address_specific() && !addrs.is_empty() => {}
-            Err(error) => {
-                let response = read_rejection(dialler, &mut exchange, tunnel).await;
+/// The way through a proxy.
+struct Through<'a> {
+    dialler: &'a Dialler,
+    proxy: &'a Proxy,
+    /// For a proxy that is reached over TLS.
+    #[cfg(feature = "rustls")]
+    tls: Option<&'a TlsConnector>,
+}
+
+impl Through<'_> {
+    /// Opens a tunnel to `target`. If the proxy takes addresses and the server has several, the
+    /// next one is tried when the proxy cannot reach the previous one.
+    async fn reach(
+        &self,
+        target: &Target,
+        destination: &mut Destination,
+    ) -> Result<Box<dyn Io>, ConnectError> {
+        let Self { dialler, proxy, .. } = *self;
+        let mut addrs = Vec::new();
+        if proxy.takes_address() {
+            addrs = dialler.resolve(&target.host, target.port, destination).await?;
+            addrs.reverse();
+        }
+        loop {
+            let mut tunnel = proxy.tunnel(target, addrs.pop()).map_err(|error| {
                 let destination = destination.clone();
-                return Err(ConnectError::Proxy { destination, error, response });
+                ConnectError::Proxy { destination, error, response: None }
+            })?;
+            let transport = self.dial(destination).await?;
+            let mut exchange = Exchange::new(transport, dialler.runtime.clone(), dialler.deadline);
+            match negotiate_tunnel(dialler, &mut exchange, &mut tunnel, destination).await? {
+                Ok(()) => return Ok(exchange.transport),
+                Err(error) if error.is_address_specific() && !addrs.is_empty() => {}
+                Err(error) => {
+                    let response = read_rejection(dialler, &mut exchange, tunnel).await;
+                    let destination = destination.clone();
+                    return Err(ConnectError::Proxy { destination, error, response });
+                }
             }
         }
+    }
+
+    /// Opens a transport to the proxy.
+    async fn dial(&self, destination: &mut Destination) -> Result<Box<dyn Io>, ConnectError> {
+        let Self { dialler, proxy, .. } = *self;
+        let addrs = dialler.resolve(&proxy.host, proxy.port, destination).await?;
+        let transport = dialler.connect(addrs, destination).await?;
+        #[cfg(feature = "rustls")]
+        if let Some(tls) = self.tls {
+            return match dialler.within(tls.connect(&proxy.host, transport)).await {
+                Some(Ok(transport)) => Ok(transport),
+                Some(Err(error)) => {
+                    Err(ConnectError::ProxyTls { destination: destination.clone(), error })
+                }
+                None => Err(dialler.timed_out(destination, ConnectStep::Proxy, Vec::new())),
+            };
+        }
+        Ok(transport)
     }
 }
 

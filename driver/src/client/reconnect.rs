@@ -2,6 +2,7 @@
 
 mod backoff;
 mod lifetime;
+mod retry;
 mod watch;
 
 use std::fmt;
@@ -13,6 +14,7 @@ use std::time::Duration;
 use sockless_core::{Closed, Escaped, Instant, Seed};
 use thiserror::Error;
 
+pub use retry::Retry;
 pub use watch::{ReconnectState, ReconnectWatch};
 
 use super::connect::Connect;
@@ -22,6 +24,7 @@ use crate::runtime::{Runtime, Timer};
 use crate::session::Session;
 use backoff::Backoff;
 use lifetime::Lifetime;
+use retry::retry_after;
 use watch::SharedState;
 
 /// A client that connects again when its connection ends: a sequence of [`Session`]s.
@@ -59,6 +62,10 @@ use watch::SharedState;
 /// attempt. After a session of at least [`stable_after`](Self::stable_after), the limit is the
 /// initial one again. The number of attempts is not limited, unless [`retry_if`](Self::retry_if)
 /// limits it.
+///
+/// A server that answers 429 or 503 with `Retry-After` (RFC 9110 §10.2.3) gets that delay, up to
+/// [`max_retry_after`](Self::max_retry_after), in addition to the drawn one.
+/// [`retry_now`](ReconnectWatch::retry_now) ends a delay, such as when the network is back.
 pub struct Reconnect {
     factory: Box<dyn FnMut() -> Connect + Send>,
     hook: Option<Hook>,
@@ -67,6 +74,7 @@ pub struct Reconnect {
     /// The seed that the program set, until it is passed to `backoff`.
     seed: Option<Seed>,
     stable_after: Duration,
+    max_retry_after: Duration,
     /// The runtime of the first connection.
     runtime: Option<Arc<dyn Runtime>>,
     attempt: u32,
@@ -76,7 +84,7 @@ pub struct Reconnect {
 
 type Hook = Box<dyn for<'a> FnMut(&'a mut Session) -> BoxFuture<'a, Result<(), BoxError>> + Send>;
 
-type RetryIf = Box<dyn FnMut(&AttemptError, u32) -> bool + Send>;
+type RetryIf = Box<dyn FnMut(&AttemptError, u32) -> Retry + Send>;
 
 enum Phase {
     Idle,
@@ -102,10 +110,11 @@ impl Reconnect {
         Self {
             factory: Box::new(factory),
             hook: None,
-            retry_if: Box::new(|error, _| error.is_transient()),
+            retry_if: Box::new(|error, _| error.is_transient().into()),
             backoff: Backoff::new(Duration::from_millis(500), Duration::from_secs(30)),
             seed: None,
             stable_after: Duration::from_secs(5),
+            max_retry_after: Duration::from_secs(300),
             runtime: None,
             attempt: 0,
             phase: Phase::Idle,
@@ -138,6 +147,14 @@ impl Reconnect {
         self
     }
 
+    /// Sets the longest delay that a server can ask for by `Retry-After`: a longer one is shortened
+    /// to this. Zero ignores the header. Default: 5 min.
+    #[must_use]
+    pub fn max_retry_after(mut self, delay: Duration) -> Self {
+        self.max_retry_after = delay;
+        self
+    }
+
     /// Sets the seed from which the delays are drawn. Default: a seed of the runtime.
     #[must_use]
     pub fn seed(mut self, seed: Seed) -> Self {
@@ -149,21 +166,31 @@ impl Reconnect {
     /// it returns false, [`next`](Self::next) fails. Default: [`AttemptError::is_transient`].
     ///
     /// Its arguments are the error, and the number of attempts since the last stable session, which
-    /// is 0 if that session is the one that ended.
+    /// is 0 if that session is the one that ended. It returns a `bool`, or a [`Retry`] that also
+    /// chooses the delay.
     ///
     /// ```
-    /// use sockless::Reconnect;
+    /// use std::time::Duration;
     ///
-    /// let feed = Reconnect::new(|| sockless::connect("ws://example.com/feed"))
+    /// use sockless::{AttemptError, Reconnect, Retry};
+    ///
+    /// let limited = Reconnect::new(|| sockless::connect("ws://example.com/feed"))
     ///     .retry_if(|error, attempts| error.is_transient() && attempts < 10);
-    /// # drop(feed);
+    ///
+    /// // The server restarts every night, within a second.
+    /// let nightly = Reconnect::new(|| sockless::connect("ws://example.com/feed"))
+    ///     .retry_if(|error, _| match error {
+    ///         AttemptError::Closed(_) => Retry::After(Duration::from_secs(1)),
+    ///         error => error.is_transient().into(),
+    ///     });
+    /// # drop((limited, nightly));
     /// ```
     #[must_use]
-    pub fn retry_if(
+    pub fn retry_if<R: Into<Retry>>(
         mut self,
-        condition: impl FnMut(&AttemptError, u32) -> bool + Send + 'static,
+        mut condition: impl FnMut(&AttemptError, u32) -> R + Send + 'static,
     ) -> Self {
-        self.retry_if = Box::new(condition);
+        self.retry_if = Box::new(move |error, attempts| condition(error, attempts).into());
         self
     }
 
@@ -238,7 +265,9 @@ impl Reconnect {
                     self.ended(AttemptError::Closed(closed), ended_at);
                 }
                 Phase::Waiting(timer) => {
-                    ready!(timer.poll_expired(cx));
+                    if self.state.poll_retry(cx).is_pending() {
+                        ready!(timer.poll_expired(cx));
+                    }
                     self.phase = Phase::Idle;
                 }
                 Phase::Stopped(error) => return Poll::Ready(Err(error.clone())),
@@ -268,14 +297,21 @@ impl Reconnect {
     /// Starts the delay before the next attempt, counted from `at`, or stops.
     fn ended(&mut self, error: AttemptError, at: Instant) {
         let attempt = self.attempt;
-        if !(self.retry_if)(&error, attempt) {
-            tracing::debug!(%error, attempt, "not connecting again");
-            let error = ReconnectError { last_error: Arc::new(error), attempts: attempt };
-            self.phase = Phase::Stopped(error);
-            self.state.publish(ReconnectState::Stopped);
-            return;
-        }
-        let delay = self.backoff.next_delay();
+        let retry = (self.retry_if)(&error, attempt);
+        let asked = retry_after(&error).unwrap_or_default().min(self.max_retry_after);
+        let error = Arc::new(error);
+        self.state.set_error(error.clone());
+        let delay = match retry {
+            Retry::Stop => {
+                tracing::debug!(%error, attempt, "not connecting again");
+                let error = ReconnectError { last_error: error, attempts: attempt };
+                self.phase = Phase::Stopped(error);
+                self.state.publish(ReconnectState::Stopped);
+                return;
+            }
+            Retry::Backoff => asked.saturating_add(self.backoff.next_delay()),
+            Retry::After(delay) => delay,
+        };
         tracing::debug!(%error, attempt, ?delay, "connecting again");
         let until = at + delay;
         self.phase = Phase::Waiting(self.runtime().timer(until));

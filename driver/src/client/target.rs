@@ -1,7 +1,10 @@
 //! The URL of a WebSocket, parsed: [`Target`].
 
+use std::borrow::Cow;
+
 use http::header::{AUTHORIZATION, Entry, HeaderMap};
 use http::{Request, Uri};
+use percent_encoding::{CONTROLS, utf8_percent_encode};
 use sockless_core::handshake::HostPort;
 use thiserror::Error;
 
@@ -22,7 +25,8 @@ pub(super) struct Target {
 impl Target {
     /// Parses a `ws:` or `wss:` URL (RFC 6455 §3).
     pub(super) fn parse(url: &str) -> Result<Self, UrlError> {
-        let uri = Uri::try_from(url).map_err(|_| UrlError::Syntax)?;
+        let url = &*to_ascii(url)?;
+        let uri = Uri::try_from(url).map_err(|_| syntax_error(url))?;
         let secure = match uri.scheme_str().unwrap_or_default().to_ascii_lowercase().as_str() {
             "ws" => false,
             "wss" => true,
@@ -161,6 +165,44 @@ fn host_port_error(text: &str) -> UrlError {
     }
 }
 
+/// Returns the URL in ASCII: the host by its DNS form, all else percent-encoded, as browsers do.
+fn to_ascii(url: &str) -> Result<Cow<'_, str>, UrlError> {
+    let Some((scheme, rest)) = url.split_once("://").filter(|_| !url.is_ascii()) else {
+        return Ok(url.into());
+    };
+    let (authority, path) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
+    let host_at = authority.rfind('@').map_or(0, |at| at + 1);
+    let (userinfo, host_port) = authority.split_at(host_at);
+    let is_port = |port: &str| port.bytes().all(|byte| byte.is_ascii_digit());
+    let host_len = host_port.rfind(':').filter(|&colon| is_port(&host_port[colon + 1..]));
+    let (host, port) = host_port.split_at(host_len.unwrap_or(host_port.len()));
+    let host = if host.is_ascii() { host.to_owned() } else { domain_to_ascii(host)? };
+    // All beyond ASCII is encoded, and no character that the URL may have.
+    let encoded = |text| utf8_percent_encode(text, CONTROLS);
+    Ok(format!("{scheme}://{}{host}{port}{}", encoded(userinfo), encoded(path)).into())
+}
+
+#[cfg(feature = "idn")]
+fn domain_to_ascii(host: &str) -> Result<String, UrlError> {
+    idna::domain_to_ascii(host).map_err(|_| UrlError::HostInvalid)
+}
+
+#[cfg(not(feature = "idn"))]
+fn domain_to_ascii(_host: &str) -> Result<String, UrlError> {
+    Err(UrlError::HostNotAscii)
+}
+
+/// The reason for which a URL cannot be parsed.
+fn syntax_error(url: &str) -> UrlError {
+    let is_invalid =
+        |&(_, found): &(usize, char)| found.is_ascii_control() || " \"<>\\^`{|}".contains(found);
+    let invalid = url.chars().enumerate().find(is_invalid);
+    invalid.map_or(UrlError::Syntax, |(index, found)| UrlError::CharacterInvalid {
+        position: index + 1,
+        found,
+    })
+}
+
 /// Splits an absolute URL at the colon after its scheme (RFC 3986 §3.1).
 fn split_scheme(url: &str) -> Option<(&str, &str)> {
     let (scheme, rest) = url.split_once(':')?;
@@ -197,6 +239,14 @@ fn without_dots(path: &str) -> String {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Error)]
 #[non_exhaustive]
 pub enum UrlError {
+    /// A character is not allowed in a URL.
+    #[error("the character {found:?} at position {position} is not allowed: percent-encode it")]
+    CharacterInvalid {
+        /// The position of the character, counted from 1.
+        position: usize,
+        /// The character.
+        found: char,
+    },
     /// The user name or the password has a `%` without two hexadecimal digits or an encoded control
     /// character, or the user name has a colon.
     #[error(
@@ -204,6 +254,14 @@ pub enum UrlError {
          control character, and no colon in the user name (RFC 7617 2)"
     )]
     CredentialsInvalid,
+    /// The host name beyond ASCII is not valid (UTS 46).
+    #[error("the host name is not a valid internationalized name (UTS 46)")]
+    HostInvalid,
+    /// The host name has characters beyond ASCII, and the feature `idn` is off.
+    #[error(
+        "the host name has characters beyond ASCII: enable the feature `idn`, or use the xn-- form"
+    )]
+    HostNotAscii,
     /// The host is empty.
     #[error("the host is missing: expected ws://host:port/path")]
     HostMissing,
@@ -214,9 +272,7 @@ pub enum UrlError {
     #[error("expected the scheme ws or wss")]
     SchemeUnsupported,
     /// The text is not a URL, or its host has a character that is not allowed.
-    #[error(
-        "expected ws://host:port/path, without spaces, and a host name beyond ASCII in its xn-- form"
-    )]
+    #[error("expected ws://host:port/path")]
     Syntax,
     /// The IPv6 address has a zone identifier, as in `[fe80::1%25eth0]` (RFC 6874).
     #[error(
@@ -262,8 +318,9 @@ mod tests {
             ("ws://:80/", UrlError::HostMissing),
             ("ws://example.com:99999/", UrlError::PortInvalid),
             ("ws://example.com:+80/", UrlError::PortInvalid),
-            ("ws://exa mple.com/", UrlError::Syntax),
-            ("ws://b\u{fc}cher.example/", UrlError::Syntax),
+            ("ws://exa mple.com/", UrlError::CharacterInvalid { position: 9, found: ' ' }),
+            ("ws://a/\r\nb", UrlError::CharacterInvalid { position: 8, found: '\r' }),
+            ("ws://\u{e4} b/", UrlError::CharacterInvalid { position: 7, found: ' ' }),
             ("ws://[::1", UrlError::Syntax),
             ("ws://[::1]x:80/", UrlError::Syntax),
             ("ws://[::1]:x/", UrlError::PortInvalid),
@@ -276,6 +333,28 @@ mod tests {
         ] {
             assert_eq!(Target::parse(url).err(), Some(error), "{url}");
         }
+    }
+
+    #[test]
+    fn what_is_beyond_ascii_is_percent_encoded() {
+        let target = target("ws://ad\u{e4}:p@example.com:81/r\u{e4}ume?n=\u{fc}#\u{e4}");
+        assert_eq!(target.uri.to_string(), "ws://example.com:81/r%C3%A4ume?n=%C3%BC");
+        assert_eq!(target.credentials.unwrap().user, "ad\u{e4}".as_bytes());
+    }
+
+    #[test]
+    fn a_host_beyond_ascii_takes_its_dns_form() {
+        let parsed = Target::parse("wss://u:p@B\u{fc}cher.example:81/");
+        #[cfg(feature = "idn")]
+        {
+            let target = parsed.unwrap_or_else(|error| panic!("{error}"));
+            assert_eq!((&*target.host, target.port), ("xn--bcher-kva.example", 81));
+            assert_eq!(target.uri.to_string(), "wss://xn--bcher-kva.example:81/");
+            let invalid = Target::parse("ws://\u{378}.example/").err();
+            assert_eq!(invalid, Some(UrlError::HostInvalid));
+        }
+        #[cfg(not(feature = "idn"))]
+        assert_eq!(parsed.err(), Some(UrlError::HostNotAscii));
     }
 
     #[test]
@@ -304,7 +383,8 @@ mod tests {
         }
         assert!(base.join("ws://eve:x@other.com/").unwrap().credentials.is_none());
         assert_eq!(base.join("ftp://other.com/").err(), Some(UrlError::SchemeUnsupported));
-        assert_eq!(base.join("/a b").err(), Some(UrlError::Syntax));
+        let space = UrlError::CharacterInvalid { position: 25, found: ' ' };
+        assert_eq!(base.join("/a b").err(), Some(space));
         let zone = base.join("//[fe80::1%25eth0]/").err();
         assert_eq!(zone, Some(UrlError::ZoneUnsupported));
     }

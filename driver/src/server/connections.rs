@@ -16,7 +16,8 @@ use std::time::Duration;
 use sockless_core::{CloseCode, CloseReason, Instant};
 
 use crate::request::Permits;
-use crate::runtime::{Io, Runtime};
+use crate::runtime::{Accepted, Io, Runtime};
+use crate::server::proxy_protocol::ProxyProtocol;
 use crate::server::service::Service;
 use crate::session::Running;
 use crate::session::engine::budget::Budget;
@@ -56,6 +57,7 @@ pub(crate) use slot::Slot;
 #[derive(Clone)]
 pub struct ConnectionServer {
     pub(crate) inner: Arc<Inner>,
+    proxies: Option<ProxyProtocol>,
 }
 
 pub(crate) struct Inner {
@@ -110,7 +112,7 @@ impl ConnectionServer {
             shutting_down: AtomicBool::new(false),
             terminated: AtomicBool::new(false),
         };
-        Self { inner: Arc::new(inner) }
+        Self { inner: Arc::new(inner), proxies: None }
     }
 
     /// Limits the connections of one peer address to `count` at a time, at least 1. Default: no
@@ -128,6 +130,15 @@ impl ConnectionServer {
     #[must_use]
     pub fn max_connections_per_peer(self, count: usize) -> Self {
         self.inner.lock().limit_per_peer(count.max(1));
+        self
+    }
+
+    /// Expects the header of the PROXY protocol on transports from `proxies`, before TLS and before
+    /// the request; see [`ProxyProtocol`]. Default: from no address. Clones that exist already are
+    /// not affected, nor are requests of another HTTP server.
+    #[must_use]
+    pub fn proxy_protocol(mut self, proxies: ProxyProtocol) -> Self {
+        self.proxies = Some(proxies);
         self
     }
 
@@ -170,7 +181,7 @@ impl ConnectionServer {
         peer: Option<SocketAddr>,
         local: Option<SocketAddr>,
     ) -> impl Future<Output = ()> + Send + use<> {
-        self.serve(move |_| std::future::ready(Some(transport)), peer, local)
+        self.serve(transport, |_, transport, _| std::future::ready(Some(transport)), peer, local)
     }
 
     /// Serves one transport over TLS: performs the TLS handshake with `acceptor`, then continues as
@@ -188,28 +199,35 @@ impl ConnectionServer {
         local: Option<SocketAddr>,
     ) -> impl Future<Output = ()> + Send + use<> {
         let (acceptor, runtime) = (acceptor.clone(), self.inner.runtime.clone());
-        let secure = move |deadline| acceptor.accept_by(deadline, transport, runtime, peer);
-        self.serve(secure, peer, local)
+        let secure =
+            move |deadline, transport, peer| acceptor.accept_by(deadline, transport, runtime, peer);
+        self.serve(transport, secure, peer, local)
     }
 
-    /// Serves the transport that `prepare` returns within the deadline that it is called with.
+    /// Serves the transport that `prepare` makes of `transport`, within the deadline that it is
+    /// called with.
     fn serve<F, Fut>(
         &self,
+        transport: Box<dyn Io>,
         prepare: F,
         peer: Option<SocketAddr>,
         local: Option<SocketAddr>,
     ) -> impl Future<Output = ()> + Send + use<F, Fut>
     where
-        F: FnOnce(Instant) -> Fut + Send,
+        F: FnOnce(Instant, Box<dyn Io>, Option<SocketAddr>) -> Fut + Send,
         Fut: Future<Output = Option<Box<dyn Io>>> + Send,
     {
-        let Some(slot) = Slot::new(&self.inner, peer, Start::Transport) else {
+        let is_announced = self.proxies.as_ref().is_some_and(|proxies| proxies.expects(peer));
+        // A client that its proxy announces counts once the header has been read.
+        let counted = peer.filter(|_| !is_announced);
+        let Some(slot) = Slot::new(&self.inner, counted, Start::Transport) else {
             tracing::debug!(?peer, "a connection beyond max_connections_per_peer was dropped");
             return ServeConnection::Done;
         };
         ServeConnection::Opening(Box::pin(async move {
             let (drive, permits) = {
-                let opening = pin!(slot.open(prepare, peer, local));
+                let accepted = Accepted { transport, peer_addr: peer, local_addr: local };
+                let opening = pin!(slot.open(accepted, is_announced, prepare));
                 slot.unless_dropped(opening).await.flatten()?
             };
             Some(OpenConnection { drive, _permits: permits, _slot: slot })

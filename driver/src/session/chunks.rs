@@ -240,7 +240,7 @@ impl MessageWriter<'_> {
         self.send_chunk(Chunk { data: chunk.into(), last: true }).await
     }
 
-    async fn send_chunk(&mut self, chunk: Chunk) -> Result<(), WriteError> {
+    pub(super) async fn send_chunk(&mut self, chunk: Chunk) -> Result<(), WriteError> {
         let is_text = chunk.data.is_text();
         if self.begun.is_some_and(|begun| begun != is_text) {
             return Err(WriteError::KindMismatch);

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::task::{Poll, ready};
 use std::time::Duration;
 
-use sockless_core::{Closed, Config, Frame, Instant};
+use sockless_core::{CloseCode, Closed, Config, Frame, Instant};
 
 use crate::request::Request;
 use crate::session::Session;
@@ -64,15 +64,7 @@ impl RawSession {
     ///
     /// A [`Closed`] that describes how the session ended, at each call.
     pub async fn recv(&mut self) -> Result<Frame, Closed> {
-        poll_fn(|cx| {
-            loop {
-                // A connection of frames returns no events but the end, which is not kept.
-                if let Item::Frame(frame) = ready!(self.shared.poll_item(cx))? {
-                    return Poll::Ready(Ok(frame));
-                }
-            }
-        })
-        .await
+        self.next().await
     }
 
     /// Sends a frame, waiting while [`Config::high_water`] bytes or more are queued.
@@ -146,6 +138,26 @@ impl RawSession {
     /// Returns the settings in force.
     pub fn config(&self) -> Arc<Config> {
         self.shared.config()
+    }
+}
+
+impl RawSession {
+    /// Receives the next frame. One task at a time may call it.
+    pub(super) async fn next(&self) -> Result<Frame, Closed> {
+        poll_fn(|cx| {
+            loop {
+                // A connection of frames returns no events but the end, which is not kept.
+                if let Item::Frame(frame) = ready!(self.shared.poll_item(cx))? {
+                    return Poll::Ready(Ok(frame));
+                }
+            }
+        })
+        .await
+    }
+
+    /// Closes the transport behind the frames that were sent, without a Close frame.
+    pub(super) fn end(&self) {
+        self.shared.close(CloseCode::NORMAL.into());
     }
 }
 

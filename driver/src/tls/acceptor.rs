@@ -11,7 +11,7 @@ use rustls::{Error, ServerConfig, ServerConnection};
 use sockless_core::{Escaped, Instant};
 
 use super::stream::TlsStream;
-use super::{HTTP_1_1, TlsError, protocol_list, provider};
+use super::{HTTP_1_1, TlsError, protocol_list, provider, read};
 use crate::runtime::{Io, Runtime, timeout};
 
 /// The server's side of TLS: its certificate, and the protocols that it offers.
@@ -241,8 +241,4 @@ fn spoken_only(config: &Arc<ServerConfig>) -> Arc<ServerConfig> {
         Arc::make_mut(&mut config).alpn_protocols = vec![HTTP_1_1.into()];
     }
     config
-}
-
-fn read(path: &Path) -> Result<Vec<u8>, TlsError> {
-    std::fs::read(path).map_err(|error| TlsError::File { path: path.to_owned(), error })
 }

@@ -1,17 +1,19 @@
 //! TLS on the client's side: [`TlsConnector`].
 
 use std::fmt;
+use std::path::Path;
 use std::sync::Arc;
 #[cfg(feature = "platform-verifier")]
 use std::sync::OnceLock;
 
 use rustls::client::WantsClientCert;
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::{ClientConfig, ClientConnection, ConfigBuilder, RootCertStore, WantsVerifier};
 
 use super::stream::TlsStream;
-use super::{HTTP_1_1, TlsError, protocol_list, provider};
+use super::{HTTP_1_1, TlsError, protocol_list, provider, read};
 use crate::runtime::Io;
 
 /// The client's side of TLS: the certificates that it trusts, and the protocols that it offers.
@@ -53,6 +55,22 @@ impl TlsConnector {
         Ok(SHARED.get_or_init(|| made).clone())
     }
 
+    /// Creates a connector that trusts the certificates that the operating system trusts, and the
+    /// certificate authorities in `pem` (RFC 7468): for programs that reach public servers and those
+    /// of their own network. On Android it is not available.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`platform`](Self::platform) and of [`trusting_pem`](Self::trusting_pem).
+    #[cfg(all(feature = "platform-verifier", not(target_os = "android")))]
+    pub fn platform_and_pem(pem: &[u8]) -> Result<Self, TlsError> {
+        use rustls_platform_verifier::Verifier;
+
+        let verifier = Verifier::new_with_extra_roots(certificates(pem)?, provider()?);
+        let verifier = Arc::new(verifier.map_err(TlsError::Config)?);
+        Ok(Self::make(builder()?.dangerous().with_custom_certificate_verifier(verifier)))
+    }
+
     /// Creates a connector that trusts the certificate authorities of Mozilla, as they were when
     /// the program was compiled.
     ///
@@ -74,19 +92,59 @@ impl TlsConnector {
     /// * [`TlsError::Config`] if a certificate is not valid.
     /// * [`TlsError::ProviderMissing`] if no cryptography is available.
     pub fn trusting_pem(pem: &[u8]) -> Result<Self, TlsError> {
-        let invalid = |error| TlsError::Pem { expected: "certificate", error };
         let mut roots = RootCertStore::empty();
-        for certificate in CertificateDer::pem_slice_iter(pem) {
-            roots.add(certificate.map_err(invalid)?).map_err(TlsError::Config)?;
-        }
-        if roots.is_empty() {
-            return Err(invalid(rustls::pki_types::pem::Error::NoItemsFound));
+        for certificate in certificates(pem)? {
+            roots.add(certificate).map_err(TlsError::Config)?;
         }
         Ok(Self::make(builder()?.with_root_certificates(roots)))
     }
 
     fn make(builder: ConfigBuilder<ClientConfig, WantsClientCert>) -> Self {
         Self::from(Arc::new(builder.with_no_client_auth())).alpn([HTTP_1_1])
+    }
+
+    /// Sets the certificate that is sent to servers that request one, as PEM (RFC 7468): the chain
+    /// with the client's own certificate first, and its private key. Default: none.
+    ///
+    /// # Errors
+    ///
+    /// * [`TlsError::Pem`] if `chain` has no certificate or `key` no private key.
+    /// * [`TlsError::Config`] if the key does not belong to the certificate, or is of an unknown
+    ///   kind.
+    pub fn client_certificate_pem(mut self, chain: &[u8], key: &[u8]) -> Result<Self, TlsError> {
+        let key = PrivateKeyDer::from_pem_slice(key)
+            .map_err(|error| TlsError::Pem { expected: "private key", error })?;
+        let provider = self.config.crypto_provider();
+        let certified = CertifiedKey::from_der(certificates(chain)?, key, provider);
+        let certified = SingleCertAndKey::from(certified.map_err(TlsError::Config)?);
+        Arc::make_mut(&mut self.config).client_auth_cert_resolver = Arc::new(certified);
+        Ok(self)
+    }
+
+    /// Sets the client's certificate as [`client_certificate_pem`](Self::client_certificate_pem)
+    /// does, of files. Both may be the same file.
+    ///
+    /// ```no_run
+    /// # fn example() -> Result<(), Box<dyn std::error::Error>> {
+    /// use sockless::tls::TlsConnector;
+    ///
+    /// let connector = TlsConnector::trusting_pem(&std::fs::read("ca.pem")?)?
+    ///     .client_certificate_files("client.pem", "client.key")?;
+    /// # drop(connector);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Those of [`client_certificate_pem`](Self::client_certificate_pem), and [`TlsError::File`] if
+    /// a file cannot be read.
+    pub fn client_certificate_files(
+        self,
+        chain: impl AsRef<Path>,
+        key: impl AsRef<Path>,
+    ) -> Result<Self, TlsError> {
+        self.client_certificate_pem(&read(chain.as_ref())?, &read(key.as_ref())?)
     }
 
     /// Replaces the protocols that are offered by ALPN (RFC 7301), in order of preference. An empty
@@ -146,6 +204,17 @@ impl From<Arc<ClientConfig>> for TlsConnector {
 impl fmt::Debug for TlsConnector {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("TlsConnector").finish_non_exhaustive()
+    }
+}
+
+/// The certificates in `pem`, at least one.
+fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+    let invalid = |error| TlsError::Pem { expected: "certificate", error };
+    let certificates: Vec<_> =
+        CertificateDer::pem_slice_iter(pem).collect::<Result<_, _>>().map_err(invalid)?;
+    match certificates.is_empty() {
+        true => Err(invalid(rustls::pki_types::pem::Error::NoItemsFound)),
+        false => Ok(certificates),
     }
 }
 

@@ -9,7 +9,7 @@ use bytes::{Buf, Bytes, BytesMut};
 use rustls::{Connection, Error, HandshakeKind, ProtocolVersion};
 
 use super::TlsError;
-use crate::runtime::{Ending, Io, TlsInfo};
+use crate::runtime::{Ending, Io, TlsInfo, TlsVersion};
 
 /// The most plaintext, in bytes, that is encrypted and not written yet.
 const HELD_LEN: usize = 64 << 10;
@@ -283,7 +283,12 @@ impl Io for TlsStream {
         let peer_certificates =
             certificates.iter().map(|der| Bytes::copy_from_slice(der)).collect();
         let is_resumed = self.connection.handshake_kind() == Some(HandshakeKind::Resumed);
-        Some(TlsInfo { alpn, server_name, peer_certificates, is_resumed })
+        let version = match self.connection.protocol_version() {
+            Some(ProtocolVersion::TLSv1_2) => Some(TlsVersion::V1_2),
+            Some(ProtocolVersion::TLSv1_3) => Some(TlsVersion::V1_3),
+            _ => None,
+        };
+        Some(TlsInfo { alpn, version, server_name, peer_certificates, is_resumed })
     }
 }
 

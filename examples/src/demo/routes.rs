@@ -31,7 +31,8 @@ pub(crate) fn router(config: Config) -> Router {
 }
 
 fn page() -> Response<Bytes> {
-    let mut response = Response::new(Bytes::from_static(include_bytes!("page.html")));
+    let page = include_str!("page.html").replace("{{version}}", env!("CARGO_PKG_VERSION"));
+    let mut response = Response::new(Bytes::from(page));
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, http::HeaderValue::from_static("text/html; charset=utf-8"));
     headers.insert(CONTENT_SECURITY_POLICY, http::HeaderValue::from_static(POLICY));

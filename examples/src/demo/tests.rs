@@ -67,6 +67,9 @@ fn the_page_and_the_health_check_are_plain_http() {
         let page = app.get("/").await;
         assert_eq!(page.status(), 200);
         assert_eq!(page.headers()["content-type"], "text/html; charset=utf-8");
+        let text = std::str::from_utf8(page.body()).unwrap();
+        let version = concat!("the demo of version ", env!("CARGO_PKG_VERSION"));
+        assert!(text.contains(version) && !text.contains("{{"), "the page states its version");
         assert_eq!(app.get("/health").await.body(), "ok\n");
     });
 }

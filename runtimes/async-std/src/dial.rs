@@ -2,6 +2,8 @@
 
 use std::io;
 use std::net::SocketAddr;
+#[cfg(unix)]
+use std::path::Path;
 
 use async_std::net::ToSocketAddrs;
 use sockless_driver::{BoxFuture, Dial, Io, async_io};
@@ -19,5 +21,11 @@ impl Dial for Tcp {
 
     fn connect(&self, addr: SocketAddr) -> BoxFuture<'static, io::Result<Box<dyn Io>>> {
         Box::pin(async_io::connect(addr))
+    }
+
+    #[cfg(unix)]
+    fn connect_unix(&self, path: &Path) -> BoxFuture<'static, io::Result<Box<dyn Io>>> {
+        let path = path.to_owned();
+        Box::pin(async move { connect_unix(&path).await })
     }
 }

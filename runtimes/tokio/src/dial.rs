@@ -25,6 +25,12 @@ impl Dial for Tcp {
     fn connect(&self, addr: SocketAddr) -> BoxFuture<'static, io::Result<Box<dyn Io>>> {
         Box::pin(async move { Ok(tcp(TcpStream::connect(addr).await?)) })
     }
+
+    #[cfg(unix)]
+    fn connect_unix(&self, path: &Path) -> BoxFuture<'static, io::Result<Box<dyn Io>>> {
+        let path = path.to_owned();
+        Box::pin(async move { connect_unix(&path).await })
+    }
 }
 
 #[cfg(unix)]

@@ -209,11 +209,26 @@ fn rules_choose_by_server() {
         answer(&sim, "proxy", "HTTP/1.1 403 Forbidden\r\n\r\n", true);
         let vars = [("HTTP_PROXY", "http://proxy"), ("NO_PROXY", ".internal")];
         let vars = BTreeMap::from(vars.map(|(name, value)| (name.to_owned(), value.to_owned())));
-        let rules = ProxyRules::from_vars(&vars).unwrap();
+        let rules = ProxyRules::from_vars(&vars);
         let connecting = sim.connect("ws://direct.internal/").proxy(rules.clone());
         assert_echoes(&mut connecting.await.unwrap()).await;
         let error = sim.connect("ws://elsewhere/").proxy(rules).await.unwrap_err();
         assert!(matches!(error, ConnectError::Proxy { .. }), "{error}");
+    });
+}
+
+#[test]
+fn a_variable_without_a_proxy_concerns_only_its_servers() {
+    Sim::check(0..3, |sim| async move {
+        serve_echo(&sim, "server");
+        let vars = [("https_proxy", "ftp://user:secret@proxy")];
+        let vars = BTreeMap::from(vars.map(|(name, value)| (name.to_owned(), value.to_owned())));
+        let rules = ProxyRules::from_vars(&vars);
+        let connecting = sim.connect("ws://server/").proxy(rules.clone());
+        assert_echoes(&mut connecting.await.unwrap()).await;
+        let error = sim.connect("wss://server/").proxy(rules).await.unwrap_err();
+        assert!(matches!(error, ConnectError::ProxyUrlInvalid(_)), "{error}");
+        assert!(error.to_string().contains("https_proxy"), "{error}");
     });
 }
 

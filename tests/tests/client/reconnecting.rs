@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use sockless_core::{CloseCode, CloseReason, Instant, Seed};
-use sockless_driver::{AttemptError, Connect, Reconnect, ReconnectState, Session};
+use sockless_driver::{AttemptError, Connect, Reconnect, ReconnectState, Retry, Session};
 use sockless_routing::{Router, websocket};
 use sockless_sim::{Sim, poll_at_most};
 
@@ -338,5 +338,71 @@ fn dropping_it_leaves_nothing_behind() {
         io.read_until(b"\r\n\r\n").await.unwrap();
         assert_eq!(io.read_to_end().await.unwrap(), "");
         assert!(watch.changed().await.is_some() && watch.changed().await.is_none());
+    });
+}
+
+#[test]
+fn a_server_that_asks_for_a_delay_gets_it() {
+    for (status, header, delay) in [
+        ("429 Too Many Requests", "Retry-After: 120", 120 * SECOND),
+        ("503 Service Unavailable", "Retry-After: 7", 7 * SECOND),
+        ("503 Service Unavailable", "Retry-After: 99999999999999999999999", 300 * SECOND),
+        ("500 Internal Server Error", "Retry-After: 120", Duration::ZERO),
+        ("503 Service Unavailable", "Retry-After: later", Duration::ZERO),
+    ] {
+        Sim::check(0..5, |sim| async move {
+            let text = format!("HTTP/1.1 {status}\r\n{header}\r\nContent-Length: 0\r\n\r\n");
+            answer(&sim, "server", text, false);
+            let mut feed = reconnect(&sim).retry_if(|_, attempts| attempts < 2);
+            feed.next().await.unwrap_err();
+            let waited = sim.now().since_epoch();
+            assert!(waited >= delay && waited < delay + SECOND, "{header}: {waited:?}");
+        });
+    }
+}
+
+#[test]
+fn the_condition_may_choose_the_delay() {
+    Sim::check(0..5, |sim| async move {
+        answer(
+            &sim,
+            "server",
+            "HTTP/1.1 503 X\r\nRetry-After: 9\r\nContent-Length: 0\r\n\r\n",
+            false,
+        );
+        let mut feed = reconnect(&sim).retry_if(|_, attempts| match attempts {
+            1 => Retry::After(100 * SECOND),
+            _ => Retry::Stop,
+        });
+        let watch = feed.watch();
+        assert!(watch.last_error().is_none());
+        feed.next().await.unwrap_err();
+        assert_eq!(sim.now(), Instant::EPOCH + 100 * SECOND);
+        let error = watch.last_error().expect("it is visible");
+        assert!(matches!(&*error, AttemptError::Connect(_)), "{error}");
+    });
+}
+
+#[test]
+fn a_delay_can_be_ended() {
+    Sim::check(0..10, |sim| async move {
+        let mut feed = reconnect(&sim).retry_if(|_, _| Retry::After(1_000 * SECOND));
+        let watch = feed.watch();
+        watch.retry_now();
+        let starter = sim.clone();
+        sim.spawn(async move {
+            starter.sleep(10 * SECOND).await;
+            serve_echo(&starter, "server");
+            starter.settle().await;
+            watch.retry_now();
+            watch.retry_now();
+        });
+        let mut session = feed.next().await.unwrap();
+        assert_echoes(&mut session).await;
+        assert!(sim.now() < Instant::EPOCH + 12 * SECOND, "{:?}", sim.now());
+        session.terminate();
+        // The second call ended no later delay.
+        let again = sim.timeout(900 * SECOND, feed.next()).await;
+        assert!(again.is_none(), "it waits");
     });
 }

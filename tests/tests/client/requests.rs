@@ -115,7 +115,7 @@ fn an_invalid_request_is_reported_before_dialling() {
         for (url, error) in [
             ("http://server/", UrlError::SchemeUnsupported),
             ("server", UrlError::SchemeUnsupported),
-            ("ws://ser ver/", UrlError::Syntax),
+            ("ws://ser ver/", UrlError::CharacterInvalid { position: 9, found: ' ' }),
             ("ws://server:65536/", UrlError::PortInvalid),
             ("ws://u:%@server/", UrlError::CredentialsInvalid),
             ("ws://[fe80::1%25eth0]/", UrlError::ZoneUnsupported),
@@ -133,4 +133,23 @@ fn an_invalid_request_is_reported_before_dialling() {
         let reported = sim.connect("ws://server/").subprotocol("a b").await.unwrap_err();
         assert!(matches!(reported, ConnectError::RequestInvalid(_)), "{reported}");
     });
+}
+
+#[test]
+fn cookies_are_sent_in_one_line() {
+    let (head, shown) = request("ws://server/", |connect| {
+        connect.cookie("session", "8f14e45f").header("X-Other", "1").cookie("theme", "\"dark\"")
+    });
+    assert!(head.contains("\r\nCookie: session=8f14e45f; theme=\"dark\"\r\n"), "{head}");
+    assert!(!shown.contains("8f14e45f"), "{shown}");
+    for (name, value) in
+        [("a b", "x"), ("", "x"), ("a", "x;y"), ("a", "x y"), ("a", "x,y"), ("a", "\r\n")]
+    {
+        let sim = Sim::new(1);
+        let error = sim.run(async {
+            let (near, _far) = sim.pipe();
+            sim.connect_over(near, "ws://server/").cookie(name, value).await.unwrap_err()
+        });
+        assert!(matches!(error, ConnectError::HeaderInvalid(_)), "{name}={value}: {error}");
+    }
 }

@@ -1,14 +1,19 @@
 //! Over TLS: trust, misbehaving peers, and redirects from and to it.
 
+use std::future::poll_fn;
 use std::sync::Arc;
+use std::task::Poll;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use http::StatusCode;
 use sockless_core::Instant;
 use sockless_driver::tls::rustls::pki_types::pem::PemObject;
 use sockless_driver::tls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use sockless_driver::tls::{TlsAcceptor, TlsConnector, TlsError, rustls};
-use sockless_driver::{AttemptError, ConnectError, ConnectStep, Proxy, Reconnect, RedirectError};
+use sockless_driver::{
+    AttemptError, ConnectError, ConnectStep, Io, Proxy, Reconnect, RedirectError, Session,
+    TlsVersion,
+};
 use sockless_routing::{Router, respond, websocket};
 use sockless_sim::{Link, Sim, WireDirection};
 
@@ -59,6 +64,135 @@ fn tls_goes_through_a_proxy() {
     });
 }
 
+/// An HTTP proxy over TLS at `proxy:443`, with a certificate of `authority`.
+fn serve_https_proxy(sim: &Sim, authority: &Authority) {
+    let identity = authority.issue("proxy");
+    let acceptor = TlsAcceptor::from_pem(identity.chain.as_bytes(), identity.key.as_bytes());
+    let (acceptor, sim) = (acceptor.unwrap(), sim.clone());
+    let mut listener = sim.listen("proxy:443");
+    sim.clone().spawn(async move {
+        loop {
+            let accepted = acceptor.accept(Box::new(listener.accept().await)).await;
+            let Ok(mut client) = accepted else { continue };
+            let mut head = BytesMut::with_capacity(1000);
+            while !head.ends_with(b"\r\n\r\n") {
+                poll_fn(|cx| client.poll_read(cx, &mut head)).await.unwrap();
+            }
+            let head = std::str::from_utf8(&head).unwrap();
+            let authority = head.strip_prefix("CONNECT ").unwrap().split(' ').next().unwrap();
+            let server: Box<dyn Io> = Box::new(sim.dial(authority).await.unwrap());
+            let answer = b"HTTP/1.1 200 Established\r\n\r\n";
+            write(&mut client, answer).await;
+            sim.spawn(relay(client, server));
+        }
+    });
+}
+
+async fn write(io: &mut Box<dyn Io>, mut bytes: &[u8]) {
+    while !bytes.is_empty() {
+        let written = poll_fn(|cx| io.poll_write(cx, &[std::io::IoSlice::new(bytes)])).await;
+        bytes = &bytes[written.unwrap()..];
+    }
+    poll_fn(|cx| io.poll_flush(cx)).await.unwrap();
+}
+
+/// Carries bytes between the two until either ends.
+async fn relay(mut one: Box<dyn Io>, mut other: Box<dyn Io>) {
+    loop {
+        let (mut from_one, mut from_other) =
+            (BytesMut::with_capacity(1000), BytesMut::with_capacity(1000));
+        let read = poll_fn(|cx| match one.poll_read(cx, &mut from_one) {
+            Poll::Ready(read) => Poll::Ready(read),
+            Poll::Pending => other.poll_read(cx, &mut from_other),
+        });
+        if read.await.is_ok_and(|read| read > 0) {
+            write(&mut other, &from_one).await;
+            write(&mut one, &from_other).await;
+        } else {
+            return;
+        }
+    }
+}
+
+#[test]
+fn a_proxy_is_reached_over_tls() {
+    Sim::check(0..3, |sim| async move {
+        let authority = Authority::new();
+        serve_https_proxy(&sim, &authority);
+        crate::support::serve_echo(&sim, "server:8080");
+        sim.settle().await;
+        let proxy = Proxy::new("https://proxy").unwrap();
+        let connector = TlsConnector::trusting_pem(authority.pem().as_bytes()).unwrap();
+        let connecting = sim.connect("ws://server:8080/").tls(connector).proxy(proxy.clone());
+        assert_echoes(&mut connecting.await.unwrap()).await;
+
+        // TLS with the server within TLS with the proxy.
+        let of_server = serve(&sim, "/");
+        let error = sim.connect("wss://server/").tls(of_server).proxy(proxy).await.unwrap_err();
+        assert!(matches!(error, ConnectError::ProxyTls { .. }), "another authority: {error}");
+        assert!(error.to_string().contains("TLS with the proxy failed"), "{error}");
+    });
+}
+
+#[test]
+fn tls_goes_through_a_proxy_that_is_reached_over_tls() {
+    Sim::check(0..3, |sim| async move {
+        let authority = Authority::new();
+        serve_https_proxy(&sim, &authority);
+        let identity = authority.issue("server");
+        let acceptor = TlsAcceptor::from_pem(identity.chain.as_bytes(), identity.key.as_bytes());
+        let router = Router::new().route("/", websocket(echo));
+        sim.spawn(sim.bind("server:443").tls(acceptor.unwrap()).serve(router));
+        sim.settle().await;
+        let connector = TlsConnector::trusting_pem(authority.pem().as_bytes()).unwrap();
+        let connecting = sim.connect("wss://server/").tls(connector);
+        let opened = connecting.proxy(Proxy::new("https://proxy").unwrap()).open().await.unwrap();
+        let tls = opened.tls().expect("it is over TLS").clone();
+        assert_eq!(tls.version, Some(TlsVersion::V1_3));
+        assert_eq!(tls.alpn.as_deref(), Some(&b"http/1.1"[..]));
+        assert!(!tls.peer_certificates.is_empty());
+        let mut session = opened.spawn();
+        assert_echoes(&mut session).await;
+        assert_eq!(session.request().tls(), Some(&tls));
+    });
+}
+
+/// A server that trusts the clients' authority tells the handler which certificate came.
+#[test]
+fn a_client_sends_its_certificate_of_files() {
+    let directory = std::env::temp_dir().join(format!("sockless-client-{}", std::process::id()));
+    std::fs::create_dir_all(&directory).unwrap();
+    let clients = Authority::new();
+    let identity = clients.issue_to_client("client");
+    let (chain, key) = (directory.join("chain.pem"), directory.join("key.pem"));
+    std::fs::write(&chain, &identity.chain).unwrap();
+    std::fs::write(&key, &identity.key).unwrap();
+    Sim::check(0..2, |sim| {
+        let (chain, key, clients) = (chain.clone(), key.clone(), clients.pem());
+        async move {
+            let authority = Authority::new();
+            let acceptor = asking_for(&authority, &clients, &rustls::version::TLS13);
+            let told = websocket(async |session: Session| {
+                let certificates =
+                    session.request().tls().map_or(0, |tls| tls.peer_certificates.len());
+                session.send(certificates.to_string()).await
+            });
+            let router = Router::new().route("/", told);
+            sim.spawn(sim.bind("server:443").tls(acceptor).serve(router));
+            let connector = TlsConnector::trusting_pem(authority.pem().as_bytes()).unwrap();
+            let connector = connector.client_certificate_files(&chain, &key).unwrap();
+            let mut session = sim.connect("wss://server/").tls(connector).await.unwrap();
+            assert_eq!(session.recv().await.unwrap(), "1");
+        }
+    });
+    let connector = TlsConnector::trusting_pem(clients.pem().as_bytes()).unwrap();
+    let error = connector.clone().client_certificate_files(&key, &chain).unwrap_err();
+    assert!(matches!(error, TlsError::Pem { .. }), "{error}");
+    let missing = connector.client_certificate_files(directory.join("none"), &key).unwrap_err();
+    assert!(matches!(missing, TlsError::File { .. }), "{missing}");
+    std::fs::remove_dir_all(&directory).unwrap();
+}
+
 #[test]
 fn no_redirect_leads_from_wss_to_ws() {
     Sim::check(0..3, |sim| async move {
@@ -99,9 +233,17 @@ fn asking(
     authority: &Authority,
     version: &'static rustls::SupportedProtocolVersion,
 ) -> TlsAcceptor {
+    asking_for(authority, &Authority::new().pem(), version)
+}
+
+/// A server that wants certificates of clients that the authority `theirs` has issued.
+fn asking_for(
+    authority: &Authority,
+    theirs: &str,
+    version: &'static rustls::SupportedProtocolVersion,
+) -> TlsAcceptor {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let mut roots = rustls::RootCertStore::empty();
-    let theirs = Authority::new().pem();
     roots.add(CertificateDer::from_pem_slice(theirs.as_bytes()).unwrap()).unwrap();
     let verifier = rustls::server::WebPkiClientVerifier::builder_with_provider(
         Arc::new(roots),

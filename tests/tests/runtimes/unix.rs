@@ -54,7 +54,7 @@ pub(crate) async fn a_unix_socket_carries_both_roles<R: Runtime>() {
     let closed = session.closed().await;
     assert_eq!((closed.by(), closed.cause()), (Party::Local, &Cause::ClosingHandshake));
 
-    let connecting = R::connect_unix(&place.0, "ws://somewhere/greet").await.unwrap();
+    let connecting = R::connect("ws://somewhere/greet").unix_socket(&place.0);
     let session = connecting.await.unwrap();
     let report = server.stop();
     assert_eq!(codes(&until_closed(session).await), (Some(1001), Some(1001)));

@@ -3,6 +3,7 @@
 
 mod accepted;
 mod accepting;
+mod announced;
 mod budget;
 mod mounted;
 mod shutdown;

@@ -11,6 +11,7 @@ mod failures;
 mod formats;
 mod handles;
 mod pieces;
+mod pipes;
 mod pongs;
 mod prefix;
 mod raised;

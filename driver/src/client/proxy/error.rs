@@ -91,7 +91,7 @@ pub struct ParseProxyUrlError {
 pub(super) enum ProxyUrlFault {
     #[error("a user name or a password for SOCKS is limited to 255 bytes (RFC 1929 2)")]
     CredentialsTooLong,
-    #[error("the scheme is neither http nor socks5 nor socks5h")]
+    #[error("expected the scheme http, https, socks5 or socks5h")]
     SchemeUnsupported,
     #[error("expected the form http://host:port, without spaces")]
     Syntax,

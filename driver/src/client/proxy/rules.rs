@@ -31,26 +31,26 @@ use super::error::ParseProxyUrlError;
 ///
 /// let vars = [("https_proxy", "http://proxy:3128"), ("no_proxy", "localhost,.internal")];
 /// let vars = BTreeMap::from(vars.map(|(name, value)| (name.to_owned(), value.to_owned())));
-/// let rules = ProxyRules::from_vars(&vars)?;
-/// assert!(rules.choose(true, "example.com", 443).is_some());
-/// assert!(rules.choose(true, "db.internal", 443).is_none());
-/// assert!(rules.choose(false, "example.com", 80).is_none());
-/// # Ok::<(), sockless::ParseProxyUrlError>(())
+/// let rules = ProxyRules::from_vars(&vars);
+/// assert!(rules.choose(true, "example.com", 443)?.is_some());
+/// assert!(rules.choose(true, "db.internal", 443)?.is_none());
+/// assert!(rules.choose(false, "example.com", 80)?.is_none());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ProxyRules {
-    ws: Option<Proxy>,
-    wss: Option<Proxy>,
+    ws: Option<Choice>,
+    wss: Option<Choice>,
     exceptions: Vec<Exception>,
 }
 
+/// A proxy, or the reason why the text of its setting is not one.
+type Choice = Result<Proxy, ParseProxyUrlError>;
+
 impl ProxyRules {
-    /// Returns the rules that `vars` state.
-    ///
-    /// # Errors
-    ///
-    /// Returns an error, with the name of the variable, if one does not have the URL of a proxy.
-    pub fn from_vars(vars: &BTreeMap<String, String>) -> Result<Self, ParseProxyUrlError> {
+    /// Returns the rules that `vars` state. A variable that does not have the URL of a proxy is an
+    /// error of those connections that it applies to, when they are opened.
+    pub fn from_vars(vars: &BTreeMap<String, String>) -> Self {
         let in_cgi = vars.contains_key("REQUEST_METHOD");
         let get = |name: &str| {
             let upper = name.to_ascii_uppercase();
@@ -60,24 +60,19 @@ impl ProxyRules {
                 Some((name, value.trim()))
             })
         };
-        let proxy = |name| match get(name) {
-            Some((name, url)) => {
-                Proxy::new(url).map(Some).map_err(|error| error.in_variable(&name))
-            }
-            None => Ok(None),
+        let proxy = |name| {
+            let (name, url) = get(name)?;
+            Some(Proxy::new(url).map_err(|error| error.in_variable(&name)))
         };
-        let all = proxy("all_proxy")?;
-        let (ws, wss) = (proxy("http_proxy")?, proxy("https_proxy")?);
+        let all = proxy("all_proxy");
+        let (ws, wss) = (proxy("http_proxy"), proxy("https_proxy"));
         let rules = Self { ws: ws.or_else(|| all.clone()), wss: wss.or(all), exceptions: vec![] };
-        Ok(rules.except(get("no_proxy").map_or("", |(_, list)| list)))
+        rules.except(get("no_proxy").map_or("", |(_, list)| list))
     }
 
-    /// Returns the rules that the environment of this process states.
-    ///
-    /// # Errors
-    ///
-    /// Returns an error, with the name of the variable, if one does not have the URL of a proxy.
-    pub fn from_env() -> Result<Self, ParseProxyUrlError> {
+    /// Returns the rules that the environment of this process states, as
+    /// [`from_vars`](Self::from_vars) does.
+    pub fn from_env() -> Self {
         let text = |(name, value): (std::ffi::OsString, std::ffi::OsString)| {
             Some((name.into_string().ok()?, value.into_string().ok()?))
         };
@@ -105,16 +100,27 @@ impl ProxyRules {
 
     /// Returns the proxy for a server, whose `host` has no brackets; `None` for a direct
     /// connection. `secure` is true for `wss:` URLs.
-    pub fn choose(&self, secure: bool, host: &str, port: u16) -> Option<&Proxy> {
-        let proxy = if secure { self.wss.as_ref() } else { self.ws.as_ref() };
-        proxy.filter(|_| !self.exceptions.iter().any(|exception| exception.matches(host, port)))
+    ///
+    /// # Errors
+    ///
+    /// Returns an error, with the name of the variable, if the variable that applies does not have
+    /// the URL of a proxy.
+    pub fn choose(
+        &self,
+        secure: bool,
+        host: &str,
+        port: u16,
+    ) -> Result<Option<&Proxy>, &ParseProxyUrlError> {
+        let choice = if secure { self.wss.as_ref() } else { self.ws.as_ref() };
+        let is_excepted = || self.exceptions.iter().any(|exception| exception.matches(host, port));
+        choice.filter(|_| !is_excepted()).map(Result::as_ref).transpose()
     }
 }
 
 /// Uses one proxy for all servers.
 impl From<Proxy> for ProxyRules {
     fn from(proxy: Proxy) -> Self {
-        Self { ws: Some(proxy.clone()), wss: Some(proxy), exceptions: Vec::new() }
+        Self { ws: Some(Ok(proxy.clone())), wss: Some(Ok(proxy)), exceptions: Vec::new() }
     }
 }
 
@@ -194,14 +200,14 @@ fn canonical(network: IpNet) -> Option<IpNet> {
 mod tests {
     use super::*;
 
-    fn rules(vars: &[(&str, &str)]) -> Result<ProxyRules, ParseProxyUrlError> {
+    fn rules(vars: &[(&str, &str)]) -> ProxyRules {
         let vars = vars.iter().map(|(name, value)| (name.to_string(), value.to_string()));
         ProxyRules::from_vars(&vars.collect())
     }
 
     fn chosen(vars: &[(&str, &str)], secure: bool) -> Option<String> {
-        let rules = rules(vars).unwrap();
-        rules.choose(secure, "example.com", 80).map(ToString::to_string)
+        let rules = rules(vars);
+        rules.choose(secure, "example.com", 80).unwrap().map(ToString::to_string)
     }
 
     #[test]
@@ -227,7 +233,10 @@ mod tests {
 
     #[test]
     fn an_error_names_its_variable() {
-        let error = rules(&[("ALL_PROXY", "ftp://user:secret@x")]).unwrap_err();
+        let rules = rules(&[("ALL_PROXY", "ftp://user:secret@x"), ("http_proxy", "proxy:1")]);
+        assert!(rules.choose(false, "example.com", 80).unwrap().is_some(), "it is not affected");
+        assert!(rules.clone().except("example.com").choose(true, "example.com", 80).is_ok());
+        let error = rules.choose(true, "example.com", 80).unwrap_err();
         assert_eq!(error.variable(), Some("ALL_PROXY"));
         assert!(!format!("{error} {error:?}").contains("secret"), "{error}");
     }
@@ -281,7 +290,7 @@ mod tests {
         ] {
             let rules = ProxyRules::from(Proxy::new("proxy").unwrap()).except(list);
             assert_eq!(
-                rules.choose(false, host, port).is_none(),
+                rules.choose(false, host, port).unwrap().is_none(),
                 excepted,
                 "{list}: {host}:{port}"
             );

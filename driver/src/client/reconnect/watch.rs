@@ -8,6 +8,8 @@ use std::task::{Context, Poll, Waker};
 
 use sockless_core::Instant;
 
+use super::AttemptError;
+
 /// The state of a [`Reconnect`](super::Reconnect).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -69,6 +71,43 @@ impl ReconnectWatch {
     /// Returns the state now.
     pub fn state(&self) -> ReconnectState {
         self.shared.lock().state
+    }
+
+    /// Returns the error after which the last attempt but the first was made or is waited for;
+    /// `None` before there is one. It stays while a session is open.
+    pub fn last_error(&self) -> Option<Arc<AttemptError>> {
+        self.shared.lock().last_error.clone()
+    }
+
+    /// Ends the delay before the next attempt, if there is one: the network is back, or the machine
+    /// awake. In another state it does nothing.
+    ///
+    /// ```no_run
+    /// use sockless::Reconnect;
+    ///
+    /// # async fn example(mut network_is_back: tokio::sync::mpsc::Receiver<()>) {
+    /// let mut feed = Reconnect::new(|| sockless::connect("ws://example.com/feed"));
+    /// let watch = feed.watch();
+    /// tokio::spawn(async move {
+    ///     while network_is_back.recv().await.is_some() {
+    ///         watch.retry_now();
+    ///     }
+    /// });
+    /// let session = feed.next().await;
+    /// # }
+    /// ```
+    pub fn retry_now(&self) {
+        let retrier = {
+            let mut watched = self.shared.lock();
+            if !matches!(watched.state, ReconnectState::Waiting { .. }) {
+                return;
+            }
+            watched.retry = true;
+            watched.retrier.take()
+        };
+        if let Some(retrier) = retrier {
+            retrier.wake();
+        }
     }
 
     /// Waits until the state differs from the one that was seen last, and returns it; `None` once
@@ -134,6 +173,11 @@ struct Watched {
     slots: u64,
     /// One waker for each watch that waits, by its slot.
     waiting: BTreeMap<u64, Waker>,
+    last_error: Option<Arc<AttemptError>>,
+    /// A watch has ended the delay.
+    retry: bool,
+    /// The waker of the client during a delay.
+    retrier: Option<Waker>,
 }
 
 impl SharedState {
@@ -144,6 +188,9 @@ impl SharedState {
             over: false,
             slots: 0,
             waiting: BTreeMap::new(),
+            last_error: None,
+            retry: false,
+            retrier: None,
         })))
     }
 
@@ -151,7 +198,26 @@ impl SharedState {
         self.change(|watched| {
             watched.state = state;
             watched.number += 1;
+            watched.retry = false;
         });
+    }
+
+    pub(super) fn set_error(&self, error: Arc<AttemptError>) {
+        // The former one is dropped without the lock: it may be an error of the application.
+        let _former = self.lock().last_error.replace(error);
+    }
+
+    /// Ready once a watch has ended the delay.
+    pub(super) fn poll_retry(&self, cx: &Context<'_>) -> Poll<()> {
+        let mut watched = self.lock();
+        if std::mem::take(&mut watched.retry) {
+            return Poll::Ready(());
+        }
+        let replaced = watched.retrier.replace(cx.waker().clone());
+        // Without the lock, as in `poll_changed`.
+        drop(watched);
+        drop(replaced);
+        Poll::Pending
     }
 
     pub(super) fn end(&self) {

@@ -12,7 +12,8 @@ use super::slot::Slot;
 use super::{Inner, SessionDrive};
 use crate::exchange::{Exchange, Input};
 use crate::request::{Permits, Request};
-use crate::runtime::Io;
+use crate::runtime::{Accepted, Io, timeout};
+use crate::server::proxy_protocol::read_header;
 use crate::server::service::{Answer, Handler, Upgrade};
 use crate::session::engine::drive::Drive;
 use crate::session::engine::machine::Machine;
@@ -24,14 +25,17 @@ impl Slot {
     /// drive, or `None` if the connection ends with a response or without one.
     pub(super) async fn open<Fut: Future<Output = Option<Box<dyn Io>>>>(
         &self,
-        prepare: impl FnOnce(Instant) -> Fut,
-        peer: Option<SocketAddr>,
-        local: Option<SocketAddr>,
+        accepted: Accepted,
+        is_announced: bool,
+        prepare: impl FnOnce(Instant, Box<dyn Io>, Option<SocketAddr>) -> Fut,
     ) -> Option<(SessionDrive, Permits)> {
         let Inner { service, runtime, .. } = &*self.server;
         let config = service.config();
         let deadline = runtime.now() + config.get_opening_timeout();
-        let transport = prepare(deadline).await?;
+        let accepted =
+            if is_announced { self.read_announcement(accepted, deadline).await? } else { accepted };
+        let Accepted { transport, peer_addr: peer, local_addr: local } = accepted;
+        let transport = prepare(deadline, transport, peer).await?;
         let tls = transport.tls();
         let mut exchange = Exchange::new(transport, runtime.clone(), deadline);
         let mut handshake =
@@ -70,6 +74,30 @@ impl Slot {
                 None
             }
         }
+    }
+
+    /// Reads the header of the PROXY protocol. Returns `None` if there is no valid one by
+    /// `deadline`, or if the client that it announces has as many connections as it may.
+    async fn read_announcement(
+        &self,
+        mut accepted: Accepted,
+        deadline: Instant,
+    ) -> Option<Accepted> {
+        let proxy = accepted.peer_addr;
+        let mut timer = self.server.runtime.timer(deadline);
+        let read = timeout(&mut *timer, Box::pin(read_header(&mut *accepted.transport))).await;
+        let error = match read {
+            Some(Ok((peer_addr, local_addr))) => {
+                if self.set_peer(peer_addr) {
+                    return Some(Accepted { peer_addr, local_addr, ..accepted });
+                }
+                "the client has as many connections as max_connections_per_peer".to_owned()
+            }
+            Some(Err(error)) => error.to_string(),
+            None => "opening_timeout passed before the header of the PROXY protocol".to_owned(),
+        };
+        tracing::debug!(?proxy, %error, "a connection of a proxy was dropped");
+        None
     }
 
     /// Waits for the service's answer, which becomes a 503 if the server is shutting down.

@@ -57,13 +57,8 @@ impl Registry {
     /// Adds a connection and returns its number, or `None` if its peer has as many as it may.
     pub(super) fn add(&mut self, peer: Option<IpAddr>, start: Start) -> Option<u64> {
         let id = self.next;
-        if let (Some(peer), Some(max)) = (peer, self.max_per_peer) {
-            let own = self.per_peer.get(&peer).copied().unwrap_or(0);
-            if own >= max {
-                return None;
-            }
-            self.per_peer.insert(peer, own + 1);
-            self.peers.insert(id, peer);
+        if peer.is_some_and(|peer| !self.set_peer(id, peer)) {
+            return None;
         }
         self.next += 1;
         let stage = match start {
@@ -75,6 +70,19 @@ impl Registry {
         };
         self.open.insert(id, stage);
         Some(id)
+    }
+
+    /// Sets the peer of a connection that has none; returns false if the peer has as many
+    /// connections as it may.
+    pub(super) fn set_peer(&mut self, id: u64, peer: IpAddr) -> bool {
+        let Some(max) = self.max_per_peer else { return true };
+        let own = self.per_peer.get(&peer).copied().unwrap_or(0);
+        if own >= max {
+            return false;
+        }
+        self.per_peer.insert(peer, own + 1);
+        self.peers.insert(id, peer);
+        true
     }
 
     /// Removes a connection that has ended. Returns the tasks that waited for one to end.

@@ -23,6 +23,12 @@ impl Slot {
         Some(Self { server: server.clone(), id })
     }
 
+    /// Sets the peer of a connection that was registered without one; returns false if it has as
+    /// many connections as it may.
+    pub(super) fn set_peer(&self, peer: Option<SocketAddr>) -> bool {
+        peer.is_none_or(|peer| self.server.lock().set_peer(self.id, network_of(peer.ip())))
+    }
+
     /// Waits for `future`; returns `None` if the connection is evicted, or the server terminates
     /// its connections, before.
     pub(crate) async fn unless_dropped<F: Future + Unpin>(
