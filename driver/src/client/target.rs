@@ -25,8 +25,7 @@ pub(super) struct Target {
 impl Target {
     /// Parses a `ws:` or `wss:` URL (RFC 6455 §3).
     pub(super) fn parse(url: &str) -> Result<Self, UrlError> {
-        let url = &*to_ascii(url)?;
-        let uri = Uri::try_from(url).map_err(|_| syntax_error(url))?;
+        let uri = Uri::try_from(&*to_ascii(url)?).map_err(|_| syntax_error(url))?;
         let secure = match uri.scheme_str().unwrap_or_default().to_ascii_lowercase().as_str() {
             "ws" => false,
             "wss" => true,
@@ -320,7 +319,7 @@ mod tests {
             ("ws://example.com:+80/", UrlError::PortInvalid),
             ("ws://exa mple.com/", UrlError::CharacterInvalid { position: 9, found: ' ' }),
             ("ws://a/\r\nb", UrlError::CharacterInvalid { position: 8, found: '\r' }),
-            ("ws://\u{e4} b/", UrlError::CharacterInvalid { position: 7, found: ' ' }),
+            ("ws://a/\u{e4} b", UrlError::CharacterInvalid { position: 9, found: ' ' }),
             ("ws://[::1", UrlError::Syntax),
             ("ws://[::1]x:80/", UrlError::Syntax),
             ("ws://[::1]:x/", UrlError::PortInvalid),
@@ -383,7 +382,7 @@ mod tests {
         }
         assert!(base.join("ws://eve:x@other.com/").unwrap().credentials.is_none());
         assert_eq!(base.join("ftp://other.com/").err(), Some(UrlError::SchemeUnsupported));
-        let space = UrlError::CharacterInvalid { position: 25, found: ' ' };
+        let space = UrlError::CharacterInvalid { position: 22, found: ' ' };
         assert_eq!(base.join("/a b").err(), Some(space));
         let zone = base.join("//[fe80::1%25eth0]/").err();
         assert_eq!(zone, Some(UrlError::ZoneUnsupported));
