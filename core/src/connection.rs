@@ -360,6 +360,12 @@ impl Connection {
         self.raw.set_observer(observer);
     }
 
+    /// Starts to count frames and received bytes for [`stats`](Self::stats), unless an observer has started it.
+    /// The counters take some 200 bytes.
+    pub fn start_counting(&mut self) {
+        self.raw.start_counting();
+    }
+
     /// Returns the counters of the connection.
     pub fn stats(&self) -> Stats {
         let (held_bytes, round_trip) = (self.held_bytes(), self.round_trip());

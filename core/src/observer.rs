@@ -5,7 +5,8 @@ use core::fmt;
 
 use crate::event::{Closed, Party};
 use crate::extension::Direction;
-use crate::frame::FrameHead;
+use crate::frame::{FrameHead, Opcode};
+use crate::stats::{Tally, Traffic};
 use crate::time::Instant;
 
 /// Is shown the frames of a connection and the changes of its state, for recorders and logs:
@@ -76,19 +77,30 @@ pub enum ConnectionState {
     Closed(Closed),
 }
 
-/// The place for an observer: a null pointer in connections without one.
+/// The place for counters and an observer: a null pointer in connections without them.
 #[derive(Default)]
 pub(crate) struct Watch(Option<Box<Watching>>);
 
-struct Watching {
+pub(crate) struct Watching {
     now: Instant,
-    observer: Box<dyn Observer>,
+    observer: Option<Box<dyn Observer>>,
+    sent: Tally,
+    received: Tally,
 }
 
 impl Watch {
     pub(crate) fn set(&mut self, observer: Option<Box<dyn Observer>>) {
-        let now = self.now();
-        self.0 = observer.map(|observer| Box::new(Watching { now, observer }));
+        if observer.is_some() || self.is_set() {
+            self.start().observer = observer;
+        }
+    }
+
+    /// Starts to count, unless it has been started.
+    pub(crate) fn start(&mut self) -> &mut Watching {
+        self.0.get_or_insert_with(|| {
+            let (sent, received) = Default::default();
+            Box::new(Watching { now: Instant::EPOCH, observer: None, sent, received })
+        })
     }
 
     #[inline(always)]
@@ -112,30 +124,71 @@ impl Watch {
     #[cold]
     pub(crate) fn frame(&mut self, direction: Direction, head: &FrameHead, payload: &[u8]) {
         let Some(watching) = &mut self.0 else { return };
-        watching.observer.frame(watching.now, direction, head);
+        watching.tally(direction).note_frame(head.opcode);
+        let Some(observer) = &mut watching.observer else { return };
+        observer.frame(watching.now, direction, head);
         if !payload.is_empty() {
-            watching.observer.payload(watching.now, direction, payload);
+            observer.payload(watching.now, direction, payload);
         }
+    }
+
+    /// Counts bytes that were taken out of the read buffer.
+    #[inline]
+    pub(crate) fn received(&mut self, len: u64) {
+        if let Some(watching) = &mut self.0 {
+            watching.received.bytes += len;
+        }
+    }
+
+    /// Records that an extension has turned `decoded` bytes into `encoded`, or the reverse.
+    pub(crate) fn coded(&mut self, direction: Direction, encoded: usize, decoded: usize) {
+        if let Some(watching) = &mut self.0 {
+            watching.tally(direction).note_coded(encoded, decoded);
+        }
+    }
+
+    /// Takes back a frame that is put back into the read buffer.
+    pub(crate) fn take_back(&mut self, opcode: Opcode, len: usize) {
+        if let Some(watching) = &mut self.0 {
+            watching.received.take_back(opcode, len as u64);
+        }
+    }
+
+    /// What was sent, of which the transport has taken `taken` bytes, and what was received.
+    pub(crate) fn traffic(&self, taken: u64) -> (Traffic, Traffic) {
+        let Some(watching) = &self.0 else {
+            return (Tally::default().traffic(taken), Traffic::default());
+        };
+        (watching.sent.traffic(taken), watching.received.traffic(watching.received.bytes))
     }
 
     #[cold]
     pub(crate) fn payload(&mut self, direction: Direction, bytes: &[u8]) {
-        if let Some(watching) = &mut self.0
+        if let Some(Watching { now, observer: Some(observer), .. }) = self.0.as_deref_mut()
             && !bytes.is_empty()
         {
-            watching.observer.payload(watching.now, direction, bytes);
+            observer.payload(*now, direction, bytes);
         }
     }
 
     pub(crate) fn state(&mut self, now: Instant, state: impl FnOnce() -> ConnectionState) {
-        if let Some(watching) = &mut self.0 {
-            watching.now = now;
-            watching.observer.state(now, &state());
+        self.at(now);
+        if let Some(Watching { observer: Some(observer), .. }) = self.0.as_deref_mut() {
+            observer.state(now, &state());
         }
     }
 }
 
-/// A copy of a connection, which explores what would become of it, is not observed.
+impl Watching {
+    fn tally(&mut self, direction: Direction) -> &mut Tally {
+        match direction {
+            Direction::Incoming => &mut self.received,
+            Direction::Outgoing => &mut self.sent,
+        }
+    }
+}
+
+/// A copy of a connection, which explores what would become of it, is neither counted nor observed.
 impl Clone for Watch {
     fn clone(&self) -> Self {
         Self::default()
@@ -144,6 +197,6 @@ impl Clone for Watch {
 
 impl fmt::Debug for Watch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(if self.is_set() { "Watch(observed)" } else { "Watch(none)" })
+        f.write_str(if self.is_set() { "Watch(set)" } else { "Watch(none)" })
     }
 }

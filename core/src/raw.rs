@@ -19,7 +19,7 @@ use crate::mask;
 use crate::observer::{Observer, Watch};
 use crate::outbound::Outbound;
 use crate::seed::{MaskKeys, Seed};
-use crate::stats::{Stats, Tally};
+use crate::stats::Stats;
 use crate::time::Instant;
 
 pub(crate) use ending::{Ending, Phase};
@@ -82,8 +82,6 @@ pub struct RawConnection {
     ending: Option<Box<Ending>>,
     /// The transport delivers nothing more.
     pub(crate) eof: bool,
-    pub(crate) sent: Tally,
-    pub(crate) received: Tally,
     pub(crate) watch: Watch,
 }
 
@@ -110,8 +108,6 @@ impl RawConnection {
             writing: Writing::Free,
             ending: None,
             eof: false,
-            sent: Tally::default(),
-            received: Tally::default(),
             watch: Watch::default(),
         }
     }
@@ -240,11 +236,18 @@ impl RawConnection {
         self.watch.set(observer);
     }
 
+    /// Starts to count frames and received bytes for [`stats`](Self::stats), unless an observer has started it.
+    /// The counters take some 200 bytes.
+    pub fn start_counting(&mut self) {
+        self.watch.start();
+    }
+
     /// Returns the counters of the connection.
     pub fn stats(&self) -> Stats {
+        let (sent, received) = self.watch.traffic(self.outbound.taken());
         Stats {
-            sent: self.sent.traffic(self.outbound.taken()),
-            received: self.received.traffic(self.received.bytes),
+            sent,
+            received,
             queued_bytes: self.outbound.remaining(),
             held_bytes: self.held_bytes(),
             round_trip: None,
@@ -355,7 +358,7 @@ impl RawConnection {
             let start = before.len();
             head.put(&mut before);
             before.extend_from_slice(&payload);
-            self.received.take_back(opcode, (before.len() - start) as u64);
+            self.watch.take_back(opcode, before.len() - start);
         }
         if let Some(incoming) = self.incoming.take() {
             if let Some(key) = incoming.head.mask {
@@ -364,7 +367,7 @@ impl RawConnection {
             }
             let start = before.len();
             incoming.head.put(&mut before);
-            self.received.take_back(incoming.head.opcode, (before.len() - start) as u64);
+            self.watch.take_back(incoming.head.opcode, before.len() - start);
         }
         if !before.is_empty() {
             before.unsplit(core::mem::take(inbound));

@@ -6,8 +6,9 @@ use crate::frame::Opcode;
 
 /// The counters of a connection, as [`Connection::stats`](crate::Connection::stats) returns them.
 ///
-/// They count since the connection was created, in both layers: a connection of messages that was put on frames has
-/// the counts of those.
+/// The frames and the received bytes count from [`Connection::start_counting`](crate::Connection::start_counting), or from
+/// when an observer was set, and are 0 before. The others need no start. A connection of messages that was put on
+/// frames goes on with the counters of those.
 ///
 /// ```
 /// use bytes::{Buf, BytesMut};
@@ -15,6 +16,7 @@ use crate::frame::Opcode;
 ///
 /// let now = Instant::EPOCH;
 /// let mut server = Connection::server(Negotiated::default(), Default::default(), now);
+/// server.start_counting();
 /// server.send("hello", now)?;
 /// assert_eq!(server.stats().queued_bytes, 7);
 ///
@@ -83,7 +85,7 @@ impl Traffic {
     }
 }
 
-/// The counters of one direction, in the form that costs least to update.
+/// The counters of one direction.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Tally {
     frames: [u64; 6],
@@ -93,7 +95,6 @@ pub(crate) struct Tally {
 }
 
 impl Tally {
-    #[inline(always)]
     pub(crate) fn note_frame(&mut self, opcode: Opcode) {
         self.frames[index(opcode)] += 1;
     }
@@ -129,7 +130,6 @@ impl Tally {
 }
 
 /// In the order of the variants, so that it costs nothing.
-#[inline(always)]
 const fn index(opcode: Opcode) -> usize {
     match opcode {
         Opcode::Close => 0,
@@ -171,8 +171,11 @@ mod tests {
     fn ends(negotiated: [Negotiated; 2]) -> (Connection, Connection) {
         let [ours, theirs] = negotiated;
         let config = Arc::new(Config::default().max_send_frame_len(1000));
-        let client = Connection::client(ours, Seed::new([7; 32]), config.clone(), NOW);
-        (client, Connection::server(theirs, config, NOW))
+        let mut client = Connection::client(ours, Seed::new([7; 32]), config.clone(), NOW);
+        let mut server = Connection::server(theirs, config, NOW);
+        client.start_counting();
+        server.start_counting();
+        (client, server)
     }
 
     #[test]

@@ -164,7 +164,7 @@ impl Connection {
             if plain && head.fin && head.len <= self.recv_chunk_len() as u64 {
                 if available as u64 == head.len {
                     let is_text = head.opcode == Opcode::Text;
-                    self.raw.received.bytes += head.len;
+                    self.raw.watch.received(head.len);
                     let whole = Whole { is_text, payload: 0..available };
                     let message = self.take_whole(whole, inbound, now)?;
                     return Ok(Step::Event(Event::Message(message)));
@@ -284,7 +284,7 @@ impl Connection {
             return Err(self.too_long(len));
         }
         inbound.advance(step.read);
-        self.raw.received.note_coded(step.read, 0);
+        self.raw.watch.coded(Direction::Incoming, step.read, 0);
         if !step.output.is_empty() {
             if held.len() >= recv_chunk_len {
                 // The chunk is returned before the bytes that follow it are decoded.
@@ -294,7 +294,7 @@ impl Connection {
             }
             held.make_room(step.output.len(), u64::MAX, max.min(recv_chunk_len as u64))?;
             held.push(step.output)?;
-            self.raw.received.note_coded(0, step.output.len());
+            self.raw.watch.coded(Direction::Incoming, 0, step.output.len());
         }
         if !(self.raw.taken(step.read, step.done) && fin) {
             return Ok(Step::Again);

@@ -168,7 +168,7 @@ impl Connection {
         })?;
         // A whole message without a bit is sent as it is.
         if encoded.rsv != Rsv::NONE || !(info.first && info.last) {
-            self.raw.sent.note_coded(encoded.payload.len(), len);
+            self.raw.watch.coded(Direction::Outgoing, encoded.payload.len(), len);
         }
         Ok(encoded)
     }

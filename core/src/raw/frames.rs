@@ -97,10 +97,9 @@ impl RawConnection {
     /// Records a whole message of one frame, which is unmasked and about to be taken.
     #[inline]
     pub(crate) fn note_whole(&mut self, whole: &Whole, inbound: &[u8]) {
-        let opcode = if whole.is_text { Opcode::Text } else { Opcode::Binary };
-        self.received.note_frame(opcode);
-        self.received.bytes += whole.payload.end as u64;
         if self.watch.is_set() {
+            let opcode = if whole.is_text { Opcode::Text } else { Opcode::Binary };
+            self.watch.received(whole.payload.end as u64);
             let payload = &inbound[whole.payload.clone()];
             let (rsv, len) = (Rsv::NONE, payload.len() as u64);
             let mask = inbound[..whole.payload.start].last_chunk::<KEY_LEN>().copied();
@@ -131,9 +130,8 @@ impl RawConnection {
             return Some(Err(self.fail(error)));
         }
         inbound.advance(header_len);
-        self.received.note_frame(head.opcode);
-        self.received.bytes += header_len as u64;
         if self.watch.is_set() {
+            self.watch.received(header_len as u64);
             self.watch.frame(Direction::Incoming, &head, &[]);
         }
         self.incoming = Some(Incoming { head, taken: 0, unmasked: 0 });
@@ -176,7 +174,7 @@ impl RawConnection {
             return None;
         }
         self.incoming = None;
-        self.received.bytes += len as u64;
+        self.watch.received(len as u64);
         Some(take(inbound, 0..len))
     }
 
@@ -210,7 +208,7 @@ impl RawConnection {
             return true;
         };
         incoming.taken += len as u64;
-        self.received.bytes += len as u64;
+        self.watch.received(len as u64);
         incoming.unmasked = incoming.unmasked.saturating_sub(len);
         let ended = may_end && incoming.remaining() == 0;
         if ended {
@@ -254,18 +252,19 @@ impl RawConnection {
 
     /// Queues whole frames by reference, which are not masked.
     pub(crate) fn push_frames(&mut self, now: Instant, frames: Bytes) {
-        let mut rest = &frames[..];
-        while let Ok(Some((head, header_len))) = FrameHead::decode(rest) {
-            let (payload, after) = rest[header_len..].split_at(head.len as usize);
-            self.note_queued(now, &head, payload);
-            rest = after;
+        if self.watch.is_set() {
+            let mut rest = &frames[..];
+            while let Ok(Some((head, header_len))) = FrameHead::decode(rest) {
+                let (payload, after) = rest[header_len..].split_at(head.len as usize);
+                self.note_queued(now, &head, payload);
+                rest = after;
+            }
         }
         self.outbound.push_frames(frames);
     }
 
     #[inline]
     fn note_queued(&mut self, now: Instant, head: &FrameHead, payload: &[u8]) {
-        self.sent.note_frame(head.opcode);
         if self.watch.is_set() {
             self.watch.at(now);
             self.watch.frame(Direction::Outgoing, head, payload);
