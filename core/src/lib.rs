@@ -171,6 +171,8 @@ mod outbound;
 mod outgoing;
 mod ping;
 mod raw;
+#[cfg(feature = "record")]
+pub mod record;
 mod seed;
 mod staging;
 mod stats;

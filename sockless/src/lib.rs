@@ -1,7 +1,10 @@
 #![doc = include_str!("../README.md")]
-// The code is in the crates behind this one: everything here is a re-export, and the guide is text.
+// The code is in the crates behind this one: everything here is a re-export, and the guide is text. Only the marks of the
+// simulator have a form that does nothing without it.
 
 pub mod guide;
+#[cfg(not(feature = "sim"))]
+mod marks;
 
 pub use bytes;
 pub use http;
@@ -116,6 +119,9 @@ pub use sockless_hyper as hyper;
 #[cfg(feature = "sim")]
 #[doc(inline)]
 pub use sockless_sim as sim;
+#[cfg(feature = "sim")]
+#[doc(inline)]
+pub use sockless_sim::{buggify, sometimes};
 #[cfg(feature = "smol")]
 #[doc(inline)]
 pub use sockless_smol as smol;

@@ -5,6 +5,7 @@
 //!   of the bytes between them and of their timers are visited, and the laws of a WebSocket are
 //!   checked in each state. [`Endpoint`] puts a protocol of one's own in the place of a bare
 //!   connection.
+//! - [`Schedules`] runs a small world of tasks once for each order of its tasks.
 //! - [`Explorer`] visits the states of any [`Model`]: something that can be copied and that lists
 //!   what can happen next.
 //!
@@ -24,10 +25,12 @@
 mod endpoint;
 mod laws;
 mod pair;
+mod schedules;
 mod search;
 mod step;
 
 pub use endpoint::Endpoint;
 pub use pair::{Cuts, Pair};
+pub use schedules::{Orders, Schedules};
 pub use search::{Counterexample, Coverage, Explorer, Model};
 pub use step::{Action, Amount, Step};

@@ -16,6 +16,8 @@
 //!   resets of a TCP connection, which can lose data.
 //! - [`Wire`] counts reads and writes, and stalls, ends, cuts or resets a connection.
 //! - [`Sim::set_lookup`] and [`Sim::set_reachability`] make lookups and connections fail.
+//! - [`oracles`] decide whether a run was right: conditions after each event, histories, gauges,
+//!   and what must happen in some run.
 //! - [`explore`] visits every interleaving of something small, such as two connections with short
 //!   scripts, instead of those that some seeds select.
 //!
@@ -79,10 +81,12 @@ mod lane;
 mod link;
 mod names;
 mod network;
+pub mod oracles;
 mod panics;
 mod pipe;
 mod report;
 mod rng;
+mod schedule;
 mod sim;
 mod stats;
 mod tap;

@@ -13,6 +13,7 @@ use sockless_driver::BoxFuture;
 
 use crate::lock;
 use crate::rng::Chance;
+use crate::schedule::Schedule;
 
 /// The id of the main task. It is not stored here, since it does not have to be `Send` or
 /// `'static`.
@@ -69,9 +70,13 @@ impl Tasks {
         self.ready.owner.store(owner, Ordering::Relaxed);
     }
 
-    /// Removes one of the woken tasks, selected at random.
-    pub(crate) fn pop_ready(&self, chance: &mut Chance) -> Option<Arc<TaskWaker>> {
-        self.ready.pop(chance)
+    /// Removes one of the woken tasks, selected by `schedule`.
+    pub(crate) fn pop_ready(
+        &self,
+        schedule: &Schedule,
+        chance: &mut Chance,
+    ) -> Option<Arc<TaskWaker>> {
+        self.ready.pop(schedule, chance)
     }
 
     /// Returns true if a task was woken.
@@ -205,12 +210,12 @@ impl Ready {
         }
     }
 
-    fn pop(&self, chance: &mut Chance) -> Option<Arc<TaskWaker>> {
+    fn pop(&self, schedule: &Schedule, chance: &mut Chance) -> Option<Arc<TaskWaker>> {
         let mut tasks = lock(&self.tasks);
         if tasks.is_empty() {
             return None;
         }
-        let selected = chance.below(tasks.len() as u64) as usize;
+        let selected = schedule.choose(tasks.len(), chance);
         let task = tasks.swap_remove(selected);
         task.queued.store(false, Ordering::Relaxed);
         Some(task)

@@ -14,8 +14,10 @@ use crate::host::{Host, Idle};
 use crate::io::SimIo;
 use crate::link::Link;
 use crate::network::Network;
+use crate::oracles::{Observers, Visits};
 use crate::panics::{Panicked, Watch};
 use crate::rng::Chance;
+use crate::schedule::Schedule;
 use crate::tap::Taps;
 use crate::tasks::{MAIN, Payload, TaskWaker, Tasks};
 use crate::time::{SimTimer, Time};
@@ -30,6 +32,12 @@ pub(crate) struct World {
     pub(crate) taps: Taps,
     pub(crate) handlers: Mutex<Handlers>,
     pub(crate) seed: u64,
+    /// Which task runs next.
+    pub(crate) schedule: Schedule,
+    /// What the marks in the program refer to.
+    pub(crate) visits: Arc<Visits>,
+    /// What is looked at after each poll.
+    pub(crate) observers: Observers,
     /// Panics that were caught do not fail the run.
     pub(crate) tolerates_panics: AtomicBool,
     /// The runs of a seed may differ.
@@ -51,6 +59,9 @@ impl World {
             taps: Taps::default(),
             handlers: Mutex::default(),
             seed,
+            schedule: Schedule::default(),
+            visits: Arc::default(),
+            observers: Observers::default(),
             tolerates_panics: AtomicBool::new(false),
             is_random: AtomicBool::new(false),
             is_checked: AtomicBool::new(false),
@@ -68,6 +79,7 @@ impl World {
             "this simulation is already running: await the future instead"
         );
         let stop = StopOnDrop(self);
+        let _visits = self.visits.enter();
         self.tasks.set_running(true);
         let watch = Watch::begin();
         let watched = Watched::begin(self.seed, &self.time, &self.tasks, self.replay());
@@ -172,6 +184,7 @@ impl Run<'_> {
                 tasks.poll(task).map(|()| Poll::Pending)
             };
             self.polls += 1;
+            let polled = polled.and_then(|polled| self.world.observers.check().map(|()| polled));
             let polled = match polled {
                 Ok(polled) => polled,
                 Err(payload) => {
@@ -200,7 +213,7 @@ impl Run<'_> {
             self.host.turn();
         }
         loop {
-            if let Some(task) = tasks.pop_ready(&mut lock(chance)) {
+            if let Some(task) = tasks.pop_ready(&self.world.schedule, &mut lock(chance)) {
                 return Ok(task);
             }
             if let Some(time) = time.lifeless() {
@@ -265,10 +278,14 @@ impl Run<'_> {
 
     /// Formats the failure, after which the tasks do not run on.
     fn describe<F: Future>(&self, why: Why, main: Pin<&mut F>) -> Failure {
-        let World { time, seed, .. } = self.world;
+        let World { time, seed, schedule, .. } = self.world;
         let when = format!("{:?} after {} polls", time.now(), self.polls);
         let when =
             if matches!(why, Why::Panicked { .. }) { format!("{:?}", time.now()) } else { when };
+        let when = match schedule.path() {
+            Some(path) => format!("{when}, schedule {path}"),
+            None => when,
+        };
         let details = report::details(self, main);
         self.watch.take();
         Failure::new(*seed, why, &when, &details, &self.world.replay())
@@ -293,6 +310,7 @@ impl Drop for StopOnDrop<'_> {
     fn drop(&mut self) {
         self.0.tasks.set_running(false);
         self.0.tasks.clear();
+        self.0.observers.clear();
         self.0.running.store(false, Ordering::Relaxed);
     }
 }

@@ -293,7 +293,7 @@ fn cut(mut bytes: Vec<u8>, keep: f64) -> Vec<u8> {
     bytes
 }
 
-fn operation() -> impl Strategy<Value = Operation> {
+pub(crate) fn operation() -> impl Strategy<Value = Operation> {
     prop_oneof![
         2 => text().prop_map(Operation::SendText),
         2 => payload().prop_map(Operation::SendBinary),
@@ -305,7 +305,7 @@ fn operation() -> impl Strategy<Value = Operation> {
 }
 
 /// An operation that ends a connection sooner or later.
-fn ending() -> impl Strategy<Value = Operation> {
+pub(crate) fn ending() -> impl Strategy<Value = Operation> {
     prop_oneof![
         Just(Operation::Abort),
         Just(Operation::BreakTransport),

@@ -1,0 +1,335 @@
+//! Repeating what was recorded: [`Recording::replay`].
+
+use alloc::string::{String, ToString};
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::fmt;
+use core::str::SplitWhitespace;
+use core::time::Duration;
+
+use bytes::{Buf, BytesMut};
+
+use super::recorder::{Outcome, Outputs, settings};
+use super::{Recording, STOPPED};
+use crate::close::{CloseCode, CloseReason};
+use crate::config::Config;
+use crate::connection::{Connection, Negotiated};
+use crate::event::Event;
+use crate::message::{Chunk, Message};
+use crate::seed::Seed;
+use crate::time::Instant;
+
+/// What a connection did in a replay, which is what it did when it was recorded.
+#[derive(Clone, Debug)]
+pub struct Replayed {
+    calls: usize,
+    events: Vec<Event>,
+    sent: Vec<u8>,
+}
+
+impl Replayed {
+    /// Returns the number of calls that were repeated.
+    pub fn calls(&self) -> usize {
+        self.calls
+    }
+
+    /// Returns the events, in order.
+    pub fn events(&self) -> &[Event] {
+        &self.events
+    }
+
+    /// Returns the bytes that were sent, and behind them those that were still queued at the end.
+    pub fn sent(&self) -> &[u8] {
+        &self.sent
+    }
+}
+
+/// Why a replay stopped.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ReplayError {
+    /// The connection did something else than when it was recorded. Boxed, since it has texts.
+    Differs(Difference),
+    /// The recording is not one of this version, from this line on. Lines are counted from 1.
+    Malformed {
+        /// The number of the line.
+        line: usize,
+    },
+    /// The settings that were passed are not those that were recorded at this line, or there are
+    /// too few of them.
+    OtherSettings {
+        /// The number of the line.
+        line: usize,
+    },
+}
+
+/// The first difference between a recording and its replay.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Difference {
+    line: usize,
+    input: String,
+    recorded: String,
+    replayed: String,
+}
+
+impl Difference {
+    /// Returns the number of the line, counted from 1.
+    pub fn line(&self) -> usize {
+        self.line
+    }
+
+    /// Returns the call, as it is written in the recording.
+    pub fn input(&self) -> &str {
+        &self.input
+    }
+
+    /// Returns the recorded outputs.
+    pub fn recorded(&self) -> &str {
+        &self.recorded
+    }
+
+    /// Returns the outputs of the replay.
+    pub fn replayed(&self) -> &str {
+        &self.replayed
+    }
+}
+
+impl fmt::Display for ReplayError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Differs(Difference { line, input, recorded, replayed }) => {
+                write!(f, "line {line}, {input}: expected {recorded}, got {replayed}")
+            }
+            Self::Malformed { line } => write!(f, "line {line} of the recording is malformed"),
+            Self::OtherSettings { line } => {
+                write!(f, "line {line} of the recording expects other settings than were passed")
+            }
+        }
+    }
+}
+
+impl core::error::Error for ReplayError {}
+
+impl Recording {
+    /// Repeats the recorded calls on a new connection.
+    ///
+    /// `configs` has the settings of the connection, and then those of each
+    /// [`set_config`](crate::Connection::set_config), in order. `negotiated` is what the opening
+    /// handshake had agreed on; it is not recorded.
+    ///
+    /// # Errors
+    ///
+    /// [`ReplayError::Differs`] with the first call whose outputs are not the recorded ones;
+    /// [`ReplayError::OtherSettings`] if `configs` are not the recorded settings;
+    /// [`ReplayError::Malformed`] if the text is not a recording.
+    pub fn replay(
+        &self,
+        negotiated: Negotiated,
+        configs: &[Arc<Config>],
+    ) -> Result<Replayed, ReplayError> {
+        let mut lines =
+            self.text.lines().enumerate().map(|(index, line)| (index + 1, line)).skip(1);
+        let mut replay = Replay::open(&mut lines, negotiated, configs)?;
+        for (line, text) in lines {
+            if text == STOPPED {
+                break;
+            }
+            let malformed = ReplayError::Malformed { line };
+            let (input, recorded) = text.split_once(" = ").ok_or_else(|| malformed.clone())?;
+            let outcome = replay.call(line, input)?.ok_or(malformed)?;
+            let replayed = alloc::format!("{outcome} {}", Outputs(&replay.connection));
+            if replayed != recorded {
+                let (input, recorded) = (input.to_string(), recorded.to_string());
+                return Err(ReplayError::Differs(Difference { line, input, recorded, replayed }));
+            }
+            replay.done.calls += 1;
+        }
+        replay.take(usize::MAX);
+        Ok(replay.done)
+    }
+}
+
+struct Replay<'a> {
+    connection: Connection,
+    inbound: BytesMut,
+    configs: core::slice::Iter<'a, Arc<Config>>,
+    done: Replayed,
+}
+
+impl<'a> Replay<'a> {
+    /// Reads the lines before the first call.
+    fn open<'t>(
+        lines: &mut impl Iterator<Item = (usize, &'t str)>,
+        negotiated: Negotiated,
+        configs: &'a [Arc<Config>],
+    ) -> Result<Self, ReplayError> {
+        let mut next = |line| {
+            lines
+                .next()
+                .map_or("", |(_, text)| text)
+                .split_once(' ')
+                .ok_or(ReplayError::Malformed { line })
+        };
+        let (role, opened) = next(2)?;
+        let now = instant(opened).ok_or(ReplayError::Malformed { line: 2 })?;
+        let (_, recorded) = next(3)?;
+        let mut configs = configs.iter();
+        let config =
+            next_config(&mut configs, recorded).ok_or(ReplayError::OtherSettings { line: 3 })?;
+        let connection = match role {
+            "client" => {
+                let (_, seed) = next(4)?;
+                let seed = hex(seed).and_then(|seed| <[u8; 32]>::try_from(seed).ok());
+                let seed = seed.ok_or(ReplayError::Malformed { line: 4 })?;
+                Connection::client(negotiated, Seed::new(seed), config, now)
+            }
+            "server" => Connection::server(negotiated, config, now),
+            _ => return Err(ReplayError::Malformed { line: 2 }),
+        };
+        let done = Replayed { calls: 0, events: Vec::new(), sent: Vec::new() };
+        Ok(Self { connection, inbound: BytesMut::new(), configs, done })
+    }
+
+    /// Repeats a call; `None` if it is malformed.
+    fn call(&mut self, line: usize, input: &str) -> Result<Option<Outcome>, ReplayError> {
+        let mut words = input.split_whitespace();
+        if let Some(config) = input.split_once(" config ") {
+            let config = next_config(&mut self.configs, config.1)
+                .ok_or(ReplayError::OtherSettings { line })?;
+            let now = words.next().and_then(instant).ok_or(ReplayError::Malformed { line })?;
+            self.connection.set_config(config, now);
+            return Ok(Some(Outcome::None));
+        }
+        let outcome = words.next().and_then(instant).and_then(|now| {
+            let name = words.next()?;
+            match name {
+                "poll" | "partial" => self.poll(name, &mut words, now),
+                "send" | "chunk" | "ping" => self.send(name, &mut words, now),
+                _ => self.report(name, &mut words, now),
+            }
+        });
+        Ok(outcome.filter(|_| words.next().is_none()))
+    }
+
+    fn poll(
+        &mut self,
+        name: &str,
+        words: &mut SplitWhitespace<'_>,
+        now: Instant,
+    ) -> Option<Outcome> {
+        self.inbound.extend_from_slice(&hex(words.next()?)?);
+        let event = match name {
+            "poll" => self.connection.poll_event(&mut self.inbound, now),
+            _ => self.connection.poll_partial(&mut self.inbound, now),
+        };
+        let outcome = Outcome::of(event.as_ref());
+        self.done.events.extend(event);
+        Some(outcome)
+    }
+
+    fn send(
+        &mut self,
+        name: &str,
+        words: &mut SplitWhitespace<'_>,
+        now: Instant,
+    ) -> Option<Outcome> {
+        let connection = &mut self.connection;
+        let result = match name {
+            "ping" => connection.ping(hex(words.next()?)?, now),
+            "send" => match (number(words)?, message(words)?) {
+                (0, message) => connection.send(message.uncompressed(), now),
+                (_, message) => connection.send(message, now),
+            },
+            _ => {
+                let last = number(words)? == 1;
+                connection.send_chunk(Chunk { data: message(words)?, last }, now)
+            }
+        };
+        Some(Outcome::Sent(result.is_ok()))
+    }
+
+    fn report(
+        &mut self,
+        name: &str,
+        words: &mut SplitWhitespace<'_>,
+        now: Instant,
+    ) -> Option<Outcome> {
+        let connection = &mut self.connection;
+        match name {
+            "abort" => connection.abort(now),
+            "blocked" => connection.handle_blocked(now),
+            "chunk_len" => {
+                let len = u32::try_from(number(words)?).ok()?;
+                connection.set_chunk_len((len > 0).then_some(len));
+            }
+            "close" => {
+                let code = CloseCode::new(u16::try_from(number(words)?).ok()?);
+                let text = String::from_utf8(hex(words.next()?)?).ok()?;
+                let reason = code.map_or(CloseReason::EMPTY, |code| CloseReason::new(code, text));
+                connection.close(reason, now);
+            }
+            "delivery" => connection.handle_delivery(now),
+            "eof" => connection.handle_eof(now),
+            "error" => {
+                let error = String::from_utf8(hex(words.next()?)?).ok()?;
+                connection.handle_transport_error(error, now);
+            }
+            "outbound" => {
+                connection.outbound();
+            }
+            "overload" => connection.handle_overload(now),
+            "reading" => connection.set_reading(number(words)? == 1, now),
+            "reject" => connection.reject_message(number(words)?, now),
+            "stall" => connection.handle_stall(now),
+            "taken" => self.take(usize::try_from(number(words)?).ok()?),
+            "timeout" => connection.handle_timeout(now),
+            _ => return None,
+        }
+        Some(Outcome::None)
+    }
+
+    /// Takes bytes that are to be sent, at most `len`.
+    fn take(&mut self, len: usize) {
+        let outbound = &mut self.connection.raw.outbound;
+        let len = len.min(outbound.remaining());
+        self.done.sent.extend_from_slice(&outbound.copy_to_bytes(len));
+    }
+}
+
+/// The next of the settings, if they are the recorded ones.
+fn next_config(
+    configs: &mut core::slice::Iter<'_, Arc<Config>>,
+    recorded: &str,
+) -> Option<Arc<Config>> {
+    let config = configs.next()?;
+    (hex(recorded)? == settings(config).into_bytes()).then(|| config.clone())
+}
+
+fn message(words: &mut SplitWhitespace<'_>) -> Option<Message> {
+    let kind = words.next()?;
+    let bytes = hex(words.next()?)?;
+    match kind {
+        "text" => Some(String::from_utf8(bytes).ok()?.into()),
+        "binary" => Some(bytes.into()),
+        _ => None,
+    }
+}
+
+fn number(words: &mut SplitWhitespace<'_>) -> Option<u64> {
+    words.next()?.parse().ok()
+}
+
+fn instant(nanos: &str) -> Option<Instant> {
+    let nanos = nanos.parse::<u128>().ok()?;
+    let seconds = u64::try_from(nanos / 1_000_000_000).ok()?;
+    Some(Instant::from_epoch(Duration::new(seconds, (nanos % 1_000_000_000) as u32)))
+}
+
+/// Reads bytes that [`Hex`](super::recorder::Hex) has written.
+fn hex(word: &str) -> Option<Vec<u8>> {
+    let digits = word.strip_prefix('x')?.as_bytes();
+    let digit = |byte: u8| char::from(byte).to_digit(16);
+    let (pairs, rest) = digits.as_chunks::<2>();
+    let bytes = pairs.iter().map(|[high, low]| Some((digit(*high)? * 16 + digit(*low)?) as u8));
+    if rest.is_empty() { bytes.collect() } else { None }
+}
