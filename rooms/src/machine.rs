@@ -91,16 +91,31 @@ enum Link {
 }
 
 impl Link {
-    /// The result of joining with `since`; `None` if the bus has to be asked.
-    fn resolve(self, since: Option<Position>, has_history: bool) -> Option<Resumed> {
+    /// The result of joining from `start`; `None` if the bus has to be asked.
+    fn resolve(self, start: Start, has_history: bool) -> Option<Resumed> {
         let Self::Live { top } = self else { return None };
-        match (since, top) {
-            (None, _) => Some(Resumed::New),
-            (since, top) if since == top => Some(Resumed::Complete),
-            (Some(since), Some(top)) if has_history && since.epoch == top.epoch => None,
-            _ => Some(Resumed::Gap),
+        match (start, top) {
+            (Start::Now, _) => Some(Resumed::New),
+            (Start::Last(count), top) => {
+                let has_messages = has_history && top.is_some_and(|top| top.offset > 0);
+                (count == 0 || !has_messages).then_some(Resumed::New)
+            }
+            (Start::After(since), Some(top)) if since == top => Some(Resumed::Complete),
+            (Start::After(since), Some(top)) if has_history && since.epoch == top.epoch => None,
+            (Start::After(_), _) => Some(Resumed::Gap),
         }
     }
+}
+
+/// The first message that a member is to receive.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Start {
+    /// The next one that is published.
+    Now,
+    /// The one behind this position.
+    After(Position),
+    /// The first of so many of the history.
+    Last(u64),
 }
 
 /// The key of a member: its place, and a number that no earlier member of the room has.
@@ -158,13 +173,13 @@ impl<H: Handle> Room<H> {
 
 /// Members.
 impl<H: Handle> Room<H> {
-    /// Adds a member, which resumes after `since` if it is given. Returns how it joined, unless that
+    /// Adds a member. Returns how it joined, unless that
     /// depends on the bus.
     pub(crate) fn join(
         &mut self,
         handle: H,
         data: Bytes,
-        since: Option<Position>,
+        start: Start,
         effects: &mut impl Effects<H>,
     ) -> (SeatKey, Option<Welcome>) {
         self.last_number = self.last_number.wrapping_add(1);
@@ -181,10 +196,10 @@ impl<H: Handle> Room<H> {
         });
         let key = SeatKey { slot: slot as u32, number };
         self.announce(key, data, effects);
-        if let Some(resumed) = self.link.resolve(since, self.has_history) {
+        if let Some(resumed) = self.link.resolve(start, self.has_history) {
             return (key, Some(self.welcome(key, resumed, effects)));
         }
-        self.catch_up().waiters.push(Waiter::new(key, since));
+        self.catch_up().waiters.push(Waiter::new(key, start));
         self.read_on(effects);
         (key, None)
     }

@@ -16,7 +16,7 @@ use crate::error::{JoinError, MAX_DATA_LEN, MAX_IDENTITY_LEN, PublishError};
 use crate::event::{Occupant, Resumed, Welcome};
 use crate::kind::Kind;
 use crate::limits::{Action, Attempt};
-use crate::machine::SeatKey;
+use crate::machine::{SeatKey, Start};
 use crate::name::RoomKey;
 use crate::outlet::Outlet;
 use crate::position::Position;
@@ -53,7 +53,7 @@ pub struct Join<'a> {
     kind: Arc<Kind>,
     session: &'a Session,
     room: &'a str,
-    since: Option<Position>,
+    start: Start,
     identity: Option<ByteString>,
     data: Bytes,
     lag: Option<Lag>,
@@ -61,7 +61,15 @@ pub struct Join<'a> {
 
 impl<'a> Join<'a> {
     pub(crate) fn new(kind: Arc<Kind>, session: &'a Session, room: &'a str) -> Self {
-        Self { kind, session, room, since: None, identity: None, data: Bytes::new(), lag: None }
+        Self {
+            kind,
+            session,
+            room,
+            start: Start::Now,
+            identity: None,
+            data: Bytes::new(),
+            lag: None,
+        }
     }
 
     /// Delivers first what was published after `position`, the place of the last message that the
@@ -70,7 +78,18 @@ impl<'a> Join<'a> {
     /// The position may be one of another server, and may come from the client: a position that does
     /// not exist is a [gap](Resumed::Gap).
     pub fn resume(mut self, position: impl Into<Option<Position>>) -> Self {
-        self.since = position.into();
+        if let Some(position) = position.into() {
+            self.start = Start::After(position);
+        }
+        self
+    }
+
+    /// Delivers first the last `count` messages, as far as the history still has them. A member that
+    /// [resumes](Self::resume) receives what it has missed instead.
+    pub fn last(mut self, count: u64) -> Self {
+        if !matches!(self.start, Start::After(_)) {
+            self.start = Start::Last(count);
+        }
         self
     }
 
@@ -98,7 +117,7 @@ impl<'a> Join<'a> {
     }
 
     async fn join(self) -> Result<Member, JoinError> {
-        let Self { kind, session, room, since, identity, data, lag } = self;
+        let Self { kind, session, room, start, identity, data, lag } = self;
         let key = RoomKey::new(&kind.name, room)?;
         let identity_len = identity.as_ref().map_or(0, |identity| identity.len());
         if identity_len > MAX_IDENTITY_LEN || data.len() > MAX_DATA_LEN {
@@ -116,7 +135,7 @@ impl<'a> Join<'a> {
             if cell.len() >= limit {
                 return Err(JoinError::Full { limit });
             }
-            let entered = cell.input(|room, effects| room.join(outlet, data, since, effects));
+            let entered = cell.input(|room, effects| room.join(outlet, data, start, effects));
             Ok((cell.clone(), entered))
         })?;
         let ((key, welcome), todo) = entered;
@@ -129,7 +148,7 @@ impl<'a> Join<'a> {
             Some(welcome) => welcome,
             None => member.wait(session, &kind).await,
         };
-        if since.is_some() {
+        if matches!(start, Start::After(_)) {
             kind.inner.counters.resumed(welcome.resumed == Resumed::Complete);
         }
         Ok(member)
@@ -149,7 +168,7 @@ impl fmt::Debug for Join<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Join")
             .field("room", &self.room)
-            .field("since", &self.since)
+            .field("start", &self.start)
             .finish_non_exhaustive()
     }
 }

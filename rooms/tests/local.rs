@@ -114,6 +114,37 @@ fn a_member_that_comes_back_receives_what_it_has_missed() {
 }
 
 #[test]
+fn a_new_member_receives_the_last_messages() {
+    Sim::check(0..20, |sim| async move {
+        let rooms = Rooms::local(sim.clone());
+        let chat = rooms.namespace("chat", config().history(History::last(5)));
+        let app = sim.app(router(&chat));
+        let mut ada = join(&app, "/rust?last=3").await;
+        for number in 1..=8 {
+            chat.publish("rust", format!("{number}")).await.unwrap();
+            expect_message(&mut ada, &format!("{number}")).await;
+        }
+        // As many as were asked for, or as there are.
+        for (last, first) in [("0", 9), ("1", 8), ("3", 6), ("5", 4), ("7", 4), ("99999999", 4)] {
+            let mut client = join(&app, &format!("/rust?last={last}")).await;
+            for number in first..=8 {
+                expect_message(&mut client, &format!("{number}")).await;
+            }
+            client.expect_silence(Duration::from_secs(1)).await;
+        }
+        // The first member of a room whose history is left, too.
+        ada.terminate();
+        sim.settle().await;
+        assert_eq!(rooms.stats().rooms, 0);
+        let mut bob = join(&app, "/rust?last=2").await;
+        chat.publish("rust", "9").await.unwrap();
+        for text in ["7", "8", "9"] {
+            expect_message(&mut bob, text).await;
+        }
+    });
+}
+
+#[test]
 fn the_history_outlives_the_members_of_a_room_for_as_long_as_it_is_kept() {
     Sim::check(0..10, |sim| async move {
         let rooms = Rooms::local(sim.clone());

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use super::{Delivery, Effects, Handle, Link, Room, SeatKey, SeatState, is_for};
+use super::{Delivery, Effects, Handle, Link, Room, SeatKey, SeatState, Start, is_for};
 use crate::bus::Replay;
 use crate::error::BusError;
 use crate::event::{Resumed, RoomEvent, Welcome};
@@ -34,18 +34,47 @@ pub(super) struct CatchUp {
 pub(super) struct Waiter {
     pub(super) key: SeatKey,
     since: Option<Position>,
+    /// The number of messages that a new member is to receive of the history. Once the position of
+    /// the first is known, `since` is the one before.
+    last: Option<u64>,
     /// A read has begun since the member came.
     was_read: bool,
 }
 
 impl Waiter {
-    pub(super) fn new(key: SeatKey, since: Option<Position>) -> Self {
-        Self { key, since, was_read: false }
+    pub(super) fn new(key: SeatKey, start: Start) -> Self {
+        let (since, last) = match start {
+            Start::Now => (None, None),
+            Start::After(position) => (Some(position), None),
+            Start::Last(count) => (None, Some(count)),
+        };
+        Self { key, since, last, was_read: false }
+    }
+
+    /// The position from which a read has to begin for the member, in a room that is at `top`.
+    fn reads_from(&mut self, top: Position) -> Option<Position> {
+        if let (None, Some(last)) = (self.since, self.last) {
+            self.since = Some(Position { offset: top.offset.saturating_sub(last), ..top });
+        }
+        self.since
+    }
+
+    /// The result if the member receives everything behind `since`.
+    fn resumed(&self) -> Resumed {
+        if self.last.is_some() { Resumed::New } else { Resumed::Complete }
+    }
+
+    fn start(&self) -> Start {
+        match (self.since, self.last) {
+            (Some(position), _) => Start::After(position),
+            (None, Some(count)) => Start::Last(count),
+            (None, None) => Start::Now,
+        }
     }
 
     /// The result if the bus does not answer.
     pub(super) fn unresolved(&self) -> Resumed {
-        if self.since.is_some() { Resumed::Gap } else { Resumed::New }
+        if self.since.is_some() && self.last.is_none() { Resumed::Gap } else { Resumed::New }
     }
 }
 
@@ -110,8 +139,8 @@ impl<H: Handle> Room<H> {
             _ => return,
         };
         if !self.catch_up.as_ref().is_some_and(|catch_up| catch_up.is_reading()) {
-            let waiters = self.catch_up.iter().flat_map(|catch_up| &catch_up.waiters);
-            let waited = waiters.filter_map(|waiter| waiter.since);
+            let waiters = self.catch_up.iter_mut().flat_map(|catch_up| &mut catch_up.waiters);
+            let waited = waiters.filter_map(|waiter| waiter.reads_from(top));
             let waited = waited.filter(|since| since.epoch == top.epoch);
             // The room may lag behind another server from which the member comes: then it reads on
             // from where it is itself.
@@ -228,9 +257,9 @@ impl<H: Handle> Room<H> {
         resuming.sort_by_key(|waiter| waiter.since.map(|since| since.offset));
         let mut last = None;
         for waiter in &resuming {
-            let welcome = Welcome { position: waiter.since, resumed: Resumed::Complete };
-            if last != waiter.since {
-                last = waiter.since;
+            let welcome = Welcome { position: waiter.since, resumed: waiter.resumed() };
+            if last != Some(welcome) {
+                last = Some(welcome);
                 effects.begin(&RoomEvent::Welcome(welcome));
             }
             self.deliver_to(waiter.key, Delivery::History, effects);
@@ -248,7 +277,7 @@ impl<H: Handle> Room<H> {
         }
         for waiter in resuming {
             if let Some(seat) = self.seat(waiter.key) {
-                (seat.state, seat.resumed) = (SeatState::Live, Resumed::Complete);
+                (seat.state, seat.resumed) = (SeatState::Live, waiter.resumed());
             }
             effects.joined(waiter.key.number);
         }
@@ -267,15 +296,24 @@ impl<H: Handle> Room<H> {
         top: Position,
         effects: &mut impl Effects<H>,
     ) {
-        if matches!(self.link, Link::Recovering { .. }) {
-            self.lose(Some(top), effects);
-        }
         let is_lost = |since: Position| {
             let known = oldest.offset..=top.offset;
             since == after || since.epoch != top.epoch || !known.contains(&since.offset)
         };
+        // The read may have begun where a member was that is further behind than the room.
+        if let Link::Recovering { top: known } = self.link
+            && is_lost(known)
+        {
+            self.lose(Some(top), effects);
+        }
+        for waiter in self.catch_up.iter_mut().flat_map(|catch_up| &mut catch_up.waiters) {
+            // A new member receives what is left of the history.
+            if waiter.last.is_some() && waiter.since.is_some_and(|since| oldest.is_after(since)) {
+                waiter.since = Some(oldest);
+            }
+        }
         self.welcome_those(effects, |waiter| {
-            waiter.since.is_some_and(is_lost).then_some(Resumed::Gap)
+            waiter.since.is_some_and(is_lost).then_some(waiter.unresolved())
         });
         self.welcome_waiters(effects);
     }
@@ -327,7 +365,12 @@ impl<H: Handle> Room<H> {
     /// Lets the members join that need no read.
     pub(super) fn welcome_waiters(&mut self, effects: &mut impl Effects<H>) {
         let (link, has_history) = (self.link, self.has_history);
-        self.welcome_those(effects, |waiter| link.resolve(waiter.since, has_history));
+        self.welcome_those(effects, |waiter| {
+            Some(match link.resolve(waiter.start(), has_history)? {
+                Resumed::Complete => waiter.resumed(),
+                _ => waiter.unresolved(),
+            })
+        });
     }
 
     /// Lets all members join that wait, with a gap where they resume.

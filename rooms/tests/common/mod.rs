@@ -35,7 +35,7 @@ impl Envelope for Lines {
     }
 }
 
-/// A handler for `/{room}?since=&identity=&lag=`, which publishes what it receives. A message such
+/// A handler for `/{room}?since=&last=&identity=&lag=`, which publishes what it receives. A message such
 /// as `others: hello` goes to all others, `ada: hello` to a member.
 pub(crate) fn router(rooms: &Namespace) -> Router {
     let rooms = rooms.clone();
@@ -48,8 +48,12 @@ async fn serve(mut session: Session, rooms: Namespace) -> Result<(), BoxError> {
     let room = request.param_str("room").unwrap_or_default().to_owned();
     let since = request.query_param("since").map(|text| text.parse::<Position>()).transpose()?;
     let identity = request.query_param("identity").map(|identity| identity.into_owned());
+    let last = request.query_param("last").map(|last| last.parse()).transpose()?;
     let lag = request.query_param("lag").map(|lag| lag_of(&lag));
     let mut join = rooms.join(&session, &room).resume(since);
+    if let Some(last) = last {
+        join = join.last(last);
+    }
     if let Some(identity) = identity {
         join = join.identity(identity);
     }
