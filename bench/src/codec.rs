@@ -11,7 +11,7 @@ use std::process::Command;
 use std::sync::Arc;
 use std::time::Instant as Clock;
 
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::{Bytes, BytesMut};
 use clap::{Args, ValueEnum};
 use sockless_core::{Config, Connection, Event, Instant, Negotiated};
 
@@ -246,7 +246,7 @@ fn sockless(work: Work, burst: &Burst, bursts: usize) -> Result<()> {
 
 /// Takes everything out of the outgoing queue, as a write would.
 fn drain(connection: &mut Connection) {
-    let outbound = connection.outbound();
+    let mut outbound = connection.outbound();
     while outbound.has_remaining() {
         let len = black_box(outbound.chunk()).len();
         outbound.advance(len);

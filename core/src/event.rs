@@ -32,6 +32,18 @@ pub enum Event {
     Pong(Bytes),
 }
 
+impl Event {
+    /// The length of the payload, in bytes.
+    pub(crate) fn payload_len(&self) -> usize {
+        match self {
+            Self::Message(message) => message.len(),
+            Self::Chunk(chunk) => chunk.data.len(),
+            Self::Ping(payload) | Self::Pong(payload) => payload.len(),
+            Self::Closed(_) | Self::PeerClosed(_) => 0,
+        }
+    }
+}
+
 /// The end of a connection: which party ended it, why, and which Close frames were exchanged.
 ///
 /// Cloning is cheap: all tasks that wait for the end share one value. `Display` writes it on one line, with
@@ -165,6 +177,9 @@ pub enum Cause {
     Eof,
     /// The closing handshake was completed.
     ClosingHandshake,
+    /// This end sent a Close frame and did not wait for the peer's; see
+    /// [`Connection::fail`](crate::Connection::fail).
+    Failed,
     /// All connections of this server together exceeded its memory budget.
     Overloaded,
     /// The peer broke a rule of the protocol or exceeded a limit.
@@ -181,6 +196,7 @@ impl fmt::Display for Cause {
             Self::Aborted => f.write_str("the transport was dropped"),
             Self::Eof => f.write_str("the transport ended without a Close frame"),
             Self::ClosingHandshake => f.write_str("the closing handshake is complete"),
+            Self::Failed => f.write_str("a Close frame was sent without waiting for the answer"),
             Self::Overloaded => f.write_str("all connections together exceeded memory_budget"),
             Self::Protocol(error) => {
                 write!(f, "the peer broke RFC 6455 {}: {error}", error.clause())

@@ -7,55 +7,53 @@
 //!
 //! # A loop
 //!
-//! A [`Connection`] is open; the [handshakes][handshake] create one. Everything that happens is an input
-//! to it, and after each input the outputs are examined. This is an echo server over any transport that
+//! A [`Connection`] is open; the [handshakes][handshake] create one. [`Connection::poll_output`] returns the
+//! next thing to do. This is an echo server over any transport that
 //! reads and writes without blocking:
 //!
 //! ```
 //! use std::io::{self, Read, Write};
 //! use std::time::Duration;
 //!
-//! use bytes::{Buf, BytesMut};
-//! use sockless_core::{Connection, Event, Instant, TransportAction};
+//! use bytes::BytesMut;
+//! use sockless_core::{Connection, Event, Instant, Output};
 //!
-//! /// Runs until nothing is left to do at `now`. Returns the time of the next call unless bytes arrive
-//! /// earlier; `None` once the transport can be dropped.
+//! /// Runs a turn, then reads. Returns the time of the next call unless bytes arrive earlier; `None` once
+//! /// the transport can be dropped.
 //! fn drive(
 //!     connection: &mut Connection,
 //!     transport: &mut (impl Read + Write),
 //!     inbound: &mut BytesMut,
 //!     now: Instant,
-//! ) -> io::Result<Option<Instant>> {
-//!     let mut block = [0; 4096];
-//!     match transport.read(&mut block) {
-//!         Ok(0) => connection.handle_eof(now),
-//!         Ok(len) => inbound.extend_from_slice(&block[..len]),
-//!         Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-//!         Err(error) => connection.handle_transport_error(error.to_string(), now),
-//!     }
-//!     while let Some(event) = connection.poll_event(inbound, now) {
-//!         match event {
+//! ) -> Option<Instant> {
+//!     let wait = loop {
+//!         match connection.poll_output(inbound, now) {
 //!             // An error means that the connection is closing; the event that says so follows.
-//!             Event::Message(message) => drop(connection.send(message, now)),
-//!             Event::Closed(closed) => println!("{closed}"),
-//!             _ => {}
+//!             Output::Event(Event::Message(message)) => drop(connection.send(message, now)),
+//!             Output::Event(Event::Closed(closed)) => println!("{closed}"),
+//!             Output::Event(_) => {}
+//!             Output::Write(mut outbound) => match transport.write(outbound.chunk()) {
+//!                 Ok(len) => outbound.advance(len),
+//!                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+//!                 Err(error) => connection.handle_transport_error(error.to_string(), now),
+//!             },
+//!             Output::ShutdownWrite => {} // of a transport that has two halves
+//!             Output::Wait(wait) => break wait,
+//!             Output::Close => return None,
+//!         }
+//!     };
+//!     let mut block = [0; 4096];
+//!     if wait.read {
+//!         match transport.read(&mut block) {
+//!             Ok(0) => connection.handle_eof(now),
+//!             Ok(len) => inbound.extend_from_slice(&block[..len]),
+//!             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+//!             Err(error) => connection.handle_transport_error(error.to_string(), now),
 //!         }
 //!     }
-//!     connection.handle_timeout(now);
-//!     let outbound = connection.outbound();
-//!     while outbound.has_remaining() {
-//!         match transport.write(outbound.chunk()) {
-//!             Ok(len) => outbound.advance(len),
-//!             Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
-//!             Err(error) => return Err(error),
-//!         }
-//!     }
-//!     connection.handle_blocked(now);
-//!     if connection.transport_action() == TransportAction::Close {
-//!         return Ok(None);
-//!     }
-//!     Ok(Some(connection.poll_timeout().unwrap_or(now + Duration::from_secs(3600))))
+//!     Some(wait.until.unwrap_or(now + Duration::from_secs(3600)))
 //! }
+//! # use bytes::Buf;
 //! # use std::sync::Arc;
 //! # use sockless_core::{Config, Message, Negotiated, Seed};
 //! # struct Pipe(BytesMut, Vec<u8>);
@@ -75,24 +73,25 @@
 //! # let mut client = Connection::client(Negotiated::default(), Seed::new([7; 32]), config.clone(), now);
 //! # let mut server = Connection::server(Negotiated::default(), config, now);
 //! # client.send("hello", now).unwrap();
-//! # let out = client.outbound();
+//! # let mut out = client.outbound();
 //! # let mut pipe = Pipe(BytesMut::from(&out.copy_to_bytes(out.remaining())[..]), Vec::new());
-//! # let next = drive(&mut server, &mut pipe, &mut BytesMut::new(), now).unwrap();
-//! # assert!(next.is_some());
+//! # let mut received = BytesMut::new();
+//! # for _ in 0..3 { assert!(drive(&mut server, &mut pipe, &mut received, now).is_some()); }
 //! # let mut inbound = BytesMut::from(&pipe.1[..]);
 //! # assert_eq!(client.poll_event(&mut inbound, now), Some(Event::Message(Message::from("hello"))));
 //! # client.close(sockless_core::CloseCode::NORMAL, now);
-//! # let out = client.outbound();
+//! # let mut out = client.outbound();
 //! # pipe.0 = BytesMut::from(&out.copy_to_bytes(out.remaining())[..]);
-//! # drive(&mut server, &mut pipe, &mut BytesMut::new(), now).unwrap();
+//! # drive(&mut server, &mut pipe, &mut received, now);
+//! # drive(&mut server, &mut pipe, &mut received, now);
 //! # assert!(!server.is_open());
 //! ```
 //!
-//! [`TransportAction::ShutdownWrite`] asks to shut down the writing half before the transport is dropped,
-//! so that the peer receives the last bytes. Not to poll is the backpressure: bytes that were not taken
-//! stay in `inbound`, and [`Connection::set_reading`] reports that reading stopped. The guide to porting
-//! of the crate `sockless` (`sockless::guide::porting`) has complete loops, over blocking sockets and over
-//! readiness, with the order of time and input.
+//! [`Output::ShutdownWrite`] asks to shut down the writing half before the transport is dropped, so that
+//! the peer receives the last bytes. Not to poll is the backpressure: bytes that were not taken stay in
+//! `inbound`, and while answers find no room [`Wait::read`](Wait#structfield.read) is false. The guide to
+//! porting of the crate `sockless` (`sockless::guide::porting`) has complete loops, over blocking sockets
+//! and over readiness.
 //!
 //! # Contents
 //!
@@ -182,7 +181,9 @@ mod utf8;
 
 pub use close::{CloseCode, CloseReason};
 pub use config::{Config, Masking, MessageRate, Overflow};
-pub use connection::{Connection, Negotiated, TransportAction};
+pub use connection::{
+    Closing, ClosingStep, Connection, Lifecycle, Negotiated, Output, TransportAction, Wait,
+};
 #[cfg(feature = "deflate")]
 pub use deflate::{Deflate, ParseDeflateError};
 pub use error::{ProtocolError, SendError};

@@ -17,3 +17,7 @@ pub const COPY_LEN: usize = 4096;
 
 /// An upper bound on the state of a connection: its fields, its keys, and how it ended.
 pub(crate) const STATE_LEN: usize = 4 << 10;
+
+/// The most that one turn of [`Connection::poll_output`](crate::Connection::poll_output) does, in bytes of
+/// messages; an event counts as at least 64, and a write as a sixteenth of it.
+pub const TURN_LEN: usize = 256 << 10;

@@ -1,31 +1,26 @@
-//! The queue of bytes to send: [`Outbound`].
+//! The bytes to send: [`Outbound`].
 
-use bytes::{Buf, Bytes, BytesMut};
+mod queue;
 
-use crate::frame::FrameHead;
-use crate::mask;
+use bytes::{Buf, Bytes};
+
 use crate::staging::Staging;
 
-/// A payload up to this length is copied behind its header; a longer one is queued by reference.
-///
-/// To copy 4 KiB costs about as much as to keep the payload in a queue and to write it as a second
-/// slice. It is also the size of a staging block.
-const INLINE_LEN: usize = 4096;
+pub(crate) use queue::Queue;
 
-/// The bytes that a connection has to send, a [`bytes::Buf`]. Short frames are joined in blocks,
+/// The bytes that a connection has to send, borrowed from it. Short frames are joined in blocks,
 /// long payloads are queued by reference.
 ///
-/// Write its [`chunk`](Buf::chunk), or several with [`chunks_vectored`] if
-/// the transport supports vectored writes, then [`advance`](Buf::advance) by the number of bytes
-/// written:
+/// *Lent*: write its [`chunk`](Self::chunk), or several with
+/// `chunks_vectored` (with `std`), then [`advance`](Self::advance) by the number of
+/// bytes that the transport has taken:
 ///
 /// ```
 /// use std::io::{self, IoSlice, Write};
 ///
-/// use bytes::Buf;
 /// use sockless_core::Outbound;
 ///
-/// fn write_all(outbound: &mut Outbound, transport: &mut impl Write) -> io::Result<()> {
+/// fn write_all(mut outbound: Outbound<'_>, transport: &mut impl Write) -> io::Result<()> {
 ///     while outbound.has_remaining() {
 ///         let mut slices = [IoSlice::new(&[]); 16];
 ///         let count = outbound.chunks_vectored(&mut slices);
@@ -47,170 +42,160 @@ const INLINE_LEN: usize = 4096;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 ///
-/// [`chunks_vectored`]: https://docs.rs/bytes/1/bytes/buf/trait.Buf.html#method.chunks_vectored
-#[derive(Clone, Debug, Default)]
-pub struct Outbound {
-    staging: Staging,
-    len: usize,
-    /// The number of bytes taken since the connection was created.
-    taken: u64,
-    /// The number of bytes that were queued and dropped.
-    dropped: u64,
-}
-
-/// # For drivers
+/// *Owned*: for a transport that keeps what it writes until it has written it, such as a completion
+/// queue or another thread, [`pop`](Self::pop) the chunks, and report with [`sent`](Self::sent) how
+/// much of them was written. Until then they count as unsent, for
+/// [`is_writable`](crate::Connection::is_writable), for
+/// [`Config::write_timeout`](crate::Config::write_timeout) and for the end of the connection:
 ///
-/// A simple loop uses this type as a [`bytes::Buf`] only.
-impl Outbound {
-    /// Replaces the memory in which frames are joined by `staging`, and returns the former. While
-    /// bytes are queued, returns `staging` itself.
-    pub fn lend(&mut self, staging: Staging) -> Staging {
-        if self.len > 0 {
-            return staging;
-        }
-        core::mem::replace(&mut self.staging, staging)
-    }
+/// ```
+/// # use sockless_core::{Connection, Instant, Negotiated, OutgoingMessage};
+/// # let now = Instant::EPOCH;
+/// # let mut connection = Connection::server(Negotiated::default(), Default::default(), now);
+/// connection.send(vec![7; 1 << 20], now)?;
+/// let header = connection.outbound().pop().expect("the header of the frame");
+/// let payload = connection.outbound().pop().expect("the payload, without a copy");
+/// assert_eq!((header.len(), payload.len()), (10, 1 << 20));
+/// assert!(!connection.is_writable(), "nothing was sent");
+///
+/// connection.outbound().sent(header.len() + payload.len());
+/// assert!(connection.is_writable());
+/// # Ok::<(), sockless_core::SendError>(())
+/// ```
+///
+/// It is a [`bytes::Buf`] as well, of the bytes that were not popped. Nothing that is done to the
+/// value itself, such as to drop, forget or swap it, changes what is queued.
+#[derive(Debug)]
+pub struct Outbound<'a>(pub(crate) &'a mut Queue);
 
-    /// Returns the memory in which frames are joined, or `None` while bytes are queued.
-    pub fn reclaim(&mut self) -> Option<Staging> {
-        (self.len == 0).then(|| core::mem::take(&mut self.staging))
-    }
-
-    /// Returns the number of bytes queued since the connection was created. All of them have been
-    /// sent when [`taken`](Self::taken) reaches it, which it does not if the end of the connection
-    /// drops some.
-    pub fn queued(&self) -> u64 {
-        self.taken + self.dropped + self.len as u64
-    }
-
-    /// Returns the number of bytes taken since the connection was created.
-    pub fn taken(&self) -> u64 {
-        self.taken
-    }
-
-    /// The number of queued bytes that are held for this connection alone: without shared payloads,
-    /// such as those of a message that is sent to many peers.
-    pub(crate) fn held_bytes(&self) -> usize {
-        let Some(blocks) = self.staging.get().filter(|_| self.len > 0) else { return 0 };
-        let own = blocks.sealed.iter().filter(|bytes| bytes.is_unique());
-        blocks.block.len() + own.map(Bytes::len).sum::<usize>()
-    }
-
-    /// Drops everything that is queued.
-    pub(crate) fn clear(&mut self) {
-        self.staging = Staging::default();
-        self.dropped += self.len as u64;
-        self.len = 0;
-    }
-
-    /// Queues the head of a handshake.
-    #[cfg(feature = "handshake")]
-    pub(crate) fn push_head(&mut self, head: &[u8]) {
-        let blocks = self.staging.blocks();
-        blocks.make_room(head.len());
-        blocks.block.extend_from_slice(head);
-        self.len += head.len();
-    }
-
-    /// Queues a frame whose payload is shared.
+impl Outbound<'_> {
+    /// Returns the number of bytes that wait to be written: all that are unsent but those that were
+    /// [popped](Self::pop).
     #[inline]
-    pub(crate) fn push_frame(&mut self, head: &FrameHead, payload: Bytes) {
-        if payload.len() <= INLINE_LEN {
-            self.push_frame_copied(head, &payload);
-        } else {
-            self.push_frame_shared(*head, payload);
-        }
+    pub fn remaining(&self) -> usize {
+        self.0.remaining()
     }
 
-    /// Queues a frame, and its payload by reference.
-    fn push_frame_shared(&mut self, head: FrameHead, payload: Bytes) {
-        let blocks = self.staging.blocks();
-        blocks.make_room(FrameHead::MAX_LEN);
-        let start = blocks.block.len();
-        head.put(&mut blocks.block);
-        self.len += blocks.block.len() - start + payload.len();
-        blocks.seal();
-        blocks.sealed.push_back(match head.mask {
-            None => payload,
-            Some(key) => masked(payload, key),
-        });
-    }
-
-    /// Queues whole frames by reference.
-    pub(crate) fn push_frames(&mut self, frames: Bytes) {
-        self.len += frames.len();
-        let blocks = self.staging.blocks();
-        blocks.seal();
-        blocks.sealed.push_back(frames);
-    }
-
-    /// Queues a frame and copies its payload.
+    /// Returns true while bytes wait to be written.
     #[inline]
-    pub(crate) fn push_frame_copied(&mut self, head: &FrameHead, payload: &[u8]) {
-        let blocks = self.staging.blocks();
-        blocks.make_room(FrameHead::MAX_LEN + payload.len());
-        let block = &mut blocks.block;
-        let start = block.len();
-        head.put(block);
-        let header_end = block.len();
-        block.extend_from_slice(payload);
-        if let Some(key) = head.mask {
-            mask::apply(&mut block[header_end..], key, 0);
-        }
-        self.len += block.len() - start;
+    pub fn has_remaining(&self) -> bool {
+        self.0.remaining() > 0
     }
-}
 
-/// Masks a payload in place if it is not shared, or else a copy of it.
-fn masked(payload: Bytes, key: [u8; 4]) -> Bytes {
-    let mut payload = payload.try_into_mut().unwrap_or_else(|shared| BytesMut::from(&shared[..]));
-    mask::apply(&mut payload, key, 0);
-    payload.freeze()
-}
-
-impl Buf for Outbound {
+    /// Returns the first bytes to write: those that lie together in memory. It is empty only if
+    /// none wait.
     #[inline]
-    fn remaining(&self) -> usize {
-        self.len
+    pub fn chunk(&self) -> &[u8] {
+        self.0.chunk()
     }
 
-    #[inline]
-    fn chunk(&self) -> &[u8] {
-        match self.staging.get() {
-            Some(blocks) => blocks.sealed.front().map_or(&blocks.block, |first| first),
-            None => &[],
-        }
+    /// Returns all bytes to write, in order, as slices that are not empty.
+    pub fn chunks(&self) -> impl Iterator<Item = &[u8]> {
+        self.0.chunks()
     }
 
+    /// Fills `slices` for a vectored write, and returns how many were filled.
     #[cfg(feature = "std")]
-    fn chunks_vectored<'a>(&'a self, dst: &mut [std::io::IoSlice<'a>]) -> usize {
-        let Some(blocks) = self.staging.get() else { return 0 };
-        let waiting = blocks.sealed.iter().map(|bytes| &bytes[..]).chain([&blocks.block[..]]);
+    #[inline]
+    pub fn chunks_vectored<'a>(&'a self, slices: &mut [std::io::IoSlice<'a>]) -> usize {
         let mut filled = 0;
-        for (slot, chunk) in dst.iter_mut().zip(waiting.filter(|chunk| !chunk.is_empty())) {
+        for (slot, chunk) in slices.iter_mut().zip(self.0.chunks()) {
             *slot = std::io::IoSlice::new(chunk);
             filled += 1;
         }
         filled
     }
 
-    fn advance(&mut self, mut count: usize) {
-        assert!(count <= self.len, "cannot advance by {count}: only {} bytes are queued", self.len);
-        self.len -= count;
-        self.taken += count as u64;
-        let Some(blocks) = self.staging.get_mut() else { return };
-        while let Some(first) = blocks.sealed.front_mut() {
-            if count < first.len() {
-                return first.advance(count);
-            }
-            count -= first.len();
-            blocks.sealed.pop_front();
-        }
-        if count == blocks.block.len() {
-            // Unlike `advance`, `clear` keeps the whole block for the next frames.
-            blocks.block.clear();
-        } else {
-            blocks.block.advance(count);
-        }
+    /// Removes the first `count` bytes, which the transport has taken. More than wait count as
+    /// [`remaining`](Self::remaining).
+    #[inline]
+    pub fn advance(&mut self, count: usize) {
+        self.0.advance(count);
+    }
+
+    /// Takes the first `len` bytes, which count as sent; all that wait if there are fewer. Copies
+    /// nothing if they are in one long chunk.
+    pub fn copy_to_bytes(&mut self, len: usize) -> Bytes {
+        self.0.take(len)
+    }
+
+    /// Takes the first [`chunk`](Self::chunk) out, without a copy. It counts as unsent until
+    /// [`sent`](Self::sent) reports it.
+    #[inline]
+    pub fn pop(&mut self) -> Option<Bytes> {
+        self.0.pop()
+    }
+
+    /// Records that the transport has taken the next `count` bytes of those that were
+    /// [popped](Self::pop). More than were popped count as all of them.
+    #[inline]
+    pub fn sent(&mut self, count: usize) {
+        self.0.sent(count);
+    }
+
+    /// Returns the number of bytes that were [popped](Self::pop) and not reported
+    /// [sent](Self::sent).
+    pub fn in_flight(&self) -> usize {
+        self.0.in_flight()
+    }
+}
+
+/// # For drivers
+///
+/// A simple loop gets along without these.
+impl Outbound<'_> {
+    /// Replaces the memory in which frames are joined by `staging`, and returns the former. While
+    /// bytes are unsent, returns `staging` itself.
+    #[inline]
+    pub fn lend(&mut self, staging: Staging) -> Staging {
+        self.0.lend(staging)
+    }
+
+    /// Returns the memory in which frames are joined, or `None` while bytes are unsent.
+    #[inline]
+    pub fn reclaim(&mut self) -> Option<Staging> {
+        self.0.reclaim()
+    }
+
+    /// Returns the number of bytes queued since the connection was created. All of them have been
+    /// sent when [`taken`](Self::taken) reaches it, which it does not if the end of the connection
+    /// drops some.
+    #[inline]
+    pub fn queued(&self) -> u64 {
+        self.0.queued()
+    }
+
+    /// Returns the number of bytes sent since the connection was created.
+    #[inline]
+    pub fn taken(&self) -> u64 {
+        self.0.taken()
+    }
+}
+
+impl Buf for Outbound<'_> {
+    #[inline]
+    fn remaining(&self) -> usize {
+        self.0.remaining()
+    }
+
+    #[inline]
+    fn chunk(&self) -> &[u8] {
+        self.0.chunk()
+    }
+
+    #[cfg(feature = "std")]
+    #[inline]
+    fn chunks_vectored<'a>(&'a self, slices: &mut [std::io::IoSlice<'a>]) -> usize {
+        Outbound::chunks_vectored(self, slices)
+    }
+
+    #[inline]
+    fn advance(&mut self, count: usize) {
+        self.0.advance(count);
+    }
+
+    fn copy_to_bytes(&mut self, len: usize) -> Bytes {
+        assert!(len <= self.0.remaining(), "cannot take {len} of {} bytes", self.0.remaining());
+        self.0.take(len)
     }
 }

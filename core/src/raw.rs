@@ -7,7 +7,7 @@ mod writing;
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 
-use bytes::{Buf, BytesMut};
+use bytes::BytesMut;
 use bytestring::ByteString;
 
 use crate::config::Config;
@@ -17,7 +17,7 @@ use crate::event::{Cause, Closed, Party, Timeout};
 use crate::frame::{Frame, FrameHead, MAX_CONTROL_LEN, Rsv};
 use crate::mask;
 use crate::observer::{Observer, Watch};
-use crate::outbound::Outbound;
+use crate::outbound::{Outbound, Queue};
 use crate::seed::{MaskKeys, Seed};
 use crate::stats::Stats;
 use crate::time::Instant;
@@ -58,7 +58,7 @@ pub enum Role {
 /// let mut server = RawConnection::server(config);
 ///
 /// client.send(Frame::new(Opcode::Ping, "are you there?".into()), now)?;
-/// let outbound = client.outbound();
+/// let mut outbound = client.outbound();
 /// let mut wire = BytesMut::from(&outbound.copy_to_bytes(outbound.remaining())[..]);
 ///
 /// let frame = server.poll_frame(&mut wire, now).unwrap()?;
@@ -71,7 +71,7 @@ pub struct RawConnection {
     pub(crate) config: Arc<Config>,
     /// The masking keys; `None` until this end masks a frame without having been given a seed.
     keys: Option<Box<MaskKeys>>,
-    pub(crate) outbound: Outbound,
+    pub(crate) outbound: Queue,
     pub(crate) incoming: Option<Incoming>,
     /// The reserved bits that extensions own.
     rsv: Rsv,
@@ -101,7 +101,7 @@ impl RawConnection {
             role,
             config,
             keys,
-            outbound: Outbound::default(),
+            outbound: Queue::default(),
             incoming: None,
             rsv: Rsv::NONE,
             failure: None,
@@ -248,16 +248,16 @@ impl RawConnection {
         Stats {
             sent,
             received,
-            queued_bytes: self.outbound.remaining(),
+            queued_bytes: self.outbound.unsent(),
             held_bytes: self.held_bytes(),
             round_trip: None,
         }
     }
 
-    /// Returns the bytes to send, a [`bytes::Buf`].
+    /// Returns the bytes to send, lent or owned: see [`Outbound`].
     #[inline]
-    pub fn outbound(&mut self) -> &mut Outbound {
-        &mut self.outbound
+    pub fn outbound(&mut self) -> Outbound<'_> {
+        Outbound(&mut self.outbound)
     }
 
     /// Returns what to do with the transport once [`outbound`](Self::outbound) is empty.
@@ -301,12 +301,12 @@ impl RawConnection {
     /// Returns true while fewer than [`Config::high_water`] bytes are queued.
     #[inline]
     pub fn is_writable(&self) -> bool {
-        self.outbound.remaining() < self.config.high_water
+        self.outbound.unsent() < self.config.high_water
     }
 
-    /// Returns true while bytes are queued.
+    /// Returns true while bytes are queued, or were popped and not reported sent.
     pub fn has_unsent(&self) -> bool {
-        self.outbound.has_remaining()
+        self.outbound.has_unsent()
     }
 }
 
@@ -396,7 +396,7 @@ mod tests {
         for (fin, opcode, payload) in frames {
             client.push(NOW, fin, Rsv::NONE, opcode, Bytes::from_static(payload.as_bytes()));
         }
-        let outbound = client.outbound();
+        let mut outbound = client.outbound();
         BytesMut::from(&outbound.copy_to_bytes(outbound.remaining())[..])
     }
 

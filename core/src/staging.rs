@@ -20,6 +20,10 @@ pub(crate) struct Blocks {
     pub(crate) sealed: VecDeque<Bytes>,
     /// The block that frames are copied to, which follows all that is sealed.
     pub(crate) block: BytesMut,
+    /// The number of bytes that were handed out and have not been reported sent.
+    pub(crate) in_flight: usize,
+    /// The number of bytes at the front that end a frame whose beginning has left.
+    pub(crate) frame_left: usize,
 }
 
 impl Staging {

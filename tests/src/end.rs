@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::{Buf, BytesMut};
+use bytes::BytesMut;
 use sockless_core::extension::Agreed;
 use sockless_core::{
     Cause, CloseReason, Closed, Config, Connection, Event, Instant, Negotiated, Party,
@@ -200,7 +200,7 @@ pub fn peer_of(role: Role) -> Writer {
 pub fn drain(connection: &mut Connection) -> Vec<u8> {
     let mut bytes = Vec::new();
     while connection.outbound().has_remaining() {
-        let outbound = connection.outbound();
+        let mut outbound = connection.outbound();
         let waiting = outbound.remaining();
         bytes.extend_from_slice(&outbound.copy_to_bytes(waiting));
     }

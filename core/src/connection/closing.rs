@@ -93,7 +93,7 @@ impl Connection {
 
     /// Fails the connection (RFC 6455 §7.1.7).
     #[cold]
-    pub(super) fn fail(
+    pub(super) fn fail_protocol(
         &mut self,
         error: ProtocolError,
         inbound: &mut BytesMut,
@@ -119,6 +119,14 @@ impl Connection {
             ending.sent = Some(reason.clone());
         }
         self.settle(Party::Local, cause, Phase::Over(action), now);
+    }
+
+    /// Sends a Close frame ahead of the frames that have not begun to be sent.
+    pub(super) fn fail_now(&mut self, reason: CloseReason, now: Instant) {
+        if self.is_open() || self.is_in(Phase::CloseReceived) {
+            self.raw.outbound.drop_frames();
+            self.fail_with(Cause::Failed, &reason, now);
+        }
     }
 
     /// Ends the connection and drops what is queued.

@@ -45,7 +45,7 @@ impl Connection {
         self.raw.note_whole(&whole, inbound);
         match self.take_whole(whole, inbound, now) {
             Ok(message) => Some(Event::Message(message)),
-            Err(error) => self.fail(error, inbound, now),
+            Err(error) => self.fail_protocol(error, inbound, now),
         }
     }
 
@@ -76,7 +76,7 @@ impl Connection {
                 Ok(Step::Again) => {}
                 Ok(Step::Starved) if self.raw.eof => return self.end_of_input(inbound, now),
                 Ok(Step::Starved) => return None,
-                Err(error) => return self.fail(error, inbound, now),
+                Err(error) => return self.fail_protocol(error, inbound, now),
             }
         }
     }
@@ -349,7 +349,7 @@ impl Connection {
                     Ok(Step::Event(event)) => return Some(event),
                     Ok(Step::Again) => {}
                     Ok(Step::Starved) => break,
-                    Err(error) => return self.fail(error, inbound, now),
+                    Err(error) => return self.fail_protocol(error, inbound, now),
                 }
             }
         }

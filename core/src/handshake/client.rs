@@ -7,7 +7,7 @@ use core::fmt;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::{Bytes, BytesMut};
 
 use super::error::{ClientRequestError, HandshakeError, HeadError, HeadRule};
 use super::fields::{CONNECTION, Fields, SEC_WEBSOCKET_ACCEPT, UPGRADE};
@@ -22,7 +22,7 @@ use crate::config::Config;
 use crate::connection::{Connection, Negotiated};
 use crate::extension::Params;
 use crate::frame::Rsv;
-use crate::outbound::Outbound;
+use crate::outbound::{Outbound, Queue};
 use crate::raw::RawConnection;
 use crate::seed::{MaskKeys, Seed};
 use crate::time::Instant;
@@ -46,7 +46,7 @@ use crate::time::Instant;
 /// let config = Arc::new(Config::default());
 /// let mut handshake =
 ///     ClientHandshake::with_headers("example.com", "/chat", &headers, seed, config, Instant::EPOCH)?;
-/// assert!(bytes::Buf::chunk(handshake.outbound()).starts_with(
+/// assert!(handshake.outbound().chunk().starts_with(
 ///     b"GET /chat HTTP/1.1\r\nHost: example.com\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
 /// ));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -59,7 +59,7 @@ pub struct ClientHandshake {
     /// The value that `Sec-WebSocket-Accept` must have.
     accept: String,
     offered: Offered,
-    outbound: Outbound,
+    outbound: Queue,
     failed: Option<HandshakeError>,
 }
 
@@ -134,7 +134,7 @@ impl ClientHandshake {
         };
         first_line.reserve(512);
         encode::upgrade_headers(&mut first_line, host, &key, offers.as_deref(), headers);
-        let mut outbound = Outbound::default();
+        let mut outbound = Queue::default();
         outbound.push_head(&first_line);
         let reader = HeadReader::new(Kind::Response, &config, now);
         let accept = accept_key(key.as_bytes());
@@ -142,8 +142,8 @@ impl ClientHandshake {
     }
 
     /// Returns the bytes to send, a [`bytes::Buf`].
-    pub fn outbound(&mut self) -> &mut Outbound {
-        &mut self.outbound
+    pub fn outbound(&mut self) -> Outbound<'_> {
+        Outbound(&mut self.outbound)
     }
 
     /// Takes the server's response out of `inbound` and returns the open connection; `None` while the
@@ -280,7 +280,7 @@ impl ClientHandshake {
     fn open(&mut self) -> RawConnection {
         let mut connection = RawConnection::client(self.seed.clone(), self.config.clone());
         // A server may respond before the last byte of the request is written.
-        while self.outbound.has_remaining() {
+        while self.outbound.remaining() > 0 {
             let chunk = self.outbound.chunk();
             connection.outbound.push_head(chunk);
             let len = chunk.len();

@@ -67,7 +67,7 @@ fn client(request: http::request::Builder) -> ClientHandshake {
 /// The answer that is right for each such client, whatever it has asked for: its key is its seed's.
 fn answer() -> String {
     let mut client = client(Request::get("ws://a/"));
-    let request = read(bytes::Buf::chunk(client.outbound())).expect("a verdict");
+    let request = read(client.outbound().chunk()).expect("a verdict");
     let key = request.expect("a request").headers()["sec-websocket-key"].clone();
     ANSWER.replace("s3pPLMBiTxaQ9kYGzzhZRbK+xOo=", &accept_key(key.as_bytes()))
 }

@@ -18,15 +18,13 @@
 use alloc::boxed::Box;
 use core::time::Duration;
 
-use bytes::Buf;
-
 use super::RawConnection;
 use crate::close::CloseReason;
 use crate::config::Config;
 use crate::connection::TransportAction;
 use crate::event::{Cause, Closed, Party, Timeout};
 use crate::observer::ConnectionState;
-use crate::outbound::Outbound;
+use crate::outbound::Queue;
 use crate::time::Instant;
 
 /// The state of a connection that has begun to end.
@@ -38,13 +36,17 @@ pub(crate) struct Ending {
     pub(crate) received: Option<CloseReason>,
     /// The deadline of ours that made us close, if one did.
     pub(crate) because: Option<Timeout>,
+    /// When the connection began to end.
+    pub(crate) began: Instant,
+    /// The caller has been asked to shut down our half of the transport.
+    pub(crate) is_shut_down: bool,
     /// When this phase began, or when the peer last made progress in it.
     since: Instant,
     /// The deadline of all phases together, whatever progress is made.
     cap: Instant,
-    /// [`Outbound::queued`] when this phase began: our Close frame and all before it.
+    /// [`Queue::queued`] when this phase began: our Close frame and all before it.
     last_word: u64,
-    /// [`Outbound::taken`] at `since`.
+    /// [`Queue::taken`] at `since`.
     taken: u64,
     report: Report,
 }
@@ -96,8 +98,8 @@ impl Ending {
     }
 
     /// Returns true if our Close frame, or anything queued before it, is still unsent.
-    pub(crate) fn is_unsent(&self, outbound: &Outbound) -> bool {
-        outbound.has_remaining() && outbound.taken() < self.last_word
+    pub(crate) fn is_unsent(&self, outbound: &Queue) -> bool {
+        outbound.has_unsent() && outbound.taken() < self.last_word
     }
 
     fn transport_action(&self) -> TransportAction {
@@ -109,8 +111,8 @@ impl Ending {
     }
 
     /// The deadline of the phase; `None` once the transport is to be dropped and all has been sent.
-    fn deadline(&self, outbound: &Outbound, config: &Config) -> Option<Instant> {
-        if self.transport_action() == TransportAction::Close && !outbound.has_remaining() {
+    fn deadline(&self, outbound: &Queue, config: &Config) -> Option<Instant> {
+        if self.transport_action() == TransportAction::Close && !outbound.has_unsent() {
             return None;
         }
         let limit = match self.phase {
@@ -188,7 +190,7 @@ impl RawConnection {
     /// Enters a phase of the end, which `by` begins unless the end has begun.
     pub(crate) fn enter(&mut self, by: Party, phase: Phase, now: Instant) -> &mut Ending {
         let (taken, queued) = (self.outbound.taken(), self.outbound.queued());
-        let unread = self.outbound.remaining() as u64 + taken.min(IN_FLIGHT_LEN);
+        let unread = self.outbound.unsent() as u64 + taken.min(IN_FLIGHT_LEN);
         let closing_timeout = self.config.closing_timeout;
         if self.ending.is_none() {
             self.watch.state(now, || ConnectionState::Closing(by));
@@ -201,6 +203,8 @@ impl RawConnection {
                 sent: None,
                 received: None,
                 because: None,
+                began: now,
+                is_shut_down: false,
                 since: now,
                 cap: now + longest.saturating_add(Duration::from_secs(unread / SLOWEST_RATE)),
                 last_word: queued,

@@ -1,7 +1,5 @@
 //! Progress of the bytes to be sent, and the deadline for the next of it.
 
-use bytes::Buf;
-
 use super::RawConnection;
 use crate::time::Instant;
 
@@ -20,7 +18,7 @@ impl RawConnection {
     /// Records the progress of writing. Returns true if a transport that was full has accepted
     /// bytes, which shows that the peer reads.
     pub(crate) fn note_written(&mut self, is_blocked: bool, now: Instant) -> bool {
-        let (taken, has_unsent) = (self.outbound.taken(), self.outbound.has_remaining());
+        let (taken, has_unsent) = (self.outbound.taken(), self.outbound.has_unsent());
         if let Writing::Waits { taken: before, blocked, .. } = &mut self.writing
             && has_unsent
             && *before == taken

@@ -91,7 +91,7 @@ enum Ended {
 
 async fn shake_hands(exchange: &mut Exchange, handshake: &mut ClientHandshake) -> Ended {
     let runtime = exchange.runtime.clone();
-    match exchange.write(handshake.outbound()).await {
+    match exchange.write(&mut handshake.outbound()).await {
         Ok(true) => {}
         Ok(false) => return Ended::Timeout(ConnectStep::Request),
         Err(error) => return early_rejection(exchange, handshake, error).await,

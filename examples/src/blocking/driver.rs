@@ -7,8 +7,8 @@ use std::io::{Error, ErrorKind, Read, Result, Write};
 use std::net::{Shutdown, TcpStream};
 use std::time::Duration;
 
-use bytes::{Buf, BytesMut};
-use sockless_core::{Connection, Event, Instant, TransportAction};
+use bytes::BytesMut;
+use sockless_core::{Connection, Event, Instant, Output};
 
 /// The longest time that a write waits for room before the next read.
 const TURN: Duration = Duration::from_millis(20);
@@ -37,42 +37,31 @@ impl Host {
         mut inbound: BytesMut,
         mut react: impl FnMut(&mut Connection, Event, Instant),
     ) {
-        let (mut at_eof, mut is_shut_down) = (false, false);
         loop {
-            let mut is_starved = false;
-            while !is_starved && has_room(&connection) {
-                match connection.poll_event(&mut inbound, self.now()) {
-                    Some(event) => react(&mut connection, event, self.now()),
-                    None => is_starved = true,
+            let now = self.now();
+            match connection.poll_output(&mut inbound, now) {
+                Output::Event(event) => react(&mut connection, event, now),
+                Output::Write(mut outbound) => match self.stream.write(outbound.chunk()) {
+                    Ok(len) => outbound.advance(len),
+                    Err(error) if is_temporary(&error) => {}
+                    Err(error) => connection.handle_transport_error(error.to_string(), now),
+                },
+                // A failure shows when reading.
+                Output::ShutdownWrite => drop(self.stream.shutdown(Shutdown::Write)),
+                Output::Wait(wait) if wait.read => {
+                    // While bytes are left to write, the next write waits, and reading does not.
+                    let until = if wait.write { Some(now) } else { wait.until };
+                    match self.read(&mut inbound, until) {
+                        Ok(Some(0)) => connection.handle_eof(self.now()),
+                        Ok(_) => {}
+                        Err(error) => {
+                            connection.handle_transport_error(error.to_string(), self.now());
+                        }
+                    }
                 }
-            }
-            if let Err(error) = self.write(connection.outbound()) {
-                connection.handle_transport_error(error.to_string(), self.now());
-                continue; // The next poll reports the end.
-            }
-            connection.handle_blocked(self.now());
-            let has_unsent = connection.outbound().has_remaining();
-            match connection.transport_action() {
-                TransportAction::Close if !has_unsent => return,
-                TransportAction::ShutdownWrite if !has_unsent && !is_shut_down => {
-                    is_shut_down = true;
-                    let _ = self.stream.shutdown(Shutdown::Write); // A failure shows when reading.
-                }
-                _ => {}
-            }
-            let has_room = has_room(&connection);
-            connection.set_reading(has_room, self.now());
-            // While bytes wait to be written, reading does not wait.
-            let until = if has_unsent { Some(self.now()) } else { connection.poll_timeout() };
-            let is_reading = has_room && is_starved && !at_eof;
-            match if is_reading { self.read(&mut inbound, until) } else { Ok(None) } {
-                Ok(Some(0)) => {
-                    at_eof = true;
-                    connection.handle_eof(self.now());
-                }
-                Ok(Some(_)) => {}
-                Ok(None) => connection.handle_timeout(self.now()),
-                Err(error) => connection.handle_transport_error(error.to_string(), self.now()),
+                // There is more to do, or the next write waits.
+                Output::Wait(_) => {}
+                Output::Close => return,
             }
         }
     }
@@ -93,34 +82,19 @@ impl Host {
                     return Ok(Some(len));
                 }
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) if is_timeout(&error) => return Ok(None),
+                Err(error) if is_temporary(&error) => return Ok(None),
                 Err(error) => return Err(error),
             }
         }
     }
 
-    /// Writes the bytes that the transport accepts within a turn.
-    pub(crate) fn write(&mut self, outbound: &mut impl Buf) -> Result<()> {
-        let until = self.now() + TURN;
-        while outbound.has_remaining() && self.now() < until {
-            match self.stream.write(outbound.chunk()) {
-                Ok(len) => outbound.advance(len),
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) if is_timeout(&error) => break,
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(())
+    /// Writes a short answer.
+    pub(crate) fn write_all(&mut self, bytes: &[u8]) -> Result<()> {
+        self.stream.write_all(bytes)
     }
 }
 
-/// True if there is room for replies to further input. A closing connection queues no reply, and has to read
-/// until its end.
-fn has_room(connection: &Connection) -> bool {
-    connection.is_writable() || !connection.is_open()
-}
-
-/// True for the error of a read or write that timed out; systems differ.
-fn is_timeout(error: &Error) -> bool {
-    matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut)
+/// True for the error of a read or write that timed out or was interrupted; systems differ.
+fn is_temporary(error: &Error) -> bool {
+    matches!(error.kind(), ErrorKind::Interrupted | ErrorKind::TimedOut | ErrorKind::WouldBlock)
 }

@@ -62,7 +62,7 @@ fn serve(stream: TcpStream, config: Arc<Config>) -> Result<()> {
             Ok(())
         }
         // Short enough for any transport's buffer.
-        Err(Some(refusal)) => host.write(&mut encode_response(&refusal)),
+        Err(Some(refusal)) => host.write_all(&encode_response(&refusal)),
         Err(None) => Ok(()),
     }
 }

@@ -77,7 +77,12 @@ impl Lent {
         inbound: &mut BytesMut,
     ) -> io::Result<usize> {
         self.scratch.resize(LEN, 0);
-        let len = stream.read(&mut self.scratch)?;
+        let len = loop {
+            match stream.read(&mut self.scratch) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                read => break read?,
+            }
+        };
         inbound.extend_from_slice(&self.scratch[..len]);
         Ok(len)
     }

@@ -13,7 +13,7 @@ use mio::{Events, Interest, Poll, Token};
 use sockless_core::{Config, Instant};
 
 use super::lent::Lent;
-use super::peer::{Peer, React, Wait};
+use super::peer::{Next, Peer, React};
 
 /// The listener's token; the peers' are their places in the list.
 const LISTENER: Token = Token(usize::MAX);
@@ -112,10 +112,11 @@ impl Server {
         let Some(seat) = self.peers.get_mut(token.0).and_then(Option::as_mut) else {
             return Ok(());
         };
-        let (interest, again) = match seat.peer.turn(&mut self.lent, self.react, now) {
-            Wait::For(interest) => (interest, false),
-            Wait::Others(interest) => (interest, true),
-            Wait::Over => {
+        let (interest, deadline) = match seat.peer.turn(&mut self.lent, self.react, now) {
+            Next::Wait(interest, until) => (interest, until),
+            // Bytes that were read already are announced by no readiness.
+            Next::Again => (seat.interest, Some(now)),
+            Next::Over => {
                 self.remove(token);
                 return Ok(());
             }
@@ -124,8 +125,6 @@ impl Server {
             self.poll.registry().reregister(seat.peer.stream(), token, interest)?;
             seat.interest = interest;
         }
-        // Bytes left in a peer's own buffer are announced by no readiness.
-        let deadline = if again { Some(now) } else { seat.peer.deadline() };
         if deadline != seat.deadline {
             let before = std::mem::replace(&mut seat.deadline, deadline);
             before.map(|at| self.deadlines.remove(&(at, token)));

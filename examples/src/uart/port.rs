@@ -3,11 +3,11 @@
 use core::future::pending;
 use core::time::Duration;
 
-use bytes::{Buf, BytesMut};
+use bytes::BytesMut;
 use embassy_futures::select::{Either3, select3};
 use embassy_time::Timer;
 use embedded_io_async::{Read, Write};
-use sockless_core::{Connection, Event, Instant};
+use sockless_core::{Connection, Event, Instant, Output};
 
 /// The time since the board started.
 pub(crate) fn now() -> Instant {
@@ -34,55 +34,35 @@ where
     W: Write<Error = R::Error>,
 {
     let mut inbound = BytesMut::new();
-    let (mut is_over, mut at_eof) = (false, false);
+    let mut is_over = false;
     loop {
-        while has_room(&connection)
-            && let Some(event) = connection.poll_event(&mut inbound, now())
-        {
-            is_over |= matches!(event, Event::Closed(_));
-            react(&mut connection, event);
-        }
-        // A line is neither shut down nor closed, so there is no use in asking `Connection::transport_action`:
-        // the end is when the last byte has left.
-        if is_over && !connection.outbound().has_remaining() {
-            return Ok(());
-        }
+        let wait = match connection.poll_output(&mut inbound, now()) {
+            Output::Event(event) => {
+                is_over |= matches!(event, Event::Closed(_));
+                react(&mut connection, event);
+                continue;
+            }
+            // They are written below, beside reading.
+            Output::Write(_) => continue,
+            // A line is neither shut down nor closed: the end is when the last byte has left.
+            Output::ShutdownWrite | Output::Close => return Ok(()),
+            Output::Wait(wait) if is_over && !wait.write => return Ok(()),
+            Output::Wait(wait) => wait,
+        };
         let mut bytes = [0; 64];
-        let is_reading = has_room(&connection);
-        connection.set_reading(is_reading, now());
-        let deadline = connection.poll_timeout();
-        let reading = async {
-            if is_reading && !at_eof { from.read(&mut bytes).await } else { pending().await }
-        };
+        let reading =
+            async { if wait.read { from.read(&mut bytes).await } else { pending().await } };
         let outbound = connection.outbound();
-        let writing = async {
-            if outbound.has_remaining() {
-                to.write(outbound.chunk()).await
-            } else {
-                pending().await
-            }
-        };
+        let writing =
+            async { if wait.write { to.write(outbound.chunk()).await } else { pending().await } };
         // Bytes first: they may have arrived before the deadline.
-        match select3(reading, writing, expire(deadline)).await {
-            Either3::First(Ok(0)) => {
-                at_eof = true;
-                connection.handle_eof(now());
-            }
+        match select3(reading, writing, expire(wait.until)).await {
+            Either3::First(Ok(0)) => connection.handle_eof(now()),
             Either3::First(read) => inbound.extend_from_slice(&bytes[..read?]),
-            Either3::Second(written) => {
-                connection.outbound().advance(written?);
-                // The rest waits for room in the FIFO.
-                connection.handle_blocked(now());
-            }
-            Either3::Third(()) => connection.handle_timeout(now()),
+            Either3::Second(written) => connection.outbound().advance(written?),
+            Either3::Third(()) => {}
         }
     }
-}
-
-/// True if there is room for replies to further input. A closing connection queues no reply, and has to
-/// read until its end.
-fn has_room(connection: &Connection) -> bool {
-    connection.is_writable() || !connection.is_open()
 }
 
 async fn expire(deadline: Option<Instant>) {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::{Bytes, BytesMut};
 use sockless_core::{
     Config, Connection, Event, Frame, FrameHead, Instant, Negotiated, Opcode, ProtocolError,
     RawConnection, Role, Rsv, Seed, SendError, Staging,
@@ -177,7 +177,7 @@ fn messages_are_put_on_top_of_frames() {
         let event = connection.poll_event(&mut inbound, NOW);
         assert_eq!(event, Some(Event::Message("message".into())));
         assert_eq!(connection.send("message", NOW), Ok(()));
-        let outbound = connection.outbound();
+        let mut outbound = connection.outbound();
         let waiting = outbound.remaining();
         assert_eq!(read_all(&outbound.copy_to_bytes(waiting)).len(), 2);
     }
@@ -265,7 +265,7 @@ fn room_is_lent_and_given_back() {
 
 /// Takes up to `step` bytes as a vectored write would, and checks that its slices are what waits.
 fn take_some(raw: &mut RawConnection, step: usize, taken: &mut Vec<u8>) {
-    let outbound = raw.outbound();
+    let mut outbound = raw.outbound();
     let mut slices = [std::io::IoSlice::new(&[]); 64];
     let count = outbound.chunks_vectored(&mut slices);
     let all: Vec<u8> = slices[..count].iter().flat_map(|slice| slice.to_vec()).collect();
@@ -292,7 +292,7 @@ fn frame(fin: bool, opcode: Opcode, payload: &'static [u8]) -> Frame {
 }
 
 fn sent(raw: &mut RawConnection) -> Vec<sockless_tests::wire::Read> {
-    let outbound = raw.outbound();
+    let mut outbound = raw.outbound();
     let waiting = outbound.remaining();
     read_all(&outbound.copy_to_bytes(waiting))
 }

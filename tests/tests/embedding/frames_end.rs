@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use bytes::{Buf, BytesMut};
+use bytes::BytesMut;
 use sockless_core::{
     Cause, Closed, Config, Frame, Instant, Opcode, Party, RawConnection, Role, Seed, SendError,
     Timeout, TransportAction,

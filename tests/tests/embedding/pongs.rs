@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use bytes::Buf;
 use sockless_core::{CloseReason, Config, Event};
 use sockless_tests::end::{BOTH, End};
 use sockless_tests::wire::{CLOSE, GOES_ON, PING, PONG, TEXT, TEXT_BEGINS};

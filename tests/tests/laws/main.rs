@@ -2,4 +2,5 @@
 
 mod connections;
 mod escape;
+mod misuse;
 mod recordings;

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Buf;
 use sockless_core::{
     Cause, CloseReason, Closed, Config, Event, Instant, MessageRate, Party, Timeout,
     TransportAction,

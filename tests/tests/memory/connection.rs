@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use bytes::{Buf, BytesMut};
+use bytes::BytesMut;
 use peakmem_alloc::PeakMemAllocTrait;
 use sockless_core::limits::READ_LEN;
 use sockless_core::{Config, Connection, Event, Instant, Message, Role};
@@ -250,7 +250,7 @@ impl Driven {
                     };
                     assert_eq!(self.connection.send(message, Instant::EPOCH), Ok(()));
                 }
-                let outbound = self.connection.outbound();
+                let mut outbound = self.connection.outbound();
                 outbound.advance(outbound.remaining());
             }
         }

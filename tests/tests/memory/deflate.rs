@@ -1,6 +1,6 @@
 //! permessage-deflate and memory, counted: what compressors take, what an idle session holds, bombs.
 
-use bytes::{Buf, BytesMut};
+use bytes::BytesMut;
 use peakmem_alloc::PeakMemAllocTrait;
 use sockless_core::{Config, Connection, Deflate, Event, Instant};
 use sockless_driver::Session;
@@ -39,7 +39,7 @@ pub(crate) fn compressors_take_what_is_written() {
 
 fn send(server: &mut Connection) {
     server.send("x".repeat(1000), Instant::EPOCH).unwrap();
-    let outbound = server.outbound();
+    let mut outbound = server.outbound();
     outbound.advance(outbound.remaining());
     // The room that its frames were staged in is not the compressor's.
     drop(outbound.reclaim());

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use bytes::Buf;
 use sockless_core::{CloseReason, Config, Event, ProtocolError, SendError};
 use sockless_tests::end::{BOTH, End};
 use sockless_tests::wire::{PING, PONG};

@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use bytes::Buf;
 use sockless_core::{
     Cause, Chunk, CloseCode, CloseReason, Closed, Config, Event, Instant, Party, ProtocolError,
     Role, SendError, Timeout, TransportAction,

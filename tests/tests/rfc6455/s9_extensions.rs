@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use bytes::{Buf, Bytes};
+use bytes::Bytes;
 use sockless_core::extension::{
     ChunkInfo, Codec, CodecError, Decoded, Direction, Encoded, Extension, Params,
 };

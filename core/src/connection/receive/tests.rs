@@ -5,7 +5,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicUsize, Ordering};
 
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::{Bytes, BytesMut};
 
 use super::*;
 use crate::config::Config;
@@ -180,6 +180,6 @@ fn assert_same(begin: impl Fn() -> Connection, wire: &[u8]) {
 }
 
 fn sent(connection: &mut Connection) -> Bytes {
-    let outbound = connection.outbound();
+    let mut outbound = connection.outbound();
     outbound.copy_to_bytes(outbound.remaining())
 }

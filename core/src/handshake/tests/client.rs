@@ -3,7 +3,6 @@
 use core::str;
 use core::time::Duration;
 
-use bytes::Buf;
 use http::{Method, Version};
 
 use super::*;

@@ -315,7 +315,7 @@ fn both_kinds_of_connection_begin_with_the_101() {
     *response.status_mut() = http::StatusCode::OK;
 
     let mut connection = server().accept(&response, negotiated, config(), Instant::EPOCH);
-    assert_eq!(bytes::Buf::chunk(connection.outbound()), ANSWER.as_bytes());
+    assert_eq!(connection.outbound().chunk(), ANSWER.as_bytes());
     let mut connection = server().accept_raw(&response, config());
-    assert_eq!(bytes::Buf::chunk(connection.outbound()), ANSWER.as_bytes());
+    assert_eq!(connection.outbound().chunk(), ANSWER.as_bytes());
 }

@@ -172,7 +172,7 @@ impl Machine {
     }
 
     #[inline]
-    pub(crate) fn outbound(&mut self) -> &mut Outbound {
+    pub(crate) fn outbound(&mut self) -> Outbound<'_> {
         of_either!(self, connection => connection.outbound())
     }
 

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::{Bytes, BytesMut};
 use http::header::{HeaderName, HeaderValue};
 use http::{Request, Response};
 use sockless_core::Config;
@@ -125,7 +125,7 @@ impl OpenConversation {
         let mut handshake = handshake.unwrap_or_else(|error| fail(&error));
         let io = app.dial();
         let mut inbound = BytesMut::new();
-        let outbound = handshake.outbound();
+        let mut outbound = handshake.outbound();
         let request = outbound.copy_to_bytes(outbound.remaining());
         let shaking = async {
             // A server may respond and close before it has read the whole request.

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::{Bytes, BytesMut};
 use sockless_core::{
     Chunk, Closed, Connection, Event, Instant, Message, SendError, TransportAction,
 };
@@ -179,7 +179,7 @@ fn read(
 /// Writes the queue. Returns whether all of it was written.
 fn write(io: &mut SimIo, connection: &mut Connection, now: Instant, cx: &mut Context<'_>) -> bool {
     while connection.outbound().has_remaining() {
-        let outbound = connection.outbound();
+        let mut outbound = connection.outbound();
         match io.poll_write(cx, &[IoSlice::new(outbound.chunk())]) {
             Poll::Pending => return false,
             Poll::Ready(Ok(written)) => outbound.advance(written),

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::panic::Location;
 
-use bytes::{Buf, BytesMut};
+use bytes::BytesMut;
 use http::Response;
 use sockless_core::{Frame, RawConnection};
 use sockless_driver::Runtime;
@@ -72,7 +72,7 @@ impl RawConversation {
             if let Err(error) = self.connection.send(frame, self.app.sim.now()) {
                 self.fail(place, &error);
             }
-            let outbound = self.connection.outbound();
+            let mut outbound = self.connection.outbound();
             let bytes = outbound.copy_to_bytes(outbound.remaining());
             self.write_all(place, &bytes).await;
         }

@@ -4,7 +4,6 @@ use std::io::{self, IoSlice};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use bytes::Buf;
 use sockless_core::{Instant, Outbound, TransportAction};
 
 use crate::runtime::{Ending, Io};
@@ -130,8 +129,8 @@ impl Link {
         cx: &mut Context<'_>,
     ) -> io::Result<()> {
         while state.has_unsent() {
-            let outbound = state.outbound();
-            match poll_write_once(&mut *self.io, outbound, cx) {
+            let mut outbound = state.outbound();
+            match poll_write_once(&mut *self.io, &outbound, cx) {
                 Poll::Pending => {
                     round.is_blocked = true;
                     break;
@@ -244,7 +243,7 @@ impl Unread {
 /// Writes as much as one vectored write takes, usually a single slice.
 fn poll_write_once(
     transport: &mut dyn Io,
-    outbound: &Outbound,
+    outbound: &Outbound<'_>,
     cx: &mut Context<'_>,
 ) -> Poll<io::Result<usize>> {
     let first = outbound.chunk();

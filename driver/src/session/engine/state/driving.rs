@@ -3,7 +3,7 @@
 use std::io;
 use std::task::Waker;
 
-use bytes::{Buf, BytesMut};
+use bytes::BytesMut;
 use sockless_core::limits::READ_LEN;
 use sockless_core::{Instant, Outbound, TransportAction};
 
@@ -206,7 +206,7 @@ impl State {
 /// Writing.
 impl State {
     #[inline]
-    pub(crate) fn outbound(&mut self) -> &mut Outbound {
+    pub(crate) fn outbound(&mut self) -> Outbound<'_> {
         self.machine.outbound()
     }
 
