@@ -2,12 +2,14 @@
 
 mod assembly;
 mod closing;
+mod input;
 mod output;
 mod receive;
 mod send;
 mod state;
 mod steps;
 mod timers;
+mod waiting;
 
 use alloc::boxed::Box;
 use alloc::sync::Arc;
@@ -36,6 +38,7 @@ pub use output::{Output, Wait};
 use send::Kind;
 pub use state::{Closing, ClosingStep, Lifecycle};
 use timers::Timers;
+use waiting::Waiting;
 
 /// The result of an opening handshake: the subprotocol and the extensions that both ends agreed on.
 #[derive(Debug, Default)]
@@ -103,8 +106,8 @@ pub struct Connection {
     assembly: Option<Assembly>,
     /// The kind of the message that is being sent in chunks.
     sending: Option<Kind>,
-    /// The one pong that waits for room (RFC 6455 §5.5.3 allows to answer the newest ping only).
-    pong: Option<Box<[u8]>>,
+    /// What waits for room.
+    waiting: Option<Box<Waiting>>,
     timers: Timers,
     /// The turn of [`poll_output`](Self::poll_output).
     turn: Turn,
@@ -150,7 +153,7 @@ impl Connection {
             subprotocol: negotiated.subprotocol.as_deref().map(Box::from),
             assembly: None,
             sending: None,
-            pong: None,
+            waiting: None,
             turn: Turn::default(),
             seen: 0,
             chunk_len: u32::MAX,
@@ -176,7 +179,9 @@ impl Connection {
     }
 
     /// Queues a whole message: a [`Message`](crate::Message), one that is
-    /// [not to be compressed](crate::Message::uncompressed), or a [`Broadcast`](crate::Broadcast).
+    /// [not to be compressed](crate::Message::uncompressed), one that
+    /// [replaces](crate::Message::latest) or [passes](crate::Message::priority) others, or a
+    /// [`Broadcast`](crate::Broadcast).
     ///
     /// It is queued even if the queue is full: check [`is_writable`](Self::is_writable) first.
     ///
@@ -256,7 +261,10 @@ impl Connection {
     /// Returns true while fewer than [`Config::high_water`] bytes are queued.
     #[inline]
     pub fn is_writable(&self) -> bool {
-        self.raw.is_writable()
+        match &self.waiting {
+            None => self.raw.is_writable(),
+            Some(_) => self.raw.outbound.unsent() + self.waiting_cost() < self.config().high_water,
+        }
     }
 
     /// Returns true until either side has begun to close.

@@ -193,7 +193,7 @@ pub use frame::{Frame, FrameHead, Opcode, Rsv};
 pub use message::{Chunk, Message};
 pub use observer::{ConnectionState, Observer};
 pub use outbound::Outbound;
-pub use outgoing::{Broadcast, IntoOutgoing, OutgoingMessage};
+pub use outgoing::{Broadcast, IntoOutgoing, OutgoingMessage, Priority};
 pub use ping::{PingAction, Pinger};
 pub use raw::{RawConnection, Role};
 pub use seed::Seed;

@@ -68,6 +68,15 @@ pub(crate) use queue::Queue;
 #[derive(Debug)]
 pub struct Outbound<'a>(pub(crate) &'a mut Queue);
 
+impl<'a> Outbound<'a> {
+    /// Returns the first [`chunk`](Self::chunk), borrowed from the connection itself, for a function
+    /// that returns it.
+    #[inline]
+    pub fn into_chunk(self) -> &'a [u8] {
+        self.0.chunk()
+    }
+}
+
 impl Outbound<'_> {
     /// Returns the number of bytes that wait to be written: all that are unsent but those that were
     /// [popped](Self::pop).

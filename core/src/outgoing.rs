@@ -13,8 +13,8 @@ use crate::message::Message;
 /// A message with the options for sending it: the argument of every `send` method.
 ///
 /// Every type that converts into a [`Message`] converts into an `OutgoingMessage` with the usual
-/// options. [`Message::uncompressed`] returns one with other options, and a [`Broadcast`] converts
-/// into one.
+/// options. [`Message::uncompressed`], [`latest`](Self::latest) and [`priority`](Self::priority)
+/// return one with other options, and a [`Broadcast`] converts into one.
 ///
 /// ```
 /// use sockless_core::{Message, OutgoingMessage};
@@ -35,30 +35,134 @@ pub(crate) enum Content {
         /// True if an extension may compress it.
         compress: bool,
     },
+    Placed(Box<Placed>),
+}
+
+/// A message with a place of its own in the queue of those that wait.
+#[derive(Clone, Debug)]
+pub(crate) struct Placed {
+    pub(crate) content: Content,
+    /// It replaces the message with the same key.
+    pub(crate) key: Option<u64>,
+    pub(crate) priority: Priority,
+}
+
+/// The place of a message among those that wait to be sent; see [`OutgoingMessage::priority`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Priority {
+    /// Before all others.
+    Urgent,
+    /// As messages without a priority.
+    #[default]
+    Normal,
+    /// After all others: for what is long and can wait.
+    Bulk,
+}
+
+impl Content {
+    pub(crate) fn message(&self) -> &Message {
+        match self {
+            Self::Broadcast(broadcast) => broadcast.message(),
+            Self::Message { message, .. } => message,
+            Self::Placed(placed) => placed.content.message(),
+        }
+    }
+
+    fn compress(&self) -> bool {
+        match self {
+            Self::Broadcast(broadcast) => broadcast.compress(),
+            Self::Message { compress, .. } => *compress,
+            Self::Placed(placed) => placed.content.compress(),
+        }
+    }
+
+    /// The message without its place.
+    fn unplaced(self) -> Self {
+        match self {
+            Self::Placed(placed) => placed.content,
+            content => content,
+        }
+    }
+
+    fn place(&self) -> (Option<u64>, Priority) {
+        match self {
+            Self::Placed(placed) => (placed.key, placed.priority),
+            Self::Broadcast(_) | Self::Message { .. } => (None, Priority::Normal),
+        }
+    }
 }
 
 impl OutgoingMessage {
     /// Returns the message.
     pub fn message(&self) -> &Message {
-        match &self.0 {
-            Content::Broadcast(broadcast) => broadcast.message(),
-            Content::Message { message, .. } => message,
-        }
+        self.0.message()
     }
 
     /// Returns the message without its options.
     pub fn into_message(self) -> Message {
-        match self.0 {
-            Content::Broadcast(broadcast) => broadcast.message().clone(),
+        match self.0.unplaced() {
             Content::Message { message, .. } => message,
+            content => content.message().clone(),
         }
     }
 
     pub(crate) fn compress(&self) -> bool {
-        match &self.0 {
-            Content::Broadcast(broadcast) => broadcast.compress(),
-            Content::Message { compress, .. } => *compress,
-        }
+        self.0.compress()
+    }
+
+    /// Lets the message replace one that was sent with the same `key` and still waits, and be
+    /// replaced by the next one: for a state of which only the latest matters, such as a position or
+    /// a price. The place in the queue is that of the message it replaces.
+    ///
+    /// A message waits while 16 KiB or more before it are unsent, or a message is being sent in
+    /// chunks; until it is sent it can be [cancelled](crate::Connection::cancel).
+    ///
+    /// ```
+    /// use sockless_core::{Connection, Instant, Message, Negotiated};
+    ///
+    /// # let now = Instant::EPOCH;
+    /// let mut connection = Connection::server(Negotiated::default(), Default::default(), now);
+    /// connection.send(Message::from("x = 1").latest(7), now)?;
+    /// connection.send(Message::from("x = 2").latest(7), now)?;
+    /// assert_eq!(connection.outbound().chunk(), b"\x81\x05x = 2");
+    /// # Ok::<(), sockless_core::SendError>(())
+    /// ```
+    pub fn latest(self, key: u64) -> Self {
+        let (_, priority) = self.0.place();
+        self.placed(Some(key), priority)
+    }
+
+    /// Lets the message pass those that wait and are less urgent. Messages of one priority are sent
+    /// in their order; a message without a priority is [`Priority::Normal`].
+    ///
+    /// It passes no bytes that are encoded: up to 16 KiB, or one message, and no message that is
+    /// being sent in chunks, which the protocol does not allow to be interrupted (RFC 6455 §5.4). So
+    /// send what is long as many messages of [`Priority::Bulk`], not as one in chunks. The queue is
+    /// bounded for all priorities together, by [`Config::high_water`](crate::Config::high_water).
+    ///
+    /// ```
+    /// use sockless_core::{Connection, Instant, Message, Negotiated, Priority};
+    ///
+    /// # let now = Instant::EPOCH;
+    /// let mut connection = Connection::server(Negotiated::default(), Default::default(), now);
+    /// connection.send(Message::from("part 1 of a file").priority(Priority::Bulk), now)?;
+    /// connection.send("move", now)?;
+    /// assert_eq!(&connection.outbound().chunk()[..6], b"\x81\x04move");
+    /// # Ok::<(), sockless_core::SendError>(())
+    /// ```
+    pub fn priority(self, priority: Priority) -> Self {
+        let (key, _) = self.0.place();
+        self.placed(key, priority)
+    }
+
+    /// Returns the key of a message that [replaces](Self::latest) others.
+    pub fn key(&self) -> Option<u64> {
+        self.0.place().0
+    }
+
+    fn placed(self, key: Option<u64>, priority: Priority) -> Self {
+        let content = self.0.unplaced();
+        Self(Content::Placed(Box::new(Placed { content, key, priority })))
     }
 }
 
@@ -66,7 +170,8 @@ impl OutgoingMessage {
 /// one peer.
 impl PartialEq for OutgoingMessage {
     fn eq(&self, other: &Self) -> bool {
-        (self.message(), self.compress()) == (other.message(), other.compress())
+        let parts = |this: &Self| (this.0.compress(), this.0.place());
+        self.message() == other.message() && parts(self) == parts(other)
     }
 }
 
@@ -139,6 +244,17 @@ impl Message {
     pub fn uncompressed(self) -> OutgoingMessage {
         OutgoingMessage(Content::Message { message: self, compress: false })
     }
+
+    /// Lets the message replace one of the same `key` that waits: see [`OutgoingMessage::latest`].
+    pub fn latest(self, key: u64) -> OutgoingMessage {
+        OutgoingMessage::from(self).latest(key)
+    }
+
+    /// Lets the message pass those that wait and are less urgent: see
+    /// [`OutgoingMessage::priority`].
+    pub fn priority(self, priority: Priority) -> OutgoingMessage {
+        OutgoingMessage::from(self).priority(priority)
+    }
 }
 
 /// One message for many peers, encoded once for all of them.
@@ -189,13 +305,16 @@ pub(crate) struct Encoding {
 }
 
 impl Broadcast {
-    /// Creates a broadcast of `message`, which may be [uncompressed](Message::uncompressed).
+    /// Creates a broadcast of `message`, which may be [uncompressed](Message::uncompressed). To give
+    /// it a place in the queue of each peer, convert the broadcast into an [`OutgoingMessage`].
     pub fn new(message: impl Into<OutgoingMessage>) -> Self {
-        match message.into().0 {
+        match message.into().0.unplaced() {
             Content::Broadcast(broadcast) => broadcast,
-            Content::Message { message, compress } => {
-                Self(Arc::new(Shared { message, compress, encoded: OnceBox::new() }))
-            }
+            content => Self(Arc::new(Shared {
+                compress: content.compress(),
+                message: content.message().clone(),
+                encoded: OnceBox::new(),
+            })),
         }
     }
 

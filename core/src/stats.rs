@@ -11,7 +11,6 @@ use crate::frame::Opcode;
 /// frames goes on with the counters of those.
 ///
 /// ```
-/// use bytes::{Buf, BytesMut};
 /// use sockless_core::{Connection, Instant, Negotiated};
 ///
 /// let now = Instant::EPOCH;
@@ -20,7 +19,7 @@ use crate::frame::Opcode;
 /// server.send("hello", now)?;
 /// assert_eq!(server.stats().queued_bytes, 7);
 ///
-/// let outbound = server.outbound();
+/// let mut outbound = server.outbound();
 /// outbound.advance(outbound.remaining());
 /// let stats = server.stats();
 /// assert_eq!((stats.sent.text_frames, stats.sent.bytes, stats.queued_bytes), (1, 7, 0));
@@ -145,7 +144,7 @@ const fn index(opcode: Opcode) -> usize {
 mod tests {
     use alloc::sync::Arc;
 
-    use bytes::{Buf, BytesMut};
+    use bytes::BytesMut;
 
     use crate::config::Config;
     use crate::connection::{Connection, Negotiated};

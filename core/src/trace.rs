@@ -361,6 +361,7 @@ const fn cause(cause: &Cause) -> &'static str {
         Cause::Aborted => "aborted",
         Cause::Eof => "eof",
         Cause::ClosingHandshake => "closing_handshake",
+        Cause::Failed => "failed",
         Cause::Overloaded => "overloaded",
         Cause::Protocol(_) => "protocol",
         Cause::Timeout(_) => "timeout",

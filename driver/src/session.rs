@@ -22,7 +22,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_core::Stream;
-use sockless_core::{CloseReason, Closed, Config, Instant, IntoOutgoing, Message, SendError};
+use sockless_core::{
+    CloseReason, Closed, Config, Instant, IntoOutgoing, Message, OutgoingMessage, SendError,
+};
 
 use crate::request::Request;
 use crate::session::engine::shared::Shared;
@@ -222,6 +224,35 @@ impl Session {
     /// ```
     pub fn close(&self, reason: impl Into<CloseReason>) {
         self.sender.close(reason);
+    }
+
+    /// Fails the session: sends a Close frame ahead of the messages that were sent and have not left,
+    /// which are dropped, and does not wait for the peer's. The session ends at once, with
+    /// [`Cause::Failed`](sockless_core::Cause::Failed). Does nothing once either side has sent a Close frame.
+    pub fn fail(&self, reason: impl Into<CloseReason>) {
+        self.sender.fail(reason);
+    }
+
+    /// Cancels the message with this [key](OutgoingMessage::latest) that waits to be sent, and
+    /// returns it. `None` if none waits: it was not sent, or its bytes have left or are about to.
+    ///
+    /// ```
+    /// use sockless::{Closed, Message, Session};
+    ///
+    /// const CURSOR: u64 = 1;
+    ///
+    /// async fn follow(session: &Session, x: u32) -> Result<(), Closed> {
+    ///     // While the peer reads slowly, only the latest position waits.
+    ///     session.send(Message::from(format!("cursor at {x}")).latest(CURSOR)).await
+    /// }
+    ///
+    /// fn hide(session: &Session) {
+    ///     session.cancel(CURSOR);
+    /// }
+    /// # let _ = (follow, hide);
+    /// ```
+    pub fn cancel(&self, key: u64) -> Option<OutgoingMessage> {
+        self.sender.cancel(key)
     }
 
     /// Waits for the end of the session, and returns how it ended. Any number of tasks may wait,

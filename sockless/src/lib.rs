@@ -13,7 +13,7 @@ pub use http;
 #[doc(inline)]
 pub use sockless_core::{
     Broadcast, Chunk, CloseCode, CloseReason, Instant, IntoOutgoing, Message, OutgoingMessage,
-    SendError,
+    Priority, SendError,
 };
 #[cfg(feature = "json")]
 #[doc(inline)]

@@ -28,6 +28,10 @@ impl Connection {
         if !self.is_open() {
             return;
         }
+        self.encode_waiting();
+        if !self.is_open() {
+            return; // An extension has failed.
+        }
         self.raw.watch.at(now);
         self.push_close(&reason);
         let ending = self.raw.enter(Party::Local, Phase::CloseSent, now);
@@ -37,6 +41,7 @@ impl Connection {
 
     /// Handles the peer's Close frame.
     pub(super) fn peer_closed(&mut self, reason: CloseReason, now: Instant) -> Option<Event> {
+        self.encode_waiting();
         if let Some(ending) = self.raw.ending_mut() {
             // It answers ours, or both were sent at the same time.
             ending.received = Some(reason);
@@ -186,7 +191,7 @@ impl Connection {
 
     /// Drops the state of messages in both directions: none is received or sent any longer.
     fn drop_messages(&mut self) {
-        self.pong = None;
+        self.waiting = None;
         self.assembly = None;
         self.sending = None;
         self.codecs = Codecs::default();

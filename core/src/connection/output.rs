@@ -43,16 +43,18 @@ pub struct Wait {
 /// The part of a turn that is over.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Turn {
-    /// The cost of what the turn has done.
-    spent: u32,
     /// [`Queue::handed_out`](crate::outbound::Queue::handed_out) when bytes were last given out to
-    /// be written, if they were in this turn. The lower half tells whether any were taken.
-    offered: Option<u32>,
+    /// be written. The lower half shows whether any were taken.
+    offered: u32,
+    /// The cost of what the turn has done, in units of [`EVENT_COST`].
+    spent: u16,
+    /// Bytes were given out in this turn.
+    has_offered: bool,
     /// The read buffer has run out of bytes, and deadlines that have passed were looked at.
     is_starved: bool,
 }
 
-/// The cost of an event besides its payload, in bytes.
+/// The cost of an event besides its payload, in bytes, and the unit of all costs.
 const EVENT_COST: usize = 64;
 
 /// The cost of one write: a turn has at most 16.
@@ -107,13 +109,24 @@ impl Connection {
     /// [`handle_timeout`](Self::handle_timeout), [`handle_blocked`](Self::handle_blocked) and
     /// [`set_reading`](Self::set_reading) need not be.
     pub fn poll_output(&mut self, inbound: &mut BytesMut, now: Instant) -> Output<'_> {
+        self.output_of(&mut &[][..], inbound, now)
+    }
+
+    /// The next thing to do, with received bytes behind `inbound`.
+    pub(super) fn output_of(
+        &mut self,
+        input: &mut &[u8],
+        inbound: &mut BytesMut,
+        now: Instant,
+    ) -> Output<'_> {
         self.raw.watch.at(now);
-        if let Some(event) = self.event_of_turn(inbound, now) {
+        if let Some(event) = self.event_of_turn(input, inbound, now) {
             return Output::Event(event);
         }
         if self.may_write() {
             self.turn.spend(WRITE_COST);
-            self.turn.offered = Some(self.raw.outbound.handed_out() as u32);
+            self.turn.has_offered = true;
+            self.turn.offered = self.raw.outbound.handed_out() as u32;
             return Output::Write(self.outbound());
         }
         if !self.raw.has_unsent()
@@ -125,17 +138,19 @@ impl Connection {
     }
 
     /// The next event, unless there is no room for the answer to it or the turn has taken enough.
-    fn event_of_turn(&mut self, inbound: &mut BytesMut, now: Instant) -> Option<Event> {
+    fn event_of_turn(
+        &mut self,
+        input: &mut &[u8],
+        inbound: &mut BytesMut,
+        now: Instant,
+    ) -> Option<Event> {
         if !self.has_room() && !self.turn.is_starved {
             self.fire_timers(now);
         }
         if !self.has_room() || self.turn.is_spent() {
             return self.take_report();
         }
-        if inbound.len() != self.seen {
-            self.handle_received(inbound.len().saturating_sub(self.seen), now);
-        }
-        let mut event = self.next_event(inbound, now);
+        let mut event = self.next_event_from(input, inbound, now);
         // Once in a turn: what the peer may have met is enforced after the next read only.
         if event.is_none() && !core::mem::replace(&mut self.turn.is_starved, true) {
             event = self.handle_starved(inbound.len(), now);
@@ -149,15 +164,12 @@ impl Connection {
 
     /// Returns true if bytes wait, and the transport may accept some of them in this turn.
     fn may_write(&mut self) -> bool {
-        self.flush_pong();
+        self.flush_waiting();
         if self.raw.outbound.remaining() == 0 {
             return false;
         }
         let position = self.raw.outbound.handed_out() as u32;
-        match self.turn.offered {
-            None => true,
-            Some(before) => before != position && !self.turn.is_spent(),
-        }
+        !self.turn.has_offered || (self.turn.offered != position && !self.turn.is_spent())
     }
 
     /// What is to be done with the transport, once all bytes have been sent.
@@ -175,7 +187,7 @@ impl Connection {
 
     fn end_turn(&mut self, now: Instant) -> Wait {
         let turn = core::mem::take(&mut self.turn);
-        let is_full = turn.offered.is_none_or(|at| at == self.raw.outbound.handed_out() as u32);
+        let is_full = !turn.has_offered || turn.offered == self.raw.outbound.handed_out() as u32;
         if is_full || !self.wants_write() {
             self.note_blocked(now);
         }
@@ -192,11 +204,12 @@ impl Connection {
 
 impl Turn {
     fn spend(&mut self, cost: usize) {
-        self.spent = self.spent.saturating_add(u32::try_from(cost).unwrap_or(u32::MAX));
+        let units = u16::try_from(cost / EVENT_COST).unwrap_or(u16::MAX);
+        self.spent = self.spent.saturating_add(units);
     }
 
     fn is_spent(&self) -> bool {
-        self.spent as usize >= TURN_LEN
+        usize::from(self.spent) * EVENT_COST >= TURN_LEN
     }
 }
 

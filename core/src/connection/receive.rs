@@ -51,7 +51,7 @@ impl Connection {
 
     /// The message at the front of `inbound`, if the steps would return it whole.
     #[inline]
-    fn whole_message(&self, inbound: &[u8]) -> Option<Whole> {
+    pub(super) fn whole_message(&self, inbound: &[u8]) -> Option<Whole> {
         let whole = self.raw.whole_message(inbound)?;
         let is_next = self.is_open() && self.assembly.is_none() && self.codecs.is_empty();
         let (len, config) = (whole.payload.len(), &self.raw.config);

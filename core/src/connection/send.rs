@@ -1,6 +1,5 @@
-//! Sending: messages become frames; fragments, chunks, pings, and the one pong that waits.
+//! Sending: messages become frames; fragments, chunks, pings and pongs.
 
-use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use bytes::{Bytes, BytesMut};
@@ -33,10 +32,19 @@ impl Connection {
         if !self.is_open() {
             return Err(SendError::Closing);
         }
-        if self.sending.is_some() {
+        let is_placed = matches!(outgoing.0, Content::Placed(_));
+        if self.sending.is_some() && !is_placed {
             return Err(SendError::MessageUnfinished);
         }
-        match outgoing.0 {
+        if is_placed || self.has_waiting_messages() {
+            return self.enqueue(outgoing.0, now);
+        }
+        self.push_content(outgoing.0, now)
+    }
+
+    #[inline]
+    pub(super) fn push_content(&mut self, content: Content, now: Instant) -> Result<(), SendError> {
+        match content {
             Content::Message { message, compress } => self.push_message(message, compress, now),
             Content::Broadcast(broadcast) if self.raw.is_unmasked() => {
                 self.push_broadcast(&broadcast, now)
@@ -44,10 +52,15 @@ impl Connection {
             Content::Broadcast(broadcast) => {
                 self.push_message(broadcast.message().clone(), broadcast.compress(), now)
             }
+            Content::Placed(placed) => self.push_content(placed.content, now),
         }
     }
 
     pub(super) fn send_next_chunk(&mut self, chunk: Chunk, now: Instant) -> Result<(), SendError> {
+        if self.sending.is_none() {
+            // What was sent before it is sent before it.
+            self.encode_waiting();
+        }
         if !self.may_send_chunk() {
             return Err(SendError::Closing);
         }
@@ -163,6 +176,7 @@ impl Connection {
             // The message is lost, perhaps with a part of it sent: the peer would miss it in the
             // sequence.
             self.sending = None;
+            self.waiting = None;
             self.start_closing(CloseCode::INTERNAL_ERROR.into(), None, now);
             SendError::CodecFailed { name, error }
         })?;
@@ -203,31 +217,16 @@ impl Connection {
         if self.raw.ending().is_some_and(Ending::has_sent_close) {
             return;
         }
-        self.pong = None;
-        if self.is_writable() {
+        let has_room = self.is_writable();
+        self.set_pong((!has_room).then_some(payload));
+        if has_room {
             self.push_control(Opcode::Pong, payload.clone());
-        } else {
-            self.pong = Some(Box::from(&payload[..]));
-        }
-    }
-
-    #[inline]
-    pub(super) fn flush_pong(&mut self) {
-        if self.pong.is_some() && self.is_writable() {
-            self.push_pong();
-        }
-    }
-
-    #[cold]
-    fn push_pong(&mut self) {
-        if let Some(payload) = self.pong.take() {
-            self.push_control(Opcode::Pong, payload.into());
         }
     }
 
     pub(super) fn push_close(&mut self, reason: &CloseReason) {
         // Nothing may follow a Close frame (RFC 6455 §5.5.1).
-        self.pong = None;
+        self.set_pong(None);
         let mut payload = Vec::with_capacity(2 + reason.text().len());
         if let Some(code) = reason.code() {
             payload.extend_from_slice(&code.get().to_be_bytes());
@@ -236,7 +235,7 @@ impl Connection {
         self.push_control(Opcode::Close, payload.into());
     }
 
-    fn push_control(&mut self, opcode: Opcode, payload: Bytes) {
+    pub(super) fn push_control(&mut self, opcode: Opcode, payload: Bytes) {
         self.observe_outgoing(true, Rsv::NONE, opcode, payload.len());
         let now = self.raw.watch.now();
         self.raw.push(now, true, Rsv::NONE, opcode, payload);

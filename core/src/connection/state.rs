@@ -95,7 +95,7 @@ impl Connection {
     /// to accept some. Those that were [popped](crate::Outbound::pop) do not count.
     #[inline]
     pub fn wants_write(&self) -> bool {
-        self.raw.outbound.remaining() > 0 || (self.pong.is_some() && self.is_writable())
+        self.raw.outbound.remaining() > 0 || self.has_encodable()
     }
 
     /// Returns true if there is room for answers to further input. A closing connection queues

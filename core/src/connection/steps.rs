@@ -71,7 +71,7 @@ impl Connection {
     /// Returns the bytes to send, lent or owned: see [`Outbound`].
     #[inline]
     pub fn outbound(&mut self) -> Outbound<'_> {
-        self.flush_pong();
+        self.flush_waiting();
         Outbound(&mut self.raw.outbound)
     }
 
@@ -155,7 +155,7 @@ impl Connection {
     #[inline]
     pub fn held_bytes(&self) -> usize {
         let assembly = self.assembly.as_ref().map_or(0, |assembly| assembly.capacity());
-        assembly + self.raw.held_bytes()
+        assembly + self.waiting_cost() + self.raw.held_bytes()
     }
 
     /// Returns how many bytes the frame that is arriving lacks, beyond those in `inbound`, if the
@@ -176,7 +176,7 @@ impl Connection {
             subprotocol: self.subprotocol.clone(),
             assembly: self.assembly.clone(),
             sending: self.sending,
-            pong: self.pong.clone(),
+            waiting: self.waiting.clone(),
             timers: self.timers.clone(),
             turn: self.turn,
             seen: self.seen,

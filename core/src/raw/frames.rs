@@ -98,11 +98,18 @@ impl RawConnection {
     #[inline]
     pub(crate) fn note_whole(&mut self, whole: &Whole, inbound: &[u8]) {
         if self.watch.is_set() {
-            let opcode = if whole.is_text { Opcode::Text } else { Opcode::Binary };
-            self.watch.received(whole.payload.end as u64);
-            let payload = &inbound[whole.payload.clone()];
+            let (header, payload) = inbound[..whole.payload.end].split_at(whole.payload.start);
+            self.note_taken(whole.is_text, header, payload);
+        }
+    }
+
+    /// Records a message of one frame, whose payload is unmasked.
+    pub(crate) fn note_taken(&mut self, is_text: bool, header: &[u8], payload: &[u8]) {
+        if self.watch.is_set() {
+            let opcode = if is_text { Opcode::Text } else { Opcode::Binary };
+            self.watch.received((header.len() + payload.len()) as u64);
             let (rsv, len) = (Rsv::NONE, payload.len() as u64);
-            let mask = inbound[..whole.payload.start].last_chunk::<KEY_LEN>().copied();
+            let mask = header.last_chunk::<KEY_LEN>().copied();
             let mask = mask.filter(|_| self.role == Role::Server);
             let head = FrameHead { fin: true, rsv, opcode, mask, len };
             self.watch.frame(Direction::Incoming, &head, payload);

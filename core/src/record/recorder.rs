@@ -238,14 +238,14 @@ impl Recorder {
     }
 
     /// Returns the bytes to send; see [`Connection::outbound`].
-    pub fn outbound(&mut self, now: Instant) -> &mut Outbound {
+    pub fn outbound(&mut self, now: Instant) -> Outbound<'_> {
         self.note_taken(now);
         let before = self.connection.raw.outbound.queued();
         self.connection.outbound();
         if self.connection.raw.outbound.queued() != before {
             self.record(now, format_args!("outbound"), &Outcome::None);
         }
-        &mut self.connection.raw.outbound
+        Outbound(&mut self.connection.raw.outbound)
     }
 
     /// See [`Connection::set_chunk_len`].

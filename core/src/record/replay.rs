@@ -7,7 +7,7 @@ use core::fmt;
 use core::str::SplitWhitespace;
 use core::time::Duration;
 
-use bytes::{Buf, BytesMut};
+use bytes::BytesMut;
 
 use super::recorder::{Outcome, Outputs, settings};
 use super::{Recording, STOPPED};
@@ -292,7 +292,7 @@ impl<'a> Replay<'a> {
     fn take(&mut self, len: usize) {
         let outbound = &mut self.connection.raw.outbound;
         let len = len.min(outbound.remaining());
-        self.done.sent.extend_from_slice(&outbound.copy_to_bytes(len));
+        self.done.sent.extend_from_slice(&outbound.take(len));
     }
 }
 

@@ -4,7 +4,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use std::sync::Mutex;
 
-use bytes::{Buf, BytesMut};
+use bytes::BytesMut;
 
 use super::*;
 use crate::close::CloseCode;
@@ -41,7 +41,7 @@ fn ends() -> (Connection, Connection) {
 }
 
 fn sent(connection: &mut Connection) -> BytesMut {
-    let outbound = connection.outbound();
+    let mut outbound = connection.outbound();
     BytesMut::from(&outbound.copy_to_bytes(outbound.remaining())[..])
 }
 

@@ -135,6 +135,18 @@ impl Sender {
         self.shared.close(reason.into());
     }
 
+    /// Sends a Close frame ahead of the messages that were sent and have not left, which are dropped.
+    /// See [`Session::fail`](crate::Session::fail).
+    pub fn fail(&self, reason: impl Into<CloseReason>) {
+        self.shared.fail(reason.into());
+    }
+
+    /// Cancels the message with this [key](OutgoingMessage::latest) that waits to be sent, and
+    /// returns it. `None` if none waits.
+    pub fn cancel(&self, key: u64) -> Option<OutgoingMessage> {
+        self.shared.lock().cancel(key)
+    }
+
     /// Waits for the end of the session, and returns how it ended. Any number of tasks may wait,
     /// any number of times. See [`Session::closed`](crate::Session::closed).
     ///

@@ -156,8 +156,8 @@ impl Endpoint {
     pub(crate) fn output(&mut self) -> &[u8] {
         match &mut self.state {
             State::Accepting(_) => &[],
-            State::Connecting(handshake) => Buf::chunk(handshake.outbound()),
-            State::Open(connection) => Buf::chunk(connection.outbound()),
+            State::Connecting(handshake) => handshake.outbound().into_chunk(),
+            State::Open(connection) => connection.outbound().into_chunk(),
             State::Failed { answer, .. } => Buf::chunk(answer),
         }
     }

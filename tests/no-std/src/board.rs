@@ -3,7 +3,7 @@
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use bytes::{Buf, BytesMut};
+use bytes::BytesMut;
 use sockless_core::handshake::{RequestHead, ResponseHead, ServerHandshake, UpgradeRequest};
 use sockless_core::{
     CloseCode, Config, Connection, Event, Instant, Message, Negotiated, Seed, TransportAction,
@@ -75,7 +75,7 @@ impl Board {
                     let _ = connection.send(alloc::format!("led {text}"), now);
                 }
             }
-            let outbound = connection.outbound();
+            let mut outbound = connection.outbound();
             while outbound.has_remaining() {
                 let len = outbound.chunk().len();
                 out.extend_from_slice(outbound.chunk());

@@ -3,7 +3,7 @@
 use alloc::sync::Arc;
 use core::time::Duration;
 
-use bytes::{Buf, BytesMut};
+use bytes::BytesMut;
 use sockless_core::handshake::ClientHandshake;
 use sockless_core::{
     Broadcast, CloseCode, Config, Connection, Event, Instant, Message, Negotiated, Seed,
@@ -13,7 +13,7 @@ use crate::board::Board;
 
 /// The bytes that a connection has to send.
 pub fn wire(connection: &mut Connection) -> BytesMut {
-    let outbound = connection.outbound();
+    let mut outbound = connection.outbound();
     let waiting = outbound.remaining();
     BytesMut::from(&outbound.copy_to_bytes(waiting)[..])
 }
@@ -47,7 +47,7 @@ pub fn a_broadcast_is_shared() -> Option<()> {
     let news = Broadcast::new(alloc::vec![7; 20_000]);
     one.send(&news, now).ok()?;
     two.send(&news, now).ok()?;
-    let (one, two) = (one.outbound(), two.outbound());
+    let (mut one, mut two) = (one.outbound(), two.outbound());
     let (one, two) = (one.chunk(), two.chunk());
     (one.as_ptr() == two.as_ptr() && one.len() == two.len()).then_some(())
 }

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use sockless_core::{
-    Cause, CloseCode, ClosingStep, Config, Connection, Lifecycle, Event, Message, Output,
-    Party, Role, Timeout, TransportAction, Wait, limits,
+    Cause, CloseCode, ClosingStep, Config, Connection, Event, Lifecycle, Message, Output, Party,
+    Role, Timeout, TransportAction, Wait, limits,
 };
 use sockless_tests::end::{BOTH, End, peer_of};
 use sockless_tests::wire::{self, CLOSE};

@@ -91,8 +91,8 @@ impl Endpoint for Faulty {
         }
         if self.fault == Fault::ForgetsSecondPong && before == 1 && self.pings == 2 {
             // Whatever waits is lost, the pong among it.
-            let outbound = self.connection.outbound();
-            bytes::Buf::advance(outbound, bytes::Buf::remaining(outbound));
+            let mut outbound = self.connection.outbound();
+            outbound.advance(outbound.remaining());
         }
         event
     }
@@ -122,8 +122,8 @@ impl Endpoint for Faulty {
                 self.connection.run_step(step, now)
             }
             (Fault::LosesUnsent, Step::Close(_)) => {
-                let outbound = self.connection.outbound();
-                bytes::Buf::advance(outbound, bytes::Buf::remaining(outbound));
+                let mut outbound = self.connection.outbound();
+                outbound.advance(outbound.remaining());
                 self.connection.run_step(step, now)
             }
             _ => self.connection.run_step(step, now),

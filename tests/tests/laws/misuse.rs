@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::BytesMut;
-use sockless_core::{Chunk, CloseCode, Config, Deflate, Event, Message, Output, Role, Staging};
+use sockless_core::{
+    Chunk, CloseCode, Config, Deflate, Event, Message, Output, Priority, Role, Staging,
+};
 use sockless_tests::end::End;
 use sockless_tests::wire::{BINARY_BEGINS, ENDS, GOES_ON, TEXT_BEGINS, Writer};
 
@@ -92,7 +94,9 @@ impl World {
             22 if rng.u8(0..4) == 0 => self.end.connection.handle_eof(self.end.now),
             23 if rng.u8(0..4) == 0 => self.end.connection.fail(CloseCode::NORMAL, self.end.now),
             24 => {
-                let event = self.end.connection.poll_event(&mut self.end.inbound, self.end.now);
+                let mut input = &payload[..];
+                let end = &mut self.end;
+                let event = end.connection.poll_event_from(&mut input, &mut end.inbound, end.now);
                 self.count(event.as_ref());
             }
             25 => {
@@ -157,9 +161,16 @@ impl World {
         let (connection, now) = (&mut self.end.connection, self.end.now);
         let message = if rng.bool() { Message::from(payload) } else { Message::from("text") };
         // Refusals are legal at any time.
-        let _ = match rng.u8(0..3) {
+        let priority = [Priority::Urgent, Priority::Normal, Priority::Bulk][rng.usize(0..3)];
+        let _ = match rng.u8(0..6) {
             0 => connection.send(message, now),
             1 => connection.send(message.uncompressed(), now),
+            2 => connection.send(message.latest(rng.u64(0..3)).priority(priority), now),
+            3 => connection.send(message.priority(priority), now),
+            4 => {
+                drop(connection.cancel(rng.u64(0..3)));
+                return;
+            }
             _ => connection.send_chunk(Chunk { data: message, last: rng.bool() }, now),
         };
     }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::{Buf, BytesMut};
+use bytes::BytesMut;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use sockless_core::record::{Recorder, Recording, ReplayError};
@@ -154,7 +154,7 @@ impl Pair {
         for side in [0, 1] {
             let [client, server] = &mut self.ends;
             let (end, peer) = if side == 0 { (client, server) } else { (server, client) };
-            let outbound = end.recorder.outbound(now);
+            let mut outbound = end.recorder.outbound(now);
             let len = cut.min(outbound.remaining());
             let bytes = outbound.copy_to_bytes(len);
             end.sent.extend_from_slice(&bytes);
@@ -219,7 +219,7 @@ fn a_recording_is_bounded_and_its_beginning_is_replayed() {
     let mut server = Recorder::server(Negotiated::default(), config(), now).max_len(4000);
     for _ in 0..1000 {
         server.send("hello", now).unwrap();
-        let outbound = server.outbound(now);
+        let mut outbound = server.outbound(now);
         outbound.advance(outbound.remaining());
     }
     let recording = server.into_recording();

@@ -22,3 +22,4 @@ mod tasks;
 mod turns;
 mod unlocked;
 mod volume;
+mod waiting;

@@ -33,7 +33,7 @@ use crate::time::Instant;
 /// let seed = Seed::new([7; 32]); // in production: 32 random bytes of the operating system
 /// let config = Arc::new(Config::default());
 /// let mut handshake = ClientHandshake::new(request, seed, config, Instant::EPOCH)?;
-/// assert!(bytes::Buf::chunk(handshake.outbound()).starts_with(
+/// assert!(handshake.outbound().chunk().starts_with(
 ///     b"GET /chat HTTP/1.1\r\nHost: example.com\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
 /// ));
 /// # Ok::<(), Box<dyn std::error::Error>>(())

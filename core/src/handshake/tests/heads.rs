@@ -3,7 +3,6 @@
 use alloc::string::ToString;
 use alloc::vec::Vec;
 
-use bytes::Buf;
 use proptest::prelude::*;
 use proptest::sample::select;
 

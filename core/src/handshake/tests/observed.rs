@@ -3,7 +3,7 @@
 use alloc::vec;
 use alloc::vec::Vec;
 
-use bytes::{Buf, BufMut};
+use bytes::BufMut;
 
 use super::*;
 use crate::extension::{ChunkInfo, Codec, CodecError, Encoded, Extension, Params};
@@ -48,7 +48,7 @@ fn marked() -> Arc<Config> {
 
 /// The request of `client`, and the right answer to it with these lines added.
 fn exchange(client: &mut ClientHandshake, lines: &str) -> (Request<()>, String) {
-    let outbound = client.outbound();
+    let mut outbound = client.outbound();
     let request = read(outbound.copy_to_bytes(outbound.remaining())).expect("a verdict");
     (request.expect("a request"), answer().replace("Sec-WebSocket-Protocol: chat\r\n", lines))
 }

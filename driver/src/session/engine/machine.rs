@@ -118,6 +118,14 @@ impl Machine {
         }
     }
 
+    /// Sends a Close frame ahead of what is queued. A connection of frames closes.
+    pub(crate) fn fail(&mut self, reason: CloseReason, now: Instant) {
+        match self {
+            Self::Messages(connection) => connection.fail(reason, now),
+            Self::Frames(connection, _) => connection.close(now),
+        }
+    }
+
     pub(crate) fn set_config(&mut self, config: Arc<Config>, now: Instant) {
         match self {
             Self::Messages(connection) => connection.set_config(config, now),

@@ -81,6 +81,12 @@ impl Shared {
         self.lock().close(reason, now);
     }
 
+    /// Sends a Close frame ahead of what is queued.
+    pub(crate) fn fail(&self, reason: CloseReason) {
+        let now = self.now();
+        self.lock().fail_session(reason, now);
+    }
+
     /// Drops the transport.
     pub(crate) fn terminate(&self) {
         let now = self.now();

@@ -170,6 +170,12 @@ impl State {
         self.look_again();
     }
 
+    /// Sends a Close frame ahead of what is queued.
+    pub(crate) fn fail_session(&mut self, reason: CloseReason, now: Instant) {
+        self.machine.fail(reason, now);
+        self.look_again();
+    }
+
     /// Ends the connection and its transport at once.
     pub(crate) fn terminate(&mut self, now: Instant) {
         self.abort(Order::Terminate, now);

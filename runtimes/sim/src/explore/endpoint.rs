@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::{Bytes, BytesMut};
 use sockless_core::{Connection, Event, Instant, SendError};
 
 use super::step::Step;
@@ -60,7 +60,7 @@ pub trait Endpoint: fmt::Debug + Sized {
         let mut taken = BytesMut::new();
         // A pong that waits for room follows what is taken first.
         while connection.outbound().has_remaining() {
-            let outbound = connection.outbound();
+            let mut outbound = connection.outbound();
             taken.extend_from_slice(&outbound.copy_to_bytes(outbound.remaining()));
         }
         connection.handle_blocked(now);

@@ -495,7 +495,7 @@ impl Outputs {
     fn of(endpoint: &mut impl Endpoint) -> Self {
         let connection = endpoint.connection();
         Self {
-            has_bytes: bytes::Buf::has_remaining(connection.outbound()),
+            has_bytes: connection.outbound().has_remaining(),
             transport: connection.transport_action(),
             deadline: connection.poll_timeout(),
             is_open: connection.is_open(),

@@ -22,7 +22,7 @@ impl State {
         message: OutgoingMessage,
         clock: impl FnOnce() -> Instant,
     ) -> Result<(), TrySendError> {
-        let (may_send, now) = (self.may_send(), self.now_or(clock));
+        let (may_send, now) = (self.may_send() || self.replaces(&message), self.now_or(clock));
         let Some(connection) = self.machine.open_messages() else {
             return Err(TrySendError::Closed(message));
         };
@@ -49,7 +49,7 @@ impl State {
         clock: impl Fn() -> Instant,
         cx: &Context<'_>,
     ) -> Poll<Result<(), Closed>> {
-        if self.may_send() {
+        if self.may_send() || message.as_ref().is_some_and(|message| self.replaces(message)) {
             let now = self.now_or(&clock);
             if let Some(connection) = self.machine.open_messages()
                 && let Some(outgoing) = message.take()
@@ -197,6 +197,9 @@ impl State {
 
     /// The position in the outgoing bytes behind all that has been queued.
     pub(crate) fn queued(&mut self) -> u64 {
+        if let Some(connection) = self.machine.messages() {
+            connection.encode_waiting();
+        }
         self.machine.outbound().queued()
     }
 
@@ -223,6 +226,23 @@ impl State {
     #[inline]
     pub(super) fn may_send(&self) -> bool {
         !self.has_writer && self.machine.is_writable()
+    }
+
+    /// Returns true if the message takes the place of one that waits, and so needs no room.
+    #[cold]
+    fn replaces(&mut self, message: &OutgoingMessage) -> bool {
+        let is_free = !self.has_writer;
+        message.key().filter(|_| is_free).is_some_and(|key| {
+            self.machine.open_messages().is_some_and(|connection| connection.is_waiting(key))
+        })
+    }
+
+    /// Cancels the message with this key that waits.
+    pub(crate) fn cancel(&mut self, key: u64) -> Option<OutgoingMessage> {
+        let cancelled = self.machine.messages()?.cancel(key)?;
+        // There may be room for the message of a task that waits.
+        self.ask_driver();
+        Some(cancelled)
     }
 
     fn close_for_send_overflow(&mut self, now: Instant) {
