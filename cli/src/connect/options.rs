@@ -157,7 +157,7 @@ impl Options {
         }
         let rules = match &self.proxy {
             Some(url) => sockless::Proxy::new(url).map(ProxyRules::from),
-            None => ProxyRules::from_env(),
+            None => Ok(ProxyRules::from_env()),
         };
         rules.map(Some).map_err(|error| Failure::usage(format_args!("--proxy: {error}")))
     }
