@@ -137,7 +137,10 @@ mod local_pool {
         let spawn = move |task: LocalBoxFuture<'static, ()>| drop(spawner.spawn_local(task));
         let started = waiting.for_each({
             let spawn = spawn.clone();
-            move |task| std::future::ready(spawn(task))
+            move |task| {
+                spawn(task);
+                std::future::ready(())
+            }
         });
         spawn(Box::pin(started));
         pool.run_until(server.serve_local_until(super::router(), stop, spawn));
@@ -156,7 +159,7 @@ mod tests {
     use super::*;
 
     /// Two members read each other's messages, and leave when the server stops.
-    fn two_members_chat(serve: fn(&str, Box<dyn FnOnce(String)>, Stop) -> Result<()>) {
+    fn two_members_chat(serve: Serve) {
         let (telling, url) = channel::bounded(1);
         let (stopping, stopped) = channel::bounded::<()>(1);
         let server = thread::spawn(move || {
@@ -189,6 +192,8 @@ mod tests {
         server.join().unwrap().unwrap();
     }
 
+    type Serve = fn(&str, Listening, Stop) -> Result<()>;
+    type Listening = Box<dyn FnOnce(String)>;
     type Stop = std::pin::Pin<Box<dyn Future<Output = ()>>>;
 
     /// Connects, and waits until the room has the member.
@@ -201,11 +206,11 @@ mod tests {
 
     #[test]
     fn members_chat_on_a_local_set() {
-        two_members_chat(|addr, is_listening, stop| local_set::serve(addr, is_listening, stop));
+        two_members_chat(local_set::serve);
     }
 
     #[test]
     fn members_chat_on_a_local_pool() {
-        two_members_chat(|addr, is_listening, stop| local_pool::serve(addr, is_listening, stop));
+        two_members_chat(local_pool::serve);
     }
 }
