@@ -204,7 +204,7 @@ mod tests {
             assert_eq!((sent, sent.frames()), (expected, 9));
             assert_eq!(sent.compression_ratio(), None);
 
-            server.send(&Broadcast::new("for all"), NOW).unwrap();
+            server.send(Broadcast::new("for all"), NOW).unwrap();
             client.close(crate::close::CloseCode::NORMAL, NOW);
             pass(&mut server, &mut client, chunk);
             pass(&mut client, &mut server, chunk);
@@ -224,9 +224,8 @@ mod tests {
         let known = Config::default().extension(crate::Deflate::default());
         let of = |role| {
             let answer = Params::new("permessage-deflate");
-            let mut negotiated = Negotiated::default();
-            negotiated.extensions = known.get_extensions().agreed([answer].into(), role).unwrap();
-            negotiated
+            let extensions = known.get_extensions().agreed([answer].into(), role).unwrap();
+            Negotiated { extensions, ..Negotiated::default() }
         };
         for chunk in [1, 50, 100_000] {
             let (mut client, mut server) = ends([of(Role::Client), of(Role::Server)]);

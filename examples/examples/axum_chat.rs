@@ -162,6 +162,7 @@ const PAGE: &str = r#"<!doctype html>
 
 #[cfg(test)]
 mod tests {
+    use axum::http::Request;
     use hyper_util::rt::TokioIo;
     use hyper_util::service::TowerToHyperService;
     use sockless::tokio::{TokioRuntime, TokioTransport};
@@ -192,7 +193,7 @@ mod tests {
 
     async fn open(app: &axum::Router, cookie: &str) -> Result<Session, ConnectError> {
         let transport = Box::new(TokioTransport::new(connect(app)));
-        let request = axum::http::Request::get("ws://a/chat").header("cookie", cookie);
+        let request = Request::get("ws://a/chat").header("cookie", cookie);
         let request = request.header("origin", "http://a").body(()).unwrap();
         let runtime = Arc::new(TokioRuntime);
         let opened =
