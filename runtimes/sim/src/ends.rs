@@ -176,6 +176,14 @@ impl Ends {
         self.send_reset(side, now);
     }
 
+    /// Resets the other end of `side` without a reset to `side`.
+    pub(crate) fn reset_peer(&mut self, side: usize) {
+        self.ends[1 - side].fate = Fate::Reset;
+        self.ends[1 - side].unread.clear();
+        self.lanes[1 - side].drop_unsent(true);
+        self.lanes[side].drop_reader();
+    }
+
     /// Stops all arrivals at both ends.
     pub(crate) fn vanish(&mut self, now: Instant) {
         for side in [0, 1] {

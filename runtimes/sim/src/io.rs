@@ -57,6 +57,10 @@ impl SimIo {
         (Self { pipe: Arc::clone(&pipe), side: 0 }, Self { pipe, side: 1 })
     }
 
+    pub(crate) fn pipe(&self) -> &Arc<Pipe> {
+        &self.pipe
+    }
+
     /// Returns a handle that has the counters of this end and injects faults.
     pub fn wire(&self) -> Wire {
         Wire::new(&self.pipe, self.side)

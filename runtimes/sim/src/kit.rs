@@ -142,7 +142,8 @@ impl App {
         let (client, server) = self.sim.pipe_over(&self.link);
         let serving =
             self.server.serve_connection(Box::new(server), self.peer_addr, self.local_addr);
-        self.sim.world.tasks.spawn(Box::pin(serving), Origin::Driver);
+        let tasks = &self.sim.world.tasks;
+        tasks.spawn(Box::pin(serving), Origin::Driver, self.sim.world.time.machine());
         client
     }
 

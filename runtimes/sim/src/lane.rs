@@ -28,10 +28,17 @@ pub(crate) struct Lane {
     fin: Fin,
     reader_gone: bool,
     flow: Flow,
+    /// Nothing passes between the machines of the two ends.
+    is_partitioned: bool,
+    /// When the link has sent everything that was given to it, if it has a bandwidth.
+    free_at: Instant,
     /// The bytes that still occupy the writer's buffer, because the other end vanished before it
     /// could acknowledge them.
     lost: usize,
 }
+
+/// The most bytes that a packet has over Ethernet.
+const PACKET: u64 = 1460;
 
 /// The end of the stream.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -68,6 +75,8 @@ impl Lane {
             fin: Fin::None,
             reader_gone: false,
             flow: Flow::Passes,
+            is_partitioned: false,
+            free_at: Instant::EPOCH,
             lost: 0,
         }
     }
@@ -170,6 +179,10 @@ impl Lane {
         }
     }
 
+    pub(crate) fn set_partitioned(&mut self, is_partitioned: bool) {
+        self.is_partitioned = is_partitioned;
+    }
+
     pub(crate) fn vanish(&mut self, now: Instant) {
         self.flow = Flow::Vanished;
         self.lost += self.bytes.len() - self.arrived;
@@ -208,12 +221,31 @@ impl Lane {
         }
         let len = self.waiting.min(self.window());
         if len > 0 {
-            let at = self.next_arrival(now);
-            self.in_flight.push_back((at, len));
+            self.send(len, now);
             self.waiting -= len;
         }
         if self.fin == Fin::Queued && self.waiting == 0 {
-            self.fin = Fin::Sent(self.next_arrival(now));
+            self.fin = Fin::Sent(self.next_arrival(now.max(self.free_at)));
+        }
+    }
+
+    /// Sends `len` bytes, in packets if the link has a bandwidth.
+    fn send(&mut self, len: usize, now: Instant) {
+        let Some(rate) = self.link.bandwidth else {
+            let at = self.next_arrival(now);
+            self.in_flight.push_back((at, len));
+            return;
+        };
+        // As much as is sent in 10 ms, but one packet at most.
+        let packet = (rate / 100).clamp(1, PACKET);
+        let mut left = len as u64;
+        while left > 0 {
+            let part = left.min(packet);
+            let took = Duration::from_nanos(part.saturating_mul(1_000_000_000) / rate);
+            self.free_at = self.free_at.max(now) + took;
+            let at = self.next_arrival(self.free_at);
+            self.in_flight.push_back((at, part as usize));
+            left -= part;
         }
     }
 
@@ -227,7 +259,7 @@ impl Lane {
 
     /// Returns when a read gets bytes or the end of the stream, if it is known.
     pub(crate) fn readable_at(&self, now: Instant) -> Option<Instant> {
-        match self.flow {
+        match self.flow() {
             Flow::Stalled => None,
             _ if self.arrived > 0 => Some(now),
             _ => self.in_flight.front().map(|&(at, _)| at).or(self.ended_at()),
@@ -238,7 +270,7 @@ impl Lane {
     /// it.
     pub(crate) fn ended_at(&self) -> Option<Instant> {
         match self.fin {
-            Fin::Sent(at) if self.flow != Flow::Stalled => Some(at),
+            Fin::Sent(at) if self.flow() != Flow::Stalled => Some(at),
             _ => None,
         }
     }
@@ -252,7 +284,7 @@ impl Lane {
     }
 
     pub(crate) fn passes(&self) -> bool {
-        self.flow == Flow::Passes
+        self.flow() == Flow::Passes
     }
 
     pub(crate) fn has_vanished(&self) -> bool {
@@ -273,6 +305,13 @@ impl Lane {
 }
 
 impl Lane {
+    fn flow(&self) -> Flow {
+        match self.flow {
+            Flow::Passes if self.is_partitioned => Flow::Stalled,
+            flow => flow,
+        }
+    }
+
     /// Returns the free part of the receiver's buffer, without the bytes in flight.
     fn window(&self) -> usize {
         let buffer = self.link.receive_buffer.unwrap_or(usize::MAX);

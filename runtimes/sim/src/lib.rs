@@ -15,6 +15,8 @@
 //!   with a capacity, a latency, and short reads and writes. [`Link::tcp`] has the buffers and the
 //!   resets of a TCP connection, which can lose data.
 //! - [`Wire`] counts reads and writes, and stalls, ends, cuts or resets a connection.
+//! - [`Sim::machine`] creates a [`Machine`] that crashes, restarts and pauses, with a clock and a
+//!   [`Disk`] of its own. [`Sim::partition`] separates machines.
 //! - [`Sim::set_lookup`] and [`Sim::set_reachability`] make lookups and connections fail.
 //! - [`oracles`] decide whether a run was right: conditions after each event, histories, gauges,
 //!   and what must happen in some run.
@@ -70,15 +72,18 @@
 
 mod cancel;
 mod check;
+mod disk;
 mod ends;
 pub mod explore;
 mod failure;
 mod handlers;
 mod host;
+mod hosts;
 mod io;
 mod kit;
 mod lane;
 mod link;
+mod machine;
 mod names;
 mod network;
 pub mod oracles;
@@ -88,6 +93,7 @@ mod report;
 mod rng;
 mod schedule;
 mod sim;
+mod skew;
 mod stats;
 mod tap;
 mod tasks;
@@ -101,10 +107,12 @@ mod wire;
 mod world;
 
 pub use cancel::poll_at_most;
+pub use disk::Disk;
 pub use handlers::FailedHandler;
 pub use io::SimIo;
 pub use kit::{App, Conversation, OpenConversation, RawConversation};
 pub use link::Link;
+pub use machine::{Crash, Machine};
 pub use names::{Lookup, Reachability};
 pub use network::SimListener;
 pub use sim::Sim;

@@ -35,6 +35,8 @@ pub struct Link {
     pub latency: Duration,
     /// The maximum of the additional time that is drawn for each write. Default: zero.
     pub jitter: Duration,
+    /// The bytes per second that arrive. Default: no limit.
+    pub bandwidth: Option<u64>,
     /// The maximum number of bytes of a read. Default: no maximum.
     pub short_reads: Option<usize>,
     /// The maximum number of bytes of a write. Default: no maximum.
@@ -52,6 +54,7 @@ impl Default for Link {
             ending_unknown: false,
             latency: Duration::ZERO,
             jitter: Duration::ZERO,
+            bandwidth: None,
             short_reads: None,
             short_writes: None,
             held_until_flush: false,
@@ -65,6 +68,37 @@ impl Link {
     #[must_use]
     pub fn tcp() -> Self {
         Self::default().buffers(64 << 10, 64 << 10).resets(true)
+    }
+
+    /// Returns a link like a connection over Wi-Fi: [TCP](Self::tcp), 3 ms to 13 ms of latency, and 3
+    /// MB/s.
+    #[must_use]
+    pub fn wifi() -> Self {
+        Self::tcp()
+            .latency(Duration::from_millis(3))
+            .jitter(Duration::from_millis(10))
+            .bandwidth(3_000_000)
+    }
+
+    /// Returns a link like a connection over a mobile network: [TCP](Self::tcp), 40 ms to 140 ms of
+    /// latency, and 1 MB/s.
+    #[must_use]
+    pub fn mobile() -> Self {
+        Self::tcp()
+            .latency(Duration::from_millis(40))
+            .jitter(Duration::from_millis(100))
+            .bandwidth(1_000_000)
+    }
+
+    /// Returns a link like a connection over a geostationary satellite: [TCP](Self::tcp) with 256 KiB
+    /// of buffer at either end, 280 ms to 320 ms of latency, and 500 kB/s.
+    #[must_use]
+    pub fn satellite() -> Self {
+        Self::tcp()
+            .buffers(256 << 10, 256 << 10)
+            .latency(Duration::from_millis(280))
+            .jitter(Duration::from_millis(40))
+            .bandwidth(500_000)
     }
 
     /// Sets the sizes of a send and a receive buffer, like those of a socket, each at least 1 byte.
@@ -120,6 +154,15 @@ impl Link {
     #[must_use]
     pub fn jitter(mut self, most: Duration) -> Self {
         self.jitter = most;
+        self
+    }
+
+    /// Limits the bytes per second that arrive, at least 1; `None` removes the limit. What is written
+    /// faster waits in the link, up to its [`capacity`](Self::capacity), and then the writer waits. A
+    /// few bytes per second are a peer that drips.
+    #[must_use]
+    pub fn bandwidth(mut self, bytes_per_second: impl Into<Option<u64>>) -> Self {
+        self.bandwidth = bytes_per_second.into().map(|rate| rate.max(1));
         self
     }
 

@@ -34,6 +34,9 @@ impl SimListener {
 
 impl Listen for SimListener {
     fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Accepted>> {
+        if let Some(error) = self.network.take_failure(&self.name) {
+            return Poll::Ready(Err(error));
+        }
         self.network
             .poll_accept(&self.name, cx)
             .map(|io| Ok(Accepted { transport: Box::new(io), peer_addr: None, local_addr: None }))
@@ -70,12 +73,15 @@ struct Listening {
     link: Link,
     arrived: VecDeque<SimIo>,
     acceptor: Option<Waker>,
+    /// The errors of the next accepts.
+    failures: VecDeque<io::Error>,
 }
 
 impl Network {
     #[track_caller]
     pub(crate) fn listen(self: &Arc<Self>, name: &str, link: &Link) -> SimListener {
-        let listening = Listening { link: link.clone(), arrived: VecDeque::new(), acceptor: None };
+        let (arrived, failures) = (VecDeque::new(), VecDeque::new());
+        let listening = Listening { link: link.clone(), arrived, acceptor: None, failures };
         let mut listeners = lock(&self.listeners);
         assert!(!listeners.contains_key(name), "the name {name:?} is already in use by a listener");
         listeners.insert(name.to_owned(), listening);
@@ -127,6 +133,20 @@ impl Network {
             acceptor.wake();
         }
         Ok(())
+    }
+
+    /// Makes accepts at `name` fail, if there is a listener.
+    pub(crate) fn fail_accepts(&self, name: &str, errors: impl Iterator<Item = io::Error>) {
+        if let Some(listening) = lock(&self.listeners).get_mut(name) {
+            listening.failures.extend(errors);
+        }
+    }
+
+    /// Returns the error of an accept, once a connection has arrived.
+    fn take_failure(&self, name: &str) -> Option<io::Error> {
+        let mut listeners = lock(&self.listeners);
+        let listening = listeners.get_mut(name)?;
+        if listening.arrived.is_empty() { None } else { listening.failures.pop_front() }
     }
 
     fn poll_accept(&self, name: &str, cx: &Context<'_>) -> Poll<SimIo> {

@@ -48,6 +48,11 @@ impl Pipe {
         self.note(side, now, "dropped its end");
     }
 
+    /// Returns true until both ends have been dropped.
+    pub(crate) fn is_open(&self) -> bool {
+        lock(&self.state).lanes.iter().any(|lane| !lane.is_reader_gone())
+    }
+
     /// Adds a line to the transcript.
     pub(crate) fn note(&self, side: usize, now: Instant, what: &'static str) {
         lock(&self.tap).note(side, now, what);

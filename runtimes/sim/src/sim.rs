@@ -43,6 +43,8 @@ use crate::{lock, waits};
 ///   [`listen_over`](Self::listen_over), [`dial`](Self::dial).
 /// - Names and addresses: [`set_lookup`](Self::set_lookup),
 ///   [`set_reachability`](Self::set_reachability).
+/// - Machines: [`machine`](Self::machine), [`wires`](Self::wires), [`partition`](Self::partition),
+///   [`heal`](Self::heal), [`fail_accepts`](Self::fail_accepts).
 /// - Randomness: [`draw`](Self::draw), [`fingerprint`](Self::fingerprint).
 ///
 /// ```
@@ -202,7 +204,8 @@ impl Sim {
         F: Future<Output: Send> + Send + 'static,
     {
         let (task, handle) = joinable(future);
-        self.world.tasks.spawn(task, Origin::Test(Location::caller()));
+        let place = Location::caller();
+        self.world.tasks.spawn(task, Origin::Test(place), self.world.time.machine());
         handle
     }
 
@@ -212,9 +215,10 @@ impl Sim {
         self.world.tasks.unfinished()
     }
 
-    /// Returns the virtual time: [`Instant::EPOCH`] at first, advanced only when no task can run.
+    /// Returns the virtual time: [`Instant::EPOCH`] at first, advanced only when no task can run. In a
+    /// task of a [`Machine`](crate::Machine), this is the time on the machine's clock.
     pub fn now(&self) -> Instant {
-        self.world.time.now()
+        self.world.time.local_now()
     }
 
     /// Waits for `duration`.
@@ -262,7 +266,7 @@ impl Sim {
     /// Creates a pipe over `link`, which applies to both directions.
     /// [`Wire::set_link`](crate::Wire::set_link) changes the link of one direction.
     pub fn pipe_over(&self, link: &Link) -> (SimIo, SimIo) {
-        self.world.pipe(link)
+        self.world.pipe(link, [self.world.time.machine(); 2], None)
     }
 
     /// Listens at `name`, over the default [`Link`].
@@ -283,7 +287,9 @@ impl Sim {
     /// Panics if another listener uses the name.
     #[track_caller]
     pub fn listen_over(&self, name: &str, link: &Link) -> SimListener {
-        self.world.network.listen(name, link)
+        let listener = self.world.network.listen(name, link);
+        self.world.hosts.listen(name, self.world.time.machine());
+        listener
     }
 
     /// Connects to the listener at `name`.
@@ -296,6 +302,28 @@ impl Sim {
     /// `ConnectionRefused` if there is no listener.
     pub async fn dial(&self, name: &str) -> io::Result<SimIo> {
         self.world.dial(name).await
+    }
+
+    /// Makes the next accepts of the server at `name` fail with these errors, each when a connection
+    /// has arrived, which is then accepted later. Does nothing without a listener.
+    ///
+    /// ```
+    /// use sockless::sim::Sim;
+    /// use sockless::{Closed, Router, Session, websocket};
+    ///
+    /// # async fn hello(session: Session) -> Result<(), Closed> {
+    /// #     session.send("hello").await
+    /// # }
+    /// Sim::check(0..5, |sim| async move {
+    ///     sim.spawn(sim.serve("server", Router::new().route("/", websocket(hello))));
+    ///     // Too many open files.
+    ///     sim.fail_accepts("server", [std::io::Error::from_raw_os_error(24)]);
+    ///     let mut client = sim.connect("ws://server/").await.unwrap();
+    ///     assert_eq!(client.recv().await.unwrap(), "hello");
+    /// });
+    /// ```
+    pub fn fail_accepts(&self, name: &str, errors: impl IntoIterator<Item = io::Error>) {
+        self.world.network.fail_accepts(name, errors.into_iter());
     }
 
     /// Sets the result of looking up `name`. By default each name with a listener has an address of
@@ -342,7 +370,7 @@ impl Clock for Sim {
 
 impl Spawn for Sim {
     fn spawn(&self, task: BoxFuture<'static, ()>) {
-        self.world.tasks.spawn(task, Origin::Driver);
+        self.world.tasks.spawn(task, Origin::Driver, self.world.time.machine());
     }
 }
 

@@ -1,7 +1,7 @@
 //! The tasks of a world: [`Tasks`], and [`JoinHandle`], which waits for one of them.
 
 use std::any::Any;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::panic::{AssertUnwindSafe, Location, catch_unwind};
 use std::pin::Pin;
@@ -11,6 +11,7 @@ use std::task::{Context, Poll, Wake, Waker};
 
 use sockless_driver::BoxFuture;
 
+use crate::hosts::{MachineId, OUTSIDE};
 use crate::lock;
 use crate::rng::Chance;
 use crate::schedule::Schedule;
@@ -24,6 +25,15 @@ pub(crate) const MAIN: u64 = 0;
 pub(crate) struct Tasks {
     alive: Mutex<Alive>,
     ready: Arc<Ready>,
+    machines: Mutex<Machines>,
+}
+
+#[derive(Default)]
+struct Machines {
+    names: BTreeMap<MachineId, String>,
+    paused: BTreeSet<MachineId>,
+    /// The tasks of paused machines that were woken.
+    held: Vec<Arc<TaskWaker>>,
 }
 
 #[derive(Default)]
@@ -36,6 +46,7 @@ struct Task {
     /// `None` while it is polled.
     future: Option<BoxFuture<'static, ()>>,
     origin: Origin,
+    machine: MachineId,
 }
 
 /// The code that spawned a task.
@@ -52,16 +63,16 @@ pub(crate) enum Origin {
 pub(crate) type Payload = Box<dyn Any + Send>;
 
 impl Tasks {
-    pub(crate) fn spawn(&self, future: BoxFuture<'static, ()>, origin: Origin) {
+    pub(crate) fn spawn(&self, future: BoxFuture<'static, ()>, origin: Origin, machine: MachineId) {
         let mut alive = lock(&self.alive);
         alive.spawned += 1;
         let id = alive.spawned;
-        alive.tasks.insert(id, Task { future: Some(future), origin });
-        Ready::push(&TaskWaker::new(id, &self.ready));
+        alive.tasks.insert(id, Task { future: Some(future), origin, machine });
+        Ready::push(&TaskWaker::new(id, machine, &self.ready));
     }
 
     pub(crate) fn wake_main(&self) {
-        Ready::push(&TaskWaker::new(MAIN, &self.ready));
+        Ready::push(&TaskWaker::new(MAIN, OUTSIDE, &self.ready));
     }
 
     /// Sets whether this thread runs the tasks, which no other thread may wake then.
@@ -76,7 +87,12 @@ impl Tasks {
         schedule: &Schedule,
         chance: &mut Chance,
     ) -> Option<Arc<TaskWaker>> {
-        self.ready.pop(schedule, chance)
+        loop {
+            let task = self.ready.pop(schedule, chance)?;
+            if task.machine == OUTSIDE || !self.hold_if_paused(&task) {
+                return Some(task);
+            }
+        }
     }
 
     /// Returns true if a task was woken.
@@ -144,12 +160,16 @@ impl Tasks {
 
     pub(crate) fn name(&self, id: u64) -> String {
         let alive = lock(&self.alive);
-        match alive.tasks.get(&id).map(|task| task.origin) {
-            _ if id == MAIN => "main".to_owned(),
-            Some(Origin::Test(place)) => format!("task {id} (spawned at {place})"),
-            Some(Origin::Driver) => format!("task {id} (spawned by the driver)"),
-            Some(Origin::Kit) => format!("task {id} (the client of a conversation)"),
-            None => format!("task {id}"),
+        let Some(task) = alive.tasks.get(&id) else {
+            return if id == MAIN { "main".to_owned() } else { format!("task {id}") };
+        };
+        let machines = lock(&self.machines);
+        let machine = machines.names.get(&task.machine);
+        let machine = machine.map(|name| format!(" of {name}")).unwrap_or_default();
+        match task.origin {
+            Origin::Test(place) => format!("task {id}{machine} (spawned at {place})"),
+            Origin::Driver => format!("task {id}{machine} (spawned by the driver)"),
+            Origin::Kit => format!("task {id}{machine} (the client of a conversation)"),
         }
     }
 
@@ -177,6 +197,63 @@ impl Tasks {
             }
         }
         lock(&self.ready.tasks).clear();
+    }
+}
+
+/// Machines.
+impl Tasks {
+    pub(crate) fn name_machine(&self, machine: MachineId, name: &str) {
+        lock(&self.machines).names.insert(machine, name.to_owned());
+    }
+
+    pub(crate) fn pause(&self, machine: MachineId) {
+        lock(&self.machines).paused.insert(machine);
+    }
+
+    pub(crate) fn resume(&self, machine: MachineId) {
+        let woken: Vec<_> = {
+            let mut machines = lock(&self.machines);
+            machines.paused.remove(&machine);
+            machines.held.extract_if(.., |task| task.machine == machine).collect()
+        };
+        for task in woken {
+            task.queued.store(false, Ordering::Relaxed);
+            Ready::push(&task);
+        }
+    }
+
+    /// Wakes all tasks of a machine.
+    pub(crate) fn wake_machine(&self, machine: MachineId) {
+        for id in self.of_machine(machine) {
+            Ready::push(&TaskWaker::new(id, machine, &self.ready));
+        }
+    }
+
+    /// Drops all tasks of a machine, but for the calling one, which is dropped when it waits next.
+    pub(crate) fn kill(&self, machine: MachineId) {
+        for id in self.of_machine(machine) {
+            let killed = lock(&self.alive).tasks.remove(&id);
+            // Dropping it may use the simulator, or panic, which fails the run.
+            let _ = catch_unwind(AssertUnwindSafe(|| drop(killed)));
+        }
+        lock(&self.machines).held.retain(|task| task.machine != machine);
+    }
+
+    fn of_machine(&self, machine: MachineId) -> Vec<u64> {
+        let alive = lock(&self.alive);
+        let tasks = alive.tasks.iter().filter(|(_, task)| task.machine == machine);
+        tasks.map(|(id, _)| *id).collect()
+    }
+
+    fn hold_if_paused(&self, task: &Arc<TaskWaker>) -> bool {
+        let mut machines = lock(&self.machines);
+        let is_paused = machines.paused.contains(&task.machine);
+        if is_paused {
+            // Further wake-ups change nothing.
+            task.queued.store(true, Ordering::Relaxed);
+            machines.held.push(Arc::clone(task));
+        }
+        is_paused
     }
 }
 
@@ -241,17 +318,23 @@ fn this_thread() -> usize {
 /// The waker of a task, by its id.
 pub(crate) struct TaskWaker {
     id: u64,
+    machine: MachineId,
     queued: AtomicBool,
     ready: Arc<Ready>,
 }
 
 impl TaskWaker {
-    fn new(id: u64, ready: &Arc<Ready>) -> Arc<Self> {
-        Arc::new(Self { id, queued: AtomicBool::new(false), ready: Arc::clone(ready) })
+    fn new(id: u64, machine: MachineId, ready: &Arc<Ready>) -> Arc<Self> {
+        let (queued, ready) = (AtomicBool::new(false), Arc::clone(ready));
+        Arc::new(Self { id, machine, queued, ready })
     }
 
     pub(crate) fn id(&self) -> u64 {
         self.id
+    }
+
+    pub(crate) fn machine(&self) -> MachineId {
+        self.machine
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
@@ -12,6 +12,8 @@ use std::time::Duration;
 use sockless_core::Instant;
 use sockless_driver::Timer;
 
+use crate::hosts::{MachineId, OUTSIDE};
+use crate::skew::Skew;
 use crate::trace::{Trace, TraceEvent};
 use crate::{lock, waits, watchdog};
 
@@ -41,7 +43,7 @@ pub(crate) async fn timeout<F: Future>(
     future: F,
 ) -> Option<F::Output> {
     let mut future = pin!(future);
-    let mut timer = SimTimer::new(time, time.now() + duration);
+    let mut timer = SimTimer::new(time, time.local_now() + duration);
     poll_fn(|cx| match future.as_mut().poll(cx) {
         Poll::Ready(output) => Poll::Ready(Some(output)),
         Poll::Pending => timer.poll_expired(cx).map(|()| None),
@@ -54,16 +56,24 @@ pub(crate) async fn timeout<F: Future>(
 #[must_use = "a timer does nothing until it is awaited"]
 pub struct SimTimer {
     alarm: Alarm,
+    /// On the clock of the machine.
     deadline: Instant,
+    machine: MachineId,
 }
 
 impl SimTimer {
     pub(crate) fn new(time: &Arc<Time>, deadline: Instant) -> Self {
-        Self { alarm: Alarm::new(time, Purpose::Test), deadline }
+        Self { alarm: Alarm::new(time, Purpose::Test), deadline, machine: time.machine() }
     }
 
     pub(crate) fn in_background(time: &Arc<Time>, deadline: Instant) -> Self {
-        Self { alarm: Alarm::new(time, Purpose::Background), deadline }
+        let alarm = Alarm::new(time, Purpose::Background);
+        Self { alarm, deadline, machine: time.machine() }
+    }
+
+    /// Returns the time at which the machine's clock reaches the deadline.
+    fn due(&self) -> Instant {
+        self.alarm.time.world_time(self.machine, self.deadline)
     }
 }
 
@@ -79,14 +89,15 @@ impl Timer for SimTimer {
     /// Changes the deadline. A waiting task is woken at the new one without polling again.
     fn reset(&mut self, deadline: Instant) {
         self.deadline = deadline;
-        self.alarm.move_to(deadline);
+        self.alarm.move_to(self.due());
     }
 
     fn poll_expired(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if self.deadline <= self.alarm.time.now() {
+        let due = self.due();
+        if due <= self.alarm.time.now() {
             return Poll::Ready(());
         }
-        drop(self.alarm.set(self.deadline, cx.waker()));
+        drop(self.alarm.set(due, cx.waker()));
         Poll::Pending
     }
 }
@@ -100,6 +111,8 @@ impl fmt::Debug for SimTimer {
 /// The clock, its alarms, and the events so far.
 pub(crate) struct Time {
     state: Mutex<State>,
+    /// The machine whose task runs.
+    machine: AtomicU32,
     /// The run has failed, and ends after this poll.
     has_failed: AtomicBool,
     /// The present poll has not returned for too long in real time.
@@ -124,6 +137,8 @@ struct State {
     /// a timer may be reset for every message.
     alarms: BTreeMap<(Instant, u64), (Waker, Purpose)>,
     trace: Trace,
+    /// The clocks of the machines that differ from this one.
+    skews: BTreeMap<MachineId, Skew>,
     /// When something happened last that is not in the background, and the number of alarms for the
     /// background since then.
     lived: Instant,
@@ -138,9 +153,11 @@ impl Time {
                 next_id: 0,
                 alarms: BTreeMap::new(),
                 trace: Trace::default(),
+                skews: BTreeMap::new(),
                 lived: Instant::EPOCH,
                 background: 0,
             }),
+            machine: AtomicU32::new(OUTSIDE),
             has_failed: AtomicBool::new(false),
             is_overdue: AtomicBool::new(false),
         }
@@ -154,6 +171,49 @@ impl Time {
             self.fail_overdue();
         }
         lock(&self.state).now
+    }
+
+    /// Sets the machine whose task runs next.
+    pub(crate) fn enter(&self, machine: MachineId) {
+        self.machine.store(machine, Ordering::Relaxed);
+    }
+
+    /// Returns the machine whose task runs.
+    pub(crate) fn machine(&self) -> MachineId {
+        self.machine.load(Ordering::Relaxed)
+    }
+
+    /// Returns the time on the clock of the machine whose task runs.
+    pub(crate) fn local_now(&self) -> Instant {
+        let now = self.now();
+        match self.machine() {
+            OUTSIDE => now,
+            machine => self.local_time(machine, now),
+        }
+    }
+
+    /// Returns what the clock of `machine` shows at `world`.
+    pub(crate) fn local_time(&self, machine: MachineId, world: Instant) -> Instant {
+        let state = lock(&self.state);
+        state.skews.get(&machine).map_or(world, |skew| skew.local(world))
+    }
+
+    /// Returns when the clock of `machine` reaches `local`.
+    fn world_time(&self, machine: MachineId, local: Instant) -> Instant {
+        if machine == OUTSIDE || local == NEVER {
+            return local;
+        }
+        let state = lock(&self.state);
+        state.skews.get(&machine).map_or(local, |skew| skew.world(local))
+    }
+
+    /// Changes the clock of `machine` from now on.
+    pub(crate) fn skew(&self, machine: MachineId, change: impl FnOnce(&mut Skew)) {
+        let mut state = lock(&self.state);
+        let now = state.now;
+        let skew = state.skews.entry(machine).or_insert_with(|| Skew::none(now));
+        skew.settle(now);
+        change(skew);
     }
 
     /// Advances the clock to the earliest alarm and wakes all that are due. Returns false without

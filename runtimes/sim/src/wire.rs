@@ -77,6 +77,13 @@ impl Wire {
         self.act("the test resets this end", |state, now| state.reset(self.side, now));
     }
 
+    /// Resets the other end only, as a NAT gateway does that has dropped its entry: this end notices
+    /// nothing, and what it writes is lost. Over a link with [resets](Link::resets) its writes are
+    /// answered with a reset.
+    pub fn reset_peer(&self) {
+        self.act("the test resets the other end", |state, _| state.reset_peer(self.side));
+    }
+
     /// Makes each end vanish for the other, like a pulled cable: from now on nothing arrives in
     /// either direction, including ends and resets, and no error is reported. Bytes that have
     /// arrived can be read. Writers fill their buffers and then wait.

@@ -1,5 +1,6 @@
 //! The state of a simulation and the loop that runs it: [`World`].
 
+use std::future::poll_fn;
 use std::io;
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -11,6 +12,7 @@ use std::task::{Context, Poll, Waker};
 use crate::failure::{Failure, Why, replay};
 use crate::handlers::{Handlers, text_of};
 use crate::host::{Host, Idle};
+use crate::hosts::{Hosts, MachineId, OUTSIDE};
 use crate::io::SimIo;
 use crate::link::Link;
 use crate::network::Network;
@@ -30,6 +32,7 @@ pub(crate) struct World {
     pub(crate) network: Arc<Network>,
     pub(crate) tasks: Arc<Tasks>,
     pub(crate) taps: Taps,
+    pub(crate) hosts: Hosts,
     pub(crate) handlers: Mutex<Handlers>,
     pub(crate) seed: u64,
     /// Which task runs next.
@@ -57,6 +60,7 @@ impl World {
             network: Arc::default(),
             tasks: Arc::default(),
             taps: Taps::default(),
+            hosts: Hosts::default(),
             handlers: Mutex::default(),
             seed,
             schedule: Schedule::default(),
@@ -102,19 +106,30 @@ impl World {
         }
     }
 
-    /// Creates a pipe over `link`.
-    pub(crate) fn pipe(&self, link: &Link) -> (SimIo, SimIo) {
+    /// Creates a pipe over `link`, between `machines`.
+    pub(crate) fn pipe(
+        &self,
+        link: &Link,
+        machines: [MachineId; 2],
+        listener: Option<&str>,
+    ) -> (SimIo, SimIo) {
         let chances = [self.fork_chance(), self.fork_chance()];
         self.time.live();
-        SimIo::pair(&self.time, link, chances, self.taps.open(self.time.now()))
+        let tap = self.taps.open(self.time.now());
+        let (one, other) = SimIo::pair(&self.time, link, chances, tap);
+        self.hosts.connect(one.pipe(), machines, listener);
+        (one, other)
     }
 
     /// Connects to the listener at `name`.
     pub(crate) async fn dial(&self, name: &str) -> io::Result<SimIo> {
+        let pair = [self.time.machine(), self.hosts.listener(name)];
+        poll_fn(|cx| self.hosts.poll_reachable(pair, cx)).await;
         let link = self.network.link(name)?;
-        let latency = || SimTimer::new(&self.time, self.time.now() + link.latency);
+        let latency = || SimTimer::new(&self.time, self.time.local_now() + link.latency);
         latency().await;
-        let (client, server) = self.pipe(&link);
+        poll_fn(|cx| self.hosts.poll_reachable(pair, cx)).await;
+        let (client, server) = self.pipe(&link, pair, Some(name));
         self.network.deliver(name, server)?;
         latency().await;
         Ok(client)
@@ -174,6 +189,7 @@ impl Run<'_> {
             let task = self.next_ready()?;
             let id = task.id();
             time.record(TraceEvent::Polled { task: id });
+            time.enter(task.machine());
             self.watched.poll(id);
             if !tasks.is_in_background(id) {
                 time.live();
@@ -219,6 +235,7 @@ impl Run<'_> {
             if let Some(time) = time.lifeless() {
                 return Err(Why::Lifeless(time));
             }
+            time.enter(OUTSIDE);
             let idle = self.host.idle(tasks, time.next_alarm());
             self.check(TOKIO)?;
             match idle {
@@ -308,7 +325,9 @@ struct StopOnDrop<'a>(&'a World);
 
 impl Drop for StopOnDrop<'_> {
     fn drop(&mut self) {
+        self.0.time.enter(OUTSIDE);
         self.0.tasks.set_running(false);
+        self.0.hosts.clear();
         self.0.tasks.clear();
         self.0.observers.clear();
         self.0.running.store(false, Ordering::Relaxed);

@@ -70,7 +70,8 @@ impl Conversation {
         let wire = io.wire();
         let peer = Arc::new(Mutex::new(Peer::new(connection)));
         let driver = ClientDriver::new(&app.sim, peer.clone(), io, inbound);
-        app.sim.world.tasks.spawn(Box::pin(driver), Origin::Kit);
+        let machine = app.sim.world.time.machine();
+        app.sim.world.tasks.spawn(Box::pin(driver), Origin::Kit, machine);
         Self { app, path, peer, response, wire }
     }
 
