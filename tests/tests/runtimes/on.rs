@@ -319,6 +319,8 @@ impl Simulated {
 impl World for Simulated {
     fn block_on<T>(future: impl Future<Output = T>) -> T {
         let sim = Sim::new(7);
+        // Some handlers panic, which is the driver's to catch.
+        sim.tolerate_panics();
         SIM.set(Some((sim.clone(), 4000)));
         let output = sim.run(future);
         SIM.set(None);
