@@ -21,7 +21,7 @@ pub(super) async fn reach(
     #[cfg(feature = "rustls")] tls: &Tls,
 ) -> Result<(Box<dyn Io>, Destination), ConnectError> {
     let proxy = proxies.choose(target.secure, &target.host, target.port);
-    let proxy = proxy.map_err(|error| ConnectError::ProxyUrlInvalid(error.clone()))?;
+    let proxy = proxy.map_err(ConnectError::ProxyUrlInvalid)?;
     let mut destination = Destination::new(target, proxy.map(ToString::to_string));
     let proxy_is_secure = proxy.is_some_and(Proxy::is_secure);
     #[cfg(feature = "rustls")]

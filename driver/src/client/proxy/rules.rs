@@ -35,7 +35,7 @@ use super::error::ParseProxyUrlError;
 /// assert!(rules.choose(true, "example.com", 443)?.is_some());
 /// assert!(rules.choose(true, "db.internal", 443)?.is_none());
 /// assert!(rules.choose(false, "example.com", 80)?.is_none());
-/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// # Ok::<(), sockless::ParseProxyUrlError>(())
 /// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ProxyRules {
@@ -110,10 +110,11 @@ impl ProxyRules {
         secure: bool,
         host: &str,
         port: u16,
-    ) -> Result<Option<&Proxy>, &ParseProxyUrlError> {
+    ) -> Result<Option<&Proxy>, ParseProxyUrlError> {
         let choice = if secure { self.wss.as_ref() } else { self.ws.as_ref() };
         let is_excepted = || self.exceptions.iter().any(|exception| exception.matches(host, port));
-        choice.filter(|_| !is_excepted()).map(Result::as_ref).transpose()
+        let choice = choice.filter(|_| !is_excepted()).map(Result::as_ref);
+        choice.transpose().map_err(Clone::clone)
     }
 }
 

@@ -85,11 +85,13 @@ impl ReconnectWatch {
     /// ```no_run
     /// use sockless::Reconnect;
     ///
-    /// # async fn example(mut network_is_back: tokio::sync::mpsc::Receiver<()>) {
+    /// # async fn network_is_back() {}
+    /// # async fn example() {
     /// let mut feed = Reconnect::new(|| sockless::connect("ws://example.com/feed"));
     /// let watch = feed.watch();
     /// tokio::spawn(async move {
-    ///     while network_is_back.recv().await.is_some() {
+    ///     loop {
+    ///         network_is_back().await;
     ///         watch.retry_now();
     ///     }
     /// });
