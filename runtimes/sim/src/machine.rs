@@ -50,6 +50,7 @@ use crate::world::World;
 ///         let handler = move |session| count(session, disk.clone());
 ///         world.serve("counter", Router::new().route("/", websocket(handler)))
 ///     });
+///     sim.settle().await;
 ///     for expected in 1..5 {
 ///         let mut client = sim.connect("ws://counter/").await.unwrap();
 ///         client.send("count").await.unwrap();

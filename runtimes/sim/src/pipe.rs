@@ -53,6 +53,11 @@ impl Pipe {
         lock(&self.state).lanes.iter().any(|lane| !lane.is_reader_gone())
     }
 
+    /// Records that a test received something.
+    pub(crate) fn live(&self) {
+        self.time.live();
+    }
+
     /// Adds a line to the transcript.
     pub(crate) fn note(&self, side: usize, now: Instant, what: &'static str) {
         lock(&self.tap).note(side, now, what);

@@ -137,12 +137,6 @@ impl Tasks {
         Ok(())
     }
 
-    /// Returns whether polls of a task are in the background.
-    pub(crate) fn is_in_background(&self, id: u64) -> bool {
-        let alive = lock(&self.alive);
-        alive.tasks.get(&id).is_some_and(|task| !matches!(task.origin, Origin::Test(_)))
-    }
-
     /// Returns how many spawned tasks have not finished.
     pub(crate) fn unfinished(&self) -> usize {
         lock(&self.alive).tasks.len()

@@ -191,9 +191,6 @@ impl Run<'_> {
             time.record(TraceEvent::Polled { task: id });
             time.enter(task.machine());
             self.watched.poll(id);
-            if !tasks.is_in_background(id) {
-                time.live();
-            }
             let polled = if id == MAIN {
                 poll_main(main.as_mut(), &Waker::from(task))
             } else {
@@ -242,7 +239,10 @@ impl Run<'_> {
                 Idle::Alarm => drop(time.advance()),
                 Idle::Never { has_tasks: false } => return Err(Why::Deadlock),
                 Idle::Never { has_tasks: true } => return Err(Why::OnlyTokio),
-                Idle::Woken(now) => time.catch_up(now),
+                Idle::Woken(now) => {
+                    time.catch_up(now);
+                    time.live();
+                }
             }
         }
     }

@@ -181,6 +181,36 @@ fn a_deadlock_with_keep_alive_names_where_each_task_waits() {
 }
 
 #[test]
+fn a_test_that_waits_for_a_message_beside_pings_is_in_a_deadlock() {
+    let message = failure(|| {
+        Sim::check(5..6, |sim| async move {
+            let config = Config::default().ping_interval(30 * SECOND);
+            let app = sim.app(Router::new().websockets(config).route("/", websocket(echo)));
+            let mut client = app.open("/").await;
+            client.next().await.unwrap();
+        });
+    });
+    assert!(message.starts_with("seed 5: deadlock: only keep-alive"), "{message}");
+    assert_has(
+        &message,
+        &["main waits for sockless_sim::kit::conversation::Conversation::poll_peer at"],
+    );
+}
+
+#[test]
+fn a_test_that_receives_pings_for_hours_is_in_no_deadlock() {
+    Sim::check(0..3, |sim| async move {
+        let config = Config::default().ping_interval(30 * SECOND);
+        let app = sim.app(Router::new().websockets(config).route("/", websocket(echo)));
+        let mut client = app.open("/").await;
+        for _ in 0..500 {
+            client.recv_ping().await;
+        }
+        assert_eq!(sim.now().since_epoch(), 500 * 30 * SECOND);
+    });
+}
+
+#[test]
 fn a_session_that_ends_by_a_late_deadline_is_no_deadlock() {
     Sim::check(0..3, |sim| async move {
         let config = Config::default().max_age(7200 * SECOND);

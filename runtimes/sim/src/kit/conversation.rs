@@ -363,7 +363,11 @@ impl Conversation {
         poll_fn(|cx| {
             let mut peer = lock(&self.peer);
             match take(&mut peer, self.app.sim.now()) {
-                Some(taken) => Poll::Ready(taken),
+                Some(taken) => {
+                    // Even if it is a ping.
+                    self.app.sim.world.time.live();
+                    Poll::Ready(taken)
+                }
                 None => {
                     peer.waiter = Some(cx.waker().clone());
                     Poll::Pending
