@@ -46,7 +46,8 @@ impl Connection {
     /// call.
     ///
     /// `inbound` keeps the beginning of a frame that is incomplete, and is empty otherwise; it is to
-    /// be the same one in each call. Each byte of a message is copied once.
+    /// be the same one in each call. A binary message of one frame that is whole in `input` is copied
+    /// once, out of it; text and fragments are copied twice.
     ///
     /// ```
     /// use bytes::BytesMut;

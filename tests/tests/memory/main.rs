@@ -4,6 +4,7 @@
 //! `cargo test -p sockless-tests --test memory upload` runs those with `upload` in their name.
 
 mod connection;
+mod copies;
 mod deflate;
 mod leaks;
 mod session;
@@ -32,6 +33,7 @@ const CASES: &[(&str, fn())] = cases! {
     connection::many_fragments_cost_linear_work
     connection::an_idle_connection_is_small
     connection::no_attack_passes_the_ceiling
+    copies::each_path_copies_what_the_guide_states
     deflate::compressors_take_what_is_written
     deflate::an_idle_session_holds_neither_compressor_nor_inflater
     deflate::a_bomb_stops_at_the_limit
