@@ -23,7 +23,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_core::Stream;
 use sockless_core::{
-    CloseReason, Closed, Config, Instant, IntoOutgoing, Message, OutgoingMessage, SendError,
+    CloseReason, Closed, Config, Instant, IntoOutgoing, Message, Observer, OutgoingMessage,
+    SendError, Stats,
 };
 
 use crate::request::Request;
@@ -330,6 +331,33 @@ impl Session {
     /// ```
     pub fn reconfigure(&self, change: impl FnMut(Config) -> Config) {
         self.sender.reconfigure(change);
+    }
+
+    /// Starts to count frames and received bytes for [`stats`](Self::stats), unless an observer has started it. The
+    /// counters take some 200 bytes.
+    pub fn start_counting(&self) {
+        self.sender.start_counting();
+    }
+
+    /// Returns the counters of the session: frames by kind, bytes, what is queued and held, and the round-trip time.
+    pub fn stats(&self) -> Stats {
+        self.sender.stats()
+    }
+
+    /// Sets the observer of the frames and states of this session, or removes it. It is called while the session is
+    /// locked: it should return soon, and must not call methods of the session.
+    ///
+    /// ```
+    /// use sockless::proto::{Role, trace::JsonTrace};
+    /// use sockless::Session;
+    ///
+    /// fn record(session: &Session) {
+    ///     let trace = JsonTrace::new(Role::Server, |line: &str| eprint!("{line}"));
+    ///     session.set_observer(Some(Box::new(trace)));
+    /// }
+    /// ```
+    pub fn set_observer(&self, observer: Option<Box<dyn Observer>>) {
+        self.sender.set_observer(observer);
     }
 
     /// Returns the round-trip time of a ping that was answered: the last one that was sent by

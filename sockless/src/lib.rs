@@ -36,6 +36,10 @@ pub use sockless_core::{Config, Masking, MessageRate, Overflow, Seed};
 #[doc(inline)]
 pub use sockless_core::{Deflate, ParseDeflateError};
 
+// Counters and records.
+#[doc(inline)]
+pub use sockless_core::{ConnectionState, Observer, Stats, Traffic, trace};
+
 // Extensions of the protocol.
 #[doc(inline)]
 pub use sockless_core::extension;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::task::{Poll, ready};
 use std::time::Duration;
 
-use sockless_core::{CloseCode, Closed, Config, Frame, Instant};
+use sockless_core::{CloseCode, Closed, Config, Frame, Instant, Observer, Stats};
 
 use crate::request::Request;
 use crate::session::Session;
@@ -128,6 +128,33 @@ impl RawSession {
     /// Waits for `duration` on that clock. A handler that uses it runs unchanged on every runtime.
     pub fn sleep(&self, duration: Duration) -> Sleep {
         self.shared.sleep(duration)
+    }
+
+    /// Starts to count frames and received bytes for [`stats`](Self::stats), unless an observer has started it. The
+    /// counters take some 200 bytes.
+    pub fn start_counting(&self) {
+        self.shared.start_counting();
+    }
+
+    /// Returns the counters of the session: frames by kind, bytes, what is queued and held, and the round-trip time.
+    pub fn stats(&self) -> Stats {
+        self.shared.stats()
+    }
+
+    /// Sets the observer of the frames and states of this session, or removes it. It is called while the session is
+    /// locked: it should return soon, and must not call methods of the session.
+    ///
+    /// ```
+    /// use sockless::proto::{Role, trace::JsonTrace};
+    /// use sockless::RawSession;
+    ///
+    /// fn record(session: &RawSession) {
+    ///     let trace = JsonTrace::new(Role::Server, |line: &str| eprint!("{line}"));
+    ///     session.set_observer(Some(Box::new(trace)));
+    /// }
+    /// ```
+    pub fn set_observer(&self, observer: Option<Box<dyn Observer>>) {
+        self.shared.set_observer(observer);
     }
 
     /// Returns the HTTP request that opened the session.

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use sockless_core::{
-    CloseReason, Closed, Config, Instant, IntoOutgoing, OutgoingMessage, SendError,
+    CloseReason, Closed, Config, Instant, IntoOutgoing, Observer, OutgoingMessage, SendError, Stats,
 };
 
 use crate::future::BoxFuture;
@@ -194,6 +194,22 @@ impl Sender {
     /// next frame. `change` is called again if another task changed the settings meanwhile.
     pub fn reconfigure(&self, change: impl FnMut(Config) -> Config) {
         self.shared.reconfigure(change);
+    }
+
+    /// Starts to count frames and received bytes for [`stats`](Self::stats), unless an observer has started it. The
+    /// counters take some 200 bytes.
+    pub fn start_counting(&self) {
+        self.shared.start_counting();
+    }
+
+    /// Returns the counters of the session: frames by kind, bytes, what is queued and held, and the round-trip time.
+    pub fn stats(&self) -> Stats {
+        self.shared.stats()
+    }
+
+    /// Sets the observer, or removes it.
+    pub(crate) fn set_observer(&self, observer: Option<Box<dyn Observer>>) {
+        self.shared.set_observer(observer);
     }
 
     /// Returns the round-trip time of a ping that was answered: the last one that was sent by

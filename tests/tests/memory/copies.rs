@@ -81,7 +81,10 @@ pub(crate) fn each_path_copies_what_the_guide_states() {
     let payload = || Bytes::from(vec![7; LEN]);
     let kept = payload();
     let rows = [
-        ("received in a `BytesMut`, or owned and appended: binary", receive(binary.clone(), LEN, in_place)),
+        (
+            "received in a `BytesMut`, or owned and appended: binary",
+            receive(binary.clone(), LEN, in_place),
+        ),
         ("the same: binary of at most 4 KiB", receive(short.clone(), 4096, in_place)),
         ("the same: text", receive(text.clone(), LEN, in_place)),
         ("the same: in fragments", receive(halves.clone(), LEN, in_place)),

@@ -4,8 +4,9 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use sockless_core::trace::JsonTrace;
 use sockless_core::{
-    CloseCode, CloseReason, Closed, Config, Frame, Message, Opcode, Overflow, Party,
+    CloseCode, CloseReason, Closed, Config, Frame, Message, Opcode, Overflow, Party, Role,
 };
 use sockless_driver::{Sender, Session, TrySendError};
 use sockless_routing::websocket;
@@ -38,6 +39,48 @@ fn a_task_that_a_session_spawned_stops_with_the_session() {
         client.close(CloseCode::NORMAL);
         sim.sleep(100 * SECOND).await;
         assert_eq!(ticks.load(Ordering::Relaxed), 2);
+    });
+}
+
+#[test]
+fn a_session_has_counters_and_shows_its_frames_to_an_observer() {
+    Sim::check(0..10, |sim| async move {
+        let lines = Arc::new(Mutex::new(String::new()));
+        let recorded = lines.clone();
+        let handler = move |mut session: Session| {
+            let lines = recorded.clone();
+            async move {
+                let write = move |line: &str| lines.lock().unwrap().push_str(line);
+                session.set_observer(Some(Box::new(JsonTrace::new(Role::Server, write))));
+                let message = session.recv().await.unwrap();
+                session.send(message).await.unwrap();
+                session.flush().await.unwrap();
+                let stats = session.stats();
+                assert_eq!((stats.received.text_frames, stats.sent.text_frames), (1, 1));
+                assert_eq!((stats.queued_bytes, stats.held_bytes), (0, 0));
+                assert!(stats.received.bytes == 11 && stats.sent.bytes >= 7);
+            }
+        };
+        let mut client = sim.app(at_root(websocket(handler))).open("/").await;
+        client.send("hello").await;
+        client.expect("hello").await;
+        client.expect_closed(1000).await;
+        sim.settle().await;
+        let lines = lines.lock().unwrap();
+        let events: Vec<_> = lines.lines().filter_map(|line| line.split('"').nth(5)).collect();
+        let expected = [
+            "websocket:frame_parsed",
+            "websocket:frame_created",
+            "websocket:frame_created",
+            "websocket:state_updated",
+            "websocket:frame_parsed",
+            "websocket:state_updated",
+        ];
+        assert_eq!(events[1..], expected, "{lines}");
+        assert!(
+            !lines.contains("hello") && lines.ends_with("\"received_code\":1000}}\n"),
+            "{lines}"
+        );
     });
 }
 

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use bytes::BytesMut;
 use sockless_core::{
-    CloseReason, Config, Connection, Event, Frame, Instant, Negotiated, Outbound, RawConnection,
-    TransportAction,
+    CloseReason, Config, Connection, Event, Frame, Instant, Negotiated, Observer, Outbound,
+    RawConnection, Stats, TransportAction,
 };
 
 /// An item that a connection returns: an event of its messages, or a frame.
@@ -139,6 +139,18 @@ impl Machine {
             Self::Messages(connection) => connection.can_send_chunk(),
             Self::Frames(connection, _) => connection.is_open(),
         }
+    }
+
+    pub(crate) fn start_counting(&mut self) {
+        of_either!(self, connection => connection.start_counting());
+    }
+
+    pub(crate) fn stats(&self) -> Stats {
+        of_either!(self, connection => connection.stats())
+    }
+
+    pub(crate) fn set_observer(&mut self, observer: Option<Box<dyn Observer>>) {
+        of_either!(self, connection => connection.set_observer(observer));
     }
 
     pub(crate) fn abort(&mut self, now: Instant) {

@@ -6,7 +6,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::BytesMut;
-use sockless_core::{CloseCode, CloseReason, Closed, Config, Instant};
+use sockless_core::{CloseCode, CloseReason, Closed, Config, Instant, Observer, Stats};
 
 use crate::request::Request;
 use crate::runtime::Runtime;
@@ -74,6 +74,19 @@ impl Shared {
                 return state.set_config(config, now);
             }
         }
+    }
+
+    pub(crate) fn start_counting(&self) {
+        self.lock().start_counting();
+    }
+
+    pub(crate) fn stats(&self) -> Stats {
+        self.lock().stats()
+    }
+
+    /// Sets the observer. The former one is shown nothing more.
+    pub(crate) fn set_observer(&self, observer: Option<Box<dyn Observer>>) {
+        self.lock().set_observer(observer);
     }
 
     pub(crate) fn close(&self, reason: CloseReason) {

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use bytes::BytesMut;
-use sockless_core::{CloseReason, Closed, Config, Instant};
+use sockless_core::{CloseReason, Closed, Config, Instant, Observer, Stats};
 
 use crate::session::engine::backlog::Backlog;
 use crate::session::engine::budget::{Account, Budget};
@@ -162,6 +162,20 @@ impl State {
     pub(crate) fn set_config(&mut self, config: Arc<Config>, now: Instant) {
         self.machine.set_config(config, now);
         self.look_again();
+    }
+
+    pub(crate) fn start_counting(&mut self) {
+        self.machine.start_counting();
+    }
+
+    pub(crate) fn stats(&mut self) -> Stats {
+        let mut stats = self.machine.stats();
+        stats.round_trip = self.round_trip();
+        stats
+    }
+
+    pub(crate) fn set_observer(&mut self, observer: Option<Box<dyn Observer>>) {
+        self.machine.set_observer(observer);
     }
 
     /// Starts to close.
