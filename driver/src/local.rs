@@ -9,6 +9,8 @@
 //!   program, such as `tokio::task::spawn_local`.
 //! * A [`LocalConnectionServer`] serves transports that the program accepts itself, which may be
 //!   [`LocalIo`].
+//! * A [`CompletionTransport`] is one over a stream whose operations own their buffers, as those of
+//!   io_uring do.
 //! * A [`LocalService`] answers requests with handlers that are not `Send`. A `LocalRouter` is one,
 //!   and so is every [`Service`](crate::Service).
 //! * As a client, [`ClientConnection::run`](crate::ClientConnection::run) takes such a block on
@@ -28,6 +30,7 @@
 //! }
 //! ```
 
+mod completion;
 mod io;
 #[cfg(feature = "server")]
 mod server;
@@ -36,6 +39,7 @@ mod service;
 
 use std::pin::Pin;
 
+pub use completion::{CompletionStream, CompletionTransport};
 pub use io::LocalIo;
 #[doc(no_inline)]
 pub use send_wrapper::SendWrapper;

@@ -7,11 +7,12 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::Response;
+use http::{HeaderName, HeaderValue, Response};
 use sockless_core::Config;
 use sockless_driver::local::{LocalAnswer, LocalBoxFuture, LocalService, SendWrapper};
 use sockless_driver::{Outcome, RawSession, Request, Service, Session};
 
+use crate::origin::Origins;
 use crate::route::{RespondRoute, Route, WebSocketRoute, websocket, websocket_raw};
 use crate::router::Router;
 use crate::selector::Selector;
@@ -184,6 +185,16 @@ impl LocalWebSocketRoute {
     /// As [`WebSocketRoute::protocol`].
     pub fn protocol(self, name: impl Into<String>) -> Self {
         Self::of(self.route.protocol(name))
+    }
+
+    /// As [`WebSocketRoute::response_header`].
+    pub fn response_header(self, name: HeaderName, value: HeaderValue) -> Self {
+        Self::of(self.route.response_header(name, value))
+    }
+
+    /// As [`WebSocketRoute::origins`].
+    pub fn origins(self, origins: Origins) -> Self {
+        Self::of(self.route.origins(origins))
     }
 
     /// As [`WebSocketRoute::config`].

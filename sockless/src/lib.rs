@@ -57,7 +57,7 @@ pub use sockless_driver::{
 };
 
 // Servers.
-#[cfg(any(feature = "async-std", feature = "smol", feature = "tokio"))]
+#[cfg(any(feature = "async-std", feature = "compio", feature = "smol", feature = "tokio"))]
 #[doc(inline)]
 pub use sockless_driver::sockets::ListenOptions;
 #[cfg(feature = "server")]
@@ -117,6 +117,9 @@ pub use sockless_async_std as async_std;
 #[cfg(feature = "axum")]
 #[doc(inline)]
 pub use sockless_axum as axum;
+#[cfg(feature = "compio")]
+#[doc(inline)]
+pub use sockless_compio as compio;
 #[cfg(feature = "hyper")]
 #[doc(inline)]
 pub use sockless_hyper as hyper;

@@ -11,6 +11,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("sockless-tokio", &["sockless-core", "sockless-driver"]),
     ("sockless-smol", &["sockless-core", "sockless-driver"]),
     ("sockless-async-std", &["sockless-core", "sockless-driver"]),
+    ("sockless-compio", &["sockless-core", "sockless-driver"]),
     ("sockless-hyper", &["sockless-core", "sockless-driver"]),
     (
         "sockless-axum",
@@ -48,7 +49,7 @@ fn arrows_point_down_only() {
             assert!(allowed.contains(&dependency), "{name} must not depend on {dependency}");
         }
         // A runtime's adapter depends on its own runtime and no other, and no other crate on any.
-        for runtime in ["tokio", "smol", "async-std"] {
+        for runtime in ["tokio", "smol", "async-std", "compio"] {
             let brings = tree.lines().any(|line| line.starts_with(&format!("{runtime} v")));
             // hyper uses tokio's channels and traits on every runtime.
             let is_hypers = (*name, runtime) == ("sockless-hyper", "tokio");

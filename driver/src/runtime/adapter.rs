@@ -28,7 +28,8 @@ macro_rules! adapter {
         runtime: $runtime:ident,
         transport: $transport:ident,
         addrs: $addrs:path,
-        stream: $read:path, $write:path,
+        // The bounds of a stream.
+        stream: { $($stream:tt)+ },
         tcp_listener: $tcp_listener:ty,
         unix_listener: $unix_listener:ty,
         // More about `bind_unix` and `listen_on_unix`, such as when they panic.
@@ -173,7 +174,7 @@ macro_rules! adapter {
         #[cfg(feature = "server")]
         pub async fn serve_connection<S>(stream: S, service: impl $crate::Service)
         where
-            S: $read + $write + Send + Unpin + 'static,
+            S: $($stream)+,
         {
             let server = $crate::ConnectionServer::new(service, runtime());
             server.serve_connection(Box::new($transport::new(stream)), None, None).await;
@@ -190,8 +191,9 @@ macro_rules! adapter {
         ///
         /// ```no_run
         /// use sockless::Error;
+        #[doc = concat!("# #[allow(unused_imports)]\n# use sockless::", $name, "::*;")]
         ///
-        #[doc = concat!("async fn echo<S>(stream: S) -> Result<(), Error>\nwhere\n    S: ", stringify!($read), " + ", stringify!($write), " + Send + Unpin + 'static,")]
+        #[doc = concat!("async fn echo<S>(stream: S) -> Result<(), Error>\nwhere\n    S: ", stringify!($($stream)+), ",")]
         /// {
         #[doc = concat!("    let mut session = sockless::", $name, "::accept(stream).await?;")]
         ///     loop {
@@ -211,7 +213,7 @@ macro_rules! adapter {
             stream: S,
         ) -> ::std::result::Result<$crate::Session, $crate::AcceptError>
         where
-            S: $read + $write + Send + Unpin + 'static,
+            S: $($stream)+,
         {
             accept_with(stream, ::std::default::Default::default(), |_| Ok(())).await
         }
@@ -223,8 +225,9 @@ macro_rules! adapter {
         /// use sockless::http::StatusCode;
         /// use sockless::proto::handshake::text_response;
         /// use sockless::{AcceptError, Config, Session};
+        #[doc = concat!("# #[allow(unused_imports)]\n# use sockless::", $name, "::*;")]
         ///
-        #[doc = concat!("async fn open<S>(stream: S) -> Result<Session, AcceptError>\nwhere\n    S: ", stringify!($read), " + ", stringify!($write), " + Send + Unpin + 'static,")]
+        #[doc = concat!("async fn open<S>(stream: S) -> Result<Session, AcceptError>\nwhere\n    S: ", stringify!($($stream)+), ",")]
         /// {
         ///     let config = Config::default().max_message_len(64 << 10);
         #[doc = concat!("    sockless::", $name, "::accept_with(stream, config, |upgrade| {")]
@@ -252,7 +255,7 @@ macro_rules! adapter {
             decide: F,
         ) -> ::std::result::Result<$crate::Session, $crate::AcceptError>
         where
-            S: $read + $write + Send + Unpin + 'static,
+            S: $($stream)+,
             F: FnOnce(
                 &mut $crate::IncomingUpgrade,
             ) -> ::std::result::Result<(), $crate::__private::Response<$crate::__private::Bytes>>,
@@ -293,7 +296,7 @@ macro_rules! adapter {
         #[cfg(feature = "client")]
         pub fn connect_over<S>(stream: S, url: &str) -> $crate::Connect
         where
-            S: $read + $write + Send + Unpin + 'static,
+            S: $($stream)+,
         {
             connect(url).transport(Box::new($transport::new(stream)))
         }

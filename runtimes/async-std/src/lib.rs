@@ -42,7 +42,7 @@ sockless_driver::adapter! {
     runtime: AsyncStdRuntime,
     transport: AsyncStdTransport,
     addrs: async_std::net::ToSocketAddrs,
-    stream: async_std::io::Read, async_std::io::Write,
+    stream: { async_std::io::Read + async_std::io::Write + Send + Unpin + 'static },
     tcp_listener: async_std::net::TcpListener,
     unix_listener: async_std::os::unix::net::UnixListener,
     unix_docs: {},

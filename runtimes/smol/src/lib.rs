@@ -41,7 +41,7 @@ sockless_driver::adapter! {
     runtime: SmolRuntime,
     transport: SmolTransport,
     addrs: smol::net::AsyncToSocketAddrs,
-    stream: smol::io::AsyncRead, smol::io::AsyncWrite,
+    stream: { smol::io::AsyncRead + smol::io::AsyncWrite + Send + Unpin + 'static },
     tcp_listener: smol::net::TcpListener,
     unix_listener: smol::net::unix::UnixListener,
     unix_docs: {},

@@ -44,7 +44,7 @@ sockless_driver::adapter! {
     runtime: TokioRuntime,
     transport: TokioTransport,
     addrs: tokio::net::ToSocketAddrs,
-    stream: tokio::io::AsyncRead, tokio::io::AsyncWrite,
+    stream: { tokio::io::AsyncRead + tokio::io::AsyncWrite + Send + Unpin + 'static },
     tcp_listener: tokio::net::TcpListener,
     unix_listener: tokio::net::UnixListener,
     unix_docs: {

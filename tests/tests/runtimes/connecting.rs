@@ -29,6 +29,11 @@ fn server(speak: impl FnOnce(&mut TcpStream) + Send + 'static) -> (SocketAddr, J
     (addr, thread)
 }
 
+/// Waits for the thread without blocking this one, on which the runtime may close the socket.
+async fn ended(thread: JoinHandle<()>) {
+    smol::unblock(move || thread.join().unwrap()).await;
+}
+
 /// Reads a request's head and answers it.
 fn answer(stream: &mut TcpStream, text: &str) {
     let mut head = Vec::new();
@@ -53,7 +58,7 @@ pub(crate) async fn a_refusal_comes_with_its_body<R: Runtime>() {
     };
     assert_eq!((response.status().as_u16(), &response.body()[..]), (503, &b"busy"[..]));
     assert_eq!(destination.addr(), Some(addr));
-    gone.join().unwrap();
+    ended(gone).await;
 }
 
 pub(crate) async fn half_an_answer_is_given_up<R: Runtime>() {
@@ -64,7 +69,7 @@ pub(crate) async fn half_an_answer_is_given_up<R: Runtime>() {
     let error =
         R::connect(&format!("ws://{addr}/")).config(config).await.expect_err("it stops there");
     assert!(matches!(error, ConnectError::Timeout { step: ConnectStep::Response, .. }), "{error}");
-    gone.join().unwrap();
+    ended(gone).await;
 }
 
 /// `localhost` has two addresses on most systems, and this server has one of them.
@@ -83,7 +88,7 @@ pub(crate) async fn a_redirect_is_followed_to_another_port<R: Runtime>() {
         answer(stream, &format!("HTTP/1.1 307 Elsewhere\r\nLocation: {location}\r\n\r\n"));
     });
     let mut session = R::connect(&format!("ws://{addr}/")).redirects(1).await.expect("it leads on");
-    gone.join().unwrap();
+    ended(gone).await;
     exchange(&mut session, "hello").await;
 }
 
@@ -97,7 +102,7 @@ pub(crate) async fn a_proxy_that_refuses_is_told<R: Runtime>() {
     assert_eq!(response.status(), 407);
     assert_eq!((destination.host(), destination.addr()), ("example.com", Some(addr)));
     assert_eq!(error, ProxyError::AuthenticationRequired);
-    gone.join().unwrap();
+    ended(gone).await;
 }
 
 pub(crate) async fn a_way_through_socks_is_taken<R: Runtime>() {
@@ -122,7 +127,7 @@ pub(crate) async fn a_way_through_socks_is_taken<R: Runtime>() {
     let mut session = R::connect(&url).proxy(proxy).await.expect("there is a way");
     exchange(&mut session, "hello").await;
     drop(session);
-    gone.join().unwrap();
+    ended(gone).await;
 }
 
 pub(crate) async fn a_url_of_wss_is_spoken_over_tls<R: Runtime>() {

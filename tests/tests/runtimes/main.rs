@@ -10,6 +10,7 @@ mod leaving;
 mod local;
 mod messages;
 mod on;
+mod on_compio;
 mod one_thread;
 mod opening;
 mod raw;
@@ -32,7 +33,7 @@ macro_rules! scenarios {
             $(#[$attribute])*
             fn $scenario() {
                 #[allow(unused_imports, reason = "each list uses the runtimes of one of them")]
-                use crate::{on::*, one_thread::*};
+                use crate::{on::*, on_compio::*, one_thread::*};
                 run(|| $runtime::block_on(crate::$file::$scenario::<$runtime>()));
             }
         )+
@@ -149,10 +150,14 @@ macro_rules! on_one_thread {
     };
 }
 
+on_one_thread!(local_handlers_compio: Compio);
+on_one_thread!(local_handlers_compio_polling: CompioPolling);
 on_one_thread!(local_handlers_local_pool: LocalPool);
 on_one_thread!(local_handlers_local_set: LocalSet);
 
 on_runtime!(async_std: AsyncStd);
+on_runtime!(compio: Compio);
+on_runtime!(compio_polling: CompioPolling);
 on_runtime!(smol: Smol);
 on_runtime!(tokio: Tokio);
 
@@ -170,6 +175,8 @@ macro_rules! on_unix {
 }
 
 on_unix!(unix_async_std: AsyncStd);
+on_unix!(unix_compio: Compio);
+on_unix!(unix_compio_polling: CompioPolling);
 on_unix!(unix_smol: Smol);
 on_unix!(unix_tokio: Tokio);
 
@@ -191,5 +198,7 @@ macro_rules! on_linux {
 }
 
 on_linux!(linux_async_std: AsyncStd);
+on_linux!(linux_compio: Compio);
+on_linux!(linux_compio_polling: CompioPolling);
 on_linux!(linux_smol: Smol);
 on_linux!(linux_tokio: Tokio);

@@ -111,6 +111,7 @@ pub(crate) async fn a_stream_writes_many_slices_at_once<R: Runtime>() {
     let (mut peer, mut stream) = pair::<R>();
     let slices = ["one", "", "two", "three"].map(|slice| IoSlice::new(slice.as_bytes()));
     assert_eq!(poll_fn(|cx| stream.poll_write(cx, &slices)).await.unwrap(), 11);
+    poll_fn(|cx| stream.poll_flush(cx)).await.unwrap();
     let mut bytes = [0; 11];
     peer.read_exact(&mut bytes).unwrap();
     assert_eq!(bytes, *b"onetwothree");
