@@ -12,7 +12,8 @@ use crate::time::Instant;
 
 /// # Steps
 ///
-/// [`poll_output`](Self::poll_output) consists of these. A driver that reads ahead of its application
+/// [`poll_output`](Self::poll_output) consists of these. A driver that reads ahead of its
+/// application
 /// calls them itself: after each read it polls events until `None`, writes, reports with
 /// [`handle_blocked`](Self::handle_blocked) that it has, does with the transport what
 /// [`transport_action`](Self::transport_action) requires, and waits until
@@ -51,7 +52,8 @@ impl Connection {
     /// Records that the caller has written as much of [`outbound`](Self::outbound) as the transport
     /// accepts for now.
     ///
-    /// [`Config::write_timeout`] counts from here. When a transport that was full accepts bytes
+    /// [`Config::write_timeout`](crate::Config::write_timeout) counts from here. When a transport
+    /// that was full accepts bytes
     /// again, the peer is known to be alive. Without this call the timeout may take up to twice as
     /// long.
     pub fn handle_blocked(&mut self, now: Instant) {
@@ -61,8 +63,11 @@ impl Connection {
     /// Records whether the caller reads from the transport.
     ///
     /// While it does not, the peer can neither answer a ping nor finish a message, and
-    /// [`Config::ping_timeout`], [`Config::message_timeout`] and [`Config::message_rate`] are
-    /// suspended. Pings are still sent, and [`Config::idle_timeout`] and [`Config::write_timeout`]
+    /// [`Config::ping_timeout`](crate::Config::ping_timeout),
+    /// [`Config::message_timeout`](crate::Config::message_timeout) and
+    /// [`Config::message_rate`](crate::Config::message_rate) are
+    /// suspended. Pings are still sent, and [`Config::idle_timeout`](crate::Config::idle_timeout)
+    /// and [`Config::write_timeout`](crate::Config::write_timeout)
     /// continue.
     pub fn set_reading(&mut self, reading: bool, now: Instant) {
         self.timers.set_reading(reading, &self.raw.config, now);
@@ -94,7 +99,8 @@ impl Connection {
 /// these. A simple loop gets along without them.
 impl Connection {
     /// Takes the part of an unfinished message that has arrived, although it is shorter than
-    /// [`Config::recv_chunk_len`]: for an application that wants a message as it arrives. The rest
+    /// [`Config::recv_chunk_len`](crate::Config::recv_chunk_len): for an application that wants a
+    /// message as it arrives. The rest
     /// of the message follows in chunks.
     ///
     /// Call it after [`poll_event`](Self::poll_event) has returned `None`, with the same `inbound`.
@@ -105,18 +111,20 @@ impl Connection {
     }
 
     /// Returns messages longer than `len` bytes in chunks of that length, if
-    /// [`Config::recv_chunk_len`] is longer. `None` restores that setting. The minimum is 4.
+    /// [`Config::recv_chunk_len`](crate::Config::recv_chunk_len) is longer. `None` restores that
+    /// setting. The minimum is 4.
     pub fn set_chunk_len(&mut self, len: Option<u32>) {
         self.chunk_len = len.unwrap_or(u32::MAX).max(4);
     }
 
     /// Records that a message that the driver had read ahead was handed to the application, which
-    /// counts as activity for [`Config::idle_timeout`].
+    /// counts as activity for [`Config::idle_timeout`](crate::Config::idle_timeout).
     pub fn handle_delivery(&mut self, now: Instant) {
         self.timers.message_sent(now);
     }
 
-    /// Fails the connection with 1009, as for a message longer than [`Config::max_message_len`]:
+    /// Fails the connection with 1009, as for a message longer than
+    /// [`Config::max_message_len`](crate::Config::max_message_len):
     /// for a driver that joins the chunks of a message. `len` is the length so far.
     pub fn reject_message(&mut self, len: u64, now: Instant) {
         let max = self.raw.config.max_message_len;
@@ -129,7 +137,8 @@ impl Connection {
     }
 
     /// Ends the connection with 1008 because it could not be read from for
-    /// [`Config::stall_timeout`], since the application received nothing. Does nothing once either
+    /// [`Config::stall_timeout`](crate::Config::stall_timeout), since the application received
+    /// nothing. Does nothing once either
     /// side has begun to close.
     pub fn handle_stall(&mut self, now: Instant) {
         self.fail_stalled(now);
@@ -137,7 +146,7 @@ impl Connection {
 
     /// Ends the connection with 1013 because all connections of the driver together hold too much.
     /// The part that is held of an unfinished message is dropped, and so are the bytes to send if
-    /// there are more than [`Config::high_water`].
+    /// there are more than [`Config::high_water`](crate::Config::high_water).
     pub fn handle_overload(&mut self, now: Instant) {
         if self.is_open() && self.is_writable() {
             let reason = CloseReason::new(

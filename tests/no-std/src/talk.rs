@@ -47,7 +47,7 @@ pub fn a_broadcast_is_shared() -> Option<()> {
     let news = Broadcast::new(alloc::vec![7; 20_000]);
     one.send(&news, now).ok()?;
     two.send(&news, now).ok()?;
-    let (mut one, mut two) = (one.outbound(), two.outbound());
+    let (one, two) = (one.outbound(), two.outbound());
     let (one, two) = (one.chunk(), two.chunk());
     (one.as_ptr() == two.as_ptr() && one.len() == two.len()).then_some(())
 }
