@@ -75,7 +75,7 @@ const DRIVER_MODULES: &[(&str, &[&str])] = &[
     ("error", &["client", "future", "server", "session"]),
     ("server", &["exchange", "future", "request", "runtime", "session", "tls"]),
     ("client", &["exchange", "future", "request", "runtime", "session", "tls"]),
-    ("local", &["future", "request", "runtime", "server", "session"]),
+    ("local", &["future", "request", "runtime", "server", "session", "tls"]),
 ];
 
 #[test]

@@ -117,6 +117,8 @@ async fn relay(mut one: Box<dyn Io>, mut other: Box<dyn Io>) {
 #[test]
 fn a_proxy_is_reached_over_tls() {
     Sim::check(0..3, |sim| async move {
+        // TLS draws from the system.
+        sim.allow_nondeterminism();
         let authority = Authority::new();
         serve_https_proxy(&sim, &authority);
         crate::support::serve_echo(&sim, "server:8080");
@@ -137,6 +139,8 @@ fn a_proxy_is_reached_over_tls() {
 #[test]
 fn tls_goes_through_a_proxy_that_is_reached_over_tls() {
     Sim::check(0..3, |sim| async move {
+        // TLS draws from the system.
+        sim.allow_nondeterminism();
         let authority = Authority::new();
         serve_https_proxy(&sim, &authority);
         let identity = authority.issue("server");
@@ -168,6 +172,8 @@ fn a_client_sends_its_certificate_of_files() {
     std::fs::write(&chain, &identity.chain).unwrap();
     std::fs::write(&key, &identity.key).unwrap();
     Sim::check(0..2, |sim| {
+        // TLS draws from the system.
+        sim.allow_nondeterminism();
         let (chain, key, clients) = (chain.clone(), key.clone(), clients.pem());
         async move {
             let authority = Authority::new();
