@@ -83,6 +83,8 @@ impl World {
             "this simulation is already running: await the future instead"
         );
         let stop = StopOnDrop(self);
+        // What a session reads at once must not depend on earlier runs.
+        sockless_driver::release_buffers();
         let _visits = self.visits.enter();
         self.tasks.set_running(true);
         let watch = Watch::begin();

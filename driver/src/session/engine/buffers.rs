@@ -30,6 +30,17 @@ thread_local! {
     static STAGING: Cell<Option<Staging>> = const { Cell::new(None) };
 }
 
+/// Frees the buffers that this thread lends to its sessions in turn. The next session allocates
+/// them again.
+///
+/// For a thread that serves no further sessions, and for a simulation: how much a read returns
+/// depends on the buffer, which must not depend on earlier simulations.
+pub fn release_buffers() {
+    drop(QUEUE.take());
+    drop(READ.take());
+    drop(STAGING.take());
+}
+
 /// Lends this thread's read buffer, empty and with room for [`READ_LEN`] bytes.
 pub(crate) fn lend_read() -> BytesMut {
     let mut buffer = READ.take().unwrap_or_default();
