@@ -38,7 +38,7 @@ pub use sockless_core::{Deflate, ParseDeflateError};
 
 // Counters and records.
 #[doc(inline)]
-pub use sockless_core::{ConnectionState, Observer, Stats, Traffic, trace};
+pub use sockless_core::{ConnectionState, Observer, Role, Stats, Traffic, trace};
 
 // Extensions of the protocol.
 #[doc(inline)]
@@ -57,6 +57,9 @@ pub use sockless_driver::{
 };
 
 // Servers.
+#[cfg(feature = "server")]
+#[doc(inline)]
+pub use sockless_core::handshake::{HeadError, UpgradeError};
 #[cfg(any(feature = "async-std", feature = "compio", feature = "smol", feature = "tokio"))]
 #[doc(inline)]
 pub use sockless_driver::sockets::ListenOptions;
