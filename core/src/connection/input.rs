@@ -57,7 +57,7 @@ impl Connection {
     /// let seed = Seed::new([7; 32]);
     /// let mut client = Connection::client(Negotiated::default(), seed, Default::default(), now);
     /// let mut inbound = BytesMut::new();
-    /// let mut input = &b"\x81\x05hello\x81\x05ag"[..];
+    /// let mut input = &b"\x81\x05hello\x82\x05ag"[..];
     ///
     /// let output = client.poll_output_from(&mut input, &mut inbound, now);
     /// let Output::Event(Event::Message(message)) = output else { panic!("{output:?}") };
@@ -66,7 +66,7 @@ impl Connection {
     ///
     /// let output = client.poll_output_from(&mut input, &mut inbound, now);
     /// assert!(matches!(output, Output::Wait(_)));
-    /// assert_eq!((input.len(), inbound.len()), (0, 4), "half a frame was");
+    /// assert_eq!((input.len(), inbound.len()), (0, 2), "half a payload was");
     /// ```
     pub fn poll_output_from(
         &mut self,
