@@ -169,7 +169,7 @@ impl<W: FnMut(&str) + Send> JsonTrace<W> {
         });
     }
 
-    /// Writes the frame that is arriving, since no more of it will come.
+    /// Writes the frame that is arriving, since the rest of it will not come.
     fn flush(&mut self, direction: Direction) {
         if let Some(frame) = self.pending[slot(direction)].take() {
             self.write_frame(direction, &frame);

@@ -84,7 +84,7 @@ fn cookie<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h str> {
     pairs.find(|(key, _)| *key == name).map(|(_, value)| value)
 }
 
-/// An example's login: whoever asks is let in.
+/// An example's login: every visitor is let in.
 async fn log_in(State(Logins(logins)): State<Logins>, Path(name): Path<String>) -> Response {
     let mut secret = [0; 16];
     if getrandom::fill(&mut secret).is_err() {

@@ -1,7 +1,7 @@
 //! A transparent proxy: frames pass unchanged between a client and a server, whatever they are.
 //!
 //! Fragments, pings, Close frames, masks, and the opcodes and bits of extensions that were agreed on stay as they are. A
-//! frame is passed on as it arrives, so that one of 2^63 − 1 bytes takes no more memory than one of ten.
+//! frame is passed on as it arrives, so that one of 2^63 − 1 bytes takes as much memory as one of ten.
 //!
 //! `cargo run -p sockless-examples --example proxy -- 127.0.0.1:9000`, then open `ws://127.0.0.1:8080/`.
 

@@ -57,7 +57,7 @@ impl ProxyProtocol {
     ///
     /// # Errors
     ///
-    /// Returns an error if an item is none of these.
+    /// Returns an error if an item is not one of these.
     pub fn new(proxies: impl IntoIterator<Item: AsRef<str>>) -> Result<Self, ParseProxyError> {
         let (mut networks, mut unix) = (Vec::new(), false);
         for proxy in proxies {

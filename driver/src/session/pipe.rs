@@ -17,8 +17,8 @@ use crate::session::{MessageWriter, Session};
 ///
 /// * A message longer than [`Config::recv_chunk_len`](sockless_core::Config::recv_chunk_len) passes
 ///   in chunks, as it arrives. Otherwise the fragments of a message are joined.
-/// * While one peer does not read, the other is not read either: no more is held than each session
-///   holds alone ([`Config::read_ahead`](sockless_core::Config::read_ahead) and
+/// * While one peer does not read, the other is not read either: each session holds as much as it
+///   does alone ([`Config::read_ahead`](sockless_core::Config::read_ahead) and
 ///   [`Config::high_water`](sockless_core::Config::high_water)).
 /// * When one session ends, the other is closed with the same code and reason; with 1001 if its
 ///   peer sent no Close frame.

@@ -72,7 +72,7 @@ impl Registry {
         Some(id)
     }
 
-    /// Sets the peer of a connection that has none; returns false if the peer has as many
+    /// Sets the peer of a connection that does not have one; returns false if the peer has as many
     /// connections as it may.
     pub(super) fn set_peer(&mut self, id: u64, peer: IpAddr) -> bool {
         let Some(max) = self.max_per_peer else { return true };

@@ -35,7 +35,7 @@ pub(super) enum Step {
 }
 
 /// Parses the bytes that have been read so far, of which none may follow the header: read as many
-/// as [`Step::Needs`] states, and no more.
+/// as [`Step::Needs`] states, and nothing beyond it.
 pub(super) fn parse(bytes: &[u8]) -> Step {
     let head = &bytes[..bytes.len().min(SIGNATURE.len())];
     if SIGNATURE.starts_with(head) {
