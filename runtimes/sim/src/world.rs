@@ -314,7 +314,7 @@ impl Run<'_> {
 /// The number of polls after which the tasks of tokio get a turn.
 const TURN: u64 = 64;
 
-/// Stands for all tasks of tokio.
+/// Represents all tasks of tokio.
 const TOKIO: u64 = u64::MAX;
 
 #[inline(never)]
