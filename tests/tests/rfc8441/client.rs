@@ -134,7 +134,7 @@ async fn a_request_that_cannot_open_a_websocket_is_not_sent() {
     let error = url("https://server.test/").await.unwrap_err();
     assert!(matches!(error, ConnectError::UrlInvalid(UrlError::SchemeUnsupported)));
     let error = url("ws://a b/").await.unwrap_err();
-    let invalid = UrlError::CharacterInvalid { position: 6, found: ' ' };
+    let invalid = UrlError::CharacterInvalid { position: 7, found: ' ' };
     assert!(matches!(error, ConnectError::UrlInvalid(error) if error == invalid));
     let error = url("ws://server.test/").header("bad name", "x").await.unwrap_err();
     assert!(matches!(error, ConnectError::HeaderInvalid(_)));
