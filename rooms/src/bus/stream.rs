@@ -81,6 +81,7 @@ impl Stream {
     }
 
     /// Forgets all messages; the positions go on counting.
+    #[cfg(feature = "sim")]
     pub(crate) fn clear(&mut self) {
         self.evict(|_| true);
     }
