@@ -31,10 +31,9 @@ use crate::raw::{RawConnection, Role};
 use crate::seed::Seed;
 use crate::stats::Stats;
 use crate::time::Instant;
+use crate::turn::Turn;
 
 use assembly::Assembly;
-use output::Turn;
-pub use output::{Output, Wait};
 use send::Kind;
 pub use state::{Closing, ClosingStep, Lifecycle};
 use timers::Timers;
@@ -109,8 +108,6 @@ pub struct Connection {
     /// What waits for room.
     waiting: Option<Box<Waiting>>,
     timers: Timers,
-    /// The turn of [`poll_output`](Self::poll_output).
-    turn: Turn,
     /// The number of bytes that the last poll left in the read buffer.
     seen: usize,
     /// The longest chunk that the caller wants.
@@ -140,6 +137,7 @@ impl Connection {
     /// [`Event::Closed`](crate::Event::Closed) does.
     pub fn from_raw(mut raw: RawConnection, negotiated: Negotiated, now: Instant) -> Self {
         let codecs = Codecs::new(negotiated.extensions);
+        raw.turn = Turn::default();
         raw.accept_rsv(codecs.rsv());
         let failure = raw.failure.as_deref().copied();
         if failure.is_some() {
@@ -154,7 +152,6 @@ impl Connection {
             assembly: None,
             sending: None,
             waiting: None,
-            turn: Turn::default(),
             seen: 0,
             chunk_len: u32::MAX,
         };

@@ -177,13 +177,12 @@ mod staging;
 mod stats;
 mod time;
 pub mod trace;
+mod turn;
 mod utf8;
 
 pub use close::{CloseCode, CloseReason};
 pub use config::{Config, Masking, MessageRate, Overflow};
-pub use connection::{
-    Closing, ClosingStep, Connection, Lifecycle, Negotiated, Output, TransportAction, Wait,
-};
+pub use connection::{Closing, ClosingStep, Connection, Lifecycle, Negotiated, TransportAction};
 #[cfg(feature = "deflate")]
 pub use deflate::{Deflate, ParseDeflateError};
 pub use error::{ProtocolError, SendError};
@@ -200,3 +199,4 @@ pub use seed::Seed;
 pub use staging::Staging;
 pub use stats::{Stats, Traffic};
 pub use time::Instant;
+pub use turn::{Output, Wait};

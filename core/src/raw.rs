@@ -2,6 +2,7 @@
 
 mod ending;
 mod frames;
+mod output;
 mod writing;
 
 use alloc::boxed::Box;
@@ -21,6 +22,7 @@ use crate::outbound::{Outbound, Queue};
 use crate::seed::{MaskKeys, Seed};
 use crate::stats::Stats;
 use crate::time::Instant;
+use crate::turn::Turn;
 
 pub(crate) use ending::{Ending, Phase};
 use frames::Incoming;
@@ -44,10 +46,11 @@ pub enum Role {
 /// [`Config::max_frame_len`] and [`Config::max_message_len`] both bound it.
 ///
 /// It is driven like a [`Connection`](crate::Connection), by the same loop:
-/// [`poll_frame`](Self::poll_frame) takes bytes and returns frames; [`outbound`](Self::outbound)
-/// has the bytes to send, [`transport_action`](Self::transport_action) what to do with the
-/// transport after them, and [`poll_timeout`](Self::poll_timeout) the time at which to call
-/// [`handle_timeout`](Self::handle_timeout).
+/// [`poll_output`](Self::poll_output) takes received bytes, and returns frames, bytes to write and what
+/// to wait for. A driver that takes the steps of a turn in another order calls them itself:
+/// [`poll_frame`](Self::poll_frame), [`outbound`](Self::outbound),
+/// [`handle_blocked`](Self::handle_blocked), [`transport_action`](Self::transport_action),
+/// [`poll_timeout`](Self::poll_timeout) and [`handle_timeout`](Self::handle_timeout).
 ///
 /// ```
 /// use bytes::{Buf, BytesMut};
@@ -83,6 +86,8 @@ pub struct RawConnection {
     /// The transport delivers nothing more.
     pub(crate) eof: bool,
     pub(crate) watch: Watch,
+    /// The turn of `poll_output`, of this layer or of the one on top.
+    pub(crate) turn: Turn,
 }
 
 impl RawConnection {
@@ -109,6 +114,7 @@ impl RawConnection {
             ending: None,
             eof: false,
             watch: Watch::default(),
+            turn: Turn::default(),
         }
     }
 

@@ -3,7 +3,7 @@
 use bytes::{Bytes, BytesMut};
 use bytestring::ByteString;
 
-use super::{Connection, Output};
+use super::Connection;
 use crate::error::ProtocolError;
 use crate::event::Event;
 use crate::frame::FrameHead;
@@ -11,6 +11,7 @@ use crate::mask;
 use crate::message::Message;
 use crate::raw::{Ending, Role, Whole};
 use crate::time::Instant;
+use crate::turn::Output;
 
 /// # Other input
 ///

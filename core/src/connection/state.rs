@@ -1,8 +1,7 @@
 //! What a loop may ask: [`Lifecycle`], and whether to read and to write.
 
-use super::{Connection, TransportAction};
+use super::Connection;
 use crate::event::Party;
-use crate::raw::Phase;
 use crate::time::Instant;
 
 /// How far a connection is between open and closed; see [`Connection::state`].
@@ -66,29 +65,14 @@ impl Connection {
     /// assert_eq!(closing.waits_for, ClosingStep::Output);
     /// ```
     pub fn state(&self) -> Lifecycle {
-        let Some(ending) = self.raw.ending() else { return Lifecycle::Open };
-        let has_unsent = self.raw.has_unsent();
-        let waits_for = match ending.phase() {
-            Phase::Over(TransportAction::Close) if !has_unsent => return Lifecycle::Closed,
-            Phase::CloseReceived => ClosingStep::LocalMessage,
-            Phase::CloseSent if !ending.is_unsent(&self.raw.outbound) => ClosingStep::PeerClose,
-            Phase::Lingering | Phase::Over(_) if !has_unsent => ClosingStep::TransportEnd,
-            Phase::CloseSent | Phase::Lingering | Phase::Over(_) => ClosingStep::Output,
-        };
-        Lifecycle::Closing(Closing {
-            since: ending.began,
-            by: ending.by,
-            is_close_sent: ending.has_sent_close(),
-            is_close_received: ending.received.is_some(),
-            waits_for,
-        })
+        self.raw.state()
     }
 
     /// Returns true if the loop should read: there is room for answers to what may arrive, or the
     /// connection is closing and reads until its end. After the end of input it returns false.
     #[inline]
     pub fn wants_read(&self) -> bool {
-        self.has_room() && !self.raw.eof && !self.is_over()
+        self.has_room() && !self.raw.eof && !self.raw.is_over()
     }
 
     /// Returns true while bytes wait to be written, so that the loop should wait for the transport
@@ -98,16 +82,10 @@ impl Connection {
         self.raw.outbound.remaining() > 0 || self.has_encodable()
     }
 
-    /// Returns true if there is room for answers to further input. A closing connection queues
-    /// none, and has to read until its end.
+    /// Returns true if there is room for answers to further input, and the application takes events. A
+    /// closing connection queues none, and has to read until its end.
     #[inline]
     pub(super) fn has_room(&self) -> bool {
-        self.is_writable() || !self.is_open()
-    }
-
-    /// Returns true if nothing is left to send or to wait for.
-    #[inline]
-    pub(super) fn is_over(&self) -> bool {
-        !self.is_open() && self.raw.action() == TransportAction::Close && !self.raw.has_unsent()
+        !self.is_open() || (self.is_writable() && !self.raw.turn.is_paused())
     }
 }

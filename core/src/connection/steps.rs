@@ -187,7 +187,6 @@ impl Connection {
             sending: self.sending,
             waiting: self.waiting.clone(),
             timers: self.timers.clone(),
-            turn: self.turn,
             seen: self.seen,
             chunk_len: self.chunk_len,
             unchecked_head: self.unchecked_head,

@@ -3,6 +3,7 @@
 
 mod chunks;
 mod cut_short;
+mod frame_turns;
 mod frames;
 mod frames_end;
 mod inputs;

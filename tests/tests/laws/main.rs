@@ -3,4 +3,5 @@
 mod connections;
 mod escape;
 mod misuse;
+mod misuse_frames;
 mod recordings;

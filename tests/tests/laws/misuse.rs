@@ -189,7 +189,7 @@ impl World {
     /// A report of a driver's.
     fn report(&mut self, rng: &mut fastrand::Rng) {
         let (connection, now) = (&mut self.end.connection, self.end.now);
-        match rng.u8(0..16) {
+        match rng.u8(0..17) {
             0 => connection.handle_stall(now),
             1 => connection.handle_overload(now),
             2 => connection.handle_transport_error("it broke", now),
@@ -197,6 +197,7 @@ impl World {
             4 => connection.set_chunk_len(rng.bool().then(|| rng.u32(0..100))),
             5 => connection.handle_delivery(now),
             6..9 => connection.set_reading(rng.bool(), now),
+            9 => connection.set_paused(rng.bool()),
             _ => connection.handle_timeout(now),
         }
     }
