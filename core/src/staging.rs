@@ -17,13 +17,32 @@ pub struct Staging(Option<Box<Blocks>>);
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Blocks {
     /// Full blocks and long payloads, in order.
-    pub(crate) sealed: VecDeque<Bytes>,
+    pub(crate) sealed: VecDeque<Sealed>,
     /// The block that frames are copied to, which follows all that is sealed.
     pub(crate) block: BytesMut,
+    /// The number of bytes of the first chunk that have left. They are kept, so that the end of the
+    /// frame which has begun to leave can be found.
+    pub(crate) front: usize,
+    /// The number of bytes at the beginning of the first chunk that belong to the head of the
+    /// handshake.
+    pub(crate) head: usize,
     /// The number of bytes that were handed out and have not been reported sent.
     pub(crate) in_flight: usize,
-    /// The number of bytes at the front that end a frame whose beginning has left.
-    pub(crate) frame_left: usize,
+}
+
+/// Bytes to which none are added.
+#[derive(Clone, Debug)]
+pub(crate) struct Sealed {
+    pub(crate) bytes: Bytes,
+    pub(crate) kind: SealedKind,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum SealedKind {
+    /// Frames, of which the last one may lack its payload.
+    Frames,
+    /// The payload of a frame whose header is at the end of the chunk before.
+    Payload,
 }
 
 impl Staging {
@@ -85,7 +104,8 @@ impl Blocks {
 
     pub(crate) fn seal(&mut self) {
         if !self.block.is_empty() {
-            self.sealed.push_back(self.block.split().freeze());
+            let bytes = self.block.split().freeze();
+            self.sealed.push_back(Sealed { bytes, kind: SealedKind::Frames });
         }
     }
 }

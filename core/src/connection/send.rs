@@ -11,7 +11,7 @@ use crate::error::SendError;
 use crate::extension::{ChunkInfo, Direction, Encoded};
 use crate::frame::{Frame, FrameHead, MAX_CONTROL_LEN, Opcode, Rsv};
 use crate::message::{Chunk, Message};
-use crate::outgoing::{Broadcast, Content, Encoding, OutgoingMessage};
+use crate::outgoing::{Broadcast, Content, Encoding, OutgoingMessage, Placed, Priority};
 use crate::raw::Ending;
 use crate::time::Instant;
 
@@ -29,20 +29,37 @@ impl Connection {
         outgoing: OutgoingMessage,
         now: Instant,
     ) -> Result<(), SendError> {
+        match outgoing.0 {
+            Content::Message { message, compress }
+                if self.is_open() && self.sending.is_none() && self.waiting.is_none() =>
+            {
+                self.push_message(message, compress, now)
+            }
+            content => self.send_content(content, now),
+        }
+    }
+
+    #[inline(never)]
+    fn send_content(&mut self, content: Content, now: Instant) -> Result<(), SendError> {
         if !self.is_open() {
             return Err(SendError::Closing);
         }
-        let is_placed = matches!(outgoing.0, Content::Placed(_));
-        if self.sending.is_some() && !is_placed {
+        if let Content::Placed(placed) = content {
+            self.enqueue(*placed, now);
+            return Ok(());
+        }
+        if self.sending.is_some() {
             return Err(SendError::MessageUnfinished);
         }
-        if is_placed || self.has_waiting_messages() {
-            return self.enqueue(outgoing.0, now);
+        if self.has_waiting_messages() {
+            // In its order with those that are as urgent.
+            self.enqueue(Placed { content, key: None, priority: Priority::Normal }, now);
+            return Ok(());
         }
-        self.push_content(outgoing.0, now)
+        self.push_content(content, now)
     }
 
-    #[inline]
+    /// Queues the frames of a message, whatever its place was.
     pub(super) fn push_content(&mut self, content: Content, now: Instant) -> Result<(), SendError> {
         match content {
             Content::Message { message, compress } => self.push_message(message, compress, now),

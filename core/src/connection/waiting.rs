@@ -4,9 +4,8 @@ use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 
 use super::Connection;
-use crate::error::SendError;
 use crate::frame::Opcode;
-use crate::outgoing::{Content, OutgoingMessage, Placed, Priority};
+use crate::outgoing::{OutgoingMessage, Placed};
 use crate::raw::Ending;
 use crate::time::Instant;
 
@@ -105,19 +104,13 @@ impl Connection {
 }
 
 impl Connection {
-    /// Puts a message that may have a place of its own among those that wait.
+    /// Puts a message among those that wait.
     #[cold]
-    pub(super) fn enqueue(&mut self, content: Content, now: Instant) -> Result<(), SendError> {
-        let placed = match content {
-            Content::Placed(placed) => *placed,
-            // In its order with those that are as urgent.
-            content => Placed { content, key: None, priority: Priority::Normal },
-        };
+    pub(super) fn enqueue(&mut self, placed: Placed, now: Instant) {
         self.timers.message_sent(now);
         let waiting = self.waiting.get_or_insert_default();
         waiting.now = now;
         waiting.insert(placed);
-        Ok(())
     }
 
     /// Encodes what waits, as far as there is room for it.

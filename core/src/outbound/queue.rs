@@ -1,11 +1,11 @@
 //! The queue behind [`Outbound`](super::Outbound): frames are joined in blocks, long payloads are
 //! held by reference.
 
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::{Bytes, BytesMut};
 
 use crate::frame::FrameHead;
 use crate::mask;
-use crate::staging::{Blocks, Staging};
+use crate::staging::{Blocks, Sealed, SealedKind, Staging};
 
 /// A payload up to this length is copied behind its header; a longer one is queued by reference.
 ///
@@ -78,25 +78,24 @@ impl Queue {
     /// such as those of a message that is sent to many peers.
     pub(crate) fn held_bytes(&self) -> usize {
         let Some(blocks) = self.staging.get().filter(|_| self.len > 0) else { return 0 };
-        let own = blocks.sealed.iter().filter(|bytes| bytes.is_unique());
-        blocks.block.len() + own.map(Bytes::len).sum::<usize>()
+        let own = blocks.sealed.iter().filter(|sealed| sealed.bytes.is_unique());
+        blocks.block.len() + own.map(|sealed| sealed.bytes.len()).sum::<usize>()
     }
 
     /// The chunks that have not been handed out, in order; none is empty.
     pub(crate) fn chunks(&self) -> impl Iterator<Item = &[u8]> {
+        let mut front = self.staging.get().map_or(0, |blocks| blocks.front);
         let blocks = self.staging.get().into_iter();
         let chunks = blocks.flat_map(|blocks| {
-            blocks.sealed.iter().map(|bytes| &bytes[..]).chain([&blocks.block[..]])
+            blocks.sealed.iter().map(|sealed| &sealed.bytes[..]).chain([&blocks.block[..]])
         });
+        let chunks = chunks.map(move |chunk| &chunk[core::mem::take(&mut front)..]);
         chunks.filter(|chunk| !chunk.is_empty())
     }
 
     #[inline]
     pub(crate) fn chunk(&self) -> &[u8] {
-        match self.staging.get() {
-            Some(blocks) => blocks.sealed.front().map_or(&blocks.block, |first| first),
-            None => &[],
-        }
+        self.staging.get().map_or(&[], |blocks| &blocks.first()[blocks.front..])
     }
 }
 
@@ -105,31 +104,28 @@ impl Queue {
     /// Counts `count` bytes at the front as sent.
     #[inline]
     pub(crate) fn advance(&mut self, count: usize) {
-        let remaining = self.remaining();
-        let count = count.min(remaining);
-        self.len -= count;
-        self.taken += count as u64;
         let Some(blocks) = self.staging.get_mut() else { return };
+        let remaining = self.len - blocks.in_flight;
         if count < remaining {
+            self.len -= count;
+            self.taken += count as u64;
             return blocks.skip(count);
         }
-        if !blocks.sealed.is_empty() {
-            blocks.sealed.clear();
-        }
-        // Unlike `advance`, `clear` keeps the whole block for the next frames.
-        blocks.block.clear();
-        blocks.frame_left = 0;
+        self.len = blocks.in_flight;
+        self.taken += remaining as u64;
+        blocks.clear();
     }
 
     /// Hands the first chunk out. It counts as unsent until it is reported sent.
     pub(crate) fn pop(&mut self) -> Option<Bytes> {
         let blocks = self.staging.get_mut()?;
         let chunk = match blocks.sealed.pop_front() {
-            Some(first) => first,
+            Some(first) => first.bytes,
             None if blocks.block.is_empty() => return None,
             None => blocks.block.split().freeze(),
         };
-        blocks.frame_left = pass(blocks.frame_left, &chunk, chunk.len());
+        let chunk = chunk.slice(blocks.front..);
+        (blocks.front, blocks.head) = (0, 0);
         blocks.in_flight += chunk.len();
         Some(chunk)
     }
@@ -138,10 +134,14 @@ impl Queue {
     /// chunk.
     pub(crate) fn take(&mut self, len: usize) -> Bytes {
         let len = len.min(self.remaining());
-        let blocks = self.staging.get_mut();
-        let first = blocks.and_then(|blocks| blocks.sealed.front_mut());
-        let taken = match first.filter(|first| len > INLINE_LEN && first.len() >= len) {
-            Some(first) => first.slice(..len),
+        let blocks = self.staging.get().filter(|_| len > INLINE_LEN);
+        let first = blocks.and_then(|blocks| {
+            let first = &blocks.sealed.front()?.bytes;
+            (first.len() - blocks.front >= len)
+                .then(|| first.slice(blocks.front..blocks.front + len))
+        });
+        let taken = match first {
+            Some(first) => first,
             None => {
                 let mut copy = BytesMut::with_capacity(len);
                 for chunk in self.chunks() {
@@ -167,12 +167,12 @@ impl Queue {
     pub(crate) fn drop_frames(&mut self) {
         let remaining = self.remaining();
         let Some(blocks) = self.staging.get_mut() else { return };
-        let Some(dropped) = remaining.checked_sub(blocks.frame_left).filter(|len| *len > 0) else {
-            return;
-        };
-        blocks.truncate(blocks.frame_left);
-        self.len -= dropped;
-        self.dropped += dropped as u64;
+        let begun = blocks.begun();
+        if begun < remaining {
+            blocks.truncate(begun);
+            self.len -= remaining - begun;
+            self.dropped += (remaining - begun) as u64;
+        }
     }
 
     /// Drops everything that is queued.
@@ -191,7 +191,7 @@ impl Queue {
         let blocks = self.staging.blocks();
         blocks.make_room(head.len());
         blocks.block.extend_from_slice(head);
-        blocks.frame_left += head.len();
+        blocks.head = head.len();
         self.len += head.len();
     }
 
@@ -213,10 +213,11 @@ impl Queue {
         head.put(&mut blocks.block);
         self.len += blocks.block.len() - start + payload.len();
         blocks.seal();
-        blocks.sealed.push_back(match head.mask {
+        let bytes = match head.mask {
             None => payload,
             Some(key) => masked(payload, key),
-        });
+        };
+        blocks.sealed.push_back(Sealed { bytes, kind: SealedKind::Payload });
     }
 
     /// Queues whole frames by reference.
@@ -224,7 +225,7 @@ impl Queue {
         self.len += frames.len();
         let blocks = self.staging.blocks();
         blocks.seal();
-        blocks.sealed.push_back(frames);
+        blocks.sealed.push_back(Sealed { bytes: frames, kind: SealedKind::Frames });
     }
 
     /// Queues a frame and copies its payload.
@@ -244,46 +245,62 @@ impl Queue {
     }
 }
 
-/// Where frames begin, which only a queue that is sent in parts has to know.
+/// The front of the queue.
 impl Blocks {
+    /// The first chunk, with the bytes of it that have left.
+    #[inline]
+    fn first(&self) -> &[u8] {
+        self.sealed.front().map_or(&self.block, |first| &first.bytes)
+    }
+
     /// Drops `count` bytes at the front, which are not all.
-    fn skip(&mut self, mut count: usize) {
-        while let Some(first) = self.sealed.front_mut() {
-            let len = count.min(first.len());
-            self.frame_left = pass(self.frame_left, first, len);
-            if len < first.len() {
-                return first.advance(len);
-            }
-            count -= len;
+    #[inline]
+    fn skip(&mut self, count: usize) {
+        self.front += count;
+        while let Some(first) = self.sealed.front()
+            && let Some(behind) = self.front.checked_sub(first.bytes.len())
+        {
+            (self.front, self.head) = (behind, 0);
             self.sealed.pop_front();
         }
-        self.frame_left = pass(self.frame_left, &self.block, count);
-        self.block.advance(count);
+    }
+
+    /// Drops all bytes.
+    #[inline]
+    fn clear(&mut self) {
+        // Cheaper than `clear` for the few that there are.
+        while self.sealed.pop_front().is_some() {}
+        // The whole block is kept for the next frames.
+        self.block.clear();
+        (self.front, self.head) = (0, 0);
+    }
+
+    /// The number of bytes at the front that belong to the handshake, or to a frame whose beginning
+    /// has left.
+    fn begun(&self) -> usize {
+        let first = self.first();
+        if self.sealed.front().is_some_and(|first| first.kind == SealedKind::Payload) {
+            return first.len() - self.front;
+        }
+        let mut end = self.head;
+        while end < self.front {
+            end = end.saturating_add(frame_len(&first[end..]));
+        }
+        end - self.front
     }
 
     /// Keeps the first `len` bytes.
-    fn truncate(&mut self, mut len: usize) {
-        for bytes in &mut self.sealed {
-            bytes.truncate(len);
-            len -= bytes.len();
+    fn truncate(&mut self, len: usize) {
+        if len == 0 {
+            return self.clear();
         }
-        self.sealed.retain(|bytes| !bytes.is_empty());
-        self.block.truncate(len);
-    }
-}
-
-/// How much is left of a frame after `count` more bytes have left the front of the queue, of which
-/// `chunk` is the first chunk.
-fn pass(mut frame_left: usize, chunk: &[u8], count: usize) -> usize {
-    let mut passed = 0;
-    loop {
-        let len = frame_left.min(count - passed);
-        frame_left -= len;
-        passed += len;
-        if passed == count {
-            return frame_left;
+        let mut end = self.front + len;
+        for sealed in &mut self.sealed {
+            sealed.bytes.truncate(end);
+            end -= sealed.bytes.len();
         }
-        frame_left = frame_len(&chunk[passed..]);
+        self.sealed.retain(|sealed| !sealed.bytes.is_empty());
+        self.block.truncate(end);
     }
 }
 

@@ -248,8 +248,11 @@ impl RawConnection {
         opcode: Opcode,
         payload: Bytes,
     ) {
+        if self.watch.is_set() {
+            let head = FrameHead { fin, rsv, opcode, mask: None, len: payload.len() as u64 };
+            self.note_queued(now, head, &payload);
+        }
         let head = FrameHead { fin, rsv, opcode, mask: None, len: payload.len() as u64 };
-        self.note_queued(now, &head, &payload);
         if self.is_unmasked() {
             self.outbound.push_frame(&head, payload);
         } else {
@@ -263,19 +266,18 @@ impl RawConnection {
             let mut rest = &frames[..];
             while let Ok(Some((head, header_len))) = FrameHead::decode(rest) {
                 let (payload, after) = rest[header_len..].split_at(head.len as usize);
-                self.note_queued(now, &head, payload);
+                self.note_queued(now, head, payload);
                 rest = after;
             }
         }
         self.outbound.push_frames(frames);
     }
 
-    #[inline]
-    fn note_queued(&mut self, now: Instant, head: &FrameHead, payload: &[u8]) {
-        if self.watch.is_set() {
-            self.watch.at(now);
-            self.watch.frame(Direction::Outgoing, head, payload);
-        }
+    /// Counts a frame, and shows it to the observer.
+    #[cold]
+    fn note_queued(&mut self, now: Instant, head: FrameHead, payload: &[u8]) {
+        self.watch.at(now);
+        self.watch.frame(Direction::Outgoing, &head, payload);
     }
 
     #[inline(never)]
