@@ -1,9 +1,10 @@
-//! A reverse proxy: each client gets a session with the server behind, and everything passes.
+//! A reverse proxy: each client gets a connection to the server behind, and every frame passes as it is.
 //!
 //! `cargo run -p sockless-examples --example reverse_proxy -- ws://127.0.0.1:8080`, then open
-//! `ws://127.0.0.1:8000/…`. The server behind decides: its subprotocol is selected, and its rejections are
-//! passed on.
+//! `ws://127.0.0.1:8000/…`. The server behind decides: its subprotocol and its extensions are selected, and its
+//! rejections are passed on. Fragments, pings, Close frames and compressed messages pass unchanged.
 
+use std::io::{self, Write};
 use std::sync::Arc;
 
 use sockless::bytes::Bytes;
@@ -12,16 +13,20 @@ use sockless::http::header::{
     AUTHORIZATION, COOKIE, ORIGIN, SEC_WEBSOCKET_PROTOCOL, SET_COOKIE, USER_AGENT,
 };
 use sockless::http::{Response, StatusCode};
-use sockless::proto::handshake::{UpgradeRequest, text_response};
-use sockless::{
-    BoxFuture, ClientConnection, Config, Connect, ConnectError, Request, Service, Session, pipe,
-};
+use sockless::proto::handshake::{UpgradeRequest, extension_answers, text_response};
+use sockless::{BoxFuture, Config, Connect, ConnectError, RawSession, Request, Service, pipe_raw};
 
 #[tokio::main]
-async fn main() -> std::io::Result<()> {
-    let upstream = std::env::args().nth(1).unwrap_or_else(|| "ws://127.0.0.1:8080".to_owned());
-    println!("ws://127.0.0.1:8000 leads to {upstream}");
-    sockless::serve("127.0.0.1:8000", Proxy::new(upstream, sockless::connect)).await
+async fn main() -> io::Result<()> {
+    let mut args = std::env::args().skip(1);
+    let upstream = args.next().unwrap_or_else(|| "ws://127.0.0.1:8080".to_owned());
+    let listen = args.next().unwrap_or_else(|| "127.0.0.1:8000".to_owned());
+    let server = sockless::bind(listen).await?;
+    if let Some(addr) = server.local_addr() {
+        writeln!(io::stdout(), "listening on http://{addr}")?;
+    }
+    server.serve(Proxy::new(upstream, sockless::connect)).await;
+    Ok(())
 }
 
 /// A proxy to one server.
@@ -38,24 +43,25 @@ impl Proxy {
         connect: impl Fn(&str) -> Connect + Send + Sync + 'static,
     ) -> Self {
         let (upstream, connect) = (upstream.into(), Box::new(connect));
-        Self { upstream, connect, config: Arc::default() }
+        // A frame is held until its last byte has come. The limits of the two ends are their own.
+        let config = Config::default().max_message_len(16 << 20);
+        Self { upstream, connect, config: Arc::new(config) }
     }
 
     async fn answer(&self, request: Request) -> Result<Answer, Response<Bytes>> {
         let upgrade = UpgradeRequest::from_request(request.as_http());
         let mut upgrade = upgrade.map_err(|error| error.response())?;
-        let offered = upgrade.subprotocols().map(str::to_owned).collect();
-        let server = self.open(&request, offered).await?;
+        let server = self.behind(&request, &upgrade).open().await.map_err(rejection)?;
         let headers = server.response().headers();
         let selected = headers.get(SEC_WEBSOCKET_PROTOCOL).and_then(|name| name.to_str().ok());
         upgrade.select(&selected.map_or(vec![], |selected| vec![selected]));
+        upgrade.pass_extensions(extension_answers(server.response()).unwrap_or_default());
         let cookies: Vec<_> = headers.get_all(SET_COOKIE).iter().cloned().collect();
-        let server = server.spawn();
-        let config = self.config.clone();
-        let mut granted =
-            Upgrade::websocket(request, upgrade, config, async move |client: Session| {
-                pipe(client, server).await;
-            });
+        let server = server.raw();
+        let pipe = async move |client: RawSession| {
+            pipe_raw(client, server).await;
+        };
+        let mut granted = Upgrade::raw(request, upgrade, self.config.clone(), pipe);
         for cookie in cookies {
             // Only the headers of the handshake are refused.
             let _ = granted.add_header(SET_COOKIE, cookie);
@@ -63,12 +69,8 @@ impl Proxy {
         Ok(Answer::Upgrade(granted))
     }
 
-    /// Opens the connection behind, with what the client has sent.
-    async fn open(
-        &self,
-        request: &Request,
-        subprotocols: Vec<String>,
-    ) -> Result<ClientConnection, Response<Bytes>> {
+    /// A connection to the server behind, with what the client has sent.
+    fn behind(&self, request: &Request, upgrade: &UpgradeRequest) -> Connect {
         let path = request.uri().path_and_query().map_or("/", |path| path.as_str());
         let mut connect = (self.connect)(&format!("{}{path}", self.upstream));
         for name in [AUTHORIZATION, COOKIE, ORIGIN, USER_AGENT] {
@@ -79,16 +81,22 @@ impl Proxy {
         if let Some(client) = request.client_ip() {
             connect = connect.header("X-Forwarded-For", client.to_string());
         }
-        for name in &subprotocols {
+        for name in upgrade.subprotocols() {
             connect = connect.subprotocol(name);
         }
-        connect.open().await.map_err(|error| match error {
-            ConnectError::Rejected { response, .. } => {
-                let status = response.status();
-                text_response(status, response.into_body())
-            }
-            _ => text_response(StatusCode::BAD_GATEWAY, "the server behind cannot be reached\n"),
-        })
+        let config = Config::clone(&self.config);
+        connect.config(config).pass_extensions(upgrade.extensions().to_vec())
+    }
+}
+
+/// The response to a client whose connection behind could not be opened.
+fn rejection(error: ConnectError) -> Response<Bytes> {
+    match error {
+        ConnectError::Rejected { response, .. } => {
+            let status = response.status();
+            text_response(status, response.into_body())
+        }
+        _ => text_response(StatusCode::BAD_GATEWAY, "the server behind cannot be reached\n"),
     }
 }
 
@@ -105,7 +113,9 @@ impl Service for Proxy {
 #[cfg(test)]
 mod tests {
     use sockless::sim::Sim;
-    use sockless::{CloseCode, Closed, Router, websocket};
+    use sockless::{
+        CloseCode, Closed, Deflate, Frame, Message, Opcode, Router, Session, websocket,
+    };
 
     use super::*;
 
@@ -145,6 +155,37 @@ mod tests {
             }
             client.send("bye").await;
             client.expect_closed(4000).await;
+        });
+    }
+
+    #[test]
+    fn compressed_messages_pass_as_they_are() {
+        Sim::check(0..10, |sim| async move {
+            let config = Config::default().extension(Deflate::default());
+            let route = websocket(behind).config(config.clone());
+            sim.spawn(sim.serve("behind", Router::new().route("/", route)));
+            let dialler = sim.clone();
+            let proxy = Proxy::new("ws://behind", move |url| dialler.connect(url));
+            sim.spawn(sim.serve("proxy", proxy));
+            let mut client = sim.connect("ws://proxy/").config(config).await.unwrap();
+            assert_eq!(client.request().extensions()[0].name(), "permessage-deflate");
+            client.recv().await.unwrap();
+            let message = Message::from("the tide comes in, ".repeat(500));
+            client.send(message.clone()).await.unwrap();
+            assert_eq!(client.recv().await.unwrap(), message);
+        });
+    }
+
+    #[test]
+    fn the_server_behind_answers_pings() {
+        Sim::check(0..10, |sim| async move {
+            sim.spawn(sim.serve("behind", Router::new().route("/", websocket(behind))));
+            let dialler = sim.clone();
+            let app = sim.app(Proxy::new("ws://behind", move |url| dialler.connect(url)));
+            let mut client = app.open("/").raw().await;
+            assert_eq!(client.recv().await.opcode, Opcode::Text);
+            client.send(Frame::new(Opcode::Ping, "are you there?".into())).await;
+            client.expect(Frame::new(Opcode::Pong, "are you there?".into())).await;
         });
     }
 

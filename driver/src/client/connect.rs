@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use http::header::{HeaderName, HeaderValue};
 use sockless_core::Config;
+use sockless_core::extension::Params;
 
 use super::connection::ClientConnection;
 use super::destination::Destination;
@@ -103,6 +104,8 @@ struct Dialling {
     dial: Arc<dyn Dial>,
     proxies: ProxyRules,
     redirects: u32,
+    /// The extensions to offer in place of those of the settings.
+    offers: Option<Vec<Params>>,
     transport: Option<Box<dyn Io>>,
     unix: Option<PathBuf>,
     #[cfg(feature = "rustls")]
@@ -117,6 +120,7 @@ impl Connect {
             dial,
             proxies: ProxyRules::default(),
             redirects: 0,
+            offers: None,
             transport: None,
             unix: None,
             #[cfg(feature = "rustls")]
@@ -131,7 +135,7 @@ impl Connect {
     /// [`proxy`](Self::proxy), [`proxy_from_env`](Self::proxy_from_env),
     /// [`redirects`](Self::redirects), [`transport`](Self::transport),
     /// [`unix_socket`](Self::unix_socket) and `tls` do not apply to
-    /// such a connection. If one of them is called, opening fails with
+    /// such a connection, nor does [`pass_extensions`](Self::pass_extensions). If one of them is called, opening fails with
     /// [`ConnectError::SettingUnsupported`].
     pub fn with_opener<F, Fut>(url: &str, runtime: Arc<dyn Runtime>, opener: F) -> Self
     where
@@ -194,6 +198,31 @@ impl Connect {
     pub fn subprotocol(mut self, name: &str) -> Self {
         self.headers.append_subprotocol(name);
         self
+    }
+
+    /// Offers the extensions that another client has offered, in place of those of the settings:
+    /// for a proxy that passes frames on, encoded as they are. The server's answers are passed back
+    /// with [`UpgradeRequest::pass_extensions`](sockless_core::handshake::UpgradeRequest::pass_extensions).
+    ///
+    /// A connection of frames, from [`ClientConnection::raw`] or
+    /// [`run_raw`](ClientConnection::run_raw), accepts all reserved bits if the server has selected
+    /// one of them. A session of messages cannot decode them, and is closed with 1002 at the first
+    /// message that uses one.
+    ///
+    /// ```no_run
+    /// use sockless::proto::handshake::{UpgradeRequest, extension_answers};
+    ///
+    /// # async fn example(upgrade: &mut UpgradeRequest) -> Result<(), sockless::ConnectError> {
+    /// let offers = upgrade.extensions().to_vec();
+    /// let server = sockless::connect("ws://127.0.0.1:9000/").pass_extensions(offers).open().await?;
+    /// upgrade.pass_extensions(extension_answers(server.response()).unwrap_or_default());
+    /// let server = server.raw();
+    /// # drop(server);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn pass_extensions(self, offers: Vec<Params>) -> Self {
+        self.dialling("pass_extensions", |dialling| dialling.offers = Some(offers))
     }
 
     /// Sets the proxy: one [`Proxy`](super::Proxy) for all servers, or [`ProxyRules`]. Default: no
@@ -376,7 +405,8 @@ impl Dialling {
                 }
             };
             let (runtime, config) = (dialler.runtime.clone(), config.clone());
-            let handshake = Handshake { transport, runtime, deadline, config, destination };
+            let offers = self.offers.clone();
+            let handshake = Handshake { transport, runtime, deadline, config, offers, destination };
             let rejection = match handshake.run(target.request(&headers)).await? {
                 Verdict::Opened(connection) => return Ok(connection),
                 Verdict::Rejected(rejection) => rejection,

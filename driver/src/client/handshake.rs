@@ -4,8 +4,9 @@ use std::io;
 use std::sync::Arc;
 
 use http::{Request, Response};
-use sockless_core::handshake::{ClientHandshake, HandshakeError};
-use sockless_core::{Config, Connection, Instant};
+use sockless_core::extension::Params;
+use sockless_core::handshake::{ClientHandshake, HandshakeError, RawOpened};
+use sockless_core::{Config, Instant};
 
 use super::body::Body;
 use super::connection::ClientConnection;
@@ -21,6 +22,8 @@ pub(super) struct Handshake {
     pub(super) runtime: Arc<dyn Runtime>,
     pub(super) deadline: Instant,
     pub(super) config: Arc<Config>,
+    /// The extensions to offer in place of those of `config`.
+    pub(super) offers: Option<Vec<Params>>,
     pub(super) destination: Destination,
 }
 
@@ -43,16 +46,20 @@ pub(super) struct Rejection {
 impl Handshake {
     /// Sends the request and reads the head of the response, until the deadline.
     pub(super) async fn run(self, request: Request<()>) -> Result<Verdict, ConnectError> {
-        let Self { transport, runtime, deadline, config, destination } = self;
+        let Self { transport, runtime, deadline, config, offers, destination } = self;
         let destination = check_alpn(&*transport, destination)?;
         let timeout = config.get_opening_timeout();
         let kept = crate::request::Request::new(request.clone());
-        let handshake = ClientHandshake::new(request, runtime.seed(), config, runtime.now());
+        let (seed, now) = (runtime.seed(), runtime.now());
+        let handshake = match offers {
+            Some(offers) => ClientHandshake::with_offers(request, offers, seed, config, now),
+            None => ClientHandshake::new(request, seed, config, now),
+        };
         let mut handshake = handshake.map_err(ConnectError::RequestInvalid)?;
         let mut exchange = Exchange::new(transport, runtime, deadline);
         match shake_hands(&mut exchange, &mut handshake).await {
-            Ended::Response(Ok((connection, response))) => {
-                let open = ClientConnection::new(connection, exchange, kept, response, destination);
+            Ended::Response(Ok(opened)) => {
+                let open = ClientConnection::new(*opened, exchange, kept, destination);
                 Ok(Verdict::Opened(open))
             }
             Ended::Response(Err(HandshakeError::Rejected(response))) => {
@@ -82,7 +89,7 @@ fn check_alpn(transport: &dyn Io, destination: Destination) -> Result<Destinatio
 /// The end of the exchange of request and response.
 enum Ended {
     /// The server responded.
-    Response(Result<(Connection, Response<()>), HandshakeError>),
+    Response(Result<Box<RawOpened<Response<()>>>, HandshakeError>),
     /// The deadline passed in this step.
     Timeout(ConnectStep),
     /// The transport failed in this step.
@@ -90,15 +97,14 @@ enum Ended {
 }
 
 async fn shake_hands(exchange: &mut Exchange, handshake: &mut ClientHandshake) -> Ended {
-    let runtime = exchange.runtime.clone();
     match exchange.write(&mut handshake.outbound()).await {
         Ok(true) => {}
         Ok(false) => return Ended::Timeout(ConnectStep::Request),
         Err(error) => return early_rejection(exchange, handshake, error).await,
     }
     loop {
-        if let Some(response) = handshake.poll_response(&mut exchange.inbound, runtime.now()) {
-            return Ended::Response(response);
+        if let Some(response) = handshake.poll_raw_response(&mut exchange.inbound) {
+            return Ended::Response(response.map(Box::new));
         }
         match reading::read(exchange).await {
             Ok(Input::Bytes) => {}
@@ -117,9 +123,8 @@ async fn early_rejection(
     handshake: &mut ClientHandshake,
     error: io::Error,
 ) -> Ended {
-    let now = exchange.runtime.now();
     loop {
-        match handshake.poll_response(&mut exchange.inbound, now) {
+        match handshake.poll_raw_response(&mut exchange.inbound) {
             Some(Err(rejection @ HandshakeError::Rejected(_))) => {
                 return Ended::Response(Err(rejection));
             }

@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use http::header::SEC_WEBSOCKET_EXTENSIONS;
 use http::{HeaderName, HeaderValue};
 use sockless_core::handshake::UpgradeRequest;
 use sockless_core::{Config, Negotiated};
@@ -112,7 +113,8 @@ impl Upgrade {
     ///
     /// Only the extensions that were [selected](UpgradeRequest::select_extensions) before are
     /// negotiated, by default none. They are not applied: frames arrive with their reserved bits
-    /// set.
+    /// set. All reserved bits are accepted if extensions were
+    /// [passed on](UpgradeRequest::pass_extensions).
     pub fn raw<F, Fut>(
         request: Request,
         upgrade: UpgradeRequest,
@@ -135,6 +137,12 @@ impl Upgrade {
     ) -> Self {
         let (response, negotiated) = response_headers::accept(&mut request, upgrade);
         Self { request, response, negotiated, config, handler }
+    }
+
+    /// True if the response selects extensions that were not negotiated here, but passed on.
+    pub(crate) fn passes_extensions(&self) -> bool {
+        self.negotiated.extensions.is_empty()
+            && self.response.headers().contains_key(SEC_WEBSOCKET_EXTENSIONS)
     }
 
     /// Returns the response: a 101, or a 200 over HTTP/2.

@@ -10,7 +10,7 @@ use http_body::Body;
 use hyper::body::Incoming;
 use hyper::client::conn::http2::SendRequest;
 use hyper::ext::Protocol;
-use sockless_core::Connection;
+use sockless_core::RawConnection;
 use sockless_core::handshake::{ExtendedConnect, HandshakeError};
 use sockless_driver::{
     ClientConnection, Connect, ConnectError, ConnectStep, OpenRequest, Runtime, timeout,
@@ -101,10 +101,10 @@ where
     let upgraded = upgraded.ok_or_else(|| open.timed_out(step))?.map_err(failed)?;
 
     let OpenRequest { request, config, runtime, .. } = open;
-    let connection = Connection::client(negotiated, runtime.seed(), config, runtime.now());
+    let connection = RawConnection::client(runtime.seed(), config);
     let transport = Box::new(Transport::new(upgraded, Version::HTTP_2));
     let response = response.map(drop);
-    Ok(ClientConnection::upgraded(transport, connection, request, response, runtime))
+    Ok(ClientConnection::upgraded(transport, connection, negotiated, request, response, runtime))
 }
 
 /// Returns the next data of a body; empty for a frame without data, such as trailers.

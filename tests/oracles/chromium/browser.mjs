@@ -99,7 +99,7 @@ function installOracle(limit) {
 
   class Socket {
     constructor(path, protocols) {
-      this.socket = new WebSocket(location.origin.replace(/^http/, 'ws') + path, protocols);
+      this.socket = new WebSocket(oracle.origin.replace(/^http/, 'ws') + path, protocols);
       this.socket.binaryType = 'arraybuffer';
       this.received = [];
       this.waiting = () => {};
@@ -132,6 +132,9 @@ function installOracle(limit) {
   }
 
   globalThis.oracle = {
+    // What the paths are at.
+    origin: location.origin,
+
     payloads: Object.keys(payloads),
 
     // Sends one of the payloads and says what is wrong with its echo, if anything.
@@ -196,7 +199,7 @@ function installOracle(limit) {
       const [indices, lengths] = [[], []];
       const end = (error, { closeCode = null, reason = null } = {}) => (
         { indices, lengths, code: closeCode, reason, error, took: Math.round(performance.now() - began) });
-      const stream = new WebSocketStream(location.origin.replace(/^http/, 'ws') + path);
+      const stream = new WebSocketStream(oracle.origin.replace(/^http/, 'ws') + path);
       try {
         const { readable, writable } = await stream.opened;
         const [reader, writer] = [readable.getReader(), writable.getWriter()];
@@ -213,6 +216,27 @@ function installOracle(limit) {
       } catch (error) {
         return end(`${error.name}: ${error.message}`, error);
       }
+    },
+
+    // Asks the server to close with these arguments, and waits for the end.
+    async closeByRequest(path, closing) {
+      const talk = new Socket(path);
+      await talk.open();
+      talk.socket.send(`close: ${JSON.stringify(closing)}`);
+      await talk.end();
+      return talk.outcome();
+    },
+
+    // Sends nothing for so many milliseconds, and then expects an echo.
+    async idle(path, time) {
+      const talk = new Socket(path);
+      await talk.open();
+      await new Promise((resume) => setTimeout(resume, time));
+      talk.socket.send('still here');
+      await talk.until('the echo', () => talk.received.length > 0);
+      talk.socket.close();
+      await talk.end();
+      return talk.received[0] === 'still here';
     },
 
     // Connects, and waits for the end to come from the other side.

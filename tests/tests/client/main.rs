@@ -3,6 +3,7 @@
 
 mod addresses;
 mod answers;
+mod frames;
 mod proxies;
 mod reconnecting;
 mod redirects;

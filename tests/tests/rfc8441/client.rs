@@ -15,7 +15,7 @@ use hyper::client::conn::http2::SendRequest;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use sockless_core::handshake::{ClientRequestError, HandshakeError};
-use sockless_core::{CloseCode, Config};
+use sockless_core::{CloseCode, Config, Frame as RawFrame, Opcode};
 use sockless_driver::{Connect, ConnectError, ConnectStep, Proxy, Session, UrlError};
 use sockless_routing::{Router, websocket};
 use tokio::io::duplex;
@@ -167,6 +167,23 @@ async fn a_block_is_driven_where_it_stands() {
     assert_eq!(closed.received().unwrap().code(), Some(CloseCode::NORMAL));
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_client_has_frames_over_http_2_too() {
+    let server = Served::<Http2>::start(Router::new().route("/", websocket(count))).await;
+    let mut client = connect(&server.http.sender).open().await.unwrap().raw();
+    let text = |text: &'static str| RawFrame::new(Opcode::Text, text.into());
+    for frame in [
+        RawFrame { fin: false, ..text("o") },
+        RawFrame::new(Opcode::Continuation, "ne".into()),
+        text(""),
+    ] {
+        client.send(frame).await.unwrap();
+    }
+    assert_eq!(client.recv().await.unwrap(), text("1"), "the fragments were one message");
+    client.send(RawFrame::new(Opcode::Ping, "hi".into())).await.unwrap();
+    assert_eq!(client.recv().await.unwrap(), RawFrame::new(Opcode::Pong, "hi".into()));
+}
+
 async fn count(mut session: Session) {
     let mut count = 0;
     while let Ok(message) = session.recv().await {
@@ -186,6 +203,7 @@ async fn settings_of_dialling_are_rejected() {
         (connect(&http.sender).proxy(proxy), "proxy"),
         (connect(&http.sender).proxy_from_env(), "proxy_from_env"),
         (connect(&http.sender).redirects(1), "redirects"),
+        (connect(&http.sender).pass_extensions(Vec::new()), "pass_extensions"),
     ] {
         let error = builder.await.unwrap_err();
         assert!(

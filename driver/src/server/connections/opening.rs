@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use sockless_core::handshake::{HeadError, ServerHandshake, encode_response};
-use sockless_core::{CloseCode, Escaped, Instant, RawConnection};
+use sockless_core::{CloseCode, Escaped, Instant, RawConnection, Rsv};
 
 use super::responses::{RequestLog, ask, shutting_down, undecided};
 use super::slot::Slot;
@@ -119,6 +119,7 @@ impl Slot {
         handshake: Option<ServerHandshake>,
         upgrade: Upgrade,
     ) -> SessionDrive {
+        let passes_extensions = upgrade.passes_extensions();
         let Upgrade { request, response, negotiated, config, handler } = upgrade;
         let now = exchange.runtime.now();
         let start =
@@ -133,10 +134,13 @@ impl Slot {
                 (shared.clone(), handler(Session::new(&shared)))
             }
             Handler::Raw(handler) => {
-                let connection = match handshake {
+                let mut connection = match handshake {
                     Some(handshake) => handshake.accept_raw(&response, config),
                     None => RawConnection::server(config),
                 };
+                if passes_extensions {
+                    connection.accept_rsv(Rsv::RSV1.union(Rsv::RSV2).union(Rsv::RSV3));
+                }
                 let shared = start(Machine::frames(connection, negotiated));
                 (shared.clone(), handler(RawSession::new(shared)))
             }

@@ -58,6 +58,15 @@ impl Machine {
         Self::Frames(connection, negotiated)
     }
 
+    /// A client's machine of frames, which accepts the reserved bits that its handshake allows.
+    pub(crate) fn frames_of_client(
+        connection: RawConnection,
+        negotiated: Negotiated,
+        _opened_at: Instant,
+    ) -> Self {
+        Self::Frames(connection, negotiated)
+    }
+
     /// The connection of messages, if it is one.
     #[inline]
     pub(crate) fn messages(&mut self) -> Option<&mut Connection> {
