@@ -4,7 +4,7 @@ use bytes::{Buf, Bytes, BytesMut};
 
 use super::FrameHead;
 use super::rules::FrameRules;
-use super::wire::{Decoded, WireHead};
+use super::wire::WireHead;
 use crate::error::ProtocolError;
 use crate::mask;
 use crate::raw;
@@ -209,13 +209,17 @@ impl FrameReader {
         if let &[first, second, ..] = arrived {
             self.rules.check_start(first, second)?;
         }
-        let Some(decoded) = WireHead::decode(arrived) else {
+        // As soon as it is known, which may be ahead of the masking key.
+        let payload_len = WireHead::decode_len(arrived);
+        if let Some(payload_len) = payload_len {
+            self.rules.check_len(payload_len)?;
+        }
+        let decoded = payload_len.and_then(|len| WireHead::decode(arrived, len));
+        let Some((head, header_len)) = decoded else {
             // A header of the greatest length is complete, so that all of the input was copied.
             *len += new;
             return Ok(Step::Starved(new));
         };
-        let head = self.rules.check_length(&decoded)?;
-        let Decoded { header_len, .. } = decoded;
         let taken = header_len - *len;
         self.state = State::Payload { remaining: head.len, key: head.mask, taken: 0 };
         Ok(Step::Head(head, taken))
@@ -306,6 +310,15 @@ mod tests {
             read(limited, &[0x82, 127, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF]),
             Err(ProtocolError::FrameTooLong { len: long, max: 4 })
         );
+    }
+
+    #[test]
+    fn a_length_is_checked_before_the_masking_key_has_arrived() {
+        let too_long = [0x82, 0xFF, 0x80, 0, 0, 0, 0, 0, 0, 0];
+        assert_eq!(read(FrameRules::STRICT, &too_long), Err(ProtocolError::LengthInvalid));
+        let head = FrameHead::decode(&too_long);
+        assert_eq!(head.map(|_| ()), Err(ProtocolError::LengthInvalid));
+        assert_eq!(read(FrameRules::STRICT, &too_long[..9]), Ok(Vec::new()));
     }
 
     #[test]

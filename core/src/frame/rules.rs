@@ -1,6 +1,6 @@
 //! The rules that a reader of frames enforces: [`FrameRules`].
 
-use super::wire::{Decoded, WireHead};
+use super::wire::PayloadLen;
 use super::{MAX_CONTROL_LEN, Opcode, Rsv};
 use crate::error::ProtocolError;
 use crate::raw::Role;
@@ -114,19 +114,19 @@ impl FrameRules {
         }
     }
 
-    /// Checks the length in a whole header.
-    pub(super) fn check_length(&self, decoded: &Decoded) -> Result<WireHead, ProtocolError> {
-        let &Decoded { head, is_minimal, .. } = decoded;
+    /// Checks the length in a header.
+    pub(super) fn check_len(&self, len: PayloadLen) -> Result<(), ProtocolError> {
+        let PayloadLen { len, is_minimal, .. } = len;
         if !self.any_length {
-            if head.len > u64::MAX >> 1 {
+            if len > u64::MAX >> 1 {
                 return Err(ProtocolError::LengthInvalid);
             }
             if !is_minimal {
                 return Err(ProtocolError::LengthNotMinimal);
             }
         }
-        let (len, max) = (head.len, self.max_frame_len);
-        if len > max { Err(ProtocolError::FrameTooLong { len, max }) } else { Ok(head) }
+        let max = self.max_frame_len;
+        if len > max { Err(ProtocolError::FrameTooLong { len, max }) } else { Ok(()) }
     }
 }
 

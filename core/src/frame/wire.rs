@@ -71,11 +71,12 @@ pub struct WireHead {
     pub len: u64,
 }
 
-/// A header at the start of some bytes.
-pub(super) struct Decoded {
-    pub(super) head: WireHead,
-    /// The length of the header in bytes.
-    pub(super) header_len: usize,
+/// The length of a payload, as a header has it.
+#[derive(Clone, Copy)]
+pub(super) struct PayloadLen {
+    pub(super) len: u64,
+    /// The number of bytes that the length takes behind the first two of the header.
+    size: usize,
     /// True if the length takes the fewest bytes that it can.
     pub(super) is_minimal: bool,
 }
@@ -89,27 +90,28 @@ impl WireHead {
         Some(FrameHead { fin, rsv, opcode: opcode.opcode()?, mask, len })
     }
 
-    /// Decodes the header at the start of `bytes`; `None` if it is incomplete.
-    pub(super) fn decode(bytes: &[u8]) -> Option<Decoded> {
-        let &[first, second, ref rest @ ..] = bytes else { return None };
-        let (len, rest, len_len, least) = match second & 0x7F {
-            126 => {
-                let (len, rest) = rest.split_first_chunk()?;
-                (u16::from_be_bytes(*len).into(), rest, 2, 126)
-            }
-            127 => {
-                let (len, rest) = rest.split_first_chunk()?;
-                (u64::from_be_bytes(*len), rest, 8, 0x1_0000)
-            }
-            len => (len.into(), rest, 0, 0),
+    /// Decodes the length in the header at the start of `bytes`; `None` if it has not arrived.
+    pub(super) fn decode_len(bytes: &[u8]) -> Option<PayloadLen> {
+        let &[_, second, ref rest @ ..] = bytes else { return None };
+        let (len, size, least) = match second & 0x7F {
+            126 => (u16::from_be_bytes(*rest.first_chunk()?).into(), 2, 126),
+            127 => (u64::from_be_bytes(*rest.first_chunk()?), 8, 0x1_0000),
+            len => (len.into(), 0, 0),
         };
+        Some(PayloadLen { len, size, is_minimal: len >= least })
+    }
+
+    /// Decodes the header at the start of `bytes`, whose length has arrived. Returns it and its own
+    /// length in bytes; `None` if it is incomplete.
+    pub(super) fn decode(bytes: &[u8], len: PayloadLen) -> Option<(Self, usize)> {
+        let &[first, second, ref rest @ ..] = bytes else { return None };
         let (mask, mask_len) = match second & 0x80 {
             0 => (None, 0),
-            _ => (Some(*rest.first_chunk()?), 4),
+            _ => (Some(*rest.get(len.size..)?.first_chunk()?), 4),
         };
         let (rsv, opcode) = (Rsv::from_byte(first), OpcodeBits(first & 0x0F));
-        let head = Self { fin: first & 0x80 != 0, rsv, opcode, mask, len };
-        Some(Decoded { head, header_len: 2 + len_len + mask_len, is_minimal: len >= least })
+        let head = Self { fin: first & 0x80 != 0, rsv, opcode, mask, len: len.len };
+        Some((head, 2 + len.size + mask_len))
     }
 
     /// Passes the header to `put` in parts.
