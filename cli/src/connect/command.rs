@@ -7,7 +7,7 @@ use sockless::{CloseCode, CloseReason, Message};
 
 /// The commands of the prompt, for `/help`.
 pub(crate) const HELP: &str = "\
-/ping [TEXT]              sends a ping
+/ping [TEXT]              sends a ping, and prints the time to its answer
 /close [CODE [REASON]]    closes the session, with 1000 by default
 /hex BYTES                sends a binary message
 /file PATH                sends the contents of a file as a binary message

@@ -69,6 +69,12 @@ pub(crate) struct Options {
     /// Accepts every certificate, from any issuer and for any name: for tests only.
     #[arg(short = 'k', long, conflicts_with = "ca", help_heading = "Connection")]
     insecure: bool,
+    /// Presents the client's certificate, with the chain behind it (PEM), to servers that request one.
+    #[arg(long, value_name = "FILE", requires = "key", help_heading = "Connection")]
+    cert: Option<PathBuf>,
+    /// The private key of --cert (PEM), which may be in the same file.
+    #[arg(long, value_name = "FILE", requires = "cert", help_heading = "Connection")]
+    key: Option<PathBuf>,
     /// Fails when the session is not open after so long.
     #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = seconds, help_heading = "Connection")]
     connect_timeout: Duration,
@@ -163,12 +169,16 @@ impl Options {
     }
 
     fn tls(&self) -> Result<Option<TlsConnector>, Failure> {
-        let connector = match &self.ca {
-            Some(file) => tls::trusting(file)?,
-            None if self.insecure => tls::accepting_all(),
-            None => return Ok(None),
+        let connector = match (&self.ca, &self.cert) {
+            (Some(file), _) => tls::trusting(file)?,
+            (None, _) if self.insecure => tls::accepting_all(),
+            (None, Some(_)) => tls::trusting_as_the_system()?,
+            (None, None) => return Ok(None),
         };
-        Ok(Some(connector))
+        match (&self.cert, &self.key) {
+            (Some(cert), Some(key)) => tls::presenting(connector, cert, key).map(Some),
+            _ => Ok(Some(connector)),
+        }
     }
 
     /// Returns where messages and notes are printed.

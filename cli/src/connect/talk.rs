@@ -1,10 +1,11 @@
 //! A session from its opening to its end: [`Conversation`].
 
+use std::collections::VecDeque;
 use std::io;
 use std::pin::pin;
 use std::time::Duration;
 
-use sockless::{BoxFuture, CloseCode, Closed, Escaped, Message, Sender, Session};
+use sockless::{BoxFuture, CloseCode, Closed, Escaped, Message, Pong, Sender, Session};
 
 use super::command::Command;
 use super::input::Inputs;
@@ -21,6 +22,8 @@ pub(crate) struct Conversation<'a> {
     /// The number of messages after which the session is closed.
     remaining: Option<u64>,
     stage: Stage,
+    /// The pings that were not answered yet, the first one first.
+    pings: VecDeque<Pong>,
     failure: Option<Failure>,
 }
 
@@ -46,6 +49,7 @@ impl<'a> Conversation<'a> {
             wait: options.wait(),
             remaining: options.count(),
             stage: Stage::Command,
+            pings: VecDeque::new(),
             failure: None,
         }
     }
@@ -72,12 +76,19 @@ impl<'a> Conversation<'a> {
                         self.inputs.done();
                     }
                 }
+                round_trip = wait_for_pong(&mut self.pings) => {
+                    self.pings.pop_front();
+                    if let Ok(round_trip) = round_trip {
+                        self.output.notice(format_args!("pong after {round_trip:.1?}"));
+                    }
+                }
                 () = tokio::time::sleep(self.wait), if stage == Stage::Messages && !is_sending => {
                     self.close(&sender);
                 }
                 _ = &mut interrupt, if stage != Stage::End => self.close(&sender),
             }
         };
+        self.pings.clear();
         self.output.notice(&closed);
         self.output.note(&closed);
         closed
@@ -145,11 +156,10 @@ impl<'a> Conversation<'a> {
                 let sender = sender.clone();
                 return Some(Box::pin(async move { sender.send(message).await }));
             }
-            Some(Command::Ping(payload)) => {
-                if let Err(error) = sender.ping(payload) {
-                    self.output.notice(error);
-                }
-            }
+            Some(Command::Ping(payload)) => match sender.ping(payload) {
+                Ok(pong) => self.pings.push_back(pong),
+                Err(error) => self.output.notice(error),
+            },
             Some(Command::Close(reason)) => {
                 sender.close(reason);
                 self.stage = Stage::End;
@@ -170,6 +180,14 @@ impl<'a> Conversation<'a> {
 async fn wait_for(sending: &mut Option<Sending>) -> Result<(), Closed> {
     match sending {
         Some(sending) => sending.await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Waits for the answer to the first ping; never ready without one.
+async fn wait_for_pong(pings: &mut VecDeque<Pong>) -> Result<Duration, Closed> {
+    match pings.front_mut() {
+        Some(pong) => pong.await,
         None => std::future::pending().await,
     }
 }

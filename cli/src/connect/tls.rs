@@ -1,4 +1,4 @@
-//! Which servers `--ca` and `--insecure` trust.
+//! Which servers `--ca` and `--insecure` trust, and the certificate of `--cert`.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -20,6 +20,23 @@ pub(crate) fn trusting(file: &Path) -> Result<TlsConnector, Failure> {
     };
     let pem = std::fs::read(file).map_err(|error| failure(&error))?;
     TlsConnector::trusting_pem(&pem).map_err(|error| failure(&error))
+}
+
+/// Trusts the servers that the operating system trusts.
+pub(crate) fn trusting_as_the_system() -> Result<TlsConnector, Failure> {
+    TlsConnector::platform().map_err(|error| Failure::usage(format_args!("--cert: {error}")))
+}
+
+/// Presents a certificate, with a private key, of files of PEM.
+pub(crate) fn presenting(
+    connector: TlsConnector,
+    cert: &Path,
+    key: &Path,
+) -> Result<TlsConnector, Failure> {
+    connector.client_certificate_files(cert, key).map_err(|error| {
+        let (cert, key) = (cert.display(), key.display());
+        Failure::usage(format_args!("--cert {cert}, --key {key}: {error}"))
+    })
 }
 
 /// Trusts every server.
