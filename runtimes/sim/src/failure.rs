@@ -2,6 +2,7 @@
 
 use std::fmt::{self, Write};
 use std::panic::resume_unwind;
+use std::thread::Thread;
 use std::time::Duration;
 
 use crate::panics::Panicked;
@@ -92,8 +93,9 @@ impl Failure {
     }
 }
 
-/// Returns the line that repeats the run of `seed`, or of a seed that the test's source has.
-pub(crate) fn replay(seed: Option<u64>) -> String {
+/// Returns the line that repeats the run of `seed` on `thread`, or of a seed that the test's source
+/// has.
+pub(crate) fn replay(seed: Option<u64>, thread: &Thread) -> String {
     let mut line = "\nreplay: ".to_owned();
     if let Some(seed) = seed {
         let _ = write!(line, "{SEED}={seed} ");
@@ -103,7 +105,7 @@ pub(crate) fn replay(seed: Option<u64>) -> String {
         let _ = write!(line, " -p {package}");
     }
     // The test harness names its threads after the tests.
-    if let Some(name) = std::thread::current().name().filter(|name| *name != "main") {
+    if let Some(name) = thread.name().filter(|name| *name != "main") {
         let _ = write!(line, " {name}");
     }
     line

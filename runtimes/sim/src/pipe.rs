@@ -171,9 +171,7 @@ impl Pipe {
 
     fn record_write(&self, side: usize, now: Instant, slices: &[io::IoSlice<'_>], len: usize) {
         let digest = trace::digest(slices, len);
-        self.time.record(TraceEvent::Wrote { pipe: self.id, side, len, digest });
-        if lock(&self.tap).write(side, now, slices, len) {
-            self.time.live();
-        }
+        let is_life = lock(&self.tap).write(side, now, slices, len);
+        self.time.record_and(TraceEvent::Wrote { pipe: self.id, side, len, digest }, is_life);
     }
 }

@@ -273,8 +273,16 @@ impl Time {
 
     /// Adds an event at the present instant.
     pub(crate) fn record(&self, event: TraceEvent) {
+        self.record_and(event, false);
+    }
+
+    /// Adds an event at the present instant, which may be one that is not in the background.
+    pub(crate) fn record_and(&self, event: TraceEvent, is_life: bool) {
         let mut state = lock(&self.state);
         let now = state.now;
+        if is_life {
+            state.live();
+        }
         if state.trace.record(now, event) {
             self.fail();
         }
@@ -331,6 +339,9 @@ pub(crate) struct Alarm {
     purpose: Purpose,
     id: u64,
     at: Instant,
+    /// False if it is surely not among the alarms, which saves the search: most are cleared far more
+    /// often than they are set.
+    may_be_set: bool,
 }
 
 impl Alarm {
@@ -338,7 +349,7 @@ impl Alarm {
         let mut state = lock(&time.state);
         let id = state.next_id;
         state.next_id += 1;
-        Self { time: Arc::clone(time), purpose, id, at: NEVER }
+        Self { time: Arc::clone(time), purpose, id, at: NEVER, may_be_set: false }
     }
 
     /// Wakes `waker` at `at`, in place of an earlier setting.
@@ -357,16 +368,22 @@ impl Alarm {
         }
         let replaced = state.alarms.remove(&(self.at, self.id));
         state.alarms.insert((at, self.id), (waker.clone(), self.purpose));
-        self.at = at;
+        (self.at, self.may_be_set) = (at, true);
         replaced.map(|(waker, _)| waker)
     }
 
     pub(crate) fn clear(&mut self) -> Option<Waker> {
+        if !std::mem::take(&mut self.may_be_set) {
+            return None;
+        }
         let removed = lock(&self.time.state).alarms.remove(&(self.at, self.id));
         removed.map(|(waker, _)| waker)
     }
 
     fn move_to(&mut self, at: Instant) {
+        if !self.may_be_set {
+            return;
+        }
         let mut state = lock(&self.time.state);
         if let Some(alarm) = state.alarms.remove(&(self.at, self.id)) {
             state.alarms.insert((at, self.id), alarm);

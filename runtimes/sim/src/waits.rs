@@ -5,7 +5,7 @@
 //! midst of its own `poll`: a backtrace that the drop captures shows the `await`.
 
 use std::backtrace::Backtrace;
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -43,7 +43,8 @@ pub(crate) fn find(mut poll: impl FnMut(&mut Context<'_>) -> Poll<()>) -> Vec<St
 
 /// Returns true while the places are searched at which a task waits.
 pub(crate) fn is_searching() -> bool {
-    SEARCH.try_with(|search| search.borrow().is_some()).unwrap_or(false)
+    // Asked at each wait, so it is a flag of its own.
+    SEARCHES.try_with(Cell::get).unwrap_or(false)
 }
 
 /// Records that the polled task waits here. For the simulator's own futures, which keep no waker
@@ -61,6 +62,9 @@ pub(crate) fn found_connection(name: String) {
 
 /// Returns the waker for the handler of the polled task, during a search.
 pub(crate) fn handler_waker() -> Option<Waker> {
+    if !is_searching() {
+        return None;
+    }
     SEARCH.try_with(|search| search.borrow().clone()).ok().flatten()
 }
 
@@ -74,6 +78,7 @@ impl Search {
     fn begin() -> Self {
         let probes: Vec<Arc<Probe>> = vec![Arc::default(), Arc::default()];
         SEARCH.set(Some(Waker::from(probes[1].clone())));
+        SEARCHES.set(true);
         Self { task: Waker::from(probes[0].clone()), probes }
     }
 
@@ -81,6 +86,7 @@ impl Search {
     fn end(self) -> Vec<Kept> {
         let Self { task, probes } = self;
         drop(task);
+        SEARCHES.set(false);
         SEARCH.set(None);
         probes.into_iter().map(|probe| Kept { armed: probe.armed.clone() }).collect()
     }
@@ -110,6 +116,7 @@ impl Drop for Probe {
 }
 
 thread_local! {
+    static SEARCHES: Cell<bool> = const { Cell::new(false) };
     /// The waker for handlers, during a search.
     static SEARCH: RefCell<Option<Waker>> = const { RefCell::new(None) };
     static FOUND: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) };

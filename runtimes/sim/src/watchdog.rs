@@ -5,8 +5,10 @@
 use std::io::Write;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, Weak};
+use std::thread::Thread;
 use std::time::Duration;
 
+use crate::failure::replay;
 use crate::lock;
 use crate::tasks::Tasks;
 use crate::time::Time;
@@ -20,18 +22,26 @@ struct Progress {
     task: AtomicU64,
     time: Arc<Time>,
     tasks: Arc<Tasks>,
-    replay: String,
+    thread: Thread,
+    /// The seed that the environment can choose.
+    replayed: Option<u64>,
 }
 
 impl Watched {
-    pub(crate) fn begin(seed: u64, time: &Arc<Time>, tasks: &Arc<Tasks>, replay: String) -> Self {
+    pub(crate) fn begin(
+        seed: u64,
+        replayed: Option<u64>,
+        time: &Arc<Time>,
+        tasks: &Arc<Tasks>,
+    ) -> Self {
         let progress = Arc::new(Progress {
             seed,
             polls: AtomicU64::new(0),
             task: AtomicU64::new(0),
             time: Arc::clone(time),
             tasks: Arc::clone(tasks),
-            replay,
+            thread: std::thread::current(),
+            replayed,
         });
         if limit() > 0 {
             lock(watched()).push(Arc::downgrade(&progress));
@@ -108,7 +118,8 @@ impl Progress {
     /// Ends the process: the thread that runs the poll cannot be stopped.
     fn abort(&self) -> ! {
         let (seed, task) = (self.seed, self.task.load(Ordering::Relaxed));
-        let (task, overdue, replay) = (self.tasks.name(task), overdue(), &self.replay);
+        let (task, overdue) = (self.tasks.name(task), overdue());
+        let replay = replay(self.replayed, &self.thread);
         let message = format!("seed {seed}: {task}: {overdue}{replay}\n");
         // Not by a macro: a test's output is captured, and would be lost.
         let _ = std::io::stderr().write_all(message.as_bytes());

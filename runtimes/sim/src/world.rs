@@ -88,7 +88,7 @@ impl World {
         let _visits = self.visits.enter();
         self.tasks.set_running(true);
         let watch = Watch::begin();
-        let watched = Watched::begin(self.seed, &self.time, &self.tasks, self.replay());
+        let watched = Watched::begin(self.seed, self.replayed_seed(), &self.time, &self.tasks);
         let host = Host::new(self.time.now());
         let mut run = Run { world: self, watch, watched, host: &host, polls: 0, is_over: false };
         let (result, dropped) = host.within(|| {
@@ -148,7 +148,11 @@ impl World {
     }
 
     pub(crate) fn replay(&self) -> String {
-        replay(self.is_checked.load(Ordering::Relaxed).then_some(self.seed))
+        replay(self.replayed_seed(), &std::thread::current())
+    }
+
+    fn replayed_seed(&self) -> Option<u64> {
+        self.is_checked.load(Ordering::Relaxed).then_some(self.seed)
     }
 
     /// Ends a run that succeeded, but for what its tasks did when they were dropped.
