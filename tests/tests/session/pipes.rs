@@ -94,8 +94,6 @@ fn a_server_behind_that_vanishes_closes_the_client_with_1001() {
 #[test]
 fn a_server_behind_that_does_not_receive_stops_the_client() {
     Sim::check(0..5, |sim| async move {
-        // Of two read buffers a thread keeps the one at the lower address, and they may differ in length.
-        sim.allow_nondeterminism();
         let waiting = sim.clone();
         let deaf = move |mut session: Session| {
             let waiting = waiting.clone();

@@ -79,12 +79,21 @@ pub(crate) fn give_back_read(buffer: &mut BytesMut) {
 fn keep_read(mut buffer: BytesMut) {
     buffer.clear();
     if buffer.try_reclaim(READ_LEN) && !has_grown(&mut buffer, READ_LEN) {
-        // Of two buffers the one at the lower address is kept: an allocator returns memory to the
-        // system from the top, and there were as many buffers as long messages that had arrived in
-        // part.
-        let lower = READ.take().filter(|kept| kept.as_ptr() < buffer.as_ptr());
-        READ.set(Some(lower.unwrap_or(buffer)));
+        // The memory before the bytes that were taken out last counts too.
+        let _ = buffer.try_reclaim(buffer.capacity() + 1);
+        let kept = READ.take().filter(|kept| is_kept_over(kept, &buffer));
+        READ.set(Some(kept.unwrap_or(buffer)));
     }
+}
+
+/// Returns true if `kept` stays a thread's buffer rather than `other`, both of which are empty.
+///
+/// The shorter one is kept, so that how much the next read returns follows from what was read
+/// before. Of two that are equally long it is the one at the lower address, because an allocator
+/// returns memory to the system from the top, and there were as many buffers as long messages that
+/// had arrived in part.
+fn is_kept_over(kept: &BytesMut, other: &BytesMut) -> bool {
+    (kept.capacity(), kept.as_ptr()) < (other.capacity(), other.as_ptr())
 }
 
 /// Returns true if an empty buffer of at least `len` bytes has grown past [`KEPT_LEN`]. Its
@@ -127,7 +136,22 @@ mod tests {
     use super::*;
 
     #[test]
-    fn of_two_read_buffers_the_lower_is_kept() {
+    fn of_two_read_buffers_the_shorter_is_kept() {
+        for shorter_first in [true, false] {
+            let mut shorter = BytesMut::with_capacity(READ_LEN);
+            shorter.extend_from_slice(b"a message that was taken out of it");
+            drop(shorter.split());
+            let mut buffers = [shorter, BytesMut::with_capacity(2 * READ_LEN)];
+            if !shorter_first {
+                buffers.reverse();
+            }
+            buffers.into_iter().for_each(keep_read);
+            assert_eq!(lend_read().capacity(), READ_LEN);
+        }
+    }
+
+    #[test]
+    fn of_two_equally_long_read_buffers_the_lower_is_kept() {
         for lower_first in [true, false] {
             let mut buffers = [lend_read(), lend_read()];
             buffers.sort_by_key(|buffer| buffer.as_ptr());
