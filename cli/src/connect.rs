@@ -4,7 +4,6 @@ mod command;
 mod input;
 mod options;
 mod talk;
-mod tls;
 
 use sockless::{AttemptError, ClientConnection, Connect, Escaped, Reconnect, ReconnectError};
 
@@ -28,29 +27,18 @@ pub(crate) fn run(options: Options) -> Result<(), Failure> {
 
 async fn run_on_tokio(options: Options) -> Result<(), Failure> {
     let mut output = options.output();
-    let connect = options.connect()?;
+    let connect = options.target().connect()?;
     if options.reconnects() {
         let inputs = Inputs::start(&options, &mut output)?;
         return reconnect(connect, &options, inputs, output).await;
     }
-    let connection = open(connect, &options).await?;
+    let connection = connect().open().await.map_err(|error| Failure::of_connecting(&error))?;
     describe(&connection, &mut output);
     // The prompt appears once there is something to talk to.
     let mut inputs = Inputs::start(&options, &mut output)?;
     let mut conversation = Conversation::new(&options, &mut inputs, &mut output);
     let closed = conversation.run(connection.spawn()).await;
     conversation.result(&closed)
-}
-
-async fn open(
-    connect: impl Fn() -> Connect,
-    options: &Options,
-) -> Result<ClientConnection, Failure> {
-    let connect = match options.unix() {
-        None => connect(),
-        Some(path) => options.over_unix(path).await?,
-    };
-    connect.open().await.map_err(|error| Failure::of_connecting(&error))
 }
 
 /// Opens a session whenever one ends.

@@ -1,11 +1,13 @@
-//! The program `sockless`: `connect`, a WebSocket client for the terminal and for pipes, and `serve`, a
-//! server for echo, chat, files and commands.
+//! The program `sockless`: `connect`, a WebSocket client for the terminal and for pipes; `serve`, a
+//! server for echo, chat, files and commands; and `bench`, which measures servers.
 
+mod bench;
 mod connect;
 mod exit;
 mod framing;
 mod output;
 mod serve;
+mod target;
 
 use std::io;
 use std::process::ExitCode;
@@ -27,6 +29,8 @@ struct Options {
 enum Command {
     /// Connects to a server, and sends and prints messages.
     Connect(Box<connect::Options>),
+    /// Measures a server: how many messages, openings or members it serves, and how fast.
+    Bench(Box<bench::Options>),
     /// Serves WebSockets, and the files of a directory beside them.
     Serve(serve::Options),
     /// Prints a script that completes the options of this program in a shell.
@@ -39,6 +43,7 @@ enum Command {
 fn main() -> ExitCode {
     let ended = match Options::parse().command {
         Command::Connect(options) => connect::run(*options),
+        Command::Bench(options) => bench::run(&options),
         Command::Serve(options) => serve::run(options),
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Options::command(), "sockless", &mut io::stdout());

@@ -246,6 +246,31 @@ fn files_are_served_from_their_directory_only() {
     assert_prints(&connect(&["-n", "1", &server.url("/any/path")], b"hi\n"), 0, b"hi\n");
 }
 
+#[cfg(unix)]
+#[test]
+fn a_unix_socket_is_served_connected_to_and_measured() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("socket");
+    let path = path.to_str().unwrap();
+    let mut child = Command::new(PROGRAM)
+        .args(["serve", "--unix", path, "echo"])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut stdout = BufReader::new(child.stdout.take().unwrap());
+    let mut line = String::new();
+    stdout.read_line(&mut line).unwrap();
+    let _server = Server { child, addr: String::new(), _stdout: stdout };
+
+    assert_prints(&connect(&["--unix", path, "-n", "1", "ws://localhost/"], b"hi\n"), 0, b"hi\n");
+    let bench = ["bench", "--unix", path, "--churn", "1", "--duration", "0.1", "ws://localhost/"];
+    let bench = Command::new(PROGRAM).args(bench).output().unwrap();
+    assert_eq!(bench.status.code(), Some(0), "{bench:?}");
+    let missing = connect(&["--unix", "/does/not/exist", "ws://localhost/"], b"");
+    assert_eq!(missing.status.code(), Some(3));
+    assert!(String::from_utf8_lossy(&missing.stderr).contains("/does/not/exist"));
+}
+
 #[test]
 fn completions_are_printed_for_each_shell() {
     for shell in ["bash", "zsh", "fish", "powershell", "elvish"] {

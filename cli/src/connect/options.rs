@@ -1,20 +1,13 @@
 //! The command line of `sockless connect`.
 
-use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use base64::Engine;
-use base64::prelude::BASE64_STANDARD;
 use clap::Args;
-use sockless::http::header::{AUTHORIZATION, ORIGIN};
-use sockless::http::{HeaderName, HeaderValue};
-use sockless::tls::TlsConnector;
-use sockless::{Config, Connect, Deflate, Message, ProxyRules};
+use sockless::Message;
 
-use super::tls;
-use crate::exit::Failure;
 use crate::framing::Framing;
 use crate::output::Output;
+use crate::target::{Target, seconds};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -30,64 +23,11 @@ Examples:
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Options {
-    /// The server, such as wss://example.com/chat?room=1.
-    url: String,
-
-    /// Adds a header to the request; may be repeated.
-    #[arg(short = 'H', long = "header", value_name = "NAME: VALUE", value_parser = header, help_heading = "Request")]
-    headers: Vec<(HeaderName, HeaderValue)>,
-    /// Offers a subprotocol, after those before it; may be repeated.
-    #[arg(short, long, value_name = "NAME", help_heading = "Request")]
-    subprotocol: Vec<String>,
-    /// Sends an Origin header, as a browser does.
-    #[arg(short, long, value_name = "ORIGIN", help_heading = "Request")]
-    origin: Option<HeaderValue>,
-    /// Sends the credentials by the scheme Basic.
-    #[arg(long, value_name = "USER:PASSWORD", help_heading = "Request")]
-    auth: Option<String>,
-    /// Offers to compress messages; EXTENSION is such as `permessage-deflate; client_no_context_takeover`.
-    #[arg(long, value_name = "EXTENSION", num_args = 0..=1, require_equals = true, default_missing_value = "permessage-deflate", help_heading = "Request")]
-    deflate: Option<Deflate>,
-    /// Follows so many redirects.
-    #[arg(long, value_name = "COUNT", default_value_t = 0, help_heading = "Request")]
-    redirects: u32,
-
-    /// Connects through a proxy, such as http://proxy:3128 or socks5h://localhost:9050.
-    ///
-    /// Without it, the variables https_proxy, http_proxy, all_proxy and no_proxy decide.
-    #[arg(long, value_name = "URL", conflicts_with = "unix", help_heading = "Connection")]
-    proxy: Option<String>,
-    /// Uses no proxy, whatever the environment names.
-    #[arg(long, conflicts_with = "proxy", help_heading = "Connection")]
-    no_proxy: bool,
-    /// Connects to a Unix socket; URL still names the host and the path.
-    #[arg(long, value_name = "PATH", conflicts_with = "reconnect", help_heading = "Connection")]
-    unix: Option<PathBuf>,
-    /// Trusts only the certificate authorities in FILE (PEM).
-    #[arg(long, value_name = "FILE", help_heading = "Connection")]
-    ca: Option<PathBuf>,
-    /// Accepts every certificate, from any issuer and for any name: for tests only.
-    #[arg(short = 'k', long, conflicts_with = "ca", help_heading = "Connection")]
-    insecure: bool,
-    /// Presents the client's certificate, with the chain behind it (PEM), to servers that request one.
-    #[arg(long, value_name = "FILE", requires = "key", help_heading = "Connection")]
-    cert: Option<PathBuf>,
-    /// The private key of --cert (PEM), which may be in the same file.
-    #[arg(long, value_name = "FILE", requires = "cert", help_heading = "Connection")]
-    key: Option<PathBuf>,
-    /// Fails when the session is not open after so long.
-    #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = seconds, help_heading = "Connection")]
-    connect_timeout: Duration,
+    #[command(flatten)]
+    target: Target,
     /// Opens a new session whenever one ends; delays grow up to half a minute.
     #[arg(short, long, help_heading = "Connection")]
     reconnect: bool,
-    /// Sends pings, and ends the session when none is answered.
-    #[arg(long, value_name = "SECONDS", value_parser = seconds, help_heading = "Connection")]
-    ping_interval: Option<Duration>,
-    /// Accepts messages of at most this length.
-    #[arg(long, value_name = "BYTES", default_value_t = 64 << 20, help_heading = "Connection")]
-    max_message_len: u64,
-
     /// Sends a message, and reads no input; may be repeated.
     #[arg(short = 'x', long, value_name = "MESSAGE", help_heading = "Messages")]
     execute: Vec<String>,
@@ -116,69 +56,9 @@ pub(crate) struct Options {
 }
 
 impl Options {
-    /// Returns what makes a connection attempt, as often as needed.
-    pub(crate) fn connect(&self) -> Result<impl Fn() -> Connect + Send + 'static, Failure> {
-        let (url, settings) = (self.url.clone(), self.settings()?);
-        Ok(move || settings.apply(sockless::connect(&url)))
-    }
-
-    /// Returns a connection attempt over a Unix socket.
-    pub(crate) async fn over_unix(&self, path: &Path) -> Result<Connect, Failure> {
-        let connect = sockless::tokio::connect_unix(path, &self.url).await;
-        let connect = connect
-            .map_err(|error| Failure::io(format_args!("--unix: {}", path.display()), error))?;
-        Ok(self.settings()?.apply(connect))
-    }
-
-    fn settings(&self) -> Result<Settings, Failure> {
-        let mut headers = self.headers.clone();
-        headers.extend(self.origin.clone().map(|origin| (ORIGIN, origin)));
-        if let Some(credentials) = &self.auth {
-            let value = format!("Basic {}", BASE64_STANDARD.encode(credentials));
-            let mut value = HeaderValue::from_str(&value).expect("base64 is valid in a header");
-            value.set_sensitive(true);
-            headers.push((AUTHORIZATION, value));
-        }
-        Ok(Settings {
-            headers,
-            subprotocols: self.subprotocol.clone(),
-            redirects: self.redirects,
-            config: self.config(),
-            proxy: self.proxy()?,
-            tls: self.tls()?,
-        })
-    }
-
-    fn config(&self) -> Config {
-        let config = Config::default()
-            .opening_timeout(self.connect_timeout)
-            .ping_interval(self.ping_interval)
-            .max_message_len(self.max_message_len);
-        self.deflate.iter().cloned().fold(config, Config::extension)
-    }
-
-    fn proxy(&self) -> Result<Option<ProxyRules>, Failure> {
-        if self.no_proxy || self.unix.is_some() {
-            return Ok(None);
-        }
-        let rules = match &self.proxy {
-            Some(url) => sockless::Proxy::new(url).map(ProxyRules::from),
-            None => Ok(ProxyRules::from_env()),
-        };
-        rules.map(Some).map_err(|error| Failure::usage(format_args!("--proxy: {error}")))
-    }
-
-    fn tls(&self) -> Result<Option<TlsConnector>, Failure> {
-        let connector = match (&self.ca, &self.cert) {
-            (Some(file), _) => tls::trusting(file)?,
-            (None, _) if self.insecure => tls::accepting_all(),
-            (None, Some(_)) => tls::trusting_as_the_system()?,
-            (None, None) => return Ok(None),
-        };
-        match (&self.cert, &self.key) {
-            (Some(cert), Some(key)) => tls::presenting(connector, cert, key).map(Some),
-            _ => Ok(Some(connector)),
-        }
+    /// Returns how the server is reached.
+    pub(crate) fn target(&self) -> &Target {
+        &self.target
     }
 
     /// Returns where messages and notes are printed.
@@ -210,10 +90,6 @@ impl Options {
         self.reconnect
     }
 
-    pub(crate) fn unix(&self) -> Option<&Path> {
-        self.unix.as_deref()
-    }
-
     pub(crate) fn count(&self) -> Option<u64> {
         self.count
     }
@@ -223,49 +99,4 @@ impl Options {
     pub(crate) fn wait(&self) -> Duration {
         if self.no_input && self.execute.is_empty() { Duration::MAX } else { self.wait }
     }
-}
-
-/// The settings of every attempt.
-struct Settings {
-    headers: Vec<(HeaderName, HeaderValue)>,
-    subprotocols: Vec<String>,
-    redirects: u32,
-    config: Config,
-    proxy: Option<ProxyRules>,
-    tls: Option<TlsConnector>,
-}
-
-impl Settings {
-    fn apply(&self, mut connect: Connect) -> Connect {
-        connect = connect.config(self.config.clone());
-        if self.redirects > 0 {
-            connect = connect.redirects(self.redirects);
-        }
-        for (name, value) in &self.headers {
-            connect = connect.header(name, value);
-        }
-        for name in &self.subprotocols {
-            connect = connect.subprotocol(name);
-        }
-        if let Some(rules) = &self.proxy {
-            connect = connect.proxy(rules.clone());
-        }
-        if let Some(tls) = &self.tls {
-            connect = connect.tls(tls.clone());
-        }
-        connect
-    }
-}
-
-fn header(text: &str) -> Result<(HeaderName, HeaderValue), String> {
-    let (name, value) = text.split_once(':').ok_or("expected NAME: VALUE")?;
-    let name = name.trim().parse().map_err(|_| format!("{name:?} is not a header name"))?;
-    let value =
-        value.trim().parse().map_err(|_| "a header value has no control characters".to_owned())?;
-    Ok((name, value))
-}
-
-fn seconds(text: &str) -> Result<Duration, String> {
-    let seconds: f64 = text.parse().map_err(|_| "expected a number of seconds".to_owned())?;
-    Duration::try_from_secs_f64(seconds).map_err(|error| error.to_string())
 }

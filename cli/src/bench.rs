@@ -1,0 +1,74 @@
+//! `sockless bench`: the load of many clients, and the times that a server takes.
+
+mod load;
+mod options;
+mod report;
+
+use std::io::{self, IsTerminal, Write};
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::exit::Failure;
+
+use load::Progress;
+pub(crate) use options::Options;
+use report::Result;
+
+/// Runs all rounds, those of several servers in turn, and prints a table.
+pub(crate) fn run(options: &Options) -> std::result::Result<(), Failure> {
+    crate::log(false);
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| Failure::io("the runtime", error))?;
+    let results = runtime.block_on(rounds(options))?;
+    // Connections that do not close in order are of no interest any more.
+    runtime.shutdown_background();
+    let mut stdout = io::stdout();
+    let printed = report::print(options, &results, &mut stdout).and_then(|()| stdout.flush());
+    match printed {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(Failure::io("stdout", error))
+        }
+        _ => report::verdict(&results),
+    }
+}
+
+async fn rounds(options: &Options) -> std::result::Result<Vec<Result>, Failure> {
+    let loads = options.loads()?;
+    let mut results: Vec<_> = options.urls().map(Result::new).collect();
+    let rounds = options.rounds();
+    for round in 1..=rounds {
+        for (load, result) in loads.iter().zip(&mut results) {
+            let title = if rounds == 1 && loads.len() == 1 {
+                String::new()
+            } else {
+                format!("round {round} of {rounds}, {}: ", result.url())
+            };
+            let progress = Arc::new(Progress::default());
+            let shown = io::stderr().is_terminal();
+            let shown = shown.then(|| tokio::spawn(show(title, Arc::clone(&progress))));
+            result.add(load.run(&progress).await);
+            if let Some(shown) = shown {
+                shown.abort();
+                eprint!("\r\x1b[K");
+            }
+        }
+    }
+    Ok(results)
+}
+
+/// Shows the progress in one line of the terminal.
+async fn show(title: String, progress: Arc<Progress>) {
+    let mut ticks = tokio::time::interval(Duration::from_millis(500));
+    let mut before = 0;
+    loop {
+        ticks.tick().await;
+        let done = progress.done();
+        eprint!(
+            "\r\x1b[K{title}{} open, {} done, {} a second",
+            progress.open(),
+            done,
+            2 * (done - before)
+        );
+        before = done;
+    }
+}
