@@ -2,11 +2,14 @@
  *
  * A connection is an endpoint of one transport, from the opening handshake on. The program owns the transport and the clock:
  *
- *     bytes arrive            sockless_feed, or sockless_feed_eof at the end of the transport
- *     then                    sockless_next_event until it returns 0
- *     then                    write sockless_output and report it with sockless_sent, until it is empty
- *     then                    do with the transport what sockless_transport returns
- *     wait for bytes, or until sockless_timeout, then sockless_tick; and start again
+ *     sockless_poll      what to do next, until it is to wait or to drop the transport:
+ *         an event       react: send, ping, close
+ *         SOCKLESS_WRITE write `data` once, and report with sockless_sent how much was taken; if nothing is reported before the
+ *                        next sockless_poll, the transport is taken to be full
+ *         SOCKLESS_SHUTDOWN_WRITE   shut down the sending side; this occurs once
+ *         SOCKLESS_WAIT  wait for bytes if `read`, for room if `write`, and until `until`; pass what was read to sockless_feed, the
+ *                        end to sockless_feed_eof; then poll again
+ *         SOCKLESS_DROP  drop the transport, and free the connection
  *
  * All calls take the time in milliseconds since an epoch that the program chooses. A time before that of an earlier call counts as
  * that one.
@@ -44,17 +47,22 @@ enum {
     SOCKLESS_PING = 4,        /* has been answered */
     SOCKLESS_PONG = 5,
     SOCKLESS_PEER_CLOSED = 6, /* the peer closes; code, and data: its reason, UTF-8; has been answered */
-    SOCKLESS_CLOSED = 7       /* exactly once and last; code: that of the peer, or 0; data: why, one line of UTF-8 */
+    SOCKLESS_CLOSED = 7,      /* the last event, exactly once; code: that of the peer, or 0; data: why, one line of UTF-8 */
+    SOCKLESS_WRITE = 8,
+    SOCKLESS_SHUTDOWN_WRITE = 9,
+    SOCKLESS_WAIT = 10,
+    SOCKLESS_DROP = 11
 };
 
 typedef struct {
     int kind;
-    uint16_t code;       /* a close code; 0 without one, and with other events */
-    const uint8_t *data; /* valid until the next call for the connection that is not sockless_timeout or sockless_transport */
+    uint16_t code;       /* a close code; 0 without one, and with other kinds */
+    uint8_t read;        /* SOCKLESS_WAIT: 1 if bytes are to be read. While it is 0, do not read */
+    uint8_t write;       /* SOCKLESS_WAIT: 1 if bytes are left to write */
+    const uint8_t *data; /* of an event, valid until the next sockless_poll; to write, until the next call for the connection */
     size_t len;
-} sockless_event;
-
-enum { SOCKLESS_KEEP = 0, SOCKLESS_SHUTDOWN_WRITE = 1, SOCKLESS_DROP = 2 };
+    uint64_t until;      /* SOCKLESS_WAIT: when to poll again in any case. If it has passed, read without waiting, and poll */
+} sockless_output;
 
 #define SOCKLESS_NEVER UINT64_MAX
 
@@ -75,24 +83,11 @@ int sockless_feed(sockless_connection *connection, const uint8_t *bytes, size_t 
 /* The transport delivers no more. Events of bytes that were fed before are still returned. */
 int sockless_feed_eof(sockless_connection *connection, uint64_t now);
 
-/* Time has passed: call it at sockless_timeout; a call at another time does no harm. Then ask for events and output. */
-int sockless_tick(sockless_connection *connection, uint64_t now);
+/* Fills `output` with the next thing to do. */
+int sockless_poll(sockless_connection *connection, sockless_output *output, uint64_t now);
 
-/* Returns 1 and fills `event`, or returns 0 without an event. */
-int sockless_next_event(sockless_connection *connection, sockless_event *event, uint64_t now);
-
-/* Returns the next bytes to write, and their number in `len`. With no bytes, or after an error, the number is 0. They are valid until
- * the next call for the connection. */
-const uint8_t *sockless_output(sockless_connection *connection, size_t *len);
-
-/* The transport has taken the first `len` bytes of the output; 0 if it takes none for now. SOCKLESS_E_INVALID if there are fewer. */
+/* The transport has taken the first `len` bytes of the last SOCKLESS_WRITE. SOCKLESS_E_INVALID if there are fewer. */
 int sockless_sent(sockless_connection *connection, size_t len, uint64_t now);
-
-/* What to do with the transport once the output is empty: SOCKLESS_KEEP, SOCKLESS_SHUTDOWN_WRITE or SOCKLESS_DROP. */
-int sockless_transport(const sockless_connection *connection);
-
-/* The time of the next sockless_tick, unless another call comes earlier; SOCKLESS_NEVER without one. */
-uint64_t sockless_timeout(const sockless_connection *connection);
 
 /* Copies a message to be sent. */
 int sockless_send_text(sockless_connection *connection, const uint8_t *utf8, size_t len, uint64_t now);

@@ -7,8 +7,8 @@ use sockless_core::handshake::{
     ClientHandshake, ClientRequestError, ResponseHead, ServerHandshake, UpgradeRequest,
 };
 use sockless_core::{
-    CloseReason, Config, Connection, Event, Instant, Message, Negotiated, Seed, SendError,
-    TransportAction,
+    CloseReason, Config, Connection, Event, Instant, Lifecycle, Message, Negotiated, Output, Seed,
+    SendError,
 };
 
 /// A connection that begins with its opening handshake.
@@ -18,6 +18,8 @@ pub(crate) struct Endpoint {
     inbound: BytesMut,
     /// The latest time that a call has passed.
     now: Instant,
+    /// How many bytes of the opening handshake were left when they were last given out in this turn.
+    offered: Option<usize>,
 }
 
 enum State {
@@ -30,23 +32,37 @@ enum State {
         answer: Bytes,
         /// Why, until it has been reported.
         why: Option<String>,
+        /// When the transport is dropped, although it has not taken the answer.
+        until: Instant,
     },
 }
 
-/// What happened.
-pub(crate) enum Happened {
+/// The next thing to do: [`Output`], from the opening handshake on.
+pub(crate) enum Polled<'a> {
     /// The opening handshake is complete; a server has the target of the request.
     Open(String),
     Event(Event),
     /// The opening handshake failed, for this reason.
     Failed(String),
+    Write(&'a [u8]),
+    ShutdownWrite,
+    Wait(Wait),
+    Drop,
+}
+
+/// What to wait for.
+#[derive(Clone, Copy)]
+pub(crate) struct Wait {
+    pub(crate) read: bool,
+    pub(crate) write: bool,
+    pub(crate) until: Option<Instant>,
 }
 
 impl Endpoint {
     pub(crate) fn server(now: Instant) -> Self {
         let config = Arc::new(Config::default());
         let handshake = ServerHandshake::new(config.clone(), now);
-        Self { state: State::Accepting(handshake), config, inbound: BytesMut::new(), now }
+        Self::new(State::Accepting(handshake), config, now)
     }
 
     pub(crate) fn client(
@@ -59,7 +75,11 @@ impl Endpoint {
         let seed = Seed::new(seed);
         let handshake =
             ClientHandshake::with_headers(host, target, &[], seed, config.clone(), now)?;
-        Ok(Self { state: State::Connecting(handshake), config, inbound: BytesMut::new(), now })
+        Ok(Self::new(State::Connecting(handshake), config, now))
+    }
+
+    fn new(state: State, config: Arc<Config>, now: Instant) -> Self {
+        Self { state, config, inbound: BytesMut::new(), now, offered: None }
     }
 
     /// Notes the time, which cannot go back.
@@ -69,8 +89,13 @@ impl Endpoint {
     }
 
     pub(crate) fn feed(&mut self, bytes: &[u8]) {
+        let is_over = match &self.state {
+            State::Accepting(_) | State::Connecting(_) => false,
+            State::Open(connection) => connection.state() == Lifecycle::Closed,
+            State::Failed { .. } => true,
+        };
         // Nothing is read after the end: it would only be kept.
-        if self.transport_action() != TransportAction::Close {
+        if !is_over {
             self.inbound.extend_from_slice(bytes);
         }
     }
@@ -84,44 +109,77 @@ impl Endpoint {
         }
     }
 
-    pub(crate) fn handle_timeout(&mut self) {
+    pub(crate) fn poll(&mut self) -> Polled<'_> {
+        if !matches!(self.state, State::Open(_)) {
+            return self.poll_opening();
+        }
+        let State::Open(connection) = &mut self.state else { return Polled::Drop };
+        match connection.poll_output(&mut self.inbound, self.now) {
+            Output::Event(event) => Polled::Event(event),
+            Output::Write(outbound) => Polled::Write(outbound.into_chunk()),
+            Output::ShutdownWrite => Polled::ShutdownWrite,
+            Output::Wait(wait) => {
+                let (read, write, until) = (wait.read, wait.write, wait.until);
+                Polled::Wait(Wait { read, write, until })
+            }
+            Output::Close => Polled::Drop,
+        }
+    }
+
+    /// The opening handshake, or the answer to one that failed, in turns as those of a connection.
+    fn poll_opening(&mut self) -> Polled<'_> {
+        if let Some(event) = self.next_of_opening() {
+            return event;
+        }
+        let left = self.left();
+        if left > 0 && self.offered != Some(left) {
+            self.offered = Some(left);
+            return Polled::Write(self.output());
+        }
+        self.offered = None;
+        let until = match &self.state {
+            State::Accepting(handshake) => handshake.poll_timeout(),
+            State::Connecting(handshake) => handshake.poll_timeout(),
+            State::Failed { until, .. } if left > 0 => Some(*until),
+            State::Failed { .. } | State::Open(_) => return Polled::Drop,
+        };
+        let read = !matches!(self.state, State::Failed { .. });
+        Polled::Wait(Wait { read, write: left > 0, until })
+    }
+
+    fn next_of_opening(&mut self) -> Option<Polled<'static>> {
+        let event = self.verdict();
+        if event.is_some() {
+            return event;
+        }
+        // Bytes that have come are looked at before the deadline is.
         match &mut self.state {
             State::Accepting(handshake) => handshake.handle_timeout(self.now),
             State::Connecting(handshake) => handshake.handle_timeout(self.now),
-            State::Open(connection) => connection.handle_timeout(self.now),
-            State::Failed { .. } => {}
+            State::Failed { answer, until, .. } if self.now >= *until => answer.clear(),
+            State::Open(_) | State::Failed { .. } => {}
         }
+        self.verdict()
     }
 
-    pub(crate) fn poll_timeout(&self) -> Option<Instant> {
-        match &self.state {
-            State::Accepting(handshake) => handshake.poll_timeout(),
-            State::Connecting(handshake) => handshake.poll_timeout(),
-            State::Open(connection) => connection.poll_timeout(),
-            State::Failed { .. } => None,
-        }
-    }
-
-    pub(crate) fn next(&mut self) -> Option<Happened> {
+    fn verdict(&mut self) -> Option<Polled<'static>> {
         match &mut self.state {
             State::Accepting(_) => self.accept(),
             State::Connecting(handshake) => {
                 match handshake.poll_head(&mut self.inbound, self.now)? {
                     Ok((connection, _)) => {
                         self.state = State::Open(connection);
-                        Some(Happened::Open(String::new()))
+                        Some(Polled::Open(String::new()))
                     }
                     Err(error) => self.fail(Bytes::new(), error.to_string()),
                 }
             }
-            State::Open(connection) => {
-                connection.poll_event(&mut self.inbound, self.now).map(Happened::Event)
-            }
-            State::Failed { why, .. } => why.take().map(Happened::Failed),
+            State::Open(_) => None,
+            State::Failed { why, .. } => why.take().map(Polled::Failed),
         }
     }
 
-    fn accept(&mut self) -> Option<Happened> {
+    fn accept(&mut self) -> Option<Polled<'static>> {
         let State::Accepting(handshake) = &mut self.state else { return None };
         let head = match handshake.poll_head(&mut self.inbound)? {
             Ok(head) => head,
@@ -134,7 +192,7 @@ impl Endpoint {
             Ok(upgrade) => {
                 let (answer, negotiated) = upgrade.accept_head();
                 self.open(&answer, negotiated);
-                Some(Happened::Open(head.target().into()))
+                Some(Polled::Open(head.target().into()))
             }
             Err(error) => self.fail(error.encoded_response(), error.to_string()),
         }
@@ -146,51 +204,48 @@ impl Endpoint {
         self.state = State::Open(handshake.accept_head(answer, negotiated, config, self.now));
     }
 
-    fn fail(&mut self, answer: Bytes, why: String) -> Option<Happened> {
-        self.inbound = BytesMut::new();
-        self.state = State::Failed { answer, why: None };
-        Some(Happened::Failed(why))
+    fn fail(&mut self, answer: Bytes, why: String) -> Option<Polled<'static>> {
+        self.set_failed(answer, None);
+        Some(Polled::Failed(why))
     }
 
-    /// The next bytes to write.
-    pub(crate) fn output(&mut self) -> &[u8] {
+    fn set_failed(&mut self, answer: Bytes, why: Option<String>) {
+        self.inbound = BytesMut::new();
+        let until = self.now + self.config.get_closing_timeout();
+        self.state = State::Failed { answer, why, until };
+    }
+
+    /// The number of bytes to write.
+    fn left(&mut self) -> usize {
         match &mut self.state {
-            State::Accepting(_) => &[],
+            State::Accepting(_) => 0,
+            State::Connecting(handshake) => handshake.outbound().remaining(),
+            State::Open(connection) => connection.outbound().remaining(),
+            State::Failed { answer, .. } => answer.remaining(),
+        }
+    }
+
+    /// The bytes of the opening handshake to write.
+    fn output(&mut self) -> &[u8] {
+        match &mut self.state {
+            State::Accepting(_) | State::Open(_) => &[],
             State::Connecting(handshake) => handshake.outbound().into_chunk(),
-            State::Open(connection) => connection.outbound().into_chunk(),
             State::Failed { answer, .. } => Buf::chunk(answer),
         }
     }
 
     /// Notes that the transport took `len` bytes; false if there are fewer.
     pub(crate) fn sent(&mut self, len: usize) -> bool {
-        let remaining = match &mut self.state {
-            State::Accepting(_) => 0,
-            State::Connecting(handshake) => handshake.outbound().remaining(),
-            State::Open(connection) => connection.outbound().remaining(),
-            State::Failed { answer, .. } => answer.remaining(),
-        };
-        if len > remaining {
+        if len > self.left() {
             return false;
         }
         match &mut self.state {
             State::Accepting(_) => {}
             State::Connecting(handshake) => handshake.outbound().advance(len),
-            State::Open(connection) => {
-                connection.outbound().advance(len);
-                connection.handle_blocked(self.now);
-            }
+            State::Open(connection) => connection.outbound().advance(len),
             State::Failed { answer, .. } => answer.advance(len),
         }
         true
-    }
-
-    pub(crate) fn transport_action(&self) -> TransportAction {
-        match &self.state {
-            State::Accepting(_) | State::Connecting(_) => TransportAction::KeepOpen,
-            State::Open(connection) => connection.transport_action(),
-            State::Failed { .. } => TransportAction::Close,
-        }
     }
 
     /// The connection, if the opening handshake is complete.
@@ -230,9 +285,8 @@ impl Endpoint {
     /// Ends a connection whose opening handshake is not complete.
     fn end_opening(&mut self) {
         if !matches!(self.state, State::Failed { .. }) {
-            let why = Some("closed by us before the opening handshake was complete".into());
-            self.inbound = BytesMut::new();
-            self.state = State::Failed { answer: Bytes::new(), why };
+            let why = "closed by us before the opening handshake was complete";
+            self.set_failed(Bytes::new(), Some(why.into()));
         }
     }
 }

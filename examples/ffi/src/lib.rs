@@ -12,8 +12,8 @@ use std::time::Duration;
 use std::{ptr, slice};
 
 use bytes::Bytes;
-use endpoint::{Endpoint, Happened};
-use sockless_core::{CloseCode, CloseReason, Event, Instant, Message, SendError, TransportAction};
+use endpoint::{Endpoint, Polled, Wait};
+use sockless_core::{CloseCode, CloseReason, Event, Instant, Message, SendError};
 
 mod endpoint;
 
@@ -41,12 +41,14 @@ pub const SOCKLESS_PEER_CLOSED: c_int = 6;
 /// The connection has ended: exactly once and last.
 pub const SOCKLESS_CLOSED: c_int = 7;
 
-/// The transport is in use.
-pub const SOCKLESS_KEEP: c_int = 0;
-/// The sending side of the transport is to be shut down.
-pub const SOCKLESS_SHUTDOWN_WRITE: c_int = 1;
+/// Bytes to write.
+pub const SOCKLESS_WRITE: c_int = 8;
+/// The sending side of the transport is to be shut down: once.
+pub const SOCKLESS_SHUTDOWN_WRITE: c_int = 9;
+/// Nothing is left to do for now.
+pub const SOCKLESS_WAIT: c_int = 10;
 /// The transport is to be dropped.
-pub const SOCKLESS_DROP: c_int = 2;
+pub const SOCKLESS_DROP: c_int = 11;
 
 /// No deadline.
 pub const SOCKLESS_NEVER: u64 = u64::MAX;
@@ -60,18 +62,24 @@ pub struct sockless_connection {
     has_panicked: bool,
 }
 
-/// An event.
+/// The next thing to do.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
-pub struct sockless_event {
-    /// One of the constants from [`SOCKLESS_OPEN`] to [`SOCKLESS_CLOSED`].
+pub struct sockless_output {
+    /// One of the constants from [`SOCKLESS_OPEN`] to [`SOCKLESS_DROP`].
     pub kind: c_int,
     /// A close code, or 0.
     pub code: u16,
-    /// The bytes of the event.
+    /// 1 if [`SOCKLESS_WAIT`] waits for bytes to read, or else 0.
+    pub read: u8,
+    /// 1 if [`SOCKLESS_WAIT`] waits for room to write, or else 0.
+    pub write: u8,
+    /// The bytes of the event, or those to write.
     pub data: *const u8,
     /// Their number.
     pub len: usize,
+    /// The time until which [`SOCKLESS_WAIT`] waits, or [`SOCKLESS_NEVER`], also with other kinds.
+    pub until: u64,
 }
 
 /// Creates the server's end of a transport.
@@ -153,71 +161,33 @@ pub unsafe extern "C" fn sockless_feed_eof(
     changed.map_or_else(|error| error, |()| 0)
 }
 
-/// Reports the time.
+/// Fills `output` with the next thing to do.
 ///
 /// # Safety
 ///
-/// The rule of this [crate](self).
+/// The rule of this [crate](self); `output` is null or can be written to.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn sockless_tick(connection: *mut sockless_connection, now: u64) -> c_int {
-    // SAFETY: the caller's promise about the connection.
-    let changed = unsafe { with(connection, |it| it.at(instant(now)).handle_timeout()) };
-    changed.map_or_else(|error| error, |()| 0)
-}
-
-/// Returns 1 and fills `event`, or returns 0 without an event.
-///
-/// # Safety
-///
-/// The rule of this [crate](self); `event` is null or can be written to.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn sockless_next_event(
+pub unsafe extern "C" fn sockless_poll(
     connection: *mut sockless_connection,
-    event: *mut sockless_event,
+    output: *mut sockless_output,
     now: u64,
 ) -> c_int {
-    if event.is_null() {
+    if output.is_null() {
         return SOCKLESS_E_NULL;
     }
     // SAFETY: the caller's promise about the connection.
-    let next = unsafe { with(connection, |it| next_event(it.at(instant(now)))) };
-    let (kind, code, data) = match next {
-        Ok(Some(described)) => described,
-        Ok(None) => return 0,
+    let polled = unsafe { with(connection, |it| poll(it.at(instant(now)))) };
+    let (filled, event) = match polled {
+        Ok(polled) => polled,
         Err(error) => return error,
     };
-    let described = sockless_event { kind, code, data: data.as_ptr(), len: data.len() };
-    // SAFETY: `with` has found that it is not null, and the caller promises the rest.
-    unsafe { (*connection).shown = data };
-    // SAFETY: it is not null, and the caller promises that it can be written to. It need not be initialized.
-    unsafe { event.write(described) };
-    1
-}
-
-/// Returns the next bytes to write, and their number in `len`.
-///
-/// # Safety
-///
-/// The rule of this [crate](self); `len` is null or can be written to.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn sockless_output(
-    connection: *mut sockless_connection,
-    len: *mut usize,
-) -> *const u8 {
-    if len.is_null() {
-        return ptr::null();
+    if let Some(event) = event {
+        // SAFETY: `with` has found that it is not null, and the caller promises the rest.
+        unsafe { (*connection).shown = event };
     }
-    // SAFETY: the caller's promise about the connection.
-    let output = unsafe {
-        with(connection, |it| {
-            let output = it.output();
-            (output.as_ptr(), output.len())
-        })
-    };
-    let (output, count) = output.unwrap_or((ptr::null(), 0));
-    // SAFETY: it is not null, and the caller promises that it can be written to.
-    unsafe { len.write(count) };
-    output
+    // SAFETY: it is not null, and the caller promises that it can be written to. It need not be initialized.
+    unsafe { output.write(filled) };
+    0
 }
 
 /// Reports that the transport has taken bytes of the output.
@@ -237,37 +207,6 @@ pub unsafe extern "C" fn sockless_sent(
         Ok(false) => SOCKLESS_E_INVALID,
         Err(error) => error,
     }
-}
-
-/// Returns what to do with the transport once the output is empty.
-///
-/// # Safety
-///
-/// The rule of this [crate](self).
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn sockless_transport(connection: *const sockless_connection) -> c_int {
-    // SAFETY: the caller's promise about the connection.
-    let action = unsafe { with(connection.cast_mut(), |it| it.transport_action()) };
-    action.map_or_else(
-        |error| error,
-        |action| match action {
-            TransportAction::KeepOpen => SOCKLESS_KEEP,
-            TransportAction::ShutdownWrite => SOCKLESS_SHUTDOWN_WRITE,
-            TransportAction::Close => SOCKLESS_DROP,
-        },
-    )
-}
-
-/// Returns the time of the next [`sockless_tick`], or [`SOCKLESS_NEVER`], also after an error.
-///
-/// # Safety
-///
-/// The rule of this [crate](self).
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn sockless_timeout(connection: *const sockless_connection) -> u64 {
-    // SAFETY: the caller's promise about the connection.
-    let deadline = unsafe { with(connection.cast_mut(), |it| it.poll_timeout()) };
-    deadline.ok().flatten().map_or(SOCKLESS_NEVER, milliseconds)
 }
 
 /// Queues a text message.
@@ -438,39 +377,66 @@ unsafe fn text<'a>(data: *const c_char) -> Option<&'a str> {
     unsafe { CStr::from_ptr(data) }.to_str().ok()
 }
 
-/// The kind, the code and the bytes of an event.
-type Described = (c_int, u16, Bytes);
-
-/// The next event that C knows.
-fn next_event(endpoint: &mut Endpoint) -> Option<Described> {
+/// The next thing to do that C knows, and the bytes of an event, which it points to.
+fn poll(endpoint: &mut Endpoint) -> (sockless_output, Option<Bytes>) {
+    let nothing = sockless_output {
+        kind: 0,
+        code: 0,
+        read: 0,
+        write: 0,
+        data: ptr::null(),
+        len: 0,
+        until: SOCKLESS_NEVER,
+    };
+    let of_event = |(kind, code, bytes): Described| {
+        let (data, len) = (bytes.as_ptr(), bytes.len());
+        (sockless_output { kind, code, data, len, ..nothing }, Some(bytes))
+    };
     loop {
-        if let Some(described) = describe(endpoint.next()?) {
-            return Some(described);
-        }
+        return match endpoint.poll() {
+            Polled::Open(target) => of_event((SOCKLESS_OPEN, 0, target.into())),
+            Polled::Failed(why) => of_event((SOCKLESS_CLOSED, 0, why.into())),
+            Polled::Event(event) => match describe(event) {
+                Some(described) => of_event(described),
+                None => continue,
+            },
+            Polled::Write(bytes) => {
+                let (kind, data, len) = (SOCKLESS_WRITE, bytes.as_ptr(), bytes.len());
+                (sockless_output { kind, data, len, ..nothing }, None)
+            }
+            Polled::ShutdownWrite => {
+                (sockless_output { kind: SOCKLESS_SHUTDOWN_WRITE, ..nothing }, None)
+            }
+            Polled::Wait(Wait { read, write, until }) => {
+                let (kind, read, write) = (SOCKLESS_WAIT, read.into(), write.into());
+                let until = until.map_or(SOCKLESS_NEVER, milliseconds);
+                (sockless_output { kind, read, write, until, ..nothing }, None)
+            }
+            Polled::Drop => (sockless_output { kind: SOCKLESS_DROP, ..nothing }, None),
+        };
     }
 }
 
+/// The kind, the code and the bytes of an event.
+type Described = (c_int, u16, Bytes);
+
 /// `None` for an event of a kind that the default settings exclude, such as a chunk of a message.
-fn describe(happened: Happened) -> Option<Described> {
+fn describe(event: Event) -> Option<Described> {
     let code =
         |reason: Option<&CloseReason>| reason.and_then(CloseReason::code).map_or(0, CloseCode::get);
-    Some(match happened {
-        Happened::Open(target) => (SOCKLESS_OPEN, 0, target.into()),
-        Happened::Failed(why) => (SOCKLESS_CLOSED, 0, why.into()),
-        Happened::Event(event) => match event {
-            Event::Message(Message::Text(text)) => (SOCKLESS_TEXT, 0, text.into_bytes()),
-            Event::Message(Message::Binary(data)) => (SOCKLESS_BINARY, 0, data),
-            Event::Ping(data) => (SOCKLESS_PING, 0, data),
-            Event::Pong(data) => (SOCKLESS_PONG, 0, data),
-            Event::PeerClosed(reason) => {
-                let text = reason.text().as_bytes();
-                (SOCKLESS_PEER_CLOSED, code(Some(&reason)), Bytes::copy_from_slice(text))
-            }
-            Event::Closed(closed) => {
-                (SOCKLESS_CLOSED, code(closed.received()), closed.to_string().into())
-            }
-            _ => return None,
-        },
+    Some(match event {
+        Event::Message(Message::Text(text)) => (SOCKLESS_TEXT, 0, text.into_bytes()),
+        Event::Message(Message::Binary(data)) => (SOCKLESS_BINARY, 0, data),
+        Event::Ping(data) => (SOCKLESS_PING, 0, data),
+        Event::Pong(data) => (SOCKLESS_PONG, 0, data),
+        Event::PeerClosed(reason) => {
+            let text = reason.text().as_bytes();
+            (SOCKLESS_PEER_CLOSED, code(Some(&reason)), Bytes::copy_from_slice(text))
+        }
+        Event::Closed(closed) => {
+            (SOCKLESS_CLOSED, code(closed.received()), closed.to_string().into())
+        }
+        _ => return None,
     })
 }
 

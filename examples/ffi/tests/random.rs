@@ -34,6 +34,10 @@ fn random_operations_end_with_one_closed() {
     assert!(seen.refused > seeds && seen.failed > seeds / 50, "{seen:?}");
 }
 
+/// An output to be filled.
+const NOTHING: sockless_output =
+    sockless_output { kind: 0, code: 0, read: 0, write: 0, data: ptr::null(), len: 0, until: 0 };
+
 /// How often something happened.
 #[derive(Debug, Default)]
 struct Seen {
@@ -64,6 +68,12 @@ struct End {
     received: Vec<Vec<u8>>,
     is_open: bool,
     is_closed: bool,
+    /// It was asked to shut down the sending side of its transport.
+    is_shut_down: bool,
+    /// It was asked to drop its transport.
+    is_dropped: bool,
+    /// When it is to be polled again.
+    until: u64,
 }
 
 /// A client and a server, connected to each other.
@@ -90,6 +100,9 @@ impl Run {
             received: Vec::new(),
             is_open: false,
             is_closed: false,
+            is_shut_down: false,
+            is_dropped: false,
+            until: SOCKLESS_NEVER,
         });
         assert!(ends.iter().all(|end| !end.connection.is_null()));
         Self { rng, now, ends, spoilt: false, seen: Seen::default() }
@@ -109,7 +122,7 @@ impl Run {
             for _ in 0..4 {
                 self.operate(side);
             }
-            self.take_events(side, usize::MAX);
+            self.turn_of(side, usize::MAX);
             assert!(self.ends[side].is_closed);
         }
         for (one, other) in [(0, 1), (1, 0)] {
@@ -127,11 +140,17 @@ impl Run {
     fn operate(&mut self, side: usize) {
         let (connection, now) = (self.ends[side].connection, self.now);
         match self.rng.u8(..100) {
-            0..20 => self.move_output(side),
+            0..20 => {
+                let room = self.rng.usize(..300);
+                self.turn_of(side, room);
+            }
             20..40 => self.deliver(side),
             40..52 => {
-                let most = self.rng.usize(..3);
-                self.take_events(side, most);
+                // A loop that breaks off in the middle of its turn.
+                let (most, mut room) = (self.rng.usize(..3), self.rng.usize(..300));
+                for _ in 0..most {
+                    self.poll(side, &mut room);
+                }
             }
             52..67 => self.send(side),
             67..72 => {
@@ -177,14 +196,13 @@ impl Run {
             }
             82..90 => {
                 self.now += [1, 100, 3_000, 70_000][self.rng.usize(..4)];
-                self.tick(side);
+                self.turn_of(side, 0);
             }
             // Time does not go back, whatever the caller says.
             90..92 => {
-                let before = self.rng.u64(..=now);
-                // SAFETY: the connection was not freed.
-                let ticked = unsafe { sockless_tick(connection, before) };
-                self.check(ticked);
+                self.now = self.rng.u64(..=now);
+                self.poll(side, &mut 0);
+                self.now = now;
             }
             92..100 => self.misuse(side),
             _ => unreachable!(),
@@ -214,8 +232,8 @@ impl Run {
     /// Calls that cannot be right return an error, and change nothing.
     fn misuse(&mut self, side: usize) {
         let (connection, now) = (self.ends[side].connection, self.now);
-        let (none, mut len) = (ptr::null_mut(), 7);
-        let mut event = sockless_event { kind: 0, code: 0, data: ptr::null(), len: 0 };
+        let none = ptr::null_mut();
+        let mut output = NOTHING;
         // SAFETY: null is allowed everywhere.
         let refused = unsafe {
             [
@@ -223,12 +241,10 @@ impl Run {
                 sockless_feed(connection, ptr::null(), 1, now),
                 sockless_feed(connection, ptr::dangling(), usize::MAX, now),
                 sockless_feed_eof(none, now),
-                sockless_tick(none, now),
-                sockless_next_event(none, &raw mut event, now),
-                sockless_next_event(connection, ptr::null_mut(), now),
+                sockless_poll(none, &raw mut output, now),
+                sockless_poll(connection, ptr::null_mut(), now),
                 sockless_sent(none, 0, now),
                 sockless_sent(connection, usize::MAX, now),
-                sockless_transport(none),
                 sockless_send_text(connection, ptr::null(), 1, now),
                 sockless_send_text(connection, b"\xFF".as_ptr(), 1, now),
                 sockless_send_binary(none, ptr::null(), 0, now),
@@ -245,9 +261,6 @@ impl Run {
         }
         // SAFETY: null is allowed everywhere.
         unsafe {
-            assert!(sockless_output(none, &raw mut len).is_null() && len == 0);
-            assert!(sockless_output(connection, ptr::null_mut()).is_null());
-            assert_eq!(sockless_timeout(none), SOCKLESS_NEVER);
             sockless_free(none);
             let key = [0; 32];
             for (host, target, seed) in [
@@ -263,22 +276,6 @@ impl Run {
         }
     }
 
-    /// Moves a part of the output of an end to the other's wire.
-    fn move_output(&mut self, side: usize) {
-        let (connection, mut len) = (self.ends[side].connection, 0);
-        // SAFETY: `len` can be written to.
-        let output = unsafe { sockless_output(connection, &raw mut len) };
-        let taken = self.rng.usize(..=len);
-        if taken > 0 {
-            // SAFETY: there are at least as many bytes, until the next call for the connection.
-            let bytes = unsafe { std::slice::from_raw_parts(output, taken) };
-            self.ends[1 - side].wire.extend_from_slice(bytes);
-        }
-        // SAFETY: the connection was not freed.
-        let sent = unsafe { sockless_sent(connection, taken, self.now) };
-        assert_eq!(sent, 0);
-    }
-
     /// Feeds an end a part of what travels to it.
     fn deliver(&mut self, side: usize) {
         let end = &mut self.ends[side];
@@ -289,100 +286,120 @@ impl Run {
         assert_eq!(fed, 0);
     }
 
-    /// Takes up to `most` events, and all of them must be possible.
-    fn take_events(&mut self, side: usize, most: usize) {
-        for count in 0..most {
-            // More than all bytes that an end is ever fed.
-            assert!(count < 10_000_000, "the events do not end");
-            let mut event = sockless_event { kind: 0, code: 0, data: ptr::null(), len: 0 };
-            let end = &mut self.ends[side];
-            // SAFETY: the event can be written to.
-            match unsafe { sockless_next_event(end.connection, &raw mut event, self.now) } {
-                0 => return,
-                1 => {}
-                error => panic!("{error}"),
+    /// Polls an end until it is to wait or to drop its transport, which takes up to `room` bytes.
+    fn turn_of(&mut self, side: usize, mut room: usize) {
+        // A turn is bounded by the library.
+        for _ in 0..100_000 {
+            if let SOCKLESS_WAIT | SOCKLESS_DROP = self.poll(side, &mut room) {
+                return;
             }
-            assert!(!end.is_closed, "after the last event: {event:?}");
-            // SAFETY: the event says how many there are, until the next call for the connection.
-            let data = unsafe { std::slice::from_raw_parts(event.data, event.len) }.to_vec();
-            match event.kind {
-                SOCKLESS_OPEN => {
-                    let target = if side == 0 { &b""[..] } else { b"/b" };
-                    assert!(!end.is_open && (self.spoilt || data == target), "{event:?}");
-                    end.is_open = true;
-                    self.seen.opened += 1;
-                }
-                SOCKLESS_CLOSED => {
-                    assert!(str::from_utf8(&data).is_ok_and(|text| !text.contains('\n')));
-                    self.seen.failed += u64::from(!end.is_open);
-                    end.is_closed = true;
-                }
-                kind => {
-                    assert!(end.is_open && (SOCKLESS_TEXT..=SOCKLESS_PEER_CLOSED).contains(&kind));
-                    self.seen.pings += u64::from(kind == SOCKLESS_PING);
-                    if kind <= SOCKLESS_BINARY {
-                        self.seen.messages += 1;
-                        end.received.push(data);
-                    }
+        }
+        panic!("the turn does not end");
+    }
+
+    /// Does the next thing that an end asks for, and returns its kind.
+    fn poll(&mut self, side: usize, room: &mut usize) -> i32 {
+        let (mut output, end) = (NOTHING, &mut self.ends[side]);
+        // SAFETY: the output can be written to.
+        let polled = unsafe { sockless_poll(end.connection, &raw mut output, self.now) };
+        assert_eq!(polled, 0);
+        let data = match output.len {
+            0 => &[][..],
+            // SAFETY: there are as many bytes, until the next call for the connection.
+            len => unsafe { std::slice::from_raw_parts(output.data, len) },
+        };
+        match output.kind {
+            SOCKLESS_WRITE => {
+                assert!(!data.is_empty() && !end.is_shut_down && !end.is_dropped);
+                let (taken, connection) = (data.len().min(*room), end.connection);
+                *room -= taken;
+                self.ends[1 - side].wire.extend_from_slice(&data[..taken]);
+                // SAFETY: the connection was not freed.
+                let sent = unsafe { sockless_sent(connection, taken, self.now) };
+                assert_eq!(sent, 0);
+            }
+            SOCKLESS_SHUTDOWN_WRITE => {
+                assert!(end.is_closed && !std::mem::replace(&mut end.is_shut_down, true));
+            }
+            SOCKLESS_WAIT => end.until = output.until,
+            SOCKLESS_DROP => {
+                assert!(end.is_closed, "the end comes before");
+                (end.is_dropped, end.until) = (true, SOCKLESS_NEVER);
+            }
+            kind => {
+                let data = data.to_vec();
+                self.note_event(side, kind, data);
+            }
+        }
+        output.kind
+    }
+
+    /// Notes an event, which must be possible.
+    fn note_event(&mut self, side: usize, kind: i32, data: Vec<u8>) {
+        let end = &mut self.ends[side];
+        assert!(!end.is_closed, "after the last event: {kind} {data:?}");
+        match kind {
+            SOCKLESS_OPEN => {
+                let target = if side == 0 { &b""[..] } else { b"/b" };
+                assert!(!end.is_open && (self.spoilt || data == target), "{data:?}");
+                end.is_open = true;
+                self.seen.opened += 1;
+            }
+            SOCKLESS_CLOSED => {
+                assert!(str::from_utf8(&data).is_ok_and(|text| !text.contains('\n')));
+                self.seen.failed += u64::from(!end.is_open);
+                end.is_closed = true;
+            }
+            kind => {
+                assert!(end.is_open && (SOCKLESS_TEXT..=SOCKLESS_PEER_CLOSED).contains(&kind));
+                self.seen.pings += u64::from(kind == SOCKLESS_PING);
+                if kind <= SOCKLESS_BINARY {
+                    self.seen.messages += 1;
+                    end.received.push(data);
                 }
             }
         }
     }
 
-    fn tick(&mut self, side: usize) {
-        // SAFETY: the connection was not freed.
-        let ticked = unsafe { sockless_tick(self.ends[side].connection, self.now) };
-        assert_eq!(ticked, 0);
-    }
-
     /// Both ends do all that they can do now.
     fn turn(&mut self) {
         for side in [0, 1, 0, 1] {
-            for _ in 0..4 {
-                self.move_output(side);
-            }
-            loop {
-                let mut len = 0;
-                // SAFETY: `len` can be written to.
-                unsafe { sockless_output(self.ends[side].connection, &raw mut len) };
-                if len == 0 {
-                    break;
-                }
-                self.move_output(side);
-            }
+            self.turn_of(side, usize::MAX);
             let end = &mut self.ends[1 - side];
             let bytes = std::mem::take(&mut end.wire);
             // SAFETY: there are as many bytes.
             let fed =
                 unsafe { sockless_feed(end.connection, bytes.as_ptr(), bytes.len(), self.now) };
             assert_eq!(fed, 0);
-            self.take_events(1 - side, usize::MAX);
+            self.turn_of(1 - side, usize::MAX);
         }
     }
 
     /// Runs to the end of both ends, which must come in time.
     fn settle(&mut self) {
-        for _ in 0..200 {
+        for _ in 0..2_000 {
             self.turn();
-            if self.ends.iter().all(|end| end.is_closed) {
+            if self.ends.iter().all(|end| end.is_dropped) {
                 return;
             }
-            // SAFETY: the connections were not freed.
-            let next = self.ends.iter().map(|end| unsafe { sockless_timeout(end.connection) });
-            match next.min() {
+            for side in [0, 1] {
+                if self.ends[side].is_dropped || self.ends[side].is_shut_down {
+                    // SAFETY: the connection was not freed.
+                    let ended =
+                        unsafe { sockless_feed_eof(self.ends[1 - side].connection, self.now) };
+                    assert_eq!(ended, 0);
+                }
+            }
+            match self.ends.iter().map(|end| end.until).min() {
                 Some(SOCKLESS_NEVER) | None => {
-                    let side = self.ends.iter().position(|end| !end.is_closed).unwrap();
+                    let side = self.ends.iter().position(|end| !end.is_dropped).unwrap();
                     let connection = self.ends[side].connection;
                     // SAFETY: there is no reason.
                     let closed =
                         unsafe { sockless_close(connection, 1000, ptr::null(), 0, self.now) };
                     assert_eq!(closed, 0);
                 }
-                Some(next) => {
-                    self.now = self.now.max(next);
-                    self.tick(0);
-                    self.tick(1);
-                }
+                Some(next) => self.now = self.now.max(next),
             }
         }
         panic!("the ends do not end");

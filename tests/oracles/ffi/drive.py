@@ -5,6 +5,7 @@ import selectors
 import socket
 import sys
 import threading
+import time
 import traceback
 
 import sockless
@@ -23,46 +24,46 @@ def run(connection, transport, on_event):
     transport.setblocking(False)
     selector = selectors.DefaultSelector()
     selector.register(transport, selectors.EVENT_READ)
-    events, has_ended = [], False
-    while True:
-        for event in connection.events():
-            events.append(event)
-            on_event(connection, *event)
-        blocked = False
-        while output := connection.output():
+    events = []
+    while (output := connection.poll()).kind != sockless.DROP:
+        if output.kind == sockless.WRITE:
             try:
-                connection.sent(transport.send(output))
+                connection.sent(transport.send(output.bytes()))
             except BlockingIOError:
-                connection.sent(0)
-                blocked = True
-                break
+                pass
             except OSError:
                 connection.abort()
-        action = connection.transport()
-        if not blocked and action == sockless.DROP and events and events[-1][0] == sockless.CLOSED:
-            break
-        if not blocked and action == sockless.SHUTDOWN_WRITE and not has_ended:
+        elif output.kind == sockless.SHUTDOWN_WRITE:
             transport.shutdown(socket.SHUT_WR)
-            has_ended = True
-        wanted = selectors.EVENT_READ | (selectors.EVENT_WRITE if blocked else 0)
-        selector.modify(transport, wanted)
-        left = connection.seconds_left()
-        for _, ready in selector.select(timeout=left):
-            if ready & selectors.EVENT_READ:
-                try:
-                    data = transport.recv(65536)
-                except OSError:
-                    data = b""
-                if data:
-                    connection.feed(data)
-                else:
-                    connection.feed_eof()
-        connection.tick()
+        elif output.kind == sockless.WAIT:
+            wait(connection, output, transport, selector)
+        else:
+            events.append((output.kind, output.code, output.bytes()))
+            on_event(connection, *events[-1])
     selector.close()
     transport.close()
     connection.free()
-    assert [kind for kind, _, _ in events].count(sockless.CLOSED) == 1, events
+    assert kinds(events).count(sockless.CLOSED) == 1 and events[-1][0] == sockless.CLOSED, events
     return events
+
+
+def wait(connection, output, transport, selector):
+    """Waits for what the connection waits for, and passes it what has come."""
+    wanted = (selectors.EVENT_READ if output.read else 0) | (selectors.EVENT_WRITE if output.write else 0)
+    if not wanted:
+        time.sleep(output.seconds_left())
+        return
+    selector.modify(transport, wanted)
+    for _, ready in selector.select(output.seconds_left()):
+        if ready & selectors.EVENT_READ:
+            try:
+                data = transport.recv(65536)
+            except OSError:
+                data = b""
+            if data:
+                connection.feed(data)
+            else:
+                connection.feed_eof()
 
 
 def echo(connection, kind, code, data):
@@ -227,6 +228,31 @@ def client_is_rejected():
     assert kinds(events) == [sockless.CLOSED] and b"403" in events[0][2], events
 
 
+def server_stops_reading_while_the_peer_does_not_read():
+    """A flood of messages, whose echoes the peer leaves unread for a while: they come to a halt, and nothing is lost."""
+    server, count = Server(), 200
+    with socket.create_connection(server.address.split(":"), timeout=60) as peer:
+        peer.sendall(
+            b"GET / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+            b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+        )
+        echoes = peer.makefile("rb")
+        while echoes.readline() != b"\r\n":
+            pass
+        length = len(LONG).to_bytes(8, "big")
+        frame = b"\x82\xff" + length + bytes(4) + LONG
+        sender = threading.Thread(target=lambda: [peer.sendall(frame) for _ in range(count)], daemon=True)
+        sender.start()
+        sender.join(1)
+        assert sender.is_alive(), "our end reads on and on"
+        for _ in range(count):
+            assert echoes.read(len(LONG) + 10) == b"\x82\x7f" + length + LONG
+        sender.join(20)
+        peer.sendall(b"\x88\x80" + bytes(4))
+        assert echoes.read() == b"\x88\0"
+    assert kinds(server.result()).count(sockless.BINARY) == count
+
+
 def misuse_is_an_error():
     connection = sockless.Connection.server(library)
     for misuse in [
@@ -262,6 +288,7 @@ def main():
         client_pings,
         client_is_closed_by_the_server,
         client_is_rejected,
+        server_stops_reading_while_the_peer_does_not_read,
         misuse_is_an_error,
     ]
     failed = 0

@@ -4,13 +4,28 @@ import ctypes
 import time
 from ctypes import POINTER, byref, c_char_p, c_int, c_size_t, c_uint8, c_uint16, c_uint64, c_void_p
 
-OPEN, TEXT, BINARY, PING, PONG, PEER_CLOSED, CLOSED = range(1, 8)
-KEEP, SHUTDOWN_WRITE, DROP = range(3)
+OPEN, TEXT, BINARY, PING, PONG, PEER_CLOSED, CLOSED, WRITE, SHUTDOWN_WRITE, WAIT, DROP = range(1, 12)
 NEVER = 2**64 - 1
 
 
-class Event(ctypes.Structure):
-    _fields_ = [("kind", c_int), ("code", c_uint16), ("data", c_void_p), ("len", c_size_t)]
+class Output(ctypes.Structure):
+    _fields_ = [
+        ("kind", c_int),
+        ("code", c_uint16),
+        ("read", c_uint8),
+        ("write", c_uint8),
+        ("data", c_void_p),
+        ("len", c_size_t),
+        ("until", c_uint64),
+    ]
+
+    def bytes(self):
+        """A copy of the data."""
+        return ctypes.string_at(self.data, self.len) if self.len else b""
+
+    def seconds_left(self):
+        """Until the connection is to be polled again, or None."""
+        return None if self.until == NEVER else max(0, self.until - now()) / 1000
 
 
 def load(path):
@@ -22,12 +37,8 @@ def load(path):
         ("free", None, [c_void_p]),
         ("feed", c_int, takes_bytes),
         ("feed_eof", c_int, [c_void_p, c_uint64]),
-        ("tick", c_int, [c_void_p, c_uint64]),
-        ("next_event", c_int, [c_void_p, POINTER(Event), c_uint64]),
-        ("output", POINTER(c_uint8), [c_void_p, POINTER(c_size_t)]),
+        ("poll", c_int, [c_void_p, POINTER(Output), c_uint64]),
         ("sent", c_int, [c_void_p, c_size_t, c_uint64]),
-        ("transport", c_int, [c_void_p]),
-        ("timeout", c_uint64, [c_void_p]),
         ("send_text", c_int, takes_bytes),
         ("send_binary", c_int, takes_bytes),
         ("ping", c_int, takes_bytes),
@@ -80,29 +91,13 @@ class Connection:
     def feed_eof(self):
         self.call("feed_eof")
 
-    def tick(self):
-        self.call("tick")
-
-    def events(self):
-        event = Event()
-        while self.call("next_event", byref(event)):
-            yield event.kind, event.code, ctypes.string_at(event.data, event.len)
-
-    def output(self):
-        length = c_size_t()
-        output = self.library.sockless_output(self.pointer, byref(length))
-        return ctypes.string_at(output, length.value) if length.value else b""
+    def poll(self):
+        output = Output()
+        self.call("poll", byref(output))
+        return output
 
     def sent(self, length):
         self.call("sent", length)
-
-    def transport(self):
-        return self.library.sockless_transport(self.pointer)
-
-    def seconds_left(self):
-        """Until the next tick, or None."""
-        deadline = self.library.sockless_timeout(self.pointer)
-        return None if deadline == NEVER else max(0, deadline - now()) / 1000
 
     def send(self, message):
         if isinstance(message, str):
