@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 use bytes::BytesMut;
 use sockless_core::handshake::{RequestHead, ResponseHead, ServerHandshake, UpgradeRequest};
 use sockless_core::{
-    CloseCode, Config, Connection, Event, Instant, Message, Negotiated, Seed, TransportAction,
+    CloseCode, Config, Connection, Event, Instant, Lifecycle, Message, Negotiated, Output, Seed,
 };
 
 const PAGE: &str =
@@ -68,27 +68,33 @@ impl Board {
         if let State::Opening(_) = self.state {
             self.open(&mut out, now);
         }
-        if let State::Open(connection) = &mut self.state {
-            while let Some(event) = connection.poll_event(&mut self.inbound, now) {
-                if let Event::Message(Message::Text(text)) = event {
+        self.turn(&mut out, now);
+        out
+    }
+
+    /// Runs a turn of the connection, if it is open. All that it writes fits.
+    fn turn(&mut self, out: &mut Vec<u8>, now: Instant) {
+        let State::Open(connection) = &mut self.state else { return };
+        loop {
+            match connection.poll_output(&mut self.inbound, now) {
+                Output::Event(Event::Message(Message::Text(text))) => {
                     // An error means that the connection is closing.
                     let _ = connection.send(alloc::format!("led {text}"), now);
                 }
-            }
-            let mut outbound = connection.outbound();
-            while outbound.has_remaining() {
-                let len = outbound.chunk().len();
-                out.extend_from_slice(outbound.chunk());
-                outbound.advance(len);
+                Output::Event(_) | Output::ShutdownWrite => {}
+                Output::Write(mut outbound) => {
+                    out.extend_from_slice(outbound.chunk());
+                    outbound.advance(outbound.chunk().len());
+                }
+                Output::Wait(_) | Output::Close => return,
             }
         }
-        out
     }
 
     pub fn is_closed(&self) -> bool {
         match &self.state {
             State::Opening(_) => false,
-            State::Open(connection) => connection.transport_action() != TransportAction::KeepOpen,
+            State::Open(connection) => connection.state() == Lifecycle::Closed,
             State::Done => true,
         }
     }
