@@ -72,6 +72,43 @@ fn send(role: Role, payload: Bytes) -> usize {
     })
 }
 
+/// Sends a message of 1 MiB, and takes it with `take`. Returns the allocations, and how many bytes they are.
+fn output_of_a_mebibyte(take: impl FnOnce(&mut End) -> usize) -> (usize, usize) {
+    let mut end = End::new(Role::Server, Config::default());
+    end.connection.send(vec![7; 1 << 20], end.now).unwrap();
+    let region = Region::new(&COUNTS);
+    assert_eq!(take(&mut end), (1 << 20) + 10);
+    let change = region.change();
+    assert!(!end.connection.wants_write());
+    (change.allocations + change.reallocations, change.bytes_allocated)
+}
+
+pub(crate) fn owned_output_costs_what_lent_output_costs() {
+    let lent = output_of_a_mebibyte(|end| {
+        let mut outbound = end.connection.outbound();
+        let mut len = 0;
+        while outbound.has_remaining() {
+            let chunk = std::hint::black_box(outbound.chunk()).len();
+            len += chunk;
+            outbound.advance(chunk);
+        }
+        len
+    });
+    let owned = output_of_a_mebibyte(|end| {
+        let mut outbound = end.connection.outbound();
+        let mut len = 0;
+        while let Some(chunk) = outbound.pop() {
+            len += std::hint::black_box(chunk).len();
+        }
+        outbound.sent(len);
+        len
+    });
+    println!("output of 1 MiB, in allocations and bytes: lent {lent:?}, owned {owned:?}");
+    assert_eq!(lent, (0, 0));
+    // The memory of the header is shared once its chunk is given away: no bytes are copied.
+    assert!(owned.0 <= 1 && owned.1 < 64, "{owned:?}");
+}
+
 pub(crate) fn each_path_copies_what_the_guide_states() {
     let peer = Writer { masks: true };
     let text = "x".repeat(LEN);

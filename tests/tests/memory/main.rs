@@ -34,6 +34,7 @@ const CASES: &[(&str, fn())] = cases! {
     connection::an_idle_connection_is_small
     connection::no_attack_passes_the_ceiling
     copies::each_path_copies_what_the_guide_states
+    copies::owned_output_costs_what_lent_output_costs
     deflate::compressors_take_what_is_written
     deflate::an_idle_session_holds_neither_compressor_nor_inflater
     deflate::a_bomb_stops_at_the_limit
