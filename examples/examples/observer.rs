@@ -5,9 +5,10 @@
 
 use bytes::BytesMut;
 use sockless_core::extension::MessageCodec;
-use sockless_core::frames::{FramePart, FrameReader, FrameRules};
 use sockless_core::handshake::{ResponseReader, ServerHandshake};
-use sockless_core::{Config, Deflate, Escaped, Instant, Negotiated, Opcode, ProtocolError, Role};
+use sockless_core::{
+    Cause, Config, Deflate, Escaped, Instant, Negotiated, Opcode, Output, RawConnection, Role, Seed,
+};
 
 type BoxError = Box<dyn std::error::Error>;
 
@@ -30,54 +31,55 @@ fn observe(
     let response = ResponseReader::new(&known, now).poll_response(&mut server);
     let request = request.ok_or("the request is incomplete")??;
     let response = response.ok_or("the response is incomplete")??;
-    // What one end sends is decoded as the other end does.
-    for (sender, receiver, inbound) in
-        [(Role::Client, Role::Server, client), (Role::Server, Role::Client, server)]
-    {
-        let known = known.get_extensions();
-        let agreed = Negotiated::from_exchange(&request, &response, known, receiver)?;
+    let config = std::sync::Arc::new(known);
+    // What one end sends is read and decoded as the other end does.
+    let ends = [
+        (Role::Client, RawConnection::server(config.clone()), client),
+        (Role::Server, RawConnection::client(Seed::new([0; 32]), config.clone()), server),
+    ];
+    for (sender, receiver, inbound) in ends {
+        let known = config.get_extensions();
+        let agreed = Negotiated::from_exchange(&request, &response, known, receiver.role())?;
         let codec = MessageCodec::new(agreed.extensions, 1 << 20);
-        read_messages(sender, codec, inbound, |message| print(sender, message))?;
+        read_messages(receiver, codec, inbound, |message| print(sender, message))?;
     }
     Ok(())
 }
 
+/// Reads what was captured to its end. Nothing is sent, and no time passes.
 fn read_messages(
-    sender: Role,
+    mut receiver: RawConnection,
     mut codec: MessageCodec,
     mut inbound: BytesMut,
     mut print: impl FnMut(String),
-) -> Result<(), ProtocolError> {
-    let mut reader = FrameReader::new(FrameRules::STRICT.sender(sender).accept_rsv(codec.rsv()));
+) -> Result<(), BoxError> {
+    let now = Instant::EPOCH;
+    receiver.accept_rsv(codec.rsv());
+    receiver.handle_eof(now);
     let (mut kind, mut message) = (Opcode::Continuation, BytesMut::new());
-    // The control frame that is arriving, if one is, and the end of the message that is.
-    let (mut control, mut is_last) = (None, false);
-    while let Some(part) = reader.read_buf(&mut inbound)? {
-        match part {
-            FramePart::Head(head) => {
-                let head = head.frame_head().expect("the rules accept no other");
-                control = head.opcode.is_control().then(|| (head.opcode, BytesMut::new()));
-                if matches!(head.opcode, Opcode::Text | Opcode::Binary) {
-                    codec.begin(head.rsv)?;
-                    (kind, message) = (head.opcode, BytesMut::new());
-                }
-                is_last = head.fin;
-            }
-            FramePart::Payload(chunk) => match &mut control {
-                Some((_, payload)) => payload.extend_from_slice(&chunk),
-                None => codec.decode(&chunk, false, &mut message)?,
+    loop {
+        let frame = match receiver.poll_output(&mut inbound, now) {
+            Output::Event(Ok(frame)) => frame,
+            Output::Event(Err(closed)) => match closed.cause() {
+                Cause::Eof => return Ok(()),
+                _ => return Err(closed.to_string().into()),
             },
-            FramePart::End => match control.take() {
-                Some((opcode, payload)) => print(shown(opcode, &payload)),
-                None if is_last => {
-                    codec.decode(&[], true, &mut message)?;
-                    print(shown(kind, &message));
-                }
-                None => {}
-            },
+            // A turn is over, and there is more.
+            _ => continue,
+        };
+        if frame.opcode.is_control() {
+            print(shown(frame.opcode, &frame.payload));
+            continue;
+        }
+        if frame.opcode != Opcode::Continuation {
+            codec.begin(frame.rsv)?;
+            (kind, message) = (frame.opcode, BytesMut::new());
+        }
+        codec.decode(&frame.payload, frame.fin, &mut message)?;
+        if frame.fin {
+            print(shown(kind, &message));
         }
     }
-    Ok(())
 }
 
 /// A message or control frame on one line.

@@ -4,11 +4,16 @@
 #![expect(clippy::disallowed_methods, reason = "the loops are other processes, in real time")]
 
 use std::io::{BufRead, BufReader, ErrorKind, Read, Result, Write};
-use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
+use bytes::BytesMut;
 use sockless::{CloseCode, Message, Session};
+use sockless_core::handshake::{ServerHandshake, UpgradeRequest};
+use sockless_core::{Frame, Instant, Opcode, RawConnection};
 
 const BLOCKING: &str = env!("CARGO_BIN_EXE_blocking-echo");
 const EPOLL: &str = env!("CARGO_BIN_EXE_epoll-echo");
@@ -273,6 +278,24 @@ fn a_device_and_its_host_talk_over_a_serial_line() {
     );
 }
 
+/// The line holds 64 bytes, and the device's queue 256.
+#[test]
+fn a_device_that_is_flooded_answers_all_of_it() {
+    let ran = Command::new(UART).arg("flood").output().expect("it was built");
+    assert!(ran.status.success(), "{ran:?}");
+    assert_eq!(String::from_utf8_lossy(&ran.stdout), "2000 answers\n");
+}
+
+#[test]
+fn a_device_whose_host_never_reads_times_out() {
+    let ran = Command::new(UART).arg("stall").output().expect("it was built");
+    let printed = String::from_utf8_lossy(&ran.stdout);
+    assert!(
+        printed.starts_with("device: closed by us: ") && printed.contains("write"),
+        "{printed}"
+    );
+}
+
 /// The limit of the tests of deadlines, and how late it may be kept on a busy machine.
 const SHORT: Duration = Duration::from_millis(500);
 const LATE: Duration = Duration::from_secs(10);
@@ -492,6 +515,178 @@ fn a_server_that_vanishes_ends_the_program_that_waits_for_a_line() {
     stdout.read_line(&mut line).expect("text");
     assert!(line.contains("closed by the peer"), "{line}");
     assert!(process.wait().expect("it ends").success());
+}
+
+/// A program that is a client, and the socket of its one connection, which the test serves itself.
+struct Client {
+    process: Child,
+    stream: TcpStream,
+}
+
+impl Client {
+    fn start(program: &str) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("there is a port");
+        let addr = listener.local_addr().expect("an address").to_string();
+        let process = Command::new(program)
+            .arg(addr)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("it was built");
+        let (mut stream, _) = listener.accept().expect("it connects");
+        stream.set_read_timeout(Some(LIMIT)).expect("it is a socket");
+        let mut handshake = ServerHandshake::new(Arc::default(), Instant::EPOCH);
+        let mut inbound = BytesMut::new();
+        let request = loop {
+            if let Some(request) = handshake.poll_request(&mut inbound) {
+                break request.expect("a request");
+            }
+            let mut byte = [0];
+            stream.read_exact(&mut byte).expect("it sends a request");
+            inbound.extend_from_slice(&byte);
+        };
+        let (response, _) = UpgradeRequest::from_request(&request).expect("an upgrade").accept();
+        let mut raw = handshake.accept_raw(&response, Arc::default());
+        while let Some(head) = raw.outbound().pop() {
+            stream.write_all(&head).expect("it reads");
+        }
+        Self { process, stream }
+    }
+
+    /// Reads frames of the client until its Close frame, and returns the others.
+    fn until_close(&self) -> Vec<Frame> {
+        let (mut raw, mut inbound) = (RawConnection::server(Arc::default()), BytesMut::new());
+        let (mut stream, mut frames, mut block) = (&self.stream, Vec::new(), [0; 16 << 10]);
+        loop {
+            while let Some(frame) = raw.poll_frame(&mut inbound, Instant::EPOCH) {
+                let frame = frame.expect("sound frames");
+                if frame.opcode == Opcode::Close {
+                    return frames;
+                }
+                frames.push(frame);
+            }
+            let len = stream.read(&mut block).expect("it is connected");
+            assert!(len > 0, "a Close frame comes before the end");
+            inbound.extend_from_slice(&block[..len]);
+        }
+    }
+
+    /// Answers the Close frame, and returns what the program has printed besides `printed`.
+    fn end(mut self, mut printed: String) -> String {
+        self.stream.write_all(&[CLOSE, 0]).expect("it reads");
+        self.stream.shutdown(Shutdown::Write).expect("it is connected");
+        let mut stdout = self.process.stdout.take().expect("it is piped");
+        stdout.read_to_string(&mut printed).expect("text");
+        assert!(self.process.wait().expect("it ends").success());
+        printed
+    }
+}
+
+impl Drop for Client {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+/// A server's short text frame.
+fn text_of_server(text: &str) -> Vec<u8> {
+    [&[0x81, u8::try_from(text.len()).expect("it is short")], text.as_bytes()].concat()
+}
+
+/// The frames of the game go on while messages arrive without pause, and it closes when it wanted to.
+#[test]
+fn a_game_that_is_flooded_goes_on_and_ends() {
+    let client = Client::start(GAME);
+    let (has_closed, start) = (AtomicBool::new(false), std::time::Instant::now());
+    let frames = std::thread::scope(|scope| {
+        let flooding = scope.spawn(|| {
+            let messages = text_of_server("a message of the flood").repeat(1000);
+            let (mut stream, mut sent) = (&client.stream, 0);
+            while !has_closed.load(Ordering::Relaxed) {
+                stream.write_all(&messages).expect("it reads");
+                sent += 1000;
+            }
+            sent
+        });
+        let frames = client.until_close();
+        has_closed.store(true, Ordering::Relaxed);
+        assert!(flooding.join().expect("no panic") > 1000);
+        frames
+    });
+    assert!(start.elapsed() < LIMIT);
+    assert!(frames.iter().any(|frame| &frame.payload[..] == b"at 59"), "{frames:?}");
+    let text = client.end(String::new());
+    assert!(text.contains("the closing handshake is complete"), "{text}");
+}
+
+/// A program whose output is not read prints no further, and stops reading from the server that floods it. Nothing is lost.
+#[test]
+fn a_program_whose_output_is_not_read_stops_a_server_that_floods_it() {
+    let mut client = Client::start(STDIN);
+    client.stream.set_write_timeout(Some(Duration::from_millis(500))).expect("it is a socket");
+    let message = text_of_server(&"x".repeat(100));
+    let block = message.repeat(1000);
+    let mut sent = 0;
+    loop {
+        match client.stream.write(&block[sent % block.len()..]) {
+            Ok(len) => sent += len,
+            Err(error) if is_timeout(&error) => break,
+            Err(error) => panic!("{error}"),
+        }
+        assert!(sent < 256 << 20, "it reads on and on");
+    }
+    // The rest of the message that was cut.
+    client.stream.set_write_timeout(Some(LIMIT)).expect("it is a socket");
+    let rest = sent.next_multiple_of(message.len()) - sent;
+    let messages = (sent + rest) / message.len();
+    let mut stdout = BufReader::new(client.process.stdout.take().expect("it is piped"));
+    let reading = std::thread::spawn(move || {
+        let mut line = String::new();
+        for _ in 0..messages {
+            line.clear();
+            stdout.read_line(&mut line).expect("text");
+            assert_eq!(line.len(), 101);
+        }
+        stdout.into_inner()
+    });
+    client.stream.write_all(&message[message.len() - rest..]).expect("it reads again");
+    client.process.stdout = Some(reading.join().expect("every message is printed"));
+    drop(client.process.stdin.take());
+    assert_eq!(client.until_close().len(), 0);
+    let text = client.end(String::new());
+    assert!(text.contains("the closing handshake is complete"), "{text}");
+}
+
+/// A server that does not read stops the program from reading lines. Nothing is lost.
+#[test]
+fn lines_that_a_server_does_not_read_are_not_read_either() {
+    let mut client = Client::start(STDIN);
+    let mut stdin = client.process.stdin.take().expect("it is piped");
+    let line = "y".repeat(1023);
+    let written = Arc::new(AtomicUsize::new(0));
+    let writing = std::thread::spawn({
+        let (line, written) = (line.clone(), written.clone());
+        move || {
+            for _ in 0..32 << 10 {
+                writeln!(stdin, "{line}").expect("it reads");
+                written.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+    });
+    // Until it has come to a halt.
+    let mut before = usize::MAX;
+    while before != written.load(Ordering::Relaxed) {
+        before = written.load(Ordering::Relaxed);
+        std::thread::sleep(Duration::from_secs(1));
+    }
+    assert!(!writing.is_finished(), "it reads 32 MiB of lines");
+    let frames = client.until_close();
+    writing.join().expect("no panic");
+    assert_eq!(frames.len(), 32 << 10);
+    assert!(frames.iter().all(|frame| frame.payload[..] == *line.as_bytes()));
+    let text = client.end(String::new());
+    assert!(text.contains("the closing handshake is complete"), "{text}");
 }
 
 /// The page `sockless::guide::porting` shows the driver of the blocking program, so the tests above hold for it.

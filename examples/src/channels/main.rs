@@ -38,13 +38,14 @@ fn main() -> Result<()> {
     let (to_main, inputs) = channel();
     let (to_reader, requests) = channel();
     let (to_writer, chunks) = channel();
+    let (to_lines, line_requests) = channel();
     let threads = (stream.try_clone()?, to_main.clone());
     thread::spawn(move || read(threads.0, &requests, &threads.1));
     let threads = (stream.try_clone()?, to_main.clone());
     thread::spawn(move || write(threads.0, &chunks, &threads.1));
-    thread::spawn(move || read_lines(&to_main));
+    thread::spawn(move || read_lines(&line_requests, &to_main));
 
-    let mut is_reading = false;
+    let (mut is_reading, mut is_asking) = (false, false);
     loop {
         match connection.poll_output(&mut inbound, now()) {
             Output::Event(Event::Message(message)) => {
@@ -63,6 +64,10 @@ fn main() -> Result<()> {
                 if wait.read && !std::mem::replace(&mut is_reading, true) {
                     let _ = to_reader.send(());
                 }
+                // And a line is read once there is room for it.
+                if connection.is_writable() && !std::mem::replace(&mut is_asking, true) {
+                    let _ = to_lines.send(());
+                }
                 let limit = wait.timeout(now()).unwrap_or(Duration::from_secs(3600));
                 match inputs.recv_timeout(limit) {
                     Ok(Input::Received(received)) => {
@@ -75,7 +80,11 @@ fn main() -> Result<()> {
                     }
                     Ok(Input::Sent(Ok(len))) => connection.outbound().sent(len),
                     Ok(Input::Sent(Err(error))) => fail(&mut connection, &error, now()),
-                    Ok(Input::Line(Some(line))) => drop(connection.send(line, now())),
+                    Ok(Input::Line(Some(line))) => {
+                        is_asking = false;
+                        // Refused only while the connection is closing.
+                        let _ = connection.send(line, now());
+                    }
                     Ok(Input::Line(None)) => connection.close(CloseCode::NORMAL, now()),
                     Err(_) => {} // The time has come.
                 }
@@ -107,9 +116,14 @@ fn write(mut stream: TcpStream, chunks: &Receiver<Bytes>, to_main: &Sender<Input
     }
 }
 
-fn read_lines(to_main: &Sender<Input>) {
-    for line in std::io::stdin().lock().lines() {
-        let _ = to_main.send(Input::Line(line.ok()));
+fn read_lines(requests: &Receiver<()>, to_main: &Sender<Input>) {
+    let mut lines = std::io::stdin().lock().lines();
+    for () in requests {
+        let line = lines.next().and_then(Result::ok);
+        let is_end = line.is_none();
+        let _ = to_main.send(Input::Line(line));
+        if is_end {
+            return;
+        }
     }
-    let _ = to_main.send(Input::Line(None));
 }

@@ -9,6 +9,7 @@ extern crate alloc;
 /// For the host, which prints, and ends the program.
 extern crate std;
 
+mod hostile;
 mod port;
 
 use alloc::format;
@@ -31,7 +32,14 @@ static TO_HOST: Wire = Wire::new();
 #[embassy_executor::main]
 async fn main(spawner: Spawner) {
     spawner.spawn(device().expect("its place is free"));
-    spawner.spawn(host().expect("its place is free"));
+    match std::env::args().nth(1).as_deref() {
+        Some("flood") => {
+            std::println!("{} answers", hostile::flood().await);
+            std::process::exit(0);
+        }
+        Some("stall") => hostile::stall().await,
+        _ => spawner.spawn(host().expect("its place is free")),
+    }
 }
 
 /// Settings for little memory and a slow line.
@@ -39,6 +47,7 @@ fn config() -> Arc<Config> {
     let config = Config::default()
         .ping_interval(Duration::from_millis(50))
         .ping_timeout(Duration::from_secs(5))
+        .write_timeout(Duration::from_secs(1))
         .high_water(256)
         .max_message_len(4096);
     Arc::new(config)
@@ -48,15 +57,22 @@ fn config() -> Arc<Config> {
 #[embassy_executor::task]
 async fn device() {
     let connection = Connection::server(Negotiated::default(), config(), port::now());
-    port::drive(connection, &TO_DEVICE, &TO_HOST, |connection, event| {
-        if let Event::Message(question) = event {
+    let mut end = None;
+    port::drive(connection, &TO_DEVICE, &TO_HOST, |connection, event| match event {
+        Event::Message(question) => {
             let answer = format!("device: {}", question.as_text().unwrap_or("that was no text"));
             // Refused only while the connection is closing, which needs no answer.
             let _ = connection.send(answer, port::now());
         }
+        Event::Closed(closed) => end = Some(closed),
+        _ => {}
     })
     .await
     .expect("a pipe does not fail");
+    if let Some(closed) = end.filter(|closed| !closed.is_clean()) {
+        std::println!("device: {closed}");
+        std::process::exit(1);
+    }
 }
 
 /// Asks, prints what is answered, and ends the program.
