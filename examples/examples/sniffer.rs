@@ -323,7 +323,7 @@ mod tests {
         assert_eq!(seen.len(), 2 * sent + 2);
     }
 
-    /// A client that takes nothing, for ever.
+    /// The client takes nothing, and sends without pause.
     #[tokio::test]
     async fn a_client_that_never_reads_times_out_and_ends_the_other_connection() {
         let config = Config::default().write_timeout(Duration::from_millis(500));
