@@ -3,6 +3,7 @@
 use alloc::boxed::Box;
 use alloc::string::ToString;
 use alloc::sync::Arc;
+use alloc::vec;
 use alloc::vec::Vec;
 use core::fmt;
 use core::str::FromStr;
@@ -95,6 +96,24 @@ impl Default for Settings {
 }
 
 impl Deflate {
+    /// Returns the settings of a server that every client can talk to: this end compresses each message
+    /// without the context of earlier ones, and clients may use it.
+    ///
+    /// By default a server requires clients to do without, as RFC 7692 §7.1.1.2 permits; some ignore that,
+    /// Tornado's among them, and their second message then ends the connection. The price is an inflater of
+    /// 48 KB for each connection, from the first compressed message that it receives.
+    ///
+    /// ```
+    /// use sockless::{Config, Deflate};
+    ///
+    /// let config = Config::default().extension(Deflate::for_any_client());
+    /// # let _ = config;
+    /// ```
+    #[must_use]
+    pub fn for_any_client() -> Self {
+        Self::default().client_no_context_takeover(false)
+    }
+
     /// Sets the level of compression, from 0 (none) over 1 (fast) to 9 (best). Default: 1.
     ///
     /// # Panics
@@ -144,7 +163,8 @@ impl Deflate {
 
     /// Sets whether the server compresses each message without the context of earlier ones
     /// (RFC 7692 §7.1.1.1). Default: `true`. A server with `false` still does so for a client that requests
-    /// it.
+    /// it. A client with `true` requests it, and offers to do without in second place, for servers that do
+    /// not support the parameter: the connection then keeps its inflater.
     #[must_use]
     pub fn server_no_context_takeover(mut self, enabled: bool) -> Self {
         self.settings().server_no_context_takeover = enabled;
@@ -182,21 +202,40 @@ impl Deflate {
         self
     }
 
-    /// Changes the offers of a client with `edit`, for example to add a fallback. Edits run in the order in
-    /// which they were set. The answer of the server must fit one of the offers.
+    /// Changes the offers of a client with `edit`, for example to drop the fallback. Edits run in the order
+    /// in which they were set. The answer of the server must fit one of the offers.
     ///
     /// ```
     /// use sockless::Deflate;
-    /// use sockless::proto::extension::Params;
     ///
-    /// let deflate = Deflate::default()
-    ///     .edit_offers(|offers| offers.push(Params::new("permessage-deflate")));
+    /// // Only servers that forget: see `server_no_context_takeover`.
+    /// let deflate = Deflate::default().edit_offers(|offers| offers.truncate(1));
     /// # let _ = deflate;
     /// ```
     #[must_use]
     pub fn edit_offers(mut self, edit: impl Fn(&mut Vec<Params>) + Send + Sync + 'static) -> Self {
         self.settings().offer_edits.push(Arc::new(edit));
         self
+    }
+
+    /// An offer by the settings, which requests that the server compresses without context takeover or not.
+    fn offer(&self, server_no_context_takeover: bool) -> Params {
+        let mut offer = Params::new(NAME);
+        if server_no_context_takeover {
+            offer = offer.flag(SERVER_NO_CONTEXT_TAKEOVER);
+        }
+        if self.0.client_no_context_takeover {
+            offer = offer.flag(CLIENT_NO_CONTEXT_TAKEOVER);
+        }
+        if self.0.server_max_window_bits < MAX_BITS {
+            offer = offer.with(SERVER_MAX_WINDOW_BITS, self.0.server_max_window_bits.to_string());
+        }
+        if self.0.client_max_window_bits < MAX_BITS {
+            offer.with(CLIENT_MAX_WINDOW_BITS, self.0.client_max_window_bits.to_string())
+        } else {
+            // Without a value: the server may request a smaller window (RFC 7692 §7.1.2.2).
+            offer.flag(CLIENT_MAX_WINDOW_BITS)
+        }
     }
 
     fn settings(&mut self) -> &mut Settings {
@@ -228,23 +267,11 @@ impl Extension for Deflate {
     }
 
     fn offers(&self) -> Vec<Params> {
-        let mut offer = Params::new(NAME);
+        let mut offers = vec![self.offer(self.0.server_no_context_takeover)];
         if self.0.server_no_context_takeover {
-            offer = offer.flag(SERVER_NO_CONTEXT_TAKEOVER);
+            // RFC 7692 §7.1.1.1: a server that does not support the parameter declines the first.
+            offers.push(self.offer(false));
         }
-        if self.0.client_no_context_takeover {
-            offer = offer.flag(CLIENT_NO_CONTEXT_TAKEOVER);
-        }
-        if self.0.server_max_window_bits < MAX_BITS {
-            offer = offer.with(SERVER_MAX_WINDOW_BITS, self.0.server_max_window_bits.to_string());
-        }
-        offer = if self.0.client_max_window_bits < MAX_BITS {
-            offer.with(CLIENT_MAX_WINDOW_BITS, self.0.client_max_window_bits.to_string())
-        } else {
-            // Without a value: the server may request a smaller window (RFC 7692 §7.1.2.2).
-            offer.flag(CLIENT_MAX_WINDOW_BITS)
-        };
-        let mut offers = [offer].into();
         self.0.offer_edits.iter().for_each(|edit| edit(&mut offers));
         offers
     }

@@ -3,6 +3,8 @@
 mod body;
 mod connect;
 mod connection;
+#[cfg(feature = "cookies")]
+mod cookies;
 mod credentials;
 mod destination;
 mod dial;
@@ -24,6 +26,8 @@ mod tests;
 
 pub use connect::Connect;
 pub use connection::ClientConnection;
+#[cfg(feature = "cookies")]
+pub use cookies::CookieJar;
 pub use destination::Destination;
 pub use dial::Dial;
 pub use error::{ConnectError, ConnectStep, DialAttempt};

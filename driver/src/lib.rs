@@ -46,6 +46,7 @@
 //!   trusts, or the certificate authorities of Mozilla.
 //! * `json`: messages of JSON, by serde.
 //! * `local`: sessions that stay on one thread, with handlers and transports that are not `Send`.
+//! * `cookies`: [`CookieJar`], the cookies of clients.
 //! * `idn`: host names beyond ASCII in the URLs of clients.
 //! * `sockets`, `futures-io`, `async-io`: for adapters, the parts that several runtimes share:
 //!   settings of sockets, streams that implement the traits of `futures-io`, and the sockets and
@@ -78,6 +79,8 @@ mod session;
 #[cfg(feature = "rustls")]
 pub mod tls;
 
+#[cfg(feature = "cookies")]
+pub use client::CookieJar;
 #[cfg(feature = "client")]
 pub use client::{
     AttemptError, ClientConnection, Connect, ConnectError, ConnectStep, Destination, Dial,

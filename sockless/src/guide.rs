@@ -6,7 +6,7 @@
 //! * In other frameworks and loops: [axum and hyper](axum), [one thread or one per core](local),
 //!   [porting].
 //! * From other libraries: [tungstenite](from_tungstenite), [axum's `ws`](from_axum),
-//!   [Ktor](from_ktor).
+//!   [Ktor](from_ktor); all of their [functions], and ours.
 //!
 //! Each block of Rust is compiled, and run where it needs neither network nor files, by
 //! `cargo test -p sockless --doc`.
@@ -28,6 +28,9 @@ pub mod from_ktor {}
 
 #[doc = include_str!("guide/from_tungstenite.md")]
 pub mod from_tungstenite {}
+
+#[doc = include_str!("guide/functions.md")]
+pub mod functions {}
 
 #[doc = include_str!("guide/handlers.md")]
 pub mod handlers {}

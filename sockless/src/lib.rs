@@ -100,6 +100,9 @@ pub mod local {
 #[cfg(feature = "client")]
 #[doc(inline)]
 pub use sockless_core::handshake::{ClientRequestError, HandshakeError};
+#[cfg(feature = "cookies")]
+#[doc(inline)]
+pub use sockless_driver::CookieJar;
 #[cfg(feature = "client")]
 #[doc(inline)]
 pub use sockless_driver::{

@@ -9,6 +9,8 @@ use sockless_core::Config;
 use sockless_core::extension::Params;
 
 use super::connection::ClientConnection;
+#[cfg(feature = "cookies")]
+use super::cookies::CookieJar;
 use super::destination::Destination;
 use super::dial::{Dial, Dialler};
 use super::error::ConnectError;
@@ -108,6 +110,8 @@ struct Dialling {
     offers: Option<Vec<Params>>,
     transport: Option<Box<dyn Io>>,
     unix: Option<PathBuf>,
+    #[cfg(feature = "cookies")]
+    cookies: Option<CookieJar>,
     #[cfg(feature = "rustls")]
     tls: Tls,
 }
@@ -123,6 +127,8 @@ impl Connect {
             offers: None,
             transport: None,
             unix: None,
+            #[cfg(feature = "cookies")]
+            cookies: None,
             #[cfg(feature = "rustls")]
             tls: Tls::default(),
         };
@@ -134,8 +140,8 @@ impl Connect {
     ///
     /// [`proxy`](Self::proxy), [`proxy_from_env`](Self::proxy_from_env),
     /// [`redirects`](Self::redirects), [`transport`](Self::transport),
-    /// [`unix_socket`](Self::unix_socket) and `tls` do not apply to
-    /// such a connection, nor does [`pass_extensions`](Self::pass_extensions). If one of them is called, opening fails with
+    /// [`unix_socket`](Self::unix_socket), [`pass_extensions`](Self::pass_extensions), `cookies` and
+    /// `tls` do not apply to such a connection. If one of them is called, opening fails with
     /// [`ConnectError::SettingUnsupported`].
     pub fn with_opener<F, Fut>(url: &str, runtime: Arc<dyn Runtime>, opener: F) -> Self
     where
@@ -188,6 +194,13 @@ impl Connect {
     pub fn cookie(mut self, name: &str, value: &str) -> Self {
         self.headers.append_cookie(name, value);
         self
+    }
+
+    /// Sends the cookies of `jar` that match the URL, with each request of this connection, and stores
+    /// those that the responses set. Cookies that were added by [`cookie`](Self::cookie) come first.
+    #[cfg(feature = "cookies")]
+    pub fn cookies(self, jar: &CookieJar) -> Self {
+        self.dialling("cookies", |dialling| dialling.cookies = Some(jar.clone()))
     }
 
     /// Offers a subprotocol, after those that were offered before: the first one is preferred.
@@ -407,7 +420,18 @@ impl Dialling {
             let (runtime, config) = (dialler.runtime.clone(), config.clone());
             let offers = self.offers.clone();
             let handshake = Handshake { transport, runtime, deadline, config, offers, destination };
-            let rejection = match handshake.run(target.request(&headers)).await? {
+            let request = target.request(&headers);
+            #[cfg(feature = "cookies")]
+            let request = match &self.cookies {
+                Some(jar) => jar.add_to(request, &target),
+                None => request,
+            };
+            let verdict = handshake.run(request).await?;
+            #[cfg(feature = "cookies")]
+            if let Some(jar) = &self.cookies {
+                jar.take_from(verdict.headers(), &target);
+            }
+            let rejection = match verdict {
                 Verdict::Opened(connection) => return Ok(connection),
                 Verdict::Rejected(rejection) => rejection,
             };

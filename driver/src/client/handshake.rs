@@ -35,6 +35,16 @@ pub(super) enum Verdict {
     Rejected(Rejection),
 }
 
+#[cfg(feature = "cookies")]
+impl Verdict {
+    pub(super) fn headers(&self) -> &http::HeaderMap {
+        match self {
+            Self::Opened(connection) => connection.response().headers(),
+            Self::Rejected(rejection) => rejection.response.headers(),
+        }
+    }
+}
+
 /// A response other than 101, whose body was not read yet.
 pub(super) struct Rejection {
     pub(super) response: Box<Response<()>>,

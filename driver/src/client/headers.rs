@@ -47,13 +47,8 @@ impl RequestHeaders {
                 // The error of http for a value with a byte that is not allowed.
                 HeaderValue::from_bytes(b"\0")?;
             }
-            let mut line = match headers.get(COOKIE) {
-                Some(line) => [line.as_bytes(), b"; "].concat(),
-                None => Vec::new(),
-            };
-            line.extend([name.as_bytes(), b"=", value.as_bytes()].concat());
-            let mut line = HeaderValue::try_from(line)?;
-            line.set_sensitive(true);
+            let cookie = [name.as_bytes(), b"=", value.as_bytes()].concat();
+            let line = append_to_cookies(headers.get(COOKIE), &cookie)?;
             headers.try_insert(COOKIE, line)?;
             Ok(())
         });
@@ -101,6 +96,19 @@ impl Default for RequestHeaders {
     fn default() -> Self {
         Self::new()
     }
+}
+
+/// Returns the value of a `Cookie` line with `cookies` at its end, which is sensitive.
+pub(super) fn append_to_cookies(
+    line: Option<&HeaderValue>,
+    cookies: &[u8],
+) -> Result<HeaderValue, http::Error> {
+    let mut line = match line {
+        Some(line) => HeaderValue::try_from([line.as_bytes(), b"; ", cookies].concat())?,
+        None => HeaderValue::from_bytes(cookies)?,
+    };
+    line.set_sensitive(true);
+    Ok(line)
 }
 
 /// Returns the headers that may be sent to another origin, in their order: all except those that

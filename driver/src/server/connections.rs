@@ -122,7 +122,8 @@ impl ConnectionServer {
     /// TLS and the request; one beyond the limit is dropped at once, and logged at debug level.
     /// Requests of another HTTP server ([`answer`](Self::answer)) count too, and get a 429 beyond
     /// the limit. The addresses of an IPv6 network of 64 bits count as one, since one customer gets
-    /// such a network. Connections without an address, such as those of Unix sockets, are exempt.
+    /// such a network. Connections without an address, such as those of Unix sockets, are exempt; for
+    /// requests of another HTTP server that lack it, a warning is logged once.
     ///
     /// The address is that of the transport's other end. Behind a proxy, all clients share the
     /// proxy's address: use a guard of the router instead, which limits them by the address that a
@@ -358,6 +359,11 @@ impl std::fmt::Debug for ConnectionServer {
 }
 
 impl Inner {
+    /// Returns true once: see [`Registry::warns_of_missing_address`].
+    pub(super) fn warns_of_missing_address(&self) -> bool {
+        self.lock().warns_of_missing_address()
+    }
+
     fn lock(&self) -> MutexGuard<'_, Registry> {
         self.registry.lock().unwrap_or_else(PoisonError::into_inner)
     }

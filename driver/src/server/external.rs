@@ -118,6 +118,12 @@ impl ConnectionServer {
         config: &Config,
     ) -> Result<AdmittedRequest, http::Response<Bytes>> {
         let log = RequestLog::new(&request);
+        if request.peer_addr().is_none() && self.inner.warns_of_missing_address() {
+            tracing::warn!(
+                "max_connections_per_peer does not count requests without a peer address; in axum, serve with \
+                 into_make_service_with_connect_info::<SocketAddr>(), and for a Mount set peer_addr or with_addrs"
+            );
+        }
         let admitted = match Slot::new(&self.inner, request.peer_addr(), Start::Request) {
             None => Err(connections::too_many_connections()),
             Some(slot) => match check_head(request.as_http(), config) {

@@ -46,7 +46,8 @@ impl PeerOf {
                 guard = self.guard,
                 "requests without a peer address are not limited; behind a proxy on a Unix socket, set \
                  Router::trust(TrustedProxies::unix().x_forwarded_for()) and configure the proxy to \
-                 send that header; in axum or hyper, set Mount::peer_addr or Mount::with_addrs"
+                 send that header; in axum, serve with into_make_service_with_connect_info::<SocketAddr>(); \
+                 for a Mount, set Mount::peer_addr or Mount::with_addrs"
             );
         }
         None

@@ -3,6 +3,7 @@
 
 mod addresses;
 mod answers;
+mod cookies;
 mod frames;
 mod proxies;
 mod reconnecting;

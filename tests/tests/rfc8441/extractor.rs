@@ -24,6 +24,8 @@ use tower_http::trace::TraceLayer;
 use crate::on::{Http, Http1, Http2, runtime};
 use crate::serving::App;
 use sockless_tests::handlers::echo;
+use sockless_tests::logs;
+use tracing::Level;
 
 const PEER: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 9);
 
@@ -162,6 +164,29 @@ async fn limits_the_connections_of_a_peer<H: Http>() {
         tokio::task::yield_now().await;
     }
     http.open("/").await.spawn().send("again").await.unwrap();
+}
+
+#[test]
+fn a_limit_per_peer_without_addresses_is_reported_once() {
+    let scenario = async {
+        let server = ConnectionServer::new(websocket(echo), runtime()).max_connections_per_peer(1);
+        let websockets = WebSockets::from_server(server);
+        let chat = async |ws: WebSocketUpgrade| ws.on_upgrade(echo);
+        let app = axum::Router::new().route("/", any(chat)).layer(websockets.layer());
+        let http = serve::<Http2>(app).await;
+        let (first, second) = (http.open("/").await.spawn(), http.open("/").await.spawn());
+        for session in [first, second] {
+            session.send("both are open").await.unwrap();
+        }
+    };
+    let lines = logs::lines(Level::WARN, || {
+        let mut tokio = tokio::runtime::Builder::new_current_thread();
+        tokio.enable_all().start_paused(true).build().unwrap().block_on(scenario);
+    });
+    assert_eq!(lines.len(), 1, "{lines:#?}");
+    for named in ["max_connections_per_peer", "into_make_service_with_connect_info"] {
+        assert!(lines[0].contains(named), "{lines:#?}");
+    }
 }
 
 async fn works_within_layers<H: Http>() {

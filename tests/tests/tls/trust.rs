@@ -52,6 +52,33 @@ fn the_wide_world_does_not_trust_an_authority_of_the_tests() {
 }
 
 #[test]
+fn an_authority_of_the_program_is_trusted_beside_those_of_the_platform() {
+    let authority = Authority::new();
+    let both = TlsConnector::platform_and_pem(authority.pem().as_bytes()).unwrap();
+    let sim = Sim::new(1);
+    sim.run(async {
+        let ends = (acceptor(&authority.issue(NAME)), both.clone());
+        let (client, server) = shake_hands(&sim, &ends, &Link::default()).await;
+        client.unwrap();
+        server.unwrap();
+    });
+    let (client, _) = failures(acceptor(&Authority::new().issue(NAME)), both.clone());
+    assert_eq!(certificate_error(&client), &CertificateError::UnknownIssuer);
+    let (client, _) = failures(acceptor(&authority.issue("example.org")), both.clone());
+    let error = certificate_error(&client);
+    assert!(matches!(error, CertificateError::NotValidForNameContext { .. }), "{error:?}");
+    let (client, _) = failures(acceptor(&authority.issue_expired(NAME)), both);
+    let error = certificate_error(&client);
+    assert!(matches!(error, CertificateError::ExpiredContext { .. }), "{error:?}");
+}
+
+#[test]
+fn an_authority_beside_those_of_the_platform_is_pem() {
+    let nothing = TlsConnector::platform_and_pem(b"").unwrap_err();
+    assert!(matches!(nothing, TlsError::Pem { expected: "certificate", .. }), "{nothing}");
+}
+
+#[test]
 fn a_certificate_for_another_name_is_not_accepted() {
     let authority = Authority::new();
     let other = acceptor(&authority.issue("example.org"));

@@ -21,6 +21,8 @@ pub(super) struct Registry {
     /// The number of connections of each peer.
     per_peer: BTreeMap<IpAddr, usize>,
     max_per_peer: Option<usize>,
+    /// True once a request without an address was reported, which the limit does not count.
+    has_warned: bool,
     next: u64,
     /// The number of connections that have ended so far.
     ended: u64,
@@ -52,6 +54,11 @@ pub(crate) enum Start {
 impl Registry {
     pub(super) fn limit_per_peer(&mut self, count: usize) {
         self.max_per_peer = Some(count);
+    }
+
+    /// Returns true once: for the first request without an address, if there is a limit per peer.
+    pub(super) fn warns_of_missing_address(&mut self) -> bool {
+        self.max_per_peer.is_some() && !std::mem::replace(&mut self.has_warned, true)
     }
 
     /// Adds a connection and returns its number, or `None` if its peer has as many as it may.
