@@ -263,14 +263,19 @@ impl RawConnection {
     /// Queues whole frames by reference, which are not masked.
     pub(crate) fn push_frames(&mut self, now: Instant, frames: Bytes) {
         if self.watch.is_set() {
-            let mut rest = &frames[..];
-            while let Ok(Some((head, header_len))) = FrameHead::decode(rest) {
-                let (payload, after) = rest[header_len..].split_at(head.len as usize);
-                self.note_queued(now, head, payload);
-                rest = after;
-            }
+            self.note_all_queued(now, &frames);
         }
         self.outbound.push_frames(frames);
+    }
+
+    /// Counts whole frames, and shows them to the observer.
+    #[cold]
+    fn note_all_queued(&mut self, now: Instant, mut frames: &[u8]) {
+        while let Ok(Some((head, header_len))) = FrameHead::decode(frames) {
+            let (payload, after) = frames[header_len..].split_at(head.len as usize);
+            self.note_queued(now, head, payload);
+            frames = after;
+        }
     }
 
     /// Counts a frame, and shows it to the observer.
