@@ -4,8 +4,12 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use crate::failure::{Failure, seed_to_replay};
+use crate::failure::{Failure, Replayed, replayed};
+use crate::hosts::OUTSIDE;
+use crate::lock;
+use crate::plan::{Plan, perform};
 use crate::sim::Sim;
+use crate::tasks::Origin;
 
 impl Sim {
     /// Runs `scenario` once for each seed, each time in a new simulation.
@@ -20,20 +24,30 @@ impl Sim {
     ///
     /// # Panics
     ///
-    /// As [`run`](Self::run); if the two runs of the first seed differ; and if `SOCKLESS_SIM` is not
-    /// a number.
+    /// As [`run`](Self::run); if the two runs of the first seed differ; and if `SOCKLESS_SIM` is
+    /// neither a number nor a [`Plan`].
     #[track_caller]
     pub fn check<F, Fut>(seeds: Range<u64>, scenario: F)
     where
         F: Fn(Self) -> Fut,
         Fut: Future<Output = ()>,
     {
-        let replayed = seed_to_replay();
-        let seeds = replayed.map_or(seeds, |seed| seed..seed.saturating_add(1));
+        let replayed = replayed();
+        let seeds = match replayed {
+            None => seeds,
+            Some(Replayed::Seed(seed)) => seed..seed.saturating_add(1),
+            Some(Replayed::Plan(plan)) => {
+                if let Err(failure) = run_plan_twice(&plan, &scenario).result {
+                    failure.raise();
+                }
+                return;
+            }
+        };
         let first = seeds.start;
         for seed in seeds {
+            let sim = || Self::new(seed);
             let run =
-                if seed == first { run_twice(seed, &scenario) } else { run_once(seed, &scenario) };
+                if seed == first { run_twice(sim, &scenario) } else { run(&sim(), &scenario) };
             if let Err(failure) = run {
                 failure.raise();
             }
@@ -41,28 +55,53 @@ impl Sim {
     }
 }
 
-fn run_once<F, Fut>(seed: u64, scenario: &F) -> Result<(), Failure>
-where
-    F: Fn(Sim) -> Fut,
-    Fut: Future<Output = ()>,
-{
-    run(&Sim::new(seed), scenario)
+/// The result of a run under a plan, and how often tasks were polled.
+pub(crate) struct Ran {
+    pub(crate) result: Result<(), Failure>,
+    pub(crate) polls: u64,
 }
 
-/// Runs a seed twice and compares the runs.
-fn run_twice<F, Fut>(seed: u64, scenario: &F) -> Result<(), Failure>
+pub(crate) fn run_plan<F, Fut>(plan: &Plan, scenario: &F) -> Ran
 where
     F: Fn(Sim) -> Fut,
     Fut: Future<Output = ()>,
 {
-    let first = Sim::new(seed);
+    let sim = Sim::planned(plan);
+    let result = run(&sim, scenario);
+    Ran { result, polls: sim.world.polls.load(Ordering::Relaxed) }
+}
+
+/// Runs a plan twice and compares the runs.
+pub(crate) fn run_plan_twice<F, Fut>(plan: &Plan, scenario: &F) -> Ran
+where
+    F: Fn(Sim) -> Fut,
+    Fut: Future<Output = ()>,
+{
+    let worlds = std::cell::RefCell::new(Vec::new());
+    let sim = || {
+        let sim = Sim::planned(plan);
+        worlds.borrow_mut().push(Arc::clone(&sim.world));
+        sim
+    };
+    let result = run_twice(sim, scenario);
+    let polls = worlds.borrow().iter().map(|world| world.polls.load(Ordering::Relaxed)).sum();
+    Ran { result, polls }
+}
+
+/// Runs a simulation twice and compares the runs.
+fn run_twice<F, Fut>(sim: impl Fn() -> Sim, scenario: &F) -> Result<(), Failure>
+where
+    F: Fn(Sim) -> Fut,
+    Fut: Future<Output = ()>,
+{
+    let first = sim();
     first.world.time.with_trace(|trace| trace.keep());
     run(&first, scenario)?;
     if first.world.is_random.load(Ordering::Relaxed) {
         return Ok(());
     }
     let events = Arc::new(first.world.time.with_trace(|trace| trace.take_events()));
-    let second = Sim::new(seed);
+    let second = sim();
     second.world.time.with_trace(|trace| trace.compare_with(events));
     run(&second, scenario)
 }
@@ -73,5 +112,12 @@ where
     Fut: Future<Output = ()>,
 {
     sim.world.is_checked.store(true, Ordering::Relaxed);
-    sim.try_run(async { scenario(sim.clone()).await })
+    let plan = lock(&sim.world.plan).clone();
+    sim.try_run(async {
+        if let Some(plan) = plan.filter(|plan| !plan.acts.is_empty()) {
+            let performing = Box::pin(perform(sim.clone(), plan));
+            sim.world.tasks.spawn(performing, Origin::Plan, OUTSIDE);
+        }
+        scenario(sim.clone()).await;
+    })
 }

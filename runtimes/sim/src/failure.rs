@@ -6,6 +6,7 @@ use std::thread::Thread;
 use std::time::Duration;
 
 use crate::panics::Panicked;
+use crate::plan::Plan;
 use crate::tasks::Payload;
 use crate::trace::Parted;
 
@@ -55,9 +56,24 @@ impl fmt::Display for Why {
     }
 }
 
+impl Why {
+    /// Returns what a smaller plan has to fail with too.
+    fn kind(&self) -> String {
+        match self {
+            Self::Panicked { panicked, .. } => panicked.kind(),
+            Self::Lifeless(_) => "lifeless".to_owned(),
+            Self::Parted { .. } | Self::WokenByThread { .. } => "not deterministic".to_owned(),
+            Self::Deadlock | Self::OnlyTokio | Self::TooManyPolls => self.to_string(),
+        }
+    }
+}
+
 /// A run that failed, with the message for its test.
 pub(crate) struct Failure {
     message: String,
+    /// The line that repeats the run.
+    replay: String,
+    kind: String,
     payload: Option<Payload>,
 }
 
@@ -65,6 +81,7 @@ impl Failure {
     /// `details` are the tasks, the connections and what else there is to report.
     pub(crate) fn new(seed: u64, why: Why, when: &str, details: &str, replay: &str) -> Self {
         let mut message = format!("seed {seed}: {why} at {when}");
+        let kind = why.kind();
         let (mut payload, mut backtrace) = (None, String::new());
         // Writing to a string does not fail.
         let _ = match why {
@@ -76,29 +93,56 @@ impl Failure {
             Why::Parted { task, parted } => write!(message, ": {parted}\n  in {task}{HINT}"),
             _ => Ok(()),
         };
-        message.extend([details, backtrace.trim_end(), replay]);
-        Self { message, payload }
+        message.extend([details, backtrace.trim_end()]);
+        Self { message, replay: replay.to_owned(), kind, payload }
+    }
+
+    /// Returns what failed, without what differs from run to run.
+    pub(crate) fn kind(&self) -> &str {
+        &self.kind
+    }
+
+    /// Adds to the message, before the line that repeats the run.
+    pub(crate) fn with_note(mut self, note: &str) -> Self {
+        self.message.push_str(note);
+        self
     }
 
     /// Fails the test.
     #[track_caller]
     pub(crate) fn raise(self) -> ! {
         match self.payload {
-            None => panic!("{}", self.message),
+            None => panic!("{}{}", self.message, self.replay),
             Some(payload) => {
-                eprintln!("{}", self.message);
+                eprintln!("{}{}", self.message, self.replay);
                 resume_unwind(payload);
             }
         }
     }
 }
 
-/// Returns the line that repeats the run of `seed` on `thread`, or of a seed that the test's source
-/// has.
-pub(crate) fn replay(seed: Option<u64>, thread: &Thread) -> String {
+/// What the environment asks for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Replayed {
+    Seed(u64),
+    Plan(Plan),
+}
+
+impl fmt::Display for Replayed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Seed(seed) => write!(f, "{seed}"),
+            Self::Plan(plan) => write!(f, "'{plan}'"),
+        }
+    }
+}
+
+/// Returns the line that repeats a run on `thread`, of a seed that the test's source has if it is
+/// not chosen by the environment.
+pub(crate) fn replay(replayed: Option<Replayed>, thread: &Thread) -> String {
     let mut line = "\nreplay: ".to_owned();
-    if let Some(seed) = seed {
-        let _ = write!(line, "{SEED}={seed} ");
+    if let Some(replayed) = replayed {
+        let _ = write!(line, "{SEED}={replayed} ");
     }
     line.push_str("cargo test");
     if let Ok(package) = std::env::var("CARGO_PKG_NAME") {
@@ -111,12 +155,20 @@ pub(crate) fn replay(seed: Option<u64>, thread: &Thread) -> String {
     line
 }
 
-/// Returns the seed that the environment asks for.
-pub(crate) fn seed_to_replay() -> Option<u64> {
-    let seed = std::env::var(SEED).ok()?;
-    match seed.parse() {
-        Ok(seed) => Some(seed),
-        Err(_) => panic!("{SEED}={seed} is invalid: expected the number of a seed"),
+/// Returns what the environment asks for.
+///
+/// # Panics
+///
+/// Panics if it is neither a seed nor a plan.
+#[track_caller]
+pub(crate) fn replayed() -> Option<Replayed> {
+    let text = std::env::var(SEED).ok()?;
+    match (text.parse(), text.parse()) {
+        (Ok(seed), _) => Some(Replayed::Seed(seed)),
+        (_, Ok(plan)) => Some(Replayed::Plan(plan)),
+        (_, Err(error)) => {
+            panic!("{SEED}={text} is invalid: expected the number of a seed, or a plan: {error}")
+        }
     }
 }
 

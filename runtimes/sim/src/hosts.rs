@@ -45,6 +45,12 @@ impl Hosts {
         Arc::clone(machine.or_insert_with(|| Arc::new(MachineState::new(next, name))))
     }
 
+    /// Returns the numbers of all machines, and of what is on none.
+    pub(crate) fn machine_ids(&self) -> Vec<MachineId> {
+        let state = lock(&self.0);
+        state.machines.values().map(|machine| machine.id).chain([OUTSIDE]).collect()
+    }
+
     /// Drops what the machines run, which may hold the simulation.
     pub(crate) fn clear(&self) {
         let machines: Vec<_> = lock(&self.0).machines.values().cloned().collect();

@@ -20,6 +20,8 @@
 //! - [`Sim::set_lookup`] and [`Sim::set_reachability`] make lookups and connections fail.
 //! - [`oracles`] decide whether a run was right: conditions after each event, histories, gauges,
 //!   and what must happen in some run.
+//! - [`Campaign`] draws faults and the steps of workloads from seeds, as a [`Plan`], and shrinks a
+//!   plan that fails.
 //! - [`explore`] visits every interleaving of something small, such as two connections with short
 //!   scripts, instead of those that some seeds select.
 //!
@@ -70,6 +72,7 @@
 //! test fails with the first event in which they do. A wake-up from another thread fails the run
 //! too. [`Sim::fingerprint`] is a digest of a run, to compare processes and machines.
 
+mod campaign;
 mod cancel;
 mod check;
 mod disk;
@@ -89,6 +92,7 @@ mod network;
 pub mod oracles;
 mod panics;
 mod pipe;
+mod plan;
 mod report;
 mod rng;
 mod schedule;
@@ -106,6 +110,7 @@ mod websocket;
 mod wire;
 mod world;
 
+pub use campaign::Campaign;
 pub use cancel::poll_at_most;
 pub use disk::Disk;
 pub use handlers::FailedHandler;
@@ -115,6 +120,7 @@ pub use link::Link;
 pub use machine::{Crash, Machine};
 pub use names::{Lookup, Reachability};
 pub use network::SimListener;
+pub use plan::{Act, Fault, ParsePlanError, Plan, Step};
 pub use sim::Sim;
 pub use stats::WireStats;
 pub use tasks::JoinHandle;

@@ -126,7 +126,7 @@ impl Machine {
         hosts.crash(self.state.id, crash);
         if crash == Crash::Power {
             hosts.set_power(self.state.id, false);
-            self.state.disk.lose_power(|bound| self.sim.draw(0..bound));
+            self.state.disk.lose_power(|bound| self.sim.world.draw_for_disk(bound));
         }
         tasks.kill(self.state.id);
     }
@@ -181,6 +181,11 @@ impl Machine {
     /// Returns the name of the machine.
     pub fn name(&self) -> &str {
         &self.state.name
+    }
+
+    /// Returns true once it has run a program.
+    pub(crate) fn has_program(&self) -> bool {
+        lock(&self.state.program).is_some()
     }
 
     #[track_caller]
@@ -277,6 +282,23 @@ impl Sim {
     pub fn heal_between(&self, one: &str, other: &str) {
         let (one, other) = (self.machine_id(one), self.machine_id(other));
         self.world.hosts.heal(|from, to| (from, to) == (one, other) || (from, to) == (other, one));
+    }
+
+    /// Separates a machine from everything else.
+    pub(crate) fn isolate(&self, name: &str) {
+        let machine = self.machine_id(name);
+        for other in self.world.hosts.machine_ids() {
+            if other != machine {
+                self.world.hosts.partition(machine, other);
+                self.world.hosts.partition(other, machine);
+            }
+        }
+    }
+
+    /// Ends all partitions of a machine.
+    pub(crate) fn end_isolation(&self, name: &str) {
+        let machine = self.machine_id(name);
+        self.world.hosts.heal(|from, to| from == machine || to == machine);
     }
 
     fn machine_id(&self, name: &str) -> MachineId {

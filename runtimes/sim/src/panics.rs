@@ -35,6 +35,13 @@ impl Panicked {
         }
     }
 
+    /// Returns the place that panicked: a line, or for the simulator's own messages their beginning,
+    /// which is the line of the test.
+    pub(crate) fn kind(&self) -> String {
+        let text = || self.text.split(": ").next().unwrap_or_default().to_owned();
+        self.place.clone().unwrap_or_else(text)
+    }
+
     /// Returns the backtrace as a part of a message.
     pub(crate) fn backtrace(&self) -> String {
         let backtrace = self.backtrace.as_ref();

@@ -5,12 +5,47 @@ use std::ops::Range;
 use rand::rngs::ChaCha8Rng;
 use rand::{Rng, RngExt, SeedableRng};
 
+/// The purposes of streams. Those of one seed are independent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stream {
+    Schedule,
+    Scenario,
+    Keys,
+    Disks,
+    Plan,
+    /// An end of the connection with this number.
+    Wire {
+        connection: u64,
+        side: u8,
+    },
+}
+
+impl Stream {
+    fn number(self) -> u64 {
+        match self {
+            Self::Schedule => 1,
+            Self::Scenario => 2,
+            Self::Keys => 3,
+            Self::Disks => 4,
+            Self::Plan => 5,
+            Self::Wire { connection, side } => connection << 8 | 0x80 | u64::from(side),
+        }
+    }
+}
+
 /// A generator whose numbers depend on its seed only and are equal on every machine.
 pub(crate) struct Chance(ChaCha8Rng);
 
 impl Chance {
     pub(crate) fn new(seed: u64) -> Self {
         Self(ChaCha8Rng::seed_from_u64(seed))
+    }
+
+    /// Creates a generator for one purpose.
+    pub(crate) fn stream(seed: u64, stream: Stream) -> Self {
+        let mut rng = ChaCha8Rng::seed_from_u64(seed);
+        rng.set_stream(stream.number());
+        Self(rng)
     }
 
     /// Creates an independent generator for a part of the simulation.
@@ -40,9 +75,72 @@ impl Chance {
     }
 }
 
+/// The generators of a simulation.
+pub(crate) enum Chances {
+    /// One for all purposes.
+    One(Chance),
+    /// One for each purpose, so that what one draws changes no other.
+    Apart { seed: u64, schedule: Chance, scenario: Chance, keys: Chance, disks: Chance },
+}
+
+impl Chances {
+    pub(crate) fn one(seed: u64) -> Self {
+        Self::One(Chance::new(seed))
+    }
+
+    pub(crate) fn apart(seed: u64) -> Self {
+        let stream = |stream| Chance::stream(seed, stream);
+        Self::Apart {
+            seed,
+            schedule: stream(Stream::Schedule),
+            scenario: stream(Stream::Scenario),
+            keys: stream(Stream::Keys),
+            disks: stream(Stream::Disks),
+        }
+    }
+
+    /// Returns the generator of the order of the tasks.
+    pub(crate) fn schedule(&mut self) -> &mut Chance {
+        match self {
+            Self::One(chance) | Self::Apart { schedule: chance, .. } => chance,
+        }
+    }
+
+    /// Returns the generator of what the scenario draws.
+    pub(crate) fn scenario(&mut self) -> &mut Chance {
+        match self {
+            Self::One(chance) | Self::Apart { scenario: chance, .. } => chance,
+        }
+    }
+
+    /// Returns the generator of the seeds of connections.
+    pub(crate) fn keys(&mut self) -> &mut Chance {
+        match self {
+            Self::One(chance) | Self::Apart { keys: chance, .. } => chance,
+        }
+    }
+
+    /// Returns the generator of what disks lose.
+    pub(crate) fn disks(&mut self) -> &mut Chance {
+        match self {
+            Self::One(chance) | Self::Apart { disks: chance, .. } => chance,
+        }
+    }
+
+    /// Returns the generators of both ends of a connection.
+    pub(crate) fn wire(&mut self, connection: u64) -> [Chance; 2] {
+        match self {
+            Self::One(chance) => [chance.fork(), chance.fork()],
+            Self::Apart { seed, .. } => {
+                [0, 1].map(|side| Chance::stream(*seed, Stream::Wire { connection, side }))
+            }
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use super::Chance;
+    use super::{Chance, Stream};
 
     #[test]
     fn equal_seeds_draw_equal_numbers_and_other_seeds_draw_others() {
@@ -59,6 +157,17 @@ mod tests {
         let mut chance = Chance::new(7);
         let mut fork = chance.fork();
         assert_ne!(chance.bytes(), fork.bytes());
+    }
+
+    #[test]
+    fn streams_draw_other_numbers() {
+        let wire = |side| Stream::Wire { connection: 1, side };
+        let streams =
+            [Stream::Schedule, Stream::Scenario, Stream::Keys, Stream::Plan, wire(0), wire(1)];
+        let drawn: std::collections::BTreeSet<_> =
+            streams.iter().map(|stream| Chance::stream(7, *stream).bytes()).collect();
+        assert_eq!(drawn.len(), streams.len());
+        assert_eq!(Chance::stream(7, wire(1)).bytes(), Chance::stream(7, wire(1)).bytes());
     }
 
     #[test]

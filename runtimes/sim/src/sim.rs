@@ -20,6 +20,7 @@ use crate::io::SimIo;
 use crate::link::Link;
 use crate::names::{Lookup, Reachability};
 use crate::network::SimListener;
+use crate::plan::Plan;
 use crate::tasks::{JoinHandle, Origin, joinable};
 use crate::time::{SimTimer, settle, timeout};
 use crate::world::World;
@@ -31,7 +32,8 @@ use crate::{lock, waits};
 /// Clones are handles to the same simulation. It is a [`Runtime`] for the driver.
 ///
 /// - Running: [`run`](Self::run), [`check`](Self::check), [`max_polls`](Self::max_polls),
-///   [`tolerate_panics`](Self::tolerate_panics).
+///   [`tolerate_panics`](Self::tolerate_panics), and under a [`Campaign`](crate::Campaign)
+///   [`steps`](Self::steps).
 /// - Tasks and time: [`spawn`](Self::spawn), [`now`](Self::now), [`sleep`](Self::sleep),
 ///   [`sleep_until`](Self::sleep_until), [`timeout`](Self::timeout), [`settle`](Self::settle),
 ///   [`unfinished`](Self::unfinished).
@@ -81,6 +83,11 @@ impl Sim {
     /// equal runs.
     pub fn new(seed: u64) -> Self {
         Self { max_polls: 10_000_000, world: Arc::new(World::new(seed)) }
+    }
+
+    /// Creates a simulation in which `plan` happens.
+    pub(crate) fn planned(plan: &Plan) -> Self {
+        Self { max_polls: 10_000_000, world: Arc::new(World::planned(plan)) }
     }
 
     /// Sets how many times one [`run`](Self::run) may poll its tasks altogether. Default: 10

@@ -57,6 +57,8 @@ pub(crate) enum Origin {
     Driver,
     /// The client of a conversation.
     Kit,
+    /// What performs the acts of a plan.
+    Plan,
 }
 
 /// The payload of a panic.
@@ -164,6 +166,7 @@ impl Tasks {
             Origin::Test(place) => format!("task {id}{machine} (spawned at {place})"),
             Origin::Driver => format!("task {id}{machine} (spawned by the driver)"),
             Origin::Kit => format!("task {id}{machine} (the client of a conversation)"),
+            Origin::Plan => format!("task {id}{machine} (the acts of the plan)"),
         }
     }
 

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, OnceLock, Weak};
 use std::thread::Thread;
 use std::time::Duration;
 
-use crate::failure::replay;
+use crate::failure::{Replayed, replay};
 use crate::lock;
 use crate::tasks::Tasks;
 use crate::time::Time;
@@ -23,14 +23,14 @@ struct Progress {
     time: Arc<Time>,
     tasks: Arc<Tasks>,
     thread: Thread,
-    /// The seed that the environment can choose.
-    replayed: Option<u64>,
+    /// What the environment can choose, to repeat the run.
+    replayed: Option<Replayed>,
 }
 
 impl Watched {
     pub(crate) fn begin(
         seed: u64,
-        replayed: Option<u64>,
+        replayed: Option<Replayed>,
         time: &Arc<Time>,
         tasks: &Arc<Tasks>,
     ) -> Self {
@@ -119,7 +119,7 @@ impl Progress {
     fn abort(&self) -> ! {
         let (seed, task) = (self.seed, self.task.load(Ordering::Relaxed));
         let (task, overdue) = (self.tasks.name(task), overdue());
-        let replay = replay(self.replayed, &self.thread);
+        let replay = replay(self.replayed.clone(), &self.thread);
         let message = format!("seed {seed}: {task}: {overdue}{replay}\n");
         // Not by a macro: a test's output is captured, and would be lost.
         let _ = std::io::stderr().write_all(message.as_bytes());

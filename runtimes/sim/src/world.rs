@@ -5,11 +5,12 @@ use std::io;
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
+use std::thread;
 
-use crate::failure::{Failure, Why, replay};
+use crate::failure::{Failure, Replayed, Why, replay};
 use crate::handlers::{Handlers, text_of};
 use crate::host::{Host, Idle};
 use crate::hosts::{Hosts, MachineId, OUTSIDE};
@@ -18,7 +19,8 @@ use crate::link::Link;
 use crate::network::Network;
 use crate::oracles::{Observers, Visits};
 use crate::panics::{Panicked, Watch};
-use crate::rng::Chance;
+use crate::plan::Plan;
+use crate::rng::Chances;
 use crate::schedule::Schedule;
 use crate::tap::Taps;
 use crate::tasks::{MAIN, Payload, TaskWaker, Tasks};
@@ -49,12 +51,27 @@ pub(crate) struct World {
     pub(crate) is_checked: AtomicBool,
     /// The panics that were tolerated.
     pub(crate) tolerated: Mutex<Vec<String>>,
-    chance: Mutex<Chance>,
+    /// What a campaign makes happen in this run.
+    pub(crate) plan: Mutex<Option<Plan>>,
+    /// How often the tasks of ended runs were polled.
+    pub(crate) polls: AtomicU64,
+    chances: Mutex<Chances>,
     running: AtomicBool,
 }
 
 impl World {
     pub(crate) fn new(seed: u64) -> Self {
+        Self::with_chances(seed, Chances::one(seed))
+    }
+
+    /// Creates a world in which `plan` happens, with a stream of chance for each purpose.
+    pub(crate) fn planned(plan: &Plan) -> Self {
+        let world = Self::with_chances(plan.seed, Chances::apart(plan.seed));
+        *lock(&world.plan) = Some(plan.clone());
+        world
+    }
+
+    fn with_chances(seed: u64, chances: Chances) -> Self {
         Self {
             time: Arc::new(Time::new()),
             network: Arc::default(),
@@ -70,7 +87,9 @@ impl World {
             is_random: AtomicBool::new(false),
             is_checked: AtomicBool::new(false),
             tolerated: Mutex::default(),
-            chance: Mutex::new(Chance::new(seed)),
+            plan: Mutex::default(),
+            polls: AtomicU64::new(0),
+            chances: Mutex::new(chances),
             running: AtomicBool::new(false),
         }
     }
@@ -88,7 +107,7 @@ impl World {
         let _visits = self.visits.enter();
         self.tasks.set_running(true);
         let watch = Watch::begin();
-        let watched = Watched::begin(self.seed, self.replayed_seed(), &self.time, &self.tasks);
+        let watched = Watched::begin(self.seed, self.replayed(), &self.time, &self.tasks);
         let host = Host::new(self.time.now());
         let mut run = Run { world: self, watch, watched, host: &host, polls: 0, is_over: false };
         let (result, dropped) = host.within(|| {
@@ -100,7 +119,8 @@ impl World {
             drop(stop);
             (result, dropped)
         });
-        let Run { watch, .. } = run;
+        let Run { watch, polls, .. } = run;
+        self.polls.fetch_add(polls, Ordering::Relaxed);
         host.shut_down();
         match result {
             Ok(output) => self.end(&watch, dropped.err()).map(|()| output),
@@ -115,9 +135,9 @@ impl World {
         machines: [MachineId; 2],
         listener: Option<&str>,
     ) -> (SimIo, SimIo) {
-        let chances = [self.fork_chance(), self.fork_chance()];
         self.time.live();
         let tap = self.taps.open(self.time.now());
+        let chances = lock(&self.chances).wire(lock(&tap).id);
         let (one, other) = SimIo::pair(&self.time, link, chances, tap);
         self.hosts.connect(one.pipe(), machines, listener);
         (one, other)
@@ -139,20 +159,30 @@ impl World {
 
     /// Draws a number from `range`.
     pub(crate) fn draw(&self, range: Range<u64>) -> u64 {
-        lock(&self.chance).in_range(range)
+        lock(&self.chances).scenario().in_range(range)
+    }
+
+    /// Draws a number below `bound`, for what a disk loses.
+    pub(crate) fn draw_for_disk(&self, bound: u64) -> u64 {
+        lock(&self.chances).disks().in_range(0..bound)
     }
 
     /// Draws bytes for the seed of a connection.
     pub(crate) fn draw_seed(&self) -> [u8; 32] {
-        lock(&self.chance).bytes()
+        lock(&self.chances).keys().bytes()
     }
 
     pub(crate) fn replay(&self) -> String {
-        replay(self.replayed_seed(), &std::thread::current())
+        replay(self.replayed(), &thread::current())
     }
 
-    fn replayed_seed(&self) -> Option<u64> {
-        self.is_checked.load(Ordering::Relaxed).then_some(self.seed)
+    /// Returns what the environment chooses, to repeat this run.
+    fn replayed(&self) -> Option<Replayed> {
+        if !self.is_checked.load(Ordering::Relaxed) {
+            return None;
+        }
+        let plan = lock(&self.plan).clone();
+        Some(plan.map_or(Replayed::Seed(self.seed), Replayed::Plan))
     }
 
     /// Ends a run that succeeded, but for what its tasks did when they were dropped.
@@ -165,10 +195,6 @@ impl World {
         let why = Why::Panicked { name, panicked, payload: None };
         let when = format!("{:?}", self.time.now());
         Err(Failure::new(self.seed, why, &when, "", &self.replay()))
-    }
-
-    fn fork_chance(&self) -> Chance {
-        lock(&self.chance).fork()
     }
 }
 
@@ -227,12 +253,12 @@ impl Run<'_> {
 
     /// Returns the task to poll next, after advancing the clock if necessary.
     fn next_ready(&self) -> Result<Arc<TaskWaker>, Why> {
-        let World { time, tasks, chance, .. } = self.world;
+        let World { time, tasks, chances, .. } = self.world;
         if self.polls % TURN == TURN - 1 {
             self.host.turn();
         }
         loop {
-            if let Some(task) = tasks.pop_ready(&self.world.schedule, &mut lock(chance)) {
+            if let Some(task) = tasks.pop_ready(&self.world.schedule, lock(chances).schedule()) {
                 return Ok(task);
             }
             if let Some(time) = time.lifeless() {

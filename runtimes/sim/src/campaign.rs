@@ -1,0 +1,470 @@
+//! Running a scenario under many plans: [`Campaign`].
+
+mod draw;
+mod shrink;
+
+use std::fmt::Write as _;
+use std::io::Write as _;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use crate::check::{run_plan, run_plan_twice};
+use crate::failure::{Failure, Replayed, replayed};
+use crate::lock;
+use crate::plan::{Fault, Plan, Step, check_name};
+use crate::sim::Sim;
+use draw::{Source, Workload};
+
+/// Runs a scenario under many [`Plan`]s, which it draws from seeds: faults of connections and
+/// machines, and the steps of workloads. A plan that fails is shrunk to the acts and steps that the
+/// failure needs.
+///
+/// [`Sim::check`] is the form without plans: the scenario injects its own faults. In a campaign they
+/// are data. Each seed draws some of the kinds of faults only, and its own tick, of which all times
+/// are multiples, so that two of them can fall on the same instant. What is random besides the plan
+/// has a stream for each purpose: the order of the tasks, the draws of the scenario, the keys, the
+/// disks, and each end of each connection. So leaving an act out does not change what the scenario
+/// draws.
+///
+/// The plans that run, in this order, are those [saved](Self::saved) before, those of the
+/// [seeds](Self::seeds), and [fresh](Self::fresh) ones. The environment variable `SOCKLESS_SIM`
+/// replaces them by one plan, or by that of one seed.
+///
+/// ```
+/// # use std::panic::catch_unwind;
+/// use std::time::Duration;
+///
+/// use sockless::sim::{Campaign, Sim};
+/// use sockless::{Closed, Router, Session, websocket};
+///
+/// async fn echo(mut session: Session) -> Result<(), Closed> {
+///     loop {
+///         let message = session.recv().await?;
+///         session.send(message).await?;
+///     }
+/// }
+///
+/// /// A client that gives up when its connection breaks, which is a bug.
+/// async fn client(sim: Sim) {
+///     sim.spawn(sim.serve("echo", Router::new().route("/", websocket(echo))));
+///     let mut client = sim.connect("ws://echo/").await.unwrap();
+///     for step in sim.steps("client") {
+///         match step.what() {
+///             "say" => {
+///                 client.send("hello").await.expect("the connection holds");
+///                 client.recv().await.expect("the connection holds");
+///             }
+///             _ => sim.sleep(Duration::from_millis(step.value() % 1000)).await,
+///         }
+///     }
+/// }
+///
+/// // In a project of yours: #[test]
+/// fn a_client_talks_under_faults() {
+///     Campaign::new()
+///         .seeds(0..50)
+///         .wires("echo")
+///         .steps("client", 5..30, ["say", "wait"])
+///         .check(client);
+/// }
+/// # let failure = catch_unwind(a_client_talks_under_faults).unwrap_err().downcast::<String>().unwrap();
+/// # assert!(failure.contains("the connection holds"), "{failure}");
+/// # assert!(failure.contains("; step client say 0' cargo test"), "{failure}");
+/// ```
+#[derive(Clone, Debug)]
+pub struct Campaign {
+    seeds: Range<u64>,
+    fresh: u64,
+    budget: u64,
+    saved: Option<PathBuf>,
+    sources: Vec<Source>,
+    workloads: Vec<Workload>,
+    acts: Range<u64>,
+    within: Duration,
+    ticks: Vec<Duration>,
+    shrinking: u32,
+}
+
+impl Campaign {
+    /// Creates a campaign of 100 seeds, without faults and workloads.
+    pub fn new() -> Self {
+        Self {
+            seeds: 0..100,
+            fresh: 0,
+            budget: u64::MAX,
+            saved: None,
+            sources: Vec::new(),
+            workloads: Vec::new(),
+            acts: 0..8,
+            within: Duration::from_secs(10),
+            ticks: vec![
+                Duration::from_millis(1),
+                Duration::from_millis(50),
+                Duration::from_millis(500),
+            ],
+            shrinking: 1000,
+        }
+    }
+
+    /// Sets the seeds. Default: `0..100`.
+    #[must_use]
+    pub fn seeds(mut self, seeds: Range<u64>) -> Self {
+        self.seeds = seeds;
+        self
+    }
+
+    /// Sets how many plans are run in addition, of seeds that differ from day to day and process to
+    /// process. Default: 0.
+    #[must_use]
+    pub fn fresh(mut self, plans: u64) -> Self {
+        self.fresh = plans;
+        self
+    }
+
+    /// Sets the number of polls of tasks after which no further plan is begun, except for saved ones.
+    /// Default: no limit.
+    #[must_use]
+    pub fn budget(mut self, polls: u64) -> Self {
+        self.budget = polls;
+        self
+    }
+
+    /// Sets a file of plans, one a line, that run first. A plan that fails is added to it, shrunk:
+    /// commit it beside the test, such as `concat!(env!("CARGO_MANIFEST_DIR"), "/tests/jobs.plans")`.
+    /// Default: none.
+    #[must_use]
+    pub fn saved(mut self, path: impl AsRef<Path>) -> Self {
+        self.saved = Some(path.as_ref().to_owned());
+        self
+    }
+
+    /// Adds faults of the connections of a machine or a listener; see
+    /// [`Sim::wires`](crate::Sim::wires).
+    ///
+    /// # Panics
+    ///
+    /// Panics if the name is empty or has whitespace or a semicolon.
+    #[must_use]
+    #[track_caller]
+    pub fn wires(self, name: &str) -> Self {
+        self.faults(name, Fault::WIRE)
+    }
+
+    /// Adds faults of a machine, from when it runs a program.
+    ///
+    /// # Panics
+    ///
+    /// Panics if the name is empty or has whitespace or a semicolon.
+    #[must_use]
+    #[track_caller]
+    pub fn machine(self, name: &str) -> Self {
+        self.faults(name, Fault::MACHINE)
+    }
+
+    /// Adds faults of these kinds.
+    ///
+    /// # Panics
+    ///
+    /// Panics if the name is empty or has whitespace or a semicolon.
+    #[must_use]
+    #[track_caller]
+    pub fn faults(mut self, target: &str, faults: impl IntoIterator<Item = Fault>) -> Self {
+        check_name(target);
+        let sources = faults.into_iter().map(|fault| Source { fault, target: target.to_owned() });
+        self.sources.extend(sources);
+        self
+    }
+
+    /// Adds a workload of so many steps, each one of `steps`. The scenario takes them from
+    /// [`Sim::steps`].
+    ///
+    /// # Panics
+    ///
+    /// Panics if there are no `steps`, if `len` is an empty range, or if a name is empty or has
+    /// whitespace or a semicolon.
+    #[must_use]
+    #[track_caller]
+    pub fn steps<'a>(
+        mut self,
+        workload: &str,
+        len: Range<u64>,
+        steps: impl IntoIterator<Item = &'a str>,
+    ) -> Self {
+        let steps: Vec<String> = steps.into_iter().map(str::to_owned).collect();
+        steps.iter().map(String::as_str).chain([workload]).for_each(check_name);
+        assert!(!steps.is_empty() && !len.is_empty(), "a workload has steps");
+        self.workloads.push(Workload { name: workload.to_owned(), len, steps });
+        self
+    }
+
+    /// Sets how many acts a plan has. Default: `0..8`.
+    ///
+    /// # Panics
+    ///
+    /// Panics if the range is empty.
+    #[must_use]
+    #[track_caller]
+    pub fn acts(mut self, acts: Range<u64>) -> Self {
+        assert!(!acts.is_empty(), "expected a range of numbers of acts, got {acts:?}");
+        self.acts = acts;
+        self
+    }
+
+    /// Sets the time in which acts begin. They last a quarter of it at most. Default: 10 s.
+    #[must_use]
+    pub fn within(mut self, within: Duration) -> Self {
+        self.within = within;
+        self
+    }
+
+    /// Sets the ticks, of which a plan uses one: its times are multiples of it. Default: 1 ms, 50 ms
+    /// and 500 ms.
+    ///
+    /// # Panics
+    ///
+    /// Panics if the list is empty, or if one is zero.
+    #[must_use]
+    #[track_caller]
+    pub fn ticks(mut self, ticks: impl IntoIterator<Item = Duration>) -> Self {
+        self.ticks = ticks.into_iter().collect();
+        let are_valid = !self.ticks.is_empty() && !self.ticks.contains(&Duration::ZERO);
+        assert!(are_valid, "expected ticks that are not zero");
+        self
+    }
+
+    /// Sets how many runs are made to shrink a plan; 0 leaves it as it is. Default: 1000.
+    #[must_use]
+    pub fn shrinking(mut self, runs: u32) -> Self {
+        self.shrinking = runs;
+        self
+    }
+
+    /// Returns the plan of `seed`.
+    pub fn plan(&self, seed: u64) -> Plan {
+        draw::plan(seed, self)
+    }
+
+    /// Runs `scenario` under each plan, each time in a new simulation.
+    ///
+    /// The first one runs twice, and the two runs must be equal; see [`Sim::check`].
+    ///
+    /// # Panics
+    ///
+    /// As [`Sim::check`], with the shrunk plan in the message; and if a [saved](Self::saved) plan, or
+    /// that of `SOCKLESS_SIM`, cannot be read.
+    #[track_caller]
+    pub fn check<F, Fut>(&self, scenario: F)
+    where
+        F: Fn(Sim) -> Fut,
+        Fut: Future<Output = ()>,
+    {
+        if let Some(replayed) = replayed() {
+            let plan = match replayed {
+                Replayed::Seed(seed) => self.plan(seed),
+                Replayed::Plan(plan) => plan,
+            };
+            if let Err(failure) = run_plan_twice(&plan, &scenario).result {
+                failure.raise();
+            }
+            return;
+        }
+        if let Some((plan, failure)) = self.first_failure(&scenario) {
+            self.shrink(plan, failure, &scenario).raise();
+        }
+    }
+
+    fn first_failure<F, Fut>(&self, scenario: &F) -> Option<(Plan, Failure)>
+    where
+        F: Fn(Sim) -> Fut,
+        Fut: Future<Output = ()>,
+    {
+        let saved = self.read_saved();
+        let count = saved.len();
+        let fresh = (self.fresh > 0).then(draw::fresh_seed).unwrap_or_default();
+        let fresh = (0..self.fresh).map(|index| fresh.wrapping_add(index));
+        let drawn = self.seeds.clone().chain(fresh).map(|seed| self.plan(seed));
+        let mut polls = 0;
+        for (index, plan) in saved.into_iter().chain(drawn).enumerate() {
+            if index >= count && polls >= self.budget {
+                break;
+            }
+            let ran = match index {
+                0 => run_plan_twice(&plan, scenario),
+                _ => run_plan(&plan, scenario),
+            };
+            polls += ran.polls;
+            if let Err(failure) = ran.result {
+                return Some((plan, failure));
+            }
+        }
+        None
+    }
+
+    /// Returns the failure of the shrunk plan, which is saved.
+    fn shrink<F, Fut>(&self, plan: Plan, failure: Failure, scenario: &F) -> Failure
+    where
+        F: Fn(Sim) -> Fut,
+        Fut: Future<Output = ()>,
+    {
+        let before = plan.len();
+        let run = |plan: &Plan| run_plan(plan, scenario).result.err();
+        let shrunk = shrink::shrink(plan, failure, self.shrinking, run);
+        let mut note = format!(
+            "\nplan, with {} of {before} acts and steps after {} runs:",
+            shrunk.plan.len(),
+            shrunk.runs
+        );
+        // Writing to a string does not fail.
+        for act in &shrunk.plan.acts {
+            let _ = write!(note, "\n  {act}");
+        }
+        for step in &shrunk.plan.steps {
+            let _ = write!(note, "\n  {step}");
+        }
+        if let Some(path) = &self.saved {
+            let _ = match save(path, &shrunk.plan) {
+                Ok(()) => write!(note, "\n  saved in {}", path.display()),
+                Err(error) => write!(note, "\n  not saved in {}: {error}", path.display()),
+            };
+        }
+        shrunk.failure.with_note(&note)
+    }
+
+    #[track_caller]
+    fn read_saved(&self) -> Vec<Plan> {
+        let Some(path) = &self.saved else { return Vec::new() };
+        let text = match std::fs::read_to_string(path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Vec::new(),
+            Err(error) => panic!("{}: {error}", path.display()),
+        };
+        let plans = lines(&text)
+            .map(|line| line.parse().unwrap_or_else(|error| panic!("{}: {error}", path.display())));
+        plans.collect()
+    }
+}
+
+impl Default for Campaign {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Sim {
+    /// Returns the steps of the workload `name` in the plan of this run, first to last; none without
+    /// a [`Campaign`].
+    pub fn steps(&self, name: &str) -> Vec<Step> {
+        lock(&self.world.plan).as_ref().map(|plan| plan.steps(name)).unwrap_or_default()
+    }
+}
+
+/// Adds a plan to a file, unless it has it.
+fn save(path: &Path, plan: &Plan) -> std::io::Result<()> {
+    let text = std::fs::read_to_string(path).unwrap_or_default();
+    let plan = plan.to_string();
+    if lines(&text).any(|line| line == plan) {
+        return Ok(());
+    }
+    let mut file = std::fs::OpenOptions::new().create(true).append(true).open(path)?;
+    if text.is_empty() {
+        writeln!(file, "# Plans that failed once, shrunk. They run first; commit this file.")?;
+    }
+    writeln!(file, "{plan}")
+}
+
+/// Returns the plans of a file, without comments.
+fn lines(text: &str) -> impl Iterator<Item = &str> {
+    text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::Act;
+
+    fn campaign() -> Campaign {
+        let campaign = Campaign::new().wires("a").machine("a");
+        campaign.steps("ada", 2..9, ["say", "wait"]).acts(1..8)
+    }
+
+    #[test]
+    fn equal_seeds_have_equal_plans_within_their_bounds() {
+        let campaign = campaign();
+        for seed in 0..200 {
+            let plan = campaign.plan(seed);
+            assert_eq!(plan, campaign.plan(seed));
+            assert!((1..8).contains(&plan.acts().len()), "{plan}");
+            assert!((2..9).contains(&plan.steps("ada").len()), "{plan}");
+            assert_eq!(plan.to_string().parse(), Ok(plan.clone()));
+            let is_multiple = |time: Duration| {
+                campaign.ticks.iter().any(|tick| time.as_nanos().is_multiple_of(tick.as_nanos()))
+            };
+            for act in plan.acts() {
+                assert!(act.at < campaign.within && is_multiple(act.at), "{act}");
+                assert!(act.lasting <= campaign.within && is_multiple(act.lasting), "{act}");
+            }
+        }
+    }
+
+    #[test]
+    fn plans_have_some_kinds_of_faults_each_and_all_of_them_together() {
+        let campaign = campaign().acts(7..8);
+        let kinds = |plan: &Plan| {
+            let kinds = plan.acts().iter().map(|act| format!("{:?}", act.fault()));
+            kinds.collect::<std::collections::BTreeSet<_>>()
+        };
+        let plans: Vec<_> = (0..100).map(|seed| kinds(&campaign.plan(seed))).collect();
+        assert_eq!(plans.iter().flatten().collect::<std::collections::BTreeSet<_>>().len(), 10);
+        assert!(plans.iter().any(|kinds| kinds.len() <= 2), "{plans:?}");
+    }
+
+    #[test]
+    fn leaving_an_act_out_does_not_change_what_the_scenario_draws() {
+        let drawn = |plan: &Plan| {
+            let drawn = std::sync::Mutex::new(Vec::new());
+            let ran = run_plan(plan, &|sim: Sim| {
+                let drawn = &drawn;
+                async move {
+                    for _ in 0..20 {
+                        let (one, other) = sim.pipe();
+                        lock(drawn).push(sim.draw(0..1_000_000));
+                        sim.spawn(async move { one.write_all(b"hello").await });
+                        other.read_exact(5).await.unwrap();
+                        sim.sleep(Duration::from_millis(1)).await;
+                    }
+                }
+            });
+            assert!(ran.result.is_ok() && ran.polls > 20);
+            drawn.into_inner().unwrap()
+        };
+        let mut plan = Plan::new(7);
+        let without = drawn(&plan);
+        for at in 0..20 {
+            plan.push_act(Act::new(Duration::from_millis(at), Fault::Cut, "nothing"));
+        }
+        assert_eq!(drawn(&plan), without);
+        assert_ne!(drawn(&Plan::new(8)), without);
+    }
+
+    #[test]
+    fn no_plan_is_begun_beyond_the_budget() {
+        let runs = std::cell::Cell::new(0);
+        Campaign::new().seeds(0..1000).budget(10).check(|sim| {
+            runs.set(runs.get() + 1);
+            async move { sim.sleep(Duration::from_secs(1)).await }
+        });
+        // Two polls each; the first plan runs twice.
+        assert!((5..=6).contains(&runs.get()), "{}", runs.get());
+    }
+
+    #[test]
+    fn fresh_plans_run_after_those_of_the_seeds() {
+        let runs = std::cell::Cell::new(0);
+        Campaign::new().seeds(0..2).fresh(5).check(|_| {
+            runs.set(runs.get() + 1);
+            async {}
+        });
+        assert_eq!(runs.get(), 8);
+    }
+}
