@@ -18,7 +18,7 @@
 /// and `dial`, with the feature `client`,
 ///
 /// * `async fn connect_unix(path: &Path) -> io::Result<Box<dyn Io>>`
-/// * `struct Tcp`, a `Dial`
+/// * an implementation of `Dial` for the runtime
 #[doc(hidden)]
 #[macro_export]
 macro_rules! adapter {
@@ -286,7 +286,7 @@ macro_rules! adapter {
         /// ```
         #[cfg(feature = "client")]
         pub fn connect(url: &str) -> $crate::Connect {
-            $crate::Connect::new(url, ::std::sync::Arc::new(dial::Tcp), runtime())
+            $crate::Connect::new(url, ::std::sync::Arc::new($runtime), runtime())
         }
 
         /// Connects over `stream`, such as one end of a tunnel, instead of dialling.

@@ -8,12 +8,12 @@ use std::path::Path;
 use async_std::net::ToSocketAddrs;
 use sockless_driver::{BoxFuture, Dial, Io, async_io};
 
+use crate::AsyncStdRuntime;
+
 #[cfg(unix)]
 pub(crate) use async_io::connect_unix;
 
-pub(crate) struct Tcp;
-
-impl Dial for Tcp {
+impl Dial for AsyncStdRuntime {
     fn resolve(&self, host: &str, port: u16) -> BoxFuture<'static, io::Result<Vec<SocketAddr>>> {
         let host = host.to_owned();
         Box::pin(async move { Ok((&*host, port).to_socket_addrs().await?.collect()) })

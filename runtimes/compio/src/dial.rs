@@ -11,13 +11,12 @@ use compio::net::{TcpStream, ToSocketAddrsAsync};
 use sockless_driver::local::SendWrapper;
 use sockless_driver::{BoxFuture, Dial, Io};
 
+use crate::CompioRuntime;
 #[cfg(unix)]
 use crate::stream::CompioTransport;
 use crate::stream::tcp;
 
-pub(crate) struct Tcp;
-
-impl Dial for Tcp {
+impl Dial for CompioRuntime {
     fn resolve(&self, host: &str, port: u16) -> BoxFuture<'static, io::Result<Vec<SocketAddr>>> {
         let host = host.to_owned();
         Box::pin(SendWrapper::new(async move {

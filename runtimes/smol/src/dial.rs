@@ -7,12 +7,12 @@ use std::path::Path;
 
 use sockless_driver::{BoxFuture, Dial, Io, async_io};
 
+use crate::SmolRuntime;
+
 #[cfg(unix)]
 pub(crate) use async_io::connect_unix;
 
-pub(crate) struct Tcp;
-
-impl Dial for Tcp {
+impl Dial for SmolRuntime {
     fn resolve(&self, host: &str, port: u16) -> BoxFuture<'static, io::Result<Vec<SocketAddr>>> {
         let host = host.to_owned();
         Box::pin(async move { smol::net::resolve((host, port)).await })

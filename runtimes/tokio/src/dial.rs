@@ -10,13 +10,12 @@ use sockless_driver::{BoxFuture, Dial, Io};
 use tokio::net::UnixStream;
 use tokio::net::{TcpStream, lookup_host};
 
+use crate::TokioRuntime;
 #[cfg(unix)]
 use crate::stream::TokioTransport;
 use crate::stream::tcp;
 
-pub(crate) struct Tcp;
-
-impl Dial for Tcp {
+impl Dial for TokioRuntime {
     fn resolve(&self, host: &str, port: u16) -> BoxFuture<'static, io::Result<Vec<SocketAddr>>> {
         let host = host.to_owned();
         Box::pin(async move { Ok(lookup_host((host, port)).await?.collect()) })
