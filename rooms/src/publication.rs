@@ -1,5 +1,7 @@
 //! Messages to publish: [`Publication`], and [`Item`], one in a room's stream.
 
+mod wire;
+
 use std::sync::Arc;
 
 use bytestring::ByteString;
