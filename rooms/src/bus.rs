@@ -1,6 +1,8 @@
 //! The connection between the servers that share rooms: [`Bus`].
 
 mod local;
+#[cfg(feature = "redis")]
+mod redis;
 #[cfg(feature = "sim")]
 mod sim;
 mod stream;
@@ -19,6 +21,8 @@ use crate::publication::{Item, Publication};
 use crate::rooms::Inner;
 
 pub(crate) use local::LocalBus;
+#[cfg(feature = "redis")]
+pub use redis::{RedisBus, RedisUrlError};
 #[cfg(feature = "sim")]
 pub use sim::{SimBroker, SimBus};
 pub(crate) use stream::Stream;
@@ -39,8 +43,9 @@ pub(crate) use stream::Stream;
 ///   more. A stream that cannot go on counting, because its offsets were lost, gets another epoch. A
 ///   bus that cannot count sends items without a position, and has no history.
 /// * **Order.** [`BusSink::item`] is called for the items of a room in the order of their offsets,
-///   never for two of them at once, and after [`BusSink::subscribed`] for each item behind the
-///   position that it reported. An item that comes twice is ignored.
+///   never for two of them at once, and for each item behind the position that
+///   [`BusSink::subscribed`] reports: after that, or before, since items wait for it. An item that
+///   comes twice is ignored.
 /// * **No waiting.** [`set_interest`](Self::set_interest), [`signal`](Self::signal) and the creation of a future return at
 ///   once. What takes time is done in tasks of the bus.
 /// * **Bounded.** A future completes within a few seconds, if need be with

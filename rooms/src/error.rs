@@ -94,4 +94,15 @@ pub enum BusError {
     /// The broker answered with something else than was expected.
     #[error("the broker sent something unexpected: {}", Escaped(.0))]
     Invalid(String),
+    /// The broker reported an error, such as that it is out of memory.
+    #[error("the broker rejected the request: {}", Escaped(.0))]
+    Rejected(String),
+    /// The message with its options is longer than the bus can send.
+    #[error("expected a message of at most {limit} bytes on this bus, got {len}")]
+    TooLong {
+        /// The length in bytes.
+        len: usize,
+        /// The limit in bytes.
+        limit: usize,
+    },
 }

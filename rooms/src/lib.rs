@@ -41,6 +41,8 @@ mod rooms;
 mod stats;
 
 pub use bus::{Bus, BusSink, Replay};
+#[cfg(feature = "redis")]
+pub use bus::{RedisBus, RedisUrlError};
 #[cfg(feature = "sim")]
 pub use bus::{SimBroker, SimBus};
 pub use config::{History, Lag, RoomConfig};

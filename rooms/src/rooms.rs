@@ -69,6 +69,40 @@ impl Rooms {
         rooms
     }
 
+    /// Creates rooms that are shared with the other servers on the Redis server at `url`, such as
+    /// `redis://127.0.0.1:6379/0`: those of a [`RedisBus`](crate::RedisBus), which has more settings.
+    /// Feature `redis`.
+    ///
+    /// It connects in the background; until then, sessions join as during an outage.
+    ///
+    /// ```no_run
+    /// use sockless::rooms::{History, RoomConfig, Rooms};
+    /// use sockless::tokio::TokioRuntime;
+    ///
+    /// # fn main() -> Result<(), sockless::rooms::RedisUrlError> {
+    /// let rooms = Rooms::redis("redis://127.0.0.1:6379/0", TokioRuntime)?;
+    /// let chat = rooms.namespace("chat", RoomConfig::default().history(History::last(100)));
+    /// # let _ = chat;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`RedisUrlError`](crate::RedisUrlError) if `url` is not that of a Redis server.
+    ///
+    /// # Panics
+    ///
+    /// Panics where the runtime cannot start a task, such as outside of a tokio runtime.
+    #[cfg(feature = "redis")]
+    pub fn redis(
+        url: &str,
+        runtime: impl Runtime + sockless_driver::Dial + Clone,
+    ) -> Result<Self, crate::RedisUrlError> {
+        let bus = crate::RedisBus::new(url, runtime.clone())?;
+        Ok(Self::with_bus(bus, runtime))
+    }
+
     fn new(bus: Box<dyn Bus>, runtime: Arc<dyn Runtime>) -> (Self, Arc<dyn Runtime>) {
         let mut node = [0; 8];
         node.copy_from_slice(&runtime.seed().as_bytes()[..8]);

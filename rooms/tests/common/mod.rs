@@ -1,9 +1,11 @@
 //! An envelope that shows everything that a member receives, and a server of rooms.
 #![allow(dead_code, reason = "each test uses a part")]
 
+pub(crate) mod suite;
+
 use sockless::rooms::{Envelope, Lag, Namespace, Position, Resumed, RoomEvent};
-use sockless::sim::Conversation;
-use sockless::{BoxError, OutgoingMessage, Router, Session, websocket};
+use sockless::sim::{App, Conversation};
+use sockless::{BoxError, Message, OutgoingMessage, Router, Session, websocket};
 
 /// One line for each event, such as `message 2 hello`, with the offset of its position.
 pub(crate) struct Lines;
@@ -87,22 +89,41 @@ fn lag_of(name: &str) -> Lag {
     }
 }
 
+/// A client in a room.
+pub(crate) trait Client {
+    async fn recv(&mut self) -> Message;
+}
+
+impl Client for Conversation {
+    async fn recv(&mut self) -> Message {
+        Self::recv(self).await
+    }
+}
+
+impl suite::Host for App {
+    type Client = Conversation;
+
+    async fn open(&self, path: &str) -> Conversation {
+        Self::open(self, path).await
+    }
+}
+
 /// Receives an event as words.
-pub(crate) async fn words(client: &mut Conversation) -> Vec<String> {
+pub(crate) async fn words(client: &mut impl Client) -> Vec<String> {
     let message = client.recv().await;
     let text = message.as_text().expect("a line");
     text.split(' ').map(str::to_owned).collect()
 }
 
 /// Receives the welcome. Returns the position and how the member joined.
-pub(crate) async fn welcome(client: &mut Conversation) -> (String, String) {
+pub(crate) async fn welcome(client: &mut impl Client) -> (String, String) {
     let words = words(client).await;
     assert_eq!(words[0], "welcome", "{words:?}");
     (words[1].clone(), words[2].clone())
 }
 
 /// Receives a message with this text. Returns its position.
-pub(crate) async fn expect_message(client: &mut Conversation, text: &str) -> String {
+pub(crate) async fn expect_message(client: &mut impl Client, text: &str) -> String {
     let words = words(client).await;
     assert_eq!((&*words[0], &*words[2]), ("message", text), "{words:?}");
     words[1].clone()
