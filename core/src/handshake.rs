@@ -79,7 +79,7 @@ use alloc::string::String;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use sha1::{Digest, Sha1};
+use sha1_smol::Sha1;
 
 #[cfg(feature = "http")]
 mod adapter;
@@ -126,5 +126,8 @@ pub const MAX_HEADERS: usize = 128;
 /// The value of `Sec-WebSocket-Accept` that answers `key` (RFC 6455 §4.2.2).
 fn accept_key(key: &[u8]) -> String {
     const GUID: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
-    STANDARD.encode(Sha1::new().chain_update(key).chain_update(GUID).finalize())
+    let mut digest = Sha1::new();
+    digest.update(key);
+    digest.update(GUID);
+    STANDARD.encode(digest.digest().bytes())
 }
