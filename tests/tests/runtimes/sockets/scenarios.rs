@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use sockless_core::{Cause, Closed, Config, Party};
 use sockless_driver::Session;
 use sockless_routing::{Router, WebSocketRoute};
@@ -54,34 +55,38 @@ fn router(route: WebSocketRoute, config: Config) -> Router {
     Router::new().websockets(config).route("/", route)
 }
 
-/// Opens a place of each way, has a visitor send `count` messages and then do what `leave` does, and
-/// gives how each session ended; the descriptors are back by then.
+/// Opens a place of each way, has a visitor of each send `count` messages and then do what `leave` does,
+/// all at once, and gives how each session ended; the descriptors are back by then.
 async fn leave<R, F>(ways: &[Way], config: Config, count: usize, leave: F) -> Vec<(Way, Closed)>
 where
     R: Runtime,
     F: AsyncFnOnce(Visitor) -> Option<Visitor> + Copy,
 {
-    let mut ends = Vec::new();
+    let mut places = Vec::new();
     for &way in ways {
         let (route, ended) = observed(await_the_end);
         let place = Place::<R>::open(way, router(route, config.clone())).await;
         // Descriptors that are opened once, such as the runtime's own, exist when it has left.
         greet::<R>(&place).await;
         received::<R, _>("the first visitor's end", &ended).await;
-        let before = settled::<R>().await;
+        places.push((way, place, ended));
+    }
+    let before = settled::<R>().await;
+    let bytes = messages(count);
+    let ends = join_all(places.iter().map(async |(way, place, ended)| {
         let mut visitor = place.visit().await;
         // As much as there is room for.
-        let bytes = messages(count);
         let sending = within::<R, _>(Duration::from_millis(500), visitor.write(&bytes)).await;
         if let Some(sent) = sending {
             sent.unwrap();
         }
         let stays = leave(visitor).await;
-        let closed = received::<R, _>(&format!("the end of a session over {way:?}"), &ended).await;
+        let closed = received::<R, _>(&format!("the end of a session over {way:?}"), ended).await;
         drop(stays);
-        until_descriptors_are::<R>(before).await;
-        ends.push((way, closed));
-    }
+        (*way, closed)
+    }));
+    let ends = ends.await;
+    until_descriptors_are::<R>(before).await;
     ends
 }
 
