@@ -1,4 +1,4 @@
-//! A member of a room that checks what it receives: [`Member`].
+//! A member of a room that checks what it receives.
 
 use std::net::SocketAddr;
 use std::sync::Mutex;
