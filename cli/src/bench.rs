@@ -12,10 +12,10 @@ use crate::exit::Failure;
 
 use load::Progress;
 pub(crate) use options::Options;
-use report::Result;
+use report::Outcome;
 
 /// Runs all rounds, those of several servers in turn, and prints a table.
-pub(crate) fn run(options: &Options) -> std::result::Result<(), Failure> {
+pub(crate) fn run(options: &Options) -> Result<(), Failure> {
     crate::log(false);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime = runtime.map_err(|error| Failure::io("the runtime", error))?;
@@ -32,9 +32,9 @@ pub(crate) fn run(options: &Options) -> std::result::Result<(), Failure> {
     }
 }
 
-async fn rounds(options: &Options) -> std::result::Result<Vec<Result>, Failure> {
+async fn rounds(options: &Options) -> Result<Vec<Outcome>, Failure> {
     let loads = options.loads()?;
-    let mut results: Vec<_> = options.urls().map(Result::new).collect();
+    let mut results: Vec<_> = options.urls().map(Outcome::new).collect();
     let rounds = options.rounds();
     for round in 1..=rounds {
         for (load, result) in loads.iter().zip(&mut results) {

@@ -1,38 +1,10 @@
 //! `sockless bench` as a user runs it, against servers of the same program.
 
-use std::io::{BufRead, BufReader};
-use std::process::{Child, ChildStdout, Command, Output, Stdio};
+mod common;
 
-const PROGRAM: &str = env!("CARGO_BIN_EXE_sockless");
+use std::process::{Command, Output};
 
-/// A server that ends with the test.
-struct Server {
-    child: Child,
-    url: String,
-    _stdout: BufReader<ChildStdout>,
-}
-
-impl Server {
-    fn start(service: &str) -> Self {
-        let mut child = Command::new(PROGRAM)
-            .args(["serve", "--listen", "127.0.0.1:0", service])
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut stdout = BufReader::new(child.stdout.take().unwrap());
-        let mut line = String::new();
-        stdout.read_line(&mut line).unwrap();
-        let url = line.trim().replace("listening on http", "ws");
-        Self { child, url, _stdout: stdout }
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
+use common::{PROGRAM, Server};
 
 fn bench(arguments: &[&str]) -> Output {
     let mut command = Command::new(PROGRAM);
@@ -54,43 +26,43 @@ fn count(line: &[String]) -> u64 {
 
 #[test]
 fn each_load_counts_what_it_names() {
-    let echo = Server::start("echo");
+    let echo = Server::start(&["echo"]);
     for (arguments, unit) in [
         (&["--depth", "3", "--size", "1000"][..], "replies"),
         (&["--text", "--deflate"], "replies"),
         (&["--churn", "2"], "connections"),
         (&["--churn", "0"], "connections"),
     ] {
-        let lines = lines(&bench(&[arguments, &[&echo.url]].concat()));
+        let lines = lines(&bench(&[arguments, &[&echo.url("")]].concat()));
         assert_eq!(lines[0][0], unit);
         assert!(count(&lines[1]) > 0, "{arguments:?}: {lines:?}");
-        assert_eq!(lines[1].last(), Some(&echo.url));
+        assert_eq!(lines[1].last(), Some(&echo.url("")));
     }
 }
 
 #[test]
 fn a_rate_is_kept_and_an_idle_connection_answers_once() {
-    let echo = Server::start("echo");
-    let paced = lines(&bench(&["--rate", "100", &echo.url]));
+    let echo = Server::start(&["echo"]);
+    let paced = lines(&bench(&["--rate", "100", &echo.url("")]));
     // 0.2 seconds.
     assert_eq!(count(&paced[1]), 20, "{paced:?}");
-    let idle = lines(&bench(&["--idle", &echo.url]));
+    let idle = lines(&bench(&["--idle", &echo.url("")]));
     assert_eq!((&idle[0][0][..], count(&idle[1])), ("pongs", 4));
 }
 
 #[test]
 fn each_message_of_a_fan_out_reaches_all() {
-    let chat = Server::start("chat");
-    let lines = lines(&bench(&["--fan-out", &chat.url]));
+    let chat = Server::start(&["chat"]);
+    let lines = lines(&bench(&["--fan-out", &chat.url("")]));
     let deliveries = count(&lines[1]);
     assert!(deliveries > 0 && deliveries.is_multiple_of(4), "{lines:?}");
 }
 
 #[test]
 fn two_servers_are_compared() {
-    let (first, second) = (Server::start("echo"), Server::start("echo"));
-    let lines = lines(&bench(&["--rounds", "2", "--against", &second.url, &first.url]));
-    assert_eq!((lines[1].last(), lines[2].last()), (Some(&first.url), Some(&second.url)));
+    let (first, second) = (Server::start(&["echo"]), Server::start(&["echo"]));
+    let lines = lines(&bench(&["--rounds", "2", "--against", &second.url(""), &first.url("")]));
+    assert_eq!((lines[1].last(), lines[2].last()), (Some(&first.url("")), Some(&second.url(""))));
     assert_eq!((lines.len(), &lines[3][0][..]), (4, "ratio"));
 }
 

@@ -1,50 +1,20 @@
 //! The program as a user runs it: each test starts a server on a port of its own and a client.
 
+mod common;
+
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
-use std::process::{Child, ChildStdout, Command, Output, Stdio};
+use std::process::{Command, Output, Stdio};
 
-const PROGRAM: &str = env!("CARGO_BIN_EXE_sockless");
+use common::{PROGRAM, Server};
 
-/// A server that ends with the test.
-struct Server {
-    child: Child,
-    addr: String,
-    _stdout: BufReader<ChildStdout>,
-}
-
-impl Server {
-    fn start(arguments: &[&str]) -> Self {
-        let mut command = Command::new(PROGRAM);
-        command.args(["serve", "--listen", "127.0.0.1:0"]).args(arguments);
-        let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
-        let mut stdout = BufReader::new(child.stdout.take().unwrap());
-        let mut line = String::new();
-        stdout.read_line(&mut line).unwrap();
-        let addr =
-            line.trim().strip_prefix("listening on http://").expect("the first line").to_owned();
-        Self { child, addr, _stdout: stdout }
-    }
-
-    fn url(&self, path: &str) -> String {
-        format!("ws://{}{path}", self.addr)
-    }
-
-    /// The response to a plain request.
-    fn get(&self, path: &str) -> String {
-        let mut stream = TcpStream::connect(&self.addr).unwrap();
-        write!(stream, "GET {path} HTTP/1.1\r\nHost: {}\r\n\r\n", self.addr).unwrap();
-        let mut response = String::new();
-        stream.read_to_string(&mut response).unwrap();
-        response
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
+/// The response to a plain request.
+fn get(server: &Server, path: &str) -> String {
+    let mut stream = TcpStream::connect(server.addr()).unwrap();
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: {}\r\n\r\n", server.addr()).unwrap();
+    let mut response = String::new();
+    stream.read_to_string(&mut response).unwrap();
+    response
 }
 
 fn connect(arguments: &[&str], input: &[u8]) -> Output {
@@ -230,14 +200,14 @@ fn files_are_served_from_their_directory_only() {
     std::os::unix::fs::symlink(outside.path().join("secret"), root.join("link")).unwrap();
     let server = Server::start(&["--dir", root.to_str().unwrap(), "echo"]);
 
-    let page = server.get("/");
+    let page = get(&server, "/");
     assert!(page.starts_with("HTTP/1.1 200") && page.ends_with("<h1>hi</h1>"), "{page}");
     assert!(page.contains("text/html; charset=utf-8"), "{page}");
-    assert!(server.get("/sub/a.js").starts_with("HTTP/1.1 200"));
+    assert!(get(&server, "/sub/a.js").starts_with("HTTP/1.1 200"));
     for path in
         ["/../secret", "/%2e%2e/secret", "/..%2fsecret", "/link", "/none", "//etc/passwd", "/sub"]
     {
-        let response = server.get(path);
+        let response = get(&server, path);
         assert!(
             response.starts_with("HTTP/1.1 4") && !response.ends_with("secret"),
             "{path}: {response}"
@@ -252,15 +222,7 @@ fn a_unix_socket_is_served_connected_to_and_measured() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("socket");
     let path = path.to_str().unwrap();
-    let mut child = Command::new(PROGRAM)
-        .args(["serve", "--unix", path, "echo"])
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut stdout = BufReader::new(child.stdout.take().unwrap());
-    let mut line = String::new();
-    stdout.read_line(&mut line).unwrap();
-    let _server = Server { child, addr: String::new(), _stdout: stdout };
+    let _server = Server::listening(&["--unix", path], &["echo"]);
 
     assert_prints(&connect(&["--unix", path, "-n", "1", "ws://localhost/"], b"hi\n"), 0, b"hi\n");
     let bench = ["bench", "--unix", path, "--churn", "1", "--duration", "0.1", "ws://localhost/"];

@@ -11,10 +11,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use sockless::{Connect, Message, Session};
+use sockless::{Closed, Connect, Message, Session};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout_at};
 
 pub(crate) use super::report::Tally;
 
@@ -148,5 +148,17 @@ where
         (0..).zip(sessions).map(|(index, session)| each(index, session)).collect();
     for part in tasks.join_all().await {
         tally.add(&part);
+    }
+}
+
+/// Runs an exchange of messages, which may wait for replies for some time after `end`. Returns why it
+/// failed.
+async fn within_grace(
+    end: Instant,
+    exchange: impl Future<Output = Result<(), Closed>>,
+) -> Result<(), String> {
+    match timeout_at(end + GRACE, exchange).await {
+        Ok(ended) => ended.map_err(|closed| closed.to_string()),
+        Err(_) => Err(format!("no reply within {GRACE:?} after the end")),
     }
 }

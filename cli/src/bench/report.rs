@@ -69,12 +69,12 @@ impl Tally {
 }
 
 /// The rounds of one server.
-pub(crate) struct Result {
+pub(crate) struct Outcome {
     url: String,
     tally: Tally,
 }
 
-impl Result {
+impl Outcome {
     pub(crate) fn new(url: &str) -> Self {
         Self { url: url.to_owned(), tally: Tally::new() }
     }
@@ -89,14 +89,18 @@ impl Result {
 }
 
 /// Prints a line for each server, their ratio, and what failed.
-pub(crate) fn print(options: &Options, results: &[Result], out: &mut impl Write) -> io::Result<()> {
+pub(crate) fn print(
+    options: &Options,
+    results: &[Outcome],
+    out: &mut impl Write,
+) -> io::Result<()> {
     let unit = options.unit();
     writeln!(
         out,
         "{:>12} {:>12} {:>9} {:>9} {:>9} {:>9} {:>9}  server",
         unit, "a second", "p50", "p90", "p99", "p99.9", "max"
     )?;
-    for Result { url, tally } in results {
+    for Outcome { url, tally } in results {
         write!(out, "{:>12} {:>12.0}", tally.times.len(), tally.rate())?;
         for percentile in PERCENTILES {
             write!(out, " {:>9}", format!("{:.1?}", tally.percentile(percentile)))?;
@@ -112,7 +116,7 @@ pub(crate) fn print(options: &Options, results: &[Result], out: &mut impl Write)
         }
         writeln!(out, "  first / second")?;
     }
-    for Result { url, tally } in results {
+    for Outcome { url, tally } in results {
         for (failure, count) in &tally.failures {
             writeln!(out, "{count:>12} failed: {}: {}", Escaped(url), Escaped(failure))?;
         }
@@ -121,7 +125,7 @@ pub(crate) fn print(options: &Options, results: &[Result], out: &mut impl Write)
 }
 
 /// Returns an error if anything failed.
-pub(crate) fn verdict(results: &[Result]) -> std::result::Result<(), Failure> {
+pub(crate) fn verdict(results: &[Outcome]) -> Result<(), Failure> {
     let failures: u64 = results.iter().flat_map(|result| result.tally.failures.values()).sum();
     match failures {
         0 => Ok(()),

@@ -4,9 +4,9 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use sockless::{CloseCode, Closed, Message, Session};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::Instant;
 
-use super::{GRACE, Progress, Tally};
+use super::{Progress, Tally, within_grace};
 
 pub(super) async fn run(
     session: Session,
@@ -16,12 +16,9 @@ pub(super) async fn run(
     progress: Arc<Progress>,
 ) -> Tally {
     let mut tally = Tally::new();
-    let mut sent = VecDeque::with_capacity(depth);
-    let exchange = exchange(session, message, depth, end, &mut tally, &mut sent, &progress);
-    match timeout_at(end + GRACE, exchange).await {
-        Ok(Ok(())) => {}
-        Ok(Err(closed)) => tally.failure(closed),
-        Err(_) => tally.failure(format_args!("no reply within {GRACE:?} after the end")),
+    let exchange = exchange(session, message, depth, end, &mut tally, &progress);
+    if let Err(failure) = within_grace(end, exchange).await {
+        tally.failure(failure);
     }
     tally
 }
@@ -33,10 +30,10 @@ async fn exchange(
     depth: usize,
     end: Instant,
     tally: &mut Tally,
-    sent: &mut VecDeque<Instant>,
     progress: &Progress,
 ) -> Result<(), Closed> {
     let (sender, mut receiver) = session.split();
+    let mut sent = VecDeque::with_capacity(depth);
     for _ in 0..depth {
         sent.push_back(Instant::now());
         sender.send(message.clone()).await?;

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sockless::{CloseCode, Closed, Message, Session};
-use tokio::time::{Instant, sleep_until, timeout_at};
+use tokio::time::{Instant, sleep_until};
 
-use super::{GRACE, Progress, Tally};
+use super::{Progress, Tally, within_grace};
 
 /// The times at which messages are due.
 pub(super) struct Schedule {
@@ -39,12 +39,10 @@ pub(super) async fn run(
     progress: Arc<Progress>,
 ) -> Tally {
     let mut tally = Tally::new();
-    let deadline = schedule.end + GRACE;
+    let end = schedule.end;
     let exchange = exchange(session, message, schedule, &mut tally, &progress);
-    match timeout_at(deadline, exchange).await {
-        Ok(Ok(())) => {}
-        Ok(Err(closed)) => tally.failure(closed),
-        Err(_) => tally.failure(format_args!("no reply within {GRACE:?} after the end")),
+    if let Err(failure) = within_grace(end, exchange).await {
+        tally.failure(failure);
     }
     tally
 }

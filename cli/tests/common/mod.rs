@@ -1,0 +1,48 @@
+//! A server of the program, for the tests of its other commands.
+
+use std::io::{BufRead, BufReader};
+use std::process::{Child, ChildStdout, Command, Stdio};
+
+pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_sockless");
+
+/// A server that ends with the test.
+pub(crate) struct Server {
+    child: Child,
+    address: String,
+    _stdout: BufReader<ChildStdout>,
+}
+
+impl Server {
+    /// Starts a server on a port of its own.
+    pub(crate) fn start(arguments: &[&str]) -> Self {
+        Self::listening(&["--listen", "127.0.0.1:0"], arguments)
+    }
+
+    /// Starts a server that listens as `place` has it, and waits until it accepts.
+    pub(crate) fn listening(place: &[&str], arguments: &[&str]) -> Self {
+        let mut command = Command::new(PROGRAM);
+        command.arg("serve").args(place).args(arguments);
+        let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
+        let mut stdout = BufReader::new(child.stdout.take().unwrap());
+        let mut line = String::new();
+        stdout.read_line(&mut line).unwrap();
+        let address = line.trim().strip_prefix("listening on ").expect("the first line").to_owned();
+        Self { child, address, _stdout: stdout }
+    }
+
+    /// The host and the port.
+    pub(crate) fn addr(&self) -> &str {
+        self.address.strip_prefix("http://").expect("a port")
+    }
+
+    pub(crate) fn url(&self, path: &str) -> String {
+        format!("ws://{}{path}", self.addr())
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
