@@ -173,3 +173,10 @@ impl fmt::Debug for BusSink {
         f.debug_struct("BusSink").field("is_closed", &self.is_closed()).finish()
     }
 }
+
+/// A random number of the runtime, such as the first epoch of a bus.
+pub(crate) fn random(runtime: &dyn Runtime) -> u64 {
+    let mut bytes = [0; 8];
+    bytes.copy_from_slice(&runtime.seed().as_bytes()[..8]);
+    u64::from_le_bytes(bytes)
+}

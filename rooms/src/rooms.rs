@@ -104,10 +104,8 @@ impl Rooms {
     }
 
     fn new(bus: Box<dyn Bus>, runtime: Arc<dyn Runtime>) -> (Self, Arc<dyn Runtime>) {
-        let mut node = [0; 8];
-        node.copy_from_slice(&runtime.seed().as_bytes()[..8]);
         let inner = Arc::new(Inner {
-            node: u64::from_le_bytes(node),
+            node: crate::bus::random(&*runtime),
             runtime: runtime.clone(),
             bus,
             is_down: AtomicBool::new(false),

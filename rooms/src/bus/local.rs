@@ -126,10 +126,7 @@ impl Streams {
 
 impl Bus for LocalBus {
     fn start(&self, sink: BusSink, runtime: Arc<dyn Runtime>) {
-        let seed = runtime.seed();
-        let mut epoch = [0; 8];
-        epoch.copy_from_slice(&seed.as_bytes()[..8]);
-        lock(&self.streams).epochs = u64::from_le_bytes(epoch);
+        lock(&self.streams).epochs = super::random(&*runtime);
         let _ = self.host.set((sink, runtime));
     }
 

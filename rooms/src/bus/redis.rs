@@ -214,9 +214,7 @@ async fn within<T>(
 impl Bus for RedisBus {
     fn start(&self, sink: BusSink, runtime: Arc<dyn Runtime>) {
         sink.down(&BusError::Unavailable("not connected yet".to_owned()));
-        let mut epoch = [0; 8];
-        epoch.copy_from_slice(&runtime.seed().as_bytes()[..8]);
-        self.0.epochs.store(u64::from_le_bytes(epoch), Ordering::Relaxed);
+        self.0.epochs.store(super::random(&*runtime), Ordering::Relaxed);
         if self.0.host.set((sink.clone(), runtime.clone())).is_ok() {
             let task = serve::run(self.0.clone(), sink, runtime.clone());
             runtime.spawn(Box::pin(task));

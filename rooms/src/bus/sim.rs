@@ -75,17 +75,16 @@ impl SimBroker {
     /// Creates a broker that is up. Use a [`Sim`](https://docs.rs/sockless-sim) as the runtime.
     pub fn new(runtime: impl Runtime) -> Self {
         let runtime: Arc<dyn Runtime> = Arc::new(runtime);
-        let mut random = [0; 8];
-        random.copy_from_slice(&runtime.seed().as_bytes()[..8]);
+        let random = super::random(&*runtime) | 1;
         let state = State {
             is_up: true,
             crash_after_append: false,
-            logs: Logs::new(Epoch(u64::from_le_bytes(random) | 1)),
+            logs: Logs::new(Epoch(random)),
             nodes: Vec::new(),
             delay: Duration::ZERO..Duration::from_millis(20),
             lost: 0,
             doubled: 0,
-            random: u64::from_le_bytes(random) | 1,
+            random,
         };
         Self(Arc::new(Broker { runtime, state: Mutex::new(state) }))
     }
