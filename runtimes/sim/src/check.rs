@@ -95,14 +95,15 @@ where
     Fut: Future<Output = ()>,
 {
     let first = sim();
-    first.world.time.with_trace(|trace| trace.keep());
+    first.world.time.with_fingerprint(|fingerprint| fingerprint.keep());
     run(&first, scenario)?;
     if first.world.is_random.load(Ordering::Relaxed) {
         return Ok(());
     }
-    let events = Arc::new(first.world.time.with_trace(|trace| trace.take_events()));
+    let events =
+        Arc::new(first.world.time.with_fingerprint(|fingerprint| fingerprint.take_events()));
     let second = sim();
-    second.world.time.with_trace(|trace| trace.compare_with(events));
+    second.world.time.with_fingerprint(|fingerprint| fingerprint.compare_with(events));
     run(&second, scenario)
 }
 

@@ -5,10 +5,11 @@ use std::panic::resume_unwind;
 use std::thread::Thread;
 use std::time::Duration;
 
+use crate::fingerprint::Parted;
 use crate::panics::Panicked;
 use crate::plan::Plan;
+use crate::tap::Violation;
 use crate::tasks::Payload;
-use crate::trace::Parted;
 
 /// Why a run failed.
 pub(crate) enum Why {
@@ -24,6 +25,8 @@ pub(crate) enum Why {
         panicked: Panicked,
         payload: Option<Payload>,
     },
+    /// An end of a connection has broken a law of the protocol.
+    Violated(Violation),
     /// The runs of one seed differ, while a task of this name runs.
     Parted {
         task: String,
@@ -48,6 +51,7 @@ impl fmt::Display for Why {
             ),
             Self::TooManyPolls => f.write_str("too many polls (Sim::max_polls)"),
             Self::Panicked { name, .. } => write!(f, "{name} panicked"),
+            Self::Violated(Violation { end, broken, .. }) => write!(f, "{end} {broken}"),
             Self::Parted { .. } => f.write_str("not deterministic"),
             Self::WokenByThread { task, thread } => {
                 write!(f, "not deterministic: {task} was woken by the thread {thread:?}")
@@ -62,6 +66,7 @@ impl Why {
         match self {
             Self::Panicked { panicked, .. } => panicked.kind(),
             Self::Lifeless(_) => "lifeless".to_owned(),
+            Self::Violated(violation) => violation.broken.to_owned(),
             Self::Parted { .. } | Self::WokenByThread { .. } => "not deterministic".to_owned(),
             Self::Deadlock | Self::OnlyTokio | Self::TooManyPolls => self.to_string(),
         }
@@ -90,6 +95,7 @@ impl Failure {
                 backtrace = panicked.backtrace();
                 write!(message, ": {panicked}")
             }
+            Why::Violated(violation) => write!(message, ": {}", violation.frame),
             Why::Parted { task, parted } => write!(message, ": {parted}\n  in {task}{HINT}"),
             _ => Ok(()),
         };

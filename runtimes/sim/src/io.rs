@@ -14,7 +14,7 @@ use sockless_driver::{Ending, Io};
 use crate::link::Link;
 use crate::pipe::Pipe;
 use crate::rng::Chance;
-use crate::tap::Tap;
+use crate::tap::{Tap, Writer};
 use crate::time::Time;
 use crate::wire::Wire;
 
@@ -159,7 +159,8 @@ impl SimIo {
     pub async fn write_all(&self, mut bytes: &[u8]) -> io::Result<()> {
         while !bytes.is_empty() {
             let slices = [io::IoSlice::new(bytes)];
-            let len = poll_fn(|cx| self.pipe.poll_write(self.side, cx, &slices)).await?;
+            let len =
+                poll_fn(|cx| self.pipe.poll_write(self.side, Writer::Other, cx, &slices)).await?;
             bytes = &bytes[len..];
         }
         self.pipe.flush(self.side)
@@ -174,7 +175,7 @@ impl SimIo {
     ///
     /// `ConnectionReset` if the wire was cut or reset.
     pub async fn shutdown(&self) -> io::Result<()> {
-        self.pipe.shutdown(self.side)
+        self.pipe.shutdown(self.side, Writer::Other)
     }
 
     async fn fill(&self, wanted: usize) -> io::Result<usize> {
@@ -213,7 +214,7 @@ impl Io for SimIo {
         cx: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        self.pipe.poll_write(self.side, cx, slices)
+        self.pipe.poll_write(self.side, Writer::Driver, cx, slices)
     }
 
     fn poll_flush(&mut self, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -221,7 +222,7 @@ impl Io for SimIo {
     }
 
     fn poll_shutdown(&mut self, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(self.pipe.shutdown(self.side))
+        Poll::Ready(self.pipe.shutdown(self.side, Writer::Driver))
     }
 
     /// Returns whether a FIN or a reset has arrived, however many bytes before it are unread.
@@ -272,7 +273,7 @@ impl futures_io::AsyncWrite for SimIo {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        self.pipe.poll_write(self.side, cx, &[io::IoSlice::new(bytes)])
+        self.pipe.poll_write(self.side, Writer::Other, cx, &[io::IoSlice::new(bytes)])
     }
 
     fn poll_write_vectored(
@@ -280,7 +281,7 @@ impl futures_io::AsyncWrite for SimIo {
         cx: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        self.pipe.poll_write(self.side, cx, slices)
+        self.pipe.poll_write(self.side, Writer::Other, cx, slices)
     }
 
     fn poll_flush(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -288,7 +289,7 @@ impl futures_io::AsyncWrite for SimIo {
     }
 
     fn poll_close(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(self.pipe.shutdown(self.side))
+        Poll::Ready(self.pipe.shutdown(self.side, Writer::Other))
     }
 }
 
@@ -311,7 +312,7 @@ impl tokio::io::AsyncWrite for SimIo {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        self.pipe.poll_write(self.side, cx, &[io::IoSlice::new(bytes)])
+        self.pipe.poll_write(self.side, Writer::Other, cx, &[io::IoSlice::new(bytes)])
     }
 
     fn poll_write_vectored(
@@ -319,7 +320,7 @@ impl tokio::io::AsyncWrite for SimIo {
         cx: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        self.pipe.poll_write(self.side, cx, slices)
+        self.pipe.poll_write(self.side, Writer::Other, cx, slices)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -331,7 +332,7 @@ impl tokio::io::AsyncWrite for SimIo {
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(self.pipe.shutdown(self.side))
+        Poll::Ready(self.pipe.shutdown(self.side, Writer::Other))
     }
 }
 

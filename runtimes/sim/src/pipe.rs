@@ -8,14 +8,14 @@ use bytes::BytesMut;
 use sockless_core::Instant;
 
 use crate::ends::{End, Ends};
+use crate::fingerprint::{self, Occurrence};
 use crate::lane::Lane;
 use crate::link::Link;
 use crate::lock;
 use crate::rng::Chance;
 use crate::stats::WireStats;
-use crate::tap::Tap;
+use crate::tap::{Tap, Writer};
 use crate::time::Time;
-use crate::trace::{self, TraceEvent};
 use crate::waiter::Wakes;
 use crate::waits;
 
@@ -132,13 +132,14 @@ impl Pipe {
     pub(crate) fn poll_write(
         &self,
         side: usize,
+        writer: Writer,
         cx: &Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         self.with(|state, now, wakes| {
             let polled = state.poll_write(side, cx, slices, wakes);
             if let Poll::Ready(Ok(len @ 1..)) = polled {
-                self.record_write(side, now, slices, len);
+                self.record_write(side, writer, now, slices, len);
                 let offered = slices.iter().filter(|slice| !slice.is_empty()).count();
                 let stats = &mut state.ends[side].stats;
                 stats.writes += 1;
@@ -154,13 +155,35 @@ impl Pipe {
         self.with(|state, _, _| state.flush(side))
     }
 
-    pub(crate) fn shutdown(&self, side: usize) -> io::Result<()> {
-        self.with(|state, _, _| state.shutdown(side))
+    pub(crate) fn shutdown(&self, side: usize, writer: Writer) -> io::Result<()> {
+        self.with(|state, _, _| {
+            let read = state.ends[side].stats.bytes_read;
+            let has_read = read == state.ends[1 - side].stats.bytes_written;
+            state.shutdown(side)?;
+            if writer == Writer::Driver {
+                let mut tap = lock(&self.tap);
+                tap.shut_down(side, has_read);
+                if tap.has_violation() {
+                    self.time.fail();
+                }
+            }
+            Ok(())
+        })
+    }
+
+    /// Expects that `side` sends pongs only to answer pings.
+    pub(crate) fn set_automatic(&self, side: usize) {
+        lock(&self.tap).set_automatic(side);
+    }
+
+    /// Checks no law on what `side` writes from now on.
+    pub(crate) fn tolerate_violations(&self, side: usize) {
+        lock(&self.tap).exempt(side);
     }
 
     fn count_read(&self, side: usize, stats: &mut WireStats, polled: &Poll<io::Result<usize>>) {
         if let Poll::Ready(Ok(len @ 1..)) = *polled {
-            self.time.record(TraceEvent::Read { pipe: self.id, side, len });
+            self.time.record(Occurrence::Read { pipe: self.id, side, len });
             stats.reads += 1;
             stats.bytes_read += len as u64;
         }
@@ -169,9 +192,22 @@ impl Pipe {
         }
     }
 
-    fn record_write(&self, side: usize, now: Instant, slices: &[io::IoSlice<'_>], len: usize) {
-        let digest = trace::digest(slices, len);
-        let is_life = lock(&self.tap).write(side, now, slices, len);
-        self.time.record_and(TraceEvent::Wrote { pipe: self.id, side, len, digest }, is_life);
+    fn record_write(
+        &self,
+        side: usize,
+        writer: Writer,
+        now: Instant,
+        slices: &[io::IoSlice<'_>],
+        len: usize,
+    ) {
+        let digest = fingerprint::digest(slices, len);
+        let (is_life, is_violation) = {
+            let mut tap = lock(&self.tap);
+            (tap.write(side, writer, now, slices, len), tap.has_violation())
+        };
+        self.time.record_and(Occurrence::Wrote { pipe: self.id, side, len, digest }, is_life);
+        if is_violation {
+            self.time.fail();
+        }
     }
 }

@@ -32,7 +32,8 @@ use crate::{lock, waits};
 /// Clones are handles to the same simulation. It is a [`Runtime`] for the driver.
 ///
 /// - Running: [`run`](Self::run), [`check`](Self::check), [`max_polls`](Self::max_polls),
-///   [`tolerate_panics`](Self::tolerate_panics), and under a [`Campaign`](crate::Campaign)
+///   [`tolerate_panics`](Self::tolerate_panics),
+///   [`tolerate_violations`](Self::tolerate_violations), and under a [`Campaign`](crate::Campaign)
 ///   [`steps`](Self::steps).
 /// - Tasks and time: [`spawn`](Self::spawn), [`now`](Self::now), [`sleep`](Self::sleep),
 ///   [`sleep_until`](Self::sleep_until), [`timeout`](Self::timeout), [`settle`](Self::settle),
@@ -114,6 +115,8 @@ impl Sim {
     ///
     /// - if anything panics: a task, a handler, a guard, a `respond` route; see
     ///   [`tolerate_panics`](Self::tolerate_panics);
+    /// - if an end of a connection breaks a law of WebSocket; see
+    ///   [`tolerate_violations`](Self::tolerate_violations);
     /// - if no task can run and no timer is set, or if for an hour of virtual time only keep-alive
     ///   has been active;
     /// - if [`max_polls`](Self::max_polls) is exceeded;
@@ -161,13 +164,51 @@ impl Sim {
         self.world.tolerates_panics.store(true, Ordering::Relaxed);
     }
 
+    /// Lets ends of connections break the laws of WebSocket, which every run checks otherwise: for
+    /// handlers of frames that break them on purpose.
+    /// [`Wire::tolerate_violations`](crate::Wire::tolerate_violations) is for one end.
+    ///
+    /// The laws are those of RFC 6455 on what an end writes: known opcodes, masks by role, reserved
+    /// bits as negotiated, lengths in their shortest form; control frames that are final and of at
+    /// most 125 bytes; fragments in order; text in UTF-8, if it is not compressed; one Close frame, with a valid code and reason,
+    /// nothing after it, and one in answer to the peer's before the stream is shut down; and the pongs
+    /// of a conversation repeat the payloads of pings, in order. An end that breaks one fails the run: the
+    /// message has the seed, the time, the connection and the frame.
+    ///
+    /// They are checked on what the driver writes, for sessions, sessions of frames and
+    /// [`Conversation`](crate::Conversation)s. What a test writes with the methods of
+    /// [`SimIo`](crate::SimIo) or a [`RawConversation`](crate::RawConversation), and what other
+    /// libraries write through the traits of tokio or `futures-io`, is free.
+    ///
+    /// ```
+    /// use sockless::sim::Sim;
+    /// use sockless::{Frame, Opcode, RawSession, Router, websocket_raw};
+    ///
+    /// /// Sends a message after its Close frame.
+    /// async fn unruly(session: RawSession) {
+    ///     let _ = session.send(Frame::new(Opcode::Close, "".into())).await;
+    ///     let _ = session.send(Frame::new(Opcode::Text, "and another thing".into())).await;
+    /// }
+    ///
+    /// Sim::check(0..5, |sim| async move {
+    ///     sim.tolerate_violations();
+    ///     let app = sim.app(Router::new().route("/", websocket_raw(unruly)));
+    ///     let mut client = app.open("/").raw().await;
+    ///     client.expect(Frame::new(Opcode::Close, "".into())).await;
+    ///     client.expect(Frame::new(Opcode::Text, "and another thing".into())).await;
+    /// });
+    /// ```
+    pub fn tolerate_violations(&self) {
+        self.world.taps.tolerate_violations();
+    }
+
     /// Lets the runs of a seed differ: for code that has to draw from the system, such as TLS. Call it
     /// at the beginning of a scenario, which [`check`](Self::check) then does not run twice.
     ///
     /// A failure is repeated by its seed only as far as it does not depend on what was drawn.
     pub fn allow_nondeterminism(&self) {
         self.world.is_random.store(true, Ordering::Relaxed);
-        self.world.time.with_trace(|trace| trace.stop_comparing());
+        self.world.time.with_fingerprint(|fingerprint| fingerprint.stop_comparing());
     }
 
     /// Returns the texts of the panics that were [tolerated](Self::tolerate_panics), oldest first.
@@ -195,7 +236,7 @@ impl Sim {
     /// moved, and which bytes each write. Runs that are equal have equal fingerprints, and others
     /// differ except by chance.
     pub fn fingerprint(&self) -> u64 {
-        self.world.time.with_trace(|trace| trace.digest())
+        self.world.time.with_fingerprint(|fingerprint| fingerprint.digest())
     }
 }
 

@@ -5,10 +5,12 @@ mod lines;
 use std::collections::VecDeque;
 use std::fmt;
 use std::io::IoSlice;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use sockless_core::Instant;
 
+use crate::laws::{Broken, Head, Laws};
 use crate::lock;
 use lines::{Lines, What};
 
@@ -17,7 +19,11 @@ const CONNECTIONS: usize = 256;
 
 /// The connections of a simulation: those that are open, and those that ended last.
 #[derive(Default)]
-pub(crate) struct Taps(Mutex<Connections>);
+pub(crate) struct Taps {
+    connections: Mutex<Connections>,
+    /// No law is checked.
+    tolerates_violations: Arc<AtomicBool>,
+}
 
 #[derive(Default)]
 struct Connections {
@@ -27,9 +33,10 @@ struct Connections {
 
 impl Taps {
     pub(crate) fn open(&self, now: Instant) -> Arc<Mutex<Tap>> {
-        let mut connections = lock(&self.0);
+        let mut connections = lock(&self.connections);
         connections.opened += 1;
-        let tap = Arc::new(Mutex::new(Tap::new(connections.opened, now)));
+        let tolerates = Arc::clone(&self.tolerates_violations);
+        let tap = Arc::new(Mutex::new(Tap::new(connections.opened, now, tolerates)));
         if connections.taps.len() == CONNECTIONS {
             let ended = connections.taps.iter().position(|tap| Arc::strong_count(tap) == 1);
             connections.taps.remove(ended.unwrap_or(0));
@@ -38,11 +45,20 @@ impl Taps {
         tap
     }
 
+    pub(crate) fn tolerate_violations(&self) {
+        self.tolerates_violations.store(true, Ordering::Relaxed);
+    }
+
+    /// Returns a violation of the laws, once.
+    pub(crate) fn take_violation(&self) -> Option<Violation> {
+        lock(&self.connections).taps.iter().find_map(|tap| lock(tap).take_violation())
+    }
+
     /// Formats the transcripts of all connections that are not reported elsewhere.
     pub(crate) fn report(&self, report: &mut String) -> fmt::Result {
         use fmt::Write;
 
-        let connections = lock(&self.0);
+        let connections = lock(&self.connections);
         let taps: Vec<_> = connections.taps.iter().map(|tap| lock(tap)).collect();
         let shown = taps.iter().filter(|tap| !tap.is_reported && !tap.lines.is_empty());
         for (index, tap) in shown.enumerate() {
@@ -69,6 +85,43 @@ pub(crate) struct Tap {
     request: Option<String>,
     streams: [Stream; 2],
     lines: Lines,
+    laws: Laws,
+    /// The number of frames that each side has begun.
+    frames: [u64; 2],
+    /// The head of the response, while it is written.
+    response: Vec<u8>,
+    violation: Option<Judged>,
+    tolerates_violations: Arc<AtomicBool>,
+}
+
+/// A law of the protocol that an end has broken.
+#[derive(Clone, Debug)]
+pub(crate) struct Violation {
+    /// The end and the connection.
+    pub(crate) end: String,
+    pub(crate) broken: Broken,
+    /// The frame with its number.
+    pub(crate) frame: String,
+}
+
+/// A violation, before it fails the run.
+#[derive(Clone, Copy)]
+struct Judged {
+    side: usize,
+    broken: Broken,
+    /// The number of frames, the last of which breaks the law.
+    frames: u64,
+    /// The line of that frame.
+    line: Option<u64>,
+}
+
+/// What writes to a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Writer {
+    /// A driver, which has to obey the laws of the protocol.
+    Driver,
+    /// A test, or a client or server of another library.
+    Other,
 }
 
 /// The state of one direction.
@@ -98,9 +151,20 @@ enum Stream {
 const NO_FRAME: Stream = Stream::FrameHead { bytes: [0; 14], len: 0 };
 
 impl Tap {
-    fn new(id: u64, opened: Instant) -> Self {
-        let (streams, lines) = ([Stream::New; 2], Lines::default());
-        Self { id, is_reported: false, opened, request: None, streams, lines }
+    fn new(id: u64, opened: Instant, tolerates_violations: Arc<AtomicBool>) -> Self {
+        Self {
+            id,
+            is_reported: false,
+            opened,
+            request: None,
+            streams: [Stream::New; 2],
+            lines: Lines::default(),
+            laws: Laws::default(),
+            frames: [0; 2],
+            response: Vec::new(),
+            violation: None,
+            tolerates_violations,
+        }
     }
 
     pub(crate) fn name(&self) -> String {
@@ -110,11 +174,12 @@ impl Tap {
         }
     }
 
-    /// Records the first `len` bytes of `slices`, which `side` wrote. Returns false if they are
-    /// pings and pongs only.
+    /// Records the first `len` bytes of `slices`, which `writer` wrote at `side`. Returns false if
+    /// they are pings and pongs only.
     pub(crate) fn write(
         &mut self,
         side: usize,
+        writer: Writer,
         now: Instant,
         slices: &[IoSlice<'_>],
         mut len: usize,
@@ -124,12 +189,61 @@ impl Tap {
             let mut bytes = &slice[..len.min(slice.len())];
             len -= bytes.len();
             while !bytes.is_empty() {
+                // The test kit writes the opening handshake of its clients.
+                if writer == Writer::Other && matches!(self.streams[side], Stream::FrameHead { .. })
+                {
+                    self.laws.exempt(side);
+                }
                 let (used, is_ping) = self.step(side, now, bytes);
                 is_life |= !is_ping;
                 bytes = &bytes[used..];
             }
         }
         is_life
+    }
+
+    /// From now on, no law is checked on what `side` writes.
+    pub(crate) fn exempt(&mut self, side: usize) {
+        self.laws.exempt(side);
+    }
+
+    /// Each pong of `side` answers a ping.
+    pub(crate) fn set_automatic(&mut self, side: usize) {
+        self.laws.set_automatic(side);
+    }
+
+    /// Records that `side` shuts down, having read everything or not.
+    pub(crate) fn shut_down(&mut self, side: usize, has_read: bool) {
+        if !matches!(self.streams[side], Stream::Opaque) {
+            let checked = self.laws.shut_down(side, has_read);
+            self.judge(side, None, checked);
+        }
+    }
+
+    /// Returns true if a law was broken, which fails the run.
+    pub(crate) fn has_violation(&self) -> bool {
+        self.violation.is_some()
+    }
+
+    /// Keeps the violation of a law in the frame that has this line.
+    fn judge(&mut self, side: usize, line: Option<u64>, checked: Result<(), Broken>) {
+        let Err(broken) = checked else { return };
+        if self.tolerates_violations.load(Ordering::Relaxed) || self.violation.is_some() {
+            return;
+        }
+        self.violation = Some(Judged { side, broken, frames: self.frames[side], line });
+    }
+
+    /// Returns the violation with the text of its frame, as far as it was written.
+    fn take_violation(&mut self) -> Option<Violation> {
+        let Judged { side, broken, frames, line } = self.violation.take()?;
+        let role = if side == 0 { "client" } else { "server" };
+        let end = format!("the {role} of {}", self.name());
+        let frame = match line {
+            Some(line) => format!("frame {frames}: {}", self.lines.frame(line)),
+            None => format!("after frame {frames}"),
+        };
+        Some(Violation { end, broken, frame })
     }
 
     /// Records something that the bytes do not show.
@@ -158,13 +272,19 @@ impl Tap {
             }
             Stream::Payload { left, mask, at, line, is_ping } => {
                 let used = bytes.len().min(usize::try_from(left).unwrap_or(usize::MAX));
-                let unmasked = bytes.iter().enumerate().map(|(i, byte)| byte ^ mask[(at + i) % 4]);
-                self.lines.extend(line, unmasked.take(used), 0);
-                let left = left - used as u64;
-                self.streams[side] = match left {
-                    0 => NO_FRAME,
-                    _ => Stream::Payload { left, mask, at: (at + used) % 4, line, is_ping },
-                };
+                let (bytes, left) = (&bytes[..used], left - used as u64);
+                let unmasked =
+                    || bytes.iter().enumerate().map(move |(i, byte)| byte ^ mask[(at + i) % 4]);
+                self.lines.extend(line, unmasked(), 0);
+                if self.laws.wants_payload(side) {
+                    let checked = self.laws.payload(side, unmasked());
+                    self.judge(side, Some(line), checked);
+                }
+                self.streams[side] =
+                    Stream::Payload { left, mask, at: (at + used) % 4, line, is_ping };
+                if left == 0 {
+                    self.end_of_frame(side, line);
+                }
                 (used, is_ping)
             }
             Stream::Opaque => {
@@ -184,6 +304,9 @@ impl Tap {
         });
         let used = end.map_or(bytes.len(), |end| end + 1);
         self.lines.extend(line, bytes[..used].iter().copied(), used as u64);
+        if side == 1 && self.response.len() < HEAD {
+            self.response.extend_from_slice(&bytes[..used]);
+        }
         self.streams[side] = Stream::Head { matched, line };
         if end.is_none() {
             return used;
@@ -199,6 +322,9 @@ impl Tap {
         self.streams[side] = NO_FRAME;
         if !is_upgrade {
             self.streams = [Stream::Opaque; 2];
+        } else if side == 1 {
+            let checked = self.laws.accept(&std::mem::take(&mut self.response));
+            self.judge(0, None, checked);
         }
         used
     }
@@ -228,13 +354,26 @@ impl Tap {
         }
         let line = self.lines.push(side, now, What::Frame(head[0]));
         self.lines.extend(line, [].into_iter(), left);
+        self.frames[side] += 1;
+        let checked =
+            self.laws.frame(side, &Head { first: head[0], is_masked, extended, len: left });
+        self.judge(side, Some(line), checked);
         let is_ping = matches!(head[0] & 0x0f, PING | PONG);
-        self.streams[side] = match left {
-            0 => NO_FRAME,
-            _ => Stream::Payload { left, mask, at: 0, line, is_ping },
-        };
+        self.streams[side] = Stream::Payload { left, mask, at: 0, line, is_ping };
+        if left == 0 {
+            self.end_of_frame(side, line);
+        }
+    }
+
+    fn end_of_frame(&mut self, side: usize, line: u64) {
+        let checked = self.laws.end_of_frame(side);
+        self.judge(side, Some(line), checked);
+        self.streams[side] = NO_FRAME;
     }
 }
+
+/// The bytes that are kept of the head of a response.
+const HEAD: usize = 64 << 10;
 
 const PING: u8 = 9;
 const PONG: u8 = 10;

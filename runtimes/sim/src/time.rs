@@ -12,9 +12,9 @@ use std::time::Duration;
 use sockless_core::Instant;
 use sockless_driver::Timer;
 
+use crate::fingerprint::{Fingerprint, Occurrence};
 use crate::hosts::{MachineId, OUTSIDE};
 use crate::skew::Skew;
-use crate::trace::{Trace, TraceEvent};
 use crate::{lock, waits, watchdog};
 
 /// The deadline of an alarm that never fires.
@@ -136,7 +136,7 @@ struct State {
     /// Sorted by deadline, then by the age of the alarm. Each alarm has at most one entry, so that
     /// a timer may be reset for every message.
     alarms: BTreeMap<(Instant, u64), (Waker, Purpose)>,
-    trace: Trace,
+    fingerprint: Fingerprint,
     /// The clocks of the machines that differ from this one.
     skews: BTreeMap<MachineId, Skew>,
     /// When something happened last that is not in the background, and the number of alarms for the
@@ -152,7 +152,7 @@ impl Time {
                 now: Instant::EPOCH,
                 next_id: 0,
                 alarms: BTreeMap::new(),
-                trace: Trace::default(),
+                fingerprint: Fingerprint::default(),
                 skews: BTreeMap::new(),
                 lived: Instant::EPOCH,
                 background: 0,
@@ -272,25 +272,25 @@ impl Time {
     }
 
     /// Adds an event at the present instant.
-    pub(crate) fn record(&self, event: TraceEvent) {
+    pub(crate) fn record(&self, event: Occurrence) {
         self.record_and(event, false);
     }
 
     /// Adds an event at the present instant, which may be one that is not in the background.
-    pub(crate) fn record_and(&self, event: TraceEvent, is_life: bool) {
+    pub(crate) fn record_and(&self, event: Occurrence, is_life: bool) {
         let mut state = lock(&self.state);
         let now = state.now;
         if is_life {
             state.live();
         }
-        if state.trace.record(now, event) {
+        if state.fingerprint.record(now, event) {
             self.fail();
         }
     }
 
     /// Calls `act` with the events so far.
-    pub(crate) fn with_trace<T>(&self, act: impl FnOnce(&mut Trace) -> T) -> T {
-        act(&mut lock(&self.state).trace)
+    pub(crate) fn with_fingerprint<T>(&self, act: impl FnOnce(&mut Fingerprint) -> T) -> T {
+        act(&mut lock(&self.state).fingerprint)
     }
 
     /// Ends the run after this poll.

@@ -119,6 +119,17 @@ impl Wire {
         self.act_on_lane(direction, "the test changes the link", |lane| lane.set_link(link));
     }
 
+    /// Checks no law of WebSocket on what this end writes from now on; see
+    /// [`Sim::tolerate_violations`](crate::Sim::tolerate_violations).
+    pub fn tolerate_violations(&self) {
+        self.pipe.tolerate_violations(self.side);
+    }
+
+    /// Expects that this end sends pongs only to answer pings.
+    pub(crate) fn set_automatic(&self) {
+        self.pipe.set_automatic(self.side);
+    }
+
     /// Leaves the transcript of the connection out of the message of a failure.
     pub(crate) fn omit_transcript(&self) {
         self.pipe.omit_transcript();

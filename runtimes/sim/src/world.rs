@@ -11,6 +11,7 @@ use std::task::{Context, Poll, Waker};
 use std::thread;
 
 use crate::failure::{Failure, Replayed, Why, replay};
+use crate::fingerprint::Occurrence;
 use crate::handlers::{Handlers, text_of};
 use crate::host::{Host, Idle};
 use crate::hosts::{Hosts, MachineId, OUTSIDE};
@@ -25,7 +26,6 @@ use crate::schedule::Schedule;
 use crate::tap::Taps;
 use crate::tasks::{MAIN, Payload, TaskWaker, Tasks};
 use crate::time::{SimTimer, Time};
-use crate::trace::TraceEvent;
 use crate::watchdog::Watched;
 use crate::{lock, report};
 
@@ -220,7 +220,7 @@ impl Run<'_> {
         while self.polls < max_polls {
             let task = self.next_ready()?;
             let id = task.id();
-            time.record(TraceEvent::Polled { task: id });
+            time.record(Occurrence::Polled { task: id });
             time.enter(task.machine());
             self.watched.poll(id);
             let polled = if id == MAIN {
@@ -240,7 +240,7 @@ impl Run<'_> {
             self.is_over = polled.is_ready();
             self.check(id)?;
             if let Poll::Ready(output) = polled {
-                let is_parted = time.with_trace(|trace| trace.end());
+                let is_parted = time.with_fingerprint(|fingerprint| fingerprint.end());
                 if is_parted {
                     time.fail();
                 }
@@ -293,9 +293,12 @@ impl Run<'_> {
 
     #[cold]
     fn find_failure(&self, task: u64) -> Result<(), Why> {
-        if let Some(parted) = self.world.time.with_trace(|trace| trace.parted()) {
+        if let Some(parted) = self.world.time.with_fingerprint(|fingerprint| fingerprint.parted()) {
             let task = self.world.tasks.name(parted.task);
             return Err(Why::Parted { task, parted });
+        }
+        if let Some(violation) = self.world.taps.take_violation() {
+            return Err(Why::Violated(violation));
         }
         let handler = lock(&self.world.handlers).panicked.take();
         let panicked = self.watch.take().into_iter().next();
@@ -329,8 +332,8 @@ impl Run<'_> {
     fn describe<F: Future>(&self, why: Why, main: Pin<&mut F>) -> Failure {
         let World { time, seed, schedule, .. } = self.world;
         let when = format!("{:?} after {} polls", time.now(), self.polls);
-        let when =
-            if matches!(why, Why::Panicked { .. }) { format!("{:?}", time.now()) } else { when };
+        let has_place = matches!(why, Why::Panicked { .. } | Why::Violated(_));
+        let when = if has_place { format!("{:?}", time.now()) } else { when };
         let when = match schedule.path() {
             Some(path) => format!("{when}, schedule {path}"),
             None => when,

@@ -68,6 +68,7 @@ impl Conversation {
     pub(crate) fn new(opened: Opened) -> Self {
         let Opened { app, path, io, inbound, connection, response } = opened;
         let wire = io.wire();
+        wire.set_automatic();
         let peer = Arc::new(Mutex::new(Peer::new(connection)));
         let driver = ClientDriver::new(&app.sim, peer.clone(), io, inbound);
         let machine = app.sim.world.time.machine();

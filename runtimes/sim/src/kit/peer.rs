@@ -73,6 +73,7 @@ impl Peer {
             Event::Closed(closed) => format!("the connection ended: {closed}"),
             event => format!("{event:?}"),
         };
+        assert!(self.closed.is_none(), "the client reports an event after its end: {line}");
         self.transcript.push(now, Line::Received(line));
         match event {
             Event::Message(message) => self.messages.push_back(message),

@@ -75,6 +75,16 @@ impl Lines {
         self.get_mut(line).map(|line| line.first_line()).unwrap_or_default()
     }
 
+    /// Formats the frame of a line, with the beginning of its payload.
+    pub(super) fn frame(&mut self, line: u64) -> String {
+        let mut text = String::new();
+        if let Some(line) = self.get_mut(line) {
+            // Writing to a string does not fail.
+            let _ = line.fmt_what(&mut text);
+        }
+        text
+    }
+
     fn get_mut(&mut self, line: u64) -> Option<&mut Line> {
         let first = self.next - self.lines.len() as u64;
         self.lines.get_mut(usize::try_from(line.checked_sub(first)?).ok()?)
@@ -102,6 +112,13 @@ impl fmt::Display for Line {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let direction = if self.side == 0 { '>' } else { '<' };
         write!(f, "{:?} {direction} ", self.at)?;
+        self.fmt_what(f)
+    }
+}
+
+impl Line {
+    /// Formats it without its time and direction.
+    fn fmt_what(&self, f: &mut impl fmt::Write) -> fmt::Result {
         let first = match self.what {
             What::Note(note) => return f.write_str(note),
             What::Head => return f.write_str(&self.first_line()),

@@ -1,4 +1,4 @@
-//! What happened in a run, in order: its digest, and the comparison of two runs: [`Trace`].
+//! What happened in a run, in order: its digest, and the comparison of two runs: [`Fingerprint`].
 
 use std::fmt;
 use std::sync::Arc;
@@ -9,13 +9,13 @@ use crate::waits;
 
 /// An event that a simulation records in its fingerprint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum TraceEvent {
+pub(crate) enum Occurrence {
     Polled { task: u64 },
     Read { pipe: u64, side: usize, len: usize },
     Wrote { pipe: u64, side: usize, len: usize, digest: u64 },
 }
 
-impl fmt::Display for TraceEvent {
+impl fmt::Display for Occurrence {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let end = |side: usize| if side == 0 { "client" } else { "server" };
         match *self {
@@ -34,12 +34,12 @@ impl fmt::Display for TraceEvent {
     }
 }
 
-/// The events of a run that is compared with another one, up to [`Trace::KEPT`].
-pub(crate) type Events = Vec<(Instant, TraceEvent)>;
+/// The events of a run that is compared with another one, up to [`Fingerprint::KEPT`].
+pub(crate) type Events = Vec<(Instant, Occurrence)>;
 
 /// The digest of the events so far and, for the first seed of a check, the events.
 #[derive(Default)]
-pub(crate) struct Trace {
+pub(crate) struct Fingerprint {
     digest: u64,
     count: usize,
     /// The task that was polled last.
@@ -60,15 +60,15 @@ enum Mode {
 #[derive(Clone, Debug)]
 pub(crate) struct Parted {
     index: usize,
-    first: Option<(Instant, TraceEvent)>,
-    second: Option<(Instant, TraceEvent)>,
+    first: Option<(Instant, Occurrence)>,
+    second: Option<(Instant, Occurrence)>,
     /// The task that ran.
     pub(crate) task: u64,
     /// The call in which the second run differs.
     place: Option<String>,
 }
 
-impl Trace {
+impl Fingerprint {
     /// The number of events that are kept for the comparison: 40 MB.
     const KEPT: usize = 1 << 20;
 
@@ -107,14 +107,14 @@ impl Trace {
     }
 
     /// Adds an event. Returns true if the compared runs part here.
-    pub(crate) fn record(&mut self, now: Instant, event: TraceEvent) -> bool {
-        if let TraceEvent::Polled { task } = event {
+    pub(crate) fn record(&mut self, now: Instant, event: Occurrence) -> bool {
+        if let Occurrence::Polled { task } = event {
             self.task = task;
         }
         let words = match event {
-            TraceEvent::Polled { task } => [1, task, 0, 0],
-            TraceEvent::Read { pipe, side, len } => [2 + side as u64, pipe, len as u64, 0],
-            TraceEvent::Wrote { pipe, side, len, digest } => {
+            Occurrence::Polled { task } => [1, task, 0, 0],
+            Occurrence::Read { pipe, side, len } => [2 + side as u64, pipe, len as u64, 0],
+            Occurrence::Wrote { pipe, side, len, digest } => {
                 [4 + side as u64, pipe, len as u64, digest]
             }
         };
@@ -152,11 +152,11 @@ impl Trace {
 
     fn part(
         &mut self,
-        first: Option<(Instant, TraceEvent)>,
-        second: Option<(Instant, TraceEvent)>,
+        first: Option<(Instant, Occurrence)>,
+        second: Option<(Instant, Occurrence)>,
     ) {
         let place = match second {
-            Some((_, TraceEvent::Polled { .. })) | None => None,
+            Some((_, Occurrence::Polled { .. })) | None => None,
             Some(_) => waits::this_place(),
         };
         let (index, task) = (self.count, self.task);
