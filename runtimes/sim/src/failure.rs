@@ -10,6 +10,7 @@ use crate::panics::Panicked;
 use crate::plan::Plan;
 use crate::tap::Violation;
 use crate::tasks::Payload;
+use crate::trace::{Trace, directory};
 
 /// Why a run failed.
 pub(crate) enum Why {
@@ -19,6 +20,8 @@ pub(crate) enum Why {
     /// The tasks of tokio ran for very long, and woke no other.
     OnlyTokio,
     TooManyPolls,
+    /// The environment stops the run at this event.
+    Stopped(u64),
     /// The name of the task that panicked, or of what runs in it. The payload, if it has no text.
     Panicked {
         name: String,
@@ -50,6 +53,7 @@ impl fmt::Display for Why {
                 "deadlock: only tasks of tokio::spawn have been active for 30 days, and no timer is set",
             ),
             Self::TooManyPolls => f.write_str("too many polls (Sim::max_polls)"),
+            Self::Stopped(event) => write!(f, "stopped at event {event}"),
             Self::Panicked { name, .. } => write!(f, "{name} panicked"),
             Self::Violated(Violation { end, broken, .. }) => write!(f, "{end} {broken}"),
             Self::Parted { .. } => f.write_str("not deterministic"),
@@ -68,6 +72,7 @@ impl Why {
             Self::Lifeless(_) => "lifeless".to_owned(),
             Self::Violated(violation) => violation.broken.to_owned(),
             Self::Parted { .. } | Self::WokenByThread { .. } => "not deterministic".to_owned(),
+            Self::Stopped(_) => "stopped".to_owned(),
             Self::Deadlock | Self::OnlyTokio | Self::TooManyPolls => self.to_string(),
         }
     }
@@ -80,6 +85,7 @@ pub(crate) struct Failure {
     replay: String,
     kind: String,
     payload: Option<Payload>,
+    trace: Option<Trace>,
 }
 
 impl Failure {
@@ -100,7 +106,7 @@ impl Failure {
             _ => Ok(()),
         };
         message.extend([details, backtrace.trim_end()]);
-        Self { message, replay: replay.to_owned(), kind, payload }
+        Self { message, replay: replay.to_owned(), kind, payload, trace: None }
     }
 
     /// Returns what failed, without what differs from run to run.
@@ -114,9 +120,35 @@ impl Failure {
         self
     }
 
+    pub(crate) fn message(&self) -> &str {
+        &self.message
+    }
+
+    /// Adds what happened in the run.
+    pub(crate) fn with_trace(mut self, trace: Trace) -> Self {
+        self.trace = Some(trace);
+        self
+    }
+
+    /// Writes the trace, if the environment has a directory for it.
+    fn save_trace(&mut self) {
+        let (Some(trace), Some(directory)) = (self.trace.take(), directory()) else { return };
+        let thread = std::thread::current();
+        let test = thread.name().unwrap_or("main").replace(|c: char| !c.is_alphanumeric(), "_");
+        let name = format!("{test}-{}", trace.seed());
+        // Writing to a string does not fail.
+        let _ = match trace.save(directory, &name) {
+            Ok(page) => write!(self.message, "\ntimeline: {}", page.display()),
+            Err(error) => {
+                write!(self.message, "\nno timeline in {}: {error}", directory.display())
+            }
+        };
+    }
+
     /// Fails the test.
     #[track_caller]
-    pub(crate) fn raise(self) -> ! {
+    pub(crate) fn raise(mut self) -> ! {
+        self.save_trace();
         match self.payload {
             None => panic!("{}{}", self.message, self.replay),
             Some(payload) => {

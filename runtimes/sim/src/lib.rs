@@ -22,6 +22,7 @@
 //!   and what must happen in some run.
 //! - [`Campaign`] draws faults and the steps of workloads from seeds, as a [`Plan`], and shrinks a
 //!   plan that fails.
+//! - [`Trace`] is what happened in a run: as text, to compare two runs, and as a timeline.
 //! - [`explore`] visits every interleaving of something small, such as two connections with short
 //!   scripts, instead of those that some seeds select.
 //!
@@ -104,6 +105,7 @@ mod stats;
 mod tap;
 mod tasks;
 mod time;
+mod trace;
 mod waiter;
 mod waits;
 mod watchdog;
@@ -126,6 +128,7 @@ pub use sim::Sim;
 pub use stats::WireStats;
 pub use tasks::JoinHandle;
 pub use time::SimTimer;
+pub use trace::{ParseTraceError, Trace, TraceDifference, TraceFrame};
 pub use wire::{Wire, WireDirection};
 
 /// Locks `mutex` even if a task has panicked with the lock held: the run fails with that panic, and

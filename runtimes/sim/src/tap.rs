@@ -12,6 +12,8 @@ use sockless_core::Instant;
 
 use crate::laws::{Broken, Head, Laws};
 use crate::lock;
+use crate::trace::{End, FrameEvent, Log, Payload, What as TraceWhat};
+pub(crate) use lines::fmt_frame;
 use lines::{Lines, What};
 
 /// The number of connections of a simulation whose transcripts are kept.
@@ -32,11 +34,11 @@ struct Connections {
 }
 
 impl Taps {
-    pub(crate) fn open(&self, now: Instant) -> Arc<Mutex<Tap>> {
+    pub(crate) fn open(&self, now: Instant, log: &Arc<Log>) -> Arc<Mutex<Tap>> {
         let mut connections = lock(&self.connections);
         connections.opened += 1;
         let tolerates = Arc::clone(&self.tolerates_violations);
-        let tap = Arc::new(Mutex::new(Tap::new(connections.opened, now, tolerates)));
+        let tap = Arc::new(Mutex::new(Tap::new(connections.opened, now, log, tolerates)));
         if connections.taps.len() == CONNECTIONS {
             let ended = connections.taps.iter().position(|tap| Arc::strong_count(tap) == 1);
             connections.taps.remove(ended.unwrap_or(0));
@@ -92,6 +94,9 @@ pub(crate) struct Tap {
     response: Vec<u8>,
     violation: Option<Judged>,
     tolerates_violations: Arc<AtomicBool>,
+    /// The number of bytes that each side has written.
+    written: [u64; 2],
+    log: Arc<Log>,
 }
 
 /// A law of the protocol that an end has broken.
@@ -142,6 +147,8 @@ enum Stream {
         mask: [u8; 4],
         at: usize,
         line: u64,
+        /// Its number in the trace.
+        event: u64,
         is_ping: bool,
     },
     /// No WebSocket.
@@ -151,7 +158,12 @@ enum Stream {
 const NO_FRAME: Stream = Stream::FrameHead { bytes: [0; 14], len: 0 };
 
 impl Tap {
-    fn new(id: u64, opened: Instant, tolerates_violations: Arc<AtomicBool>) -> Self {
+    fn new(
+        id: u64,
+        opened: Instant,
+        log: &Arc<Log>,
+        tolerates_violations: Arc<AtomicBool>,
+    ) -> Self {
         Self {
             id,
             is_reported: false,
@@ -164,6 +176,8 @@ impl Tap {
             response: Vec::new(),
             violation: None,
             tolerates_violations,
+            written: [0; 2],
+            log: Arc::clone(log),
         }
     }
 
@@ -196,6 +210,7 @@ impl Tap {
                 }
                 let (used, is_ping) = self.step(side, now, bytes);
                 is_life |= !is_ping;
+                self.written[side] += used as u64;
                 bytes = &bytes[used..];
             }
         }
@@ -249,6 +264,8 @@ impl Tap {
     /// Records something that the bytes do not show.
     pub(crate) fn note(&mut self, side: usize, now: Instant, what: &'static str) {
         self.lines.push(side, now, What::Note(what));
+        let (connection, from) = (self.id, End::of(side));
+        self.log.push(now, || TraceWhat::Note { connection, from, text: what.to_owned() });
     }
 
     /// Takes some of `bytes`. Returns how many, and whether they are of a ping or a pong.
@@ -264,24 +281,25 @@ impl Tap {
                 };
                 (0, false)
             }
-            Stream::Head { matched, line } => (self.head(side, bytes, matched, line), false),
+            Stream::Head { matched, line } => (self.head(side, now, bytes, matched, line), false),
             Stream::FrameHead { bytes: mut head, len } => {
                 head[len] = bytes[0];
                 self.frame_head(side, now, head, len + 1);
                 (1, matches!(head[0] & 0x0f, PING | PONG))
             }
-            Stream::Payload { left, mask, at, line, is_ping } => {
+            Stream::Payload { left, mask, at, line, event, is_ping } => {
                 let used = bytes.len().min(usize::try_from(left).unwrap_or(usize::MAX));
                 let (bytes, left) = (&bytes[..used], left - used as u64);
                 let unmasked =
                     || bytes.iter().enumerate().map(move |(i, byte)| byte ^ mask[(at + i) % 4]);
                 self.lines.extend(line, unmasked(), 0);
+                self.log.extend(event, unmasked());
                 if self.laws.wants_payload(side) {
                     let checked = self.laws.payload(side, unmasked());
                     self.judge(side, Some(line), checked);
                 }
                 self.streams[side] =
-                    Stream::Payload { left, mask, at: (at + used) % 4, line, is_ping };
+                    Stream::Payload { left, mask, at: (at + used) % 4, line, event, is_ping };
                 if left == 0 {
                     self.end_of_frame(side, line);
                 }
@@ -296,7 +314,14 @@ impl Tap {
     }
 
     /// Takes bytes of the head of a request or a response, and returns how many.
-    fn head(&mut self, side: usize, bytes: &[u8], mut matched: usize, line: u64) -> usize {
+    fn head(
+        &mut self,
+        side: usize,
+        now: Instant,
+        bytes: &[u8],
+        mut matched: usize,
+        line: u64,
+    ) -> usize {
         let end = bytes.iter().position(|byte| {
             let is_next = *byte == b"\r\n\r\n"[matched];
             matched = if is_next { matched + 1 } else { usize::from(*byte == b'\r') };
@@ -312,6 +337,8 @@ impl Tap {
             return used;
         }
         let first_line = self.lines.first_line(line);
+        let (connection, from) = (self.id, End::of(side));
+        self.log.push(now, || TraceWhat::Head { connection, from, line: first_line.clone() });
         let is_upgrade = match side {
             0 => !first_line.starts_with("PRI "),
             _ => first_line.contains(" 101 "),
@@ -355,11 +382,24 @@ impl Tap {
         let line = self.lines.push(side, now, What::Frame(head[0]));
         self.lines.extend(line, [].into_iter(), left);
         self.frames[side] += 1;
+        let event = self.log.push(now, || {
+            TraceWhat::Frame(FrameEvent {
+                connection: self.id,
+                from: End::of(side),
+                opcode: head[0] & 0x0f,
+                is_final: head[0] & 0x80 != 0,
+                rsv: head[0] >> 4 & 7,
+                len: left,
+                // With this byte of the head.
+                end: self.written[side] + 1 + left,
+                payload: Payload::default(),
+            })
+        });
         let checked =
             self.laws.frame(side, &Head { first: head[0], is_masked, extended, len: left });
         self.judge(side, Some(line), checked);
         let is_ping = matches!(head[0] & 0x0f, PING | PONG);
-        self.streams[side] = Stream::Payload { left, mask, at: 0, line, is_ping };
+        self.streams[side] = Stream::Payload { left, mask, at: 0, line, event, is_ping };
         if left == 0 {
             self.end_of_frame(side, line);
         }

@@ -170,6 +170,11 @@ impl Tasks {
         }
     }
 
+    /// Returns the name of a machine; `None` outside of all.
+    pub(crate) fn machine_name(&self, machine: MachineId) -> Option<String> {
+        lock(&self.machines).names.get(&machine).cloned()
+    }
+
     /// Takes the future of a task, unless it is being polled.
     pub(crate) fn take(&self, id: u64) -> Option<BoxFuture<'static, ()>> {
         lock(&self.alive).tasks.get_mut(&id).and_then(|task| task.future.take())

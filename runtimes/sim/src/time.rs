@@ -15,6 +15,7 @@ use sockless_driver::Timer;
 use crate::fingerprint::{Fingerprint, Occurrence};
 use crate::hosts::{MachineId, OUTSIDE};
 use crate::skew::Skew;
+use crate::trace::Log;
 use crate::{lock, waits, watchdog};
 
 /// The deadline of an alarm that never fires.
@@ -110,6 +111,7 @@ impl fmt::Debug for SimTimer {
 
 /// The clock, its alarms, and the events so far.
 pub(crate) struct Time {
+    log: Arc<Log>,
     state: Mutex<State>,
     /// The machine whose task runs.
     machine: AtomicU32,
@@ -146,8 +148,9 @@ struct State {
 }
 
 impl Time {
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(log: &Arc<Log>) -> Self {
         Self {
+            log: Arc::clone(log),
             state: Mutex::new(State {
                 now: Instant::EPOCH,
                 next_id: 0,
@@ -282,6 +285,9 @@ impl Time {
         let now = state.now;
         if is_life {
             state.live();
+        }
+        if !matches!(event, Occurrence::Polled { .. }) {
+            self.log.occur(now, event);
         }
         if state.fingerprint.record(now, event) {
             self.fail();

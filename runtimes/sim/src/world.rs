@@ -26,6 +26,7 @@ use crate::schedule::Schedule;
 use crate::tap::Taps;
 use crate::tasks::{MAIN, Payload, TaskWaker, Tasks};
 use crate::time::{SimTimer, Time};
+use crate::trace::{Log, What};
 use crate::watchdog::Watched;
 use crate::{lock, report};
 
@@ -37,6 +38,8 @@ pub(crate) struct World {
     pub(crate) hosts: Hosts,
     pub(crate) handlers: Mutex<Handlers>,
     pub(crate) seed: u64,
+    /// What has happened, for a trace.
+    pub(crate) log: Arc<Log>,
     /// Which task runs next.
     pub(crate) schedule: Schedule,
     /// What the marks in the program refer to.
@@ -72,8 +75,10 @@ impl World {
     }
 
     fn with_chances(seed: u64, chances: Chances) -> Self {
+        let log = Arc::new(Log::new());
         Self {
-            time: Arc::new(Time::new()),
+            time: Arc::new(Time::new(&log)),
+            log,
             network: Arc::default(),
             tasks: Arc::default(),
             taps: Taps::default(),
@@ -136,8 +141,14 @@ impl World {
         listener: Option<&str>,
     ) -> (SimIo, SimIo) {
         self.time.live();
-        let tap = self.taps.open(self.time.now());
-        let chances = lock(&self.chances).wire(lock(&tap).id);
+        let now = self.time.now();
+        let tap = self.taps.open(now, &self.log);
+        let connection = lock(&tap).id;
+        let chances = lock(&self.chances).wire(connection);
+        self.log.push(now, || {
+            let [client, server] = machines.map(|machine| self.tasks.machine_name(machine));
+            What::Opened { connection, client, server }
+        });
         let (one, other) = SimIo::pair(&self.time, link, chances, tap);
         self.hosts.connect(one.pipe(), machines, listener);
         (one, other)
@@ -185,6 +196,15 @@ impl World {
         Some(plan.map_or(Replayed::Seed(self.seed), Replayed::Plan))
     }
 
+    /// Adds the trace of the run, if one is kept.
+    fn with_trace(&self, failure: Failure) -> Failure {
+        if !self.log.is_enabled() {
+            return failure;
+        }
+        self.log.push(self.time.now(), || What::Failure { text: failure.message().to_owned() });
+        failure.with_trace(self.log.trace(self.seed))
+    }
+
     /// Ends a run that succeeded, but for what its tasks did when they were dropped.
     fn end(&self, watch: &Watch, payload: Option<Payload>) -> Result<(), Failure> {
         let text = payload.as_deref().and_then(text_of).unwrap_or_default();
@@ -194,7 +214,7 @@ impl World {
         let name = "what was dropped at the end".to_owned();
         let why = Why::Panicked { name, panicked, payload: None };
         let when = format!("{:?}", self.time.now());
-        Err(Failure::new(self.seed, why, &when, "", &self.replay()))
+        Err(self.with_trace(Failure::new(self.seed, why, &when, "", &self.replay())))
     }
 }
 
@@ -222,6 +242,9 @@ impl Run<'_> {
             let id = task.id();
             time.record(Occurrence::Polled { task: id });
             time.enter(task.machine());
+            self.world
+                .log
+                .poll(time.now(), id, || (tasks.name(id), tasks.machine_name(task.machine())));
             self.watched.poll(id);
             let polled = if id == MAIN {
                 poll_main(main.as_mut(), &Waker::from(task))
@@ -285,6 +308,9 @@ impl Run<'_> {
             let task = self.world.tasks.name(task);
             return Err(Why::WokenByThread { task, thread });
         }
+        if let Some(event) = self.world.log.stopped() {
+            return Err(Why::Stopped(event));
+        }
         if self.watch.has_seen_any() || self.world.time.has_failed() {
             return self.find_failure(task);
         }
@@ -340,7 +366,8 @@ impl Run<'_> {
         };
         let details = report::details(self, main);
         self.watch.take();
-        Failure::new(*seed, why, &when, &details, &self.world.replay())
+        let failure = Failure::new(*seed, why, &when, &details, &self.world.replay());
+        self.world.with_trace(failure)
     }
 }
 

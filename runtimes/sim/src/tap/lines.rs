@@ -128,31 +128,38 @@ impl Line {
             }
             What::Frame(first) => first,
         };
-        match first & 0x0f {
-            0 => f.write_str("Continuation")?,
-            1 => f.write_str("Text")?,
-            2 => f.write_str("Binary")?,
-            8 => f.write_str("Close")?,
-            9 => f.write_str("Ping")?,
-            10 => f.write_str("Pong")?,
-            opcode => write!(f, "opcode {opcode}")?,
-        }
-        if first & 0x80 == 0 {
-            f.write_str(", not final")?;
-        }
-        if first & 0x40 != 0 {
-            f.write_str(", compressed")?;
-        }
-        write!(f, ", {} bytes: ", self.len)?;
-        let shown = &self.start[..self.shown];
-        let start = match first & 0x0f {
-            // A Close frame begins with its code.
-            8 if shown.len() >= 2 => {
-                write!(f, "{} ", u16::from_be_bytes([shown[0], shown[1]]))?;
-                &shown[2..]
-            }
-            _ => shown,
-        };
-        write!(f, "{:?}", String::from_utf8_lossy(start))
+        fmt_frame(f, first, self.len, &self.start[..self.shown])
     }
+}
+
+/// Formats a frame with the first byte of its head, the length of its payload, and what is shown of
+/// that.
+pub(crate) fn fmt_frame(
+    f: &mut impl fmt::Write,
+    first: u8,
+    len: u64,
+    mut shown: &[u8],
+) -> fmt::Result {
+    match first & 0x0f {
+        0 => f.write_str("Continuation")?,
+        1 => f.write_str("Text")?,
+        2 => f.write_str("Binary")?,
+        8 => f.write_str("Close")?,
+        9 => f.write_str("Ping")?,
+        10 => f.write_str("Pong")?,
+        opcode => write!(f, "opcode {opcode}")?,
+    }
+    if first & 0x80 == 0 {
+        f.write_str(", not final")?;
+    }
+    if first & 0x40 != 0 {
+        f.write_str(", compressed")?;
+    }
+    write!(f, ", {len} bytes: ")?;
+    // A Close frame begins with its code.
+    if let (8, [high, low, reason @ ..]) = (first & 0x0f, shown) {
+        write!(f, "{} ", u16::from_be_bytes([*high, *low]))?;
+        shown = reason;
+    }
+    write!(f, "{:?}", String::from_utf8_lossy(shown))
 }

@@ -1,0 +1,310 @@
+//! What happened in a run, as data: [`Trace`].
+
+mod event;
+mod html;
+mod log;
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+use sockless_core::{Instant, Role};
+
+use crate::sim::Sim;
+pub(crate) use event::{End, Event, FrameEvent, Payload, What};
+pub(crate) use log::{Log, directory};
+
+/// What happened in a run, in order: connections, frames, reads and writes, faults, the polls of
+/// tasks, and the failure.
+///
+/// [`Sim::trace`] returns it, and the environment variable `SOCKLESS_SIM_TRACE` names a directory to
+/// which the trace of a run that fails is written: as text, and as a [timeline](Self::html).
+///
+/// `Display` writes it as lines of JSON, and `FromStr` reads those. The first line has the format, its
+/// version and the seed; each further one is an event with its number, and its time in nanoseconds of
+/// virtual time. Payloads are kept up to 4 KiB each, and of a long run the last 200,000 events.
+///
+/// ```
+/// use sockless::sim::{Sim, Trace};
+/// # use sockless::{Closed, Router, Session, websocket};
+/// # async fn echo(mut session: Session) -> Result<(), Closed> {
+/// #     loop {
+/// #         let message = session.recv().await?;
+/// #         session.send(message).await?;
+/// #     }
+/// # }
+/// # let router = Router::new().route("/echo", websocket(echo));
+///
+/// let run = |text: &'static str| {
+///     let sim = Sim::new(7);
+///     sim.record_trace();
+///     sim.run(async {
+///         let mut client = sim.app(router.clone()).open("/echo").await;
+///         client.send(text).await;
+///         client.expect(text).await;
+///     });
+///     sim.trace()
+/// };
+/// let (hello, help) = (run("hello"), run("help!"));
+/// let frames: Vec<_> = hello.frames().map(|frame| frame.payload().to_vec()).collect();
+/// assert_eq!(frames, [b"hello", b"hello"]);
+///
+/// assert_eq!(hello.diff(&run("hello")), None);
+/// let difference = hello.diff(&help).unwrap().to_string();
+/// assert!(difference.contains("sends Text, 5 bytes: \"help!\""), "{difference}");
+///
+/// let saved: Trace = hello.to_string().parse()?;
+/// assert_eq!(saved, hello);
+/// # Ok::<(), sockless::sim::ParseTraceError>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Trace {
+    seed: u64,
+    /// The number of the first event that was kept.
+    first: u64,
+    events: VecDeque<Event>,
+}
+
+/// The first line of a trace.
+#[derive(Serialize, Deserialize)]
+struct Header {
+    format: String,
+    version: u32,
+    seed: u64,
+}
+
+const FORMAT: &str = "sockless-sim-trace";
+const VERSION: u32 = 1;
+
+impl Trace {
+    /// Returns the seed of the run.
+    pub fn seed(&self) -> u64 {
+        self.seed
+    }
+
+    /// Returns the number of events that happened, with those that were not kept.
+    pub fn len(&self) -> u64 {
+        self.first + self.events.len() as u64
+    }
+
+    /// Returns true if nothing happened.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Returns the frames of all connections, in the order in which they were begun.
+    pub fn frames(&self) -> impl Iterator<Item = TraceFrame<'_>> {
+        self.events.iter().filter_map(|event| match &event.what {
+            What::Frame(frame) => Some(TraceFrame { time: event.time, frame }),
+            _ => None,
+        })
+    }
+
+    /// Returns the first event in which `other` differs; `None` if they are equal.
+    pub fn diff(&self, other: &Self) -> Option<TraceDifference> {
+        let first = self.first.max(other.first);
+        let from = |trace: &Self| {
+            let skipped = usize::try_from(first - trace.first).unwrap_or(usize::MAX);
+            trace.events.iter().skip(skipped).cloned().collect::<Vec<_>>()
+        };
+        let (ours, theirs) = (from(self), from(other));
+        let index =
+            (0..ours.len().max(theirs.len())).find(|at| ours.get(*at) != theirs.get(*at))?;
+        let text = |events: &[Event]| events.get(index).map(ToString::to_string);
+        Some(TraceDifference {
+            number: first + index as u64,
+            first: text(&ours),
+            second: text(&theirs),
+        })
+    }
+
+    /// Returns a timeline: one page of HTML without external resources and scripts. It has the
+    /// machines with their tasks, the connections with their frames as arrows, and the failure at
+    /// the end; of a long run, the last 2000 events. What peers wrote is escaped.
+    pub fn html(&self) -> String {
+        html::page(self)
+    }
+
+    /// Writes the trace to `DIRECTORY/NAME.jsonl` and the timeline to `DIRECTORY/NAME.html`, and
+    /// returns the path of the latter. Creates the directory.
+    ///
+    /// # Errors
+    ///
+    /// Those of the file system.
+    pub fn save(&self, directory: impl AsRef<Path>, name: &str) -> std::io::Result<PathBuf> {
+        let directory = directory.as_ref();
+        std::fs::create_dir_all(directory)?;
+        std::fs::write(directory.join(format!("{name}.jsonl")), self.to_string())?;
+        let page = directory.join(format!("{name}.html"));
+        std::fs::write(&page, self.html())?;
+        Ok(page)
+    }
+
+    fn numbered(&self) -> impl Iterator<Item = (u64, &Event)> {
+        (self.first..).zip(&self.events)
+    }
+}
+
+impl fmt::Display for Trace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let header = Header { format: FORMAT.to_owned(), version: VERSION, seed: self.seed };
+        let json = |result: serde_json::Result<String>| result.map_err(|_| fmt::Error);
+        writeln!(f, "{}", json(serde_json::to_string(&header))?)?;
+        for (number, event) in self.numbered() {
+            writeln!(
+                f,
+                "{}",
+                json(serde_json::to_string(&Numbered { number, event: event.clone() }))?
+            )?;
+        }
+        Ok(())
+    }
+}
+
+/// An event as it is written.
+#[derive(Serialize, Deserialize)]
+struct Numbered {
+    number: u64,
+    #[serde(flatten)]
+    event: Event,
+}
+
+/// Accepts what `Display` writes.
+impl FromStr for Trace {
+    type Err = ParseTraceError;
+
+    fn from_str(text: &str) -> Result<Self, ParseTraceError> {
+        let mut lines = text.lines().enumerate();
+        let header = lines.next().and_then(|(_, line)| serde_json::from_str::<Header>(line).ok());
+        let Some(Header { seed, .. }) =
+            header.filter(|header| header.format == FORMAT && header.version == VERSION)
+        else {
+            return Err(ParseTraceError { line: 1 });
+        };
+        let mut trace = Self { seed, first: 0, events: VecDeque::new() };
+        for (index, line) in lines {
+            let error = ParseTraceError { line: index + 1 };
+            let Numbered { number, event } =
+                serde_json::from_str(line).map_err(|_| error.clone())?;
+            if trace.events.is_empty() {
+                trace.first = number;
+            }
+            if number != trace.len() {
+                return Err(error);
+            }
+            trace.events.push_back(event);
+        }
+        Ok(trace)
+    }
+}
+
+/// A text that is not a [`Trace`] of this version.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ParseTraceError {
+    line: usize,
+}
+
+impl fmt::Display for ParseTraceError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "line {} is not of a {FORMAT} of version {VERSION}", self.line)
+    }
+}
+
+impl std::error::Error for ParseTraceError {}
+
+/// The first event in which two traces differ, from [`Trace::diff`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TraceDifference {
+    number: u64,
+    first: Option<String>,
+    second: Option<String>,
+}
+
+impl TraceDifference {
+    /// Returns the number of the event, counted from 0.
+    pub fn number(&self) -> u64 {
+        self.number
+    }
+}
+
+impl fmt::Display for TraceDifference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let text = |event: &Option<String>| event.clone().unwrap_or_else(|| "the end".to_owned());
+        write!(
+            f,
+            "the traces differ at event {}:\n  first:  {}\n  second: {}",
+            self.number,
+            text(&self.first),
+            text(&self.second)
+        )
+    }
+}
+
+/// A frame that an end has written, from [`Trace::frames`].
+#[derive(Clone, Copy, Debug)]
+pub struct TraceFrame<'a> {
+    time: u64,
+    frame: &'a FrameEvent,
+}
+
+impl<'a> TraceFrame<'a> {
+    /// Returns when it was begun.
+    pub fn at(&self) -> Instant {
+        Instant::from_epoch(std::time::Duration::from_nanos(self.time))
+    }
+
+    /// Returns the number of its connection, counted from 1.
+    pub fn connection(&self) -> u64 {
+        self.frame.connection
+    }
+
+    /// Returns the end that wrote it.
+    pub fn from(&self) -> Role {
+        match self.frame.from {
+            End::Client => Role::Client,
+            End::Server => Role::Server,
+        }
+    }
+
+    /// Returns the opcode: 0 to 15.
+    pub fn opcode(&self) -> u8 {
+        self.frame.opcode
+    }
+
+    /// Returns true if it ends a message.
+    pub fn is_final(&self) -> bool {
+        self.frame.is_final
+    }
+
+    /// Returns the reserved bits: RSV1 counts 4, RSV2 2 and RSV3 1.
+    pub fn rsv(&self) -> u8 {
+        self.frame.rsv
+    }
+
+    /// Returns the length of its payload, as its head has it.
+    #[expect(clippy::len_without_is_empty, reason = "the length of a part of it")]
+    pub fn len(&self) -> u64 {
+        self.frame.len
+    }
+
+    /// Returns its payload without the mask: what was written of it, up to 4 KiB.
+    pub fn payload(&self) -> &'a [u8] {
+        &self.frame.payload.0
+    }
+}
+
+/// Traces.
+impl Sim {
+    /// Keeps what happens from now on for [`trace`](Self::trace).
+    pub fn record_trace(&self) {
+        self.world.log.enable();
+    }
+
+    /// Returns what happened since [`record_trace`](Self::record_trace), or since the beginning if
+    /// `SOCKLESS_SIM_TRACE` is set.
+    pub fn trace(&self) -> Trace {
+        self.world.log.trace(self.world.seed)
+    }
+}

@@ -1,0 +1,191 @@
+//! The events of a trace.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::tap::fmt_frame;
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Event {
+    /// In nanoseconds since the beginning.
+    pub(crate) time: u64,
+    #[serde(flatten)]
+    pub(crate) what: What,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+pub(crate) enum What {
+    /// A task is polled for the first time.
+    Task {
+        task: u64,
+        name: String,
+        machine: Option<String>,
+    },
+    /// A task is polled.
+    Poll {
+        task: u64,
+    },
+    /// The machines are those of the client and the server.
+    Opened {
+        connection: u64,
+        client: Option<String>,
+        server: Option<String>,
+    },
+    /// The first line of a request or a response.
+    Head {
+        connection: u64,
+        from: End,
+        line: String,
+    },
+    Frame(FrameEvent),
+    Write {
+        connection: u64,
+        from: End,
+        len: u64,
+    },
+    Read {
+        connection: u64,
+        by: End,
+        len: u64,
+    },
+    /// A fault, or the drop of an end.
+    Note {
+        connection: u64,
+        from: End,
+        text: String,
+    },
+    /// The run fails, with this message.
+    Failure {
+        text: String,
+    },
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct FrameEvent {
+    pub(crate) connection: u64,
+    pub(crate) from: End,
+    pub(crate) opcode: u8,
+    #[serde(rename = "fin")]
+    pub(crate) is_final: bool,
+    pub(crate) rsv: u8,
+    pub(crate) len: u64,
+    /// The number of bytes that the end has written once it has written this frame.
+    pub(crate) end: u64,
+    pub(crate) payload: Payload,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum End {
+    Client,
+    Server,
+}
+
+impl End {
+    pub(crate) fn of(side: usize) -> Self {
+        if side == 0 { Self::Client } else { Self::Server }
+    }
+}
+
+/// The beginning of a payload, written as text if it is UTF-8, and in hexadecimal otherwise.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "PayloadText", into = "PayloadText")]
+pub(crate) struct Payload(pub(crate) Vec<u8>);
+
+#[derive(Serialize, Deserialize)]
+#[serde(untagged)]
+enum PayloadText {
+    Text(String),
+    Hex { hex: String },
+}
+
+impl From<Payload> for PayloadText {
+    fn from(Payload(bytes): Payload) -> Self {
+        String::from_utf8(bytes).map_or_else(
+            |error| Self::Hex {
+                hex: error.as_bytes().iter().map(|byte| format!("{byte:02x}")).collect(),
+            },
+            Self::Text,
+        )
+    }
+}
+
+impl From<PayloadText> for Payload {
+    fn from(text: PayloadText) -> Self {
+        match text {
+            PayloadText::Text(text) => Self(text.into_bytes()),
+            PayloadText::Hex { hex } => Self(
+                hex.as_bytes()
+                    .chunks(2)
+                    .filter_map(|pair| u8::from_str_radix(str::from_utf8(pair).ok()?, 16).ok())
+                    .collect(),
+            ),
+        }
+    }
+}
+
+impl fmt::Display for End {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Client => "the client",
+            Self::Server => "the server",
+        })
+    }
+}
+
+impl fmt::Display for Event {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let at = std::time::Duration::from_nanos(self.time);
+        write!(f, "+{at:?} {}", self.what)
+    }
+}
+
+impl fmt::Display for What {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Task { name, .. } => write!(f, "{name} begins"),
+            Self::Poll { task: 0 } => f.write_str("main runs"),
+            Self::Poll { task } => write!(f, "task {task} runs"),
+            Self::Opened { connection, client, server } => {
+                write!(f, "connection #{connection} opens")?;
+                let machine =
+                    |name: &Option<String>| name.clone().unwrap_or_else(|| "the test".into());
+                match (client, server) {
+                    (None, None) => Ok(()),
+                    _ => write!(f, " from {} to {}", machine(client), machine(server)),
+                }
+            }
+            Self::Head { connection, from, line } => {
+                write!(f, "{from} of connection #{connection} sends {line}")
+            }
+            Self::Frame(frame) => {
+                write!(f, "{} of connection #{} sends {frame}", frame.from, frame.connection)
+            }
+            Self::Write { connection, from, len } => {
+                write!(f, "{from} of connection #{connection} writes {len} bytes")
+            }
+            Self::Read { connection, by, len } => {
+                write!(f, "{by} of connection #{connection} reads {len} bytes")
+            }
+            Self::Note { connection, from, text } => {
+                write!(f, "{from} of connection #{connection}: {text}")
+            }
+            Self::Failure { text } => {
+                write!(f, "the run fails: {}", text.lines().next().unwrap_or_default())
+            }
+        }
+    }
+}
+
+impl fmt::Display for FrameEvent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let fin = if self.is_final { 0x80 } else { 0 };
+        let shown = &self.payload.0[..self.payload.0.len().min(SHOWN)];
+        fmt_frame(f, fin | self.rsv << 4 | self.opcode, self.len, shown)
+    }
+}
+
+/// The bytes of a payload that are shown.
+const SHOWN: usize = 60;

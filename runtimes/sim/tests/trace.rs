@@ -1,0 +1,182 @@
+//! Traces: equal runs have equal ones, the first difference is named, and a failure leaves a timeline.
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::{Command, Output};
+use std::time::Duration;
+
+use sockless::{CloseCode, Closed, Role, Router, Session, websocket};
+use sockless_sim::{Link, Sim, Trace};
+
+const MS: Duration = Duration::from_millis(1);
+
+async fn echo(mut session: Session) -> Result<(), Closed> {
+    loop {
+        let message = session.recv().await?;
+        session.send(message).await?;
+    }
+}
+
+/// A client talks to a machine, over a slow link, and asserts at last.
+async fn talk(sim: Sim, text: &'static str, expected: &'static str) {
+    let (machine, world) = (sim.machine("rooms"), sim.clone());
+    machine.run(move |_| {
+        let link = Link::default().latency(5 * MS).short_writes(7);
+        world.bind_over("rooms", &link).serve(Router::new().route("/", websocket(echo)))
+    });
+    sim.settle().await;
+    let mut client = sim.connect("ws://rooms/").await.unwrap();
+    client.send(text).await.unwrap();
+    assert_eq!(client.recv().await.unwrap(), expected);
+    client.send(vec![0xff; 300]).await.unwrap();
+    client.close(CloseCode::NORMAL);
+    client.closed().await;
+}
+
+fn run(seed: u64, text: &'static str) -> Trace {
+    let sim = Sim::new(seed);
+    sim.record_trace();
+    sim.run(talk(sim.clone(), text, text));
+    sim.trace()
+}
+
+#[test]
+fn equal_runs_have_equal_traces_and_others_differ_in_an_event_that_is_named() {
+    let trace = run(7, "hello");
+    assert_eq!(trace.diff(&run(7, "hello")), None);
+    assert_eq!(trace, run(7, "hello"));
+    let difference = trace.diff(&run(7, "jello")).unwrap();
+    let text = difference.to_string();
+    assert!(text.starts_with(&format!("the traces differ at event {}:", difference.number())));
+    assert!(
+        text.contains("first:  +20ms the client of connection #1 sends Text, 5 bytes: \"hello\""),
+        "{text}"
+    );
+    assert!(
+        text.contains("second: +20ms the client of connection #1 sends Text, 5 bytes: \"jello\""),
+        "{text}"
+    );
+    let other = trace.diff(&run(8, "hello")).unwrap();
+    assert!(other.number() < difference.number(), "{other}");
+}
+
+#[test]
+fn a_trace_has_the_frames_of_both_ends() {
+    let trace = run(7, "hello");
+    let frames: Vec<_> = trace
+        .frames()
+        .map(|frame| (frame.from(), frame.opcode(), frame.len(), frame.payload().len()))
+        .collect();
+    let expected = |role| [(role, 1, 5, 5), (role, 2, 300, 300), (role, 8, 2, 2)];
+    for role in [Role::Client, Role::Server] {
+        let of_role: Vec<_> = frames.iter().copied().filter(|(from, ..)| *from == role).collect();
+        assert_eq!(of_role, expected(role));
+    }
+    assert!(trace.frames().all(|frame| frame.is_final() && frame.connection() == 1));
+    assert!(trace.frames().zip(trace.frames().skip(1)).all(|(one, next)| one.at() <= next.at()));
+}
+
+#[test]
+fn a_trace_is_read_as_it_is_written() {
+    let trace = run(7, "h\u{e9}<\"\u{1}");
+    let text = trace.to_string();
+    assert_eq!(text.parse::<Trace>(), Ok(trace.clone()));
+    assert!(text.starts_with(r#"{"format":"sockless-sim-trace","version":1,"seed":7}"#), "{text}");
+    let second = text.lines().nth(1).unwrap();
+    assert_eq!(
+        second,
+        r#"{"number":0,"time":0,"event":"task","task":0,"name":"main","machine":null}"#
+    );
+    for (broken, line) in [
+        (text.replacen("\"version\":1", "\"version\":2", 1), 1),
+        (text.replacen("\"number\":3", "\"number\":4", 1), 5),
+        (text.replacen("\"event\":\"opened\"", "\"event\":\"x\"", 1), 0),
+        (String::new(), 1),
+    ] {
+        let error = broken.parse::<Trace>().unwrap_err().to_string();
+        assert!(line == 0 || error.starts_with(&format!("line {line} is not of a ")), "{error}");
+    }
+}
+
+#[test]
+fn the_timeline_needs_nothing_else_and_escapes_what_peers_wrote() {
+    let trace = run(7, "<script>alert('&\"')</script>");
+    let page = trace.html();
+    for forbidden in ["<script", "src=", "href=", "@import", "url(http", "onload"] {
+        assert!(!page.contains(forbidden), "{forbidden}");
+    }
+    assert_eq!(page.matches("http").count(), 1, "the namespace of SVG alone");
+    assert!(page.contains("&lt;script&gt;alert(&#39;&amp;"), "{page}");
+    for lane in ["rooms</text>", "the test</text>", "#1 client", "#1 server", ">main<"] {
+        assert!(page.contains(lane), "{lane}");
+    }
+    // All frames are read but for the last one, whose reader has ended.
+    let arrows =
+        page.matches("<line class=\"arrow ").count() + page.matches("class=\"lost\"").count();
+    assert_eq!(arrows, trace.frames().count());
+    assert!(page.matches("<line class=\"arrow ").count() >= 5, "{page}");
+    assert!(!page.contains("<pre"));
+}
+
+fn directory(name: &str) -> PathBuf {
+    let directory = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name);
+    let _ = fs::remove_dir_all(&directory);
+    directory
+}
+
+/// Runs a test of this file that is ignored otherwise, in a process of its own.
+fn child(name: &str, environment: &[(&str, &str)]) -> Output {
+    Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", name, "--ignored", "--nocapture", "--test-threads=1"])
+        .envs(environment.iter().copied())
+        .output()
+        .unwrap()
+}
+
+#[test]
+#[ignore = "run in a process of its own"]
+fn child_fails() {
+    Sim::check(11..12, |sim| talk(sim, "hello", "help"));
+}
+
+#[test]
+fn a_failure_leaves_its_trace_and_its_timeline() {
+    let directory = directory("timelines");
+    let path = directory.to_str().unwrap();
+    let printed = child("child_fails", &[("SOCKLESS_SIM_TRACE", path)]);
+    let printed = String::from_utf8_lossy(&printed.stderr).into_owned();
+    assert!(
+        printed.contains(&format!("\ntimeline: {path}/child_fails-11.html\nreplay: ")),
+        "{printed}"
+    );
+    let page = fs::read_to_string(directory.join("child_fails-11.html")).unwrap();
+    let (drawing, failure) = page.split_once("</svg>").unwrap();
+    assert!(failure.contains("<pre class=\"failure\">seed 11: main panicked at +"), "{failure}");
+    assert!(drawing.contains("<line class=\"failure\""), "{drawing}");
+    let trace: Trace =
+        fs::read_to_string(directory.join("child_fails-11.jsonl")).unwrap().parse().unwrap();
+    assert_eq!(trace.seed(), 11);
+    fs::remove_dir_all(&directory).unwrap();
+
+    // It is the same in each process.
+    let again = child("child_fails", &[("SOCKLESS_SIM_TRACE", path)]);
+    assert!(!again.status.success());
+    let text = fs::read_to_string(directory.join("child_fails-11.jsonl")).unwrap();
+    assert_eq!(trace.diff(&text.parse().unwrap()), None);
+    assert_eq!(text, trace.to_string());
+    fs::remove_dir_all(&directory).unwrap();
+}
+
+#[test]
+fn a_run_stops_at_an_event() {
+    let printed = child("child_fails", &[("SOCKLESS_SIM_STOP", "60")]);
+    let printed = String::from_utf8_lossy(&printed.stderr).into_owned();
+    assert!(printed.contains("seed 11: stopped at event 60 at +15ms after "), "{printed}");
+    assert!(printed.contains("\ntasks:\n  main "), "{printed}");
+    let printed = child("child_fails", &[("SOCKLESS_SIM_STOP", "x")]);
+    let printed = String::from_utf8_lossy(&printed.stderr).into_owned();
+    assert!(
+        printed.contains("SOCKLESS_SIM_STOP=x is invalid: expected the number of an event"),
+        "{printed}"
+    );
+}
