@@ -26,6 +26,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod received;
 mod recorder;
 mod redact;
 mod replay;
@@ -34,6 +35,7 @@ use alloc::string::String;
 use core::fmt;
 use core::str::FromStr;
 
+pub use received::Received;
 pub use recorder::Recorder;
 pub use replay::{Difference, ReplayError, Replayed};
 

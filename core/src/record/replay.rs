@@ -319,14 +319,14 @@ fn number(words: &mut SplitWhitespace<'_>) -> Option<u64> {
     words.next()?.parse().ok()
 }
 
-fn instant(nanos: &str) -> Option<Instant> {
+pub(super) fn instant(nanos: &str) -> Option<Instant> {
     let nanos = nanos.parse::<u128>().ok()?;
     let seconds = u64::try_from(nanos / 1_000_000_000).ok()?;
     Some(Instant::from_epoch(Duration::new(seconds, (nanos % 1_000_000_000) as u32)))
 }
 
 /// Reads bytes that [`Hex`](super::recorder::Hex) has written.
-fn hex(word: &str) -> Option<Vec<u8>> {
+pub(super) fn hex(word: &str) -> Option<Vec<u8>> {
     let digits = word.strip_prefix('x')?.as_bytes();
     let digit = |byte: u8| char::from(byte).to_digit(16);
     let (pairs, rest) = digits.as_chunks::<2>();

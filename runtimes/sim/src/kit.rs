@@ -6,6 +6,8 @@ mod opened;
 mod peer;
 mod plain;
 mod raw;
+#[cfg(feature = "record")]
+mod replay;
 mod transcript;
 
 use std::fmt;
@@ -20,6 +22,8 @@ use sockless_driver::{ConnectionServer, Service, ShutdownReport};
 pub use conversation::Conversation;
 pub use open::OpenConversation;
 pub use raw::RawConversation;
+#[cfg(feature = "record")]
+pub use replay::ReplayedClient;
 
 use crate::io::SimIo;
 use crate::link::Link;

@@ -54,7 +54,7 @@
 //!
 //! # Features
 //!
-//! Both are off by default. The facade `sockless` enables the first together with its own feature
+//! All are off by default. The facade `sockless` enables the first together with its own feature
 //! `tokio`.
 //!
 //! * `tokio`: a simulation runs in a runtime of tokio whose clock it controls. `tokio::time` and
@@ -62,6 +62,8 @@
 //!   millisecond, and its tasks run in a fixed order. [`SimIo`] implements tokio's `AsyncRead` and
 //!   `AsyncWrite`, so that hyper, axum and clients of other protocols run on the simulated network.
 //!   A simulation cannot run inside of another runtime of tokio, as in a `#[tokio::test]`.
+//! * `record`: clients that repeat what a recorded connection received.
+//! * `linearizability`: histories of operations can be checked.
 //! * `futures-io`: [`SimIo`] implements the traits of `futures-io`.
 //!
 //! # Determinism
@@ -118,6 +120,8 @@ pub use cancel::poll_at_most;
 pub use disk::Disk;
 pub use handlers::FailedHandler;
 pub use io::SimIo;
+#[cfg(feature = "record")]
+pub use kit::ReplayedClient;
 pub use kit::{App, Conversation, OpenConversation, RawConversation};
 pub use link::Link;
 pub use machine::{Crash, Machine};

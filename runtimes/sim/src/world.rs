@@ -242,9 +242,10 @@ impl Run<'_> {
             let id = task.id();
             time.record(Occurrence::Polled { task: id });
             time.enter(task.machine());
-            self.world
-                .log
-                .poll(time.now(), id, || (tasks.name(id), tasks.machine_name(task.machine())));
+            if self.world.log.is_enabled() {
+                let name = || (tasks.name(id), tasks.machine_name(task.machine()));
+                self.world.log.poll(time.now(), id, name);
+            }
             self.watched.poll(id);
             let polled = if id == MAIN {
                 poll_main(main.as_mut(), &Waker::from(task))

@@ -44,7 +44,7 @@ pub struct OpenConversation {
     headers: RequestHeaders,
     config: Config,
     path: String,
-    place: Place,
+    pub(super) place: Place,
 }
 
 impl OpenConversation {
@@ -100,7 +100,7 @@ impl OpenConversation {
         }
     }
 
-    async fn granted(self) -> Opened {
+    pub(super) async fn granted(self) -> Opened {
         let (place, path) = (self.place, self.path.clone());
         match self.shake_hands().await {
             Ok(opened) => opened,

@@ -84,9 +84,6 @@ impl Log {
         task: u64,
         name: impl FnOnce() -> (String, Option<String>),
     ) {
-        if !self.is_enabled() {
-            return;
-        }
         let mut state = lock(&self.state);
         if state.tasks.insert(task) {
             let (name, machine) = name();
