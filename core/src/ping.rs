@@ -44,11 +44,21 @@ struct Pings {
     /// The deadline for a byte from the peer, while a ping has not been followed by one.
     deadline: Option<Instant>,
     count: u64,
+    /// The ping whose round trip is being measured. It is not always the last one: pongs that come
+    /// later than the next ping is sent are measured too.
+    timed: Option<Timed>,
     round_trip: Option<Duration>,
     /// The position of the last ping among the bytes to send.
     mark: u64,
     /// The number of bytes that had been taken when the timeout was last restarted.
     taken: u64,
+}
+
+/// A ping by its number, and when it was sent.
+#[derive(Clone, Copy, Debug)]
+struct Timed {
+    number: u64,
+    sent: Instant,
 }
 
 /// The action that a [`Pinger`] requires.
@@ -71,6 +81,7 @@ impl Pinger {
                 last: now,
                 deadline: None,
                 count: 0,
+                timed: None,
                 round_trip: None,
                 mark: 0,
                 taken: 0,
@@ -90,6 +101,7 @@ impl Pinger {
             pings.interval = config.ping_interval;
             pings.timeout = config.ping_timeout;
             pings.last = now;
+            pings.timed = None;
             pings.deadline = None;
         }
     }
@@ -102,14 +114,23 @@ impl Pinger {
         }
     }
 
-    /// Records that a pong has come. If it answers the last ping, the [round
-    /// trip](Self::round_trip) is updated.
+    /// Records that a pong has come. If it answers the last ping or the one that is being measured,
+    /// the [round trip](Self::round_trip) is updated.
     pub fn handle_pong(&mut self, payload: &[u8], now: Instant) {
         let Some(pings) = &mut self.0 else { return };
         pings.deadline = None;
-        if pings.count > 0 && payload == pings.count.to_be_bytes() {
-            pings.round_trip = Some(now.saturating_since(pings.last));
+        let Some(timed) = pings.timed else { return };
+        let Ok(answered) = payload.try_into().map(u64::from_be_bytes) else { return };
+        if !(timed.number..=pings.count).contains(&answered) {
+            return;
         }
+        let last = Timed { number: pings.count, sent: pings.last };
+        // A peer may answer only the last of several pings (RFC 6455 §5.5.3).
+        let measured = [timed, last].into_iter().find(|ping| ping.number == answered);
+        if let Some(ping) = measured {
+            pings.round_trip = Some(now.saturating_since(ping.sent));
+        }
+        pings.timed = (answered != last.number).then_some(last);
     }
 
     /// Returns the action that is due at `now`, if any; an early call does nothing.
@@ -123,6 +144,7 @@ impl Pinger {
         }
         pings.count += 1;
         pings.last = now;
+        pings.timed.get_or_insert(Timed { number: pings.count, sent: now });
         pings.deadline = Some(now + pings.timeout);
         Some(PingAction::Ping(Bytes::copy_from_slice(&pings.count.to_be_bytes())))
     }
@@ -231,6 +253,32 @@ mod tests {
         assert_eq!(pinger.round_trip(), None);
         pinger.handle_pong(&payload, at(12));
         assert_eq!(pinger.round_trip(), Some(2 * SECOND));
+    }
+
+    #[test]
+    fn a_round_trip_longer_than_the_interval_is_measured() {
+        let mut pinger = pinger();
+        let ping = |pinger: &mut Pinger, seconds| {
+            let Some(PingAction::Ping(payload)) = pinger.handle_timeout(at(seconds)) else { panic!() };
+            // Another byte of the peer's, without which no further ping would be sent.
+            pinger.handle_received();
+            payload
+        };
+        let first = ping(&mut pinger, 10);
+        let second = ping(&mut pinger, 20);
+        pinger.handle_pong(&first, at(25));
+        assert_eq!(pinger.round_trip(), Some(15 * SECOND));
+        pinger.handle_pong(&second, at(29));
+        assert_eq!(pinger.round_trip(), Some(9 * SECOND));
+        let third = ping(&mut pinger, 30);
+        ping(&mut pinger, 40);
+        let fifth = ping(&mut pinger, 50);
+        pinger.handle_pong(&fifth, at(51));
+        assert_eq!(pinger.round_trip(), Some(SECOND));
+        // Neither an answer that was overtaken nor a repeated one counts.
+        pinger.handle_pong(&third, at(52));
+        pinger.handle_pong(&fifth, at(53));
+        assert_eq!(pinger.round_trip(), Some(SECOND));
     }
 
     #[test]
