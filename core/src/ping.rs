@@ -259,7 +259,9 @@ mod tests {
     fn a_round_trip_longer_than_the_interval_is_measured() {
         let mut pinger = pinger();
         let ping = |pinger: &mut Pinger, seconds| {
-            let Some(PingAction::Ping(payload)) = pinger.handle_timeout(at(seconds)) else { panic!() };
+            let Some(PingAction::Ping(payload)) = pinger.handle_timeout(at(seconds)) else {
+                panic!()
+            };
             // Another byte of the peer's, without which no further ping would be sent.
             pinger.handle_received();
             payload

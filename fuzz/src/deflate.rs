@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use sockless_core::{Config, Deflate, Event, Role, TransportAction};
 use sockless_tests::end::End;
-use sockless_tests::link::Weather;
+use sockless_tests::pair::Weather;
 use sockless_tests::operations::{Operation, assert_all_arrives};
 use sockless_tests::wire::{BINARY_BEGINS, ENDS, GOES_ON, PING, TEXT_BEGINS, Writer};
 

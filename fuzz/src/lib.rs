@@ -8,7 +8,7 @@ use sockless_core::{Config, Role, Rsv};
 use sockless_tests::frames::assert_any_chunking_of_frames;
 use sockless_tests::heads::assert_any_chunking_of_a_head;
 use sockless_tests::laws::{assert_any_chunking, assert_layers_agree};
-use sockless_tests::link::Weather;
+use sockless_tests::pair::Weather;
 use sockless_tests::operations::{Operation, assert_a_prefix_arrives};
 use sockless_tests::session::Setup;
 

@@ -9,7 +9,6 @@ pub mod handlers;
 #[cfg(feature = "heads")]
 pub mod heads;
 pub mod laws;
-pub mod link;
 #[cfg(feature = "runtimes")]
 pub mod logs;
 pub mod model;

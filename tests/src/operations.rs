@@ -4,8 +4,7 @@ use std::time::Duration;
 
 use sockless_core::{Chunk, CloseCode, CloseReason, Config, Message, SendError};
 
-use crate::link::Weather;
-use crate::pair::Pair;
+use crate::pair::{Pair, Weather};
 
 /// The next operation of one end.
 #[derive(Clone, Debug)]

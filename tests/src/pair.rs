@@ -3,17 +3,40 @@
 use std::time::Duration;
 
 use sockless_core::{Closed, Config, Event, Instant, Message, Role, TransportAction};
+use sockless_sim::{BareLink, Link};
 
 use crate::end::{BOTH, End};
-use crate::link::{Arrival, Link, Weather};
+
+/// The properties of the links between two ends.
+#[derive(Clone, Copy, Debug)]
+pub struct Weather {
+    /// The longest run of bytes that arrives at once.
+    pub chunk: usize,
+    /// The longest time that a run takes.
+    pub delay: Duration,
+    /// After how many bytes each link breaks.
+    pub cut: Option<u64>,
+}
+
+impl Weather {
+    /// Everything arrives at once.
+    pub const FINE: Self = Self { chunk: usize::MAX, delay: Duration::ZERO, cut: None };
+
+    fn link(self) -> Link {
+        let cut = (self.chunk != usize::MAX).then_some(self.chunk);
+        Link::default().capacity(usize::MAX).jitter(self.delay).short_writes(cut).short_reads(cut)
+    }
+}
 
 /// A client, a server, and a link each way.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Pair {
     /// The client, then the server.
     pub ends: [End; 2],
     /// The link from each end.
-    pub links: [Link; 2],
+    links: [BareLink; 2],
+    /// How many bytes the link from each end still carries before it breaks.
+    left: [u64; 2],
     /// The events of each end.
     pub events: [Vec<Event>; 2],
     /// The clock of both.
@@ -26,7 +49,9 @@ impl Pair {
         let [client, server] = configs;
         Self {
             ends: [End::new(Role::Client, client), End::new(Role::Server, server)],
-            links: [0, 1].map(|side| Link::new(weather, seed.wrapping_mul(2).wrapping_add(side))),
+            links: [0, 1]
+                .map(|side| BareLink::new(weather.link(), seed.wrapping_mul(2).wrapping_add(side))),
+            left: [weather.cut.unwrap_or(u64::MAX); 2],
             events: [const { Vec::new() }; 2],
             now: Instant::EPOCH,
         }
@@ -47,7 +72,7 @@ impl Pair {
     /// Leaps to the next deadline or arrival; whether there is one.
     pub fn leap(&mut self) -> bool {
         let deadlines = self.ends.iter().map(|end| end.connection.poll_timeout());
-        let arrivals = self.links.iter().map(Link::next_arrival);
+        let arrivals = self.links.iter().map(BareLink::next_arrival);
         let Some(next) = deadlines.chain(arrivals).flatten().min() else {
             return false;
         };
@@ -118,21 +143,25 @@ impl Pair {
     /// Writes what waits, and then does with the transport what the end says.
     fn write(&mut self, side: usize) {
         let bytes = self.ends[side].drain();
-        self.links[side].send(&bytes, self.now);
-        if self.ends[side].connection.transport_action() != TransportAction::KeepOpen {
-            self.links[side].end(self.now);
+        let (link, left) = (&mut self.links[side], &mut self.left[side]);
+        let mut carried = &bytes[..usize::try_from(*left).unwrap_or(usize::MAX).min(bytes.len())];
+        *left -= carried.len() as u64;
+        while !carried.is_empty() {
+            carried = &carried[link.write(carried, self.now)..];
+        }
+        let is_over = self.ends[side].connection.transport_action() != TransportAction::KeepOpen;
+        if is_over || *left == 0 {
+            link.end(self.now);
         }
     }
 
     /// Reads and polls; true if bytes arrived or an event was reported.
     fn read(&mut self, side: usize) -> bool {
         let mut moved = false;
-        while let Some(arrival) = self.links[1 - side].arrive(self.now) {
+        while let Some(bytes) = self.links[1 - side].read(self.now) {
             moved = true;
-            let events = match arrival {
-                Arrival::Bytes(bytes) => self.ends[side].receive(bytes),
-                Arrival::Eof => self.ends[side].eof(),
-            };
+            let end = &mut self.ends[side];
+            let events = if bytes.is_empty() { end.eof() } else { end.receive(bytes) };
             self.events[side].extend(events);
         }
         let events = self.ends[side].poll();

@@ -11,6 +11,7 @@ use crate::link::Link;
 use crate::rng::Chance;
 use crate::waiter::Wakes;
 
+#[derive(Debug)]
 pub(crate) struct Lane {
     link: Link,
     chance: Chance,
@@ -41,7 +42,7 @@ pub(crate) struct Lane {
 const PACKET: u64 = 1460;
 
 /// The end of the stream.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Fin {
     /// Not ended by the writer.
     None,
@@ -51,7 +52,7 @@ enum Fin {
     Sent(Instant),
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Flow {
     Passes,
     /// Nothing can be read until it passes again.
@@ -98,11 +99,17 @@ impl Lane {
         buffer: &mut BytesMut,
         wakes: &mut Wakes,
     ) -> Poll<usize> {
+        let has_bytes = self.arrived > 0 && buffer.capacity() > buffer.len();
+        if self.link.short_reads.is_some() && has_bytes && self.defers(cx, wakes) {
+            return Poll::Pending;
+        }
+        Poll::Ready(self.read(buffer))
+    }
+
+    /// Like [`poll_read`](Self::poll_read), and never defers.
+    pub(crate) fn read(&mut self, buffer: &mut BytesMut) -> usize {
         let mut len = self.arrived.min(buffer.capacity() - buffer.len());
         if let Some(longest) = self.link.short_reads.filter(|_| len > 0) {
-            if self.defers(cx, wakes) {
-                return Poll::Pending;
-            }
             len = len.min(self.chance.length(longest));
         }
         buffer.extend_from_slice(&self.bytes[..len]);
@@ -111,7 +118,7 @@ impl Lane {
         if self.flow == Flow::Vanished {
             self.lost += len;
         }
-        Poll::Ready(len)
+        len
     }
 
     /// Takes as much of `slices` as there is room for, or less.
@@ -121,23 +128,28 @@ impl Lane {
         slices: &[std::io::IoSlice<'_>],
         wakes: &mut Wakes,
     ) -> Poll<usize> {
+        if self.link.short_writes.is_some() && self.defers(cx, wakes) {
+            return Poll::Pending;
+        }
+        Poll::Ready(self.write(slices))
+    }
+
+    /// Like [`poll_write`](Self::poll_write), and never defers.
+    pub(crate) fn write(&mut self, slices: &[std::io::IoSlice<'_>]) -> usize {
         let offered: usize = slices.iter().map(|slice| slice.len()).sum();
         let mut len = offered.min(self.room());
         if let Some(longest) = self.link.short_writes {
-            if self.defers(cx, wakes) {
-                return Poll::Pending;
-            }
             len = len.min(self.chance.length(longest));
         }
         if self.flow == Flow::Vanished {
             self.lost += len;
-            return Poll::Ready(len);
+            return len;
         }
         self.append(slices, len);
         if !self.link.held_until_flush {
             self.release();
         }
-        Poll::Ready(len)
+        len
     }
 
     /// Returns how many bytes a write may take.

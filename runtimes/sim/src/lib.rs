@@ -75,6 +75,7 @@
 //! test fails with the first event in which they do. A wake-up from another thread fails the run
 //! too. [`Sim::fingerprint`] is a digest of a run, to compare processes and machines.
 
+mod bare;
 mod campaign;
 mod cancel;
 mod check;
@@ -115,6 +116,7 @@ mod websocket;
 mod wire;
 mod world;
 
+pub use bare::BareLink;
 pub use campaign::Campaign;
 pub use cancel::poll_at_most;
 pub use disk::Disk;

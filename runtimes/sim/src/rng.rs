@@ -34,6 +34,7 @@ impl Stream {
 }
 
 /// A generator whose numbers depend on its seed only and are equal on every machine.
+#[derive(Debug)]
 pub(crate) struct Chance(ChaCha8Rng);
 
 impl Chance {

@@ -4,8 +4,7 @@ use sockless_core::{
     Chunk, CloseReason, Config, Event, Message, ProtocolError, SendError, TransportAction,
 };
 use sockless_tests::end::{BOTH, End};
-use sockless_tests::link::Weather;
-use sockless_tests::pair::Pair;
+use sockless_tests::pair::{Pair, Weather};
 use sockless_tests::wire::{BINARY, BINARY_BEGINS, ENDS, GOES_ON, TEXT, TEXT_BEGINS};
 
 #[test]

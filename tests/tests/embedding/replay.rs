@@ -4,8 +4,7 @@ use std::time::Duration;
 
 use sockless_core::{CloseCode, Config, Connection, Event, Instant, Negotiated, Role, Seed};
 use sockless_tests::end::{BOTH, End};
-use sockless_tests::link::Weather;
-use sockless_tests::pair::Pair;
+use sockless_tests::pair::{Pair, Weather};
 use sockless_tests::wire::read_all;
 
 #[test]

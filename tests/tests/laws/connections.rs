@@ -9,8 +9,8 @@ use sockless_core::{Config, Role, Rsv};
 use sockless_tests::end::{BOTH, End, peer_of};
 use sockless_tests::frames::assert_any_chunking_of_frames;
 use sockless_tests::laws::{assert_any_chunking, assert_layers_agree};
-use sockless_tests::link::Weather;
 use sockless_tests::operations::{Operation, assert_a_prefix_arrives, assert_all_arrives};
+use sockless_tests::pair::Weather;
 use sockless_tests::session::{self, Part, Setup};
 use sockless_tests::wire::{
     BINARY, BINARY_BEGINS, CLOSE, PING, PONG, TEXT, TEXT_BEGINS, close_body,

@@ -8,8 +8,7 @@ use sockless_core::{
     TransportAction,
 };
 use sockless_tests::end::{BOTH, End};
-use sockless_tests::link::Weather;
-use sockless_tests::pair::Pair;
+use sockless_tests::pair::{Pair, Weather};
 use sockless_tests::wire::{BINARY, CLOSE, ENDS, PING, TEXT_BEGINS, close_body, read_all};
 
 const SECOND: Duration = Duration::from_secs(1);

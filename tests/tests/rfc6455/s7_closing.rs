@@ -7,8 +7,7 @@ use sockless_core::{
     Role, SendError, Timeout, TransportAction,
 };
 use sockless_tests::end::{BOTH, End};
-use sockless_tests::link::Weather;
-use sockless_tests::pair::Pair;
+use sockless_tests::pair::{Pair, Weather};
 use sockless_tests::wire::{CLOSE, TEXT_BEGINS, close_body};
 
 const SECOND: Duration = Duration::from_secs(1);

@@ -14,8 +14,7 @@ use sockless_core::{
     Opcode, Role, Rsv, SendError,
 };
 use sockless_tests::end::{BOTH, End};
-use sockless_tests::link::Weather;
-use sockless_tests::pair::Pair;
+use sockless_tests::pair::{Pair, Weather};
 use sockless_tests::wire::{BINARY, CLOSE, TEXT};
 
 /// Adds a number to each byte that it sends, so that the order of two extensions is visible.

@@ -6,8 +6,8 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use sockless_core::{Event, Message};
 use sockless_tests::end::{BOTH, End};
-use sockless_tests::link::Weather;
 use sockless_tests::operations::{Operation, assert_all_arrives};
+use sockless_tests::pair::Weather;
 use sockless_tests::wire::{BINARY, ENDS, GOES_ON, PING, TEXT};
 
 use crate::support::{Compressor, Inflater, RSV1, TAKEOVERS, noise, prose, taking_over, with};
