@@ -18,7 +18,7 @@
 //!
 //! ```
 //! use bytes::BytesMut;
-//! use sockless_core::frames::{FramePart, FrameReader, FrameRules, FrameWriter};
+//! use sockless_core::frames::{FrameReader, FrameRules, FrameWriter};
 //!
 //! let (mut reader, mut writer) = (FrameReader::new(FrameRules::ANY), FrameWriter::verbatim());
 //!
@@ -26,11 +26,7 @@
 //! let (mut passed_on, reads) = (BytesMut::new(), [&[0xC3, 0x05, b'h', b'e'][..], b"llo"]);
 //! for mut read in reads {
 //!     while let Some(part) = reader.read(&mut read)? {
-//!         match part {
-//!             FramePart::Head(head) => writer.begin(&head, &mut passed_on)?,
-//!             FramePart::Payload(chunk) => writer.payload(chunk, &mut passed_on)?,
-//!             FramePart::End => {}
-//!         }
+//!         writer.part(&part, &mut passed_on)?;
 //!     }
 //! }
 //! assert_eq!(passed_on, reads.concat());

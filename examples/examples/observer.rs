@@ -3,104 +3,82 @@
 //! `cargo run -p sockless-examples --example observer -- client.bin server.bin`, with what the client and the server sent,
 //! from the opening handshake on.
 
+use std::error::Error;
+use std::sync::Arc;
+
 use bytes::BytesMut;
-use sockless_core::extension::MessageCodec;
 use sockless_core::handshake::{ResponseReader, ServerHandshake};
 use sockless_core::{
-    Cause, Config, Deflate, Escaped, Instant, Negotiated, Opcode, Output, RawConnection, Role, Seed,
+    Cause, Config, Connection, Deflate, Escaped, Event, Instant, Negotiated, Output, Role, Seed,
 };
 
-type BoxError = Box<dyn std::error::Error>;
-
-fn main() -> Result<(), BoxError> {
+fn main() -> Result<(), Box<dyn Error>> {
     let usage = "expected two files: the bytes of the client, and those of the server";
-    let mut files = std::env::args().skip(1);
-    let mut next = || -> Result<_, BoxError> { Ok(std::fs::read(files.next().ok_or(usage)?)?) };
-    observe(&next()?, &next()?, |sender, message| println!("{sender:?}: {message}"))
+    let files = std::env::args().skip(1).map(std::fs::read).collect::<Result<Vec<_>, _>>()?;
+    let [client, server] = &files[..] else { return Err(usage.into()) };
+    observe(client, server, |sender, event| println!("{sender:?}: {}", shown(event)))
 }
 
 /// Passes each message and control frame to `print`: first those of the client, then those of the server.
 fn observe(
     client: &[u8],
     server: &[u8],
-    mut print: impl FnMut(Role, String),
-) -> Result<(), BoxError> {
+    mut print: impl FnMut(Role, &Event),
+) -> Result<(), Box<dyn Error>> {
     let (mut client, mut server) = (BytesMut::from(client), BytesMut::from(server));
-    let (known, now) = (Config::default().extension(Deflate::default()), Instant::EPOCH);
-    let request = ServerHandshake::new(known.clone().into(), now).poll_request(&mut client);
-    let response = ResponseReader::new(&known, now).poll_response(&mut server);
+    let (config, now) = (Config::default().extension(Deflate::default()).into(), Instant::EPOCH);
+    let request = ServerHandshake::new(Arc::clone(&config), now).poll_request(&mut client);
+    let response = ResponseReader::new(&config, now).poll_response(&mut server);
     let request = request.ok_or("the request is incomplete")??;
     let response = response.ok_or("the response is incomplete")??;
-    let config = std::sync::Arc::new(known);
-    // What one end sends is read and decoded as the other end does.
-    let ends = [
-        (Role::Client, RawConnection::server(config.clone()), client),
-        (Role::Server, RawConnection::client(Seed::new([0; 32]), config.clone()), server),
-    ];
-    for (sender, receiver, inbound) in ends {
-        let known = config.get_extensions();
-        let agreed = Negotiated::from_exchange(&request, &response, known, receiver.role())?;
-        let codec = MessageCodec::new(agreed.extensions, 1 << 20);
-        read_messages(receiver, codec, inbound, |message| print(sender, message))?;
-    }
-    Ok(())
+    let agreed =
+        |role| Negotiated::from_exchange(&request, &response, config.get_extensions(), role);
+    // What one end sends is read as the other end reads it.
+    let as_server = Connection::server(agreed(Role::Server)?, config.clone(), now);
+    let seed = Seed::new([0; 32]);
+    let as_client = Connection::client(agreed(Role::Client)?, seed, config.clone(), now);
+    read_messages(as_server, client, |event| print(Role::Client, event))?;
+    read_messages(as_client, server, |event| print(Role::Server, event))
 }
 
-/// Reads what was captured to its end. Nothing is sent, and no time passes.
+/// Reads what was captured to its end. The replies are dropped, and no time passes.
 fn read_messages(
-    mut receiver: RawConnection,
-    mut codec: MessageCodec,
+    mut receiver: Connection,
     mut inbound: BytesMut,
-    mut print: impl FnMut(String),
-) -> Result<(), BoxError> {
-    let now = Instant::EPOCH;
-    receiver.accept_rsv(codec.rsv());
-    receiver.handle_eof(now);
-    let (mut kind, mut message) = (Opcode::Continuation, BytesMut::new());
+    mut print: impl FnMut(&Event),
+) -> Result<(), Box<dyn Error>> {
+    receiver.handle_eof(Instant::EPOCH);
     loop {
-        let frame = match receiver.poll_output(&mut inbound, now) {
-            Output::Event(Ok(frame)) => frame,
-            Output::Event(Err(closed)) => match closed.cause() {
-                Cause::Eof => return Ok(()),
+        match receiver.poll_output(&mut inbound, Instant::EPOCH) {
+            Output::Event(Event::Closed(closed)) => match closed.cause() {
+                Cause::ClosingHandshake | Cause::Eof => return Ok(()),
                 _ => return Err(closed.to_string().into()),
             },
+            Output::Event(event) => print(&event),
+            Output::Write(mut replies) => replies.advance(replies.remaining()),
             // A turn is over, and there is more.
-            _ => continue,
-        };
-        if frame.opcode.is_control() {
-            print(shown(frame.opcode, &frame.payload));
-            continue;
-        }
-        if frame.opcode != Opcode::Continuation {
-            codec.begin(frame.rsv)?;
-            (kind, message) = (frame.opcode, BytesMut::new());
-        }
-        codec.decode(&frame.payload, frame.fin, &mut message)?;
-        if frame.fin {
-            print(shown(kind, &message));
+            _ => {}
         }
     }
 }
 
-/// A message or control frame on one line.
-fn shown(opcode: Opcode, payload: &[u8]) -> String {
-    match (opcode, payload.split_first_chunk()) {
-        (Opcode::Close, Some((code, text))) => {
-            let text = String::from_utf8_lossy(text);
-            format!("Close {} {}", u16::from_be_bytes(*code), Escaped(text))
-        }
-        (Opcode::Binary, _) => format!("Binary, {} bytes", payload.len()),
-        _ => format!("{opcode:?} {}", Escaped(String::from_utf8_lossy(payload))),
+/// An event on one line.
+fn shown(event: &Event) -> String {
+    let control = |payload| Escaped(String::from_utf8_lossy(payload).into_owned());
+    match event {
+        Event::Message(message) => message.to_string(),
+        Event::PeerClosed(reason) => format!("Close: {reason}"),
+        Event::Ping(payload) => format!("Ping: {}", control(payload)),
+        Event::Pong(payload) => format!("Pong: {}", control(payload)),
+        other => format!("{other:?}"),
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use bytes::BufMut;
     use sockless_core::handshake::{ClientHandshake, UpgradeRequest};
-    use sockless_core::{CloseCode, Connection, Message, Seed};
+    use sockless_core::{CloseCode, Message};
 
     use super::*;
 
@@ -140,18 +118,19 @@ mod tests {
         (client_sent, server_sent)
     }
 
-    fn printed(client: &[u8], server: &[u8]) -> Result<Vec<(Role, String)>, BoxError> {
+    fn printed(client: &[u8], server: &[u8]) -> Result<Vec<(Role, String)>, Box<dyn Error>> {
         let mut printed = Vec::new();
-        observe(client, server, |sender, message| printed.push((sender, message)))?;
+        observe(client, server, |sender, event| printed.push((sender, shown(event))))?;
         Ok(printed)
     }
 
     #[test]
     fn both_directions_are_printed_with_and_without_compression() {
-        let there = format!("Text {}", "again and again ".repeat(5));
-        let back = format!("Text {}", "and back again ".repeat(5));
-        let by_client = ["Ping ?", &there, &there, "Close 1000 bye\\n"];
-        let by_server = [&back, "Binary, 300 bytes", &back, "Binary, 300 bytes"];
+        let there = "again and again ".repeat(5);
+        let back = "and back again ".repeat(5);
+        let by_client = ["Ping: ?", &there, &there, "Close: 1000 bye\\n"];
+        let by_server =
+            [&back, "binary message of 300 bytes", &back, "binary message of 300 bytes"];
         let with_takeover =
             Deflate::default().server_no_context_takeover(false).client_no_context_takeover(false);
         for config in [

@@ -1,114 +1,77 @@
 //! A transparent proxy: frames pass unchanged between a client and a server, whatever they are.
 //!
 //! Fragments, pings, Close frames, masks, and the opcodes and bits of extensions that were agreed on stay as they are. A
-//! frame is passed on as it arrives, so that one of 2^63 − 1 bytes takes as much memory as one of ten.
+//! frame is passed on as it arrives, so that one of 2^63 − 1 bytes takes as much memory as one of ten. It has no
+//! deadlines: those of both ends pass through it.
 //!
 //! `cargo run -p sockless-examples --example proxy -- 127.0.0.1:9000`, then open `ws://127.0.0.1:8080/`.
 
-use std::io::{self, ErrorKind, Read, Write};
-use std::net::{Shutdown, TcpListener, TcpStream, ToSocketAddrs};
+use std::io::{Read, Write};
+use std::net::{Shutdown, TcpListener, TcpStream};
 use std::thread;
-use std::time::Duration;
 
 use bytes::BytesMut;
 use sockless_core::frames::{FramePart, FrameReader, FrameRules, FrameWriter, WireHead};
 use sockless_core::handshake::{HeadError, ResponseReader, ServerHandshake};
 use sockless_core::{Config, Instant};
 
-fn main() -> io::Result<()> {
+fn main() -> std::io::Result<()> {
     let upstream = std::env::args().nth(1).unwrap_or("127.0.0.1:9000".into());
     for client in TcpListener::bind("127.0.0.1:8080")?.incoming() {
         let (client, upstream) = (client?, upstream.clone());
-        thread::spawn(move || proxy(&client, upstream, |name, head| println!("{name} {head:?}")));
+        thread::spawn(move || {
+            let print = |name: &str, head: &WireHead| println!("{name} {head:?}");
+            TcpStream::connect(upstream).map(|server| proxy(&client, &server, print))
+        });
     }
     Ok(())
 }
 
-/// Connects `client` to `upstream`, and has `observe` see the header of each frame.
-fn proxy(
-    client: &TcpStream,
-    upstream: impl ToSocketAddrs,
-    observe: impl Fn(&str, &WireHead) + Sync,
-) -> io::Result<()> {
-    let server = &TcpStream::connect(upstream)?;
-    let (config, now) = (Config::default(), Instant::EPOCH);
-    let (mut from_client, mut from_server) = (BytesMut::new(), BytesMut::new());
-    let mut request = ServerHandshake::new(config.clone().into(), now);
-    pass_head(client, server, &mut from_client, |inbound| request.poll_request(inbound))?;
-    let mut response = ResponseReader::new(&config, now);
-    let response =
-        pass_head(server, client, &mut from_server, |inbound| response.poll_response(inbound))?;
-    if response.status() != 101 {
-        (&mut &*client).write_all(&from_server)?;
-        return io::copy(&mut &*server, &mut &*client).map(drop);
-    }
-    let pass = |name: &str, from: &TcpStream, to: &TcpStream, inbound| {
-        let passed = pass_frames(from, to, inbound, |head| observe(name, head));
-        // Each direction ends for itself: the other may still have a Close frame on its way.
-        let _ = (to.shutdown(Shutdown::Write), from.shutdown(Shutdown::Read));
-        passed
-    };
+/// Passes on both directions until they end. `observe` sees the header of each frame.
+fn proxy(client: &TcpStream, server: &TcpStream, observe: impl Fn(&str, &WireHead) + Sync) {
+    let mut request = ServerHandshake::new(Config::default().into(), Instant::EPOCH);
+    let mut response = ResponseReader::new(&Config::default(), Instant::EPOCH);
+    let request = |bytes: &mut _| Some(request.poll_request(bytes)?.map(|_| true));
+    let response = |bytes: &mut _| Some(response.poll_response(bytes)?.map(|r| r.status() == 101));
     thread::scope(|scope| {
-        scope.spawn(|| pass("client", client, server, from_client));
-        pass("server", server, client, from_server)
-    })
+        scope.spawn(|| pass((client, server), request, |head| observe("client", head)));
+        pass((server, client), response, |head| observe("server", head));
+    });
 }
 
-/// Passes on a head as it is, once it is complete, and returns it. What follows it stays in `inbound`.
-fn pass_head<T>(
-    mut from: &TcpStream,
-    mut to: &TcpStream,
-    inbound: &mut BytesMut,
-    mut poll: impl FnMut(&mut BytesMut) -> Option<Result<T, HeadError>>,
-) -> io::Result<T> {
-    from.set_read_timeout(Some(Duration::from_secs(10)))?;
-    let mut block = [0; 4096];
-    loop {
-        let before = inbound.clone();
-        let head = poll(inbound);
-        to.write_all(&before[..before.len() - inbound.len()])?;
-        if let Some(head) = head {
-            from.set_read_timeout(None)?;
-            return head.map_err(io::Error::other);
-        }
-        match from.read(&mut block)? {
-            0 => return Err(ErrorKind::UnexpectedEof.into()),
-            len => inbound.extend_from_slice(&block[..len]),
-        }
-    }
-}
-
-/// Passes on frames until the transport ends.
-fn pass_frames(
-    mut from: &TcpStream,
-    mut to: &TcpStream,
-    mut inbound: BytesMut,
+/// Passes on a head and what follows, which is frames if `poll_head` returns true.
+fn pass<P: FnMut(&mut BytesMut) -> Option<Result<bool, HeadError>>>(
+    (mut from, mut to): (&TcpStream, &TcpStream),
+    mut poll_head: P,
     observe: impl Fn(&WireHead),
-) -> io::Result<()> {
+) {
     let (mut reader, mut writer) = (FrameReader::new(FrameRules::ANY), FrameWriter::verbatim());
-    let (mut block, mut out) = ([0; 16 << 10], BytesMut::new());
-    loop {
-        let mut bytes = &inbound[..];
-        while let Some(part) = reader.read(&mut bytes).map_err(io::Error::other)? {
-            match part {
-                FramePart::Head(head) => {
-                    observe(&head);
-                    writer.begin(&head, &mut out).map_err(io::Error::other)?;
+    let (mut inbound, mut out, mut is_websocket) = (BytesMut::new(), BytesMut::new(), None);
+    let mut forward = |bytes: &[u8]| -> Result<(), Box<dyn std::error::Error>> {
+        inbound.extend_from_slice(bytes);
+        if is_websocket.is_none() {
+            out.extend_from_slice(&inbound);
+            is_websocket = poll_head(&mut inbound).transpose()?;
+            out.truncate(out.len() - inbound.len());
+        }
+        if is_websocket == Some(true) {
+            let mut bytes = &inbound.split()[..];
+            while let Some(part) = reader.read(&mut bytes)? {
+                if let FramePart::Head(head) = &part {
+                    observe(head);
                 }
-                FramePart::Payload(chunk) => {
-                    writer.payload(chunk, &mut out).map_err(io::Error::other)?;
-                }
-                FramePart::End => {}
+                writer.part(&part, &mut out)?;
             }
+        } else if is_websocket == Some(false) {
+            out.unsplit(inbound.split());
         }
-        to.write_all(&out)?;
-        inbound.clear();
-        out.clear();
-        match from.read(&mut block)? {
-            0 => return Ok(()),
-            len => inbound.extend_from_slice(&block[..len]),
-        }
-    }
+        Ok(to.write_all(&out.split())?)
+    };
+    let mut block = [0; 16 << 10];
+    while from.read(&mut block).is_ok_and(|len| len > 0 && forward(&block[..len]).is_ok()) {}
+    // Each direction of frames ends for itself: the other may still have a Close frame on its way.
+    let how = if is_websocket == Some(true) { Shutdown::Write } else { Shutdown::Both };
+    let _ = (to.shutdown(how), from.shutdown(Shutdown::Read));
 }
 
 #[cfg(test)]
@@ -132,8 +95,7 @@ mod tests {
             let observe = |name: &str, head: &WireHead| {
                 Seen::push(&mut seen.lock().unwrap(), (name.to_owned(), *head));
             };
-            // A peer that resets the connection after its end is no failure.
-            let _ = proxy(&client, upstream, observe);
+            proxy(&client, &TcpStream::connect(upstream).unwrap(), observe);
             seen.into_inner().unwrap()
         });
         (addr, proxy)

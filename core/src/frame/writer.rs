@@ -3,6 +3,7 @@
 use bytes::BytesMut;
 use thiserror::Error;
 
+use super::reader::FramePart;
 use super::wire::WireHead;
 use crate::mask;
 use crate::seed::{MaskKeys, Seed};
@@ -10,8 +11,9 @@ use crate::seed::{MaskKeys, Seed};
 /// Writes frames of any length in chunks of their payloads, without holding one.
 ///
 /// A frame is one [`begin`](Self::begin) and then chunks with [`payload`](Self::payload), or
-/// [`payload_in_place`](Self::payload_in_place), until [`remaining`](Self::remaining) is 0. The constructor decides
-/// about masks.
+/// [`payload_in_place`](Self::payload_in_place), until [`remaining`](Self::remaining) is 0;
+/// [`part`](Self::part) passes on what a [`FrameReader`](super::reader::FrameReader) returns. The
+/// constructor decides about masks.
 ///
 /// ```
 /// use bytes::BytesMut;
@@ -85,6 +87,25 @@ impl FrameWriter {
 
     const fn new(masks: Masks) -> Self {
         Self { masks, key: None, remaining: 0, written: 0 }
+    }
+
+    /// Appends a part as a [`FrameReader`](super::reader::FrameReader) returns it: begins a frame, or
+    /// continues its payload.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`begin`](Self::begin) and [`payload`](Self::payload), which do not occur while all parts of one
+    /// reader are passed on in order.
+    pub fn part(
+        &mut self,
+        part: &FramePart<impl AsRef<[u8]>>,
+        out: &mut BytesMut,
+    ) -> Result<(), FrameWriteError> {
+        match part {
+            FramePart::Head(head) => self.begin(head, out),
+            FramePart::Payload(chunk) => self.payload(chunk.as_ref(), out),
+            FramePart::End => Ok(()),
+        }
     }
 
     /// Begins a frame: appends its header to `out`, with the length in the fewest bytes.
