@@ -3,8 +3,8 @@
 //! * Begin here: [quick start](quick_start), [handlers and errors](handlers), [clients], [recipes],
 //!   [rooms], [testing].
 //! * In production: [TLS](tls), [deployment], [scale].
-//! * In other frameworks and loops: [axum and hyper](axum), [one thread or one per core](local),
-//!   [porting].
+//! * In other frameworks and loops: [axum and hyper](axum), [without a runtime](blocking), [one
+//!   thread or one per core](local), [porting].
 //! * From other libraries: [tungstenite](from_tungstenite), [axum's `ws`](from_axum),
 //!   [Ktor](from_ktor); all of their [functions], and ours.
 //!
@@ -13,6 +13,13 @@
 
 #[doc = include_str!("guide/axum.md")]
 pub mod axum {}
+
+#[cfg_attr(feature = "blocking", doc = include_str!("guide/blocking.md"))]
+#[cfg_attr(
+    not(feature = "blocking"),
+    doc = "Without a runtime: see the documentation with the feature `blocking`."
+)]
+pub mod blocking {}
 
 #[doc = include_str!("guide/clients.md")]
 pub mod clients {}

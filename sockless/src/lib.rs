@@ -123,6 +123,9 @@ pub use sockless_async_std as async_std;
 #[cfg(feature = "axum")]
 #[doc(inline)]
 pub use sockless_axum as axum;
+#[cfg(feature = "blocking")]
+#[doc(inline)]
+pub use sockless_blocking as blocking;
 #[cfg(feature = "compio")]
 #[doc(inline)]
 pub use sockless_compio as compio;

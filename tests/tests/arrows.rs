@@ -12,6 +12,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("sockless-smol", &["sockless-core", "sockless-driver"]),
     ("sockless-async-std", &["sockless-core", "sockless-driver"]),
     ("sockless-compio", &["sockless-core", "sockless-driver"]),
+    ("sockless-blocking", &["sockless-core", "sockless-driver"]),
     ("sockless-hyper", &["sockless-core", "sockless-driver"]),
     (
         "sockless-axum",
@@ -112,6 +113,7 @@ fn the_modules_of_the_driver_import_downwards_only() {
 /// Crates that only a program on the runtime depends on: the runtime's own, and those of its
 /// reactor where no other runtime uses the same one.
 const RUNTIMES: &[(&str, &[&str])] = &[
+    ("blocking", &["sockless-blocking"]),
     ("tokio", &["tokio", "tokio-util", "tokio-rustls", "mio"]),
     ("smol", &["smol"]),
     ("async-std", &["async-std", "async-global-executor"]),
