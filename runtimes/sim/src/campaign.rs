@@ -1,6 +1,7 @@
 //! Running a scenario under many plans: [`Campaign`].
 
 mod draw;
+mod parallel;
 mod shrink;
 
 use std::fmt::Write as _;
@@ -9,10 +10,10 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::check::{run_plan, run_plan_twice};
+use crate::check::{Cost, Ran, run_plan, run_plan_twice};
 use crate::failure::{Failure, Replayed, replayed};
 use crate::lock;
-use crate::plan::{Fault, Plan, Step, check_name};
+use crate::plan::{Fault, Plan, Step, check_name, point_name};
 use crate::sim::Sim;
 use draw::{Source, Workload};
 
@@ -76,11 +77,13 @@ use draw::{Source, Workload};
 pub struct Campaign {
     seeds: Range<u64>,
     fresh: u64,
-    budget: u64,
+    budget: Cost,
     saved: Option<PathBuf>,
     sources: Vec<Source>,
     workloads: Vec<Workload>,
     acts: Range<u64>,
+    events: Range<u64>,
+    points: Vec<String>,
     within: Duration,
     ticks: Vec<Duration>,
     shrinking: u32,
@@ -92,11 +95,13 @@ impl Campaign {
         Self {
             seeds: 0..100,
             fresh: 0,
-            budget: u64::MAX,
+            budget: Cost { polls: u64::MAX, bytes: u64::MAX },
             saved: None,
             sources: Vec::new(),
             workloads: Vec::new(),
             acts: 0..8,
+            events: 0..0,
+            points: Vec::new(),
             within: Duration::from_secs(10),
             ticks: vec![
                 Duration::from_millis(1),
@@ -126,7 +131,15 @@ impl Campaign {
     /// Default: no limit.
     #[must_use]
     pub fn budget(mut self, polls: u64) -> Self {
-        self.budget = polls;
+        self.budget.polls = polls;
+        self
+    }
+
+    /// Sets the number of bytes written to connections after which no further plan is begun, except
+    /// for saved ones. Default: no limit.
+    #[must_use]
+    pub fn budget_bytes(mut self, bytes: u64) -> Self {
+        self.budget.bytes = bytes;
         self
     }
 
@@ -218,6 +231,28 @@ impl Campaign {
         self
     }
 
+    /// Lets acts happen at events too, drawn from these numbers: see [`When::Event`](crate::When::Event). A time can fall
+    /// between any two events, but seldom falls between those of one instant. Default: none.
+    #[must_use]
+    pub fn at_events(mut self, events: Range<u64>) -> Self {
+        self.events = events;
+        self
+    }
+
+    /// Lets acts happen too when the program reaches one of these marks for the first to the fourth
+    /// time: see [`When::Point`](crate::When::Point). Default: none.
+    ///
+    /// # Panics
+    ///
+    /// Panics if a name is empty or has a semicolon.
+    #[must_use]
+    #[track_caller]
+    pub fn at_points<'a>(mut self, names: impl IntoIterator<Item = &'a str>) -> Self {
+        self.points.extend(names.into_iter().map(point_name));
+        self.points.iter().for_each(|name| check_name(name));
+        self
+    }
+
     /// Sets the ticks, of which a plan uses one: its times are multiples of it. Default: 1 ms, 50 ms
     /// and 500 ms.
     ///
@@ -274,26 +309,63 @@ impl Campaign {
         }
     }
 
+    /// Like [`check`](Self::check), on several threads, each of which runs one plan at a time; 0 for
+    /// as many as there are processors.
+    ///
+    /// The failure is that of the first plan that fails in the order of `check`, whichever thread
+    /// finishes first. What the runs share, such as a counter outside of the simulation, must not
+    /// influence them.
+    ///
+    /// # Panics
+    ///
+    /// As [`check`](Self::check).
+    #[track_caller]
+    pub fn check_parallel<F, Fut>(&self, threads: usize, scenario: F)
+    where
+        F: Fn(Sim) -> Fut + Sync,
+        Fut: Future<Output = ()>,
+    {
+        let is_replayed = replayed().is_some();
+        let processors = || std::thread::available_parallelism().map_or(1, usize::from);
+        let threads = if threads == 0 { processors() } else { threads };
+        if is_replayed || threads == 1 {
+            return self.check(scenario);
+        }
+        if let Some((plan, failure)) = parallel::first_failure(self, threads, &scenario) {
+            self.shrink(plan, failure, &scenario).raise();
+        }
+    }
+
+    /// Returns the plans in the order in which they run, and how many of them are saved ones.
+    #[track_caller]
+    fn plans(&self) -> (impl Iterator<Item = Plan> + use<'_>, usize) {
+        let saved = self.read_saved();
+        let count = saved.len();
+        let fresh = (self.fresh > 0).then(draw::fresh_seed).unwrap_or_default();
+        let fresh = (0..self.fresh).map(move |index| fresh.wrapping_add(index));
+        let drawn = self.seeds.clone().chain(fresh).map(|seed| self.plan(seed));
+        (saved.into_iter().chain(drawn), count)
+    }
+
+    /// Returns true if a further plan is begun.
+    fn affords(&self, cost: Cost) -> bool {
+        cost.polls < self.budget.polls && cost.bytes < self.budget.bytes
+    }
+
+    #[track_caller]
     fn first_failure<F, Fut>(&self, scenario: &F) -> Option<(Plan, Failure)>
     where
         F: Fn(Sim) -> Fut,
         Fut: Future<Output = ()>,
     {
-        let saved = self.read_saved();
-        let count = saved.len();
-        let fresh = (self.fresh > 0).then(draw::fresh_seed).unwrap_or_default();
-        let fresh = (0..self.fresh).map(|index| fresh.wrapping_add(index));
-        let drawn = self.seeds.clone().chain(fresh).map(|seed| self.plan(seed));
-        let mut polls = 0;
-        for (index, plan) in saved.into_iter().chain(drawn).enumerate() {
-            if index >= count && polls >= self.budget {
+        let (plans, saved) = self.plans();
+        let mut cost = Cost::default();
+        for (index, plan) in plans.enumerate() {
+            if index >= saved && !self.affords(cost) {
                 break;
             }
-            let ran = match index {
-                0 => run_plan_twice(&plan, scenario),
-                _ => run_plan(&plan, scenario),
-            };
-            polls += ran.polls;
+            let ran = run_nth(index, &plan, scenario);
+            cost = cost + ran.cost;
             if let Err(failure) = ran.result {
                 return Some((plan, failure));
             }
@@ -345,6 +417,18 @@ impl Campaign {
     }
 }
 
+/// Runs the plan with this index: the first one twice.
+fn run_nth<F, Fut>(index: usize, plan: &Plan, scenario: &F) -> Ran
+where
+    F: Fn(Sim) -> Fut,
+    Fut: Future<Output = ()>,
+{
+    match index {
+        0 => run_plan_twice(plan, scenario),
+        _ => run_plan(plan, scenario),
+    }
+}
+
 impl Default for Campaign {
     fn default() -> Self {
         Self::new()
@@ -380,8 +464,10 @@ fn lines(text: &str) -> impl Iterator<Item = &str> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Mutex;
+
     use super::*;
-    use crate::plan::Act;
+    use crate::plan::{Act, When};
 
     fn campaign() -> Campaign {
         let campaign = Campaign::new().wires("a").machine("a");
@@ -401,7 +487,8 @@ mod tests {
                 campaign.ticks.iter().any(|tick| time.as_nanos().is_multiple_of(tick.as_nanos()))
             };
             for act in plan.acts() {
-                assert!(act.at < campaign.within && is_multiple(act.at), "{act}");
+                let at = act.when.time().expect("acts have times");
+                assert!(at < campaign.within && is_multiple(at), "{act}");
                 assert!(act.lasting <= campaign.within && is_multiple(act.lasting), "{act}");
             }
         }
@@ -422,7 +509,7 @@ mod tests {
     #[test]
     fn leaving_an_act_out_does_not_change_what_the_scenario_draws() {
         let drawn = |plan: &Plan| {
-            let drawn = std::sync::Mutex::new(Vec::new());
+            let drawn = Mutex::new(Vec::new());
             let ran = run_plan(plan, &|sim: Sim| {
                 let drawn = &drawn;
                 async move {
@@ -435,7 +522,7 @@ mod tests {
                     }
                 }
             });
-            assert!(ran.result.is_ok() && ran.polls > 20);
+            assert!(ran.result.is_ok() && ran.cost.polls > 20);
             drawn.into_inner().unwrap()
         };
         let mut plan = Plan::new(7);
@@ -456,6 +543,54 @@ mod tests {
         });
         // Two polls each; the first plan runs twice.
         assert!((5..=6).contains(&runs.get()), "{}", runs.get());
+    }
+
+    #[test]
+    fn no_plan_is_begun_beyond_the_budget_of_bytes() {
+        let runs = std::cell::Cell::new(0);
+        Campaign::new().seeds(0..1000).budget_bytes(1000).check(|sim| {
+            runs.set(runs.get() + 1);
+            async move {
+                let (one, _other) = sim.pipe();
+                one.write_all(&[0; 100]).await.unwrap();
+            }
+        });
+        // The first plan runs twice.
+        assert_eq!(runs.get(), 10);
+    }
+
+    #[test]
+    fn threads_run_the_same_plans_and_report_the_first_failure() {
+        let campaign = Campaign::new().seeds(0..100).wires("a").shrinking(0);
+        let runs = Mutex::new(Vec::new());
+        campaign.check_parallel(3, |sim| {
+            lock(&runs).push(sim.world.seed);
+            async move { sim.sleep(Duration::from_secs(1)).await }
+        });
+        let mut runs = runs.into_inner().unwrap();
+        runs.sort_unstable();
+        // The first plan runs twice.
+        assert_eq!(runs, std::iter::once(0).chain(0..100).collect::<Vec<_>>());
+
+        let fails = |sim: Sim| async move { assert!(![37, 38, 90].contains(&sim.world.seed)) };
+        let run = || campaign.check_parallel(3, fails);
+        let message = std::panic::catch_unwind(run).unwrap_err().downcast::<String>().unwrap();
+        assert!(message.starts_with("seed 37: "), "{message}");
+        let name = std::thread::current().name().unwrap_or_default().to_owned();
+        assert!(message.ends_with(&name), "the line repeats this test: {message}");
+    }
+
+    #[test]
+    fn acts_are_drawn_at_events_and_points_if_that_is_asked_for() {
+        let campaign = campaign().acts(7..8).at_events(5..50).at_points(["a job is stored"]);
+        let plans: Vec<_> = (0..50).map(|seed| campaign.plan(seed)).collect();
+        let acts: Vec<_> = plans.iter().flat_map(|plan| plan.acts()).collect();
+        let count = |is: fn(&When) -> bool| acts.iter().filter(|act| is(&act.when)).count();
+        assert!(count(|when| matches!(when, When::Event(5..50))) > 80);
+        let is_point = |when: &When| matches!(when, When::Point { name, nth: 1..=4 } if name == "a-job-is-stored");
+        assert!(count(is_point) > 80);
+        assert!(count(|when| matches!(when, When::At(_))) > 80);
+        assert_eq!(plans[3].to_string().parse(), Ok(plans[3].clone()));
     }
 
     #[test]

@@ -1,15 +1,14 @@
 //! Running a scenario with many seeds: [`Sim::check`].
 
-use std::ops::Range;
+use std::ops::{Add, Range};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use crate::failure::{Failure, Replayed, replayed};
-use crate::hosts::OUTSIDE;
 use crate::lock;
 use crate::plan::{Plan, perform};
 use crate::sim::Sim;
-use crate::tasks::Origin;
+use crate::world::World;
 
 impl Sim {
     /// Runs `scenario` once for each seed, each time in a new simulation.
@@ -55,10 +54,32 @@ impl Sim {
     }
 }
 
-/// The result of a run under a plan, and how often tasks were polled.
+/// The result of a run under a plan, and what it took.
 pub(crate) struct Ran {
     pub(crate) result: Result<(), Failure>,
+    pub(crate) cost: Cost,
+}
+
+/// What runs took: polls of tasks, and bytes that were written to connections.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Cost {
     pub(crate) polls: u64,
+    pub(crate) bytes: u64,
+}
+
+impl Cost {
+    fn of(world: &World) -> Self {
+        let bytes = world.time.with_fingerprint(|fingerprint| fingerprint.bytes());
+        Self { polls: world.polls.load(Ordering::Relaxed), bytes }
+    }
+}
+
+impl Add for Cost {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
+        Self { polls: self.polls + other.polls, bytes: self.bytes + other.bytes }
+    }
 }
 
 pub(crate) fn run_plan<F, Fut>(plan: &Plan, scenario: &F) -> Ran
@@ -68,7 +89,7 @@ where
 {
     let sim = Sim::planned(plan);
     let result = run(&sim, scenario);
-    Ran { result, polls: sim.world.polls.load(Ordering::Relaxed) }
+    Ran { result, cost: Cost::of(&sim.world) }
 }
 
 /// Runs a plan twice and compares the runs.
@@ -84,8 +105,8 @@ where
         sim
     };
     let result = run_twice(sim, scenario);
-    let polls = worlds.borrow().iter().map(|world| world.polls.load(Ordering::Relaxed)).sum();
-    Ran { result, polls }
+    let costs = worlds.borrow().iter().map(|world| Cost::of(world)).reduce(Cost::add);
+    Ran { result, cost: costs.unwrap_or_default() }
 }
 
 /// Runs a simulation twice and compares the runs.
@@ -115,9 +136,8 @@ where
     sim.world.is_checked.store(true, Ordering::Relaxed);
     let plan = lock(&sim.world.plan).clone();
     sim.try_run(async {
-        if let Some(plan) = plan.filter(|plan| !plan.acts.is_empty()) {
-            let performing = Box::pin(perform(sim.clone(), plan));
-            sim.world.tasks.spawn(performing, Origin::Plan, OUTSIDE);
+        if let Some(plan) = plan {
+            perform(sim, plan);
         }
         scenario(sim.clone()).await;
     })

@@ -42,6 +42,8 @@ pub(crate) type Events = Vec<(Instant, Occurrence)>;
 pub(crate) struct Fingerprint {
     digest: u64,
     count: usize,
+    /// The number of bytes that were written.
+    bytes: u64,
     /// The task that was polled last.
     task: u64,
     mode: Mode,
@@ -99,6 +101,11 @@ impl Fingerprint {
         self.digest
     }
 
+    /// Returns the number of bytes that were written to connections.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
     pub(crate) fn parted(&self) -> Option<Parted> {
         match &self.mode {
             Mode::Parted(parted) => Some(Parted::clone(parted)),
@@ -110,6 +117,9 @@ impl Fingerprint {
     pub(crate) fn record(&mut self, now: Instant, event: Occurrence) -> bool {
         if let Occurrence::Polled { task } = event {
             self.task = task;
+        }
+        if let Occurrence::Wrote { len, .. } = event {
+            self.bytes += len as u64;
         }
         let words = match event {
             Occurrence::Polled { task } => [1, task, 0, 0],

@@ -64,10 +64,30 @@ impl Plan {
     }
 }
 
-/// A fault at an instant of virtual time.
+/// When an act happens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum When {
+    /// At this time after the beginning.
+    At(Duration),
+    /// After the poll of a task in which this event of the run happens. Events are numbered as in
+    /// its [`Trace`](crate::Trace).
+    Event(u64),
+    /// After the poll of a task in which a mark of the program is reached for the nth time, from 1
+    /// on.
+    Point {
+        /// The name of a [`sometimes!`](crate::sometimes) whose condition holds, or of a
+        /// [`buggify!`](crate::buggify), with hyphens in place of spaces.
+        name: String,
+        /// How often it is reached.
+        nth: u64,
+    },
+}
+
+/// A fault at an instant of virtual time, at an event, or at a point that the program reaches.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Act {
-    pub(crate) at: Duration,
+    pub(crate) when: When,
     pub(crate) fault: Fault,
     pub(crate) target: String,
     pub(crate) pick: u32,
@@ -82,8 +102,31 @@ impl Act {
     ///
     /// Panics if `target` is empty or has whitespace or a semicolon.
     pub fn new(at: Duration, fault: Fault, target: &str) -> Self {
+        Self::when(When::At(at), fault, target)
+    }
+
+    /// Creates an act that happens after the poll in which event `number` happens.
+    ///
+    /// # Panics
+    ///
+    /// As [`new`](Self::new).
+    pub fn at_event(number: u64, fault: Fault, target: &str) -> Self {
+        Self::when(When::Event(number), fault, target)
+    }
+
+    /// Creates an act that happens after the poll in which the mark `name` is reached for the `nth`
+    /// time, counted from 1; see [`When::Point`].
+    ///
+    /// # Panics
+    ///
+    /// Panics if `name` is empty or has a semicolon, and as [`new`](Self::new).
+    pub fn at_point(name: &str, nth: u64, fault: Fault, target: &str) -> Self {
+        Self::when(When::point(name, nth), fault, target)
+    }
+
+    pub(crate) fn when(when: When, fault: Fault, target: &str) -> Self {
         check_name(target);
-        Self { at, fault, target: target.to_owned(), pick: 0, lasting: Duration::ZERO }
+        Self { when, fault, target: target.to_owned(), pick: 0, lasting: Duration::ZERO }
     }
 
     /// Selects a connection of the target: the oldest open one is 0, and numbers from the number of
@@ -102,9 +145,9 @@ impl Act {
         self
     }
 
-    /// Returns when it happens, after the beginning.
-    pub fn at(&self) -> Duration {
-        self.at
+    /// Returns when it happens.
+    pub fn happens(&self) -> &When {
+        &self.when
     }
 
     /// Returns what happens.
@@ -116,6 +159,27 @@ impl Act {
     pub fn target(&self) -> &str {
         &self.target
     }
+}
+
+impl When {
+    pub(crate) fn point(name: &str, nth: u64) -> Self {
+        let name = point_name(name);
+        check_name(&name);
+        Self::Point { name, nth }
+    }
+
+    /// Returns the time, unless it is an event or a point.
+    pub(crate) fn time(&self) -> Option<Duration> {
+        match self {
+            Self::At(at) => Some(*at),
+            _ => None,
+        }
+    }
+}
+
+/// Returns the name of a mark as it is in plans.
+pub(crate) fn point_name(mark: &str) -> String {
+    mark.replace(char::is_whitespace, "-")
 }
 
 /// The kinds of faults.

@@ -21,6 +21,7 @@ use crate::link::Link;
 use crate::names::{Lookup, Reachability};
 use crate::network::SimListener;
 use crate::plan::Plan;
+use crate::rng::SimRng;
 use crate::tasks::{JoinHandle, Origin, joinable};
 use crate::time::{SimTimer, settle, timeout};
 use crate::world::World;
@@ -48,7 +49,7 @@ use crate::{lock, waits};
 ///   [`set_reachability`](Self::set_reachability).
 /// - Machines: [`machine`](Self::machine), [`wires`](Self::wires), [`partition`](Self::partition),
 ///   [`heal`](Self::heal), [`fail_accepts`](Self::fail_accepts).
-/// - Randomness: [`draw`](Self::draw), [`fingerprint`](Self::fingerprint).
+/// - Randomness: [`draw`](Self::draw), [`rng`](Self::rng), [`fingerprint`](Self::fingerprint).
 ///
 /// ```
 /// use std::time::Duration;
@@ -230,6 +231,28 @@ impl Sim {
     pub fn draw(&self, range: Range<u64>) -> u64 {
         assert!(!range.is_empty(), "cannot draw from the empty range {range:?}");
         self.world.draw(range)
+    }
+
+    /// Returns the generator of random numbers for the purpose `name`, such as a client: what it
+    /// draws depends on the seed and the name only, and changes nothing that others draw. So a client
+    /// that draws once more, or is left out, leaves the rest of a run as it is.
+    ///
+    /// Each call with the same name returns the same numbers again.
+    ///
+    /// ```
+    /// use rand::RngExt;
+    /// use rand::seq::IndexedRandom;
+    /// use sockless::sim::Sim;
+    ///
+    /// Sim::check(0..10, |sim| async move {
+    ///     let mut ada = sim.rng("ada");
+    ///     let pause = ada.random_range(1..=50);
+    ///     let word = ["hello", "bye"].choose(&mut ada);
+    ///     assert!(word.is_some() && pause <= 50);
+    /// });
+    /// ```
+    pub fn rng(&self, name: &str) -> SimRng {
+        SimRng::named(self.world.seed, name)
     }
 
     /// Returns a digest of the run so far: which task was polled when, how many bytes each read

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use sockless_core::{Instant, Role};
 
 use crate::sim::Sim;
-pub(crate) use event::{End, Event, FrameEvent, Payload, What};
+pub(crate) use event::{End, Event, FrameEvent, Named, Payload, What};
 pub(crate) use log::{Log, directory};
 
 /// What happened in a run, in order: connections, frames, reads and writes, faults, the polls of

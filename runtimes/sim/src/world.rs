@@ -26,7 +26,7 @@ use crate::schedule::Schedule;
 use crate::tap::Taps;
 use crate::tasks::{MAIN, Payload, TaskWaker, Tasks};
 use crate::time::{SimTimer, Time};
-use crate::trace::{Log, What};
+use crate::trace::{Log, Named, What};
 use crate::watchdog::Watched;
 use crate::{lock, report};
 
@@ -242,10 +242,11 @@ impl Run<'_> {
             let id = task.id();
             time.record(Occurrence::Polled { task: id });
             time.enter(task.machine());
-            if self.world.log.is_enabled() {
-                let name = || (tasks.name(id), tasks.machine_name(task.machine()));
-                self.world.log.poll(time.now(), id, name);
-            }
+            self.world.log.poll(
+                || time.now(),
+                id,
+                || Named { name: tasks.name(id), machine: tasks.machine_name(task.machine()) },
+            );
             self.watched.poll(id);
             let polled = if id == MAIN {
                 poll_main(main.as_mut(), &Waker::from(task))

@@ -85,7 +85,7 @@ fn a_trace_is_read_as_it_is_written() {
     let second = text.lines().nth(1).unwrap();
     assert_eq!(
         second,
-        r#"{"number":0,"time":0,"event":"task","task":0,"name":"main","machine":null}"#
+        r#"{"number":0,"time":0,"event":"poll","task":0,"name":"main","machine":null}"#
     );
     for (broken, line) in [
         (text.replacen("\"version\":1", "\"version\":2", 1), 1),

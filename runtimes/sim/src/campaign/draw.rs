@@ -4,7 +4,7 @@ use std::ops::Range;
 use std::time::Duration;
 
 use super::Campaign;
-use crate::plan::{Act, Fault, Plan, Step};
+use crate::plan::{Act, Fault, Plan, Step, When};
 use crate::rng::{Chance, Stream};
 
 /// A kind of fault that may happen to a target.
@@ -30,9 +30,9 @@ pub(super) fn plan(seed: u64, campaign: &Campaign) -> Plan {
     let mut plan = Plan::new(seed);
     if !sources.is_empty() {
         for _ in 0..chance.in_range(campaign.acts.clone()) {
-            plan.acts.push(act(&sources, tick, campaign.within, &mut chance));
+            plan.acts.push(act(campaign, &sources, tick, &mut chance));
         }
-        plan.acts.sort_by_key(|act| act.at);
+        plan.acts.sort_by_key(|act| act.when.time());
     }
     for workload in &campaign.workloads {
         for _ in 0..chance.in_range(workload.len.clone()) {
@@ -45,7 +45,8 @@ pub(super) fn plan(seed: u64, campaign: &Campaign) -> Plan {
     plan
 }
 
-fn act(sources: &[&Source], tick: Duration, within: Duration, chance: &mut Chance) -> Act {
+fn act(campaign: &Campaign, sources: &[&Source], tick: Duration, chance: &mut Chance) -> Act {
+    let within = campaign.within;
     let Source { fault, target } = sources[chance.below(sources.len() as u64) as usize];
     let ticks =
         |time: Duration| u64::try_from(time.as_nanos() / tick.as_nanos()).unwrap_or(u64::MAX);
@@ -53,9 +54,26 @@ fn act(sources: &[&Source], tick: Duration, within: Duration, chance: &mut Chanc
     let at = times(chance.below(ticks(within)));
     let lasting = times(1 + chance.below(ticks(within / 4)));
     let pick = chance.below(4) as u32;
-    let act = Act::new(at, *fault, target);
+    let act = Act::when(when(campaign, at, chance), *fault, target);
     let act = if fault.is_of_wire() { act.pick(pick) } else { act };
     if fault.lasts() { act.lasting(lasting) } else { act }
+}
+
+/// Returns `at`, or an event or a point if the campaign has some.
+fn when(campaign: &Campaign, at: Duration, chance: &mut Chance) -> When {
+    let kinds: Vec<u8> =
+        [(0, true), (1, !campaign.events.is_empty()), (2, !campaign.points.is_empty())]
+            .into_iter()
+            .filter_map(|(kind, is_used)| is_used.then_some(kind))
+            .collect();
+    match kinds[chance.below(kinds.len() as u64) as usize] {
+        1 => When::Event(chance.in_range(campaign.events.clone())),
+        2 => {
+            let name = &campaign.points[chance.below(campaign.points.len() as u64) as usize];
+            When::point(name, 1 + chance.below(4))
+        }
+        _ => When::At(at),
+    }
 }
 
 /// Returns a seed that another process does not have.

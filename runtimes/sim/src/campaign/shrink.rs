@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::failure::Failure;
-use crate::plan::Plan;
+use crate::plan::{Act, Plan, When};
 
 /// The smallest plan that was found, with its failure and the runs that it took.
 pub(super) struct Shrunk {
@@ -61,7 +61,7 @@ impl<F: Fn(&Plan) -> Option<Failure>> Search<F> {
         while index < self.best.plan.len() {
             let is_left_out = (0..PARTS).any(|part| {
                 let mut candidate = without(&self.best.plan, index, 1);
-                candidate.acts.iter_mut().for_each(|act| act.at = act.at * part / PARTS);
+                candidate.acts.iter_mut().for_each(|act| move_to(act, |at| at * part / PARTS));
                 self.try_plan(candidate)
             });
             if !is_left_out {
@@ -75,8 +75,7 @@ impl<F: Fn(&Plan) -> Option<Failure>> Search<F> {
         for index in 0..self.best.plan.acts.len() {
             for unit in UNITS {
                 self.try_change(|plan| {
-                    let act = &mut plan.acts[index];
-                    act.at = round(act.at, unit);
+                    move_to(&mut plan.acts[index], |at| round(at, unit));
                 });
                 self.try_change(|plan| {
                     let act = &mut plan.acts[index];
@@ -84,6 +83,11 @@ impl<F: Fn(&Plan) -> Option<Failure>> Search<F> {
                 });
             }
             self.try_change(|plan| plan.acts[index].pick = 0);
+            self.try_change(|plan| {
+                if let When::Point { nth, .. } = &mut plan.acts[index].when {
+                    *nth = 1;
+                }
+            });
         }
         for index in 0..self.best.plan.steps.len() {
             if self.try_change(|plan| plan.steps[index].value = 0) {
@@ -130,6 +134,13 @@ const UNITS: [Duration; 4] = [
 fn round(time: Duration, unit: Duration) -> Duration {
     let rest = time.as_nanos() % unit.as_nanos();
     time - Duration::from_nanos(rest as u64)
+}
+
+/// Changes the time of an act that has one.
+fn move_to(act: &mut Act, change: impl FnOnce(Duration) -> Duration) {
+    if let When::At(at) = &mut act.when {
+        *at = change(*at);
+    }
 }
 
 /// Returns the plan without `len` acts or steps from `start` on, the acts first.

@@ -7,7 +7,8 @@ use std::ops::Range;
 use std::sync::{Arc, Mutex};
 
 use crate::lock;
-use crate::rng::Chance;
+use crate::plan::point_name;
+use crate::rng::{Chance, hash};
 use crate::sim::Sim;
 
 /// Records that something worth reaching has happened: a rare branch, a fault that had an effect.
@@ -59,6 +60,8 @@ thread_local! {
 pub(crate) struct Visits {
     reached: Mutex<Option<Reached>>,
     buggify: Mutex<Option<Buggify>>,
+    /// How often each mark was reached, by its name in plans, if a plan has one.
+    points: Mutex<Option<BTreeMap<String, u64>>>,
 }
 
 struct Buggify {
@@ -72,6 +75,24 @@ impl Visits {
     pub(crate) fn enter(self: &Arc<Self>) -> impl Drop + use<> {
         let before = CURRENT.with(|current| current.replace(Some(Arc::clone(self))));
         LeaveOnDrop(before)
+    }
+}
+
+/// The points at which acts of a plan may happen.
+impl Visits {
+    pub(crate) fn count_points(&self) {
+        lock(&self.points).get_or_insert_default();
+    }
+
+    /// Returns how often a mark was reached.
+    pub(crate) fn reached(&self, point: &str) -> u64 {
+        lock(&self.points).as_ref().and_then(|points| points.get(point).copied()).unwrap_or(0)
+    }
+
+    fn reach(&self, mark: &str) {
+        if let Some(points) = &mut *lock(&self.points) {
+            *points.entry(point_name(mark)).or_default() += 1;
+        }
     }
 }
 
@@ -91,10 +112,13 @@ fn current() -> Option<Arc<Visits>> {
 
 /// The function behind [`sometimes!`](crate::sometimes).
 pub fn sometimes(condition: bool, name: &str) -> bool {
-    if let Some(visits) = current()
-        && let Some(reached) = &*lock(&visits.reached)
-    {
-        reached.record(name, condition);
+    if let Some(visits) = current() {
+        if let Some(reached) = &*lock(&visits.reached) {
+            reached.record(name, condition);
+        }
+        if condition {
+            visits.reach(name);
+        }
     }
     condition
 }
@@ -102,14 +126,12 @@ pub fn sometimes(condition: bool, name: &str) -> bool {
 /// The function behind [`buggify!`](crate::buggify).
 pub fn buggify(name: &str) -> bool {
     let Some(visits) = current() else { return false };
+    visits.reach(name);
     let mut buggify = lock(&visits.buggify);
     let Some(Buggify { seed, names }) = &mut *buggify else { return false };
     let chance = names.entry(name.to_owned()).or_insert_with(|| {
-        // FNV-1a: each name has a stream of its own.
-        let hash = name.bytes().fold(0xCBF2_9CE4_8422_2325, |hash: u64, byte| {
-            (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01B3)
-        });
-        let mut chance = Chance::new(*seed ^ hash);
+        // Each name has a stream of its own.
+        let mut chance = Chance::new(*seed ^ hash(name));
         (chance.below(4) == 0).then_some(chance)
     });
     chance.as_mut().is_some_and(|chance| chance.below(4) == 0)

@@ -21,9 +21,23 @@ pub(crate) struct Observers {
 }
 
 enum Observer {
-    Always { what: String, holds: Box<dyn FnMut() -> bool + Send> },
-    Eventually { wait: Arc<Wait>, holds: Box<dyn FnMut() -> bool + Send> },
-    Gauge { gauge: Gauge, measure: Box<dyn FnMut() -> u64 + Send> },
+    Always {
+        what: String,
+        holds: Box<dyn FnMut() -> bool + Send>,
+    },
+    Eventually {
+        wait: Arc<Wait>,
+        holds: Box<dyn FnMut() -> bool + Send>,
+    },
+    Gauge {
+        gauge: Gauge,
+        measure: Box<dyn FnMut() -> u64 + Send>,
+    },
+    /// An act of a plan, which happens once.
+    Act {
+        is_due: Box<dyn FnMut() -> bool + Send>,
+        act: Option<Box<dyn FnOnce() + Send>>,
+    },
 }
 
 /// The state of one [`Sim::eventually`].
@@ -57,6 +71,15 @@ impl Observers {
         *all = observers;
     }
 
+    /// Calls `act` after the first poll after which it is due.
+    pub(crate) fn once(
+        &self,
+        is_due: impl FnMut() -> bool + Send + 'static,
+        act: impl FnOnce() + Send + 'static,
+    ) {
+        self.add(Observer::Act { is_due: Box::new(is_due), act: Some(Box::new(act)) });
+    }
+
     fn add(&self, observer: Observer) {
         self.is_used.store(true, Ordering::Relaxed);
         lock(&self.observers).push(observer);
@@ -86,6 +109,12 @@ impl Observer {
                 }
             }
             Self::Gauge { gauge, measure } => gauge.record(measure()),
+            Self::Act { is_due, act } => {
+                if is_due() {
+                    act.take().into_iter().for_each(|act| act());
+                    return false;
+                }
+            }
         }
         true
     }

@@ -4,7 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
-use super::{Act, Fault, Plan, Step};
+use super::{Act, Fault, Plan, Step, When};
 
 /// The text of a [`Plan`] that has another form.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,7 +31,7 @@ impl fmt::Display for Plan {
 
 impl fmt::Display for Act {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "at {} {} {}", Time(self.at), self.fault.name(), self.target)?;
+        write!(f, "at {} {} {}", self.when, self.fault.name(), self.target)?;
         if self.fault.is_of_wire() {
             write!(f, " {}", self.pick)?;
         }
@@ -39,6 +39,16 @@ impl fmt::Display for Act {
             write!(f, " for {}", Time(self.lasting))?;
         }
         Ok(())
+    }
+}
+
+impl fmt::Display for When {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::At(at) => write!(f, "{}", Time(*at)),
+            Self::Event(number) => write!(f, "event {number}"),
+            Self::Point { name, nth } => write!(f, "point {name} {nth}"),
+        }
     }
 }
 
@@ -72,9 +82,15 @@ impl FromStr for Plan {
 }
 
 fn parse_act(words: &[&str]) -> Option<Act> {
-    let [at, fault, target, rest @ ..] = words else { return None };
+    let (when, words) = match words {
+        ["event", number, words @ ..] => (When::Event(number.parse().ok()?), words),
+        ["point", name, nth, words @ ..] => (When::point(name, nth.parse().ok()?), words),
+        [at, words @ ..] => (When::At(parse_time(at)?), words),
+        [] => return None,
+    };
+    let [fault, target, rest @ ..] = words else { return None };
     let fault = Fault::WIRE.into_iter().chain(Fault::MACHINE).find(|it| it.name() == *fault)?;
-    let act = Act::new(parse_time(at)?, fault, target);
+    let act = Act::when(when, fault, target);
     let (pick, rest) = match rest {
         [pick, rest @ ..] if fault.is_of_wire() => (pick.parse().ok()?, rest),
         _ if fault.is_of_wire() => return None,
@@ -138,6 +154,12 @@ mod tests {
             let act = if fault.is_of_wire() { act.pick(3) } else { act };
             plan.push_act(if fault.lasts() { act.lasting(Duration::from_secs(60)) } else { act });
         }
+        plan.push_act(Act::at_event(12, Fault::Cut, "a"));
+        plan.push_act(Act::at_point("a job is stored", 2, Fault::Pause, "a"));
+        assert!(
+            plan.to_string()
+                .ends_with("; at event 12 cut a 0; at point a-job-is-stored 2 pause a for 0s")
+        );
         plan.steps.push(Step { workload: "ada".into(), what: "say".into(), value: 7 });
         assert_eq!(plan.to_string().parse(), Ok(plan));
     }
@@ -156,6 +178,10 @@ mod tests {
             "seed 8",
             "",
             "at 99999999999999999999s cut a 0",
+            "at event cut a 0",
+            "at event x cut a 0",
+            "at point stored cut a 0",
+            "at",
         ] {
             let error = format!("seed 7;{clause}").parse::<Plan>().expect_err(clause);
             assert!(error.to_string().starts_with(&format!("invalid clause {clause:?} in a plan")));

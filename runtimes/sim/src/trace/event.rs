@@ -17,15 +17,12 @@ pub(crate) struct Event {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
 pub(crate) enum What {
-    /// A task is polled for the first time.
-    Task {
-        task: u64,
-        name: String,
-        machine: Option<String>,
-    },
     /// A task is polled.
     Poll {
         task: u64,
+        /// At its first poll that is kept.
+        #[serde(flatten, skip_serializing_if = "Option::is_none")]
+        named: Option<Named>,
     },
     /// The machines are those of the client and the server.
     Opened {
@@ -60,6 +57,13 @@ pub(crate) enum What {
     Failure {
         text: String,
     },
+}
+
+/// The name of a task and of its machine.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Named {
+    pub(crate) name: String,
+    pub(crate) machine: Option<String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -145,9 +149,9 @@ impl fmt::Display for Event {
 impl fmt::Display for What {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Task { name, .. } => write!(f, "{name} begins"),
-            Self::Poll { task: 0 } => f.write_str("main runs"),
-            Self::Poll { task } => write!(f, "task {task} runs"),
+            Self::Poll { named: Some(named), .. } => write!(f, "{} runs", named.name),
+            Self::Poll { task: 0, .. } => f.write_str("main runs"),
+            Self::Poll { task, .. } => write!(f, "task {task} runs"),
             Self::Opened { connection, client, server } => {
                 write!(f, "connection #{connection} opens")?;
                 let machine =

@@ -78,8 +78,8 @@ impl Page {
 
     fn event(&mut self, number: u64, event: &Event) {
         match &event.what {
-            What::Poll { task } => self.tick(Lane::Task(*task), number, event),
-            What::Task { .. } | What::Write { .. } => {}
+            What::Poll { task, .. } => self.tick(Lane::Task(*task), number, event),
+            What::Write { .. } => {}
             What::Frame(frame) => self.frame(number, event, frame),
             What::Read { connection, by, len } => {
                 self.read(number, event, (*connection, *by), *len);
@@ -298,8 +298,8 @@ fn lanes(trace: &Trace) -> Vec<(Lane, String, String)> {
     };
     for event in &trace.events {
         match &event.what {
-            What::Task { task, name: task_name, machine } => {
-                lanes.push((name(machine), Lane::Task(*task), task_name.clone()));
+            What::Poll { task, named: Some(named) } => {
+                lanes.push((name(&named.machine), Lane::Task(*task), named.name.clone()));
             }
             What::Opened { connection, client, server } => {
                 for (end, machine) in [(End::Client, client), (End::Server, server)] {

@@ -2,18 +2,20 @@
 
 use std::collections::{BTreeSet, VecDeque};
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, OnceLock};
 
 use sockless_core::Instant;
 
-use super::{End, Event, FrameEvent, Trace, What};
+use super::{End, Event, FrameEvent, Named, Trace, What};
 use crate::fingerprint::Occurrence;
 use crate::lock;
 
 /// Keeps the events of a run, if a trace is asked for.
 pub(crate) struct Log {
     is_enabled: AtomicBool,
+    /// The number of events that happened, kept or not.
+    count: AtomicU64,
     has_stopped: AtomicBool,
     state: Mutex<State>,
 }
@@ -31,6 +33,7 @@ impl Log {
     pub(crate) fn new() -> Self {
         Self {
             is_enabled: AtomicBool::new(directory().is_some() || stop().is_some()),
+            count: AtomicU64::new(0),
             has_stopped: AtomicBool::new(false),
             state: Mutex::default(),
         }
@@ -54,49 +57,59 @@ impl Log {
         Trace { seed, first: *first, events: events.clone() }
     }
 
-    /// Adds an event and returns its number.
-    pub(crate) fn push(&self, now: Instant, what: impl FnOnce() -> What) -> u64 {
-        if !self.is_enabled() {
-            return 0;
-        }
-        let mut state = lock(&self.state);
-        self.push_to(&mut state, now, what())
+    /// Returns the number of events that happened.
+    pub(crate) fn count(&self) -> u64 {
+        self.count.load(Ordering::Relaxed)
     }
 
-    fn push_to(&self, state: &mut State, now: Instant, what: What) -> u64 {
-        if state.events.len() == KEPT {
-            state.events.pop_front();
-            state.first += 1;
+    /// Adds an event and returns its number.
+    #[inline]
+    pub(crate) fn push(&self, now: Instant, what: impl FnOnce() -> What) -> u64 {
+        let number = self.count();
+        self.count.store(number + 1, Ordering::Relaxed);
+        if self.is_enabled() {
+            self.keep(number, now, what());
+        }
+        number
+    }
+
+    fn keep(&self, number: u64, now: Instant, what: What) {
+        let State { first, events, .. } = &mut *lock(&self.state);
+        if events.is_empty() {
+            *first = number;
+        }
+        if events.len() == KEPT {
+            events.pop_front();
+            *first += 1;
         }
         let time = u64::try_from(now.since_epoch().as_nanos()).unwrap_or(u64::MAX);
-        state.events.push_back(Event { time, what });
-        let number = state.first + state.events.len() as u64 - 1;
+        events.push_back(Event { time, what });
         if stop() == Some(number) {
             self.has_stopped.store(true, Ordering::Relaxed);
         }
-        number
     }
 
     /// Adds the poll of a task, and at its first one its name and its machine.
     pub(crate) fn poll(
         &self,
-        now: Instant,
+        now: impl FnOnce() -> Instant,
         task: u64,
-        name: impl FnOnce() -> (String, Option<String>),
+        named: impl FnOnce() -> Named,
     ) {
-        let mut state = lock(&self.state);
-        if state.tasks.insert(task) {
-            let (name, machine) = name();
-            self.push_to(&mut state, now, What::Task { task, name, machine });
+        if !self.is_enabled() {
+            self.count.store(self.count() + 1, Ordering::Relaxed);
+            return;
         }
-        self.push_to(&mut state, now, What::Poll { task });
+        let is_first = lock(&self.state).tasks.insert(task);
+        let named = is_first.then(named);
+        self.push(now(), || What::Poll { task, named });
     }
 
     /// Adds what the network does.
     pub(crate) fn occur(&self, now: Instant, occurrence: Occurrence) {
         self.push(now, || match occurrence {
-            // The polls have the names of their tasks: see `poll`.
-            Occurrence::Polled { task } => What::Poll { task },
+            // The polls that are kept have the names of their tasks: see `poll`.
+            Occurrence::Polled { task } => What::Poll { task, named: None },
             Occurrence::Read { pipe, side, len } => {
                 What::Read { connection: pipe, by: End::of(side), len: len as u64 }
             }
