@@ -168,6 +168,7 @@ macro_rules! on_unix {
             scenarios! {
                 $runtime:
                 unix::a_path_in_use_and_one_where_nobody_is_are_told
+                unix::a_reconnect_dials_a_unix_socket_again
                 unix::a_unix_socket_carries_both_roles
             }
         }

@@ -4,14 +4,18 @@ use std::io::ErrorKind;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
 use sockless_core::{Cause, CloseCode, Message, Party};
-use sockless_driver::Session;
+use sockless_driver::{Reconnect, ReconnectState, Session};
 use sockless_routing::{Router, websocket};
 
 use crate::on::Runtime;
 use crate::serving::{Serving, exchange};
 use sockless_tests::handlers::{codes, echo, until_closed};
+
+/// The longest delay before an attempt.
+const MOMENT: Duration = Duration::from_millis(10);
 
 /// A path that is free, and is again when this is dropped.
 struct Place(PathBuf);
@@ -59,6 +63,28 @@ pub(crate) async fn a_unix_socket_carries_both_roles<R: Runtime>() {
     let report = server.stop();
     assert_eq!(codes(&until_closed(session).await), (Some(1001), Some(1001)));
     assert_eq!(report.recv().await.unwrap().terminated, 0);
+}
+
+/// The server's socket is another one after a restart, at the same path.
+pub(crate) async fn a_reconnect_dials_a_unix_socket_again<R: Runtime>() {
+    let place = Place::new();
+    let path = place.0.clone();
+    let mut feed =
+        Reconnect::new(move || R::connect("ws://somewhere/").unix_socket(&path)).max_delay(MOMENT);
+    let watch = feed.watch();
+    for _ in 0..2 {
+        let server = R::bind_unix(&place.0).unwrap();
+        let nowhere = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0));
+        let server =
+            Serving::<R>::run_at(nowhere, server, Router::new().route("/", websocket(echo)));
+        let mut session = feed.next().await.unwrap();
+        assert!(matches!(watch.state(), ReconnectState::Open));
+        exchange(&mut session, "hello").await;
+        let report = server.stop();
+        assert_eq!(codes(&until_closed(session).await), (Some(1001), Some(1001)));
+        assert_eq!(report.recv().await.unwrap().terminated, 0);
+        std::fs::remove_file(&place.0).unwrap();
+    }
 }
 
 pub(crate) async fn a_path_in_use_and_one_where_nobody_is_are_told<R: Runtime>() {
