@@ -5,12 +5,13 @@ use std::sync::Mutex;
 use std::sync::mpsc;
 use std::thread;
 
-use sockless_blocking::Session;
+use sockless_blocking::{Session, connect, handler};
 use sockless_core::{CloseCode, Config};
-use sockless_driver::TrySendError;
+use sockless_driver::{Request, TrySendError};
+use sockless_routing::{Router, websocket};
 use sockless_tests::wire::{CLOSE, PING, PONG, close_body};
 
-use crate::support::{Bare, CLIENT, SERVER, SHORT, SOON, Serving, echo};
+use crate::support::{Bare, CLIENT, SERVER, SHORT, SOON, Serving, any_port, converse, echo};
 
 #[test]
 fn a_client_answers_pings_and_a_close_frame_while_the_program_does_something_else() {
@@ -76,6 +77,26 @@ fn what_a_handle_cannot_queue_at_once_is_returned() {
     assert!(matches!(&full, TrySendError::Full(_)));
     assert_eq!(full.into_message().len(), 50_000);
     session.terminate();
+}
+
+/// The calls of one session run inside of another one's thread, and neither misses a wake-up.
+#[test]
+fn a_guard_may_use_a_session_of_its_own() {
+    let inner = Serving::start(echo);
+    let url = inner.url();
+    let guard = move |mut request: Request| {
+        let mut session = connect(&url).open().unwrap();
+        session.send("who is it?").unwrap();
+        let reply = session.recv_timeout(SOON).unwrap();
+        session.close(CloseCode::NORMAL);
+        request.add_response_header("x-reply", reply.as_text().unwrap()).unwrap();
+        std::future::ready(Ok(request))
+    };
+    let router = Router::new().guard(guard).route("/", websocket(handler(echo)));
+    let outer = Serving::run(any_port(), |server| server.serve_with(router));
+    let session = outer.open();
+    assert_eq!(session.response().unwrap().headers()["x-reply"], "who is it?");
+    converse(session);
 }
 
 #[test]
