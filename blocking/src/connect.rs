@@ -142,6 +142,12 @@ impl Connect {
     }
 }
 
+impl Connect {
+    pub(crate) fn into_inner(self) -> sockless_driver::Connect {
+        self.0
+    }
+}
+
 impl fmt::Debug for Connect {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)

@@ -51,14 +51,14 @@
 //! The driver is that of the async runtimes, with its limits, deadlines, TLS, permessage-deflate,
 //! proxies, redirects and shutdown. TCP sockets are set up as [`sockless_driver::sockets`] describes.
 //!
-//! There are no blocking forms of `Reconnect`, of sessions of frames, and of rooms. A future of an async
+//! There are no blocking forms of sessions of frames and of rooms. A future of an async
 //! session works on any thread, so a program can wait for it with the executor of its choice.
 //!
 //! # Features
 //!
 //! `client` and `server` are on by default, all others are off.
 //!
-//! * `client`: [`connect`].
+//! * `client`: [`connect`] and [`Reconnect`].
 //! * `server`: [`serve`], [`bind`] and [`accept`].
 //! * `cookies`: `Connect::cookies`.
 //! * `json`: messages of JSON, by serde.
@@ -79,6 +79,8 @@ mod dial;
 mod handler;
 mod pong;
 mod receiver;
+#[cfg(feature = "client")]
+mod reconnect;
 mod runtime;
 mod sender;
 #[cfg(feature = "server")]
@@ -101,6 +103,8 @@ pub use connect::{Connect, connect, connect_over};
 pub use handler::handler;
 pub use pong::Pong;
 pub use receiver::{Receiver, RecvTimeoutError};
+#[cfg(feature = "client")]
+pub use reconnect::Reconnect;
 pub use sender::Sender;
 #[cfg(feature = "server")]
 pub use server::{Server, ShutdownHandle};

@@ -3,17 +3,22 @@
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::thread;
+use std::time::Duration;
 
-use sockless_blocking::{Session, accept, accept_with, connect, connect_over, handler};
+use sockless_blocking::{
+    Reconnect, Session, accept, accept_with, connect, connect_over, handler, listen_on,
+};
 use sockless_core::handshake::text_response;
-use sockless_core::{Closed, Config, Deflate};
+use sockless_core::{CloseCode, Closed, Config, Deflate};
 use sockless_driver::tls::{TlsAcceptor, TlsConnector};
-use sockless_driver::{AcceptError, ConnectError};
+use sockless_driver::{AcceptError, AttemptError, ConnectError, ReconnectState};
 use sockless_routing::{Router, websocket};
 use sockless_tests::certificates::Authority;
 use sockless_tests::handlers;
 
-use crate::support::{SOON, Serving, any_port, converse, echo, serve_on_tokio, tokio_runtime};
+use crate::support::{
+    SHORT, SOON, Serving, any_port, converse, echo, serve_on_tokio, tokio_runtime,
+};
 
 fn deflating() -> Config {
     Config::default().extension(Deflate::default())
@@ -149,6 +154,48 @@ fn web_pages_are_rejected_unless_any_origin_is_allowed() {
 fn a_handler_that_blocks_runs_on_tokio() {
     let (_runtime, addr) = serve_on_tokio(handlers::at_root(websocket(handler(echo))), |it| it);
     converse(connect(&format!("ws://{addr}/")).open().unwrap());
+}
+
+#[test]
+fn a_client_connects_again_after_a_restart() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("ws://{}/", listener.local_addr().unwrap());
+    let mut feed = Reconnect::new(move || connect(&url)).max_delay(SHORT);
+    let watch = feed.watch();
+    assert_eq!(watch.state(), ReconnectState::Idle);
+    for _ in 0..2 {
+        let server = listen_on(listener.try_clone().unwrap()).unwrap();
+        let serving = Serving::run(server, |server| server.serve(echo));
+        let mut session = feed.next().unwrap();
+        assert_eq!(watch.state(), ReconnectState::Open);
+        session.send("hello").unwrap();
+        assert_eq!(session.recv_timeout(SOON).unwrap(), "hello");
+        serving.shutdown.shut_down();
+        assert_eq!(handlers::codes(&session.recv().unwrap_err()).1, Some(1001));
+        assert_eq!(serving.join().terminated, 0);
+    }
+    drop(listener);
+    let mut feed = feed.retry_if(|error, _| matches!(error, AttemptError::Closed(_)));
+    let error = feed.next().unwrap_err();
+    assert!(matches!(error.last_error(), AttemptError::Connect(_)), "{error}");
+}
+
+#[test]
+fn another_thread_ends_the_delay_of_an_attempt() {
+    let serving = Serving::start(echo);
+    let url = serving.url();
+    let mut feed = Reconnect::new(move || connect(&url))
+        .retry_if(|_, _| sockless_driver::Retry::After(Duration::from_secs(3600)));
+    feed.next().unwrap().close(CloseCode::NORMAL);
+    let watch = feed.watch();
+    let hurrying = thread::spawn(move || {
+        while !matches!(watch.state(), ReconnectState::Waiting { .. }) {
+            thread::yield_now();
+        }
+        watch.retry_now();
+    });
+    assert!(feed.next().unwrap().close(CloseCode::NORMAL).is_clean());
+    hurrying.join().unwrap();
 }
 
 #[test]
