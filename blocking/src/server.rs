@@ -10,7 +10,7 @@ use std::time::Duration;
 use sockless_core::Config;
 #[cfg(feature = "rustls")]
 use sockless_driver::tls::TlsAcceptor;
-use sockless_driver::{Outcome, Service, ShutdownReport};
+use sockless_driver::{Outcome, ProxyProtocol, Service, ShutdownReport};
 
 use crate::handler::{Alone, Settings};
 use crate::runtime::ThreadRuntime;
@@ -123,6 +123,14 @@ impl Server {
     #[must_use]
     pub fn memory_budget(mut self, bytes: usize) -> Self {
         self.server = self.server.memory_budget(bytes);
+        self
+    }
+
+    /// Expects the header of the PROXY protocol from `proxies`, before TLS and before the request; see
+    /// [`ProxyProtocol`]. Default: from no address.
+    #[must_use]
+    pub fn proxy_protocol(mut self, proxies: ProxyProtocol) -> Self {
+        self.server = self.server.proxy_protocol(proxies);
         self
     }
 

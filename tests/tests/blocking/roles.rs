@@ -11,7 +11,7 @@ use sockless_blocking::{
 use sockless_core::handshake::text_response;
 use sockless_core::{CloseCode, Closed, Config, Deflate};
 use sockless_driver::tls::{TlsAcceptor, TlsConnector};
-use sockless_driver::{AcceptError, AttemptError, ConnectError, ReconnectState};
+use sockless_driver::{AcceptError, AttemptError, ConnectError, ProxyProtocol, ReconnectState};
 use sockless_routing::{Router, websocket};
 use sockless_tests::certificates::Authority;
 use sockless_tests::handlers;
@@ -148,6 +148,19 @@ fn web_pages_are_rejected_unless_any_origin_is_allowed() {
     let ConnectError::Rejected { response, .. } = error else { panic!("{error}") };
     assert_eq!(response.status(), 403);
     converse(page(&Serving::start_with(|server| server.any_origin(), echo)).unwrap());
+}
+
+#[test]
+fn a_load_balancer_announces_the_client() {
+    let proxies = ProxyProtocol::new(["127.0.0.1"]).unwrap();
+    let settings = |server: sockless_blocking::Server| server.proxy_protocol(proxies);
+    let serving = Serving::start_with(settings, |session: Session| {
+        session.send(format!("{:?}", session.request().peer_addr()))
+    });
+    let mut stream = TcpStream::connect(serving.addr).unwrap();
+    stream.write_all(b"PROXY TCP4 192.0.2.1 192.0.2.2 5000 80\r\n").unwrap();
+    let mut session = connect_over(stream, &serving.url()).open().unwrap();
+    assert_eq!(session.recv_timeout(SOON).unwrap(), "Some(192.0.2.1:5000)");
 }
 
 #[test]
