@@ -35,7 +35,7 @@ pub use headers::RequestHeaders;
 pub use opener::OpenRequest;
 pub use proxy::{ParseProxyUrlError, Proxy, ProxyError, ProxyRules};
 pub use reconnect::{
-    AttemptError, Reconnect, ReconnectError, ReconnectState, ReconnectWatch, Retry,
+    AttemptError, Backoff, Reconnect, ReconnectError, ReconnectState, ReconnectWatch, Retry,
 };
 pub use redirect::RedirectError;
 pub use target::UrlError;

@@ -83,7 +83,7 @@ pub mod tls;
 pub use client::CookieJar;
 #[cfg(feature = "client")]
 pub use client::{
-    AttemptError, ClientConnection, Connect, ConnectError, ConnectStep, Destination, Dial,
+    AttemptError, Backoff, ClientConnection, Connect, ConnectError, ConnectStep, Destination, Dial,
     DialAttempt, OpenRequest, ParseProxyUrlError, Proxy, ProxyError, ProxyRules, Reconnect,
     ReconnectError, ReconnectState, ReconnectWatch, RedirectError, RequestHeaders, Retry, UrlError,
 };

@@ -14,6 +14,7 @@ use std::time::Duration;
 use sockless_core::{Closed, Escaped, Instant, Seed};
 use thiserror::Error;
 
+pub use backoff::Backoff;
 pub use retry::Retry;
 pub use watch::{ReconnectState, ReconnectWatch};
 
@@ -22,7 +23,6 @@ use super::error::ConnectError;
 use crate::future::{BoxError, BoxFuture};
 use crate::runtime::{Runtime, Timer};
 use crate::session::Session;
-use backoff::Backoff;
 use lifetime::Lifetime;
 use retry::retry_after;
 use watch::SharedState;
@@ -125,14 +125,14 @@ impl Reconnect {
     /// Sets the limit of the first delay. Default: 500 ms.
     #[must_use]
     pub fn initial_delay(mut self, delay: Duration) -> Self {
-        self.backoff.initial = delay;
+        self.backoff.set_initial(delay);
         self
     }
 
     /// Sets the limit of all delays. Default: 30 s.
     #[must_use]
     pub fn max_delay(mut self, delay: Duration) -> Self {
-        self.backoff.max = delay;
+        self.backoff.set_max(delay);
         self
     }
 
@@ -279,7 +279,7 @@ impl Reconnect {
         let connect = (self.factory)();
         if self.runtime.is_none() {
             let seed = self.seed.take().unwrap_or_else(|| connect.runtime().seed());
-            self.backoff.seed(&seed);
+            self.backoff.set_seed(&seed);
             self.runtime = Some(Arc::clone(connect.runtime()));
         }
         self.attempt = self.attempt.saturating_add(1);

@@ -6,34 +6,62 @@ use chacha20::ChaCha12Rng;
 use chacha20::rand_core::{Rng, SeedableRng};
 use sockless_core::Seed;
 
-/// Delays whose limit doubles, each drawn between zero and its limit ("full jitter"), so that
-/// clients that lost a server together do not come back together.
+/// The delays of [`Reconnect`](crate::Reconnect), for clients of an adapter's own: the limit doubles
+/// with each delay, and each is drawn between zero and its limit ("full jitter"), so that clients
+/// that lost a server together do not come back together.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use sockless::Seed;
+/// use sockless::driver::Backoff;
+///
+/// let mut backoff = Backoff::new(Duration::from_millis(500), Duration::from_secs(30));
+/// backoff.set_seed(&Seed::new([7; 32])); // In production: random bytes.
+/// assert!(backoff.next_delay() <= Duration::from_millis(500));
+/// assert!(backoff.next_delay() <= Duration::from_secs(1));
+/// backoff.reset();
+/// assert!(backoff.next_delay() <= Duration::from_millis(500));
+/// ```
 #[derive(Debug)]
-pub(super) struct Backoff {
-    pub(super) initial: Duration,
-    pub(super) max: Duration,
+pub struct Backoff {
+    initial: Duration,
+    max: Duration,
     doublings: u32,
     /// As in a connection: its values are the same on every machine and in every version.
     random: ChaCha12Rng,
 }
 
 impl Backoff {
-    pub(super) fn new(initial: Duration, max: Duration) -> Self {
+    /// Returns delays of up to `initial` at first and up to `max` later. Until a
+    /// [seed](Self::set_seed) is set they are the same in every program.
+    pub fn new(initial: Duration, max: Duration) -> Self {
         let random = ChaCha12Rng::from_seed([0; 32]);
         Self { initial, max, doublings: 0, random }
     }
 
-    /// Draws the delays from `seed`.
-    pub(super) fn seed(&mut self, seed: &Seed) {
+    /// Sets the limit of the first delay.
+    pub fn set_initial(&mut self, delay: Duration) {
+        self.initial = delay;
+    }
+
+    /// Sets the limit of all delays.
+    pub fn set_max(&mut self, delay: Duration) {
+        self.max = delay;
+    }
+
+    /// Sets the seed from which the delays are drawn.
+    pub fn set_seed(&mut self, seed: &Seed) {
         self.random = ChaCha12Rng::from_seed(*seed.as_bytes());
     }
 
     /// Returns to the initial delay.
-    pub(super) fn reset(&mut self) {
+    pub fn reset(&mut self) {
         self.doublings = 0;
     }
 
-    pub(super) fn next_delay(&mut self) -> Duration {
+    /// Returns the next delay, and doubles the limit.
+    pub fn next_delay(&mut self) -> Duration {
         let factor = 1_u32.checked_shl(self.doublings).unwrap_or(u32::MAX);
         let limit = self.initial.saturating_mul(factor).min(self.max);
         self.doublings = self.doublings.saturating_add(1);
@@ -51,7 +79,7 @@ mod tests {
 
     fn backoff(seed: u8) -> Backoff {
         let mut backoff = Backoff::new(100 * MS, 1000 * MS);
-        backoff.seed(&Seed::new([seed; 32]));
+        backoff.set_seed(&Seed::new([seed; 32]));
         backoff
     }
 
