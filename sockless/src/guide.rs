@@ -4,7 +4,7 @@
 //!   [rooms], [testing].
 //! * In production: [TLS](tls), [deployment], [scale].
 //! * In other frameworks and loops: [axum and hyper](axum), [without a runtime](blocking), [one
-//!   thread or one per core](local), [porting].
+//!   thread or one per core](local), [the browser](browser), [porting].
 //! * From other libraries: [tungstenite](from_tungstenite), [axum's `ws`](from_axum),
 //!   [Ktor](from_ktor); all of their [functions], and ours.
 //!
@@ -20,6 +20,13 @@ pub mod axum {}
     doc = "Without a runtime: see the documentation with the feature `blocking`."
 )]
 pub mod blocking {}
+
+#[cfg_attr(feature = "web", doc = include_str!("guide/browser.md"))]
+#[cfg_attr(
+    not(feature = "web"),
+    doc = "In the browser: see the documentation with the feature `web`."
+)]
+pub mod browser {}
 
 #[doc = include_str!("guide/clients.md")]
 pub mod clients {}

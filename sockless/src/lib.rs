@@ -150,6 +150,9 @@ pub use sockless_tokio::connect;
 #[cfg(all(feature = "tokio", feature = "server"))]
 #[doc(inline)]
 pub use sockless_tokio::{accept, accept_with, bind, serve};
+#[cfg(feature = "web")]
+#[doc(inline)]
+pub use sockless_web as web;
 
 // For adapters and programs that embed the bare protocol.
 #[doc(no_inline)]

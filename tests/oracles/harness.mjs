@@ -79,7 +79,8 @@ export async function startServer(binary, args, logFile, limit) {
   ]));
   const [, url] = line.match(/^listening on (https?:\/\/127\.0\.0\.1:\d+)$/) ?? [];
   assert.ok(url, `the server's first line should say where it listens; it is '${line}'`);
-  return { url, running: () => child.exitCode === null && child.signalCode === null };
+  const running = () => child.exitCode === null && child.signalCode === null;
+  return { url, running, kill: () => child.kill('SIGKILL'), ended: exit };
 }
 
 let cleaning = null;

@@ -24,6 +24,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "sockless-tokio",
         ],
     ),
+    ("sockless-web", &["sockless-core", "sockless-driver"]),
     ("sockless-sim", &["sockless-core", "sockless-driver"]),
     ("sockless-routing", &["sockless-core", "sockless-driver"]),
     ("sockless-rooms", &["sockless-core", "sockless-driver"]),
