@@ -57,6 +57,9 @@ impl<F: Fn(&Plan) -> Option<Failure>> Search<F> {
     /// Leaves single steps out and moves the acts to earlier times: a step that only takes time is
     /// needed for the act that follows it, otherwise.
     fn leave_out_and_move(&mut self) {
+        if self.best.plan.acts.iter().all(|act| act.when.time().is_none()) {
+            return;
+        }
         let mut index = self.best.plan.acts.len();
         while index < self.best.plan.len() {
             let is_left_out = (0..PARTS).any(|part| {

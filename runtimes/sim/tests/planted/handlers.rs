@@ -1,40 +1,14 @@
-//! Bugs that are planted in small servers: each is found by a seed, and its seed repeats it.
-//!
-//! `--nocapture` prints the first seed that finds each, and the runs that it took.
+//! Bugs of handlers: what lies between two of its awaits.
 
 use std::collections::BTreeMap;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use sockless::{Closed, Config, Message, Router, Session, websocket};
-use sockless_sim::{Crash, Disk, Link, Sim};
+use sockless_sim::{Crash, Disk, Link};
 use tokio::sync::{Notify, mpsc};
 
-const MS: Duration = Duration::from_millis(1);
-const SECOND: Duration = Duration::from_secs(1);
-
-/// Runs `scenario` until a seed fails, checks that its message has `expected` and that the seed fails
-/// alike again, and that no seed fails without the bug.
-fn hunt<Fut: Future<Output = ()>>(bug: &str, expected: &str, scenario: impl Fn(Sim, bool) -> Fut) {
-    let run = |seed: u64, is_planted: bool| {
-        let run = || Sim::check(seed..seed + 1, |sim| scenario(sim, is_planted));
-        let failed = catch_unwind(AssertUnwindSafe(run));
-        failed.map_err(|panic| *panic.downcast::<String>().expect("a message"))
-    };
-    let found = (0..1000).find_map(|seed| Some((seed, run(seed, true).err()?)));
-    let (seed, message) = found.unwrap_or_else(|| panic!("{bug} is not found"));
-    println!("{bug}: seed {seed}");
-    assert!(message.contains(expected), "{bug}: no {expected:?} in:\n{message}");
-    // A backtrace, which RUST_BACKTRACE asks for, shows the caller too.
-    let known = |message: &str| message.split("\nbacktrace:\n").next().map(str::to_owned);
-    assert_eq!(known(&run(seed, true).unwrap_err()), known(&message), "{bug}");
-    for seed in 0..200 {
-        if let Err(message) = run(seed, false) {
-            panic!("a false alarm instead of {bug}: {message}");
-        }
-    }
-}
+use crate::hunt::{MS, SECOND, hunt};
 
 /// A dispatcher that acknowledges a job before, or after, it is on the disk.
 async fn dispatch(mut session: Session, disk: Disk, is_planted: bool) -> Result<(), Closed> {
@@ -53,38 +27,42 @@ async fn dispatch(mut session: Session, disk: Disk, is_planted: bool) -> Result<
 
 #[test]
 fn an_acknowledgement_before_the_disk_is_synced() {
-    hunt("ack before persist", "acknowledged, and lost", |sim, is_planted| async move {
-        let machine = sim.machine("jobs");
-        let world = sim.clone();
-        machine.run(move |machine| {
-            let disk = machine.disk();
-            let handler = move |session| dispatch(session, disk.clone(), is_planted);
-            world.serve("jobs", Router::new().route("/", websocket(handler)))
-        });
-        sim.settle().await;
-        let mut client = sim.connect("ws://jobs/").await.unwrap();
-        let crash = sim.sleep(Duration::from_micros(sim.draw(0..20_000)));
-        let crashed = machine.clone();
-        let crashing = sim.spawn(async move {
-            crash.await;
-            crashed.crash(Crash::Power);
-        });
-        let mut acknowledged = Vec::new();
-        for job in 0..20 {
-            if client.send(format!("job {job}")).await.is_err() {
-                break;
+    hunt(
+        "ack before persist",
+        "acknowledged, and lost",
+        |sim, mut choices, is_planted| async move {
+            let machine = sim.machine("jobs");
+            let world = sim.clone();
+            machine.run(move |machine| {
+                let disk = machine.disk();
+                let handler = move |session| dispatch(session, disk.clone(), is_planted);
+                world.serve("jobs", Router::new().route("/", websocket(handler)))
+            });
+            sim.settle().await;
+            let mut client = sim.connect("ws://jobs/").await.unwrap();
+            let crash = sim.sleep(Duration::from_micros(choices.draw(0..20_000)));
+            let crashed = machine.clone();
+            let crashing = sim.spawn(async move {
+                crash.await;
+                crashed.crash(Crash::Power);
+            });
+            let mut acknowledged = Vec::new();
+            for job in 0..20 {
+                if client.send(format!("job {job}")).await.is_err() {
+                    break;
+                }
+                match sim.timeout(SECOND, client.recv()).await {
+                    Some(Ok(job)) => acknowledged.push(job),
+                    _ => break,
+                }
             }
-            match sim.timeout(SECOND, client.recv()).await {
-                Some(Ok(job)) => acknowledged.push(job),
-                _ => break,
+            crashing.await;
+            for job in &acknowledged {
+                let kept = machine.disk().read(job.as_text().unwrap_or_default());
+                assert!(kept.is_some(), "{job:?} was acknowledged, and lost");
             }
-        }
-        crashing.await;
-        for job in &acknowledged {
-            let kept = machine.disk().read(job.as_text().unwrap_or_default());
-            assert!(kept.is_some(), "{job:?} was acknowledged, and lost");
-        }
-    });
+        },
+    );
 }
 
 /// Leases a job for 5 s, and forgets it then; the worker reports when it is done.
@@ -107,12 +85,12 @@ async fn lease(mut session: Session, is_planted: bool) -> Result<(), Closed> {
 #[test]
 fn a_lease_that_expires_at_the_instant_of_the_report() {
     let expected = "the handler of / panicked at +5s: a job that is done was leased";
-    hunt("timer tie", expected, |sim, is_planted| async move {
+    hunt("timer tie", expected, |sim, mut choices, is_planted| async move {
         let handler = move |session| lease(session, is_planted);
         let mut worker = sim.app(Router::new().route("/", websocket(handler))).open("/").await;
         worker.recv().await;
         // Times are multiples of half a second, so that they coincide.
-        sim.sleep(sim.draw(1..11) as u32 * 500 * MS).await;
+        sim.sleep(choices.draw(1..11) as u32 * 500 * MS).await;
         worker.send("done").await;
         worker.expect("thanks").await;
     });
@@ -146,17 +124,21 @@ async fn exchange(mut session: Session, is_planted: bool) -> Result<(), Closed> 
 
 #[test]
 fn a_deadlock_with_pings() {
-    hunt("deadlock with pings", "only keep-alive has been active", |sim, is_planted| async move {
-        let config = Config::default().ping_interval(30 * SECOND);
-        let handler = move |session| exchange(session, is_planted);
-        let router = Router::new().websockets(config).route("/", websocket(handler));
-        let mut client = sim.app_over(router, &Link::default().jitter(2 * MS)).open("/").await;
-        for job in 0..sim.draw(1..12) {
-            client.send(format!("job {job}")).await;
-        }
-        client.send("results").await;
-        while client.next().await.unwrap().as_text() != Some("all") {}
-    });
+    hunt(
+        "deadlock with pings",
+        "only keep-alive has been active",
+        |sim, mut choices, is_planted| async move {
+            let config = Config::default().ping_interval(30 * SECOND);
+            let handler = move |session| exchange(session, is_planted);
+            let router = Router::new().websockets(config).route("/", websocket(handler));
+            let mut client = sim.app_over(router, &Link::default().jitter(2 * MS)).open("/").await;
+            for job in 0..choices.draw(1..12) {
+                client.send(format!("job {job}")).await;
+            }
+            client.send("results").await;
+            while client.next().await.unwrap().as_text() != Some("all") {}
+        },
+    );
 }
 
 #[test]
@@ -189,7 +171,7 @@ fn a_wake_up_between_the_check_and_the_wait_is_missed() {
         session.send("news").await
     }
     let place = "<tokio::sync::notify::Notified as core::future::future::Future>::poll at ";
-    hunt("missed wake-up", place, |sim, is_planted| async move {
+    hunt("missed wake-up", place, |sim, _, is_planted| async move {
         let news = Arc::new((Mutex::new(false), Notify::new()));
         let publisher = news.clone();
         let router = Router::new()
@@ -219,7 +201,7 @@ fn a_silent_peer_that_stays_online() {
         room.0.lock().unwrap().remove(&id);
         Err(ended)
     }
-    hunt("presence leak", "is online an hour later", |sim, is_planted| async move {
+    hunt("presence leak", "is online an hour later", |sim, mut choices, is_planted| async move {
         let (room, ids) = (Arc::new(Room::default()), Arc::new(Mutex::new(0)));
         let (joined, config) = (room.clone(), Config::default());
         let config = if is_planted { config } else { config.ping_interval(30 * SECOND) };
@@ -232,7 +214,7 @@ fn a_silent_peer_that_stays_online() {
         let mut client = app.open("/").await;
         client.send("hi").await;
         client.expect("ok").await;
-        if sim.draw(0..3) == 0 {
+        if choices.draw(0..3) == 0 {
             client.wire().vanish();
         } else {
             client.terminate();
@@ -256,14 +238,14 @@ fn a_gap_after_a_reconnect() {
         }
         Ok(())
     }
-    hunt("gap after reconnect", "a gap", |sim, is_planted| async move {
+    hunt("gap after reconnect", "a gap", |sim, mut choices, is_planted| async move {
         let handler = move |session| feed(session, is_planted);
         let app = sim.app(Router::new().route("/", websocket(handler)));
         let mut expected = 0;
         while expected < 20 {
             let mut client = app.open("/").await;
             client.try_send(expected.to_string()).unwrap();
-            let (wire, cut) = (client.wire(), sim.sleep(sim.draw(1..100_000) as u32 * MS / 10));
+            let (wire, cut) = (client.wire(), sim.sleep(choices.draw(1..100_000) as u32 * MS / 10));
             sim.spawn(async move {
                 cut.await;
                 wire.cut();
@@ -272,7 +254,7 @@ fn a_gap_after_a_reconnect() {
                 assert_eq!(number.as_text(), Some(&*expected.to_string()), "a gap");
                 expected += 1;
             }
-            sim.sleep(sim.draw(0..3000) as u32 * MS).await;
+            sim.sleep(choices.draw(0..3000) as u32 * MS).await;
         }
     });
 }
@@ -290,7 +272,7 @@ fn a_second_join_before_the_first_has_left() {
         room.0.lock().unwrap().remove(&if is_planted { 0 } else { id });
         Err(ended)
     }
-    hunt("double join", "is online, and not listed", |sim, is_planted| async move {
+    hunt("double join", "is online, and not listed", |sim, mut choices, is_planted| async move {
         let room = Arc::new(Room::default());
         let joined = room.clone();
         let config = Config::default().ping_interval(SECOND).ping_timeout(SECOND);
@@ -300,7 +282,7 @@ fn a_second_join_before_the_first_has_left() {
         first.send("ada").await;
         first.expect("joined").await;
         first.wire().vanish();
-        sim.sleep(sim.draw(1..5000) as u32 * MS).await;
+        sim.sleep(choices.draw(1..5000) as u32 * MS).await;
         let mut second = app.open("/").await;
         second.send("ada").await;
         second.expect("joined").await;
@@ -327,7 +309,7 @@ fn a_panic_on_a_rare_interleaving() {
         }
         session.send("done").await
     }
-    hunt("swallowed panic", "panicked at", |sim, is_planted| async move {
+    hunt("swallowed panic", "panicked at", |sim, _, is_planted| async move {
         let seats = Arc::new(Mutex::new(1));
         let handler = move |session| take(session, seats.clone(), is_planted);
         let router = Router::new().route("/", websocket(handler));
