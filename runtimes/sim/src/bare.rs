@@ -68,7 +68,7 @@ impl BareLink {
         self.lane.is_broken()
     }
 
-    /// Returns bytes that have arrived by `now`, or `None` if there are none. An empty buffer is
+    /// Returns bytes that have arrived by `now`, or `None` if nothing has. An empty buffer is
     /// the end of the stream, and is returned once.
     pub fn read(&mut self, now: Instant) -> Option<BytesMut> {
         self.lane.advance(now);
