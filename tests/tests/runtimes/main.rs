@@ -20,6 +20,7 @@ mod serving;
 mod settings;
 mod sharing;
 mod tls;
+mod traces;
 #[cfg(unix)]
 mod unix;
 #[cfg(target_os = "linux")]
