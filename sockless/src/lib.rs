@@ -37,6 +37,9 @@ pub use sockless_core::{Config, Masking, MessageRate, Overflow, Seed};
 pub use sockless_core::{Deflate, ParseDeflateError};
 
 // Counters and records.
+#[cfg(feature = "record")]
+#[doc(inline)]
+pub use sockless_core::record;
 #[doc(inline)]
 pub use sockless_core::{ConnectionState, Observer, Role, Stats, Traffic, trace};
 

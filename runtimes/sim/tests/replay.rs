@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::BytesMut;
-use sockless::proto::record::{Received, Recorder, Recording};
 use sockless::proto::{Event, Negotiated};
+use sockless::record::{Received, Recorder, Recording};
 use sockless::{Closed, Config, Instant, Opcode, Router, Session, websocket};
 use sockless_sim::Sim;
 

@@ -74,7 +74,7 @@ impl OpenConversation {
     /// is malformed.
     ///
     /// ```
-    /// use sockless::proto::record::Recording;
+    /// use sockless::record::Recording;
     /// use sockless::sim::Sim;
     /// # use sockless::bytes::BytesMut;
     /// # use sockless::proto::{Instant, Negotiated, record::Recorder};
@@ -101,7 +101,7 @@ impl OpenConversation {
     ///         assert!(client.has_ended());
     ///     }
     /// });
-    /// # Ok::<(), sockless::proto::record::ReplayError>(())
+    /// # Ok::<(), sockless::record::ReplayError>(())
     /// ```
     pub async fn replay(self, recording: &Recording) -> ReplayedClient {
         let place = self.place;
