@@ -155,15 +155,17 @@ mod tests {
     fn every_request_with_an_id_has_one_response() {
         Sim::check(0..10, |sim| async move {
             let mut client = sim.app(router()).open("/").await;
-            let mut exchange = async |request: &str, response: &str| {
-                client.send(request).await;
-                client.expect(response).await;
+            let mut exchange = async |request: Value, response: Value| {
+                client.send(request.to_string()).await;
+                let received = client.recv().await;
+                let received: Value = serde_json::from_slice(received.as_bytes()).unwrap();
+                assert_eq!(received, response);
             };
-            let result = r#"{"id":"a","jsonrpc":"2.0","result":3}"#;
-            exchange(r#"{"jsonrpc":"2.0","id":"a","method":"add","params":[1,2]}"#, result).await;
-            let unknown =
-                r#"{"error":{"code":-32601,"message":"unknown method"},"id":1,"jsonrpc":"2.0"}"#;
-            exchange(r#"{"jsonrpc":"2.0","id":1,"method":"divide"}"#, unknown).await;
+            let request = json!({"jsonrpc": "2.0", "id": "a", "method": "add", "params": [1, 2]});
+            exchange(request, json!({"jsonrpc": "2.0", "id": "a", "result": 3})).await;
+            let error = json!({"code": -32601, "message": "unknown method"});
+            let request = json!({"jsonrpc": "2.0", "id": 1, "method": "divide"});
+            exchange(request, json!({"jsonrpc": "2.0", "id": 1, "error": error})).await;
             let notification = r#"{"jsonrpc":"2.0","method":"add","params":[1]}"#;
             client.send(notification).await;
             client.send("{").await;
