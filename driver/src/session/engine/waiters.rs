@@ -1,4 +1,7 @@
 //! The tasks that wait for something else than an item of a session: [`Waiters`].
+//!
+//! `event-listener` would take a listener of its own for each wait, and wakes by count; here a task is woken
+//! when its own condition holds, under the lock that the session has anyway.
 
 use std::task::{Context, Waker};
 
