@@ -34,6 +34,9 @@ struct Operation {
     query: String,
 }
 
+/// Of one connection, at a time.
+const MAX_SUBSCRIPTIONS: usize = 100;
+
 const INIT_TIMEOUT: Duration = Duration::from_secs(3);
 
 async fn serve(mut session: Session) -> Result<(), Error> {
@@ -58,7 +61,14 @@ async fn serve(mut session: Session) -> Result<(), Error> {
                 return Err(refused(4401, "Unauthorized"));
             }
             Request::Subscribe { id, payload } => {
-                if subscriptions.get(&id).is_some_and(|task| !task.is_finished()) {
+                subscriptions.retain(|_, task| !task.is_finished());
+                if subscriptions.len() == MAX_SUBSCRIPTIONS {
+                    return Err(Error::close(
+                        CloseCode::POLICY_VIOLATION,
+                        "Too many subscriptions",
+                    ));
+                }
+                if subscriptions.contains_key(&id) {
                     let text = format!("Subscriber for {id} already exists");
                     return Err(refused(4409, &text));
                 }

@@ -1,4 +1,4 @@
-//! JSON-RPC 2.0 in both directions: a server with methods, and a client with several calls under way.
+//! JSON-RPC 2.0: a server with methods, and a client with several calls under way.
 //!
 //! `cargo run -p sockless-examples --example json_rpc` serves on `ws://127.0.0.1:8080/`, and calls itself.
 
@@ -48,12 +48,13 @@ type Outcome = Result<Value, RpcError>;
 
 async fn serve(mut session: Session) -> Result<(), Error> {
     loop {
-        let (id, outcome) = match session.recv_json::<Request>().await {
-            Ok(Request { id: Some(id), method, params }) => (id, dispatch(&method, &params)),
-            Ok(notification) => {
+        let (id, outcome) = match session.recv_json::<Value>().await.map(serde_json::from_value) {
+            Ok(Ok(Request { id: Some(id), method, params })) => (id, dispatch(&method, &params)),
+            Ok(Ok(notification)) => {
                 let _ = dispatch(&notification.method, &notification.params);
                 continue;
             }
+            Ok(Err(error)) => (Value::Null, Err(failed(-32600, &error.to_string()))),
             Err(DecodeError::Invalid { error, .. }) => {
                 (Value::Null, Err(failed(-32700, &error.to_string())))
             }
@@ -168,9 +169,11 @@ mod tests {
             exchange(request, json!({"jsonrpc": "2.0", "id": 1, "error": error})).await;
             let notification = r#"{"jsonrpc":"2.0","method":"add","params":[1]}"#;
             client.send(notification).await;
-            client.send("{").await;
-            let response = client.recv().await;
-            assert!(response.as_text().unwrap().contains("-32700"), "{response:?}");
+            for (invalid, code) in [("{", "-32700"), ("{}", "-32600"), ("[]", "-32600")] {
+                client.send(invalid).await;
+                let response = client.recv().await;
+                assert!(response.as_text().unwrap().contains(code), "{response:?}");
+            }
         });
     }
 
@@ -193,7 +196,10 @@ mod tests {
             assert_eq!(sum.unwrap(), Ok(json!(3)));
             assert_eq!(difference.unwrap(), Ok(json!(40)));
             assert_eq!(wrong.unwrap().unwrap_err().code, -32602);
-            client.sender.terminate();
+            // A call under way when the session ends.
+            let (ended, ()) =
+                tokio::join!(client.call("add", json!([1])), async { client.sender.terminate() });
+            assert!(ended.unwrap_err().closed().is_some());
             assert!(client.call("add", json!([1])).await.unwrap_err().closed().is_some());
         });
     }

@@ -12,7 +12,9 @@ use sockless_core::{
     Cause, Config, Connection, Deflate, Escaped, Event, Instant, Negotiated, Output, Role, Seed,
 };
 
-fn main() -> Result<(), Box<dyn Error>> {
+type Observed = Result<(), Box<dyn Error>>;
+
+fn main() -> Observed {
     let usage = "expected two files: the bytes of the client, and those of the server";
     let files = std::env::args().skip(1).map(std::fs::read).collect::<Result<Vec<_>, _>>()?;
     let [client, server] = &files[..] else { return Err(usage.into()) };
@@ -20,13 +22,10 @@ fn main() -> Result<(), Box<dyn Error>> {
 }
 
 /// Passes each message and control frame to `print`: first those of the client, then those of the server.
-fn observe(
-    client: &[u8],
-    server: &[u8],
-    mut print: impl FnMut(Role, &Event),
-) -> Result<(), Box<dyn Error>> {
+fn observe(client: &[u8], server: &[u8], mut print: impl FnMut(Role, &Event)) -> Observed {
     let (mut client, mut server) = (BytesMut::from(client), BytesMut::from(server));
-    let (config, now) = (Config::default().extension(Deflate::default()).into(), Instant::EPOCH);
+    let config = Config::default().extension(Deflate::default()).max_message_len(1 << 30).into();
+    let now = Instant::EPOCH;
     let request = ServerHandshake::new(Arc::clone(&config), now).poll_request(&mut client);
     let response = ResponseReader::new(&config, now).poll_response(&mut server);
     let request = request.ok_or("the request is incomplete")??;
@@ -46,7 +45,7 @@ fn read_messages(
     mut receiver: Connection,
     mut inbound: BytesMut,
     mut print: impl FnMut(&Event),
-) -> Result<(), Box<dyn Error>> {
+) -> Observed {
     receiver.handle_eof(Instant::EPOCH);
     loop {
         match receiver.poll_output(&mut inbound, Instant::EPOCH) {

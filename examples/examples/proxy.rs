@@ -1,8 +1,9 @@
 //! A transparent proxy: frames pass unchanged between a client and a server, whatever they are.
 //!
 //! Fragments, pings, Close frames, masks, and the opcodes and bits of extensions that were agreed on stay as they are. A
-//! frame is passed on as it arrives, so that one of 2^63 − 1 bytes takes as much memory as one of ten. It has no
-//! deadlines: those of both ends pass through it.
+//! frame is passed on as it arrives, so that one of 2^63 − 1 bytes takes as much memory as one of ten. Only a length that
+//! is written with more bytes than it needs is shortened. It has no deadlines: those of both ends pass through it. It ends
+//! when it cannot accept a connection, as for want of descriptors.
 //!
 //! `cargo run -p sockless-examples --example proxy -- 127.0.0.1:9000`, then open `ws://127.0.0.1:8080/`.
 

@@ -4,6 +4,7 @@
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use sockless::{BoxError, Config, Router, Session, websocket};
 
@@ -20,7 +21,11 @@ async fn main() -> Result<(), BoxError> {
 /// Stores uploads in `directory`. A message in chunks may be as long as `max_streamed_len`, however short `max_message_len` is.
 fn router(directory: PathBuf) -> Router {
     let config = Config::default().max_message_len(1024).max_streamed_len(4 << 30);
-    let store = move |session| store(session, directory.join("upload"));
+    let count = AtomicU64::new(0);
+    let store = move |session| {
+        let number = count.fetch_add(1, Ordering::Relaxed);
+        store(session, directory.join(format!("upload-{number}")))
+    };
     Router::new().websockets(config).route("/", websocket(store))
 }
 
@@ -86,7 +91,7 @@ mod tests {
         let session = sockless::connect(&url).await.unwrap();
         let answer = upload(session, &directory.join("original")).await.unwrap();
         assert_eq!(answer, "3000000");
-        assert!(std::fs::read(directory.join("upload")).unwrap() == original);
+        assert!(std::fs::read(directory.join("upload-0")).unwrap() == original);
         std::fs::remove_dir_all(directory).unwrap();
     }
 }

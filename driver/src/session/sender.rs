@@ -163,6 +163,10 @@ impl Sender {
     /// Runs `task` in a task of its own until it ends, the session does, or it is
     /// [aborted](SessionTask::abort), so that background work stops with the session. It does not
     /// keep the session open. Await the result for the output, or drop it.
+    ///
+    /// When the session ends, the task is polled once more and then dropped. So a task that waits
+    /// for the end, such as in [`recv`](crate::Receiver::recv), can clean up behind it as far as it
+    /// waits for nothing else.
     pub fn spawn<T: Send + 'static>(
         &self,
         task: impl Future<Output = T> + Send + 'static,

@@ -103,10 +103,17 @@ pub(super) fn spawn<T: Send + 'static>(
         let output = {
             let mut task = pin!(task);
             let mut waiting = Waiting::new(&shared);
-            poll_fn(|cx| match shared.poll_closed(&mut waiting.slot, cx) {
-                Poll::Ready(_) => Poll::Ready(None),
-                Poll::Pending if end.is_aborted(cx) => Poll::Ready(None),
-                Poll::Pending => task.as_mut().poll(cx).map(Some),
+            poll_fn(|cx| {
+                let has_ended = shared.poll_closed(&mut waiting.slot, cx).is_ready();
+                if end.is_aborted(cx) {
+                    return Poll::Ready(None);
+                }
+                // Also when the session has ended: the task may wait for that.
+                match task.as_mut().poll(cx) {
+                    Poll::Ready(output) => Poll::Ready(Some(output)),
+                    Poll::Pending if has_ended => Poll::Ready(None),
+                    Poll::Pending => Poll::Pending,
+                }
             })
             .await
         };

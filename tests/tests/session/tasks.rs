@@ -76,6 +76,30 @@ fn a_task_ends_with_its_session() {
 
 /// `recv` and `sleep` in either order; `sleep` borrows nothing.
 #[test]
+fn a_task_that_receives_sees_the_end_of_its_session() {
+    on_both_sides(20, |sim, role| async move {
+        let (seen, see) = smol::channel::unbounded();
+        let tested = open(&sim, role, Config::default(), async move |session: Session| {
+            let (sender, mut receiver) = session.split();
+            let task = sender.spawn(async move {
+                let mut count = 0;
+                while receiver.recv().await.is_ok() {
+                    count += 1;
+                }
+                // It waits for nothing else.
+                count
+            });
+            let _ = seen.try_send(task.await);
+        })
+        .await;
+        tested.peer.text("one").await;
+        tested.peer.text("two").await;
+        tested.peer.close(1000).await;
+        assert_eq!(see.recv().await, Ok(Some(2)));
+    });
+}
+
+#[test]
 fn a_session_waits_for_a_message_or_a_time() {
     on_both_sides(5, |sim, role| async move {
         let tested = open(&sim, role, Config::default(), async |mut session: Session| {
