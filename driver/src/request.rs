@@ -144,6 +144,28 @@ impl Request {
         values.next().is_none().then_some(value)?.to_str().ok()
     }
 
+    /// Returns the value of the cookie `name` as it was sent, without the quotation marks around it
+    /// if it has any (RFC 6265 §4.1.1). If several have this name, it is the first, which browsers
+    /// take from the longest path.
+    ///
+    /// ```
+    /// use sockless::Request;
+    ///
+    /// fn session_id(request: &Request) -> Option<&str> {
+    ///     request.cookie("sid")
+    /// }
+    /// # let _ = session_id;
+    /// ```
+    pub fn cookie(&self, name: &str) -> Option<&str> {
+        let values = self.headers().get_all(COOKIE).iter();
+        let pairs =
+            values.filter_map(|value| value.to_str().ok()).flat_map(|value| value.split(';'));
+        let mut named = pairs.filter_map(|pair| pair.trim().split_once('='));
+        let (_, value) = named.find(|(key, _)| *key == name)?;
+        let unquoted = value.strip_prefix('"').and_then(|value| value.strip_suffix('"'));
+        Some(unquoted.unwrap_or(value))
+    }
+
     /// Returns the path parameter `name`, percent-decoded and parsed as a `T`. If several have this
     /// name, it is the last.
     ///

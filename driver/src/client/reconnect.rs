@@ -370,15 +370,21 @@ impl AttemptError {
     /// * after the end of a session, unless the peer closed it with a code that would come again
     ///   (1002, 1003, 1007 to 1010, 3000 and 3003);
     /// * after an error of a connection that [is transient](ConnectError::is_transient);
-    /// * after a hook failed with the [`Closed`] of such a session. Other errors of a hook are
-    ///   permanent.
+    /// * after a hook failed with the [`Closed`] of such a session, or an error with it among its
+    ///   sources. Other errors of a hook are permanent.
     pub fn is_transient(&self) -> bool {
         match self {
             Self::Closed(closed) => is_transient(closed),
             Self::Connect(error) => error.is_transient(),
-            Self::Hook(error) => error.downcast_ref::<Closed>().is_some_and(is_transient),
+            Self::Hook(error) => end_in(&**error).is_some_and(is_transient),
         }
     }
+}
+
+/// The end of a session, if that is the error or among its sources.
+fn end_in<'a>(error: &'a (dyn std::error::Error + 'static)) -> Option<&'a Closed> {
+    let chain = std::iter::successors(Some(error), |error| error.source());
+    chain.into_iter().find_map(|error| error.downcast_ref())
 }
 
 fn is_transient(closed: &Closed) -> bool {

@@ -32,6 +32,18 @@ fn a_header_that_is_sent_twice_has_no_single_value() {
 }
 
 #[test]
+fn a_cookie_is_found_in_any_of_the_headers() {
+    let request = request(
+        http::Request::get("/")
+            .header("cookie", "sid=1; theme=\"dark\";empty=; odd")
+            .header("cookie", "sid=2; last=a=b"),
+    );
+    let found = ["sid", "theme", "empty", "last"].map(|name| request.cookie(name));
+    assert_eq!(found, [Some("1"), Some("dark"), Some(""), Some("a=b")]);
+    assert_eq!((request.cookie("odd"), request.cookie("SID")), (None, None));
+}
+
+#[test]
 fn credentials_are_not_written_to_logs() {
     let request = request(
         http::Request::get("/")

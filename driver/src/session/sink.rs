@@ -38,12 +38,14 @@ pub struct MessageSink<M> {
     slot: Slot,
     /// A message that was accepted and could not be queued at once.
     unsent: Option<OutgoingMessage>,
+    /// The position that a flush waits for. What others send meanwhile does not prolong it.
+    flushing: Option<u64>,
     messages: PhantomData<fn(M)>,
 }
 
 impl<M: IntoOutgoing> MessageSink<M> {
     pub(super) fn new(sender: Sender) -> Self {
-        Self { sender, slot: Slot::default(), unsent: None, messages: PhantomData }
+        Self { sender, slot: Slot::default(), unsent: None, flushing: None, messages: PhantomData }
     }
 
     /// Sends the message that was accepted and not queued. Then the next operation may use its
@@ -78,10 +80,13 @@ impl<M: IntoOutgoing> Sink<M> for MessageSink<M> {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Closed>> {
-        let (shared, slot) = ready!(self.poll_unsent(cx))?;
-        let mut state = shared.lock();
-        let position = state.queued();
-        state.poll_flushed(position, slot, cx)
+        ready!(self.poll_unsent(cx))?;
+        let Self { sender, slot, flushing, .. } = &mut *self;
+        let mut state = sender.shared().lock();
+        let position = *flushing.get_or_insert_with(|| state.queued());
+        let flushed = ready!(state.poll_flushed(position, slot, cx));
+        *flushing = None;
+        Poll::Ready(flushed)
     }
 
     fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Closed>> {
