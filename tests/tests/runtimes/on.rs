@@ -13,7 +13,9 @@ use std::time::Duration;
 
 use smol::channel;
 use sockless_driver::sockets::ListenOptions;
-use sockless_driver::{BoxFuture, Connect, Io, Server, Service, ShutdownReport};
+use sockless_driver::{
+    AcceptError, BoxFuture, Connect, Io, Server, Service, Session, ShutdownReport,
+};
 use sockless_sim::Sim;
 
 /// Where a scenario runs: on a runtime, or in the simulator.
@@ -59,6 +61,7 @@ pub(crate) trait Runtime: World {
     #[cfg(unix)]
     fn connect_unix(path: &Path, url: &str) -> impl Future<Output = io::Result<Connect>>;
     fn connect_over(stream: TcpStream, url: &str) -> Connect;
+    fn accept(stream: TcpStream) -> impl Future<Output = Result<Session, AcceptError>>;
     fn listen_on(listener: TcpListener) -> io::Result<Server>;
     fn bind_with(
         addr: SocketAddr,
@@ -150,6 +153,10 @@ impl Runtime for AsyncStd {
         sockless_async_std::connect_over(stream, url)
     }
 
+    async fn accept(stream: TcpStream) -> Result<Session, AcceptError> {
+        sockless_async_std::accept(async_std::net::TcpStream::from(stream)).await
+    }
+
     fn listen_on(listener: TcpListener) -> io::Result<Server> {
         sockless_async_std::listen_on(listener.into())
     }
@@ -215,6 +222,11 @@ impl Runtime for Smol {
         sockless_smol::connect_over(stream, url)
     }
 
+    async fn accept(stream: TcpStream) -> Result<Session, AcceptError> {
+        let stream = smol::net::TcpStream::try_from(stream).expect("the stream is sound");
+        sockless_smol::accept(stream).await
+    }
+
     fn listen_on(listener: TcpListener) -> io::Result<Server> {
         sockless_smol::listen_on(listener.try_into()?)
     }
@@ -277,6 +289,10 @@ impl Runtime for Tokio {
     fn connect_over(stream: TcpStream, url: &str) -> Connect {
         let stream = tokio_stream(stream);
         sockless_tokio::connect_over(stream, url)
+    }
+
+    async fn accept(stream: TcpStream) -> Result<Session, AcceptError> {
+        sockless_tokio::accept(tokio_stream(stream)).await
     }
 
     fn listen_on(listener: TcpListener) -> io::Result<Server> {

@@ -14,7 +14,9 @@ use smol::channel;
 use sockless_compio::{CompioRuntime, CompioTransport};
 use sockless_driver::local::{LocalBoxFuture, SendWrapper};
 use sockless_driver::sockets::ListenOptions;
-use sockless_driver::{BoxFuture, Connect, Io, Server, Service, ShutdownReport};
+use sockless_driver::{
+    AcceptError, BoxFuture, Connect, Io, Server, Service, Session, ShutdownReport,
+};
 
 use crate::on::{Runtime, World};
 use crate::one_thread::OneThread;
@@ -99,6 +101,10 @@ impl<const POLLING: bool> Runtime for CompioBy<POLLING> {
 
     fn connect_over(stream: TcpStream, url: &str) -> Connect {
         sockless_compio::connect_over(compio_stream(stream), url)
+    }
+
+    async fn accept(stream: TcpStream) -> Result<Session, AcceptError> {
+        sockless_compio::accept(compio_stream(stream)).await
     }
 
     fn listen_on(listener: TcpListener) -> io::Result<Server> {

@@ -90,34 +90,84 @@ fn a_server_behind_that_vanishes_closes_the_client_with_1001() {
     });
 }
 
-/// The client cannot send more than the queues and the links hold while the server does not receive.
-#[test]
-fn a_server_behind_that_does_not_receive_stops_the_client() {
-    Sim::check(0..5, |sim| async move {
-        let waiting = sim.clone();
-        let deaf = move |mut session: Session| {
-            let waiting = waiting.clone();
-            async move {
-                waiting.sleep(SECOND * 30).await;
-                let mut received = 0;
-                while let Ok(message) = session.recv().await {
-                    received += message.len();
-                    if received == 200 * 10_000 {
-                        session.send("all of it").await?;
-                    }
-                }
-                Ok::<_, Closed>(())
-            }
-        };
-        let (app, _ends) =
-            proxy(&sim, Router::new().route("/", websocket(deaf)), Config::default());
-        let mut client = app.open("/").await;
-        for _ in 0..200 {
-            client.send(vec![7; 10_000]).await;
+/// How much the sender of this direction gets rid of while the receiver waits for 30 s: what the queues
+/// and the links hold, and not all of it.
+const MOST_HELD: usize = 1_000_000;
+const MESSAGE: usize = 10_000;
+const MESSAGES: usize = 200;
+
+/// Sends much to a peer that does not receive for 30 s. Returns the bytes that were sent by then.
+async fn send_much(sim: &Sim, session: &Session) -> usize {
+    let mut before = 0;
+    for _ in 0..MESSAGES {
+        session.send(vec![7; MESSAGE]).await.unwrap();
+        if sim.now().since_epoch() < SECOND * 30 {
+            before += MESSAGE;
         }
-        client.expect("all of it").await;
-        assert!(sim.now().since_epoch() >= SECOND * 30);
-    });
+    }
+    session.flush().await.unwrap();
+    before
+}
+
+async fn receive_late(sim: &Sim, session: &mut Session) {
+    sim.sleep(SECOND * 30).await;
+    for _ in 0..MESSAGES {
+        assert_eq!(session.recv().await.unwrap().len(), MESSAGE);
+    }
+}
+
+/// A proxy of messages or of frames in front of the server `behind`.
+fn proxy_of(sim: &Sim, of_frames: bool, behind: Router) {
+    sim.spawn(sim.serve("behind", behind));
+    let dialler = sim.clone();
+    let route = if of_frames {
+        websocket_raw(move |client: RawSession| {
+            let connect = dialler.connect("ws://behind/");
+            async move {
+                pipe_raw(client, connect.open().await.unwrap().raw()).await;
+            }
+        })
+    } else {
+        websocket(move |client: Session| {
+            let connect = dialler.connect("ws://behind/");
+            async move {
+                pipe(client, connect.await.unwrap()).await;
+            }
+        })
+    };
+    sim.spawn(sim.serve("proxy", Router::new().route("/", route)));
+}
+
+#[test]
+fn an_end_that_does_not_receive_stops_the_other() {
+    for (of_frames, to_client) in [(false, false), (false, true), (true, false), (true, true)] {
+        Sim::check(0..5, |sim| async move {
+            let (held, sent) = smol::channel::bounded(1);
+            let there = sim.clone();
+            let server = move |mut session: Session| {
+                let (sim, held) = (there.clone(), held.clone());
+                async move {
+                    if to_client {
+                        held.send(send_much(&sim, &session).await).await.unwrap();
+                    } else {
+                        receive_late(&sim, &mut session).await;
+                    }
+                    session.closed().await;
+                }
+            };
+            proxy_of(&sim, of_frames, Router::new().route("/", websocket(server)));
+            let mut client = sim.connect("ws://proxy/").await.unwrap();
+            let before = if to_client {
+                receive_late(&sim, &mut client).await;
+                sent.recv().await.unwrap()
+            } else {
+                send_much(&sim, &client).await
+            };
+            assert!((1..MOST_HELD).contains(&before), "{before} bytes, frames: {of_frames}");
+            client.close(CloseCode::NORMAL);
+            client.closed().await;
+        });
+    }
 }
 
 /// Two clients whose sessions of frames are joined.
