@@ -101,7 +101,7 @@ fn connect_shows_the_handshake_on_request() {
 }
 
 #[test]
-fn the_exit_status_says_what_failed() {
+fn the_exit_status_depends_on_what_failed() {
     let server = Server::start(&["exec", "--", "sh", "-c", "exit 3"]);
     let ended = connect(&[&server.url("/")], b"");
     assert_eq!(ended.status.code(), Some(1), "{ended:?}");

@@ -80,7 +80,7 @@ impl End {
         let end = self.now + duration;
         let mut events = Vec::new();
         for turn in 0.. {
-            assert!(turn < 10_000, "deadlines are due for ever");
+            assert!(turn < 10_000, "the deadlines never end");
             let due = self.connection.poll_timeout().filter(|&due| due <= end);
             self.now = due.unwrap_or(end).max(self.now);
             self.connection.handle_timeout(self.now);

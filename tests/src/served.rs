@@ -39,7 +39,7 @@ pub const BROWSER_REQUEST: &[u8] = b"GET /?name=ada HTTP/1.1\r\n\
 
 /// A served session, polled by hand.
 pub struct Served {
-    peer: Peer,
+    peer: ScriptedIo,
     serving: BoxFuture<'static, ()>,
     waker: Waker,
     woken: Arc<Woken>,
@@ -91,7 +91,7 @@ impl Served {
     ///
     /// When the host refuses it.
     pub fn opened_by(request: &[u8], host: &ConnectionServer) -> Self {
-        let peer = Peer::default();
+        let peer = ScriptedIo::default();
         let serving = host.serve_connection(Box::new(peer.clone()), None, None);
         let woken = Arc::new(Woken::default());
         let mut served =
@@ -146,7 +146,7 @@ impl Served {
 
 /// A peer whose bytes were written beforehand, and that counts what it gets.
 #[derive(Clone, Debug, Default)]
-struct Peer(Arc<Mutex<State>>);
+struct ScriptedIo(Arc<Mutex<State>>);
 
 /// The bytes that the peer sends and has received.
 #[derive(Debug)]
@@ -184,13 +184,13 @@ impl State {
     }
 }
 
-impl Peer {
+impl ScriptedIo {
     fn lock(&self) -> MutexGuard<'_, State> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Io for Peer {
+impl Io for ScriptedIo {
     fn poll_read(
         &mut self,
         _cx: &mut Context<'_>,

@@ -10,12 +10,12 @@
 //!   what can happen next.
 //!
 //! ```
-//! use sockless::sim::explore::{Explorer, Pair, Step};
+//! use sockless::sim::explore::{Explorer, Pair, PairStep};
 //! use sockless::{CloseCode, Config};
 //!
 //! let pair = Pair::new(&Config::default())
-//!     .client([Step::Send("hello".into()), Step::Close(CloseCode::NORMAL.into())])
-//!     .server([Step::Ping("?".into())])
+//!     .client([PairStep::Send("hello".into()), PairStep::Close(CloseCode::NORMAL.into())])
+//!     .server([PairStep::Ping("?".into())])
 //!     .timers(0);
 //! let coverage = Explorer::new().run(pair).unwrap();
 //! assert!(coverage.is_complete());
@@ -33,4 +33,4 @@ pub use endpoint::Endpoint;
 pub use pair::{Cuts, Pair};
 pub use schedules::{Orders, Schedules};
 pub use search::{Counterexample, Coverage, Explorer, Model};
-pub use step::{Action, Amount, Step};
+pub use step::{Amount, PairAction, PairStep};

@@ -43,6 +43,8 @@ struct End {
     control: Vec<u8>,
     /// The payloads of its pings that are not answered, oldest first.
     pings: VecDeque<Vec<u8>>,
+    /// There were too many to keep: a pong may answer one that is forgotten.
+    has_forgotten_pings: bool,
     has_closed: bool,
 }
 
@@ -207,7 +209,10 @@ impl Laws {
             Frame::Close => check_close(&self.ends[side].control),
             Frame::Ping => {
                 let end = &mut self.ends[side];
-                end.pings.truncate(PINGS - 1);
+                if end.pings.len() == PINGS {
+                    end.has_forgotten_pings = true;
+                    end.pings.pop_front();
+                }
                 end.pings.push_back(end.control.clone());
                 Ok(())
             }
@@ -220,11 +225,12 @@ impl Laws {
     /// A pong answers the pings up to the one with its payload.
     fn check_pong(&mut self, side: usize) -> Result<(), Broken> {
         let pong = std::mem::take(&mut self.ends[side].control);
+        let has_forgotten = self.ends[1 - side].has_forgotten_pings;
         let pings = &mut self.ends[1 - side].pings;
         let answered = pings.iter().position(|ping| *ping == pong);
         match answered {
             Some(index) => drop(pings.drain(..=index)),
-            None if !self.ends[side].is_automatic || pings.len() == PINGS => {}
+            None if !self.ends[side].is_automatic || has_forgotten => {}
             None => return Err("sends a pong that answers no ping (RFC 6455 §5.5.3)"),
         }
         Ok(())

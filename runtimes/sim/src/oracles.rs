@@ -1,6 +1,6 @@
 //! Oracles: what decides whether a run was right.
 //!
-//! - [`History`] records operations with their outcomes and virtual times, for example to check
+//! - [`OperationHistory`] records operations with their outcomes and virtual times, for example to check
 //!   that they are linearizable.
 //! - [`Sequences`] are numbered streams, which must have no gap and no repetition, over reconnects.
 //! - [`Deliveries`] are items that were acknowledged, which must be delivered.
@@ -18,7 +18,7 @@ mod sequences;
 mod watch;
 
 pub use deliveries::{Deliveries, Guarantee};
-pub use history::{History, Operation, Outcome, Pending};
+pub use history::{Operation, OperationHistory, OperationOutcome, Pending};
 #[cfg(feature = "linearizability")]
 pub use linearizable::Sequential;
 pub use reached::Reached;

@@ -39,9 +39,10 @@ impl Taps {
         connections.opened += 1;
         let tolerates = Arc::clone(&self.tolerates_violations);
         let tap = Arc::new(Mutex::new(Tap::new(connections.opened, now, log, tolerates)));
-        if connections.taps.len() == CONNECTIONS {
+        if connections.taps.len() >= CONNECTIONS {
+            // Those of open connections are all kept.
             let ended = connections.taps.iter().position(|tap| Arc::strong_count(tap) == 1);
-            connections.taps.remove(ended.unwrap_or(0));
+            ended.and_then(|index| connections.taps.remove(index));
         }
         connections.taps.push_back(Arc::clone(&tap));
         tap

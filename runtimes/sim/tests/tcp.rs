@@ -281,7 +281,10 @@ fn ends_that_have_vanished_notice_nothing_of_each_other() {
         assert_eq!(ending(&mut there).await, Ending::Watched);
         assert_eq!(there.read_some().await.unwrap(), "one", "which had arrived");
         there.write_all(b"buffer").await.unwrap();
-        assert!(sim.timeout(MS, there.write_all(b"!")).await.is_none(), "nobody acknowledges");
+        assert!(
+            sim.timeout(MS, there.write_all(b"!")).await.is_none(),
+            "the bytes are not acknowledged"
+        );
         assert!(sim.timeout(MS, there.read_some()).await.is_none());
     });
 }

@@ -61,6 +61,19 @@ fn equal_runs_have_equal_traces_and_others_differ_in_an_event_that_is_named() {
 }
 
 #[test]
+fn a_trace_that_begins_later_shows_what_was_open() {
+    let sim = Sim::new(7);
+    sim.run(async {
+        let mut client = sim.app(Router::new().route("/", websocket(echo))).open("/").await;
+        sim.record_trace();
+        client.send("late").await;
+        client.expect("late").await;
+    });
+    let page = sim.trace().html();
+    assert!(page.contains("#1 client") && page.contains("class=\"arrow data\""), "{page}");
+}
+
+#[test]
 fn a_trace_has_the_frames_of_both_ends() {
     let trace = run(7, "hello");
     let frames: Vec<_> = trace

@@ -122,7 +122,7 @@ fn a_permanent_error_ends_the_attempts_at_once() {
 }
 
 #[test]
-fn what_a_server_says_at_the_end_is_shown_escaped() {
+fn the_reason_of_a_server_is_shown_escaped() {
     Sim::check(0..3, |sim| async move {
         let rude = async |session: Session| {
             session.close(CloseReason::new(CloseCode::POLICY_VIOLATION, "\x1b[2J\n\u{9b}31mred"));

@@ -203,7 +203,7 @@ fn what_is_no_way_to_a_websocket_is_not_followed() {
 
 /// All redirects share the deadline.
 #[test]
-fn a_redirect_to_a_server_that_says_nothing_ends_at_the_deadline() {
+fn a_redirect_to_a_silent_server_ends_at_the_deadline() {
     Sim::check(0..3, |sim| async move {
         answer(&sim, "server", redirect(302, "ws://silent/"), false);
         script(&sim, "silent", async |io| io);

@@ -6,7 +6,7 @@ use bytes::{Bytes, BytesMut};
 use sockless_core::{
     CloseCode, Config, Connection, Event, Instant, Negotiated, Party, Seed, SendError,
 };
-use sockless_sim::explore::{Counterexample, Endpoint, Explorer, Pair, Step};
+use sockless_sim::explore::{Counterexample, Endpoint, Explorer, Pair, PairStep};
 
 /// A promise that is broken.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -33,7 +33,7 @@ enum Fault {
 struct Faulty {
     fault: Fault,
     connection: Connection,
-    waiting: Vec<Step>,
+    waiting: Vec<PairStep>,
     pings: u32,
     closed: Option<Event>,
 }
@@ -48,8 +48,8 @@ impl Faulty {
             end(Connection::client(Negotiated::default(), seed, config.clone(), now)),
             end(Connection::server(Negotiated::default(), config, now)),
         )
-        .client([Step::Send("one".into()), Step::Send("two".into()), close()])
-        .server([Step::Ping("p".into()), Step::Ping("q".into())])
+        .client([PairStep::Send("one".into()), PairStep::Send("two".into()), close()])
+        .server([PairStep::Ping("p".into()), PairStep::Ping("q".into())])
         .timers(1)
     }
 
@@ -60,8 +60,8 @@ impl Faulty {
     }
 }
 
-fn close() -> Step {
-    Step::Close(CloseCode::NORMAL.into())
+fn close() -> PairStep {
+    PairStep::Close(CloseCode::NORMAL.into())
 }
 
 impl Endpoint for Faulty {
@@ -111,17 +111,17 @@ impl Endpoint for Faulty {
         self.connection.handle_timeout(now);
     }
 
-    fn run_step(&mut self, step: &Step, now: Instant) -> Result<(), SendError> {
+    fn run_step(&mut self, step: &PairStep, now: Instant) -> Result<(), SendError> {
         match (self.fault, step) {
-            (Fault::Overtakes, Step::Send(_)) if self.connection.is_open() => {
+            (Fault::Overtakes, PairStep::Send(_)) if self.connection.is_open() => {
                 self.waiting.push(step.clone());
                 Ok(())
             }
-            (Fault::Overtakes, Step::Close(_)) => {
+            (Fault::Overtakes, PairStep::Close(_)) => {
                 self.send_waiting(now);
                 self.connection.run_step(step, now)
             }
-            (Fault::LosesUnsent, Step::Close(_)) => {
+            (Fault::LosesUnsent, PairStep::Close(_)) => {
                 let mut outbound = self.connection.outbound();
                 outbound.advance(outbound.remaining());
                 self.connection.run_step(step, now)

@@ -4,11 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sockless_core::{Chunk, CloseCode, Config, Deflate, Instant, Role};
-use sockless_sim::explore::{Coverage, Cuts, Explorer, Pair, Step};
+use sockless_sim::explore::{Coverage, Cuts, Explorer, Pair, PairStep};
 use sockless_tests::end::connection;
 
 /// Explores all pairs of `scripts`, so that each is the client's and the server's.
-fn explore_all(scripts: &[Vec<Step>], pair: impl Fn() -> Pair) -> (usize, usize) {
+fn explore_all(scripts: &[Vec<PairStep>], pair: impl Fn() -> Pair) -> (usize, usize) {
     let (mut states, mut deepest) = (0, 0);
     for client in scripts {
         for server in scripts {
@@ -32,29 +32,29 @@ fn explore(pair: Pair) -> Coverage {
     }
 }
 
-fn send(text: &'static str) -> Step {
-    Step::Send(text.into())
+fn send(text: &'static str) -> PairStep {
+    PairStep::Send(text.into())
 }
 
-fn chunk(text: &'static str, last: bool) -> Step {
-    Step::Chunk(Chunk { data: text.into(), last })
+fn chunk(text: &'static str, last: bool) -> PairStep {
+    PairStep::Chunk(Chunk { data: text.into(), last })
 }
 
-fn close() -> Step {
-    Step::Close(CloseCode::NORMAL.into())
+fn close() -> PairStep {
+    PairStep::Close(CloseCode::NORMAL.into())
 }
 
 /// Scripts of ends that obey the protocol.
-fn sound() -> Vec<Vec<Step>> {
+fn sound() -> Vec<Vec<PairStep>> {
     vec![
         vec![],
         vec![send("one"), close()],
         vec![chunk("be", false), chunk("gun", true)],
         vec![chunk("unfinished", false), close()],
-        vec![Step::Ping("p".into()), Step::Ping("q".into())],
-        vec![Step::StopReading, send("deaf"), Step::Read],
-        vec![send("gone"), Step::Abort],
-        vec![send("broken"), Step::BreakTransport],
+        vec![PairStep::Ping("p".into()), PairStep::Ping("q".into())],
+        vec![PairStep::StopReading, send("deaf"), PairStep::Read],
+        vec![send("gone"), PairStep::Abort],
+        vec![send("broken"), PairStep::BreakTransport],
     ]
 }
 
@@ -70,9 +70,9 @@ fn pairs_of_short_scripts_obey_the_laws_in_every_state() {
 fn pairs_of_longer_scripts_obey_the_laws_in_every_state() {
     let scripts = [
         vec![send("one"), send("two"), close()],
-        vec![chunk("be", false), Step::Ping("p".into()), chunk("gun", true)],
-        vec![Step::StopReading, send("deaf"), Step::Read, close()],
-        vec![send("gone"), chunk("unfinished", false), Step::Abort],
+        vec![chunk("be", false), PairStep::Ping("p".into()), chunk("gun", true)],
+        vec![PairStep::StopReading, send("deaf"), PairStep::Read, close()],
+        vec![send("gone"), chunk("unfinished", false), PairStep::Abort],
     ];
     let (states, depth) = explore_all(&scripts, || Pair::new(&Config::default()).timers(1));
     assert!(states > 30_000 && depth >= 15, "{states} states, depth {depth}");
@@ -84,7 +84,7 @@ fn keep_alive_and_idle_timeouts_obey_the_laws_in_every_state() {
         .ping_interval(Duration::from_secs(10))
         .ping_timeout(Duration::from_secs(3))
         .idle_timeout(Duration::from_secs(25));
-    let scripts = [vec![], vec![Step::StopReading]];
+    let scripts = [vec![], vec![PairStep::StopReading]];
     let (states, depth) = explore_all(&scripts, || Pair::new(&config).timers(2));
     assert!(states > 3000 && depth >= 10, "{states} states, depth {depth}");
     let scripts = [vec![], vec![close()], vec![send("one")]];
@@ -120,7 +120,7 @@ fn compressed_messages_obey_the_laws_in_every_state() {
         Pair::of(end(Role::Client), end(Role::Server)).timers(0)
     };
     let long = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
-    let scripts = [vec![send(long), close()], vec![send(long), Step::Ping("p".into())], vec![]];
+    let scripts = [vec![send(long), close()], vec![send(long), PairStep::Ping("p".into())], vec![]];
     let (states, depth) = explore_all(&scripts, pair);
     assert!(states > 300 && depth >= 8, "{states} states, depth {depth}");
 }
@@ -137,7 +137,7 @@ fn a_peer_that_breaks_the_protocol_breaks_no_law() {
     ];
     let mut states = 0;
     for bytes in invalid {
-        let bad = vec![Step::Write(bytes.into()), send("more")];
+        let bad = vec![PairStep::Write(bytes.into()), send("more")];
         for good in [vec![send("reply")], vec![chunk("unfinished", false)]] {
             let pair = || Pair::new(&Config::default()).timers(1);
             states += explore(pair().client(bad.clone()).server(good.clone())).states();

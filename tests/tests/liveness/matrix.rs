@@ -26,7 +26,7 @@ const MAX_POLLS: u64 = 20_000;
 const UNBOUNDED: Duration = Duration::from_secs(600);
 
 #[test]
-fn every_session_ends_in_time_and_says_why() {
+fn every_session_ends_in_time_for_the_right_cause() {
     let mut cells = cell::all();
     if let Ok(part) = std::env::var("LIVENESS_CELL") {
         cells.retain(|cell| cell.to_string().contains(&part));

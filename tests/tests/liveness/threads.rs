@@ -138,7 +138,7 @@ fn block_on<F: Future>(seed: u64, future: F) -> F::Output {
         }
         thread::park_timeout(Duration::from_secs(1));
         slept += 1;
-        assert!(slept < STUCK, "seed {seed}: nobody wakes a task");
+        assert!(slept < STUCK, "seed {seed}: a task is not woken");
     }
 }
 

@@ -40,7 +40,7 @@ const CASES: &[(&str, fn())] = cases! {
     deflate::a_bomb_stops_at_the_limit
     session::an_echoed_message_costs_one_allocation_at_most
     session::an_idle_session_is_small
-    session::a_flood_that_nobody_receives_stays_under_the_ceiling
+    session::a_flood_that_is_not_received_stays_under_the_ceiling
     session::a_flood_of_pings_stays_under_the_ceiling
     leaks::ten_thousand_upgrades_leave_no_task_and_no_memory
     upload::an_upload_takes_no_more_memory_than_its_buffers

@@ -105,7 +105,7 @@ fn future_size<Fut>(_: &impl Fn(Session) -> Fut) -> usize {
     size_of::<Fut>()
 }
 
-pub(crate) fn a_flood_that_nobody_receives_stays_under_the_ceiling() {
+pub(crate) fn a_flood_that_is_not_received_stays_under_the_ceiling() {
     let config = Config::default().max_message_len(64 << 10);
     let ceiling = config.memory_ceiling();
     for len in [0, 1, 100, 4_000, 5_000, 60_000] {

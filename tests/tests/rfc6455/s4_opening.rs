@@ -562,7 +562,7 @@ fn a_port_is_part_of_a_name() {
 }
 
 #[test]
-fn a_body_of_a_refusal_says_what_was_wrong() {
+fn the_body_of_a_rejection_states_the_reason() {
     Sim::check(0..3, |sim| async move {
         let refuse = |_request: Request| async {
             let mut response = Response::new(Bytes::from_static(b"not today\n"));

@@ -105,7 +105,7 @@ fn a_frame_with_a_mask_that_it_must_not_have_fails() {
 }
 
 #[test]
-fn masks_are_a_matter_of_taste_when_a_switch_says_so() {
+fn masks_are_optional_when_a_switch_allows_it() {
     for role in BOTH {
         let mut end = End::new(role, Config::default().accept_any_masking(true));
         for masks in [true, false, true] {

@@ -428,7 +428,7 @@ fn a_peer_that_sends_and_never_answers_times_out_in_the_end() {
         end.close(reason(1000, ""));
         assert_eq!(end.sent().len(), 1);
         while end.connection.transport_action() != TransportAction::Close {
-            assert!(end.now <= Instant::EPOCH + 36 * SECOND, "it is held for ever");
+            assert!(end.now <= Instant::EPOCH + 36 * SECOND, "the connection never ends");
             end.receive(end.peer.ping("?"));
             end.wait(SECOND);
         }

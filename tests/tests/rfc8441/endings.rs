@@ -24,7 +24,7 @@ pub(crate) async fn a_client_that_closes_gets_its_code_back<H: Http>() {
     assert_eq!(closed.received().unwrap().text(), "enough");
 }
 
-pub(crate) async fn a_handler_that_ends_says_1000<H: Http>() {
+pub(crate) async fn a_handler_that_ends_closes_with_1000<H: Http>() {
     let route = websocket(async |session: Session| session.send("last words").await);
     let server = Served::<H>::one(route).await;
     let mut session = server.connect().await;
@@ -34,7 +34,7 @@ pub(crate) async fn a_handler_that_ends_says_1000<H: Http>() {
     assert_eq!(codes(&closed), (Some(1000), Some(1000)));
 }
 
-pub(crate) async fn a_handler_that_fails_says_1011<H: Http>() {
+pub(crate) async fn a_handler_that_fails_closes_with_1011<H: Http>() {
     let route = websocket(async |_session: Session| Err::<(), _>("our secret"));
     let server = Served::<H>::one(route).await;
     let closed = until_closed(server.connect().await).await;
@@ -42,7 +42,7 @@ pub(crate) async fn a_handler_that_fails_says_1011<H: Http>() {
     assert_eq!(closed.received().unwrap().text(), "");
 }
 
-pub(crate) async fn a_handler_that_panics_says_1011_and_the_next_one_works<H: Http>() {
+pub(crate) async fn a_handler_that_panics_closes_with_1011_and_the_next_one_works<H: Http>() {
     let route = websocket(async |session: Session| {
         assert_eq!(session.request().query(), None, "this panic belongs to the test");
         echo(session).await
@@ -70,7 +70,7 @@ pub(crate) async fn a_client_that_is_gone_is_noticed<H: Http>() {
     assert_eq!(codes(&until_closed(other).await), (Some(1000), Some(1000)));
 }
 
-pub(crate) async fn a_silent_client_is_given_up<H: Http>() {
+pub(crate) async fn a_silent_client_times_out<H: Http>() {
     let (route, ends) = observed(until_closed);
     let config = Config::default().ping_interval(Duration::from_secs(30));
     let server = Served::<H>::one(route.config(config)).await;
@@ -81,7 +81,7 @@ pub(crate) async fn a_silent_client_is_given_up<H: Http>() {
     drop(silent);
 }
 
-pub(crate) async fn a_shutdown_says_1001_and_counts<H: Http>() {
+pub(crate) async fn a_shutdown_closes_with_1001_and_counts<H: Http>() {
     let server = Served::<H>::one(websocket(echo)).await;
     let mut sessions = Vec::new();
     for _ in 0..3 {

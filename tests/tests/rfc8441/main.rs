@@ -38,12 +38,12 @@ macro_rules! over {
                 calls::requests_without_an_upgrade_may_be_passed_on
                 endings::a_client_that_closes_gets_its_code_back
                 endings::a_client_that_is_gone_is_noticed
-                endings::a_handler_that_ends_says_1000
-                endings::a_handler_that_fails_says_1011
+                endings::a_handler_that_ends_closes_with_1000
+                endings::a_handler_that_fails_closes_with_1011
                 endings::a_handler_that_never_ends_is_terminated
-                endings::a_handler_that_panics_says_1011_and_the_next_one_works
-                endings::a_shutdown_says_1001_and_counts
-                endings::a_silent_client_is_given_up
+                endings::a_handler_that_panics_closes_with_1011_and_the_next_one_works
+                endings::a_shutdown_closes_with_1001_and_counts
+                endings::a_silent_client_times_out
                 messages::a_hundred_sessions_at_once
                 messages::a_mebibyte_passes_through_small_windows_both_ways
                 messages::a_message_of_every_kind_comes_back

@@ -61,7 +61,7 @@ pub(crate) async fn a_refusal_comes_with_its_body<R: Runtime>() {
     ended(gone).await;
 }
 
-pub(crate) async fn half_an_answer_is_given_up<R: Runtime>() {
+pub(crate) async fn half_a_response_times_out<R: Runtime>() {
     let (addr, gone) = server(|stream| {
         stream.write_all(b"HTTP/1.1 101 X").unwrap();
     });
@@ -92,7 +92,7 @@ pub(crate) async fn a_redirect_is_followed_to_another_port<R: Runtime>() {
     exchange(&mut session, "hello").await;
 }
 
-pub(crate) async fn a_proxy_that_refuses_is_told<R: Runtime>() {
+pub(crate) async fn a_proxy_that_rejects_is_an_error<R: Runtime>() {
     let (addr, gone) = server(|stream| answer(stream, "HTTP/1.1 407 Who are you?\r\n\r\n"));
     let proxy = Proxy::new(&format!("http://{addr}")).unwrap();
     let error = R::connect("ws://example.com/").proxy(proxy).await.expect_err("it is refused");

@@ -12,7 +12,7 @@ use crate::raw::RawClient;
 use crate::serving::{Serving, exchange};
 use sockless_tests::handlers::{codes, echo, observed, until_closed};
 
-pub(crate) async fn a_handler_that_ends_says_1000<R: World>() {
+pub(crate) async fn a_handler_that_ends_closes_with_1000<R: World>() {
     let route = websocket(async |session: Session| session.send("last words").await);
     let server = Serving::<R>::one(route).await;
     let mut session = server.connect().await;
@@ -22,7 +22,7 @@ pub(crate) async fn a_handler_that_ends_says_1000<R: World>() {
     assert_eq!(codes(&closed), (Some(1000), Some(1000)));
 }
 
-pub(crate) async fn a_handler_that_fails_says_1011<R: World>() {
+pub(crate) async fn a_handler_that_fails_closes_with_1011<R: World>() {
     let route = websocket(async |_session: Session| Err::<(), _>("our secret"));
     let server = Serving::<R>::one(route).await;
     let closed = until_closed(server.connect().await).await;
@@ -30,7 +30,7 @@ pub(crate) async fn a_handler_that_fails_says_1011<R: World>() {
     assert_eq!(closed.received().unwrap().text(), "");
 }
 
-pub(crate) async fn a_handler_that_panics_says_1011<R: World>() {
+pub(crate) async fn a_handler_that_panics_closes_with_1011<R: World>() {
     let route = websocket(async |session: Session| {
         assert_eq!(session.request().query(), None, "this panic belongs to the test");
         echo(session).await
@@ -57,7 +57,7 @@ pub(crate) async fn a_close_code_comes_back<R: World>() {
     assert_eq!(theirs.received().unwrap().text(), "so long");
 }
 
-pub(crate) async fn a_client_that_drops_its_session_says_1000<R: World>() {
+pub(crate) async fn a_client_that_drops_its_session_closes_with_1000<R: World>() {
     let (route, endings) = observed(until_closed);
     let server = Serving::<R>::one(route).await;
     drop(server.connect().await);
@@ -66,7 +66,7 @@ pub(crate) async fn a_client_that_drops_its_session_says_1000<R: World>() {
     assert_eq!(codes(&closed), (Some(1000), Some(1000)));
 }
 
-pub(crate) async fn a_shutdown_says_1001_and_counts<R: World>() {
+pub(crate) async fn a_shutdown_closes_with_1001_and_counts<R: World>() {
     let server = Serving::<R>::one(websocket(echo)).await;
     let url = server.url();
     let mut sessions = [server.connect().await, server.connect().await, server.connect().await];
@@ -108,7 +108,7 @@ pub(crate) async fn a_handler_that_never_ends_is_terminated<R: World>() {
     handlers.recv().await.expect_err("the handler is gone, and the route with it");
 }
 
-pub(crate) async fn a_peer_that_answers_no_ping_is_given_up<R: Runtime>() {
+pub(crate) async fn a_peer_that_answers_no_ping_times_out<R: Runtime>() {
     let (route, endings) = observed(until_closed);
     let config = Config::default()
         .ping_interval(Duration::from_millis(20))

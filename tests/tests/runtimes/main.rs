@@ -46,22 +46,22 @@ macro_rules! on_runtime {
         mod $name {
             scenarios! {
                 $runtime:
-                connecting::a_proxy_that_refuses_is_told
+                connecting::a_proxy_that_rejects_is_an_error
                 connecting::a_redirect_is_followed_to_another_port
                 connecting::a_refusal_comes_with_its_body
                 connecting::a_second_address_is_tried_when_the_first_refuses
                 connecting::a_stream_of_ones_own_is_spoken_over
                 connecting::a_url_of_wss_is_spoken_over_tls
                 connecting::a_way_through_socks_is_taken
-                connecting::half_an_answer_is_given_up
-                endings::a_client_that_drops_its_session_says_1000
+                connecting::half_a_response_times_out
+                endings::a_client_that_drops_its_session_closes_with_1000
                 endings::a_close_code_comes_back
-                endings::a_handler_that_ends_says_1000
-                endings::a_handler_that_fails_says_1011
+                endings::a_handler_that_ends_closes_with_1000
+                endings::a_handler_that_fails_closes_with_1011
                 endings::a_handler_that_never_ends_is_terminated
-                endings::a_handler_that_panics_says_1011
-                endings::a_peer_that_answers_no_ping_is_given_up
-                endings::a_shutdown_says_1001_and_counts
+                endings::a_handler_that_panics_closes_with_1011
+                endings::a_peer_that_answers_no_ping_times_out
+                endings::a_shutdown_closes_with_1001_and_counts
                 head_first::the_head_of_a_101_leaves_in_a_write_of_its_own
                 messages::a_hundred_clients_at_once
                 messages::a_message_from_a_thread_leaves_while_the_handler_waits
@@ -70,15 +70,16 @@ macro_rules! on_runtime {
                 messages::the_client_echoes
                 messages::the_server_echoes
                 opening::a_client_past_the_cap_waits_until_another_leaves
-                opening::a_closed_port_is_told
+                opening::a_closed_port_is_an_error
                 opening::a_frame_behind_the_request_is_answered
+                opening::a_stream_that_was_accepted_becomes_a_session
                 opening::a_listener_bound_elsewhere_is_served
                 opening::a_name_is_resolved
                 opening::a_ping_is_answered_while_the_handler_waits
                 opening::a_request_during_a_shutdown_gets_503
-                opening::a_silent_server_is_given_up
+                opening::a_silent_server_times_out
                 opening::a_stream_accepted_elsewhere_is_served
-                opening::an_address_in_use_is_told
+                opening::an_address_in_use_is_an_error
                 opening::what_is_no_upgrade_gets_404_or_426
                 seam::a_shut_down_stream_still_reads
                 seam::a_stream_reads_into_spare_capacity_only
@@ -87,21 +88,21 @@ macro_rules! on_runtime {
                 seam::a_timer_can_be_set_again
                 seam::a_timer_wakes_who_polled_last
                 sharing::a_backlog_bounds_who_waits_to_be_accepted
-                sharing::a_port_is_shared_only_where_both_say_so
+                sharing::a_port_is_shared_only_if_both_are_set_to
                 sharing::a_server_that_shares_its_port_may_leave
                 sharing::servers_that_share_a_port_share_the_connections
                 tls::a_call_knows_that_it_came_by_tls
                 tls::a_certificate_is_replaced_while_the_server_runs
-                tls::a_certificate_that_is_not_accepted_is_told
+                tls::a_rejected_certificate_is_an_error
                 tls::a_client_that_stalls_makes_room_at_the_cap
-                tls::a_client_that_stalls_is_given_up
-                tls::a_cut_without_a_word_is_told_from_a_close
+                tls::a_client_that_stalls_times_out
+                tls::a_lost_connection_differs_from_a_close
                 tls::a_server_agrees_on_no_protocol_but_http_1_1
-                tls::a_server_that_fails_the_handshake_is_told
+                tls::a_server_that_fails_the_handshake_is_an_error
                 tls::a_url_of_wss_is_dialled
                 tls::clients_that_fail_the_handshake_are_dropped
                 tls::the_client_echoes_over_tls
-                tls::the_server_echoes_over_tls_and_says_1001
+                tls::the_server_echoes_over_tls_and_closes_with_1001
             }
         }
     };
@@ -113,13 +114,13 @@ macro_rules! on_world {
         mod $name {
             scenarios! {
                 $world:
-                endings::a_client_that_drops_its_session_says_1000
+                endings::a_client_that_drops_its_session_closes_with_1000
                 endings::a_close_code_comes_back
-                endings::a_handler_that_ends_says_1000
-                endings::a_handler_that_fails_says_1011
+                endings::a_handler_that_ends_closes_with_1000
+                endings::a_handler_that_fails_closes_with_1011
                 endings::a_handler_that_never_ends_is_terminated
-                endings::a_handler_that_panics_says_1011
-                endings::a_shutdown_says_1001_and_counts
+                endings::a_handler_that_panics_closes_with_1011
+                endings::a_shutdown_closes_with_1001_and_counts
                 messages::a_hundred_clients_at_once
                 messages::halves_on_two_tasks_do_not_wait_for_each_other
                 messages::the_client_echoes
@@ -168,7 +169,7 @@ macro_rules! on_unix {
         mod $name {
             scenarios! {
                 $runtime:
-                unix::a_path_in_use_and_one_where_nobody_is_are_told
+                unix::a_path_in_use_and_one_without_a_listener_are_errors
                 unix::a_reconnect_dials_a_unix_socket_again
                 unix::a_unix_socket_carries_both_roles
             }

@@ -53,7 +53,29 @@ pub(crate) async fn a_client_past_the_cap_waits_until_another_leaves<R: Runtime>
     assert_eq!(reported.recv().await.unwrap(), "third came");
 }
 
-pub(crate) async fn a_closed_port_is_told<R: Runtime>() {
+/// A session over a stream that the program has accepted, without a server or a router.
+pub(crate) async fn a_stream_that_was_accepted_becomes_a_session<R: Runtime>() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let addr = listener.local_addr().unwrap();
+    let client = std::thread::spawn(move || {
+        let mut client = RawClient::connect(addr);
+        client.send(upgrade_request("/here"));
+        let head = client.read_head();
+        client.send(CLIENT.text("hello"));
+        client.send(CLIENT.close(1000, ""));
+        head
+    });
+    let (stream, _) = smol::unblock(move || listener.accept()).await.unwrap();
+    let mut session = R::accept(stream).await.expect("it is an upgrade");
+    assert_eq!(session.request().path(), "/here");
+    assert_eq!(session.recv().await.expect("a message"), "hello");
+    let closed = session.recv().await.expect_err("the client closes");
+    assert!(closed.received().is_some(), "{closed}");
+    let head = smol::unblock(move || client.join().unwrap()).await;
+    assert!(head.starts_with("HTTP/1.1 101 "), "{head}");
+}
+
+pub(crate) async fn a_closed_port_is_an_error<R: Runtime>() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let addr = listener.local_addr().unwrap();
     drop(listener);
@@ -67,7 +89,7 @@ pub(crate) async fn a_closed_port_is_told<R: Runtime>() {
     }
 }
 
-pub(crate) async fn a_silent_server_is_given_up<R: Runtime>() {
+pub(crate) async fn a_silent_server_times_out<R: Runtime>() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("ws://{}/", listener.local_addr().unwrap());
     let config = Config::default().opening_timeout(Duration::from_millis(50));
@@ -86,7 +108,7 @@ pub(crate) async fn a_name_is_resolved<R: Runtime>() {
     assert!(matches!(nowhere, Err(ConnectError::Resolve { .. })), "{nowhere:?}");
 }
 
-pub(crate) async fn an_address_in_use_is_told<R: Runtime>() {
+pub(crate) async fn an_address_in_use_is_an_error<R: Runtime>() {
     let server = Serving::<R>::one(websocket(echo)).await;
     let error = R::serve(server.addr, Router::new()).await.expect_err("the port is taken");
     assert_eq!(error.kind(), std::io::ErrorKind::AddrInUse);

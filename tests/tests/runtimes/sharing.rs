@@ -89,7 +89,7 @@ pub(crate) async fn a_server_that_shares_its_port_may_leave<R: Runtime>() {
     }
 }
 
-pub(crate) async fn a_port_is_shared_only_where_both_say_so<R: Runtime>() {
+pub(crate) async fn a_port_is_shared_only_if_both_are_set_to<R: Runtime>() {
     let Some([first, _second]) = two::<R>().await else { return };
     let alone = ListenOptions::default();
     let shared = ListenOptions::default().reuse_port(true);

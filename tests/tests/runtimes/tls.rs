@@ -51,7 +51,7 @@ fn large() -> Message {
     Message::from((0..1 << 20).map(|i: u32| (i / 7) as u8).collect::<Vec<_>>())
 }
 
-pub(crate) async fn the_server_echoes_over_tls_and_says_1001<R: Runtime>() {
+pub(crate) async fn the_server_echoes_over_tls_and_closes_with_1001<R: Runtime>() {
     let authority = Authority::new();
     let server = serve::<R>(acceptor(&authority.issue(NAME))).await;
     let mut session = connect::<R>(server.addr, &connector(&authority)).await.unwrap();
@@ -181,7 +181,7 @@ pub(crate) async fn a_certificate_is_replaced_while_the_server_runs<R: Runtime>(
     exchange(&mut connect::<R>(server.addr, &connector(&new)).await.unwrap(), "still").await;
 }
 
-pub(crate) async fn a_certificate_that_is_not_accepted_is_told<R: Runtime>() {
+pub(crate) async fn a_rejected_certificate_is_an_error<R: Runtime>() {
     let authority = Authority::new();
     let unknown = Authority::new().issue(NAME);
     let wrong = authority.issue("example.com");
@@ -228,7 +228,7 @@ pub(crate) async fn clients_that_fail_the_handshake_are_dropped<R: Runtime>() {
     exchange(&mut session, "hello again").await;
 }
 
-pub(crate) async fn a_client_that_stalls_is_given_up<R: Runtime>() {
+pub(crate) async fn a_client_that_stalls_times_out<R: Runtime>() {
     let authority = Authority::new();
     let config = Config::default().opening_timeout(Duration::from_millis(50));
     let server = serve_within::<R>(acceptor(&authority.issue(NAME)), config).await;
@@ -263,7 +263,7 @@ pub(crate) async fn a_client_that_stalls_makes_room_at_the_cap<R: Runtime>() {
     next.await;
 }
 
-pub(crate) async fn a_server_that_fails_the_handshake_is_told<R: Runtime>() {
+pub(crate) async fn a_server_that_fails_the_handshake_is_an_error<R: Runtime>() {
     let connector = connector(&Authority::new());
     for (answer, expected) in [(&b""[..], "cut"), (b"HTTP/1.1 400 Bad Request\r\n\r\n", "not TLS")]
     {
@@ -290,7 +290,7 @@ pub(crate) async fn a_server_that_fails_the_handshake_is_told<R: Runtime>() {
 }
 
 /// A server that disappears without closing TLS looks the same as one without TLS.
-pub(crate) async fn a_cut_without_a_word_is_told_from_a_close<R: Runtime>() {
+pub(crate) async fn a_lost_connection_differs_from_a_close<R: Runtime>() {
     let authority = Authority::new();
     let (route, endings) = observed(until_closed);
     let acceptor = acceptor(&authority.issue(NAME));

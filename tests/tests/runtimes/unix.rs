@@ -87,7 +87,7 @@ pub(crate) async fn a_reconnect_dials_a_unix_socket_again<R: Runtime>() {
     }
 }
 
-pub(crate) async fn a_path_in_use_and_one_where_nobody_is_are_told<R: Runtime>() {
+pub(crate) async fn a_path_in_use_and_one_without_a_listener_are_errors<R: Runtime>() {
     let place = Place::new();
     let error = R::connect_unix(&place.0, "ws://somewhere/").await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::NotFound);

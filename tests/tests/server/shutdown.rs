@@ -209,7 +209,7 @@ struct Flood {
 impl Listen for Flood {
     fn poll_accept(&mut self, _cx: &mut Context<'_>) -> Poll<io::Result<Accepted>> {
         self.accepted += 1;
-        assert!(self.accepted < 100_000, "nobody else gets a turn");
+        assert!(self.accepted < 100_000, "no other task gets a turn");
         let transport = Box::new(self.sim.pipe().0);
         Poll::Ready(Ok(Accepted { transport, peer_addr: None, local_addr: None }))
     }
@@ -246,7 +246,7 @@ fn a_server_stops_to_accept_and_ends_what_it_has() {
         let silent = Peer::of_a_server(sim.dial("server").await.unwrap()).await;
         let end = polite.recv().await.unwrap_err();
         assert_eq!(end.received().and_then(|r| r.code()).map(|code| code.get()), Some(1001));
-        assert!(sim.dial("server").await.is_err(), "nobody listens any more");
+        assert!(sim.dial("server").await.is_err(), "the listener is closed");
         let (report, at) = serving.await;
         assert_eq!((report.drained, report.terminated), (1, 1));
         assert_eq!(at, Instant::EPOCH + SECOND * 3);

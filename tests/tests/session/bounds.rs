@@ -252,7 +252,7 @@ fn what_is_read_ahead_may_shrink_on_a_live_session() {
 }
 
 #[test]
-fn a_full_queue_of_messages_closes_with_1013_where_the_settings_say_so() {
+fn a_full_queue_of_messages_closes_with_1013_if_it_is_set_to() {
     on_both_sides(10, |sim, role| async move {
         let clock = sim.clone();
         let config = Config::default().read_ahead(1_000).recv_overflow(Overflow::Close);
@@ -274,7 +274,7 @@ fn a_full_queue_of_messages_closes_with_1013_where_the_settings_say_so() {
 }
 
 #[test]
-fn a_full_queue_to_the_peer_closes_with_1013_where_the_settings_say_so() {
+fn a_full_queue_to_the_peer_closes_with_1013_if_it_is_set_to() {
     on_both_sides(10, |sim, role| async move {
         let config = Config::default().high_water(1_000).send_overflow(Overflow::Close);
         let narrow = Link::default().capacity(500);

@@ -265,7 +265,7 @@ fn flush_waits_until_the_transport_has_taken_all_and_no_longer() {
 }
 
 #[test]
-fn flush_says_how_the_session_ended_when_something_was_left() {
+fn flush_returns_how_the_session_ended_when_something_was_left() {
     on_both_sides(10, |sim, role| async move {
         let narrow = Link::default().capacity(1_000);
         let tested = open_over(&sim, role, &narrow, Config::default(), async |session| {

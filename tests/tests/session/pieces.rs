@@ -89,7 +89,7 @@ fn a_reader_gives_a_message_as_it_arrives_and_a_writer_sends_one_so() {
 }
 
 #[test]
-fn what_is_left_of_a_message_whose_reader_was_dropped_is_nobodys() {
+fn the_rest_of_a_message_whose_reader_was_dropped_is_dropped() {
     on_both_sides(20, |sim, role| async move {
         let link = any_link(&sim);
         let tested = open_over(&sim, role, &link, Config::default(), async |mut session| {

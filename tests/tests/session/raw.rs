@@ -122,7 +122,7 @@ fn a_shutdown_ends_raw_sessions_too() {
 }
 
 #[test]
-fn a_full_queue_of_frames_ends_the_session_where_the_settings_say_so() {
+fn a_full_queue_of_frames_ends_the_session_if_it_is_set_to() {
     Sim::check(0..10, |sim| async move {
         let sleeper = sim.clone();
         let (route, received) = observed_raw(move |mut session: RawSession| {
@@ -148,7 +148,7 @@ fn a_full_queue_of_frames_ends_the_session_where_the_settings_say_so() {
 }
 
 #[test]
-fn a_full_queue_to_the_peer_ends_the_session_where_the_settings_say_so() {
+fn a_full_queue_to_the_peer_ends_the_session_if_it_is_set_to() {
     Sim::check(0..10, |sim| async move {
         let (route, sent) = observed_raw(async |session: RawSession| {
             for number in 0..100_000 {

@@ -174,7 +174,7 @@ fn a_second_connection_resumes_the_first() {
 }
 
 #[test]
-fn settings_that_are_not_sound_say_what_is_wrong() {
+fn invalid_settings_state_what_is_wrong() {
     let authority = Authority::new();
     let (ours, other) = (authority.issue(NAME), authority.issue(NAME));
     let from = |chain: &str, key: &str| {

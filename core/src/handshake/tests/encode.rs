@@ -12,7 +12,7 @@ fn encoded(response: http::response::Builder, body: &'static str) -> Bytes {
 }
 
 #[test]
-fn every_answer_says_its_length_and_that_it_is_the_last() {
+fn every_response_states_its_length_and_that_it_is_the_last() {
     for error in [UpgradeError::NotUpgrade, UpgradeError::MethodNotGet, UpgradeError::KeyMissing] {
         let response = error.response();
         let bytes = encode_response(&response);

@@ -5,7 +5,7 @@ use std::fmt;
 use bytes::{Bytes, BytesMut};
 use sockless_core::{Connection, Event, Instant, SendError};
 
-use super::step::Step;
+use super::step::PairStep;
 
 /// One end of a [`Pair`](super::Pair): a [`Connection`], or a protocol on top of one.
 ///
@@ -16,7 +16,7 @@ use super::step::Step;
 /// use sockless::bytes::BytesMut;
 /// use sockless::proto::Connection;
 /// use sockless::proto::Event;
-/// use sockless::sim::explore::{Endpoint, Explorer, Pair, Step};
+/// use sockless::sim::explore::{Endpoint, Explorer, Pair, PairStep};
 /// use sockless::{Config, Instant};
 ///
 /// /// Sends each message back.
@@ -77,18 +77,18 @@ pub trait Endpoint: fmt::Debug + Sized {
     /// # Errors
     ///
     /// As the connection's methods: the step had no effect.
-    fn run_step(&mut self, step: &Step, now: Instant) -> Result<(), SendError> {
+    fn run_step(&mut self, step: &PairStep, now: Instant) -> Result<(), SendError> {
         let connection = self.connection();
         match step {
-            Step::Abort => connection.abort(now),
-            Step::BreakTransport => connection.handle_transport_error("broken", now),
-            Step::Chunk(chunk) => return connection.send_chunk(chunk.clone(), now),
-            Step::Close(reason) => connection.close(reason.clone(), now),
-            Step::Ping(payload) => return connection.ping(payload.clone(), now),
-            Step::Read => connection.set_reading(true, now),
-            Step::Send(message) => return connection.send(message.clone(), now),
-            Step::StopReading => connection.set_reading(false, now),
-            Step::Write(_) => {}
+            PairStep::Abort => connection.abort(now),
+            PairStep::BreakTransport => connection.handle_transport_error("broken", now),
+            PairStep::Chunk(chunk) => return connection.send_chunk(chunk.clone(), now),
+            PairStep::Close(reason) => connection.close(reason.clone(), now),
+            PairStep::Ping(payload) => return connection.ping(payload.clone(), now),
+            PairStep::Read => connection.set_reading(true, now),
+            PairStep::Send(message) => return connection.send(message.clone(), now),
+            PairStep::StopReading => connection.set_reading(false, now),
+            PairStep::Write(_) => {}
         }
         Ok(())
     }

@@ -12,13 +12,13 @@ use sockless_core::{
 use super::endpoint::Endpoint;
 use super::laws::Watched;
 use super::search::Model;
-use super::step::{Action, Amount, Step, name};
+use super::step::{Amount, PairAction, PairStep, name};
 
 /// The number of turns within which two ends must finish once nothing holds them up.
 const TURNS: usize = 1000;
 
 /// A client and a server on one clock, with a short script each: a [`Model`] whose
-/// [`Action`](super::Action)s are their steps, the bytes between them, and their deadlines.
+/// [`PairAction`](super::PairAction)s are their steps, the bytes between them, and their deadlines.
 ///
 /// In each state these laws are checked:
 ///
@@ -69,7 +69,7 @@ pub enum Cuts {
 #[derive(Debug)]
 struct End<E> {
     endpoint: E,
-    script: Arc<[Step]>,
+    script: Arc<[PairStep]>,
     next_step: usize,
     reading: bool,
     /// The bytes that the transport has delivered and the endpoint has not taken.
@@ -129,14 +129,14 @@ impl<E: Endpoint> Pair<E> {
 
     /// Sets the script of the client. Default: no steps.
     #[must_use]
-    pub fn client(mut self, steps: impl IntoIterator<Item = Step>) -> Self {
+    pub fn client(mut self, steps: impl IntoIterator<Item = PairStep>) -> Self {
         self.ends[0].script = steps.into_iter().collect();
         self
     }
 
     /// Sets the script of the server. Default: no steps.
     #[must_use]
-    pub fn server(mut self, steps: impl IntoIterator<Item = Step>) -> Self {
+    pub fn server(mut self, steps: impl IntoIterator<Item = PairStep>) -> Self {
         self.ends[1].script = steps.into_iter().collect();
         self
     }
@@ -187,7 +187,7 @@ impl<E: Endpoint> Pair<E> {
 }
 
 impl<E: Endpoint> Model for Pair<E> {
-    type Action = Action;
+    type Action = PairAction;
 
     /// # Panics
     ///
@@ -202,39 +202,40 @@ impl<E: Endpoint> Model for Pair<E> {
         }
     }
 
-    fn actions(&self) -> Vec<Action> {
+    fn actions(&self) -> Vec<PairAction> {
         let mut actions = Vec::new();
         for role in [Role::Client, Role::Server] {
             let end = &self.ends[side(role)];
             if end.is_gone() {
                 continue;
             }
-            actions.extend(end.script.get(end.next_step).map(|s| Action::Step(role, s.clone())));
+            actions
+                .extend(end.script.get(end.next_step).map(|s| PairAction::Step(role, s.clone())));
             if self.has_to_write(role) {
-                actions.push(Action::Write(role));
+                actions.push(PairAction::Write(role));
             }
             if end.reading && !end.arriving.is_empty() {
-                actions.push(Action::Deliver(role, Amount::All));
+                actions.push(PairAction::Deliver(role, Amount::All));
                 if let Some(amount) = self.cuts.amount().filter(|_| end.arriving.len() > 1) {
-                    actions.push(Action::Deliver(role, amount));
+                    actions.push(PairAction::Deliver(role, amount));
                 }
             } else if end.reading && end.fin == Fin::Arriving {
-                actions.push(Action::End(role));
+                actions.push(PairAction::End(role));
             }
         }
         if self.timers > 0 && self.next_deadline().is_some() {
-            actions.push(Action::Timer);
+            actions.push(PairAction::Timer);
         }
         actions
     }
 
-    fn apply(&mut self, action: &Action) -> Result<(), String> {
+    fn apply(&mut self, action: &PairAction) -> Result<(), String> {
         match action {
-            Action::Step(role, step) => self.step(*role, step)?,
-            Action::Write(role) => self.write(*role)?,
-            Action::Deliver(role, amount) => self.deliver(*role, *amount)?,
-            Action::End(role) => self.end_input(*role)?,
-            Action::Timer => {
+            PairAction::Step(role, step) => self.step(*role, step)?,
+            PairAction::Write(role) => self.write(*role)?,
+            PairAction::Deliver(role, amount) => self.deliver(*role, *amount)?,
+            PairAction::End(role) => self.end_input(*role)?,
+            PairAction::Timer => {
                 self.timers = self.timers.saturating_sub(1);
                 self.pass_deadline()?;
             }
@@ -245,7 +246,7 @@ impl<E: Endpoint> Model for Pair<E> {
     fn check_end(&mut self) -> Result<(), String> {
         for role in [Role::Client, Role::Server] {
             if !self.ends[side(role)].reading {
-                self.step(role, &Step::Read)?;
+                self.step(role, &PairStep::Read)?;
             }
         }
         let mut all_has_arrived = false;
@@ -259,7 +260,7 @@ impl<E: Endpoint> Model for Pair<E> {
             if !all_has_arrived && self.ends.iter().all(|end| end.outputs.is_open) {
                 all_has_arrived = true;
                 self.ends.iter().try_for_each(|end| end.watched.check_arrived())?;
-                self.step(Role::Client, &Step::Close(CloseReason::EMPTY))?;
+                self.step(Role::Client, &PairStep::Close(CloseReason::EMPTY))?;
             } else if self.next_deadline().is_some() {
                 self.pass_deadline()?;
             } else {
@@ -283,13 +284,13 @@ impl<E: Endpoint> Model for Pair<E> {
 
 /// What happens.
 impl<E: Endpoint> Pair<E> {
-    fn step(&mut self, role: Role, step: &Step) -> Result<(), String> {
+    fn step(&mut self, role: Role, step: &PairStep) -> Result<(), String> {
         let (end, peer) = self.both(role);
         end.next_step += 1;
         match step {
-            Step::Read => end.reading = true,
-            Step::StopReading => end.reading = false,
-            Step::Write(bytes) => {
+            PairStep::Read => end.reading = true,
+            PairStep::StopReading => end.reading = false,
+            PairStep::Write(bytes) => {
                 end.watched.breaks_protocol();
                 peer.arriving.extend_from_slice(bytes);
             }
@@ -299,8 +300,8 @@ impl<E: Endpoint> Pair<E> {
         let (end, _) = self.both(role);
         if end.endpoint.run_step(step, now).is_ok() {
             match step {
-                Step::Send(message) => end.watched.accepted(message.clone()),
-                Step::Chunk(chunk) => end.watched.accepted_chunk(chunk.clone()),
+                PairStep::Send(message) => end.watched.accepted(message.clone()),
+                PairStep::Chunk(chunk) => end.watched.accepted_chunk(chunk.clone()),
                 _ => {}
             }
         }

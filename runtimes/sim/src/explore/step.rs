@@ -1,4 +1,4 @@
-//! What an end does, and what can happen to a pair of ends: [`Step`] and [`Action`].
+//! What an end does, and what can happen to a pair of ends: [`PairStep`] and [`PairAction`].
 
 use std::fmt;
 
@@ -11,7 +11,7 @@ use sockless_core::{Chunk, CloseReason, Escaped, Message, Role};
 /// no effect.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Step {
+pub enum PairStep {
     /// It drops its transport without a closing handshake.
     Abort,
     /// Its transport fails.
@@ -26,14 +26,14 @@ pub enum Step {
     Read,
     /// It sends a message.
     Send(Message),
-    /// It stops reading until [`Step::Read`], or until nothing else can happen.
+    /// It stops reading until [`PairStep::Read`], or until nothing else can happen.
     StopReading,
     /// It puts these bytes on the wire as they are, as a peer does that breaks the protocol. From
     /// then on no messages of this end are expected to arrive.
     Write(Bytes),
 }
 
-impl fmt::Display for Step {
+impl fmt::Display for PairStep {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Abort => f.write_str("aborts"),
@@ -64,9 +64,9 @@ fn show(message: &Message, f: &mut fmt::Formatter<'_>) -> fmt::Result {
 
 /// Something that can happen to a [`Pair`](super::Pair).
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Action {
+pub enum PairAction {
     /// An end does the next step of its script.
-    Step(Role, Step),
+    Step(Role, PairStep),
     /// The transport of an end accepts all that it has to send.
     Write(Role),
     /// Bytes arrive at an end, which polls its events.
@@ -88,7 +88,7 @@ pub enum Amount {
     One,
 }
 
-impl fmt::Display for Action {
+impl fmt::Display for PairAction {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Step(role, step) => write!(f, "the {} {step}", name(*role)),

@@ -15,7 +15,7 @@ use sockless_core::{
 };
 
 use super::opened::Opened;
-use super::peer::{ClientDriver, Peer};
+use super::peer::{ClientDriver, ClientState};
 use super::transcript::{Line, show, show_bytes};
 use super::{App, Place};
 use crate::lock;
@@ -59,7 +59,7 @@ use crate::wire::Wire;
 pub struct Conversation {
     app: App,
     path: String,
-    peer: Arc<Mutex<Peer>>,
+    peer: Arc<Mutex<ClientState>>,
     response: Response<()>,
     wire: Wire,
 }
@@ -69,7 +69,7 @@ impl Conversation {
         let Opened { app, path, io, inbound, connection, response } = opened;
         let wire = io.wire();
         wire.set_automatic();
-        let peer = Arc::new(Mutex::new(Peer::new(connection)));
+        let peer = Arc::new(Mutex::new(ClientState::new(connection)));
         let driver = ClientDriver::new(&app.sim, peer.clone(), io, inbound);
         let machine = app.sim.world.time.machine();
         app.sim.world.tasks.spawn(Box::pin(driver), Origin::Kit, machine);
@@ -180,7 +180,7 @@ impl Conversation {
     /// });
     /// ```
     pub async fn next(&mut self) -> Result<Message, Closed> {
-        self.poll_peer(&mut |peer: &mut Peer, _| match peer.messages.pop_front() {
+        self.poll_peer(&mut |peer: &mut ClientState, _| match peer.messages.pop_front() {
             Some(message) => Some(Ok(message)),
             None => peer.closed.clone().map(Err),
         })
@@ -247,7 +247,7 @@ impl Conversation {
     pub fn expect_silence(&mut self, duration: Duration) -> impl Future<Output = ()> + Send {
         let place = Location::caller();
         async move {
-            let mut broken = |peer: &mut Peer, _| {
+            let mut broken = |peer: &mut ClientState, _| {
                 peer.messages.pop_front().map(Ok).or_else(|| peer.closed.clone().map(Err))
             };
             match self.app.sim.timeout(duration, self.poll_peer(&mut broken)).await {
@@ -332,7 +332,7 @@ impl Conversation {
         &mut self,
         place: Place,
         awaited: &str,
-        queue: impl Fn(&mut Peer) -> &mut VecDeque<T>,
+        queue: impl Fn(&mut ClientState) -> &mut VecDeque<T>,
     ) -> T {
         let next = self.wait(place, awaited, |peer, _| match queue(peer).pop_front() {
             Some(item) => Some(Ok(item)),
@@ -350,7 +350,7 @@ impl Conversation {
         &self,
         place: Place,
         awaited: &str,
-        mut take: impl FnMut(&mut Peer, Instant) -> Option<T>,
+        mut take: impl FnMut(&mut ClientState, Instant) -> Option<T>,
     ) -> T {
         let patience = self.app.patience;
         match self.app.sim.timeout(patience, self.poll_peer(&mut take)).await {
@@ -360,7 +360,10 @@ impl Conversation {
         }
     }
 
-    async fn poll_peer<T>(&self, take: &mut impl FnMut(&mut Peer, Instant) -> Option<T>) -> T {
+    async fn poll_peer<T>(
+        &self,
+        take: &mut impl FnMut(&mut ClientState, Instant) -> Option<T>,
+    ) -> T {
         poll_fn(|cx| {
             let mut peer = lock(&self.peer);
             match take(&mut peer, self.app.sim.now()) {

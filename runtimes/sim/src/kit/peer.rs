@@ -1,4 +1,4 @@
-//! The client behind a conversation: [`Peer`], and the task that drives it.
+//! The client behind a conversation: [`ClientState`], and the task that drives it.
 
 use std::collections::VecDeque;
 use std::io::IoSlice;
@@ -20,7 +20,7 @@ use crate::sim::Sim;
 use crate::time::SimTimer;
 
 /// The state that a test shares with the task that drives its client.
-pub(crate) struct Peer {
+pub(crate) struct ClientState {
     pub(crate) connection: Connection,
     pub(crate) messages: VecDeque<Message>,
     pub(crate) pings: VecDeque<Bytes>,
@@ -33,7 +33,7 @@ pub(crate) struct Peer {
     unfinished: bool,
 }
 
-impl Peer {
+impl ClientState {
     pub(crate) fn new(connection: Connection) -> Self {
         Self {
             connection,
@@ -95,7 +95,7 @@ impl Peer {
 /// The task that drives a client until its transport is closed.
 pub(crate) struct ClientDriver {
     sim: Sim,
-    peer: Arc<Mutex<Peer>>,
+    peer: Arc<Mutex<ClientState>>,
     io: SimIo,
     inbound: BytesMut,
     timer: SimTimer,
@@ -106,7 +106,12 @@ pub(crate) struct ClientDriver {
 }
 
 impl ClientDriver {
-    pub(crate) fn new(sim: &Sim, peer: Arc<Mutex<Peer>>, io: SimIo, inbound: BytesMut) -> Self {
+    pub(crate) fn new(
+        sim: &Sim,
+        peer: Arc<Mutex<ClientState>>,
+        io: SimIo,
+        inbound: BytesMut,
+    ) -> Self {
         let never = Instant::from_epoch(Duration::MAX);
         let timer = SimTimer::in_background(&sim.world.time, never);
         Self { sim: sim.clone(), peer, io, inbound, timer, eof: false, shut_down: false }

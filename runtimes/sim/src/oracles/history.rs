@@ -1,4 +1,4 @@
-//! Operations with their outcomes and times: [`History`].
+//! Operations with their outcomes and times: [`OperationHistory`].
 
 use std::fmt;
 use std::sync::{Arc, Mutex};
@@ -16,10 +16,10 @@ use crate::sim::Sim;
 /// use std::time::Duration;
 ///
 /// use sockless::sim::Sim;
-/// use sockless::sim::oracles::{History, Outcome};
+/// use sockless::sim::oracles::{OperationHistory, OperationOutcome};
 ///
 /// let sim = Sim::new(1);
-/// let history = History::new(&sim);
+/// let history = OperationHistory::new(&sim);
 /// sim.run(async {
 ///     let put = history.invoke("Alice", "put 1");
 ///     sim.sleep(Duration::from_secs(1)).await;
@@ -28,33 +28,33 @@ use crate::sim::Sim;
 ///     drop(history.invoke("Bob", "put 2"));
 /// });
 /// let [first, second] = &history.operations()[..] else { panic!() };
-/// assert_eq!((first.operation(), first.outcome()), (&"put 1", &Outcome::Succeeded("done")));
-/// assert_eq!(second.outcome(), &Outcome::Unknown);
+/// assert_eq!((first.operation(), first.outcome()), (&"put 1", &OperationOutcome::Succeeded("done")));
+/// assert_eq!(second.outcome(), &OperationOutcome::Unknown);
 /// ```
-pub struct History<O, R> {
+pub struct OperationHistory<O, R> {
     sim: Sim,
     operations: Arc<Mutex<Vec<Operation<O, R>>>>,
 }
 
-impl<O, R> Clone for History<O, R> {
+impl<O, R> Clone for OperationHistory<O, R> {
     fn clone(&self) -> Self {
         Self { sim: self.sim.clone(), operations: Arc::clone(&self.operations) }
     }
 }
 
-/// An operation of a [`History`].
+/// An operation of a [`OperationHistory`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Operation<O, R> {
     client: String,
     operation: O,
     began: Instant,
     ended: Option<Instant>,
-    outcome: Outcome<R>,
+    outcome: OperationOutcome<R>,
 }
 
 /// How an operation ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Outcome<R> {
+pub enum OperationOutcome<R> {
     /// It took effect, with this result.
     Succeeded(R),
     /// It had no effect.
@@ -85,12 +85,12 @@ impl<O, R> Operation<O, R> {
     }
 
     /// Returns how it ended.
-    pub fn outcome(&self) -> &Outcome<R> {
+    pub fn outcome(&self) -> &OperationOutcome<R> {
         &self.outcome
     }
 }
 
-impl<O, R> History<O, R> {
+impl<O, R> OperationHistory<O, R> {
     /// Creates a history that takes its times from `sim`.
     pub fn new(sim: &Sim) -> Self {
         Self { sim: sim.clone(), operations: Arc::default() }
@@ -104,7 +104,7 @@ impl<O, R> History<O, R> {
             operation,
             began: self.sim.now(),
             ended: None,
-            outcome: Outcome::Unknown,
+            outcome: OperationOutcome::Unknown,
         });
         Pending { history: self.clone(), index: operations.len() - 1 }
     }
@@ -125,7 +125,7 @@ impl<O, R> History<O, R> {
 }
 
 /// One operation a line.
-impl<O: fmt::Debug, R: fmt::Debug> fmt::Debug for History<O, R> {
+impl<O: fmt::Debug, R: fmt::Debug> fmt::Debug for OperationHistory<O, R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for Operation { client, operation, began, ended, outcome } in &*lock(&self.operations) {
             write!(f, "{began:?} to ")?;
@@ -139,26 +139,26 @@ impl<O: fmt::Debug, R: fmt::Debug> fmt::Debug for History<O, R> {
     }
 }
 
-/// An operation that has begun, from [`History::invoke`]. Its outcome stays unknown if it is
+/// An operation that has begun, from [`OperationHistory::invoke`]. Its outcome stays unknown if it is
 /// dropped.
 #[must_use = "the outcome is unknown if it is dropped"]
 pub struct Pending<O, R> {
-    history: History<O, R>,
+    history: OperationHistory<O, R>,
     index: usize,
 }
 
 impl<O, R> Pending<O, R> {
     /// Records that the operation took effect, with this result.
     pub fn succeeded(self, result: R) {
-        self.end(Outcome::Succeeded(result));
+        self.end(OperationOutcome::Succeeded(result));
     }
 
     /// Records that the operation had no effect. If that is not certain, drop it instead.
     pub fn failed(self) {
-        self.end(Outcome::Failed);
+        self.end(OperationOutcome::Failed);
     }
 
-    fn end(self, outcome: Outcome<R>) {
+    fn end(self, outcome: OperationOutcome<R>) {
         let operation = &mut lock(&self.history.operations)[self.index];
         operation.ended = Some(self.history.sim.now());
         operation.outcome = outcome;

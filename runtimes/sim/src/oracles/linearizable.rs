@@ -1,4 +1,4 @@
-//! Linearizability: [`History::assert_linearizable`].
+//! Linearizability: [`OperationHistory::assert_linearizable`].
 
 use std::fmt;
 use std::hash::Hash;
@@ -9,7 +9,7 @@ use todc_utils::linearizability::WGLChecker;
 use todc_utils::linearizability::history::{Action, History as Actions};
 use todc_utils::specifications::Specification;
 
-use super::history::{History, Operation, Outcome};
+use super::history::{Operation, OperationHistory, OperationOutcome};
 
 /// What an object does when its operations come one after the other.
 pub trait Sequential {
@@ -27,7 +27,7 @@ pub trait Sequential {
     fn apply(operation: &Self::Operation, state: &Self::State) -> (Self::Result, Self::State);
 }
 
-impl<O, R> History<O, R> {
+impl<O, R> OperationHistory<O, R> {
     /// Asserts that the history is linearizable: the operations have an order in which each lies
     /// between its beginning and its end, and in which the results are those of `S`.
     ///
@@ -37,7 +37,7 @@ impl<O, R> History<O, R> {
     ///
     /// ```
     /// use sockless::sim::Sim;
-    /// use sockless::sim::oracles::{History, Sequential};
+    /// use sockless::sim::oracles::{OperationHistory, Sequential};
     ///
     /// /// A number that can be replaced, which returns the one before.
     /// struct Cell;
@@ -56,7 +56,7 @@ impl<O, R> History<O, R> {
     ///     }
     /// }
     ///
-    /// let history = History::new(&Sim::new(1));
+    /// let history = OperationHistory::new(&Sim::new(1));
     /// let (alice, bob) = (history.invoke("Alice", 1), history.invoke("Bob", 2));
     /// // They overlap, and Bob was first.
     /// alice.succeeded(2);
@@ -99,9 +99,9 @@ fn actions<O: Clone, R: Clone>(
     let mut timed = Vec::new();
     for (process, operation) in operations.iter().enumerate() {
         let result = match operation.outcome() {
-            Outcome::Succeeded(result) => Some(result.clone()),
-            Outcome::Unknown => None,
-            Outcome::Failed => continue,
+            OperationOutcome::Succeeded(result) => Some(result.clone()),
+            OperationOutcome::Unknown => None,
+            OperationOutcome::Failed => continue,
         };
         let known = (operation.operation().clone(), result);
         timed.push((operation.began(), 0, process, Action::Call(known.clone())));
@@ -134,7 +134,7 @@ mod tests {
     use std::time::Duration;
 
     use super::Sequential;
-    use crate::oracles::History;
+    use crate::oracles::OperationHistory;
     use crate::sim::Sim;
 
     /// A register: `Some` writes, `None` reads.
@@ -156,9 +156,9 @@ mod tests {
     }
 
     /// Writes 1, waits, and reads `read`. The outcome of the write is `known` before the read.
-    fn history(read: u32, known: bool) -> History<Option<u32>, u32> {
+    fn history(read: u32, known: bool) -> OperationHistory<Option<u32>, u32> {
         let sim = Sim::new(1);
-        let history = History::new(&sim);
+        let history = OperationHistory::new(&sim);
         sim.run(async {
             let write = history.invoke("Alice", Some(1));
             sim.sleep(Duration::from_secs(1)).await;
@@ -176,7 +176,7 @@ mod tests {
     #[test]
     fn a_write_that_succeeded_is_read() {
         history(1, true).assert_linearizable::<Register>();
-        History::new(&Sim::new(1)).assert_linearizable::<Register>();
+        OperationHistory::new(&Sim::new(1)).assert_linearizable::<Register>();
     }
 
     #[test]
@@ -196,7 +196,7 @@ mod tests {
     fn a_write_that_failed_is_not_read() {
         let history = history(1, false);
         let sim = Sim::new(1);
-        let failed = History::new(&sim);
+        let failed = OperationHistory::new(&sim);
         failed.invoke("Alice", Some(1)).failed();
         let read = failed.invoke("Bob", None);
         read.succeeded(1);

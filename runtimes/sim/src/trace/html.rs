@@ -1,6 +1,6 @@
 //! A trace as one page of HTML.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt::Write;
 use std::time::Duration;
 
@@ -310,8 +310,36 @@ fn lanes(trace: &Trace) -> Vec<(Lane, String, String)> {
             _ => {}
         }
     }
+    // What began before the trace has no name in it.
+    let mut known: BTreeSet<_> = lanes.iter().map(|(_, lane, _)| *lane).collect();
+    for lane in trace.events.iter().flat_map(mentioned) {
+        if known.insert(lane) {
+            let name = match lane {
+                Lane::Task(0) => "main".to_owned(),
+                Lane::Task(task) => format!("task {task}"),
+                Lane::End(connection, end) => format!("#{connection} {}", &end.to_string()[4..]),
+            };
+            lanes.push(((0, "the test".to_owned()), lane, name));
+        }
+    }
     lanes.sort();
     lanes.into_iter().map(|((_, machine), lane, name)| (lane, machine, name)).collect()
+}
+
+/// Returns the columns that an event belongs to.
+fn mentioned(event: &Event) -> Vec<Lane> {
+    match &event.what {
+        What::Poll { task, .. } => vec![Lane::Task(*task)],
+        What::Frame(FrameEvent { connection, .. })
+        | What::Opened { connection, .. }
+        | What::Head { connection, .. }
+        | What::Write { connection, .. }
+        | What::Read { connection, .. }
+        | What::Note { connection, .. } => {
+            [End::Client, End::Server].map(|end| Lane::End(*connection, end)).into()
+        }
+        What::Failure { .. } => Vec::new(),
+    }
 }
 
 fn other(end: End) -> End {

@@ -93,7 +93,7 @@ async fn fail_to_connect(connect: impl Fn(&str) -> Connect) {
     let all = async |count| {
         for _ in 0..count {
             let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-            connect(&format!("ws://{closed}/")).await.expect_err("nobody listens");
+            connect(&format!("ws://{closed}/")).await.expect_err("the port is closed");
             for text in ["", "HTTP/1.1 101 X", redirect, rejected, "no HTTP"] {
                 let (addr, served) = answer(text);
                 let connecting = connect(&format!("ws://{addr}/")).config(hasty()).redirects(3);

@@ -58,7 +58,7 @@ macro_rules! on_runtime {
                 a_peer_that_ends_is_noticed_by_default(OWN)
                 a_peer_that_resets_behind_what_is_unread_is_noticed(OWN)
                 a_peer_that_resets_is_noticed_by_default(OWN)
-                a_peer_that_says_goodbye_leaves_no_descriptor(OWN)
+                a_peer_that_closes_leaves_no_descriptor(OWN)
             }
         }
     };
@@ -82,6 +82,6 @@ mod behind_hyper {
         a_peer_that_ends_is_noticed_by_default(&[Way::Http1])
         a_peer_that_resets_behind_what_is_unread_is_noticed(BOTH)
         a_peer_that_resets_is_noticed_by_default(BOTH)
-        a_peer_that_says_goodbye_leaves_no_descriptor(BOTH)
+        a_peer_that_closes_leaves_no_descriptor(BOTH)
     }
 }

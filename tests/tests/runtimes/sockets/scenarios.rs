@@ -114,7 +114,7 @@ async fn settled<R: Runtime>() -> usize {
 }
 
 /// The scenario that all others are compared with.
-pub(crate) async fn a_peer_that_says_goodbye_leaves_no_descriptor<R: Runtime>(ways: &[Way]) {
+pub(crate) async fn a_peer_that_closes_leaves_no_descriptor<R: Runtime>(ways: &[Way]) {
     let leaves = async |mut visitor: Visitor| {
         visitor.write(&CLIENT.close(1000, "")).await.unwrap();
         visitor.shut_down().await;
