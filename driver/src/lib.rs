@@ -56,9 +56,10 @@
 // linted.
 #![cfg_attr(not(all(feature = "client", feature = "server")), allow(dead_code, unused_imports))]
 
-/// For the macros of this crate.
+/// For the macros of this crate, and for adapters that do without its sessions.
 #[doc(hidden)]
 pub mod __private {
+    pub use crate::future::find_source;
     pub use bytes::Bytes;
     pub use http::Response;
     pub use sockless_core::Config;

@@ -20,7 +20,7 @@ pub use watch::{ReconnectState, ReconnectWatch};
 
 use super::connect::Connect;
 use super::error::ConnectError;
-use crate::future::{BoxError, BoxFuture};
+use crate::future::{BoxError, BoxFuture, find_source};
 use crate::runtime::{Runtime, Timer};
 use crate::session::Session;
 use lifetime::Lifetime;
@@ -376,15 +376,9 @@ impl AttemptError {
         match self {
             Self::Closed(closed) => is_transient(closed),
             Self::Connect(error) => error.is_transient(),
-            Self::Hook(error) => end_in(&**error).is_some_and(is_transient),
+            Self::Hook(error) => find_source(&**error).is_some_and(is_transient),
         }
     }
-}
-
-/// The end of a session, if that is the error or among its sources.
-fn end_in<'a>(error: &'a (dyn std::error::Error + 'static)) -> Option<&'a Closed> {
-    let chain = std::iter::successors(Some(error), |error| error.source());
-    chain.into_iter().find_map(|error| error.downcast_ref())
 }
 
 fn is_transient(closed: &Closed) -> bool {
@@ -422,5 +416,24 @@ fn counted(attempts: u32) -> String {
         0 => "the end of a session".to_owned(),
         1 => "1 attempt".to_owned(),
         attempts => format!("{attempts} attempts"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use sockless_core::{Cause, Party};
+
+    use super::*;
+    use crate::EncodeError;
+
+    #[test]
+    fn a_hook_that_failed_by_the_end_of_its_session_is_transient() {
+        let closed = Closed::new(Party::Peer, Cause::Eof, None, None);
+        let hooks: [BoxError; 2] =
+            [closed.clone().into(), crate::Error::from(EncodeError::Closed(closed)).into()];
+        for error in hooks {
+            assert!(AttemptError::Hook(error).is_transient());
+        }
+        assert!(!AttemptError::Hook("the token is invalid".into()).is_transient());
     }
 }

@@ -23,7 +23,7 @@ impl Inbox {
         self.bytes
     }
 
-    /// Appends the message if all together count no more than `max` bytes.
+    /// Appends the message if all together take at most `max` bytes.
     pub(crate) fn push(&mut self, message: Message, max: usize) -> Result<(), Full> {
         let bytes = self.bytes.saturating_add(message.len()).saturating_add(OVERHEAD);
         if bytes > max {

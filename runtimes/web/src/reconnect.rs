@@ -11,6 +11,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use sockless_core::{Closed, Escaped, Instant, Seed};
+use sockless_driver::__private::find_source;
 use sockless_driver::{BoxError, ReconnectState, Retry};
 use thiserror::Error;
 
@@ -344,15 +345,9 @@ impl AttemptError {
         match self {
             Self::Closed(closed) => is_transient(closed),
             Self::Connect(error) => error.is_transient(),
-            Self::Hook(error) => end_in(&**error).is_some_and(is_transient),
+            Self::Hook(error) => find_source(&**error).is_some_and(is_transient),
         }
     }
-}
-
-/// The end of a session, if that is the error or among its sources.
-fn end_in<'a>(error: &'a (dyn std::error::Error + 'static)) -> Option<&'a Closed> {
-    let chain = std::iter::successors(Some(error), |error| error.source());
-    chain.into_iter().find_map(|error| error.downcast_ref())
 }
 
 /// As on the other runtimes.

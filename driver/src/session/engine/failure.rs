@@ -5,7 +5,7 @@ use std::error::Error;
 
 use sockless_core::{CloseCode, CloseReason, Closed, Escaped};
 
-use crate::future::BoxError;
+use crate::future::{BoxError, find_source};
 use crate::session::engine::shared::Shared;
 
 impl Shared {
@@ -18,11 +18,11 @@ impl Shared {
     pub(crate) fn log_failure(&self, error: &BoxError) -> CloseReason {
         let is_open = self.lock().is_open();
         let error: &(dyn Error + 'static) = &**error;
-        if let Some(reason) = find::<CloseReason>(error).filter(|_| is_open) {
+        if let Some(reason) = find_source::<CloseReason>(error).filter(|_| is_open) {
             tracing::debug!(%reason, "the handler closes its session");
             return reason.clone();
         }
-        if is_open && find::<Closed>(error).is_none() {
+        if is_open && find_source::<Closed>(error).is_none() {
             let error = Escaped(error);
             tracing::error!(%error, "the handler failed; its session is closed with 1011");
             CloseCode::INTERNAL_ERROR.into()
@@ -32,10 +32,4 @@ impl Shared {
             CloseCode::NORMAL.into()
         }
     }
-}
-
-/// Returns the error of type `T` that `error` is, or that caused it.
-fn find<'a, T: Error + 'static>(error: &'a (dyn Error + 'static)) -> Option<&'a T> {
-    std::iter::successors(Some(error), |&error| error.source())
-        .find_map(|error| error.downcast_ref())
 }
