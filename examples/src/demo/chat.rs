@@ -27,10 +27,14 @@ impl Room {
                 session.close((CloseCode::UNSUPPORTED_DATA, "the chat takes text only"));
                 continue;
             };
-            let text: String = line.chars().take(MAX_LINE).collect();
-            if !text.trim().is_empty() {
+            let len = line.chars().count();
+            if len > MAX_LINE {
+                // A part of it is not what the member wrote.
+                let refused = json!({ "type": "refused", "len": len, "max": MAX_LINE });
+                send_to(&membership.sender, &encode(&refused));
+            } else if !line.trim().is_empty() {
                 let name = &membership.name;
-                self.tell(&json!({ "type": "message", "from": name, "text": text }));
+                self.tell(&json!({ "type": "message", "from": name, "text": line }));
             }
         }
     }
@@ -46,7 +50,7 @@ impl Room {
             name
         };
         self.tell_others(&name, "join");
-        Membership { room: self.clone(), name }
+        Membership { room: self.clone(), name, sender }
     }
 
     fn leave(&self, name: &str) {
@@ -80,6 +84,7 @@ impl Room {
 struct Membership {
     room: Arc<Room>,
     name: String,
+    sender: Sender,
 }
 
 impl Drop for Membership {

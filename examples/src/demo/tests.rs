@@ -51,6 +51,19 @@ fn a_member_who_crashes_has_left() {
 }
 
 #[test]
+fn a_line_is_passed_on_whole_or_refused() {
+    Sim::check(0..5, |sim| async move {
+        let app = sim.app(app());
+        let mut ada = join(&app, "Ada", "Ada", &["Ada"]).await;
+        let longest = "é".repeat(2000);
+        ada.send(longest.clone()).await;
+        hear(&mut ada, json!({ "type": "message", "from": "Ada", "text": longest })).await;
+        ada.send(longest + "é").await;
+        hear(&mut ada, json!({ "type": "refused", "len": 2001, "max": 2000 })).await;
+    });
+}
+
+#[test]
 fn the_chat_takes_text_only() {
     Sim::check(0..20, |sim| async move {
         let app = sim.app(app());

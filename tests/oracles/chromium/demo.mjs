@@ -108,6 +108,12 @@ async function chat(context, url) {
       await shows(ada, '#chat-log', '<b id="smuggled">bold</b>');
       assert.equal(await ada.locator('#smuggled').count(), 0, 'the message became part of the page');
     },
+    'chat: a line that is too long is refused, not cut': async () => {
+      await say(bob, 'x'.repeat(2001));
+      await shows(bob, '#chat-log', 'Not sent: the message has 2001 characters, and the chat takes 2000 at most');
+      assert.equal((await bob.inputValue('#chat-input')).length, 2001, 'it stays, to be shortened');
+      await shows(ada, '#chat-log', 'xxx', { lacks: true });
+    },
     'chat: screenshot': () => ada.screenshot({ path: join(screenshots, 'chat.png'), fullPage: true }),
     'chat: closing Bob\'s tab shows Ada that he left': async () => {
       await bob.close();
@@ -149,6 +155,21 @@ async function echoPanel(context, url) {
       await shows(page, '#echo-log', '512');
       await shows(page, '#echo-log', new RegExp(`${roundTrip}.*${roundTrip}`));
       await shows(page, '#echo-log', 'mismatch', { lacks: true });
+    },
+    'echo panel: a burst is measured apart from single messages': async () => {
+      const single = await page.locator('#echo-median').innerText();
+      assert.match(single, /^round trip [\d.]+ ms \(median of 2, one at a time\)$/);
+      await page.click('#echo-burst');
+      await shows(page, '#echo-bursts', /^burst of 100: [\d.]+ ms in all$/);
+      assert.equal(await page.locator('#echo-median').innerText(), single);
+    },
+    'echo panel: the log counts the rows that it no longer shows': async () => {
+      for (const echoed of [202, 302]) {
+        await page.click('#echo-burst');
+        await shows(page, '#echo-verdict', `${echoed} echoed, all identical`);
+      }
+      // One row for the opening, and two for each message.
+      await shows(page, '#echo .cut', '105 earlier rows are not shown: a log keeps 500');
     },
     'echo panel: a close shows code, reason and that it was clean': async () => {
       await page.fill('#echo-close-code', '4999');
