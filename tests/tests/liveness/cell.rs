@@ -67,7 +67,11 @@ pub(crate) enum Stand {
     /// In `closed` of the one half, with the other half dropped.
     SplitDropped,
     RawRecv,
+    RawSend,
+    RawFlush,
     RawClosed,
+    /// In an hour's sleep of its own, with a session of frames.
+    RawSleep,
 }
 
 /// The amount that the peer sends before it ends, compared with the read-ahead.
@@ -107,7 +111,7 @@ const ENDS: [End; 9] = [
     End::Unfinished,
 ];
 
-const STANDS: [Stand; 11] = [
+const STANDS: [Stand; 14] = [
     Stand::Recv,
     Stand::Reader,
     Stand::Write,
@@ -118,7 +122,10 @@ const STANDS: [Stand; 11] = [
     Stand::SplitHeld,
     Stand::SplitDropped,
     Stand::RawRecv,
+    Stand::RawSend,
+    Stand::RawFlush,
     Stand::RawClosed,
+    Stand::RawSleep,
 ];
 
 const UNREAD: [Unread; 4] = [Unread::None, Unread::Below, Unread::JustAt, Unread::FarAbove];
@@ -155,15 +162,15 @@ impl Cell {
                 "what was not received for `stall_timeout` ends it before it has sent all",
             );
         }
-        if self.is_raw() && self.role == Role::Client {
-            return Some("a client has no session of frames");
-        }
         None
     }
 
     /// True if the handler sends as much as it can, and is blocked in it.
     pub(crate) fn sends(self) -> bool {
-        matches!(self.stand, Stand::Write | Stand::Send | Stand::Flush)
+        matches!(
+            self.stand,
+            Stand::Write | Stand::Send | Stand::Flush | Stand::RawSend | Stand::RawFlush
+        )
     }
 
     /// True if the handler receives, or has declared that it never will.
@@ -172,7 +179,10 @@ impl Cell {
     }
 
     pub(crate) fn is_raw(self) -> bool {
-        matches!(self.stand, Stand::RawRecv | Stand::RawClosed)
+        matches!(
+            self.stand,
+            Stand::RawRecv | Stand::RawSend | Stand::RawFlush | Stand::RawClosed | Stand::RawSleep
+        )
     }
 
     /// True if the session holds as many unread bytes as it may, or can come to it.

@@ -48,8 +48,8 @@ impl Cell {
         let stalls = self.is_paused() && self.watch == Watch::Unknown;
         match self.settings {
             // The latest is `stall_timeout`, of those that a session of messages cannot escape; one of
-            // frames has no other.
-            Settings::Short if !self.is_raw() || self.is_paused() => {
+            // frames has no other, but `write_timeout`.
+            Settings::Short if !self.is_raw() || self.is_paused() || blocked => {
                 Some(3 * SECOND + self.farewell())
             }
             // `write_timeout`.
@@ -83,7 +83,7 @@ impl Cell {
 
     /// The ends of which it may be any.
     fn demanded(self) -> Vec<Demanded> {
-        use Demanded::{Clean, Eof, Handshake, Late, Transport};
+        use Demanded::{Clean, Eof, Handshake, Late, Returned, Transport};
         // Whatever is not seen ends by a deadline, and so does what takes longer than the short ones.
         let is_seen = !self.is_paused() || self.watch == Watch::Known;
         let or_late = |mut demanded: Vec<Demanded>, is_late: bool| {
@@ -91,21 +91,24 @@ impl Cell {
             demanded
         };
         let is_short = self.settings == Settings::Short;
+        // The socket is dropped, in some places with what was sent unread, which is a reset.
+        let gone = if self.sends() { vec![Eof, Transport] } else { vec![Eof] };
         match self.end {
             End::Fin => or_late(vec![Eof], !is_seen),
             End::Rst => or_late(vec![Transport, Eof], !is_seen && !self.sends()),
-            End::CloseAndWait if self.is_raw() => or_late(vec![Eof], is_short || !is_seen),
+            End::CloseAndWait if self.is_raw() => or_late(gone, is_short || !is_seen),
             End::CloseAndWait if self.stand == Stand::Write && !self.is_paused() => {
                 vec![Handshake, Eof, Transport]
             }
             End::CloseAndWait if !self.is_paused() => vec![Clean(Party::Peer)],
             End::CloseAndWait => or_late(vec![Handshake, Eof, Transport], is_short || !is_seen),
-            End::CloseAndDrop if self.is_raw() => or_late(vec![Eof], !is_seen),
+            End::CloseAndDrop if self.is_raw() => or_late(gone, !is_seen),
             End::CloseAndDrop if self.sends() => vec![Handshake, Eof, Transport],
             End::CloseAndDrop if !self.is_paused() => vec![Handshake],
             // Short deadlines ping, which a dropped socket answers with a reset.
             End::CloseAndDrop if is_short => or_late(vec![Handshake, Eof, Transport], !is_seen),
             End::CloseAndDrop => or_late(vec![Handshake, Eof], !is_seen),
+            End::ReadsSlowly if self.is_raw() => vec![Returned],
             End::ReadsSlowly => vec![Clean(Party::Local)],
             End::Vanish | End::NeverReads | End::Drips | End::Unfinished => self.deadlines(),
         }
@@ -113,7 +116,8 @@ impl Cell {
 
     /// The deadlines of which any may come first.
     fn deadlines(self) -> Vec<Demanded> {
-        let is_unfinished = matches!(self.end, End::Drips | End::Unfinished);
+        // A session of frames knows no messages.
+        let is_unfinished = matches!(self.end, End::Drips | End::Unfinished) && !self.is_raw();
         let timeouts = match self.settings {
             Settings::Short => return vec![Demanded::Late],
             Settings::Default if self.sends() && is_unfinished => {
@@ -141,6 +145,8 @@ impl Cell {
 enum Demanded {
     /// By the closing handshake that this side began, with a Close frame in both directions.
     Clean(Party),
+    /// By the handler's return, without a Close frame.
+    Returned,
     /// By the peer's Close frame, answered or not.
     Handshake,
     /// By the peer, without a Close frame.
@@ -158,6 +164,7 @@ impl Demanded {
         let by = closed.by();
         match (self, closed.cause()) {
             (Self::Clean(party), Cause::ClosingHandshake) => by == party && closed.is_clean(),
+            (Self::Returned, Cause::Aborted) => by == Party::Local && closed.sent().is_none(),
             (Self::Handshake, Cause::ClosingHandshake) => by == Party::Peer,
             (Self::Eof, Cause::Eof) | (Self::Transport, Cause::Transport(_)) => by == Party::Peer,
             (Self::Timeout(demanded), Cause::Timeout(timeout)) => {

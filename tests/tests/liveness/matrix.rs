@@ -6,7 +6,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
-use sockless_core::Instant;
+use sockless_core::{Closed, Instant};
 use sockless_driver::ConnectionServer;
 use sockless_sim::{JoinHandle, Sim};
 use tokio::sync::oneshot;
@@ -73,7 +73,7 @@ async fn judge(sim: Sim, cell: Cell) -> Vec<String> {
     complaints.extend(rest.complaint_of_transport(transport.at()));
     complaints.extend(complaint_of_excess(rest.log.entries()));
     drop(tell);
-    complaints.extend(rest.judge(peer, host.as_ref()).await);
+    complaints.extend(rest.judge(peer, host.as_ref(), &closed).await);
     complaints
 }
 
@@ -102,22 +102,30 @@ impl Rest<'_> {
         self,
         peer: JoinHandle<Option<Frames>>,
         host: Option<&ConnectionServer>,
+        closed: &Closed,
     ) -> Vec<String> {
         let Self { sim, cell, log, .. } = self;
         let mut complaints = Vec::new();
-        let patience = if cell.stand == Stand::Sleep { HOUR } else { SECOND };
+        let sleeps = matches!(cell.stand, Stand::Sleep | Stand::RawSleep);
+        let patience = if sleeps { HOUR } else { SECOND };
         if sim.timeout(patience, self.driver).await.is_none() {
             complaints.push("the driver's task ends with its handler, still running".to_owned());
         }
         match sim.timeout(HOUR, peer).await {
             None => complaints.push("the peer sees the end, still there".to_owned()),
-            Some(Some(frames)) => complaints.extend(complaint_of_output(&frames, log.entries())),
+            Some(Some(frames)) => {
+                complaints.extend(complaint_of_output(cell, &frames, log.entries()));
+            }
             Some(None) => {}
         }
         complaints.extend(complaint_of_input(cell, log.entries()));
+        complaints.extend(complaint_of_handler(log.entries(), closed));
         sim.settle().await;
         if let Some(open @ 1..) = host.map(ConnectionServer::connections) {
             complaints.push(format!("no connection left, the host counts {open}"));
+        }
+        if let Some(held @ 1..) = host.map(ConnectionServer::held_bytes) {
+            complaints.push(format!("no memory held, the budget counts {held} bytes"));
         }
         if let tasks @ 1.. = sim.unfinished() {
             complaints.push(format!("no task left, {tasks} wait"));
@@ -126,11 +134,20 @@ impl Rest<'_> {
     }
 }
 
-/// Messages that were accepted before we closed reach a peer that goes on reading.
-fn complaint_of_output(frames: &Frames, log: Entries) -> Option<String> {
+/// Messages that were accepted before we closed reach a peer that goes on reading. Only a session of messages
+/// sends a Close frame behind them.
+fn complaint_of_output(cell: Cell, frames: &Frames, log: Entries) -> Option<String> {
+    let expected = (log.accepted, !cell.is_raw(), 0);
     let got = (frames.payload, frames.close.is_some(), frames.after_close);
-    (got != (log.accepted, true, 0))
-        .then(|| format!("{} bytes delivered and a Close frame, got {got:?}", log.accepted))
+    (got != expected).then(|| {
+        format!("bytes delivered, a Close frame, bytes after it: {expected:?}, got {got:?}")
+    })
+}
+
+/// The handler learns the end, where its place returns it.
+fn complaint_of_handler(log: Entries, closed: &Closed) -> Option<String> {
+    let told = log.closed.filter(|told| told != closed)?;
+    Some(format!("the same end for the handler as outside of it, {closed:?}, got {told:?}"))
 }
 
 /// A session that accepts messages which no peer reads would let its handler run without end.

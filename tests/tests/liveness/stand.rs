@@ -2,8 +2,8 @@
 
 use std::sync::{Arc, Mutex};
 
-use sockless_core::{Closed, Message};
-use sockless_driver::{RawSession, Session, WriteError};
+use sockless_core::{Closed, Frame, Message, Opcode};
+use sockless_driver::{RawSendError, RawSession, Session, WriteError};
 
 use crate::cell::{Cell, End, MESSAGE, Stand};
 use sockless_tests::opened::HOUR;
@@ -18,17 +18,19 @@ pub(crate) const MOST: usize = 3_000;
 #[derive(Clone, Default)]
 pub(crate) struct Log(Arc<Mutex<Entries>>);
 
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Default)]
 pub(crate) struct Entries {
     /// The messages that it has received whole, or the frames.
     pub(crate) received: usize,
     /// The bytes of payload that it was allowed to send.
     pub(crate) accepted: usize,
+    /// The end of the session, if it has learnt it.
+    pub(crate) closed: Option<Closed>,
 }
 
 impl Log {
     pub(crate) fn entries(&self) -> Entries {
-        *self.0.lock().unwrap()
+        self.0.lock().unwrap().clone()
     }
 
     pub(crate) fn received(&self) {
@@ -38,11 +40,27 @@ impl Log {
     pub(crate) fn accepted(&self, bytes: usize) {
         self.0.lock().unwrap().accepted += bytes;
     }
+
+    pub(crate) fn closed(&self, closed: Closed) {
+        self.0.lock().unwrap().closed = Some(closed);
+    }
 }
 
-/// Waits where the cell requires until the session is over; returns its end if the handler learns it.
-pub(crate) async fn stand(cell: Cell, mut session: Session, log: Log) -> Option<Closed> {
-    let most = if cell.end == End::ReadsSlowly { BOUNDED } else { MOST };
+/// Waits where the cell requires until the session is over.
+pub(crate) async fn stand(cell: Cell, session: Session, log: Log) {
+    if let Some(closed) = stand_in(cell, session, &log).await {
+        log.closed(closed);
+    }
+}
+
+/// The number of messages that the handler of a cell sends at most.
+fn most(cell: Cell) -> usize {
+    if cell.end == End::ReadsSlowly { BOUNDED } else { MOST }
+}
+
+/// The end of the session, if the handler learns it.
+async fn stand_in(cell: Cell, mut session: Session, log: &Log) -> Option<Closed> {
+    let most = most(cell);
     match cell.stand {
         Stand::Recv => loop {
             match session.recv().await {
@@ -50,10 +68,10 @@ pub(crate) async fn stand(cell: Cell, mut session: Session, log: Log) -> Option<
                 Err(closed) => return Some(closed),
             }
         },
-        Stand::Reader => Some(read(&mut session, &log).await),
-        Stand::Write => write(&session, &log, most).await,
-        Stand::Send => send(&session, &log, most).await,
-        Stand::Flush => flush(&session, &log, most).await,
+        Stand::Reader => Some(read(&mut session, log).await),
+        Stand::Write => write(&session, log, most).await,
+        Stand::Send => send(&session, log, most).await,
+        Stand::Flush => flush(&session, log, most).await,
         Stand::Closed => Some(session.closed().await),
         Stand::Sleep => {
             session.sleep(HOUR).await;
@@ -68,20 +86,39 @@ pub(crate) async fn stand(cell: Cell, mut session: Session, log: Log) -> Option<
             drop(receiver);
             Some(sender.closed().await)
         }
-        Stand::RawRecv | Stand::RawClosed => unreachable!("these have a session of frames"),
+        Stand::RawRecv | Stand::RawSend | Stand::RawFlush | Stand::RawClosed | Stand::RawSleep => {
+            unreachable!("these have a session of frames")
+        }
     }
 }
 
-/// The same for a session of frames.
-pub(crate) async fn stand_raw(cell: Cell, mut session: RawSession, log: Log) -> Closed {
-    if cell.stand == Stand::RawClosed {
-        return session.closed().await;
-    }
+/// Receives frames to the end of the session.
+pub(crate) async fn receive_frames(mut session: RawSession, log: Log) -> Closed {
     loop {
         match session.recv().await {
             Ok(_) => log.received(),
-            Err(closed) => return closed,
+            Err(closed) => {
+                log.closed(closed.clone());
+                return closed;
+            }
         }
+    }
+}
+
+/// As [`stand`], in a place of a session of frames where it does not receive.
+pub(crate) async fn stand_raw(cell: Cell, session: &RawSession, log: Log) {
+    let closed = match cell.stand {
+        Stand::RawSend => send_frames(session, &log, most(cell)).await,
+        Stand::RawFlush => flush_frames(session, &log, most(cell)).await,
+        Stand::RawClosed => Some(session.closed().await),
+        Stand::RawSleep => {
+            session.sleep(HOUR).await;
+            None
+        }
+        stand => unreachable!("{stand:?} is another kind of place"),
+    };
+    if let Some(closed) = closed {
+        log.closed(closed);
     }
 }
 
@@ -144,4 +181,35 @@ async fn flush(session: &Session, log: &Log, most: usize) -> Option<Closed> {
         }
     }
     None
+}
+
+async fn send_frames(session: &RawSession, log: &Log, most: usize) -> Option<Closed> {
+    for _ in 0..most {
+        if let Err(closed) = send_frame(session, log, MESSAGE).await {
+            return Some(closed);
+        }
+    }
+    None
+}
+
+/// Each frame is longer than what the transport holds.
+async fn flush_frames(session: &RawSession, log: &Log, most: usize) -> Option<Closed> {
+    for _ in 0..most / 8 {
+        if let Err(closed) = send_frame(session, log, 8 * MESSAGE).await {
+            return Some(closed);
+        }
+        if let Err(closed) = session.flush().await {
+            return Some(closed);
+        }
+    }
+    None
+}
+
+async fn send_frame(session: &RawSession, log: &Log, len: usize) -> Result<(), Closed> {
+    match session.send(Frame::new(Opcode::Binary, vec![7; len].into())).await {
+        Ok(()) => log.accepted(len),
+        Err(RawSendError::Closed(closed)) => return Err(closed),
+        Err(invalid) => panic!("{invalid}"),
+    }
+    Ok(())
 }

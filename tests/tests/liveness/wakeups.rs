@@ -6,13 +6,13 @@ use std::time::Duration;
 
 use futures_util::{Sink, future::poll_fn};
 use sockless_core::{Config, Frame, Message, Opcode, Role};
-use sockless_driver::{RawSession, Sender, Session, Upgrade};
+use sockless_driver::{RawSession, Sender, Session};
 use sockless_sim::{JoinHandle, Link, Sim};
 use sockless_tests::end::BOTH;
 use sockless_tests::wire::{BINARY, BINARY_BEGINS, CLOSE, TEXT};
 use tokio::sync::oneshot;
 
-use crate::world::World;
+use crate::world::{Driven, Runs};
 use sockless_tests::opened::{Peer, open_over};
 
 const SEEDS: u64 = 60;
@@ -70,17 +70,20 @@ where
     }
 }
 
-/// Runs a law for sessions of frames.
+/// Runs a law for sessions of frames of either side.
 #[track_caller]
 fn raw_law<F, Fut>(scenario: F)
 where
     F: Fn(Sim, Given<RawSession>) -> Fut,
     Fut: Future<Output = ()>,
 {
-    Sim::check(0..SEEDS, |sim| async {
-        let given = give_raw(&sim).await;
-        scenario(sim, given).await;
-    });
+    for role in BOTH {
+        println!("the session is a {role:?}'s");
+        Sim::check(0..SEEDS, |sim| async {
+            let given = give_raw(&sim, role).await;
+            scenario(sim, given).await;
+        });
+    }
 }
 
 async fn give(sim: &Sim, role: Role) -> Given<Session> {
@@ -97,7 +100,7 @@ async fn give(sim: &Sim, role: Role) -> Given<Session> {
     Given { session, peer: tested.peer, link, hold }
 }
 
-async fn give_raw(sim: &Sim) -> Given<RawSession> {
+async fn give_raw(sim: &Sim, role: Role) -> Given<RawSession> {
     let link = some_link(sim);
     let (give, given) = oneshot::channel();
     let (hold, held) = oneshot::channel::<()>();
@@ -106,12 +109,11 @@ async fn give_raw(sim: &Sim) -> Given<RawSession> {
         let _ = held.await;
     };
     let (near, far) = sim.pipe_over(&link);
-    let run = |request, upgrade, config| Upgrade::raw(request, upgrade, config, handler);
-    World::serve_over(sim, Box::new(near), config(), Box::new(run));
-    let peer = Peer::of_a_server(far).await;
+    let runs = Runs::frames(role, handler);
+    let driven = Driven::open(sim, Box::new(near), far, config(), runs).await;
     let session = given.await.unwrap();
     sim.settle().await;
-    Given { session, peer, link, hold }
+    Given { session, peer: driven.peer, link, hold }
 }
 
 /// A link of some kind, through which the opening handshake comes in time.

@@ -6,12 +6,14 @@ use std::task::{Context, Poll};
 
 use bytes::BytesMut;
 use sockless_core::{Closed, Config, Instant, Role};
-use sockless_driver::{ClientConnection, ConnectionServer, Ending, Io, Session, Upgrade};
+use sockless_driver::{
+    BoxFuture, ClientConnection, ConnectionServer, Ending, Io, RawSession, Session, Upgrade,
+};
 use sockless_sim::{JoinHandle, Link, Sim, SimIo, WireDirection};
 use tokio::sync::oneshot;
 
-use crate::cell::Cell;
-use crate::stand::{Log, stand, stand_raw};
+use crate::cell::{Cell, Stand};
+use crate::stand::{Log, receive_frames, stand, stand_raw};
 use sockless_tests::opened::{Once, Peer, Run};
 
 /// A session under test.
@@ -79,13 +81,88 @@ impl Io for Tracked {
     }
 }
 
+/// Runs a session with its handler: for a server one that it grants, for a client one that it has opened.
+pub(crate) enum Runs {
+    Server(Run),
+    Client(Box<dyn FnOnce(ClientConnection) -> BoxFuture<'static, ()> + Send>),
+}
+
+impl Runs {
+    /// Runs a session of messages.
+    fn messages<F, Fut>(role: Role, handler: F) -> Self
+    where
+        F: FnOnce(Session) -> Fut + Send + 'static,
+        Fut: Future<Output = ()> + Send + 'static,
+    {
+        match role {
+            Role::Server => Self::Server(Box::new(|request, upgrade, config| {
+                Upgrade::websocket(request, upgrade, config, handler)
+            })),
+            Role::Client => Self::Client(Box::new(|connected| Box::pin(connected.run(handler)))),
+        }
+    }
+
+    /// Runs a session of frames.
+    pub(crate) fn frames<F, Fut>(role: Role, handler: F) -> Self
+    where
+        F: FnOnce(RawSession) -> Fut + Send + 'static,
+        Fut: Future<Output = ()> + Send + 'static,
+    {
+        match role {
+            Role::Server => Self::Server(Box::new(|request, upgrade, config| {
+                Upgrade::raw(request, upgrade, config, handler)
+            })),
+            Role::Client => {
+                Self::Client(Box::new(|connected| Box::pin(connected.run_raw(handler))))
+            }
+        }
+    }
+}
+
+/// A session that is being driven, and its peer.
+pub(crate) struct Driven {
+    pub(crate) peer: Peer,
+    host: Option<ConnectionServer>,
+    driver: JoinHandle<()>,
+}
+
+impl Driven {
+    /// Opens a session at `near` with a peer at `far`.
+    pub(crate) async fn open(
+        sim: &Sim,
+        near: Box<dyn Io>,
+        far: SimIo,
+        config: Config,
+        runs: Runs,
+    ) -> Self {
+        match runs {
+            Runs::Server(run) => {
+                let service = Once::upgrading(config, run);
+                let host = ConnectionServer::new(service, sim.runtime());
+                let driver = sim.spawn(host.serve_connection(near, None, None));
+                Self { peer: Peer::of_a_server(far).await, host: Some(host), driver }
+            }
+            Runs::Client(run) => {
+                let runtime = sim.runtime();
+                let driver = sim.spawn(async move {
+                    let upgrade = http::Request::get("ws://server/").body(()).unwrap();
+                    let connected =
+                        ClientConnection::handshake(near, upgrade, Arc::new(config), runtime);
+                    run(connected.await.expect("the handshake succeeds")).await;
+                });
+                Self { peer: Peer::of_a_client(far).await, host: None, driver }
+            }
+        }
+    }
+}
+
 impl World {
     /// Opens the session of a cell, whose handler then stands where it is to stand.
     pub(crate) async fn of(sim: &Sim, cell: Cell, log: Log) -> Self {
         if cell.is_raw() {
             return Self::open_raw(sim, cell, log).await;
         }
-        let stand = move |session| async move { drop(stand(cell, session, log).await) };
+        let stand = move |session| stand(cell, session, log);
         Self::open(sim, cell.role, cell.links(sim), cell.config(), stand).await
     }
 
@@ -112,69 +189,44 @@ impl World {
             });
             handler(session)
         };
-        match role {
-            Role::Server => {
-                let run: Run = Box::new(|request, upgrade, config| {
-                    Upgrade::websocket(request, upgrade, config, handler)
-                });
-                Self::serve(sim, links, config, run, closed).await
-            }
-            Role::Client => {
-                let (near, far, transport) = pipe(sim, links);
-                let runtime = sim.runtime();
-                let driver = sim.spawn(async move {
-                    let upgrade = http::Request::get("ws://server/").body(()).unwrap();
-                    let connected =
-                        ClientConnection::handshake(near, upgrade, Arc::new(config), runtime);
-                    connected.await.expect("the handshake succeeds").run(handler).await;
-                });
-                Self { peer: Peer::of_a_client(far).await, closed, driver, transport, host: None }
-            }
-        }
+        Self::run(sim, links, config, Runs::messages(role, handler), closed).await
     }
 
+    /// The same for frames. What receives has the only handle, and reports the end itself.
     async fn open_raw(sim: &Sim, cell: Cell, log: Log) -> Self {
         let (tell, closed) = oneshot::channel();
         let watching = sim.clone();
-        let handler = move |session| async move {
-            let closed = stand_raw(cell, session, log).await;
-            let _ = tell.send((watching.now(), closed));
+        let handler = move |session: RawSession| async move {
+            if cell.stand == Stand::RawRecv {
+                let closed = receive_frames(session, log).await;
+                let _ = tell.send((watching.now(), closed));
+                return;
+            }
+            let session = Arc::new(session);
+            let (watched, sim) = (Arc::clone(&session), watching.clone());
+            watching.spawn(async move {
+                let closed = watched.closed().await;
+                let _ = tell.send((sim.now(), closed));
+            });
+            stand_raw(cell, &session, log).await;
         };
-        let run: Run =
-            Box::new(|request, upgrade, config| Upgrade::raw(request, upgrade, config, handler));
-        Self::serve(sim, cell.links(sim), cell.config(), run, closed).await
+        let runs = Runs::frames(cell.role, handler);
+        Self::run(sim, cell.links(sim), cell.config(), runs, closed).await
     }
 
-    async fn serve(
+    async fn run(
         sim: &Sim,
-        links: [Link; 2],
+        [inbound, outbound]: [Link; 2],
         config: Config,
-        run: Run,
+        runs: Runs,
         closed: oneshot::Receiver<(Instant, Closed)>,
     ) -> Self {
-        let (near, far, transport) = pipe(sim, links);
-        let (host, driver) = Self::serve_over(sim, near, config, run);
-        let peer = Peer::of_a_server(far).await;
-        Self { peer, closed, driver, transport, host: Some(host) }
+        let (near, far) = sim.pipe_over(&outbound);
+        near.wire().set_link(WireDirection::Inbound, inbound);
+        let transport = Dropped::default();
+        let near = Tracked { io: near, sim: sim.clone(), dropped: transport.clone() };
+        let driven = Driven::open(sim, Box::new(near), far, config, runs).await;
+        let Driven { peer, host, driver } = driven;
+        Self { peer, closed, driver, transport, host }
     }
-
-    /// Serves one call over one transport.
-    pub(crate) fn serve_over(
-        sim: &Sim,
-        near: Box<dyn Io>,
-        config: Config,
-        run: Run,
-    ) -> (ConnectionServer, JoinHandle<()>) {
-        let service = Once::upgrading(config, run);
-        let host = ConnectionServer::new(service, sim.runtime());
-        let driver = sim.spawn(host.serve_connection(near, None, None));
-        (host, driver)
-    }
-}
-
-fn pipe(sim: &Sim, [inbound, outbound]: [Link; 2]) -> (Box<dyn Io>, SimIo, Dropped) {
-    let (near, far) = sim.pipe_over(&outbound);
-    near.wire().set_link(WireDirection::Inbound, inbound);
-    let dropped = Dropped::default();
-    (Box::new(Tracked { io: near, sim: sim.clone(), dropped: dropped.clone() }), far, dropped)
 }
