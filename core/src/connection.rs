@@ -27,7 +27,8 @@ use crate::extension::{Agreed, Codecs, Params};
 use crate::message::Chunk;
 use crate::observer::Observer;
 use crate::outgoing::OutgoingMessage;
-use crate::raw::{RawConnection, Role};
+use crate::raw::RawConnection;
+use crate::role::Role;
 use crate::seed::Seed;
 use crate::stats::Stats;
 use crate::time::Instant;
@@ -35,7 +36,6 @@ use crate::turn::Turn;
 
 use assembly::Assembly;
 use send::Kind;
-pub use state::{Closing, ClosingStep, Lifecycle};
 use timers::Timers;
 use waiting::Waiting;
 
@@ -47,18 +47,6 @@ pub struct Negotiated {
     pub subprotocol: Option<ByteString>,
     /// The extensions that were agreed on, in the order of the server's response (RFC 6455 §9.1).
     pub extensions: Vec<Agreed>,
-}
-
-/// The action for the transport once [`Connection::outbound`] is empty.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum TransportAction {
-    /// Drop the transport: the connection is over.
-    Close,
-    /// Continue to read and write.
-    KeepOpen,
-    /// Shut down the writing half, and read until the peer ends its half, so that a reset does not
-    /// destroy the bytes that were sent last.
-    ShutdownWrite,
 }
 
 /// An open WebSocket connection without its transport: it sends and receives messages, answers

@@ -12,7 +12,7 @@ use thiserror::Error;
 
 use crate::extension::{ChunkInfo, Codec, Extension, Params};
 use crate::frame::Rsv;
-use crate::raw::Role;
+use crate::role::Role;
 
 mod codec;
 mod pool;

@@ -62,7 +62,7 @@ use core::fmt;
 use bytes::Bytes;
 
 use crate::frame::{FrameHead, Rsv};
-use crate::raw::Role;
+use crate::role::Role;
 
 mod codecs;
 mod message_codec;

@@ -6,10 +6,12 @@ pub(crate) mod wire;
 pub(crate) mod writer;
 
 use core::fmt;
+use core::ops::Range;
 
-use bytes::{Bytes, BytesMut};
+use bytes::{Buf, Bytes, BytesMut};
 
 use crate::error::ProtocolError;
+use crate::limits::COPY_LEN;
 
 /// The length in bytes of the longest payload of a control frame (RFC 6455 §5.5).
 pub(crate) const MAX_CONTROL_LEN: usize = 125;
@@ -281,6 +283,20 @@ impl Frame {
     pub const fn new(opcode: Opcode, payload: Bytes) -> Self {
         Self { fin: true, rsv: Rsv::NONE, opcode, payload }
     }
+}
+
+/// Takes `payload` and all before it out of `inbound`: copied if it is short, split off if it is
+/// long.
+#[inline(always)]
+pub(crate) fn take_payload(inbound: &mut BytesMut, payload: Range<usize>) -> Bytes {
+    if payload.len() > COPY_LEN {
+        inbound.advance(payload.start);
+        return inbound.split_to(payload.len()).freeze();
+    }
+    let end = payload.end;
+    let copy = Bytes::copy_from_slice(&inbound[payload]);
+    inbound.advance(end);
+    copy
 }
 
 #[cfg(test)]

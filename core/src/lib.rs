@@ -162,6 +162,7 @@ mod frame;
 pub mod frames;
 #[cfg(feature = "handshake")]
 pub mod handshake;
+mod lifecycle;
 pub mod limits;
 mod mask;
 mod message;
@@ -172,6 +173,7 @@ mod ping;
 mod raw;
 #[cfg(feature = "record")]
 pub mod record;
+mod role;
 mod seed;
 mod staging;
 mod stats;
@@ -182,19 +184,21 @@ mod utf8;
 
 pub use close::{CloseCode, CloseReason};
 pub use config::{Config, Masking, MessageRate, Overflow};
-pub use connection::{Closing, ClosingStep, Connection, Lifecycle, Negotiated, TransportAction};
+pub use connection::{Connection, Negotiated};
 #[cfg(feature = "deflate")]
 pub use deflate::{Deflate, ParseDeflateError};
 pub use error::{ProtocolError, SendError};
 pub use escape::Escaped;
 pub use event::{Cause, Closed, Event, Party, Timeout};
 pub use frame::{Frame, FrameHead, Opcode, Rsv};
+pub use lifecycle::{Closing, ClosingStep, Lifecycle, TransportAction};
 pub use message::{Chunk, Message};
 pub use observer::{ConnectionState, Observer};
 pub use outbound::Outbound;
 pub use outgoing::{Broadcast, IntoOutgoing, OutgoingMessage, Priority};
 pub use ping::{PingAction, Pinger};
-pub use raw::{RawConnection, Role};
+pub use raw::RawConnection;
+pub use role::Role;
 pub use seed::Seed;
 pub use staging::Staging;
 pub use stats::{Stats, Traffic};

@@ -12,13 +12,14 @@ use bytes::BytesMut;
 use bytestring::ByteString;
 
 use crate::config::Config;
-use crate::connection::TransportAction;
 use crate::error::{ProtocolError, SendError};
 use crate::event::{Cause, Closed, Party, Timeout};
 use crate::frame::{Frame, FrameHead, MAX_CONTROL_LEN, Rsv};
+use crate::lifecycle::TransportAction;
 use crate::mask;
 use crate::observer::{Observer, Watch};
 use crate::outbound::{Outbound, Queue};
+use crate::role::Role;
 use crate::seed::{MaskKeys, Seed};
 use crate::stats::Stats;
 use crate::time::Instant;
@@ -26,17 +27,8 @@ use crate::turn::Turn;
 
 pub(crate) use ending::{Ending, Phase};
 use frames::Incoming;
-pub(crate) use frames::{Whole, take};
+pub(crate) use frames::Whole;
 use writing::Writing;
-
-/// Which end of a connection this is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Role {
-    /// The end that connected. It masks the frames that it sends (RFC 6455 §5.1).
-    Client,
-    /// The end that accepted the connection. It closes the transport first (RFC 6455 §7.1.1).
-    Server,
-}
 
 /// An open connection of frames, without its transport: masking and the header rules of
 /// RFC 6455 §5.2, nothing automatic.

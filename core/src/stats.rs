@@ -219,7 +219,7 @@ mod tests {
     #[test]
     fn messages_that_are_compressed_have_a_ratio() {
         use crate::extension::Params;
-        use crate::raw::Role;
+        use crate::role::Role;
 
         let known = Config::default().extension(crate::Deflate::default());
         let of = |role| {

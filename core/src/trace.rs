@@ -37,7 +37,7 @@ use crate::event::{Cause, Closed, Party};
 use crate::extension::Direction;
 use crate::frame::{FrameHead, Opcode};
 use crate::observer::{ConnectionState, Observer};
-use crate::raw::Role;
+use crate::role::Role;
 use crate::time::Instant;
 
 /// The version of the format.

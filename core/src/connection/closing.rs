@@ -9,12 +9,14 @@
 
 use bytes::BytesMut;
 
-use super::{Connection, TransportAction};
+use super::Connection;
 use crate::close::CloseReason;
 use crate::error::ProtocolError;
 use crate::event::{Cause, Event, Party, Timeout};
 use crate::extension::Codecs;
-use crate::raw::{Ending, Phase, Role};
+use crate::lifecycle::TransportAction;
+use crate::raw::{Ending, Phase};
+use crate::role::Role;
 use crate::time::Instant;
 
 impl Connection {

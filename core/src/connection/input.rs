@@ -9,7 +9,8 @@ use crate::event::Event;
 use crate::frame::FrameHead;
 use crate::mask;
 use crate::message::Message;
-use crate::raw::{Ending, Role, Whole};
+use crate::raw::{Ending, Whole};
+use crate::role::Role;
 use crate::time::Instant;
 use crate::turn::Output;
 

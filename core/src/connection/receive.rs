@@ -12,9 +12,9 @@ use crate::close::{CloseCode, CloseReason};
 use crate::error::ProtocolError;
 use crate::event::Event;
 use crate::extension::Direction;
-use crate::frame::{FrameHead, Opcode, Rsv};
+use crate::frame::{FrameHead, Opcode, Rsv, take_payload};
 use crate::message::Message;
-use crate::raw::{self, Ending, Whole};
+use crate::raw::{Ending, Whole};
 use crate::time::Instant;
 
 /// Text shorter than this is checked by the standard library, as simdutf8 itself does.
@@ -195,9 +195,9 @@ impl Connection {
     ) -> Result<Message, ProtocolError> {
         let Whole { is_text, payload } = whole;
         let message = if !is_text {
-            Message::Binary(raw::take(inbound, payload))
+            Message::Binary(take_payload(inbound, payload))
         } else if payload.len() < SIMD_LEN {
-            let bytes = raw::take(inbound, payload);
+            let bytes = take_payload(inbound, payload);
             Message::Text(bytes.try_into().map_err(|_| ProtocolError::TextInvalid)?)
         } else {
             // Text of any length is copied: without `unsafe`, text that was split off would have to

@@ -1,50 +1,7 @@
-//! What a loop may ask: [`Lifecycle`], and whether to read and to write.
+//! What a loop may ask: how far the connection is, and whether to read and to write.
 
 use super::Connection;
-use crate::event::Party;
-use crate::time::Instant;
-
-/// How far a connection is between open and closed; see [`Connection::state`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum Lifecycle {
-    /// Neither side has begun to close.
-    Open,
-    /// Either side has begun to close.
-    Closing(Closing),
-    /// Nothing is left to send or to wait for: the transport may be dropped.
-    Closed,
-}
-
-/// The state of a connection that is closing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub struct Closing {
-    /// When it began to close.
-    pub since: Instant,
-    /// The party that began to close.
-    pub by: Party,
-    /// True if a Close frame was queued or sent.
-    pub is_close_sent: bool,
-    /// True if the peer's Close frame was received.
-    pub is_close_received: bool,
-    /// What it waits for next.
-    pub waits_for: ClosingStep,
-}
-
-/// The next step of a connection that is closing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum ClosingStep {
-    /// This end finishes the message that it is sending in chunks, after the peer's Close frame.
-    LocalMessage,
-    /// The transport takes the bytes that are unsent.
-    Output,
-    /// The peer sends its Close frame.
-    PeerClose,
-    /// The peer ends its half of the transport.
-    TransportEnd,
-}
+use crate::lifecycle::Lifecycle;
 
 impl Connection {
     /// Returns how far the connection is between open and closed.

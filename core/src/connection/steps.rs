@@ -3,10 +3,11 @@
 
 use bytes::BytesMut;
 
-use super::{Connection, TransportAction};
+use super::Connection;
 use crate::close::{CloseCode, CloseReason};
 use crate::error::ProtocolError;
 use crate::event::{Cause, Event, Party};
+use crate::lifecycle::TransportAction;
 use crate::outbound::Outbound;
 use crate::time::Instant;
 

@@ -187,7 +187,7 @@ mod tests {
     use crate::deflate::Deflate;
     use crate::extension::Params;
     use crate::message::Message;
-    use crate::raw::Role;
+    use crate::role::Role;
 
     fn codec(params: Params, role: Role, max_len: u64) -> MessageCodec {
         let known = Config::default().extension(Deflate::default().min_len(1));

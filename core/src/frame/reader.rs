@@ -2,12 +2,11 @@
 
 use bytes::{Buf, Bytes, BytesMut};
 
-use super::FrameHead;
 use super::rules::FrameRules;
 use super::wire::WireHead;
+use super::{FrameHead, take_payload};
 use crate::error::ProtocolError;
 use crate::mask;
-use crate::raw;
 
 /// A part of a frame, as a [`FrameReader`] returns it. `B` holds bytes of a payload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -152,7 +151,7 @@ impl FrameReader {
             }
             Step::Payload(len, unmask) => {
                 unmask.apply(&mut inbound[..len]);
-                Some(FramePart::Payload(raw::take(inbound, 0..len)))
+                Some(FramePart::Payload(take_payload(inbound, 0..len)))
             }
             Step::End => Some(FramePart::End),
             Step::Starved(len) => {
@@ -265,7 +264,7 @@ mod tests {
     use alloc::vec::Vec;
 
     use super::*;
-    use crate::raw::Role;
+    use crate::role::Role;
 
     /// The parts of `bytes`, with their payloads joined.
     fn read(rules: FrameRules, bytes: &[u8]) -> Result<Vec<(WireHead, Vec<u8>)>, ProtocolError> {

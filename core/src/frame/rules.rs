@@ -3,7 +3,7 @@
 use super::wire::PayloadLen;
 use super::{MAX_CONTROL_LEN, Opcode, Rsv};
 use crate::error::ProtocolError;
-use crate::raw::Role;
+use crate::role::Role;
 
 /// The rules for headers that a [`FrameReader`](super::reader::FrameReader) enforces.
 ///

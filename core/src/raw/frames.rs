@@ -5,13 +5,13 @@ use core::ops::Range;
 
 use bytes::{Buf, Bytes, BytesMut};
 
-use super::{RawConnection, Role};
+use super::RawConnection;
 use crate::config::Masking;
 use crate::error::ProtocolError;
 use crate::extension::Direction;
-use crate::frame::{Frame, FrameHead, Opcode, Rsv};
-use crate::limits::COPY_LEN;
+use crate::frame::{Frame, FrameHead, Opcode, Rsv, take_payload};
 use crate::mask;
+use crate::role::Role;
 use crate::seed::{MaskKeys, Seed};
 use crate::time::Instant;
 
@@ -182,7 +182,7 @@ impl RawConnection {
         }
         self.incoming = None;
         self.watch.received(len as u64);
-        Some(take(inbound, 0..len))
+        Some(take_payload(inbound, 0..len))
     }
 
     /// Unmasks the part of the payload that has arrived. Returns the number of clear bytes at the
@@ -298,18 +298,4 @@ impl Incoming {
     pub(crate) fn remaining(&self) -> u64 {
         self.head.len - self.taken
     }
-}
-
-/// Takes `payload` and all before it out of `inbound`: copied if it is short, split off if it is
-/// long.
-#[inline(always)]
-pub(crate) fn take(inbound: &mut BytesMut, payload: Range<usize>) -> Bytes {
-    if payload.len() > COPY_LEN {
-        inbound.advance(payload.start);
-        return inbound.split_to(payload.len()).freeze();
-    }
-    let end = payload.end;
-    let copy = Bytes::copy_from_slice(&inbound[payload]);
-    inbound.advance(end);
-    copy
 }

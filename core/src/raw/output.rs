@@ -4,9 +4,9 @@
 use bytes::BytesMut;
 
 use super::{Phase, RawConnection};
-use crate::connection::{Closing, ClosingStep, Lifecycle, TransportAction};
 use crate::event::Closed;
 use crate::frame::Frame;
+use crate::lifecycle::{Closing, ClosingStep, Lifecycle, TransportAction};
 use crate::outbound::Outbound;
 use crate::time::Instant;
 use crate::turn::{Output, Wait};

@@ -19,7 +19,7 @@ use crate::event::{Closed, Event};
 use crate::message::{Chunk, Message};
 use crate::outbound::Outbound;
 use crate::outgoing::OutgoingMessage;
-use crate::raw::Role;
+use crate::role::Role;
 use crate::seed::Seed;
 use crate::time::Instant;
 

@@ -11,7 +11,7 @@ use super::*;
 use crate::config::Config;
 use crate::connection::Negotiated;
 use crate::extension::{Agreed, Codec, Extension, Params};
-use crate::raw::Role;
+use crate::role::Role;
 use crate::seed::Seed;
 
 const BOTH: [Role; 2] = [Role::Client, Role::Server];

@@ -15,7 +15,7 @@ use crate::handshake::client::check_upgrade;
 use crate::handshake::error::{HandshakeError, HeadError};
 use crate::handshake::negotiation::{Subprotocols, extensions};
 use crate::handshake::observed::{ResponseReader, offered_answers};
-use crate::raw::Role;
+use crate::role::Role;
 
 /// # With the types of the crate `http`
 impl ResponseReader {

@@ -8,7 +8,7 @@ use bytes::BufMut;
 use super::*;
 use crate::extension::{ChunkInfo, Codec, CodecError, Encoded, Extension, Params};
 use crate::frame::Rsv;
-use crate::raw::Role;
+use crate::role::Role;
 
 /// An extension with RSV2, whose codecs send the role that they have.
 #[derive(Debug)]
