@@ -4,14 +4,16 @@ use std::fmt::Write;
 use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
+use std::time::Duration;
 
 use clap::Args;
 
-use crate::Result;
 use crate::codec::{self, By, Work};
 use crate::count;
+use crate::idle;
 use crate::load::Shape;
 use crate::servers::{Job, Server};
+use crate::{Result, cpu};
 
 /// `check`
 #[derive(Args)]
@@ -27,6 +29,9 @@ pub struct Options {
     tolerance: f64,
 }
 
+/// Idle connections whose memory is measured.
+const IDLE: usize = 5000;
+
 /// The accepted absolute increase: for figures close to zero, a ratio has no meaning.
 const SLACK: f64 = 0.01;
 
@@ -34,13 +39,14 @@ const HEADER: &str = "\
 # Counts of sockless that `sockless-bench check` compares with. They do not depend on a clock, so they are valid on a
 # busy machine. A figure may exceed its line by 3 % and 0.01; a lower figure passes, and should replace its line.
 # Instructions and allocations are counted by callgrind in user space, for each frame or message; system calls by
-# strace. They depend on the compiler, the C library and valgrind, whose versions are below, and a CPU without AVX2
+# strace, bytes from the process's resident memory. They depend on the compiler, the C library and valgrind, whose versions are below, and a CPU without AVX2
 # runs other code. After an update of those, or after a change that intentionally costs or saves, write the file again
 # and explain it in the commit: bench/check --write
 ";
 
 /// Compares with the file, or writes it.
 pub fn main(options: &Options) -> Result<()> {
+    cpu::raise_open_files()?;
     let figures = measure()?;
     let tools = format!("# {}", tools()?);
     if options.write {
@@ -120,6 +126,12 @@ fn measure() -> Result<Vec<(String, f64)>> {
     ] {
         let count = count::system_calls(Server::Sockless, shape, 20_000)?;
         figures.push((format!("Syscalls of a server's {}", deed(shape)), count));
+    }
+    for job in [ECHO, DEFLATE] {
+        let shape = shape(1024, IDLE, 1, job);
+        let bytes = idle::measure(Server::Sockless, shape, Duration::from_secs(1))?;
+        figures
+            .push((format!("Bytes of an idle connection after an {}", deed(shape)), bytes as f64));
     }
     Ok(figures)
 }

@@ -51,34 +51,30 @@ pub fn main(options: &Options) -> Result<()> {
     for server in servers {
         print!("{:<24}", server.name());
         for &size in &options.size {
-            print!(" {:>12}", measure(options, server, job, connections, size)?);
+            let shape = Shape { connections, depth: 1, size, text: false, fragments: 1, job };
+            print!(
+                " {:>12}",
+                measure(server, shape, Duration::try_from_secs_f64(options.settle)?)?
+            );
         }
         println!();
     }
     Ok(())
 }
 
-/// The memory that the connections add to a server that has served others before: its code is paged in, and the
-/// buffers of its threads are allocated.
-fn measure(
-    options: &Options,
-    server: Server,
-    job: Job,
-    connections: usize,
-    size: usize,
-) -> Result<u64> {
-    let running = Running::start(server, job, None)?;
+/// The bytes of memory that each connection adds, after one message, to a server that has served others before: its code is
+/// paged in, and the buffers of its threads are allocated. They are read when the connections have been idle for `settle`.
+pub fn measure(server: Server, shape: Shape, settle: Duration) -> Result<u64> {
+    let running = Running::start(server, shape.job, None)?;
     let target = Target::from(running.addr);
-    let shape = Shape { connections, depth: 1, size, text: false, fragments: 1, job };
     let first = Driver::open(&target, Shape { connections: 10, ..shape })?;
-    let settle = Duration::try_from_secs_f64(options.settle)?;
     thread::sleep(settle);
     let before = cpu::memory(running.pid, "VmRSS")?;
     let mut driver = Driver::open(&target, shape)?;
-    driver.run(Until::Messages(connections as u64))?;
+    driver.run(Until::Messages(shape.connections as u64))?;
     thread::sleep(settle);
     let after = cpu::memory(running.pid, "VmRSS")?;
     drop(first);
     running.stop()?;
-    Ok(after.saturating_sub(before) / connections as u64)
+    Ok(after.saturating_sub(before) / shape.connections as u64)
 }

@@ -55,7 +55,7 @@ pub(crate) struct Alone {
     settings: Settings,
 }
 
-/// What decides about a request.
+/// The function that decides about a request.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Settings {
     pub(crate) config: Arc<Config>,

@@ -93,7 +93,7 @@ pub struct Connection {
     assembly: Option<Assembly>,
     /// The kind of the message that is being sent in chunks.
     sending: Option<Kind>,
-    /// What waits for room.
+    /// Messages and pongs that wait for room.
     waiting: Option<Box<Waiting>>,
     timers: Timers,
     /// The number of bytes that the last poll left in the read buffer.

@@ -27,7 +27,7 @@ pub struct Closing {
     pub is_close_sent: bool,
     /// True if the peer's Close frame was received.
     pub is_close_received: bool,
-    /// What it waits for next.
+    /// The step that it waits for.
     pub waits_for: ClosingStep,
 }
 

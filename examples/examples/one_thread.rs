@@ -91,7 +91,7 @@ mod local_pool {
     use sockless::proto::Seed;
     use sockless::{BoxFuture, Instant};
 
-    /// What a server needs besides tasks of its thread.
+    /// The parts of a server besides the tasks of its thread.
     struct PoolRuntime {
         /// The tasks of [`sockless::Session::spawn`], which may be started on any thread.
         tasks: Sender<BoxFuture<'static, ()>>,

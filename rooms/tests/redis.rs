@@ -180,7 +180,7 @@ struct FakeBroker {
     connections: AtomicU64,
     ended: AtomicU64,
     top: AtomicU64,
-    /// What is sent with the next answer.
+    /// Bytes that are sent with the next answer.
     pushes: std::sync::Mutex<Vec<u8>>,
 }
 

@@ -35,7 +35,7 @@ pub struct Pair {
     pub ends: [End; 2],
     /// The link from each end.
     links: [BareLink; 2],
-    /// How many bytes the link from each end still carries before it breaks.
+    /// The number of bytes that the link from each end still carries before it breaks.
     left: [u64; 2],
     /// The events of each end.
     pub events: [Vec<Event>; 2],

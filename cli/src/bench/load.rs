@@ -18,13 +18,13 @@ use tokio::time::{Instant, timeout_at};
 
 pub(crate) use super::report::Tally;
 
-/// How long a round waits for replies after its end.
+/// The time that a round waits for replies after its end.
 const GRACE: Duration = Duration::from_secs(10);
 
 /// Connections that are being opened at the same time, before a round begins.
 const OPENING_AT_ONCE: usize = 64;
 
-/// What to do to a server.
+/// The load for a server.
 pub(crate) struct Load {
     pub(crate) connect: Box<dyn Fn() -> Connect + Send + Sync>,
     pub(crate) kind: Kind,
@@ -48,7 +48,7 @@ pub(crate) enum Kind {
     Idle,
 }
 
-/// What has happened in a round so far.
+/// The events of a round so far.
 #[derive(Debug, Default)]
 pub(crate) struct Progress {
     open: AtomicU64,

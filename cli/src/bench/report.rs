@@ -15,16 +15,16 @@ use crate::exit::Failure;
 /// The percentiles that are printed.
 const PERCENTILES: [f64; 5] = [50.0, 90.0, 99.0, 99.9, 100.0];
 
-/// What one round, or a task of it, has measured.
+/// The measurements of one round, or of a task of it.
 #[derive(Clone)]
 pub(crate) struct Tally {
     /// The times in nanoseconds.
     times: Histogram<u64>,
     /// When the last time was recorded.
     last: Option<Instant>,
-    /// How long the rounds took, each until the last time in it.
+    /// The duration of the rounds, each until the last time in it.
     elapsed: Duration,
-    /// How often each kind of failure occurred, by its text.
+    /// The number of failures of each kind, by text.
     failures: BTreeMap<String, u64>,
 }
 

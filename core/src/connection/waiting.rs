@@ -9,7 +9,7 @@ use crate::outgoing::{OutgoingMessage, Placed};
 use crate::raw::Ending;
 use crate::time::Instant;
 
-/// What is to be sent and not encoded yet.
+/// Messages that are not encoded yet.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Waiting {
     /// The messages that wait, the next one first.

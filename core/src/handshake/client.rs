@@ -63,7 +63,7 @@ pub struct ClientHandshake {
     failed: Option<HandshakeError>,
 }
 
-/// What a request offers.
+/// The offers of a request.
 #[derive(Clone, Debug)]
 pub(super) struct Offered {
     pub(super) subprotocols: Subprotocols,

@@ -25,7 +25,7 @@ pub(crate) struct Queue {
     dropped: u64,
 }
 
-/// What is queued, and how much of it has been sent.
+/// The queued bytes, and how many of them have been sent.
 impl Queue {
     /// The number of bytes that have not been sent.
     #[inline]

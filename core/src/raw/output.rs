@@ -79,7 +79,7 @@ impl RawConnection {
 
     /// Pauses or resumes frames: while paused, [`poll_output`](Self::poll_output) returns none, and
     /// [`Wait::read`](Wait#structfield.read) is false, so that the peer's frames wait in its own memory.
-    /// What is queued is still written.
+    /// Queued bytes are still written.
     ///
     /// For a proxy, while its other end is full. Once the connection has begun to end, the pause has no
     /// effect. The transport's end is not seen while paused; see
@@ -176,7 +176,7 @@ impl RawConnection {
         Outbound(&mut self.outbound)
     }
 
-    /// What is to be done with the transport, once all bytes have been sent.
+    /// The action for the transport, once all bytes have been sent.
     pub(crate) fn transport_output<E>(&mut self) -> Option<Output<'static, E>> {
         if self.has_unsent() {
             return None;

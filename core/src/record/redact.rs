@@ -29,7 +29,7 @@ pub(super) struct Redactor {
     head: Vec<u8>,
     payload: Option<Payload>,
     is_text: bool,
-    /// What follows a frame that is invalid is not parsed.
+    /// Bytes after an invalid frame are not parsed.
     lost: bool,
 }
 

@@ -55,7 +55,7 @@ fn events(lines: &Lines) -> Vec<String> {
     lines.iter().skip(1).map(event).collect()
 }
 
-/// What a server records of a session with a client that sends these bytes in chunks.
+/// The record of a session of a server with a client that sends these bytes in chunks.
 fn recorded(payloads: Payloads, bytes: &[u8], chunk: usize) -> Vec<String> {
     let (observer, lines) = trace(|trace| trace.payloads(payloads));
     let (_, mut server) = ends();

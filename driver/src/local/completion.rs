@@ -81,7 +81,7 @@ pub struct CompletionTransport<S: CompletionStream> {
 }
 
 struct Writing {
-    /// What the operation writes a prefix of.
+    /// The bytes of which the operation writes a prefix.
     bytes: Bytes,
     operation: LocalBoxFuture<'static, io::Result<usize>>,
 }

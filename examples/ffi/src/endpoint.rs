@@ -18,7 +18,7 @@ pub(crate) struct Endpoint {
     inbound: BytesMut,
     /// The latest time that a call has passed.
     now: Instant,
-    /// How many bytes of the opening handshake were left when they were last given out in this turn.
+    /// The number of bytes of the opening handshake that were left when the last ones were taken in this turn.
     offered: Option<usize>,
 }
 

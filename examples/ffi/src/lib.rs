@@ -56,7 +56,7 @@ pub const SOCKLESS_NEVER: u64 = u64::MAX;
 /// A connection, opaque to C.
 pub struct sockless_connection {
     endpoint: Endpoint,
-    /// What the last event points to.
+    /// The bytes that the last event points to.
     shown: Bytes,
     /// True after a panic, which may have left the endpoint half changed.
     has_panicked: bool,

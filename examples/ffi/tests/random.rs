@@ -38,7 +38,7 @@ fn random_operations_end_with_one_closed() {
 const NOTHING: sockless_output =
     sockless_output { kind: 0, code: 0, read: 0, write: 0, data: ptr::null(), len: 0, until: 0 };
 
-/// How often something happened.
+/// The number of times that something happened.
 #[derive(Debug, Default)]
 struct Seen {
     opened: u64,

@@ -17,7 +17,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use sockless_core::{CloseCode, Connection, Escaped, Event, Instant, Output};
 
-/// What the other threads report.
+/// A report of another thread.
 enum Input {
     /// The socket has given these bytes; none at its end.
     Received(Result<Vec<u8>>),

@@ -43,7 +43,7 @@ enum State {
     },
 }
 
-/// What a peer waits for after a turn.
+/// The next thing that a peer waits for after a turn.
 pub(crate) enum Next {
     /// For its socket, or for this time.
     Wait(Interest, Option<Instant>),
@@ -176,7 +176,7 @@ fn run(
     next(wait, now)
 }
 
-/// What to wait for, or `Again` if its time has passed.
+/// The event to wait for, or `Again` if its time has passed.
 fn next(wait: Wait, now: Instant) -> Next {
     let interest = match (wait.read, wait.write) {
         (true, true) => Interest::READABLE | Interest::WRITABLE,

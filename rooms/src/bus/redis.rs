@@ -82,7 +82,7 @@ pub struct RedisBus(Arc<Shared>);
 )]
 pub struct RedisUrlError(());
 
-/// What the bus and its task have in common.
+/// The state that the bus and its task share.
 struct Shared {
     settings: Settings,
     host: OnceLock<(BusSink, Arc<dyn Runtime>)>,

@@ -1,4 +1,4 @@
-//! What is promised of rooms, over any bus and any transport.
+//! The guarantees of rooms, over any bus and any transport.
 
 use sockless::rooms::{History, Namespace, Publication, RoomConfig, Rooms};
 

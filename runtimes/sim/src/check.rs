@@ -60,7 +60,7 @@ pub(crate) struct Ran {
     pub(crate) cost: Cost,
 }
 
-/// What runs took: polls of tasks, and bytes that were written to connections.
+/// The cost of runs: polls of tasks, and bytes that were written to connections.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Cost {
     pub(crate) polls: u64,

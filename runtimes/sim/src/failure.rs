@@ -159,7 +159,7 @@ impl Failure {
     }
 }
 
-/// What the environment asks for.
+/// The settings in the environment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Replayed {
     Seed(u64),

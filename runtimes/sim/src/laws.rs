@@ -12,7 +12,7 @@ pub(crate) struct Laws {
     agreed: Agreed,
 }
 
-/// What the opening handshake has agreed on.
+/// The result of the opening handshake.
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
 enum Agreed {
     /// There is no response yet.
@@ -28,7 +28,7 @@ enum Agreed {
 
 #[derive(Default)]
 struct End {
-    /// What it writes is not checked.
+    /// The bytes that it writes are not checked.
     is_exempt: bool,
     /// It sends pongs only to answer pings. A session of frames may send others.
     is_automatic: bool,

@@ -67,7 +67,7 @@ pub struct Machine {
     state: Arc<MachineState>,
 }
 
-/// How a machine ends, for [`Machine::crash`].
+/// The end of a machine, for [`Machine::crash`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Crash {

@@ -79,7 +79,7 @@ pub enum When {
         /// The name of a [`sometimes!`](crate::sometimes) whose condition holds, or of a
         /// [`buggify!`](crate::buggify), with hyphens in place of spaces.
         name: String,
-        /// How often it is reached.
+        /// The number of times it is reached.
         nth: u64,
     },
 }

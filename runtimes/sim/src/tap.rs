@@ -121,7 +121,7 @@ struct Judged {
     line: Option<u64>,
 }
 
-/// What writes to a connection.
+/// The writer of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Writer {
     /// A driver, which has to obey the laws of the protocol.

@@ -57,7 +57,7 @@ pub(crate) enum Origin {
     Driver,
     /// The client of a conversation.
     Kit,
-    /// What performs the acts of a plan.
+    /// The task that performs the acts of a plan.
     Plan,
 }
 
@@ -266,7 +266,7 @@ struct Ready {
     /// The thread that runs the tasks; 0 while they are not run.
     owner: AtomicUsize,
     has_foreign_wake: AtomicBool,
-    /// What waits for a task to be woken.
+    /// The waker of a task that waits for another to be woken.
     host: Mutex<Option<Waker>>,
     has_host: AtomicBool,
     /// The task that was woken first by another thread, and the name of that thread.

@@ -23,7 +23,7 @@ struct Progress {
     time: Arc<Time>,
     tasks: Arc<Tasks>,
     thread: Thread,
-    /// What the environment can choose, to repeat the run.
+    /// The choices of the environment, to repeat the run.
     replayed: Option<Replayed>,
 }
 
@@ -62,7 +62,7 @@ pub(crate) fn overdue() -> String {
     format!("a poll has not returned for {} s of real time (SOCKLESS_SIM_WATCHDOG)", limit())
 }
 
-/// How long a poll may take after that, if it does not call the simulator.
+/// The time that a poll may take after that, if it does not call the simulator.
 const GRACE: u64 = 5;
 
 /// Returns after how many seconds a poll is overdue; 0 if polls are not watched.

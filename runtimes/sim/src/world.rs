@@ -38,13 +38,13 @@ pub(crate) struct World {
     pub(crate) hosts: Hosts,
     pub(crate) handlers: Mutex<Handlers>,
     pub(crate) seed: u64,
-    /// What has happened, for a trace.
+    /// The events so far, for a trace.
     pub(crate) log: Arc<Log>,
     /// Which task runs next.
     pub(crate) schedule: Schedule,
-    /// What the marks in the program refer to.
+    /// The marks in the program, by name.
     pub(crate) visits: Arc<Visits>,
-    /// What is looked at after each poll.
+    /// The checks that run after each poll.
     pub(crate) observers: Observers,
     /// Panics that were caught do not fail the run.
     pub(crate) tolerates_panics: AtomicBool,
@@ -54,9 +54,9 @@ pub(crate) struct World {
     pub(crate) is_checked: AtomicBool,
     /// The panics that were tolerated.
     pub(crate) tolerated: Mutex<Vec<String>>,
-    /// What a campaign makes happen in this run.
+    /// The events that a campaign causes in this run.
     pub(crate) plan: Mutex<Option<Plan>>,
-    /// How often the tasks of ended runs were polled.
+    /// The number of polls of the tasks of ended runs.
     pub(crate) polls: AtomicU64,
     chances: Mutex<Chances>,
     running: AtomicBool,

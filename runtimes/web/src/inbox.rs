@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use sockless_core::Message;
 
-/// What a message counts besides its payload, so that empty ones are bounded too.
+/// The bytes that a message counts besides its payload, so that empty ones are bounded too.
 pub(crate) const OVERHEAD: usize = 64;
 
 /// The number of messages for which an empty queue keeps its memory.

@@ -43,7 +43,7 @@ pub struct Session {
     receiver: Receiver,
 }
 
-/// What all handles of a session have in common, so that the last one closes it.
+/// The state that all handles of a session share, so that the last one closes it.
 struct Handle(Rc<Shared>);
 
 impl Drop for Handle {

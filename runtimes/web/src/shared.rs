@@ -34,7 +34,7 @@ pub(crate) struct Limits {
     pub(crate) max_unread: usize,
 }
 
-/// What the opening handshake agreed on.
+/// The result of the opening handshake.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Agreement {
     pub(crate) subprotocol: String,
@@ -119,7 +119,7 @@ impl Shared {
     }
 }
 
-/// What the browser reports.
+/// A report of the browser.
 impl Shared {
     pub(crate) fn opened(&self, agreement: Agreement) {
         if !matches!(self.state.borrow().phase, Phase::Connecting) {
@@ -195,7 +195,7 @@ impl Shared {
     }
 }
 
-/// What the program asks for.
+/// A request of the program.
 impl Shared {
     /// Ready once the session is open, or was; `false` if the connection could not be opened.
     pub(crate) fn poll_opened(&self, place: &Place<'_>, cx: &Context<'_>) -> Poll<bool> {

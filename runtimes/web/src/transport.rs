@@ -14,7 +14,7 @@ use crate::error::ConnectError;
 use crate::platform::Sleep;
 use crate::shared::Shared;
 
-/// What is asked of the browser.
+/// A request to the browser.
 #[derive(Clone, Debug)]
 pub(crate) struct Opening {
     pub(crate) url: String,

@@ -12,7 +12,7 @@ use sockless_core::{
 const PAGE: &str =
     "<script>const socket = new WebSocket(`ws://${location.host}/ws`, 'telemetry')</script>";
 
-/// What Chromium sends to load a page.
+/// The request with which Chromium loads a page.
 const LOAD: &str = "GET / HTTP/1.1\r\n\
     Host: board.local\r\n\
     Connection: keep-alive\r\n\
@@ -22,7 +22,7 @@ const LOAD: &str = "GET / HTTP/1.1\r\n\
     Accept-Encoding: gzip, deflate\r\n\
     Accept-Language: en-US,en;q=0.9\r\n\r\n";
 
-/// What Chromium sends for the page's WebSocket.
+/// The request of Chromium for the page's WebSocket.
 const OPEN: &str = "GET /ws HTTP/1.1\r\n\
     Host: board.local\r\n\
     Connection: Upgrade\r\n\

@@ -35,7 +35,7 @@ DEFLATE = {
     "seven": [f"{group}.{size}" for group in DEFLATE_GROUPS for size in range(1, 8)],
     "full": ["12.*", "13.*"],
 }
-# What our programs are told of permessage-deflate, if nothing else: all that the cases of 13.* ask for is agreed on then. The
+# The default parameters of permessage-deflate for our programs: all that the cases of 13.* ask for is agreed on then. The
 # server compresses as each client asks, and remembers where none does. The testsuite asks a client to forget, or to use a small
 # window, only where the client offers it.
 DEFLATE_ARGUMENTS = {

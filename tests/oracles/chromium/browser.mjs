@@ -39,7 +39,7 @@ async function keyHash(certificate) {
   return createHash('sha256').update(key).digest('base64');
 }
 
-// What the demo agrees to unless it is told otherwise.
+// The parameters that the demo agrees to by default.
 export const FORGETTING = 'permessage-deflate; server_no_context_takeover; client_no_context_takeover';
 
 // Echoes of all kinds, by the page's own WebSocket, which has to agree on `extensions`.

@@ -34,7 +34,7 @@ async function subprotocolsAndCloses(page) {
   }
   // /echo has a handler without a subprotocol as well, so the server may accept and select none; a browser then fails the
   // connection by itself. Either way it must not open, nor hang.
-  await check('subprotocol: one that nobody serves fails the connection', async () => {
+  await check('subprotocol: one that is not served fails the connection', async () => {
     const outcome = await page.evaluate(() => oracle.watch('/echo', ['nobody.serves.this']));
     assert.deepEqual(outcome, { opened: false, protocol: '', code: 1006, reason: '', wasClean: false });
   });
@@ -202,7 +202,7 @@ async function echoPanel(context, url) {
 
 // ---- all of it ----
 
-// Chromium offers `permessage-deflate; client_max_window_bits`: whatever the demo is told, they agree on it.
+// Chromium offers `permessage-deflate; client_max_window_bits`: whatever the demo's options, they agree on it.
 const OTHER_DEMOS = [
   { deflate: 'permessage-deflate', agreed: 'permessage-deflate' },
   {

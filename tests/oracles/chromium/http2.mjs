@@ -44,7 +44,7 @@ async function main() {
       assert.deepEqual(outcome, { opened: true, protocol: '', code, reason, wasClean: true });
     });
   }
-  await check('a path that nobody serves fails the connection', async () => {
+  await check('a path that is not served fails the connection', async () => {
     const outcome = await page.evaluate(() => oracle.watch('/nowhere', []));
     assert.deepEqual(outcome, { opened: false, protocol: '', code: 1006, reason: '', wasClean: false });
   });

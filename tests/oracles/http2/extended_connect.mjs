@@ -223,7 +223,7 @@ async function main() {
     assert.equal(await whole(stream), 'ok\n');
   });
   for (const [name, path, more, status] of [
-    ['a path that nobody serves', '/nowhere', {}, 404],
+    ['a path that is not served', '/nowhere', {}, 404],
     ['a version that is not 13', '/echo', { 'sec-websocket-version': '12' }, 426],
     ['a protocol that is not websocket', '/echo', { ':protocol': 'connect-udp' }, null],
   ]) {

@@ -20,7 +20,7 @@ struct Raw {
     now: Instant,
 }
 
-/// What a turn gave, in order.
+/// The outputs of a turn, in order.
 #[derive(Debug, Default)]
 struct Done {
     events: Vec<Result<Frame, Closed>>,

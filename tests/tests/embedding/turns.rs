@@ -11,7 +11,7 @@ use sockless_tests::wire::{self, CLOSE};
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// What a turn gave, in order.
+/// The outputs of a turn, in order.
 #[derive(Debug, Default)]
 struct Done {
     events: Vec<Event>,

@@ -211,7 +211,7 @@ impl World {
         }
     }
 
-    /// What the documentation forbids.
+    /// Operations that the documentation forbids.
     fn misuse(&mut self, rng: &mut fastrand::Rng) {
         let end = &mut self.end;
         match rng.u8(0..6) {

@@ -194,7 +194,7 @@ impl World {
         }
     }
 
-    /// What the documentation forbids.
+    /// Operations that the documentation forbids.
     fn misuse(&mut self, rng: &mut fastrand::Rng) {
         match rng.u8(0..7) {
             0 => self.connection.outbound().advance(rng.usize(..)),

@@ -16,7 +16,7 @@ struct Script {
     reads: RefCell<VecDeque<io::Result<Vec<u8>>>>,
     /// The capacities of the buffers of reads.
     read_lens: RefCell<Vec<usize>>,
-    /// How much each write may take.
+    /// The most bytes that each write takes.
     room: RefCell<VecDeque<usize>>,
     written: RefCell<Vec<u8>>,
     is_shut_down: Cell<bool>,

@@ -16,7 +16,7 @@ pub(super) const BATCH: usize = 512;
 const MAX_SIGNALS: usize = 4096;
 const MAX_SIGNAL_BYTES: usize = 1 << 20;
 
-/// What is to be done on the connection, and the connection.
+/// The connection, and the commands that wait for it.
 #[derive(Default)]
 pub(super) struct Outbox {
     connection: Option<Connection>,

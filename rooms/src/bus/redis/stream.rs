@@ -17,7 +17,7 @@ const READ_LEN: usize = 16 << 10;
 pub(super) struct Stream {
     io: Box<dyn Io>,
     guard: Guard,
-    /// What was read and not yet taken.
+    /// Bytes that were read and not yet taken.
     read: BytesMut,
 }
 

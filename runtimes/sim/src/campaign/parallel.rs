@@ -10,7 +10,7 @@ use crate::lock;
 use crate::plan::Plan;
 use crate::sim::Sim;
 
-/// What the threads share.
+/// The state that the threads share.
 struct Shared<I> {
     plans: I,
     /// The index of the next plan.

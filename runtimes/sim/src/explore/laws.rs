@@ -8,11 +8,11 @@ use sockless_core::{Cause, Chunk, Event, FrameHead, Message, Opcode, Role, Rsv};
 
 use super::step::name;
 
-/// What an end has done so far, as far as the laws need it.
+/// The history of an end, as far as the laws need it.
 #[derive(Clone, Debug, Hash)]
 pub(super) struct Watched {
     role: Role,
-    /// Whether it sends nothing but what its script has sent.
+    /// True if it sends only the messages of its script.
     sends_script_only: bool,
     /// The messages that were accepted and have not been written.
     accepted: VecDeque<Message>,
@@ -33,7 +33,7 @@ pub(super) struct Watched {
     /// The payload of the newest ping that it has received and not answered.
     unanswered: Option<Bytes>,
     closed: bool,
-    /// Whether its script has put bytes on the wire.
+    /// True if its script has put bytes on the wire.
     breaks_protocol: bool,
 }
 
@@ -45,7 +45,7 @@ struct Writing {
     payload: Vec<u8>,
 }
 
-/// What the script does.
+/// The effect of a step of the script.
 impl Watched {
     pub(super) fn new(role: Role) -> Self {
         Self {
@@ -103,7 +103,7 @@ impl Watched {
     }
 }
 
-/// What it writes.
+/// The bytes that it writes.
 impl Watched {
     /// Checks the bytes that an end has written, which were all that it had to send.
     pub(super) fn check_written(&mut self, bytes: &[u8], is_open: bool) -> Result<(), String> {
@@ -192,7 +192,7 @@ impl Watched {
     }
 }
 
-/// What it reports.
+/// The events that it reports.
 impl Watched {
     /// Checks an event of an end whose peer is `peer`.
     pub(super) fn check_event(&mut self, event: &Event, peer: &mut Self) -> Result<(), String> {

@@ -282,7 +282,7 @@ impl<E: Endpoint> Model for Pair<E> {
     }
 }
 
-/// What happens.
+/// The step that happens.
 impl<E: Endpoint> Pair<E> {
     fn step(&mut self, role: Role, step: &PairStep) -> Result<(), String> {
         let (end, peer) = self.both(role);
@@ -424,7 +424,7 @@ impl<E: Endpoint> Pair<E> {
     }
 }
 
-/// What must hold.
+/// The laws that must hold.
 impl<E: Endpoint> Pair<E> {
     fn check(&mut self) -> Result<(), String> {
         for (end, role) in self.ends.iter_mut().zip(["client", "server"]) {

@@ -118,7 +118,7 @@ impl Schedules {
     }
 }
 
-/// How many orders were tried.
+/// The number of orders that were tried.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Orders {
     runs: usize,

@@ -228,7 +228,7 @@ fn text_of(panic: &(dyn Any + Send)) -> String {
     format!("panicked: {}", text.unwrap_or("(not a text)"))
 }
 
-/// How much an exploration has visited.
+/// The extent of an exploration.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Coverage {
     states: usize,

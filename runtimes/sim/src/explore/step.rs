@@ -77,7 +77,7 @@ pub enum PairAction {
     Timer,
 }
 
-/// How many of the bytes under way arrive.
+/// The number of bytes under way that arrive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Amount {
     /// All of them.

@@ -23,7 +23,7 @@ pub(crate) struct Host {
     started: (Instant, TokioInstant),
 }
 
-/// How long the simulation's tasks may wait while those of tokio run.
+/// The time that the simulation's tasks may wait while those of tokio run.
 const FAR: Duration = Duration::from_secs(30 * 24 * 3600);
 
 impl Host {

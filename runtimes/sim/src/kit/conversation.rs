@@ -154,7 +154,7 @@ impl Conversation {
     ///
     /// # Errors
     ///
-    /// How the connection ended, as the client saw it.
+    /// The end of the connection, as the client saw it.
     ///
     /// ```
     /// use sockless::sim::Sim;

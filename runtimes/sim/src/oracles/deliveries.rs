@@ -26,7 +26,7 @@ struct Item {
     deliveries: u32,
 }
 
-/// What a service promises about the items that it has acknowledged.
+/// The promise of a service about the items that it has acknowledged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Guarantee {
     /// Each is delivered, perhaps several times.

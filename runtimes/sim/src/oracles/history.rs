@@ -52,7 +52,7 @@ pub struct Operation<O, R> {
     outcome: OperationOutcome<R>,
 }
 
-/// How an operation ended.
+/// The end of an operation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum OperationOutcome<R> {
     /// It took effect, with this result.

@@ -11,7 +11,7 @@ use todc_utils::specifications::Specification;
 
 use super::history::{Operation, OperationHistory, OperationOutcome};
 
-/// What an object does when its operations come one after the other.
+/// The behaviour of an object whose operations come one after the other.
 pub trait Sequential {
     /// The state of the object.
     type State: Clone + Eq + Hash + fmt::Debug;

@@ -55,12 +55,12 @@ thread_local! {
     static CURRENT: RefCell<Option<Arc<Visits>>> = const { RefCell::new(None) };
 }
 
-/// What the marks in a program refer to in one simulation.
+/// The marks of a program in one simulation.
 #[derive(Default)]
 pub(crate) struct Visits {
     reached: Mutex<Option<Reached>>,
     buggify: Mutex<Option<Buggify>>,
-    /// How often each mark was reached, by its name in plans, if a plan has one.
+    /// The number of times each mark was reached, by its name in plans, if a plan has one.
     points: Mutex<Option<BTreeMap<String, u64>>>,
 }
 

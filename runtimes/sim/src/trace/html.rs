@@ -41,7 +41,7 @@ struct Page {
     row: u64,
     last_time: Option<u64>,
     is_shown: bool,
-    /// Whether the bytes are known from the first one on.
+    /// True if the bytes are known from the first one on.
     is_whole: bool,
     /// The frames that have not been read, by the end that wrote them.
     under_way: BTreeMap<(u64, End), VecDeque<UnderWay>>,

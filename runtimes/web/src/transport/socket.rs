@@ -35,7 +35,7 @@ struct Socket {
     listeners: Option<Listeners>,
 }
 
-/// What the browser calls.
+/// The functions that the browser calls.
 struct Listeners {
     open: Closure<dyn FnMut(Event)>,
     message: Closure<dyn FnMut(MessageEvent)>,

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use crate::LIMIT;
 
-/// What the server has after it was killed.
+/// The state of the server after it was killed.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Data {
     Kept,

@@ -8,7 +8,7 @@ use tokio::time::timeout;
 
 use crate::LIMIT;
 
-/// What a member has received.
+/// The items that a member has received.
 #[derive(Debug, Default)]
 pub(crate) struct Seen {
     last: Option<(Position, u64)>,

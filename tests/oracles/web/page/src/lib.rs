@@ -13,7 +13,7 @@ use support::{Outcome, Target};
 ///
 /// # Errors
 ///
-/// What differs from what was expected.
+/// A difference from the expected result.
 #[wasm_bindgen]
 pub async fn run(name: String, url: String, stream: bool) -> Result<(), String> {
     let target = Target { url, stream };

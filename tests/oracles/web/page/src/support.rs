@@ -1,4 +1,4 @@
-//! What the scenarios have in common.
+//! Functions that the scenarios share.
 
 use std::fmt::Debug;
 use std::time::Duration;
