@@ -1,4 +1,5 @@
 #![doc = include_str!("../README.md")]
+#![doc = include_str!("items.md")]
 // The code is in the crates behind this one: everything here is a re-export, and the guide is text. Only the marks of the
 // simulator have a form that does nothing without it.
 
