@@ -172,7 +172,8 @@ impl Deflate {
     }
 
     /// Sets whether the client compresses each message without the context of earlier ones
-    /// (RFC 7692 §7.1.1.2). Default: `true`.
+    /// (RFC 7692 §7.1.1.2). Default: `true`. A server with `true` requires it, which some clients
+    /// ignore: see [`for_any_client`](Self::for_any_client).
     #[must_use]
     pub fn client_no_context_takeover(mut self, enabled: bool) -> Self {
         self.settings().client_no_context_takeover = enabled;

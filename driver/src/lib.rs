@@ -72,6 +72,8 @@ mod exchange;
 mod future;
 #[cfg(feature = "local")]
 pub mod local;
+#[cfg(any(feature = "client", feature = "server"))]
+mod network;
 mod request;
 mod runtime;
 #[cfg(feature = "server")]

@@ -218,7 +218,8 @@ impl Request {
     }
 
     /// Returns the address of the transport's other end, if it has one. Behind a proxy it is that
-    /// of the proxy.
+    /// of the proxy, or the client's if the proxy announces it by the PROXY protocol
+    /// (`Server::proxy_protocol`).
     pub fn peer_addr(&self) -> Option<SocketAddr> {
         match &self.contents {
             Contents::Whole(whole) => whole.peer_addr,

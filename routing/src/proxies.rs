@@ -268,7 +268,7 @@ impl Node {
     }
 }
 
-/// An item of a list of proxies is neither an address nor a network, from
+/// An item of a list of proxies is neither an address, nor a network, nor `unix:`, from
 /// [`TrustedProxies::try_new`].
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error(

@@ -208,7 +208,8 @@ impl Reconnect {
         self
     }
 
-    /// Returns a watch with which another task can observe the state of this client.
+    /// Returns a watch with which another task can observe the state and the last error of this
+    /// client, and end a delay.
     pub fn watch(&self) -> ReconnectWatch {
         ReconnectWatch::new(&self.state)
     }

@@ -4,13 +4,14 @@ mod header;
 
 use std::future::poll_fn;
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use bytes::BytesMut;
 use ipnet::IpNet;
 use thiserror::Error;
 
+use crate::network;
 use crate::runtime::Io;
 use header::{Header, Step};
 
@@ -51,7 +52,8 @@ pub struct ParseProxyError(String);
 
 impl ProxyProtocol {
     /// Expects the header from these addresses and networks, such as `10.0.0.0/8`. `unix:` stands
-    /// for peers without an address, such as those of a Unix socket.
+    /// for peers without an address, such as those of a Unix socket. IPv4-mapped addresses equal their
+    /// IPv4 addresses: `::ffff:10.0.0.1` is `10.0.0.1`.
     ///
     /// Every address in the list can claim to be any client.
     ///
@@ -62,8 +64,7 @@ impl ProxyProtocol {
         let (mut networks, mut unix) = (Vec::new(), false);
         for proxy in proxies {
             let proxy = proxy.as_ref();
-            let address = proxy.parse::<IpAddr>().map(|ip| IpNet::from(ip.to_canonical()));
-            match address.ok().or_else(|| proxy.parse().ok()) {
+            match network::parse(proxy) {
                 Some(network) => networks.push(network),
                 None if proxy == "unix:" => unix = true,
                 None => return Err(ParseProxyError(proxy.to_owned())),
@@ -105,5 +106,28 @@ pub(super) async fn read_header(
             0 => return Err(io::ErrorKind::UnexpectedEof.into()),
             _ => bytes.extend_from_slice(&buffer),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn headers_are_expected_from_the_listed_peers_alone() {
+        let proxies = ProxyProtocol::new(["::ffff:10.0.0.0/104", "192.0.2.7", "fd00::/8"]).unwrap();
+        for (peer, expected) in [
+            ("10.1.2.3:1", true),
+            ("[::ffff:10.1.2.3]:1", true),
+            ("192.0.2.7:1", true),
+            ("[fd00::1]:1", true),
+            ("192.0.2.8:1", false),
+            ("[2001:db8::1]:1", false),
+        ] {
+            assert_eq!(proxies.expects(Some(peer.parse().unwrap())), expected, "{peer}");
+        }
+        assert!(!proxies.expects(None));
+        assert!(ProxyProtocol::new(["unix:"]).unwrap().expects(None));
+        assert!(ProxyProtocol::new(["::ffff:0.0.0.0/80"]).is_err(), "half of it is not mapped");
     }
 }

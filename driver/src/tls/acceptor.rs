@@ -53,8 +53,8 @@ impl From<Arc<ServerConfig>> for Configs {
 
 impl TlsAcceptor {
     /// Creates an acceptor of a certificate chain and its private key, both as PEM (RFC 7468), with
-    /// the server's own certificate first. Clients are not asked for a certificate. Offers
-    /// `http/1.1` by ALPN.
+    /// the server's own certificate first. Offers `http/1.1` by ALPN. Clients are not asked for a
+    /// certificate: for that, convert a `ServerConfig` of rustls with a verifier of clients.
     ///
     /// # Errors
     ///

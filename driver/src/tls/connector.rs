@@ -59,6 +59,16 @@ impl TlsConnector {
     /// certificate authorities in `pem` (RFC 7468): for programs that reach public servers and those
     /// of their own network. On Android it is not available.
     ///
+    /// ```no_run
+    /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+    /// use sockless::tls::TlsConnector;
+    ///
+    /// let connector = TlsConnector::platform_and_pem(&std::fs::read("ca.pem")?)?;
+    /// let session = sockless::connect("wss://example.com/chat").tls(connector).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     ///
     /// Those of [`platform`](Self::platform) and of [`trusting_pem`](Self::trusting_pem).

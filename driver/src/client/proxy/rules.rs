@@ -7,6 +7,7 @@ use ipnet::IpNet;
 
 use super::Proxy;
 use super::error::ParseProxyUrlError;
+use crate::network;
 
 /// The proxies for the servers that a client connects to, for
 /// [`Connect::proxy`](crate::Connect::proxy).
@@ -180,21 +181,8 @@ impl Exception {
     }
 }
 
-/// Parses an address, or a network in the notation of RFC 4632.
 fn network(entry: &str) -> Option<Servers> {
-    let address = entry.parse::<IpAddr>().ok().map(|ip| IpNet::from(ip.to_canonical()));
-    address.or_else(|| canonical(entry.parse().ok()?)).map(Servers::Network)
-}
-
-/// Returns the IPv4 network of a network of IPv4-mapped addresses, as [`IpAddr::to_canonical`] does
-/// for an address; `None` if a network also has addresses that are not mapped.
-fn canonical(network: IpNet) -> Option<IpNet> {
-    match network.addr().to_canonical() {
-        address @ IpAddr::V4(_) if network.addr().is_ipv6() => {
-            IpNet::new(address, network.prefix_len().checked_sub(96)?).ok()
-        }
-        _ => Some(network),
-    }
+    network::parse(entry).map(Servers::Network)
 }
 
 #[cfg(test)]

@@ -36,7 +36,7 @@ pub enum ReconnectState {
 }
 
 /// Observes the state of a [`Reconnect`](super::Reconnect) from any task, such as to show it to a
-/// user.
+/// user, and ends its delays.
 ///
 /// [`Reconnect::watch`](super::Reconnect::watch) returns one. A clone has seen the same states as
 /// the original.
@@ -73,8 +73,8 @@ impl ReconnectWatch {
         self.shared.lock().state
     }
 
-    /// Returns the error after which the last attempt but the first was made or is waited for;
-    /// `None` before there is one. It stays while a session is open.
+    /// Returns the last error: of an attempt that failed, or the end of a session. `None` before there
+    /// is one. It stays while a later session is open.
     pub fn last_error(&self) -> Option<Arc<AttemptError>> {
         self.shared.lock().last_error.clone()
     }
