@@ -63,8 +63,8 @@ use watch::SharedState;
 /// initial one again. The number of attempts is not limited, unless [`retry_if`](Self::retry_if)
 /// limits it.
 ///
-/// A server that answers 429 or 503 with `Retry-After` (RFC 9110 §10.2.3) gets that delay, up to
-/// [`max_retry_after`](Self::max_retry_after), in addition to the drawn one.
+/// A server or a proxy that answers 429 or 503 with `Retry-After` (RFC 9110 §10.2.3) gets that
+/// delay, up to [`max_retry_after`](Self::max_retry_after), in addition to the drawn one.
 /// [`retry_now`](ReconnectWatch::retry_now) ends a delay, such as when the network is back.
 pub struct Reconnect {
     factory: Box<dyn FnMut() -> Connect + Send>,
