@@ -36,6 +36,9 @@ enum Fate {
     /// A reset from the other end arrives at this instant.
     ToBeReset(Instant),
     Reset,
+    /// The stream to this end ends with an error, from whose arrival on everything fails but the
+    /// reading of the bytes before it.
+    StreamReset,
 }
 
 impl End {
@@ -73,6 +76,9 @@ impl Ends {
             end.reader.wait(cx, wakes);
             return Poll::Pending;
         }
+        if end.fate == Fate::StreamReset && lane.arrived() == 0 {
+            return Poll::Ready(Err(stream_reset()));
+        }
         lane.poll_read(cx, buffer, wakes).map(Ok)
     }
 
@@ -80,11 +86,12 @@ impl Ends {
         &mut self,
         side: usize,
         cx: &Context<'_>,
+        now: Instant,
         slices: &[io::IoSlice<'_>],
         wakes: &mut Wakes,
     ) -> Poll<io::Result<usize>> {
         self.ends[side].writer.forget(wakes);
-        self.check_writable(side)?;
+        self.check_writable(side, now)?;
         let lane = &mut self.lanes[side];
         if slices.iter().all(|slice| slice.is_empty()) {
             return Poll::Ready(Ok(0));
@@ -97,14 +104,14 @@ impl Ends {
         lane.poll_write(cx, slices, wakes).map(Ok)
     }
 
-    pub(crate) fn flush(&mut self, side: usize) -> io::Result<()> {
-        self.ends[side].check()?;
+    pub(crate) fn flush(&mut self, side: usize, now: Instant) -> io::Result<()> {
+        self.check(side, now)?;
         self.lanes[side].release();
         Ok(())
     }
 
-    pub(crate) fn shutdown(&mut self, side: usize) -> io::Result<()> {
-        self.ends[side].check()?;
+    pub(crate) fn shutdown(&mut self, side: usize, now: Instant) -> io::Result<()> {
+        self.check(side, now)?;
         self.lanes[side].end();
         Ok(())
     }
@@ -118,9 +125,13 @@ impl Ends {
         now: Instant,
         wakes: &mut Wakes,
     ) -> Ending {
+        let is_stream_reset = self.stream_reset_at(side).is_some_and(|at| at <= now);
         let end = &mut self.ends[side];
         end.watcher.forget(wakes);
         let lane = &self.lanes[1 - side];
+        if is_stream_reset {
+            return Ending::Ended;
+        }
         if lane.link().ending_unknown {
             return Ending::Unknown;
         }
@@ -148,13 +159,32 @@ impl Ends {
         }
     }
 
-    fn check_writable(&self, side: usize) -> io::Result<()> {
-        self.ends[side].check()?;
+    fn check_writable(&self, side: usize, now: Instant) -> io::Result<()> {
+        self.check(side, now)?;
         if self.lanes[side].is_broken() {
             return Err(io::ErrorKind::BrokenPipe.into());
         }
         Ok(())
     }
+
+    fn check(&self, side: usize, now: Instant) -> io::Result<()> {
+        self.ends[side].check()?;
+        match self.stream_reset_at(side) {
+            Some(at) if at <= now => Err(stream_reset()),
+            _ => Ok(()),
+        }
+    }
+
+    /// Returns when the reset of the stream arrives at `side`, if it is known.
+    fn stream_reset_at(&self, side: usize) -> Option<Instant> {
+        let is_to_be = self.ends[side].fate == Fate::StreamReset;
+        self.lanes[1 - side].ended_at().filter(|_| is_to_be)
+    }
+}
+
+/// The error of a stream that was reset, of the kind of hyper's.
+fn stream_reset() -> io::Error {
+    io::Error::other("the stream was reset")
 }
 
 /// Faults that a test injects.
@@ -174,6 +204,20 @@ impl Ends {
         self.ends[side].fate = Fate::Reset;
         self.ends[side].unread.clear();
         self.send_reset(side, now);
+    }
+
+    /// Resets the stream from `side`: the other end gets an error behind the bytes that were sent.
+    pub(crate) fn reset_stream(&mut self, side: usize) {
+        if self.ends[side].fate == Fate::Reset {
+            return;
+        }
+        self.ends[side].fate = Fate::Reset;
+        self.ends[side].unread.clear();
+        self.lanes[side].drop_unsent(true);
+        self.lanes[side].end();
+        if self.ends[1 - side].fate == Fate::Alive {
+            self.ends[1 - side].fate = Fate::StreamReset;
+        }
     }
 
     /// Resets the other end of `side` without a reset to `side`.
@@ -220,6 +264,7 @@ impl Ends {
             let reset_at = match self.ends[side].fate {
                 Fate::Reset => Some(now),
                 Fate::ToBeReset(at) if self.lanes[1 - side].passes() => Some(at),
+                Fate::StreamReset => self.stream_reset_at(side),
                 _ => None,
             };
             let earlier = |at: Option<Instant>| [at, reset_at].into_iter().flatten().min();

@@ -226,7 +226,8 @@ impl Io for SimIo {
     }
 
     /// Returns whether a FIN or a reset has arrived, however many bytes before it are unread.
-    /// Returns [`Ending::Unknown`] over a link with [`Link::ending_unknown`].
+    /// Returns [`Ending::Unknown`] over a link with [`Link::ending_unknown`], until a
+    /// [reset of the stream](Wire::reset_stream) has arrived.
     fn poll_ending(&mut self, cx: &mut Context<'_>) -> Ending {
         self.pipe.with(|state, now, wakes| state.poll_ending(self.side, cx, now, wakes))
     }

@@ -137,7 +137,7 @@ impl Pipe {
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         self.with(|state, now, wakes| {
-            let polled = state.poll_write(side, cx, slices, wakes);
+            let polled = state.poll_write(side, cx, now, slices, wakes);
             if let Poll::Ready(Ok(len @ 1..)) = polled {
                 self.record_write(side, writer, now, slices, len);
                 let offered = slices.iter().filter(|slice| !slice.is_empty()).count();
@@ -152,14 +152,14 @@ impl Pipe {
     }
 
     pub(crate) fn flush(&self, side: usize) -> io::Result<()> {
-        self.with(|state, _, _| state.flush(side))
+        self.with(|state, now, _| state.flush(side, now))
     }
 
     pub(crate) fn shutdown(&self, side: usize, writer: Writer) -> io::Result<()> {
-        self.with(|state, _, _| {
+        self.with(|state, now, _| {
             let read = state.ends[side].stats.bytes_read;
             let has_read = read == state.ends[1 - side].stats.bytes_written;
-            state.shutdown(side)?;
+            state.shutdown(side, now)?;
             if writer == Writer::Driver {
                 let mut tap = lock(&self.tap);
                 tap.shut_down(side, has_read);

@@ -77,6 +77,18 @@ impl Wire {
         self.act("the test resets this end", |state, now| state.reset(self.side, now));
     }
 
+    /// Resets the stream from this end, as an `RST_STREAM` of HTTP/2 does that is not `CANCEL`: the
+    /// peer can read the bytes that have been sent, and then gets an error of the kind
+    /// [`Other`](std::io::ErrorKind::Other) instead of the end of the stream. Once the reset has
+    /// arrived there, the peer's writes and flushes fail, and
+    /// [`Io::poll_ending`](sockless_driver::Io::poll_ending) returns `Ended` even over a link with
+    /// [`ending_unknown`](Link::ending_unknown). All operations of this end fail with
+    /// [`ConnectionReset`](std::io::ErrorKind::ConnectionReset) from now on. Without effect if
+    /// either end has been reset.
+    pub fn reset_stream(&self) {
+        self.act("the test resets the stream", |state, _| state.reset_stream(self.side));
+    }
+
     /// Resets the other end only, as a NAT gateway does that has dropped its entry: this end notices
     /// nothing, and what it writes is lost. Over a link with [resets](Link::resets) its writes are
     /// answered with a reset.

@@ -220,6 +220,54 @@ fn a_reset_is_noticed_without_reading() {
 }
 
 #[test]
+fn a_reset_of_the_stream_is_an_error_behind_the_bytes_that_were_sent() {
+    for is_unknown in [false, true] {
+        let sim = Sim::new(1);
+        sim.run(async {
+            let link = Link::tcp().latency(10 * MS).ending_unknown(is_unknown);
+            let (here, mut there) = sim.pipe_over(&link);
+            here.write_all(b"sent").await.unwrap();
+            here.wire().reset_stream();
+            assert_eq!(kind(here.write_all(b"late").await), ErrorKind::ConnectionReset);
+            drop(here);
+            sim.sleep(9 * MS).await;
+            assert_ne!(ending(&mut there).await, Ending::Ended);
+            there.write_all(b"not known yet").await.unwrap();
+            sim.sleep(MS).await;
+            assert_eq!(ending(&mut there).await, Ending::Ended);
+            assert_eq!(kind(there.write_all(b"known").await), ErrorKind::Other);
+            assert_eq!(kind(poll_fn(|cx| there.poll_flush(cx)).await), ErrorKind::Other);
+            // What was written is lost, and no reset of the connection answers it.
+            sim.sleep(100 * MS).await;
+            assert_eq!(there.read_exact(4).await.unwrap(), "sent");
+            for _ in 0..2 {
+                assert_eq!(kind(there.read_some().await), ErrorKind::Other);
+            }
+        });
+    }
+}
+
+#[test]
+fn a_reset_of_the_stream_ends_every_wait() {
+    let sim = Sim::new(1);
+    sim.run(async {
+        let (here, there) = sim.pipe_over(&Link::tcp().buffers(2, 2).latency(10 * MS));
+        let watching = watch(&sim, there);
+        sim.settle().await;
+        here.wire().reset_stream();
+        let (at, there) = watching.await;
+        assert_eq!((at, kind(there.read_some().await)), (10 * MS, ErrorKind::Other));
+
+        let (here, there) = sim.pipe_over(&Link::tcp().buffers(2, 2).latency(10 * MS));
+        let writing = sim.spawn(async move { there.write_all(b"many bytes").await });
+        sim.settle().await;
+        here.wire().reset_stream();
+        assert_eq!(kind(writing.await), ErrorKind::Other);
+        assert_eq!(sim.now().since_epoch(), 20 * MS);
+    });
+}
+
+#[test]
 fn bytes_do_not_wake_a_task_that_waits_for_the_end() {
     let sim = Sim::new(1);
     sim.run(async {

@@ -31,8 +31,11 @@ pub(crate) struct Cell {
 pub(crate) enum End {
     /// Ends what it writes, and keeps its socket.
     Fin,
-    /// Resets.
+    /// Resets its connection: what it has sent is lost where it was not read.
     Rst,
+    /// Resets its stream, as over HTTP/2: the transport fails behind what was sent, without a FIN, and says so
+    /// when it is asked for its end, even if it does not otherwise know it.
+    StreamReset,
     /// Disappears, which no packet reports.
     Vanish,
     /// Sends a Close frame, waits up to 5 s for the answer, and drops its socket.
@@ -99,9 +102,10 @@ pub(crate) enum Watch {
     Unknown,
 }
 
-const ENDS: [End; 9] = [
+const ENDS: [End; 10] = [
     End::Fin,
     End::Rst,
+    End::StreamReset,
     End::Vanish,
     End::CloseAndWait,
     End::CloseAndDrop,

@@ -24,6 +24,8 @@ impl Cell {
             End::Fin if is_seen => Some(PROMPT),
             // Its writes fail.
             End::Rst if is_seen || self.sends() => Some(PROMPT),
+            // Each second a transport that is left unread is asked for its end.
+            End::StreamReset => Some(PROMPT),
             // With what was sent unread it is a reset.
             End::CloseAndDrop if is_seen || self.sends() => Some(PROMPT),
             // The message that is being written may be ended first.
@@ -96,6 +98,7 @@ impl Cell {
         match self.end {
             End::Fin => or_late(vec![Eof], !is_seen),
             End::Rst => or_late(vec![Transport, Eof], !is_seen && !self.sends()),
+            End::StreamReset => vec![Transport],
             End::CloseAndWait if self.is_raw() => or_late(gone, is_short || !is_seen),
             End::CloseAndWait if self.stand == Stand::Write && !self.is_paused() => {
                 vec![Handshake, Eof, Transport]

@@ -33,6 +33,7 @@ pub(crate) async fn end(
             over.await;
         }
         End::Rst => peer.io.wire().reset(),
+        End::StreamReset => peer.io.wire().reset_stream(),
         End::Vanish => {
             peer.io.wire().vanish();
             over.await;

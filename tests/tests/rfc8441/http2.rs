@@ -10,7 +10,8 @@ use http::{Request, Response, Version};
 use hyper::body::Incoming;
 use hyper::service::{Service, service_fn};
 use smol::channel::Receiver;
-use sockless_core::{Cause, Closed, Party};
+use sockless_core::{Cause, Closed, Config, Message, Party};
+use sockless_driver::{BoxError, ConnectionServer, Session};
 use sockless_hyper::Mount;
 use sockless_routing::{Origins, Router, WebSocketRoute, websocket};
 use sockless_tests::wire::{self, Writer};
@@ -19,6 +20,7 @@ use tokio::task::JoinHandle;
 use crate::on::{Http, Http2, runtime};
 use crate::serving::App;
 use sockless_tests::handlers::{echo, observed, until_closed};
+use sockless_tests::opened::{HOUR, SECOND};
 
 const CLIENT: Writer = Writer { masks: true };
 const SERVER: Writer = Writer { masks: false };
@@ -27,6 +29,7 @@ const SERVER: Writer = Writer { masks: false };
 struct Client {
     sender: SendRequest<Bytes>,
     connection: JoinHandle<Result<(), h2::Error>>,
+    host: ConnectionServer,
 }
 
 impl Client {
@@ -35,10 +38,12 @@ impl Client {
             .origins(Origins::same_origin())
             .route("/echo", websocket(echo))
             .route("/", route);
-        let app = App::new(Mount::new(router, runtime()));
-        let (sender, connection) = h2::client::handshake(Http2::connect(app)).await.unwrap();
+        let mount = Mount::new(router, runtime());
+        let host = mount.server().clone();
+        let http = Http2::connect(App::new(mount));
+        let (sender, connection) = h2::client::handshake(http).await.unwrap();
         let connection = tokio::spawn(connection);
-        let mut client = Self { sender, connection };
+        let mut client = Self { sender, connection, host };
         // An answer to anything says that the settings have come before it.
         let request = Request::get("http://server.test/").version(Version::HTTP_2);
         let (answer, _) = client.sender.send_request(request.body(()).unwrap(), true).unwrap();
@@ -146,6 +151,96 @@ async fn a_reset_ends_its_own_session_only() {
         }
         other.expect_echo("still here").await;
         client.open("/echo").await.expect_echo("and anew").await;
+    }
+}
+
+/// Where a handler stands when the stream is reset.
+#[derive(Clone, Copy, Debug)]
+enum Stand {
+    Recv,
+    Send,
+    Flush,
+    Write,
+    Closed,
+    /// In an hour's sleep of its own.
+    Sleep,
+}
+
+const STANDS: [Stand; 6] =
+    [Stand::Recv, Stand::Send, Stand::Flush, Stand::Write, Stand::Closed, Stand::Sleep];
+
+impl Stand {
+    /// A route whose handler stands here, and the end of its session, as seen from another task.
+    fn route(self) -> (WebSocketRoute, Receiver<Closed>) {
+        let (ended, ends) = smol::channel::unbounded();
+        let route = websocket(move |session: Session| {
+            let (sender, ended) = (session.sender(), ended.clone());
+            tokio::spawn(async move { ended.send(sender.closed().await).await });
+            async move { drop(self.wait(session).await) }
+        });
+        let config = Config::default().read_ahead(8_000).high_water(8_000).ping_interval(None);
+        (route.config(config), ends)
+    }
+
+    async fn wait(self, session: Session) -> Result<(), BoxError> {
+        let message = || Message::from(vec![7; 10_000]);
+        match self {
+            Self::Recv => _ = until_closed(session).await,
+            Self::Send => loop {
+                session.send(message()).await?;
+            },
+            Self::Flush => loop {
+                session.send(message()).await?;
+                session.flush().await?;
+            },
+            Self::Write => {
+                let mut writer = session.writer().await?;
+                loop {
+                    writer.write(message()).await?;
+                }
+            }
+            Self::Closed => _ = session.closed().await,
+            Self::Sleep => session.sleep(HOUR).await,
+        }
+        Ok(())
+    }
+}
+
+/// Whether it has received what came before, or left more than `read_ahead` of it unread.
+#[tokio::test(start_paused = true)]
+async fn a_reset_is_noticed_wherever_the_handler_stands() {
+    for stand in STANDS {
+        for unread in [0, 40] {
+            for reason in [Reason::INTERNAL_ERROR, Reason::CANCEL] {
+                is_noticed(stand, unread, reason).await;
+            }
+        }
+    }
+}
+
+/// Sends as many messages, whose like the handler may send without being read, and then the reset.
+async fn is_noticed(stand: Stand, unread: usize, reason: Reason) {
+    let case = format!("{stand:?}, {unread} messages unread, {reason:?}");
+    let (route, ends) = stand.route();
+    let mut client = Client::of(route).await;
+    let mut stream = client.open("/").await;
+    for _ in 0..unread {
+        stream.send(CLIENT.text(&"x".repeat(1_000)));
+    }
+    let pause = tokio::time::timeout(SECOND, ends.recv()).await;
+    assert!(pause.is_err(), "{case}: it is open");
+    stream.sender.send_reset(reason);
+    let closed = tokio::time::timeout(2 * SECOND, ends.recv()).await;
+    let closed = closed.unwrap_or_else(|_| panic!("{case}: not noticed")).unwrap();
+    assert_eq!((closed.by(), closed.is_clean()), (Party::Peer, false), "{case}");
+    assert!(matches!(closed.cause(), Cause::Eof | Cause::Transport(_)), "{case}: {closed}");
+    // What it has not read counts against the window of the connection.
+    drop(stream);
+    client.open("/echo").await.expect_echo("still here").await;
+    let until = tokio::time::Instant::now() + 2 * HOUR;
+    while client.host.connections() > 0 || client.host.held_bytes() > 0 {
+        assert!(tokio::time::Instant::now() < until, "{case}: something is left");
+        tokio::time::sleep(SECOND).await;
     }
 }
 
