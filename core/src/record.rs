@@ -5,6 +5,9 @@
 //! in a test, [`Recording::replay`] it, and see what the connection did, or where the present code
 //! does something else.
 //!
+//! A recording has the calls of one end with their arguments, settings and results, so that they can be repeated exactly. What
+//! passed between two ends is a [`trace`](crate::trace), another format: it has frames and times, whatever program made them.
+//!
 //! ```
 //! use std::sync::Arc;
 //!
@@ -26,6 +29,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod lines;
 mod received;
 mod recorder;
 mod redact;

@@ -9,14 +9,18 @@
 //! {"format":"sockless-trace","version":1,"role":"server","time_unit":"ms"}
 //! ```
 //!
+//! `role` is the end that observes: `client` or `server`; or `network`, where both ends are observed, as the simulator
+//! `sockless-sim` does: its documentation describes what it adds. A file may have several traces, each behind a first line of its own.
+//!
 //! Every other line is an event, with `time` in milliseconds since the epoch of the caller's
 //! [`Instant`], exact to the nanosecond; `group`, the name of the connection, if one
 //! was [set](JsonTrace::group); `name`; and `data`:
 //!
 //! | `name` | `data` |
 //! |---|---|
+//! | `http:request`, `http:response` | of a [head](JsonTrace::head): `lines`, an array of the first line and one for each header |
 //! | `websocket:frame_created`, `websocket:frame_parsed` | of a frame that was queued or received: `opcode` (`text`, `binary`, `continuation`, `ping`, `pong`, `close`), `fin`, `rsv` (0 to 7, RSV1 counts 4), `length` of the payload in bytes; with [payloads](Payloads): `text` or, unless it is UTF-8, `hex`, and `"truncated":true` if more of the payload was not recorded |
-//! | `websocket:state_updated` | `new`: `closing`, with `by` (`local`, `peer`); or `closed`, with `by`, `cause` (`aborted`, `eof`, `closing_handshake`, `overloaded`, `protocol`, `timeout`, `transport`), `detail`, and `sent_code` and `received_code` of Close frames that have one; with payloads also `sent_reason` and `received_reason` |
+//! | `websocket:state_updated` | `new`: `closing`, with `by` (`local`, `peer`); or `closed`, with `by`, `cause` (`aborted`, `eof`, `closing_handshake`, `failed`, `overloaded`, `protocol`, `timeout`, `transport`), `detail`, and `sent_code` and `received_code` of Close frames that have one; with payloads also `sent_reason` and `received_reason` |
 //! | `websocket:trace_truncated` | empty; nothing follows, since the trace has reached its [greatest length](JsonTrace::max_len) |
 //!
 //! A received frame is written once its payload, or as much of it as is recorded, has arrived, or will not arrive; without
@@ -140,6 +144,44 @@ impl<W: FnMut(&str) + Send> JsonTrace<W> {
         self
     }
 
+    /// Writes the head of a request, if it is `from` the client, or of a response: the first line, and one for each
+    /// header, all of them without line ends. Observers are not shown the opening handshake; call this before
+    /// the trace becomes the observer of a connection.
+    ///
+    /// Heads can contain credentials and cookies. They are written as they are passed.
+    ///
+    /// ```
+    /// use sockless_core::trace::JsonTrace;
+    /// use sockless_core::{Instant, Role};
+    ///
+    /// let mut lines = String::new();
+    /// let mut trace = JsonTrace::new(Role::Server, |line: &str| lines.push_str(line)).group("7");
+    /// trace.head(Instant::EPOCH, Role::Client, ["GET /chat HTTP/1.1", "host: example.com"]);
+    /// assert!(lines.ends_with(concat!(
+    ///     r#"{"time":0.000000,"group":"7","name":"http:request","#,
+    ///     r#""data":{"lines":["GET /chat HTTP/1.1","host: example.com"]}}"#,
+    ///     "\n",
+    /// )));
+    /// ```
+    pub fn head<L: AsRef<str>>(
+        &mut self,
+        now: Instant,
+        from: Role,
+        lines: impl IntoIterator<Item = L>,
+    ) {
+        let name = if from == Role::Client { "http:request" } else { "http:response" };
+        self.event(now, name, |out| {
+            out.push_str(r#""lines":["#);
+            for (index, line) in lines.into_iter().enumerate() {
+                if index > 0 {
+                    out.push(',');
+                }
+                quote(out, line.as_ref());
+            }
+            out.push(']');
+        });
+    }
+
     /// The number of bytes of a payload to record.
     fn wanted(&self, head: &FrameHead) -> usize {
         match self.payloads {
@@ -151,8 +193,8 @@ impl<W: FnMut(&str) + Send> JsonTrace<W> {
     fn write_frame(&mut self, direction: Direction, frame: &Pending) {
         let Pending { since, head, payload } = frame;
         let name = match direction {
-            Direction::Incoming => "frame_parsed",
-            Direction::Outgoing => "frame_created",
+            Direction::Incoming => "websocket:frame_parsed",
+            Direction::Outgoing => "websocket:frame_created",
         };
         let is_recorded = self.payloads != Payloads::Redacted;
         self.event(*since, name, |out| {
@@ -203,7 +245,7 @@ impl<W: FnMut(&str) + Send> JsonTrace<W> {
             None => {
                 self.room = 0;
                 line.clear();
-                begin(&mut line, now, &self.group, "trace_truncated");
+                begin(&mut line, now, &self.group, "websocket:trace_truncated");
                 line.push_str("}}\n");
             }
         }
@@ -238,7 +280,7 @@ impl<W: FnMut(&str) + Send> Observer for JsonTrace<W> {
             self.flush(Direction::Incoming);
         }
         let with_reasons = self.payloads != Payloads::Redacted;
-        self.event(now, "state_updated", |out| match state {
+        self.event(now, "websocket:state_updated", |out| match state {
             ConnectionState::Closing(by) => {
                 member(out, "new", "closing");
                 more(out, "by", party(*by));
@@ -268,7 +310,7 @@ fn begin(out: &mut String, now: Instant, group: &str, name: &str) {
     if !group.is_empty() {
         more(out, "group", group);
     }
-    let _ = write!(out, r#","name":"websocket:{name}","data":{{"#);
+    let _ = write!(out, r#","name":"{name}","data":{{"#);
 }
 
 fn write_payload(out: &mut String, payload: &[u8], is_truncated: bool) {

@@ -4,8 +4,8 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::time::Duration;
 
-use super::replay::{hex, instant};
-use super::{Recording, ReplayError, STOPPED};
+use super::lines::{self, Call};
+use super::{Recording, ReplayError};
 
 /// Something that a recorded connection received from its transport.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,35 +42,19 @@ impl Recording {
     /// # Ok::<(), sockless_core::record::ReplayError>(())
     /// ```
     pub fn received(&self) -> Result<Vec<(Duration, Received)>, ReplayError> {
-        let mut lines =
-            self.text.lines().enumerate().map(|(index, line)| (index + 1, line)).skip(1);
-        let opened = lines.next().and_then(|(_, text)| instant(text.split_once(' ')?.1));
-        let opened = opened.ok_or(ReplayError::Malformed { line: 2 })?;
+        let (opening, calls) = lines::parse(&self.text)?;
         let mut received = Vec::new();
-        for (line, text) in lines {
-            let Some((input, _)) = text.split_once(" = ") else {
-                // The lines before the first call, and the last one.
-                let is_known = text == STOPPED || line <= 4;
-                if is_known {
-                    continue;
-                }
-                return Err(ReplayError::Malformed { line });
-            };
-            let malformed = ReplayError::Malformed { line };
-            let mut words = input.split_whitespace();
-            let at = words.next().and_then(instant).ok_or_else(|| malformed.clone())?;
-            let name = words.next().unwrap_or_default();
-            let mut bytes = || words.next().and_then(hex).ok_or_else(|| malformed.clone());
+        for call in calls {
+            let Call { line, now, name, mut arguments, .. } = call?;
             let what = match name {
-                "poll" | "partial" => Received::Bytes(bytes()?),
-                "eof" => Received::Eof,
-                "error" => {
-                    Received::Error(String::from_utf8(bytes()?).map_err(|_| malformed.clone())?)
-                }
+                "poll" | "partial" => arguments.bytes().map(Received::Bytes),
+                "eof" => Some(Received::Eof),
+                "error" => arguments.text().map(Received::Error),
                 _ => continue,
             };
+            let what = what.ok_or(ReplayError::Malformed { line })?;
             if what != Received::Bytes(Vec::new()) {
-                received.push((at.saturating_since(opened), what));
+                received.push((now.saturating_since(opening.opened), what));
             }
         }
         Ok(received)

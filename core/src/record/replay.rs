@@ -4,19 +4,17 @@ use alloc::string::{String, ToString};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;
-use core::str::SplitWhitespace;
-use core::time::Duration;
 
 use bytes::BytesMut;
 
+use super::Recording;
+use super::lines::{self, Arguments, Call, Opening, RecordedEnd, hex};
 use super::recorder::{Outcome, Outputs, settings};
-use super::{Recording, STOPPED};
 use crate::close::{CloseCode, CloseReason};
 use crate::config::Config;
 use crate::connection::{Connection, Negotiated};
 use crate::event::Event;
-use crate::message::{Chunk, Message};
-use crate::seed::Seed;
+use crate::message::Chunk;
 use crate::time::Instant;
 
 /// What a connection did in a replay, which is what it did when it was recorded.
@@ -127,16 +125,12 @@ impl Recording {
         negotiated: Negotiated,
         configs: &[Arc<Config>],
     ) -> Result<Replayed, ReplayError> {
-        let mut lines =
-            self.text.lines().enumerate().map(|(index, line)| (index + 1, line)).skip(1);
-        let mut replay = Replay::open(&mut lines, negotiated, configs)?;
-        for (line, text) in lines {
-            if text == STOPPED {
-                break;
-            }
-            let malformed = ReplayError::Malformed { line };
-            let (input, recorded) = text.split_once(" = ").ok_or_else(|| malformed.clone())?;
-            let outcome = replay.call(line, input)?.ok_or(malformed)?;
+        let (opening, calls) = lines::parse(&self.text)?;
+        let mut replay = Replay::open(opening, negotiated, configs)?;
+        for call in calls {
+            let call = call?;
+            let (line, input, recorded) = (call.line, call.input, call.outputs);
+            let outcome = replay.call(call)?.ok_or(ReplayError::Malformed { line })?;
             let replayed = alloc::format!("{outcome} {}", Outputs(&replay.connection));
             if replayed != recorded {
                 let (input, recorded) = (input.to_string(), recorded.to_string());
@@ -157,67 +151,44 @@ struct Replay<'a> {
 }
 
 impl<'a> Replay<'a> {
-    /// Reads the lines before the first call.
-    fn open<'t>(
-        lines: &mut impl Iterator<Item = (usize, &'t str)>,
+    /// Opens the connection, if the settings are the recorded ones.
+    fn open(
+        opening: Opening<'_>,
         negotiated: Negotiated,
         configs: &'a [Arc<Config>],
     ) -> Result<Self, ReplayError> {
-        let mut next = |line| {
-            lines
-                .next()
-                .map_or("", |(_, text)| text)
-                .split_once(' ')
-                .ok_or(ReplayError::Malformed { line })
-        };
-        let (role, opened) = next(2)?;
-        let now = instant(opened).ok_or(ReplayError::Malformed { line: 2 })?;
-        let (_, recorded) = next(3)?;
+        let Opening { opened, config: recorded, end } = opening;
         let mut configs = configs.iter();
         let config =
             next_config(&mut configs, recorded).ok_or(ReplayError::OtherSettings { line: 3 })?;
-        let connection = match role {
-            "client" => {
-                let (_, seed) = next(4)?;
-                let seed = hex(seed).and_then(|seed| <[u8; 32]>::try_from(seed).ok());
-                let seed = seed.ok_or(ReplayError::Malformed { line: 4 })?;
-                Connection::client(negotiated, Seed::new(seed), config, now)
-            }
-            "server" => Connection::server(negotiated, config, now),
-            _ => return Err(ReplayError::Malformed { line: 2 }),
+        let connection = match end {
+            RecordedEnd::Client(seed) => Connection::client(negotiated, seed, config, opened),
+            RecordedEnd::Server => Connection::server(negotiated, config, opened),
         };
         let done = Replayed { calls: 0, events: Vec::new(), sent: Vec::new() };
         Ok(Self { connection, inbound: BytesMut::new(), configs, done })
     }
 
     /// Repeats a call; `None` if it is malformed.
-    fn call(&mut self, line: usize, input: &str) -> Result<Option<Outcome>, ReplayError> {
-        let mut words = input.split_whitespace();
-        if let Some(config) = input.split_once(" config ") {
-            let config = next_config(&mut self.configs, config.1)
-                .ok_or(ReplayError::OtherSettings { line })?;
-            let now = words.next().and_then(instant).ok_or(ReplayError::Malformed { line })?;
-            self.connection.set_config(config, now);
-            return Ok(Some(Outcome::None));
-        }
-        let outcome = words.next().and_then(instant).and_then(|now| {
-            let name = words.next()?;
-            match name {
-                "poll" | "partial" => self.poll(name, &mut words, now),
-                "send" | "chunk" | "ping" => self.send(name, &mut words, now),
-                _ => self.report(name, &mut words, now),
+    fn call(&mut self, call: Call<'_>) -> Result<Option<Outcome>, ReplayError> {
+        let Call { line, now, name, mut arguments, .. } = call;
+        let outcome = match name {
+            "config" => {
+                let recorded = arguments.word().ok_or(ReplayError::Malformed { line })?;
+                let config = next_config(&mut self.configs, recorded);
+                let config = config.ok_or(ReplayError::OtherSettings { line })?;
+                self.connection.set_config(config, now);
+                Some(Outcome::None)
             }
-        });
-        Ok(outcome.filter(|_| words.next().is_none()))
+            "poll" | "partial" => self.poll(name, &mut arguments, now),
+            "send" | "chunk" | "ping" => self.send(name, &mut arguments, now),
+            _ => self.report(name, &mut arguments, now),
+        };
+        Ok(outcome.filter(|_| arguments.are_taken()))
     }
 
-    fn poll(
-        &mut self,
-        name: &str,
-        words: &mut SplitWhitespace<'_>,
-        now: Instant,
-    ) -> Option<Outcome> {
-        self.inbound.extend_from_slice(&hex(words.next()?)?);
+    fn poll(&mut self, name: &str, arguments: &mut Arguments<'_>, now: Instant) -> Option<Outcome> {
+        self.inbound.extend_from_slice(&arguments.bytes()?);
         let event = match name {
             "poll" => self.connection.poll_event(&mut self.inbound, now),
             _ => self.connection.poll_partial(&mut self.inbound, now),
@@ -227,22 +198,17 @@ impl<'a> Replay<'a> {
         Some(outcome)
     }
 
-    fn send(
-        &mut self,
-        name: &str,
-        words: &mut SplitWhitespace<'_>,
-        now: Instant,
-    ) -> Option<Outcome> {
+    fn send(&mut self, name: &str, arguments: &mut Arguments<'_>, now: Instant) -> Option<Outcome> {
         let connection = &mut self.connection;
         let result = match name {
-            "ping" => connection.ping(hex(words.next()?)?, now),
-            "send" => match (number(words)?, message(words)?) {
+            "ping" => connection.ping(arguments.bytes()?, now),
+            "send" => match (arguments.number()?, arguments.message()?) {
                 (0, message) => connection.send(message.uncompressed(), now),
                 (_, message) => connection.send(message, now),
             },
             _ => {
-                let last = number(words)? == 1;
-                connection.send_chunk(Chunk { data: message(words)?, last }, now)
+                let last = arguments.number()? == 1;
+                connection.send_chunk(Chunk { data: arguments.message()?, last }, now)
             }
         };
         Some(Outcome::Sent(result.is_ok()))
@@ -251,7 +217,7 @@ impl<'a> Replay<'a> {
     fn report(
         &mut self,
         name: &str,
-        words: &mut SplitWhitespace<'_>,
+        arguments: &mut Arguments<'_>,
         now: Instant,
     ) -> Option<Outcome> {
         let connection = &mut self.connection;
@@ -259,29 +225,29 @@ impl<'a> Replay<'a> {
             "abort" => connection.abort(now),
             "blocked" => connection.handle_blocked(now),
             "chunk_len" => {
-                let len = u32::try_from(number(words)?).ok()?;
+                let len = u32::try_from(arguments.number()?).ok()?;
                 connection.set_chunk_len((len > 0).then_some(len));
             }
             "close" => {
-                let code = CloseCode::new(u16::try_from(number(words)?).ok()?);
-                let text = String::from_utf8(hex(words.next()?)?).ok()?;
+                let code = CloseCode::new(u16::try_from(arguments.number()?).ok()?);
+                let text = arguments.text()?;
                 let reason = code.map_or(CloseReason::EMPTY, |code| CloseReason::new(code, text));
                 connection.close(reason, now);
             }
             "delivery" => connection.handle_delivery(now),
             "eof" => connection.handle_eof(now),
             "error" => {
-                let error = String::from_utf8(hex(words.next()?)?).ok()?;
+                let error = arguments.text()?;
                 connection.handle_transport_error(error, now);
             }
             "outbound" => {
                 connection.outbound();
             }
             "overload" => connection.handle_overload(now),
-            "reading" => connection.set_reading(number(words)? == 1, now),
-            "reject" => connection.reject_message(number(words)?, now),
+            "reading" => connection.set_reading(arguments.number()? == 1, now),
+            "reject" => connection.reject_message(arguments.number()?, now),
             "stall" => connection.handle_stall(now),
-            "taken" => self.take(usize::try_from(number(words)?).ok()?),
+            "taken" => self.take(usize::try_from(arguments.number()?).ok()?),
             "timeout" => connection.handle_timeout(now),
             _ => return None,
         }
@@ -303,33 +269,4 @@ fn next_config(
 ) -> Option<Arc<Config>> {
     let config = configs.next()?;
     (hex(recorded)? == settings(config).into_bytes()).then(|| config.clone())
-}
-
-fn message(words: &mut SplitWhitespace<'_>) -> Option<Message> {
-    let kind = words.next()?;
-    let bytes = hex(words.next()?)?;
-    match kind {
-        "text" => Some(String::from_utf8(bytes).ok()?.into()),
-        "binary" => Some(bytes.into()),
-        _ => None,
-    }
-}
-
-fn number(words: &mut SplitWhitespace<'_>) -> Option<u64> {
-    words.next()?.parse().ok()
-}
-
-pub(super) fn instant(nanos: &str) -> Option<Instant> {
-    let nanos = nanos.parse::<u128>().ok()?;
-    let seconds = u64::try_from(nanos / 1_000_000_000).ok()?;
-    Some(Instant::from_epoch(Duration::new(seconds, (nanos % 1_000_000_000) as u32)))
-}
-
-/// Reads bytes that [`Hex`](super::recorder::Hex) has written.
-pub(super) fn hex(word: &str) -> Option<Vec<u8>> {
-    let digits = word.strip_prefix('x')?.as_bytes();
-    let digit = |byte: u8| char::from(byte).to_digit(16);
-    let (pairs, rest) = digits.as_chunks::<2>();
-    let bytes = pairs.iter().map(|[high, low]| Some((digit(*high)? * 16 + digit(*low)?) as u8));
-    if rest.is_empty() { bytes.collect() } else { None }
 }
