@@ -135,7 +135,7 @@ impl Failure {
         let (Some(trace), Some(directory)) = (self.trace.take(), directory()) else { return };
         let thread = std::thread::current();
         let test = thread.name().unwrap_or("main").replace(|c: char| !c.is_alphanumeric(), "_");
-        let name = format!("{test}-{}", trace.seed());
+        let name = format!("{test}-{}", trace.seed().unwrap_or_default());
         // Writing to a string does not fail.
         let _ = match trace.save(directory, &name) {
             Ok(page) => write!(self.message, "\ntimeline: {}", page.display()),

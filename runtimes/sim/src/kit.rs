@@ -7,6 +7,8 @@ mod peer;
 mod plain;
 mod raw;
 #[cfg(feature = "record")]
+mod recorded;
+#[cfg(feature = "record")]
 mod replay;
 mod transcript;
 
@@ -22,6 +24,8 @@ use sockless_driver::{ConnectionServer, Service, ShutdownReport};
 pub use conversation::Conversation;
 pub use open::OpenConversation;
 pub use raw::RawConversation;
+#[cfg(feature = "record")]
+pub use recorded::{RecordedClient, TraceClientError};
 #[cfg(feature = "record")]
 pub use replay::ReplayedClient;
 

@@ -122,9 +122,9 @@ pub use cancel::poll_at_most;
 pub use disk::Disk;
 pub use handlers::FailedHandler;
 pub use io::SimIo;
-#[cfg(feature = "record")]
-pub use kit::ReplayedClient;
 pub use kit::{App, Conversation, OpenConversation, RawConversation};
+#[cfg(feature = "record")]
+pub use kit::{RecordedClient, ReplayedClient, TraceClientError};
 pub use link::Link;
 pub use machine::{Crash, Machine};
 pub use names::{Lookup, Reachability};
@@ -135,7 +135,7 @@ pub use sim::Sim;
 pub use stats::WireStats;
 pub use tasks::JoinHandle;
 pub use time::SimTimer;
-pub use trace::{ParseTraceError, Trace, TraceDifference, TraceFrame};
+pub use trace::{ParseTraceError, Trace, TraceDifference, TraceFrame, TraceHead};
 pub use wire::{Wire, WireDirection};
 
 /// Locks `mutex` even if a task has panicked with the lock held: the run fails with that panic, and

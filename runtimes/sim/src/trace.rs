@@ -2,6 +2,7 @@
 
 mod event;
 mod html;
+mod json;
 mod log;
 
 use std::collections::VecDeque;
@@ -9,7 +10,6 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use serde::{Deserialize, Serialize};
 use sockless_core::{Instant, Role};
 
 use crate::sim::Sim;
@@ -22,9 +22,16 @@ pub(crate) use log::{Log, directory};
 /// [`Sim::trace`] returns it, and the environment variable `SOCKLESS_SIM_TRACE` names a directory to
 /// which the trace of a run that fails is written: as text, and as a [timeline](Self::html).
 ///
-/// `Display` writes it as lines of JSON, and `FromStr` reads those. The first line has the format, its
-/// version and the seed; each further one is an event with its number, and its time in nanoseconds of
-/// virtual time. Payloads are kept up to 4 KiB each, and of a long run the last 200,000 events.
+/// `Display` writes it as lines of JSON, and `FromStr` reads those, in the format of
+/// [`sockless_core::trace`]: `FromStr` also reads what [`JsonTrace`](sockless_core::trace::JsonTrace)
+/// has written of connections over real sockets. Payloads are kept up to 4 KiB each, and of a long
+/// run the last 200,000 events.
+///
+/// The `role` in the first line of a run is `network`, since frames of both ends are observed, and the
+/// `seed` is there. Each event has its `number`, counted from 0; its `group` is the number of the
+/// connection, and its `time` is virtual. All frames are `websocket:frame_created`, with the end that
+/// wrote them as `by`, and the number of bytes that it has then written as `end`. The events whose
+/// names begin with `sim:` are what else happens in a run, and may change with the simulator's version.
 ///
 /// ```
 /// use sockless::sim::{Sim, Trace};
@@ -61,26 +68,16 @@ pub(crate) use log::{Log, directory};
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Trace {
-    seed: u64,
+    /// `None` for real connections.
+    seed: Option<u64>,
     /// The number of the first event that was kept.
     first: u64,
     events: VecDeque<Event>,
 }
 
-/// The first line of a trace.
-#[derive(Serialize, Deserialize)]
-struct Header {
-    format: String,
-    version: u32,
-    seed: u64,
-}
-
-const FORMAT: &str = "sockless-sim-trace";
-const VERSION: u32 = 1;
-
 impl Trace {
-    /// Returns the seed of the run.
-    pub fn seed(&self) -> u64 {
+    /// Returns the seed of the run; `None` for connections over real sockets.
+    pub fn seed(&self) -> Option<u64> {
         self.seed
     }
 
@@ -98,6 +95,18 @@ impl Trace {
     pub fn frames(&self) -> impl Iterator<Item = TraceFrame<'_>> {
         self.events.iter().filter_map(|event| match &event.what {
             What::Frame(frame) => Some(TraceFrame { time: event.time, frame }),
+            _ => None,
+        })
+    }
+
+    /// Returns the lines of the heads of requests and responses, in order. Of a run these are the first
+    /// lines; of connections over real sockets, what was passed to
+    /// [`JsonTrace::head`](sockless_core::trace::JsonTrace::head).
+    pub fn heads(&self) -> impl Iterator<Item = TraceHead<'_>> {
+        self.events.iter().filter_map(|Event { time, what }| match what {
+            What::Head { connection, from, line } => {
+                Some(TraceHead { time: *time, connection: *connection, from: *from, line })
+            }
             _ => None,
         })
     }
@@ -142,6 +151,13 @@ impl Trace {
         Ok(page)
     }
 
+    /// Returns the events of a connection, with their times in nanoseconds.
+    #[cfg(feature = "record")]
+    pub(crate) fn events_of(&self, connection: u64) -> impl Iterator<Item = (u64, &What)> {
+        let is_of = move |event: &&Event| event.what.connection() == Some(connection);
+        self.events.iter().filter(is_of).map(|event| (event.time, &event.what))
+    }
+
     fn numbered(&self) -> impl Iterator<Item = (u64, &Event)> {
         (self.first..).zip(&self.events)
     }
@@ -149,54 +165,17 @@ impl Trace {
 
 impl fmt::Display for Trace {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let header = Header { format: FORMAT.to_owned(), version: VERSION, seed: self.seed };
-        let json = |result: serde_json::Result<String>| result.map_err(|_| fmt::Error);
-        writeln!(f, "{}", json(serde_json::to_string(&header))?)?;
-        for (number, event) in self.numbered() {
-            writeln!(
-                f,
-                "{}",
-                json(serde_json::to_string(&Numbered { number, event: event.clone() }))?
-            )?;
-        }
-        Ok(())
+        json::write(self, f)
     }
 }
 
-/// An event as it is written.
-#[derive(Serialize, Deserialize)]
-struct Numbered {
-    number: u64,
-    #[serde(flatten)]
-    event: Event,
-}
-
-/// Accepts what `Display` writes.
+/// Accepts what `Display` and [`JsonTrace`](sockless_core::trace::JsonTrace) write. Of the latter
+/// there may be several, each behind its first line, if they observe the same end.
 impl FromStr for Trace {
     type Err = ParseTraceError;
 
     fn from_str(text: &str) -> Result<Self, ParseTraceError> {
-        let mut lines = text.lines().enumerate();
-        let header = lines.next().and_then(|(_, line)| serde_json::from_str::<Header>(line).ok());
-        let Some(Header { seed, .. }) =
-            header.filter(|header| header.format == FORMAT && header.version == VERSION)
-        else {
-            return Err(ParseTraceError { line: 1 });
-        };
-        let mut trace = Self { seed, first: 0, events: VecDeque::new() };
-        for (index, line) in lines {
-            let error = ParseTraceError { line: index + 1 };
-            let Numbered { number, event } =
-                serde_json::from_str(line).map_err(|_| error.clone())?;
-            if trace.events.is_empty() {
-                trace.first = number;
-            }
-            if number != trace.len() {
-                return Err(error);
-            }
-            trace.events.push_back(event);
-        }
-        Ok(trace)
+        json::parse(text)
     }
 }
 
@@ -208,7 +187,7 @@ pub struct ParseTraceError {
 
 impl fmt::Display for ParseTraceError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "line {} is not of a {FORMAT} of version {VERSION}", self.line)
+        write!(f, "line {} is not of a {} of version {}", self.line, json::FORMAT, json::VERSION)
     }
 }
 
@@ -242,6 +221,41 @@ impl fmt::Display for TraceDifference {
     }
 }
 
+/// A line of the head of a request or a response, from [`Trace::heads`].
+#[derive(Clone, Copy, Debug)]
+pub struct TraceHead<'a> {
+    time: u64,
+    connection: u64,
+    from: End,
+    line: &'a str,
+}
+
+impl<'a> TraceHead<'a> {
+    /// Returns when it was written, as [`TraceFrame::at`].
+    pub fn at(&self) -> Instant {
+        instant(self.time)
+    }
+
+    /// Returns the number of its connection, counted from 1.
+    pub fn connection(&self) -> u64 {
+        self.connection
+    }
+
+    /// Returns the end that wrote it.
+    pub fn from(&self) -> Role {
+        self.from.role()
+    }
+
+    /// Returns the line, without its end.
+    pub fn line(&self) -> &'a str {
+        self.line
+    }
+}
+
+fn instant(nanos: u64) -> Instant {
+    Instant::from_epoch(std::time::Duration::from_nanos(nanos))
+}
+
 /// A frame that an end has written, from [`Trace::frames`].
 #[derive(Clone, Copy, Debug)]
 pub struct TraceFrame<'a> {
@@ -250,9 +264,10 @@ pub struct TraceFrame<'a> {
 }
 
 impl<'a> TraceFrame<'a> {
-    /// Returns when it was begun.
+    /// Returns when it was begun: since the beginning of a run, or since the first event of
+    /// connections over real sockets.
     pub fn at(&self) -> Instant {
-        Instant::from_epoch(std::time::Duration::from_nanos(self.time))
+        instant(self.time)
     }
 
     /// Returns the number of its connection, counted from 1.
@@ -262,10 +277,7 @@ impl<'a> TraceFrame<'a> {
 
     /// Returns the end that wrote it.
     pub fn from(&self) -> Role {
-        match self.frame.from {
-            End::Client => Role::Client,
-            End::Server => Role::Server,
-        }
+        self.frame.from.role()
     }
 
     /// Returns the opcode: 0 to 15.
@@ -289,7 +301,7 @@ impl<'a> TraceFrame<'a> {
         self.frame.len
     }
 
-    /// Returns its payload without the mask: what was written of it, up to 4 KiB.
+    /// Returns its payload without the mask: what was recorded of it, in a run up to 4 KiB.
     pub fn payload(&self) -> &'a [u8] {
         &self.frame.payload.0
     }

@@ -6,7 +6,7 @@ use std::process::{Command, Output};
 use std::time::Duration;
 
 use sockless::{CloseCode, Closed, Role, Router, Session, websocket};
-use sockless_sim::{Link, Sim, Trace};
+use sockless_sim::{Link, Sim, Trace, TraceFrame};
 
 const MS: Duration = Duration::from_millis(1);
 
@@ -94,20 +94,84 @@ fn a_trace_is_read_as_it_is_written() {
     let trace = run(7, "h\u{e9}<\"\u{1}");
     let text = trace.to_string();
     assert_eq!(text.parse::<Trace>(), Ok(trace.clone()));
-    assert!(text.starts_with(r#"{"format":"sockless-sim-trace","version":1,"seed":7}"#), "{text}");
+    assert!(
+        text.starts_with(
+            r#"{"format":"sockless-trace","version":1,"role":"network","time_unit":"ms","seed":7}"#
+        ),
+        "{text}"
+    );
     let second = text.lines().nth(1).unwrap();
     assert_eq!(
         second,
-        r#"{"number":0,"time":0,"event":"poll","task":0,"name":"main","machine":null}"#
+        r#"{"time":0.000000,"number":0,"name":"sim:task_polled","data":{"task":0,"name":"main","machine":null}}"#
     );
     for (broken, line) in [
         (text.replacen("\"version\":1", "\"version\":2", 1), 1),
         (text.replacen("\"number\":3", "\"number\":4", 1), 5),
-        (text.replacen("\"event\":\"opened\"", "\"event\":\"x\"", 1), 0),
+        (text.replacen("sim:connection_opened", "sim:x", 1), 0),
         (String::new(), 1),
     ] {
         let error = broken.parse::<Trace>().unwrap_err().to_string();
         assert!(line == 0 || error.starts_with(&format!("line {line} is not of a ")), "{error}");
+    }
+}
+
+/// Two traces of servers in one file, with what a later version might add.
+const CONNECTIONS: &str = r#"{"format":"sockless-trace","version":1,"role":"server","time_unit":"ms"}
+{"time":5000.000001,"group":"a","name":"http:request","data":{"lines":["GET /chat HTTP/1.1","host: x"]}}
+{"time":5001.5,"group":"a","name":"http:response","data":{"lines":["HTTP/1.1 101 Switching Protocols"]}}
+{"format":"sockless-trace","version":1,"role":"server","time_unit":"ms","more":[1]}
+{"time":5002,"group":"b","name":"websocket:frame_created","data":{"opcode":"text","fin":true,"rsv":4,"length":3,"hex":"f0ff01"}}
+{"time":5003.000000,"group":"a","name":"later:event","data":null}
+{"time":5004.000000,"group":"a","name":"websocket:frame_created","data":{"opcode":"pong","fin":true,"rsv":0,"length":9}}
+{"time":5003.000001,"group":"a","name":"websocket:frame_parsed","data":{"opcode":"text","fin":false,"rsv":0,"length":2,"text":"<b"}}
+{"time":5005.000000,"group":"a","name":"websocket:state_updated","data":{"new":"closed","by":"peer","cause":"eof"}}
+"#;
+
+#[test]
+fn traces_of_connections_over_real_sockets_are_read() {
+    let trace: Trace = CONNECTIONS.parse().unwrap();
+    assert_eq!(trace.seed(), None);
+    let shown = |frame: TraceFrame<'_>| {
+        let (at, from) = (frame.at().since_epoch().as_nanos(), frame.from());
+        let (opcode, rsv, payload) = (frame.opcode(), frame.rsv(), frame.payload().escape_ascii());
+        format!("{at} #{} {from:?} {opcode} {rsv} {} {payload}", frame.connection(), frame.len())
+    };
+    // They are in the order of their times.
+    let expected = [
+        r"1999999 #2 Server 1 4 3 \xf0\xff\x01",
+        "3000000 #1 Client 1 0 2 <b",
+        "3999999 #1 Server 10 0 9 ",
+    ];
+    assert_eq!(trace.frames().map(shown).collect::<Vec<_>>(), expected);
+    let heads: Vec<_> = trace
+        .heads()
+        .map(|head| {
+            let at = head.at().since_epoch().as_nanos();
+            (at, head.connection(), head.from(), head.line())
+        })
+        .collect();
+    let expected = [
+        (0, 1, Role::Client, "GET /chat HTTP/1.1"),
+        (0, 1, Role::Client, "host: x"),
+        (1_499_999, 1, Role::Server, "HTTP/1.1 101 Switching Protocols"),
+    ];
+    assert_eq!(heads, expected);
+    assert_eq!(trace.to_string().parse(), Ok(trace.clone()));
+    let page = trace.html();
+    for part in ["Recorded connections", "#1 client", "#2 server", "closed: eof", "&lt;b"] {
+        assert!(page.contains(part), "{part}: {page}");
+    }
+
+    for (from, to, line) in [
+        ("\"role\":\"server\",\"time_unit\":\"ms\",\"more\"", "\"role\":\"client\",\"more\"", 4),
+        ("\"f0ff01\"", "\"f0ff0\"", 5),
+        ("\"rsv\":4", "\"rsv\":8", 5),
+        ("\"text\",\"fin\":false", "\"txt\",\"fin\":false", 8),
+        ("5005.000000", "-1", 9),
+    ] {
+        let error = CONNECTIONS.replacen(from, to, 1).parse::<Trace>().unwrap_err().to_string();
+        assert_eq!(error, format!("line {line} is not of a sockless-trace of version 1"), "{to}");
     }
 }
 
@@ -168,7 +232,7 @@ fn a_failure_leaves_its_trace_and_its_timeline() {
     assert!(drawing.contains("<line class=\"failure\""), "{drawing}");
     let trace: Trace =
         fs::read_to_string(directory.join("child_fails-11.jsonl")).unwrap().parse().unwrap();
-    assert_eq!(trace.seed(), 11);
+    assert_eq!(trace.seed(), Some(11));
     fs::remove_dir_all(&directory).unwrap();
 
     // It is the same in each process.

@@ -1,14 +1,16 @@
-//! A client that repeats what a recorded connection received: [`OpenConversation::replay`].
+//! A client that repeats what another one sent when it was recorded: [`OpenConversation::replay`].
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use sockless_core::record::{Received, Recording};
+use sockless_core::record::Received;
 use sockless_core::{Frame, Message, Opcode, RawConnection};
 use sockless_driver::Runtime;
 
 use super::open::OpenConversation;
 use super::opened::Opened;
+use super::recorded::RecordedClient;
 use crate::io::SimIo;
 use crate::sim::Sim;
 
@@ -60,13 +62,12 @@ impl ReplayedClient {
 }
 
 impl OpenConversation {
-    /// Opens the WebSocket and sends what a connection of a server received when it was recorded, at
-    /// the recorded times and byte for byte: a client of production drives the handler of today. It
-    /// does not wait for replies, and answers no pings but those that were answered then.
+    /// Opens the WebSocket and sends what a client sent when it was recorded, at the recorded times: a
+    /// client of production drives the handler of today. It does not wait for replies, and answers no
+    /// pings but those that were answered then.
     ///
-    /// [`Recorder`](sockless_core::record::Recorder) makes recordings. Those of
-    /// [redacted](sockless_core::record::Recorder::redact) connections have the lengths of the
-    /// payloads, and the end of the stream or the error with which the transport ended.
+    /// `client` is the [`Recording`](sockless_core::record::Recording) of a server's connection, which is repeated byte for byte, or what
+    /// [`Trace::client`](crate::Trace::client) returns.
     ///
     /// # Panics
     ///
@@ -103,10 +104,14 @@ impl OpenConversation {
     /// });
     /// # Ok::<(), sockless::record::ReplayError>(())
     /// ```
-    pub async fn replay(self, recording: &Recording) -> ReplayedClient {
+    pub async fn replay(
+        self,
+        client: impl TryInto<RecordedClient, Error: fmt::Display>,
+    ) -> ReplayedClient {
         let place = self.place;
-        let fail = |why: &dyn std::fmt::Display| -> ! { panic!("{place}: {why}") };
-        let received = recording.received().unwrap_or_else(|error| fail(&error));
+        let fail = |why: &dyn fmt::Display| -> ! { panic!("{place}: {why}") };
+        let client = client.try_into();
+        let received = client.unwrap_or_else(|error| fail(&error)).received;
         let Opened { app, io, mut inbound, connection, .. } = self.granted().await;
         let (sim, patience) = (&app.sim, app.patience);
         let io = Arc::new(io);

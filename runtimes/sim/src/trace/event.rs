@@ -3,25 +3,23 @@
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
+use sockless_core::Role;
 
 use crate::tap::fmt_frame;
 
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Event {
     /// In nanoseconds since the beginning.
     pub(crate) time: u64,
-    #[serde(flatten)]
     pub(crate) what: What,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "event", rename_all = "snake_case")]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum What {
     /// A task is polled.
     Poll {
         task: u64,
         /// At its first poll that is kept.
-        #[serde(flatten, skip_serializing_if = "Option::is_none")]
         named: Option<Named>,
     },
     /// The machines are those of the client and the server.
@@ -30,7 +28,7 @@ pub(crate) enum What {
         client: Option<String>,
         server: Option<String>,
     },
-    /// The first line of a request or a response.
+    /// A line of the head of a request or a response. Of those of a run, only the first one is kept.
     Head {
         connection: u64,
         from: End,
@@ -59,6 +57,22 @@ pub(crate) enum What {
     },
 }
 
+impl What {
+    /// Returns the number of the connection to which it happens.
+    #[cfg(feature = "record")]
+    pub(crate) fn connection(&self) -> Option<u64> {
+        match self {
+            Self::Poll { .. } | Self::Failure { .. } => None,
+            Self::Frame(frame) => Some(frame.connection),
+            Self::Opened { connection, .. }
+            | Self::Head { connection, .. }
+            | Self::Write { connection, .. }
+            | Self::Read { connection, .. }
+            | Self::Note { connection, .. } => Some(*connection),
+        }
+    }
+}
+
 /// The name of a task and of its machine.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Named {
@@ -66,12 +80,11 @@ pub(crate) struct Named {
     pub(crate) machine: Option<String>,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct FrameEvent {
     pub(crate) connection: u64,
     pub(crate) from: End,
     pub(crate) opcode: u8,
-    #[serde(rename = "fin")]
     pub(crate) is_final: bool,
     pub(crate) rsv: u8,
     pub(crate) len: u64,
@@ -91,42 +104,37 @@ impl End {
     pub(crate) fn of(side: usize) -> Self {
         if side == 0 { Self::Client } else { Self::Server }
     }
-}
 
-/// The beginning of a payload, written as text if it is UTF-8, and in hexadecimal otherwise.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(from = "PayloadText", into = "PayloadText")]
-pub(crate) struct Payload(pub(crate) Vec<u8>);
+    pub(crate) fn other(self) -> Self {
+        match self {
+            Self::Client => Self::Server,
+            Self::Server => Self::Client,
+        }
+    }
 
-#[derive(Serialize, Deserialize)]
-#[serde(untagged)]
-enum PayloadText {
-    Text(String),
-    Hex { hex: String },
-}
-
-impl From<Payload> for PayloadText {
-    fn from(Payload(bytes): Payload) -> Self {
-        String::from_utf8(bytes).map_or_else(
-            |error| Self::Hex {
-                hex: error.as_bytes().iter().map(|byte| format!("{byte:02x}")).collect(),
-            },
-            Self::Text,
-        )
+    pub(crate) fn role(self) -> Role {
+        match self {
+            Self::Client => Role::Client,
+            Self::Server => Role::Server,
+        }
     }
 }
 
-impl From<PayloadText> for Payload {
-    fn from(text: PayloadText) -> Self {
-        match text {
-            PayloadText::Text(text) => Self(text.into_bytes()),
-            PayloadText::Hex { hex } => Self(
-                hex.as_bytes()
-                    .chunks(2)
-                    .filter_map(|pair| u8::from_str_radix(str::from_utf8(pair).ok()?, 16).ok())
-                    .collect(),
-            ),
-        }
+/// The beginning of a payload.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Payload(pub(crate) Vec<u8>);
+
+impl Payload {
+    pub(crate) fn hex(&self) -> String {
+        self.0.iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+
+    /// Reads pairs of hexadecimal digits. Returns `None` if the text is something else.
+    pub(crate) fn from_hex(text: &str) -> Option<Self> {
+        let digit = |byte: u8| char::from(byte).to_digit(16);
+        let (pairs, rest) = text.as_bytes().as_chunks::<2>();
+        let bytes = pairs.iter().map(|[high, low]| Some((digit(*high)? * 16 + digit(*low)?) as u8));
+        if rest.is_empty() { bytes.collect::<Option<_>>().map(Self) } else { None }
     }
 }
 

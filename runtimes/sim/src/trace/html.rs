@@ -158,7 +158,7 @@ impl Page {
         self.label(lane, class, &frame.to_string(), event);
         let text = format!("{number}: {event}");
         if !self.is_whole {
-            let (row, to) = (self.row, other(frame.from));
+            let (row, to) = (self.row, frame.from.other());
             self.arrow(frame.connection, to, row, row, class, &text);
             return;
         }
@@ -173,7 +173,7 @@ impl Page {
         let read = self.read.entry(reader).or_default();
         *read += len;
         let read = *read;
-        let Some(frames) = self.under_way.get_mut(&(connection, other(by))) else { return };
+        let Some(frames) = self.under_way.get_mut(&(connection, by.other())) else { return };
         let count = frames.iter().take_while(|frame| frame.end <= read).count();
         let arrived: Vec<_> = frames.drain(..count).filter(|frame| frame.row.is_some()).collect();
         if arrived.is_empty() || !self.is_whole {
@@ -187,7 +187,7 @@ impl Page {
     }
 
     fn arrow(&mut self, connection: u64, by: End, from: u64, to: u64, class: &str, text: &str) {
-        let ends = [other(by), by].map(|end| self.x(Lane::End(connection, end)));
+        let ends = [by.other(), by].map(|end| self.x(Lane::End(connection, end)));
         let [Some(x1), Some(x2)] = ends else { return };
         let (y1, y2) = (TOP + from * ROW, TOP + to * ROW);
         self.draw(&format!(
@@ -200,7 +200,7 @@ impl Page {
     /// Draws the frames that were never read: a dashed line half the way.
     fn draw_lost(&mut self) {
         for ((connection, from), frames) in std::mem::take(&mut self.under_way) {
-            let ends = [from, other(from)].map(|end| self.x(Lane::End(connection, end)));
+            let ends = [from, from.other()].map(|end| self.x(Lane::End(connection, end)));
             let [Some(x1), Some(x2)] = ends else { continue };
             for UnderWay { row, text, .. } in frames {
                 let Some(row) = row else { continue };
@@ -275,14 +275,22 @@ impl Page {
             true => String::new(),
             false => format!("<pre class=\"failure\">{}</pre>\n", escaped(&self.failure)),
         };
+        let (title, legend) = match trace.seed {
+            Some(seed) => (
+                format!("Seed {seed}"),
+                "Dots are polls of tasks, arrows are frames from where they are written to where they are read.",
+            ),
+            None => (
+                "Recorded connections".to_owned(),
+                "Arrows are frames, at the times at which they were recorded.",
+            ),
+        };
         format!(
             "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
-             <title>Seed {seed}</title>\n<style>{STYLE}</style>\n</head>\n<body>\n\
-             <h1>Seed {seed}</h1>\n<p>{len} events.{note} Dots are polls of tasks, arrows are frames \
-             from where they are written to where they are read.</p>\n\
+             <title>{title}</title>\n<style>{STYLE}</style>\n</head>\n<body>\n\
+             <h1>{title}</h1>\n<p>{len} events.{note} {legend}</p>\n\
              <svg width=\"{width}\" height=\"{height}\" xmlns=\"http://www.w3.org/2000/svg\">\n{HEAD}\n\
              {heads}\n{drawing}</svg>\n{failure}</body>\n</html>\n",
-            seed = trace.seed,
             len = trace.len(),
             drawing = self.drawing,
         )
@@ -339,13 +347,6 @@ fn mentioned(event: &Event) -> Vec<Lane> {
             [End::Client, End::Server].map(|end| Lane::End(*connection, end)).into()
         }
         What::Failure { .. } => Vec::new(),
-    }
-}
-
-fn other(end: End) -> End {
-    match end {
-        End::Client => End::Server,
-        End::Server => End::Client,
     }
 }
 

@@ -54,7 +54,7 @@ impl Log {
 
     pub(crate) fn trace(&self, seed: u64) -> Trace {
         let State { first, events, .. } = &*lock(&self.state);
-        Trace { seed, first: *first, events: events.clone() }
+        Trace { seed: Some(seed), first: *first, events: events.clone() }
     }
 
     /// Returns the number of events that happened.
