@@ -27,7 +27,7 @@ pub(crate) fn run(options: Options) -> Result<(), Failure> {
 
 async fn run_on_tokio(options: Options) -> Result<(), Failure> {
     let mut output = options.output();
-    let connect = options.target().connect()?;
+    let connect = options.connect()?;
     if options.reconnects() {
         let inputs = Inputs::start(&options, &mut output)?;
         return reconnect(connect, &options, inputs, output).await;

@@ -9,7 +9,7 @@ use sockless::{Closed, ConnectError};
 pub(crate) const HELP: &str = "\
 Exit status:
   0  the session was closed in order (1000, 1001 or without a code), or the server was stopped
-  1  the session failed, or was closed with another code; of a load, a part failed
+  1  the session failed, or was closed with another code; a part of a load failed, a replay differs, a recording is not complete
   2  the command line is wrong, or a file that it names cannot be used
   3  no connection: the name, the address, the proxy, TLS or the handshake failed
   4  the server rejected the request with an HTTP response";
@@ -54,8 +54,8 @@ impl Failure {
         Err(Self { status: 1, text: closed.to_string() })
     }
 
-    /// A part of a load has failed.
-    pub(crate) fn of_load(text: impl fmt::Display) -> Self {
+    /// A part of what was asked for has failed.
+    pub(crate) fn of_part(text: impl fmt::Display) -> Self {
         Self { status: 1, text: text.to_string() }
     }
 

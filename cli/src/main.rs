@@ -1,12 +1,16 @@
 //! The program `sockless`: `connect`, a WebSocket client for the terminal and for pipes; `serve`, a
-//! server for echo, chat, files and commands; and `bench`, which measures servers.
+//! server for echo, chat, files and commands; `bench`, which measures servers; `record`, a proxy that
+//! writes what passes to a file; and `replay`, which sends it again or draws it.
 
 mod bench;
 mod connect;
 mod exit;
 mod framing;
 mod output;
+mod record;
+mod replay;
 mod serve;
+mod signals;
 mod target;
 
 use std::io;
@@ -17,7 +21,7 @@ use clap_complete::Shell;
 
 use crate::exit::Failure;
 
-/// WebSockets in a terminal: a client and a server.
+/// WebSockets in a terminal: a client, a server, a load, and a recorder.
 #[derive(Debug, Parser)]
 #[command(name = "sockless", version, after_help = exit::HELP)]
 struct Options {
@@ -27,12 +31,11 @@ struct Options {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Connects to a server, and sends and prints messages.
     Connect(Box<connect::Options>),
-    /// Measures a server: how many messages, openings or members it serves, and how fast.
     Bench(Box<bench::Options>),
-    /// Serves WebSockets, and the files of a directory beside them.
     Serve(serve::Options),
+    Record(Box<record::Options>),
+    Replay(Box<replay::Options>),
     /// Prints a script that completes the options of this program in a shell.
     Completions {
         /// The shell.
@@ -45,6 +48,8 @@ fn main() -> ExitCode {
         Command::Connect(options) => connect::run(*options),
         Command::Bench(options) => bench::run(&options),
         Command::Serve(options) => serve::run(options),
+        Command::Record(options) => record::run(&options),
+        Command::Replay(options) => replay::run(&options),
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Options::command(), "sockless", &mut io::stdout());
             Ok(())

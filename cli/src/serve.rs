@@ -12,6 +12,7 @@ use std::sync::Arc;
 use sockless::{Request, Router, Server, Session, WebSocketRoute, respond_async, websocket};
 
 use crate::exit::Failure;
+use crate::signals::stop;
 use options::Service;
 
 pub(crate) use options::Options;
@@ -80,22 +81,4 @@ fn route(service: &Service) -> WebSocketRoute {
             websocket(move |session: Session| exec.clone().serve(session))
         }
     }
-}
-
-/// Becomes ready with the first signal to stop; one that comes before it is awaited is not missed.
-fn stop() -> io::Result<impl Future<Output = ()>> {
-    #[cfg(unix)]
-    let mut terminate = {
-        use tokio::signal::unix::{SignalKind, signal};
-        (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?)
-    };
-    Ok(async move {
-        #[cfg(unix)]
-        tokio::select! {
-            _ = terminate.0.recv() => {}
-            _ = terminate.1.recv() => {}
-        }
-        #[cfg(not(unix))]
-        let _ = tokio::signal::ctrl_c().await;
-    })
 }

@@ -1,4 +1,4 @@
-//! How a server is reached: [`Target`], the options that the clients of this program share.
+//! How a server is reached: [`Target`] and [`SessionOptions`], which the clients of this program share.
 
 mod tls;
 
@@ -15,27 +15,18 @@ use sockless::{Config, Connect, Deflate, ProxyRules};
 
 use crate::exit::Failure;
 
-/// The options of a connection.
+/// The options of a connection and its request.
 #[derive(Debug, Args)]
 pub(crate) struct Target {
-    /// The server, such as wss://example.com/chat?room=1.
-    url: String,
-
     /// Adds a header to the request; may be repeated.
     #[arg(short = 'H', long = "header", value_name = "NAME: VALUE", value_parser = header, help_heading = "Request")]
     headers: Vec<(HeaderName, HeaderValue)>,
-    /// Offers a subprotocol, after those before it; may be repeated.
-    #[arg(short, long, value_name = "NAME", help_heading = "Request")]
-    subprotocol: Vec<String>,
     /// Sends an Origin header, as a browser does.
     #[arg(short, long, value_name = "ORIGIN", help_heading = "Request")]
     origin: Option<HeaderValue>,
     /// Sends the credentials by the scheme Basic.
     #[arg(long, value_name = "USER:PASSWORD", help_heading = "Request")]
     auth: Option<String>,
-    /// Offers to compress messages; EXTENSION is such as `permessage-deflate; client_no_context_takeover`.
-    #[arg(long, value_name = "EXTENSION", num_args = 0..=1, require_equals = true, default_missing_value = "permessage-deflate", help_heading = "Request")]
-    deflate: Option<Deflate>,
     /// Follows so many redirects.
     #[arg(long, value_name = "COUNT", default_value_t = 0, help_heading = "Request")]
     redirects: u32,
@@ -66,6 +57,17 @@ pub(crate) struct Target {
     /// Fails when the session is not open after so long.
     #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = seconds, help_heading = "Connection")]
     connect_timeout: Duration,
+}
+
+/// The options of the sessions.
+#[derive(Debug, Args)]
+pub(crate) struct SessionOptions {
+    /// Offers a subprotocol, after those before it; may be repeated.
+    #[arg(short, long, value_name = "NAME", help_heading = "Request")]
+    subprotocol: Vec<String>,
+    /// Offers to compress messages; EXTENSION is such as `permessage-deflate; client_no_context_takeover`.
+    #[arg(long, value_name = "EXTENSION", num_args = 0..=1, require_equals = true, default_missing_value = "permessage-deflate", help_heading = "Request")]
+    deflate: Option<Deflate>,
     /// Sends pings, and ends the session when none is answered.
     #[arg(long, value_name = "SECONDS", value_parser = seconds, help_heading = "Connection")]
     ping_interval: Option<Duration>,
@@ -75,25 +77,34 @@ pub(crate) struct Target {
 }
 
 impl Target {
-    /// Returns what begins a connection attempt, as often as needed.
-    pub(crate) fn connect(&self) -> Result<impl Fn() -> Connect + Send + Sync + 'static, Failure> {
-        self.connect_to(self.url.clone())
-    }
-
-    /// Returns what begins a connection attempt to another server, with the same options.
-    pub(crate) fn connect_to(
+    /// Returns what begins a connection attempt to a URL, as often as needed.
+    pub(crate) fn connect(
         &self,
-        url: String,
-    ) -> Result<impl Fn() -> Connect + Send + Sync + 'static, Failure> {
-        let settings = self.settings()?;
-        Ok(move || settings.apply(sockless::connect(&url)))
+        session: &SessionOptions,
+    ) -> Result<impl Fn(&str) -> Connect + Send + Sync + 'static, Failure> {
+        self.connect_with(session.config(), session.subprotocol.clone())
     }
 
-    pub(crate) fn url(&self) -> &str {
-        &self.url
+    /// Returns what begins a connection attempt to a URL, with these settings.
+    pub(crate) fn connect_with(
+        &self,
+        config: Config,
+        subprotocols: Vec<String>,
+    ) -> Result<impl Fn(&str) -> Connect + Send + Sync + 'static, Failure> {
+        let settings = Settings {
+            headers: self.headers(),
+            subprotocols,
+            redirects: self.redirects,
+            config: config.opening_timeout(self.connect_timeout),
+            unix: self.unix.clone(),
+            proxy: self.proxy()?,
+            tls: self.tls()?,
+        };
+        Ok(move |url: &str| settings.apply(sockless::connect(url)))
     }
 
-    fn settings(&self) -> Result<Settings, Failure> {
+    /// Returns the headers that are added to requests.
+    pub(crate) fn headers(&self) -> Vec<(HeaderName, HeaderValue)> {
         let mut headers = self.headers.clone();
         headers.extend(self.origin.clone().map(|origin| (ORIGIN, origin)));
         if let Some(credentials) = &self.auth {
@@ -102,23 +113,7 @@ impl Target {
             value.set_sensitive(true);
             headers.push((AUTHORIZATION, value));
         }
-        Ok(Settings {
-            headers,
-            subprotocols: self.subprotocol.clone(),
-            redirects: self.redirects,
-            config: self.config(),
-            unix: self.unix.clone(),
-            proxy: self.proxy()?,
-            tls: self.tls()?,
-        })
-    }
-
-    fn config(&self) -> Config {
-        let config = Config::default()
-            .opening_timeout(self.connect_timeout)
-            .ping_interval(self.ping_interval)
-            .max_message_len(self.max_message_len);
-        self.deflate.iter().cloned().fold(config, Config::extension)
+        headers
     }
 
     fn proxy(&self) -> Result<Option<ProxyRules>, Failure> {
@@ -143,6 +138,15 @@ impl Target {
             (Some(cert), Some(key)) => tls::presenting(connector, cert, key).map(Some),
             _ => Ok(Some(connector)),
         }
+    }
+}
+
+impl SessionOptions {
+    fn config(&self) -> Config {
+        let config = Config::default()
+            .ping_interval(self.ping_interval)
+            .max_message_len(self.max_message_len);
+        self.deflate.iter().cloned().fold(config, Config::extension)
     }
 }
 

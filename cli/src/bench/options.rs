@@ -7,7 +7,7 @@ use sockless::Message;
 
 use super::load::{Kind, Load};
 use crate::exit::Failure;
-use crate::target::{Target, seconds};
+use crate::target::{SessionOptions, Target, seconds};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -21,15 +21,19 @@ Examples:
 
 The server has to send each message back, with --fan-out to all connections.";
 
-/// Measures the server at URL.
+/// Measures a server: how many messages, openings or members it serves, and how fast.
 ///
 /// Times are measured by this program: that from sending a message to receiving its reply, with --churn that
 /// from connecting to the end of the session. It takes processor time too; on the server's machine they compete.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Options {
+    /// The server, such as ws://localhost:8080/echo.
+    url: String,
     #[command(flatten)]
     target: Target,
+    #[command(flatten)]
+    session: SessionOptions,
 
     /// Keeps so many connections open.
     #[arg(long, value_name = "COUNT", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=1_000_000), help_heading = "Load")]
@@ -72,7 +76,8 @@ impl Options {
     pub(crate) fn loads(&self) -> Result<Vec<Load>, Failure> {
         self.urls()
             .map(|url| {
-                let connect = Box::new(self.target.connect_to(url.to_owned())?);
+                let (connect, url) = (self.target.connect(&self.session)?, url.to_owned());
+                let connect = Box::new(move || connect(&url));
                 let (connections, duration) = (self.connections as usize, self.duration);
                 Ok(Load {
                     connect,
@@ -87,7 +92,7 @@ impl Options {
 
     /// Returns the servers.
     pub(crate) fn urls(&self) -> impl Iterator<Item = &str> {
-        [self.target.url()].into_iter().chain(self.against.as_deref())
+        [&*self.url].into_iter().chain(self.against.as_deref())
     }
 
     pub(crate) fn rounds(&self) -> u32 {

@@ -129,6 +129,6 @@ pub(crate) fn verdict(results: &[Outcome]) -> Result<(), Failure> {
     let failures: u64 = results.iter().flat_map(|result| result.tally.failures.values()).sum();
     match failures {
         0 => Ok(()),
-        count => Err(Failure::of_load(format_args!("{count} operations failed"))),
+        count => Err(Failure::of_part(format_args!("{count} operations failed"))),
     }
 }

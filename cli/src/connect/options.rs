@@ -3,11 +3,12 @@
 use std::time::Duration;
 
 use clap::Args;
-use sockless::Message;
+use sockless::{Connect, Message};
 
+use crate::exit::Failure;
 use crate::framing::Framing;
 use crate::output::Output;
-use crate::target::{Target, seconds};
+use crate::target::{SessionOptions, Target, seconds};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -16,15 +17,19 @@ Examples:
   sockless connect -x '{\"op\":\"list\"}' -n 1 --json URL      one request, one reply, indented
   sockless connect --reconnect --no-input URL | jq .       follows a feed, connecting again when it ends";
 
-/// Connects to URL.
+/// Connects to a server, and sends and prints messages.
 ///
 /// At a terminal a prompt appears. In a pipe, messages are read from stdin and printed to stdout; at the end
 /// of stdin the session is closed after `--wait`.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Options {
+    /// The server, such as wss://example.com/chat?room=1.
+    url: String,
     #[command(flatten)]
     target: Target,
+    #[command(flatten)]
+    session: SessionOptions,
     /// Opens a new session whenever one ends; delays grow up to half a minute.
     #[arg(short, long, help_heading = "Connection")]
     reconnect: bool,
@@ -56,9 +61,10 @@ pub(crate) struct Options {
 }
 
 impl Options {
-    /// Returns how the server is reached.
-    pub(crate) fn target(&self) -> &Target {
-        &self.target
+    /// Returns what begins a connection attempt, as often as needed.
+    pub(crate) fn connect(&self) -> Result<impl Fn() -> Connect + Send + Sync + 'static, Failure> {
+        let (connect, url) = (self.target.connect(&self.session)?, self.url.clone());
+        Ok(move || connect(&url))
     }
 
     /// Returns where messages and notes are printed.

@@ -15,7 +15,9 @@ Examples:
   sockless serve --listen 0.0.0.0:80 --dir public chat       a chat, and the page that opens it
   sockless serve exec -- python3 -u count.py                 a process for each session, a line for each message";
 
-/// Serves WebSockets at every path, until Ctrl-C or SIGTERM; sessions are then closed with 1001.
+/// Serves WebSockets, and the files of a directory beside them.
+///
+/// WebSockets are served at every path, until Ctrl-C or SIGTERM; sessions are then closed with 1001.
 ///
 /// The first line on stdout is printed once connections are accepted: `listening on http://ADDR`.
 #[derive(Debug, Args)]

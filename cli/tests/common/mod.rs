@@ -1,4 +1,5 @@
 //! A server of the program, for the tests of its other commands.
+#![allow(dead_code, reason = "each test file uses a part of it")]
 
 use std::io::{BufRead, BufReader};
 use std::process::{Child, ChildStdout, Command, Stdio};
@@ -20,14 +21,26 @@ impl Server {
 
     /// Starts a server that listens as `place` has it, and waits until it accepts.
     pub(crate) fn listening(place: &[&str], arguments: &[&str]) -> Self {
+        Self::running(&[&["serve"], place, arguments].concat())
+    }
+
+    /// Starts a command that prints where it listens, and waits until it accepts.
+    pub(crate) fn running(arguments: &[&str]) -> Self {
         let mut command = Command::new(PROGRAM);
-        command.arg("serve").args(place).args(arguments);
-        let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
+        let mut child = command.args(arguments).stdout(Stdio::piped()).spawn().unwrap();
         let mut stdout = BufReader::new(child.stdout.take().unwrap());
         let mut line = String::new();
         stdout.read_line(&mut line).unwrap();
         let address = line.trim().strip_prefix("listening on ").expect("the first line").to_owned();
         Self { child, address, _stdout: stdout }
+    }
+
+    /// Stops it as a service manager does. Returns its status.
+    #[cfg(unix)]
+    pub(crate) fn terminate(&mut self) -> Option<i32> {
+        let id = self.child.id().to_string();
+        assert!(Command::new("kill").args(["-TERM", &id]).status().unwrap().success());
+        self.child.wait().unwrap().code()
     }
 
     /// The host and the port.
