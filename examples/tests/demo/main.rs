@@ -3,6 +3,9 @@
 #![expect(clippy::disallowed_methods, reason = "the demo is another process, in real time")]
 #![cfg(unix)]
 
+#[cfg(target_os = "linux")]
+mod scale;
+
 use std::io::{BufRead, BufReader, Read};
 use std::path::PathBuf;
 use std::process::{Child, ChildStdout, Command, ExitStatus, Output, Stdio};
@@ -42,10 +45,15 @@ impl Demo {
         Self { process, stdout, first_line }
     }
 
+    /// The address that it listens on.
+    fn addr(&self) -> &str {
+        let addr = self.first_line.trim().strip_prefix("listening on http://");
+        addr.unwrap_or_else(|| panic!("{:?}", self.first_line))
+    }
+
     /// The URL of its echo.
     fn echo(&self) -> String {
-        let addr = self.first_line.trim().strip_prefix("listening on http://");
-        format!("ws://{}/echo", addr.unwrap_or_else(|| panic!("{:?}", self.first_line)))
+        format!("ws://{}/echo", self.addr())
     }
 
     fn signal(&self, signal: &str) {
