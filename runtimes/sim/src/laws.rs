@@ -1,6 +1,10 @@
 //! The laws of a WebSocket, checked on the frames that each end of a connection writes: [`Laws`].
 
+mod inflate;
+
 use std::collections::VecDeque;
+
+use inflate::Inflater;
 
 /// A law that an end has broken, as the end of a sentence about it.
 pub(crate) type Broken = &'static str;
@@ -39,6 +43,8 @@ struct End {
     frame: Frame,
     /// The bytes of an unfinished text that are not known to be valid.
     text: Vec<u8>,
+    /// Decompresses its messages; `None` where no compression was agreed on, or after compressed data that cannot be judged.
+    inflater: Option<Inflater>,
     /// The payload of a control frame, which may stand between fragments.
     control: Vec<u8>,
     /// The payloads of its pings that are not answered, oldest first.
@@ -51,7 +57,10 @@ struct End {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Data {
     Text,
-    /// Binary, or compressed: its bytes are not looked at.
+    Compressed {
+        is_text: bool,
+    },
+    /// Binary, or what an unknown extension has changed: its bytes are not looked at.
     Bytes,
 }
 
@@ -60,6 +69,10 @@ enum Frame {
     #[default]
     Bytes,
     Text {
+        is_last: bool,
+    },
+    Compressed {
+        is_text: bool,
         is_last: bool,
     },
     Ping,
@@ -90,7 +103,16 @@ impl Laws {
 
     /// Takes the head of the response that accepts the upgrade.
     pub(crate) fn accept(&mut self, head: &[u8]) -> Result<(), Broken> {
-        self.agreed = agreed(head);
+        let (agreed, parameters) = agreed(head);
+        self.agreed = agreed;
+        if agreed == Agreed::Deflate {
+            for (end, forgets) in self.ends.iter_mut().zip(["client", "server"]) {
+                let forgets = format!("{forgets}_no_context_takeover");
+                let takes_over =
+                    !parameters.split(';').any(|parameter| parameter.trim() == forgets);
+                end.inflater = Some(Inflater::new(takes_over));
+            }
+        }
         let client = &mut self.ends[0];
         match client.broken_early.take().filter(|_| !client.is_exempt) {
             Some(broken) => Err(broken),
@@ -108,9 +130,17 @@ impl Laws {
             CLOSE => Frame::Close,
             PING => Frame::Ping,
             PONG => Frame::Pong,
-            TEXT if head.first & RSV == 0 => end.begin(Data::Text, is_last),
-            CONTINUATION if end.unfinished == Some(Data::Text) => end.begin(Data::Text, is_last),
-            _ => end.begin(Data::Bytes, is_last),
+            opcode => {
+                let data = match (opcode, head.first & RSV) {
+                    (CONTINUATION, _) => end.unfinished.unwrap_or(Data::Bytes),
+                    (TEXT, 0) => Data::Text,
+                    (_, RSV1) if end.inflater.is_some() => {
+                        Data::Compressed { is_text: opcode == TEXT }
+                    }
+                    _ => Data::Bytes,
+                };
+                end.begin(data, is_last)
+            }
         };
         end.has_closed |= end.frame == Frame::Close;
         self.judge(side, checked)
@@ -169,7 +199,7 @@ impl Laws {
         let End { frame, is_exempt, .. } = &self.ends[side];
         match frame {
             Frame::Bytes => false,
-            Frame::Text { .. } => !is_exempt,
+            Frame::Text { .. } | Frame::Compressed { .. } => !is_exempt,
             Frame::Ping | Frame::Pong | Frame::Close => true,
         }
     }
@@ -181,21 +211,16 @@ impl Laws {
         bytes: impl Iterator<Item = u8>,
     ) -> Result<(), Broken> {
         let end = &mut self.ends[side];
-        if !matches!(end.frame, Frame::Text { .. }) {
-            end.control.extend(bytes);
-            return Ok(());
-        }
-        end.text.extend(bytes);
-        let checked = match str::from_utf8(&end.text) {
-            Ok(_) => {
-                end.text.clear();
+        let checked = match end.frame {
+            Frame::Text { .. } => check_text(&mut end.text, bytes),
+            Frame::Compressed { is_text, .. } => {
+                let bytes: Vec<_> = bytes.collect();
+                end.inflate(is_text, |inflater, take| inflater.inflate(&bytes, take))
+            }
+            Frame::Bytes | Frame::Ping | Frame::Pong | Frame::Close => {
+                end.control.extend(bytes);
                 Ok(())
             }
-            Err(error) if error.error_len().is_none() => {
-                end.text.drain(..error.valid_up_to());
-                Ok(())
-            }
-            Err(_) => Err("sends text that is not UTF-8 (RFC 6455 §5.6)"),
         };
         self.judge(side, checked)
     }
@@ -203,8 +228,11 @@ impl Laws {
     /// The payload of the present frame is complete.
     pub(crate) fn end_of_frame(&mut self, side: usize) -> Result<(), Broken> {
         let checked = match self.ends[side].frame {
-            Frame::Text { is_last: true } if !self.ends[side].text.is_empty() => {
-                Err("sends text that ends within a character (RFC 6455 §5.6)")
+            Frame::Text { is_last: true } => self.ends[side].check_end_of_text(),
+            Frame::Compressed { is_text, is_last: true } => {
+                let end = &mut self.ends[side];
+                end.inflate(is_text, |inflater, take| inflater.end_of_message(take))
+                    .and_then(|()| end.check_end_of_text())
             }
             Frame::Close => check_close(&self.ends[side].control),
             Frame::Ping => {
@@ -217,7 +245,7 @@ impl Laws {
                 Ok(())
             }
             Frame::Pong => self.check_pong(side),
-            Frame::Text { .. } | Frame::Bytes => Ok(()),
+            Frame::Text { .. } | Frame::Compressed { .. } | Frame::Bytes => Ok(()),
         };
         self.judge(side, checked)
     }
@@ -270,9 +298,50 @@ impl End {
         self.unfinished = (!is_last).then_some(data);
         match data {
             Data::Text => Frame::Text { is_last },
+            Data::Compressed { is_text } => Frame::Compressed { is_text, is_last },
             Data::Bytes => Frame::Bytes,
         }
     }
+
+    /// Decompresses bytes of a message by `step`, and checks the result if it is text.
+    fn inflate(
+        &mut self,
+        is_text: bool,
+        step: impl FnOnce(&mut Inflater, &mut TakeText<'_>) -> Result<bool, Broken>,
+    ) -> Result<(), Broken> {
+        let Some(inflater) = &mut self.inflater else { return Ok(()) };
+        let text = &mut self.text;
+        let goes_on = step(inflater, &mut |clear| match is_text {
+            true => check_text(text, clear.iter().copied()),
+            false => Ok(()),
+        })?;
+        if !goes_on {
+            self.inflater = None;
+            self.text.clear();
+        }
+        Ok(())
+    }
+
+    fn check_end_of_text(&self) -> Result<(), Broken> {
+        match self.text.is_empty() {
+            true => Ok(()),
+            false => Err("sends text that ends within a character (RFC 6455 §5.6)"),
+        }
+    }
+}
+
+/// Takes decompressed bytes.
+type TakeText<'a> = dyn FnMut(&[u8]) -> Result<(), Broken> + 'a;
+
+/// Takes the next bytes of a text. `text` are those before them that are not known to be valid, and afterwards those that are not.
+fn check_text(text: &mut Vec<u8>, bytes: impl Iterator<Item = u8>) -> Result<(), Broken> {
+    text.extend(bytes);
+    match str::from_utf8(text) {
+        Ok(_) => text.clear(),
+        Err(error) if error.error_len().is_none() => drop(text.drain(..error.valid_up_to())),
+        Err(_) => return Err("sends text that is not UTF-8 (RFC 6455 §5.6)"),
+    }
+    Ok(())
 }
 
 fn check_close(payload: &[u8]) -> Result<(), Broken> {
@@ -291,20 +360,22 @@ fn check_close(payload: &[u8]) -> Result<(), Broken> {
         .map_err(|_| "sends a Close reason that is not UTF-8 (RFC 6455 §5.5.1)")
 }
 
-/// Returns which extensions a response accepts.
-fn agreed(head: &[u8]) -> Agreed {
+/// Returns which extensions a response accepts, and the parameters of the last one.
+fn agreed(head: &[u8]) -> (Agreed, String) {
     let head = String::from_utf8_lossy(head).to_ascii_lowercase();
     let fields = head.lines().filter_map(|line| line.split_once(':'));
     let values = fields.filter(|(name, _)| *name == "sec-websocket-extensions");
-    let names = values.flat_map(|(_, value)| value.split(',')).map(|extension| {
-        let name = extension.split(';').next().unwrap_or_default();
-        name.trim()
-    });
-    names.fold(Agreed::Nothing, |agreed, name| match (agreed, name) {
-        (agreed, "") => agreed,
-        (Agreed::Nothing, "permessage-deflate") => Agreed::Deflate,
-        _ => Agreed::Other,
-    })
+    let extensions = values.flat_map(|(_, value)| value.split(','));
+    let extensions =
+        extensions.map(|extension| extension.split_once(';').unwrap_or((extension, "")));
+    extensions.fold(
+        (Agreed::Nothing, String::new()),
+        |(agreed, before), (name, parameters)| match (agreed, name.trim()) {
+            (agreed, "") => (agreed, before),
+            (Agreed::Nothing, "permessage-deflate") => (Agreed::Deflate, parameters.to_owned()),
+            _ => (Agreed::Other, String::new()),
+        },
+    )
 }
 
 /// The number of pings that are kept.

@@ -171,8 +171,8 @@ impl Sim {
     ///
     /// The laws are those of RFC 6455 on what an end writes: known opcodes, masks by role, reserved
     /// bits as negotiated, lengths in their shortest form; control frames that are final and of at
-    /// most 125 bytes; fragments in order; text in UTF-8, if it is not compressed; one Close frame, with a valid code and reason,
-    /// nothing after it, and one in answer to the peer's before the stream is shut down; and the pongs
+    /// most 125 bytes; fragments in order; text in UTF-8; compressed messages that can be decompressed (RFC 7692); one Close
+    /// frame, with a valid code and reason, nothing after it, and one in answer to the peer's before the stream is shut down; and the pongs
     /// of a conversation repeat the payloads of pings, in order. An end that breaks one fails the run: the
     /// message has the seed, the time, the connection and the frame.
     ///

@@ -117,10 +117,8 @@ fn what_the_laws_allow_is_left_alone() {
     let fragments =
         b"\x01\x01\xc3\x89\x01x\x80\x01\xa4\x02\x01\xff\x00\x00\x80\x01\xff\x88\x05\x0b\xb8bye";
     assert_eq!(exchange("", b"", fragments), None);
-    let deflate = "Sec-WebSocket-Extensions: permessage-deflate; server_no_context_takeover\r\n";
-    assert_eq!(exchange(deflate, b"", b"\x41\x01\xff\x80\x01\xff"), None);
-    assert!(exchange(deflate, b"", b"\x41\x01\xff\xc0\x01\xff").is_some());
-    assert!(exchange(deflate, b"", b"\xc9\0").is_some());
+    assert!(exchange(DEFLATE, b"", b"\x41\x01\xf2\xc0\x06\x48\xcd\xc9\xc9\x07\x00").is_some());
+    assert!(exchange(DEFLATE, b"", b"\xc9\0").is_some());
     let other = "sec-websocket-extensions: x-other\r\n";
     assert_eq!(exchange(other, b"", b"\xf1\x01\xff"), None);
     // What is no WebSocket is not looked at.
@@ -130,6 +128,47 @@ fn what_the_laws_allow_is_left_alone() {
         drive(&mut other, b"HTTP/1.1 200 OK\r\n\r\n\x83\0").await;
     });
     assert_eq!(plain, None);
+}
+
+const DEFLATE: &str = "Sec-WebSocket-Extensions: permessage-deflate\r\n";
+
+/// A compressed text of one stored block.
+fn stored(text: &[u8]) -> Vec<u8> {
+    let len = u16::try_from(text.len()).unwrap();
+    let block = [&[0][..], &len.to_le_bytes(), &(!len).to_le_bytes(), text, &[0]].concat();
+    [&[0xc1, u8::try_from(block.len()).unwrap()], &block[..]].concat()
+}
+
+#[test]
+fn compressed_messages_are_checked_too() {
+    // RFC 7692 §7.2.3.2: the second message refers to the first, which comes in two fragments.
+    let hello = b"\x41\x03\xf2\x48\xcd\x80\x04\xc9\xc9\x07\x00\xc1\x05\xf2\x00\x11\x00\x00";
+    assert_eq!(exchange(DEFLATE, b"", hello), None);
+    let forgets = "Sec-WebSocket-Extensions: permessage-deflate; server_no_context_takeover\r\n";
+    let twice = b"\xc1\x07\xf2\x48\xcd\xc9\xc9\x07\x00".repeat(2);
+    assert_eq!(exchange(forgets, b"", &twice), None);
+    assert_eq!(exchange(DEFLATE, b"", &stored("Grüße".as_bytes())), None);
+    // Binary messages are of any bytes.
+    let mut binary = stored(b"\xff\xc3");
+    binary[0] = 0xc2;
+    assert_eq!(exchange(DEFLATE, b"", &binary), None);
+    for (bytes, law) in [
+        (&stored(b"\xc3("), "sends text that is not UTF-8 (RFC 6455 §5.6)"),
+        (&stored(b"h\xc3"), "sends text that ends within a character (RFC 6455 §5.6)"),
+        (&b"\xc1\x01\xff".to_vec(), "sends compressed data that is invalid (RFC 7692 §7.2.2)"),
+        (&b"\xc2\x01\xff".to_vec(), "sends compressed data that is invalid (RFC 7692 §7.2.2)"),
+    ] {
+        let message = exchange(DEFLATE, b"", bytes).expect(law);
+        let expected =
+            format!("seed 3: the server of connection #1 GET /chat {law} at +0ns: frame 1:");
+        assert!(message.starts_with(&expected), "{message}");
+        // Each message is checked from its start.
+        let second = [&stored("ü".as_bytes())[..], bytes].concat();
+        assert!(exchange(DEFLATE, b"", &second).expect(law).contains(law));
+        // A last block has been sent (RFC 7692 §7.2.3.4): no more of this end can be checked.
+        let last = [b"\xc1\x08\xf3\x48\xcd\xc9\xc9\x07\x00\x00", &bytes[..]].concat();
+        assert_eq!(exchange(DEFLATE, b"", &last), None);
+    }
 }
 
 #[test]
