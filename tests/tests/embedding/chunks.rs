@@ -1,4 +1,4 @@
-//! Messages too long to hold: in pieces, both ways.
+//! Messages too long to hold: in chunks, both ways.
 
 use sockless_core::{
     Chunk, CloseReason, Config, Event, Message, ProtocolError, SendError, TransportAction,
@@ -8,7 +8,7 @@ use sockless_tests::pair::{Pair, Weather};
 use sockless_tests::wire::{BINARY, BINARY_BEGINS, ENDS, GOES_ON, TEXT, TEXT_BEGINS};
 
 #[test]
-fn a_message_up_to_the_length_of_a_piece_is_whole() {
+fn a_message_up_to_the_length_of_a_chunk_is_whole() {
     for role in BOTH {
         let mut end = End::new(role, Config::default().recv_chunk_len(8));
         for first in [TEXT, BINARY] {
@@ -21,7 +21,7 @@ fn a_message_up_to_the_length_of_a_piece_is_whole() {
 }
 
 #[test]
-fn a_longer_one_arrives_in_pieces_within_one_frame() {
+fn a_longer_one_arrives_in_chunks_within_one_frame() {
     for role in BOTH {
         let mut end = End::new(role, Config::default().recv_chunk_len(8));
         let bytes = end.peer.text("123456789");
@@ -35,7 +35,7 @@ fn a_longer_one_arrives_in_pieces_within_one_frame() {
 }
 
 #[test]
-fn a_longer_one_arrives_in_pieces_over_fragments() {
+fn a_longer_one_arrives_in_chunks_over_fragments() {
     for role in BOTH {
         let mut end = End::new(role, Config::default().recv_chunk_len(8));
         let bytes = end.peer.fragments(TEXT_BEGINS, &["123", "", "456789abcdefg", "h", "", ""]);
@@ -47,7 +47,7 @@ fn a_longer_one_arrives_in_pieces_over_fragments() {
 }
 
 #[test]
-fn pieces_come_as_soon_as_they_are_full_and_more_is_known_to_follow() {
+fn chunks_come_as_soon_as_they_are_full_and_more_is_known_to_follow() {
     for role in BOTH {
         let mut end = End::new(role, Config::default().recv_chunk_len(4));
         let bytes = end.peer.binary([7; 10]);
@@ -60,7 +60,7 @@ fn pieces_come_as_soon_as_they_are_full_and_more_is_known_to_follow() {
 }
 
 #[test]
-fn control_frames_come_between_pieces() {
+fn control_frames_come_between_chunks() {
     for role in BOTH {
         let mut end = End::new(role, Config::default().recv_chunk_len(4));
         let peer = end.peer;
@@ -74,7 +74,7 @@ fn control_frames_come_between_pieces() {
 }
 
 #[test]
-fn pieces_of_text_never_split_a_character() {
+fn chunks_of_text_never_split_a_character() {
     let whole = "aä€𐍈".repeat(20);
     for role in BOTH {
         for recv_chunk_len in 4..14 {
@@ -102,7 +102,7 @@ fn pieces_of_text_never_split_a_character() {
 }
 
 #[test]
-fn a_piece_is_at_least_as_long_as_a_character() {
+fn a_chunk_is_at_least_as_long_as_a_character() {
     for role in BOTH {
         let mut end = End::new(role, Config::default().recv_chunk_len(0));
         let bytes = end.peer.text("𐍈𐍈");
@@ -111,7 +111,7 @@ fn a_piece_is_at_least_as_long_as_a_character() {
 }
 
 #[test]
-fn text_in_pieces_that_is_not_utf8_fails_where_it_is_not() {
+fn text_in_chunks_that_is_not_utf8_fails_where_it_is_not() {
     for role in BOTH {
         let mut end = End::new(role, Config::default().recv_chunk_len(4));
         let events = end.receive(end.peer.frame(TEXT, b"1234567\xFFmore"));
@@ -121,7 +121,7 @@ fn text_in_pieces_that_is_not_utf8_fails_where_it_is_not() {
 }
 
 #[test]
-fn limits_hold_for_pieces() {
+fn limits_hold_for_chunks() {
     for role in BOTH {
         let config = Config::default().recv_chunk_len(4).max_message_len(10);
         let mut end = End::new(role, config);
@@ -132,7 +132,7 @@ fn limits_hold_for_pieces() {
 }
 
 #[test]
-fn the_length_of_pieces_may_change_within_a_message() {
+fn the_length_of_chunks_may_change_within_a_message() {
     for role in BOTH {
         let mut end = End::new(role, Config::default());
         let bytes = end.peer.binary([7; 20]);
@@ -153,7 +153,7 @@ fn the_length_of_pieces_may_change_within_a_message() {
 }
 
 #[test]
-fn an_end_within_a_message_in_pieces_leaves_it_unfinished() {
+fn an_end_within_a_message_in_chunks_leaves_it_unfinished() {
     for role in BOTH {
         let mut end = End::new(role, Config::default().recv_chunk_len(4));
         assert_eq!(end.receive(end.peer.frame(TEXT_BEGINS, "123456")).len(), 1);
@@ -163,13 +163,13 @@ fn an_end_within_a_message_in_pieces_leaves_it_unfinished() {
 }
 
 #[test]
-fn a_message_is_sent_in_pieces() {
+fn a_message_is_sent_in_chunks() {
     for role in BOTH {
         let mut end = End::new(role, Config::default());
         for (data, last) in [("one", false), ("", false), ("two", false), ("", true)] {
-            assert_eq!(end.connection.send_chunk(piece(data, last), end.now), Ok(()));
+            assert_eq!(end.connection.send_chunk(chunk(data, last), end.now), Ok(()));
         }
-        assert_eq!(end.connection.send_chunk(piece("whole", true), end.now), Ok(()));
+        assert_eq!(end.connection.send_chunk(chunk("whole", true), end.now), Ok(()));
         assert_eq!(end.connection.send("after", end.now), Ok(()));
         let sent = end.sent();
         let sent: Vec<_> = sent.iter().map(|f| (f.first, &f.payload[..])).collect();
@@ -186,44 +186,44 @@ fn a_message_is_sent_in_pieces() {
 }
 
 #[test]
-fn long_pieces_are_sent_in_fragments() {
+fn long_chunks_are_sent_in_fragments() {
     for role in BOTH {
         let mut end = End::new(role, Config::default().max_send_frame_len(3));
-        assert_eq!(end.connection.send_chunk(piece("1234567", false), end.now), Ok(()));
-        assert_eq!(end.connection.send_chunk(piece("89abc", true), end.now), Ok(()));
+        assert_eq!(end.connection.send_chunk(chunk("1234567", false), end.now), Ok(()));
+        assert_eq!(end.connection.send_chunk(chunk("89abc", true), end.now), Ok(()));
         let firsts: Vec<u8> = end.sent().iter().map(|frame| frame.first).collect();
         assert_eq!(firsts, [TEXT_BEGINS, GOES_ON, GOES_ON, GOES_ON, ENDS]);
     }
 }
 
 #[test]
-fn nothing_else_is_sent_inside_of_a_message_in_pieces_but_control_frames() {
+fn nothing_else_is_sent_inside_of_a_message_in_chunks_but_control_frames() {
     for role in BOTH {
         let mut end = End::new(role, Config::default());
-        assert_eq!(end.connection.send_chunk(piece("begun", false), end.now), Ok(()));
+        assert_eq!(end.connection.send_chunk(chunk("begun", false), end.now), Ok(()));
         assert_eq!(end.connection.send("whole", end.now), Err(SendError::MessageUnfinished));
         let other = Chunk { data: vec![1].into(), last: true };
         assert_eq!(end.connection.send_chunk(other, end.now), Err(SendError::MessageUnfinished));
         assert_eq!(end.connection.ping("?", end.now), Ok(()));
         assert_eq!(end.receive(end.peer.ping("?")).len(), 1);
-        assert_eq!(end.connection.send_chunk(piece("ended", true), end.now), Ok(()));
+        assert_eq!(end.connection.send_chunk(chunk("ended", true), end.now), Ok(()));
         assert_eq!(end.connection.send("whole", end.now), Ok(()));
         let firsts: Vec<u8> = end.sent().iter().map(|frame| frame.first).collect();
         assert_eq!(firsts, [TEXT_BEGINS, 0x89, 0x8A, ENDS, TEXT]);
         end.close(CloseReason::EMPTY);
-        let late = piece("late", true);
+        let late = chunk("late", true);
         assert_eq!(end.connection.send_chunk(late, end.now), Err(SendError::Closing));
     }
 }
 
 #[test]
-fn a_message_sent_in_pieces_arrives_in_pieces() {
+fn a_message_sent_in_chunks_arrives_in_chunks() {
     let config = Config::default().recv_chunk_len(1000).max_send_frame_len(300);
     let mut pair = Pair::new([config.clone(), config], Weather { chunk: 77, ..Weather::FINE }, 3);
     let data: Vec<u8> = (0..10_000_u32).map(|i| i as u8).collect();
     for (i, part) in data.chunks(1700).enumerate() {
-        let piece = Chunk { data: part.to_vec().into(), last: i == 5 };
-        assert_eq!(pair.ends[0].connection.send_chunk(piece, pair.ends[0].now), Ok(()));
+        let chunk = Chunk { data: part.to_vec().into(), last: i == 5 };
+        assert_eq!(pair.ends[0].connection.send_chunk(chunk, pair.ends[0].now), Ok(()));
     }
     pair.turn();
     assert_eq!(pair.received(1), [Message::from(data)]);
@@ -231,7 +231,7 @@ fn a_message_sent_in_pieces_arrives_in_pieces() {
 }
 
 fn text(data: &'static str, last: bool) -> Event {
-    Event::Chunk(piece(data, last))
+    Event::Chunk(chunk(data, last))
 }
 
 fn binary(data: &[u8], last: bool) -> Event {
@@ -239,7 +239,7 @@ fn binary(data: &[u8], last: bool) -> Event {
     Event::Chunk(Chunk { data, last })
 }
 
-fn piece(data: &'static str, last: bool) -> Chunk {
+fn chunk(data: &'static str, last: bool) -> Chunk {
     let data = data.into();
     Chunk { data, last }
 }

@@ -9,7 +9,7 @@ fn poll_all(end: &mut End) -> Vec<Event> {
     let mut events = end.poll();
     while let Some(event) = end.connection.poll_partial(&mut end.inbound, end.now) {
         let is_empty = matches!(&event, Event::Chunk(part) if part.data.is_empty() && !part.last);
-        assert!(!is_empty, "a piece of nothing");
+        assert!(!is_empty, "a chunk of nothing");
         events.push(event);
         events.extend(end.poll());
     }
@@ -21,7 +21,7 @@ fn receive(end: &mut End, bytes: impl AsRef<[u8]>) -> Vec<Event> {
     poll_all(end)
 }
 
-fn piece(data: impl Into<Message>, last: bool) -> Event {
+fn chunk(data: impl Into<Message>, last: bool) -> Event {
     let data = data.into();
     Event::Chunk(Chunk { data, last })
 }
@@ -31,10 +31,10 @@ fn fragments_come_one_by_one() {
     for role in BOTH {
         let mut end = End::new(role, Config::default());
         let peer = end.peer;
-        assert_eq!(receive(&mut end, peer.frame(TEXT_BEGINS, "one")), [piece("one", false)]);
+        assert_eq!(receive(&mut end, peer.frame(TEXT_BEGINS, "one")), [chunk("one", false)]);
         assert_eq!(receive(&mut end, peer.ping("?")), [Event::Ping("?".into())]);
-        assert_eq!(receive(&mut end, peer.frame(GOES_ON, "two")), [piece("two", false)]);
-        assert_eq!(receive(&mut end, peer.frame(ENDS, "three")), [piece("three", true)]);
+        assert_eq!(receive(&mut end, peer.frame(GOES_ON, "two")), [chunk("two", false)]);
+        assert_eq!(receive(&mut end, peer.frame(ENDS, "three")), [chunk("three", true)]);
         assert_eq!(receive(&mut end, peer.text("next")), [Event::Message("next".into())]);
     }
 }
@@ -51,11 +51,11 @@ fn a_long_frame_arrives_in_chunks_although_it_would_stay_in_the_read_buffer() {
         for len in [1, 3, 50_000, 1_000] {
             let reported = receive(&mut end, &frame[at..at + len]);
             let bytes = payload[at - header_len..at - header_len + len].to_vec();
-            assert_eq!(reported, [piece(bytes, false)]);
+            assert_eq!(reported, [chunk(bytes, false)]);
             at += len;
         }
         let rest = payload[at - header_len..].to_vec();
-        assert_eq!(receive(&mut end, &frame[at..]), [piece(rest, true)]);
+        assert_eq!(receive(&mut end, &frame[at..]), [chunk(rest, true)]);
     }
 }
 
@@ -65,10 +65,10 @@ fn a_character_that_is_cut_waits_for_its_rest() {
         let mut end = End::new(role, Config::default());
         let frame = end.peer.text("a€b");
         let (begin, rest) = frame.split_at(frame.len() - 3);
-        assert_eq!(receive(&mut end, begin), [piece("a", false)]);
+        assert_eq!(receive(&mut end, begin), [chunk("a", false)]);
         assert_eq!(receive(&mut end, &rest[..1]), []);
-        assert_eq!(receive(&mut end, &rest[1..2]), [piece("€", false)]);
-        assert_eq!(receive(&mut end, &rest[2..]), [piece("b", true)]);
+        assert_eq!(receive(&mut end, &rest[1..2]), [chunk("€", false)]);
+        assert_eq!(receive(&mut end, &rest[2..]), [chunk("b", true)]);
     }
 }
 
@@ -157,7 +157,7 @@ fn any(rng: &mut fastrand::Rng) -> Message {
     }
 }
 
-/// The messages, of which some came in pieces.
+/// The messages, of which some came in chunks.
 fn joined(events: Vec<Event>) -> Vec<Message> {
     let (mut messages, mut begun) = (Vec::new(), None::<(bool, Vec<u8>)>);
     for event in events {
@@ -169,7 +169,7 @@ fn joined(events: Vec<Event>) -> Vec<Message> {
             Event::Chunk(Chunk { data, last }) => {
                 let (is_text, bytes) = begun.get_or_insert_with(|| (data.is_text(), Vec::new()));
                 assert_eq!(*is_text, data.is_text());
-                assert!(last || !data.is_empty(), "a piece of nothing");
+                assert!(last || !data.is_empty(), "a chunk of nothing");
                 bytes.extend_from_slice(data.as_bytes());
                 if last {
                     let (is_text, bytes) = begun.take().unwrap();

@@ -107,11 +107,11 @@ fn the_newest_ping_is_answered_once_there_is_room_and_not_behind_a_close_frame()
 fn a_pong_that_waits_when_the_peer_closes_goes_before_the_answer_or_nowhere() {
     for role in BOTH {
         let mut end = End::new(role, Config::default().high_water(10));
-        let piece = |data: &'static str, last| sockless_core::Chunk { data: data.into(), last };
-        end.connection.send_chunk(piece("0123456789", false), end.now).unwrap();
+        let chunk = |data: &'static str, last| sockless_core::Chunk { data: data.into(), last };
+        end.connection.send_chunk(chunk("0123456789", false), end.now).unwrap();
         end.receive(end.peer.ping("?"));
         end.receive(end.peer.close(1000, ""));
-        end.connection.send_chunk(piece("end", true), end.now).unwrap();
+        end.connection.send_chunk(chunk("end", true), end.now).unwrap();
         let sent: Vec<u8> = end.sent().iter().map(|frame| frame.first).collect();
         assert_eq!(sent, [TEXT_BEGINS, 0x80, CLOSE]);
     }

@@ -1,4 +1,4 @@
-//! Messages longer than may be held, which are accepted in pieces.
+//! Messages longer than may be held, which are accepted in chunks.
 
 use sockless_core::{Chunk, Config, Deflate, Event, ProtocolError};
 use sockless_tests::end::{BOTH, End};
@@ -19,7 +19,7 @@ fn lens(events: &[Event]) -> Vec<usize> {
 }
 
 #[test]
-fn a_message_beyond_max_message_len_arrives_in_pieces_of_that_length() {
+fn a_message_beyond_max_message_len_arrives_in_chunks_of_that_length() {
     for role in BOTH {
         let mut end = End::new(role, config());
         for first in [TEXT, BINARY] {
@@ -118,7 +118,7 @@ fn inflated_messages_have_the_same_limits() {
                 .iter()
                 .map(|event| match event {
                     Event::Message(message) => message.len(),
-                    Event::Chunk(piece) => piece.data.len().min(101),
+                    Event::Chunk(chunk) => chunk.data.len().min(101),
                     other => panic!("{other:?}"),
                 })
                 .sum();

@@ -102,7 +102,7 @@ pub(crate) fn no_attack_passes_the_ceiling() {
     let configs = [
         ("default", Config::default()),
         ("small", small),
-        ("pieces", Config::default().max_message_len(1 << 30).recv_chunk_len(10_000)),
+        ("chunks", Config::default().max_message_len(1 << 30).recv_chunk_len(10_000)),
         ("1 MiB", Config::default().max_message_len(1 << 20).max_frame_len(100_000)),
     ];
     for (name, config) in configs {
@@ -205,7 +205,7 @@ fn peak_under(attack: &Attack, role: Role, config: &Config, takes: bool) -> usiz
             let data = match end.take_event() {
                 None => break,
                 Some(Event::Message(data)) => data,
-                Some(Event::Chunk(piece)) => piece.data,
+                Some(Event::Chunk(chunk)) => chunk.data,
                 Some(_) => continue,
             };
             if !takes {

@@ -118,9 +118,9 @@ fn inflated_len(payload: &[u8]) -> Option<u64> {
     let mut len = 0;
     loop {
         match server.poll_event(&mut inbound, Instant::EPOCH)? {
-            Event::Chunk(piece) => {
-                len += piece.data.len() as u64;
-                if piece.last {
+            Event::Chunk(chunk) => {
+                len += chunk.data.len() as u64;
+                if chunk.last {
                     return Some(len);
                 }
             }
@@ -144,9 +144,9 @@ fn explode(config: Config, wire: &[u8]) {
         server.poll();
     }
     let peak = PEAK.get_peak_memory();
-    println!("a bomb at {max} B in pieces of {recv_chunk_len} holds {peak} of {ceiling} B");
+    println!("a bomb at {max} B in chunks of {recv_chunk_len} holds {peak} of {ceiling} B");
     assert!(peak <= ceiling);
-    // In pieces it may wait for the handler, and holds no more than is read ahead.
+    // In chunks it may wait for the handler, and holds no more than is read ahead.
     if recv_chunk_len == usize::MAX {
         assert!(server.peer().written > before, "it was not answered by a Close frame");
     }

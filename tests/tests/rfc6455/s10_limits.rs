@@ -67,7 +67,7 @@ fn no_limit_is_passed_by_lengths_that_sum_past_the_end_of_numbers() {
 }
 
 #[test]
-fn the_longest_frame_that_can_be_said_arrives_in_pieces() {
+fn the_longest_frame_that_can_be_said_arrives_in_chunks() {
     for role in BOTH {
         let config = Config::default().max_message_len(u64::MAX).recv_chunk_len(4);
         let mut end = End::new(role, config.max_fragments(u32::MAX));

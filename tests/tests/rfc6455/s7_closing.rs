@@ -194,7 +194,7 @@ fn the_longest_reason_goes_both_ways() {
 fn our_answer_waits_until_our_message_ends() {
     for role in BOTH {
         let mut end = End::new(role, Config::default());
-        assert_eq!(end.connection.send_chunk(piece("one", false), end.now), Ok(()));
+        assert_eq!(end.connection.send_chunk(chunk("one", false), end.now), Ok(()));
         let bytes = [end.peer.close(1000, "enough"), end.peer.text("late")].concat();
         let reason = reason(1000, "enough");
         assert_eq!(end.receive(bytes), [Event::PeerClosed(reason.clone())]);
@@ -205,11 +205,11 @@ fn our_answer_waits_until_our_message_ends() {
         let other = Chunk { data: vec![1].into(), last: true };
         assert_eq!(end.connection.send_chunk(other, end.now), Err(SendError::MessageUnfinished));
 
-        assert_eq!(end.connection.send_chunk(piece("two", false), end.now), Ok(()));
+        assert_eq!(end.connection.send_chunk(chunk("two", false), end.now), Ok(()));
         assert_eq!(end.poll(), []);
-        assert_eq!(end.connection.send_chunk(piece("three", true), end.now), Ok(()));
+        assert_eq!(end.connection.send_chunk(chunk("three", true), end.now), Ok(()));
         assert_eq!(
-            end.connection.send_chunk(piece("four", true), end.now),
+            end.connection.send_chunk(chunk("four", true), end.now),
             Err(SendError::Closing)
         );
         let closed = clean(Party::Peer, Cause::ClosingHandshake, &reason, &reason);
@@ -224,7 +224,7 @@ fn our_answer_waits_until_our_message_ends() {
 fn our_answer_does_not_wait_longer_than_the_closing_timeout() {
     for role in BOTH {
         let mut end = End::new(role, Config::default().closing_timeout(3 * SECOND));
-        assert_eq!(end.connection.send_chunk(piece("one", false), end.now), Ok(()));
+        assert_eq!(end.connection.send_chunk(chunk("one", false), end.now), Ok(()));
         assert_eq!(end.receive(end.peer.close(1000, "")).len(), 1);
         assert_eq!(end.connection.poll_timeout(), Some(Instant::EPOCH + 3 * SECOND));
         assert_eq!(end.wait(2 * SECOND), []);
@@ -232,7 +232,7 @@ fn our_answer_does_not_wait_longer_than_the_closing_timeout() {
         let closed = clean(Party::Peer, Cause::ClosingHandshake, &reason, &reason);
         assert_eq!(end.wait(SECOND), [Event::Closed(closed)]);
         assert_eq!(end.sent().last().map(|frame| frame.first), Some(CLOSE));
-        assert_eq!(end.connection.send_chunk(piece("two", true), end.now), Err(SendError::Closing));
+        assert_eq!(end.connection.send_chunk(chunk("two", true), end.now), Err(SendError::Closing));
         assert_transport_ends(end);
     }
 }
@@ -242,7 +242,7 @@ fn the_end_of_the_transport_ends_the_wait_for_our_message() {
     for role in BOTH {
         for early in [false, true] {
             let mut end = End::new(role, Config::default());
-            assert_eq!(end.connection.send_chunk(piece("one", false), end.now), Ok(()));
+            assert_eq!(end.connection.send_chunk(chunk("one", false), end.now), Ok(()));
             let close = end.peer.close(1000, "");
             let mut events = Vec::new();
             if early {
@@ -262,12 +262,12 @@ fn the_end_of_the_transport_ends_the_wait_for_our_message() {
 }
 
 #[test]
-fn a_message_in_pieces_cannot_go_on_after_our_close() {
+fn a_message_in_chunks_cannot_go_on_after_our_close() {
     for role in BOTH {
         let mut end = End::new(role, Config::default());
-        assert_eq!(end.connection.send_chunk(piece("one", false), end.now), Ok(()));
+        assert_eq!(end.connection.send_chunk(chunk("one", false), end.now), Ok(()));
         end.close(reason(1011, "cannot go on"));
-        assert_eq!(end.connection.send_chunk(piece("two", true), end.now), Err(SendError::Closing));
+        assert_eq!(end.connection.send_chunk(chunk("two", true), end.now), Err(SendError::Closing));
         let events = end.receive(end.peer.close(1011, ""));
         let ours = reason(1011, "cannot go on");
         let closed = clean(Party::Local, Cause::ClosingHandshake, &ours, &reason(1011, ""));
@@ -383,7 +383,7 @@ fn an_abort_ends_at_once() {
 fn an_abort_while_our_answer_waits_reports_the_received_reason() {
     for role in BOTH {
         let mut end = End::new(role, Config::default());
-        assert_eq!(end.connection.send_chunk(piece("one", false), end.now), Ok(()));
+        assert_eq!(end.connection.send_chunk(chunk("one", false), end.now), Ok(()));
         assert_eq!(end.receive(end.peer.close(1000, "")).len(), 1);
         end.connection.abort(end.now);
         let received = Some(reason(1000, ""));
@@ -544,6 +544,6 @@ fn clean(by: Party, cause: Cause, sent: &CloseReason, received: &CloseReason) ->
     Closed::new(by, cause, Some(sent.clone()), Some(received.clone()))
 }
 
-fn piece(text: &'static str, last: bool) -> Chunk {
+fn chunk(text: &'static str, last: bool) -> Chunk {
     Chunk { data: text.into(), last }
 }

@@ -159,7 +159,7 @@ fn payloads_pass_extensions_in_order_when_sent_and_in_reverse_when_received() {
 }
 
 #[test]
-fn they_work_with_deflate_in_any_order_and_any_pieces() {
+fn they_work_with_deflate_in_any_order_and_any_chunks() {
     let message = "to be carried over ".repeat(300);
     for recv_chunk_len in [usize::MAX, 1000] {
         for max_send_frame_len in [usize::MAX, 77] {
@@ -232,14 +232,14 @@ fn output_of_one_extension_precedes_the_error_of_another() {
         let mut end = End::new(role, config.clone());
         let wire = end.peer.frame(BINARY | 0x60, &payload);
         let events = end.receive(&wire);
-        let pieces = |events: &[Event]| {
-            let piece = |event: &Event| match event {
+        let chunks = |events: &[Event]| {
+            let chunk = |event: &Event| match event {
                 Event::Chunk(Chunk { data: Message::Binary(bytes), .. }) => Some(bytes.clone()),
                 _ => None,
             };
-            events.iter().map_while(piece).collect::<Vec<_>>().concat()
+            events.iter().map_while(chunk).collect::<Vec<_>>().concat()
         };
-        assert_eq!(pieces(&events), b"HHHeeellllll", "{events:?}");
+        assert_eq!(chunks(&events), b"HHHeeellllll", "{events:?}");
         let mut bytewise = End::new(role, config);
         assert_eq!(
             events,

@@ -102,28 +102,28 @@ fn fragmented(end: &End, message: &Message, payload: &[u8], cuts: &[usize]) -> V
     wire
 }
 
-/// The messages among these events, pieces joined; each piece but the last is as long as it may be.
+/// The messages among these events, chunks joined; each chunk but the last is as long as it may be.
 fn joined(events: Vec<Event>, recv_chunk_len: usize) -> Vec<Message> {
-    let (mut messages, mut pieces) = (Vec::new(), Vec::new());
+    let (mut messages, mut chunks) = (Vec::new(), Vec::new());
     for event in events {
         match event {
             Event::Message(message) => {
                 assert!(message.len() <= recv_chunk_len);
                 messages.push(message);
             }
-            Event::Chunk(piece) => {
-                let len = piece.data.len();
-                // A piece of text does not split a character.
-                let least = if piece.data.is_text() { recv_chunk_len - 3 } else { recv_chunk_len };
+            Event::Chunk(chunk) => {
+                let len = chunk.data.len();
+                // A chunk of text does not split a character.
+                let least = if chunk.data.is_text() { recv_chunk_len - 3 } else { recv_chunk_len };
                 assert!(
-                    len <= recv_chunk_len && (piece.last || len >= least),
+                    len <= recv_chunk_len && (chunk.last || len >= least),
                     "{len} of {recv_chunk_len}"
                 );
-                pieces.extend_from_slice(piece.data.as_bytes());
-                if piece.last {
-                    assert!(pieces.len() > recv_chunk_len);
-                    let whole = std::mem::take(&mut pieces);
-                    messages.push(if piece.data.is_text() {
+                chunks.extend_from_slice(chunk.data.as_bytes());
+                if chunk.last {
+                    assert!(chunks.len() > recv_chunk_len);
+                    let whole = std::mem::take(&mut chunks);
+                    messages.push(if chunk.data.is_text() {
                         String::from_utf8(whole).unwrap().into()
                     } else {
                         whole.into()

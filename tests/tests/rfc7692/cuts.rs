@@ -81,7 +81,7 @@ fn play(role: Role, config: &Config, wire: &[u8], len: usize) -> (Vec<Event>, Ve
 }
 
 #[test]
-fn a_whole_piece_leaves_before_what_is_wrong_behind_it() {
+fn a_whole_chunk_leaves_before_what_is_wrong_behind_it() {
     for role in BOTH {
         let text = [b"eight by", &b"\xFF"[..]].concat();
         let compressed = Compressor::new().message(&text);
@@ -89,8 +89,8 @@ fn a_whole_piece_leaves_before_what_is_wrong_behind_it() {
             let mut end = End::new(role, with(eager()).recv_chunk_len(8));
             let wire = end.peer.frame(first, payload);
             let events = end.receive(wire);
-            let piece = Chunk { data: Message::from("eight by"), last: false };
-            assert_eq!(events[0], Event::Chunk(piece), "{first:x}");
+            let chunk = Chunk { data: Message::from("eight by"), last: false };
+            assert_eq!(events[0], Event::Chunk(chunk), "{first:x}");
             assert!(matches!(events[1..], [Event::Closed(_)]), "{events:?}");
         }
     }

@@ -102,14 +102,14 @@ fn context_that_is_taken_over_makes_the_second_message_short() {
 }
 
 #[test]
-fn pieces_can_be_inflated_as_they_come() {
+fn chunks_can_be_inflated_as_they_come() {
     for role in BOTH {
         let mut end = End::new(role, with(eager()));
         let mut inflater = Inflater::new();
         let parts = [prose(700, 1), prose(700, 2), String::new()];
         for (i, part) in parts.iter().enumerate() {
-            let piece = Chunk { data: part.clone().into(), last: i == 2 };
-            end.connection.send_chunk(piece, end.now).unwrap();
+            let chunk = Chunk { data: part.clone().into(), last: i == 2 };
+            end.connection.send_chunk(chunk, end.now).unwrap();
             let frames = end.sent();
             assert_eq!(frames.len(), 1);
             assert_eq!(frames[0].first & RSV1 != 0, i == 0);

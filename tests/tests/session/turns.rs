@@ -30,7 +30,7 @@ fn turns(served: &mut Served, count: &Count) -> Vec<u64> {
 }
 
 #[test]
-fn small_pieces_make_no_turn_longer() {
+fn small_chunks_make_no_turn_longer() {
     let count = Count::default();
     let counted = Arc::clone(&count);
     let mut served =
@@ -50,11 +50,11 @@ fn small_pieces_make_no_turn_longer() {
     served.peer().say(&PEER.binary(vec![7; 40_000]), 1);
     let turns = turns(&mut served, &count);
     assert_eq!(turns.iter().sum::<u64>(), 10_000);
-    assert!(turns.iter().all(|pieces| *pieces <= TURN), "{turns:?}");
+    assert!(turns.iter().all(|chunks| *chunks <= TURN), "{turns:?}");
 }
 
 #[test]
-fn small_pieces_that_are_joined_make_no_turn_longer() {
+fn small_chunks_that_are_joined_make_no_turn_longer() {
     let count = Count::default();
     let counted = Arc::clone(&count);
     let mut served =
@@ -66,7 +66,7 @@ fn small_pieces_that_are_joined_make_no_turn_longer() {
                 }
             }
         });
-    // 10 000 pieces take three turns of 4 096.
+    // 10 000 chunks take three turns of 4 096.
     served.peer().say(&PEER.binary(vec![7; 40_000]), 1);
     let turns = turns(&mut served, &count);
     assert_eq!(turns, [0, 0, 1]);

@@ -6,7 +6,7 @@ use sockless_tests::wire::{BINARY_BEGINS, TEXT_BEGINS};
 use sockless_tests::opened::{any_link, on_both_sides, open, open_over, receive_all};
 
 #[test]
-fn recv_joins_the_pieces_of_a_message() {
+fn recv_joins_the_chunks_of_a_message() {
     on_both_sides(20, |sim, role| async move {
         let config = Config::default().recv_chunk_len(100).read_ahead(500);
         let link = any_link(&sim);
@@ -33,7 +33,7 @@ fn recv_joins_the_pieces_of_a_message() {
 }
 
 #[test]
-fn pieces_keep_to_the_limit_of_the_whole() {
+fn chunks_keep_to_the_limit_of_the_whole() {
     on_both_sides(10, |sim, role| async move {
         let config = Config::default().recv_chunk_len(100).max_message_len(1_000);
         let tested =
