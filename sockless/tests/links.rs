@@ -41,7 +41,10 @@ fn every_link_to_a_file_of_the_tree_leads_to_one() {
         for target in targets(&text) {
             let target = target.split('#').next().unwrap_or_default();
             let path = if let Some(path) = target.strip_prefix(REPOSITORY) {
-                let path = path.trim_start_matches("tree/main").trim_start_matches("blob/main");
+                let path = ["tree/main", "blob/main", "raw/main"]
+                    .iter()
+                    .find_map(|at| path.strip_prefix(at))
+                    .unwrap_or(path);
                 root().join(path.trim_start_matches('/'))
             } else if let Some(page) = target.strip_prefix(GUIDE) {
                 let page = page.trim_end_matches("/index.html");
