@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use sockless_core::{CloseReason, Closed, Config, IntoOutgoing, SendError, Stats};
-use sockless_driver::{Request, TrySendError};
+use sockless_core::{CloseReason, Closed, Config, IntoOutgoing, Stats};
+use sockless_driver::{RawSendError, Request, TrySendError};
 
 use crate::chunks::MessageWriter;
 use crate::pong::Pong;
@@ -108,9 +108,9 @@ impl Sender {
     ///
     /// # Errors
     ///
-    /// [`SendError::ControlTooLong`] for more bytes; [`SendError::Closing`] once either side has begun
-    /// to close.
-    pub fn ping(&self, payload: impl Into<Bytes>) -> Result<Pong, SendError> {
+    /// [`RawSendError::Closed`] once the session has ended; [`RawSendError::Invalid`] for more bytes,
+    /// and while the session closes.
+    pub fn ping(&self, payload: impl Into<Bytes>) -> Result<Pong, RawSendError> {
         self.0.ping(payload).map(Pong)
     }
 

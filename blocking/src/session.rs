@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::Response;
-use sockless_core::{CloseReason, Closed, Config, IntoOutgoing, Message, SendError, Stats};
-use sockless_driver::{Request, TrySendError};
+use sockless_core::{CloseReason, Closed, Config, IntoOutgoing, Message, Stats};
+use sockless_driver::{RawSendError, Request, TrySendError};
 
 use crate::chunks::{MessageReader, MessageWriter};
 use crate::pong::Pong;
@@ -138,9 +138,9 @@ impl Session {
     ///
     /// # Errors
     ///
-    /// [`SendError::ControlTooLong`] for more bytes; [`SendError::Closing`] once either side has begun
-    /// to close.
-    pub fn ping(&self, payload: impl Into<Bytes>) -> Result<Pong, SendError> {
+    /// [`RawSendError::Closed`] once the session has ended; [`RawSendError::Invalid`] for more bytes,
+    /// and while the session closes.
+    pub fn ping(&self, payload: impl Into<Bytes>) -> Result<Pong, RawSendError> {
         self.sender.ping(payload)
     }
 
@@ -225,7 +225,8 @@ impl Session {
         self.sender.request()
     }
 
-    /// Returns the server's response to the request, with its headers; `None` on a server.
+    /// Returns the server's response to the request, with its headers; `None` for sessions that
+    /// [`connect`](crate::connect) has not opened: those of a server or of a `Reconnect`.
     pub fn response(&self) -> Option<&Response<()>> {
         self.response.as_deref()
     }

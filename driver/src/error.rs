@@ -5,14 +5,14 @@ use std::io;
 use sockless_core::{CloseCode, CloseReason, Closed, Message, SendError};
 use thiserror::Error;
 
-use crate::future::BoxError;
+use crate::future::{BoxError, find_source};
 use crate::session::{DecodeError, EncodeError, RawSendError, TrySendError, WriteError};
 
 /// An error of any kind, into which every other error of this crate converts by `?`.
 ///
-/// A handler may return it. The end of the session, from whichever method, is
-/// [`Closed`](Self::Closed), and is no failure. [`Close`](Self::Close) closes the session with a
-/// code and a reason of the handler's choice.
+/// A handler may return it. The end of the session, from whichever method, is what
+/// [`closed`](Self::closed) returns, and is no failure. [`Close`](Self::Close) closes the session with
+/// a code and a reason of the handler's choice.
 ///
 /// ```
 /// use sockless::{CloseCode, Error, Session};
@@ -63,10 +63,11 @@ pub enum Error {
     #[cfg(feature = "client")]
     #[error("{0}")]
     Reconnect(#[source] crate::client::ReconnectError),
-    /// A control frame or a frame could not be sent.
+    /// A ping or a frame must not be sent; [`SendError::Closing`] while the session closes.
     #[error("{0}")]
     Send(#[from] SendError),
-    /// A message could not be sent without waiting.
+    /// A message could not be sent without waiting. If the session has ended, the message is in it
+    /// too.
     #[error("{0}")]
     TrySend(#[source] TrySendError),
     /// A chunk of a message could not be sent.
@@ -88,17 +89,14 @@ impl Error {
         Self::Other(error.into())
     }
 
-    /// Returns how the session ended, if that is the error.
+    /// Returns how the session ended, if that is the error, or among its
+    /// [sources](std::error::Error::source).
+    ///
+    /// `try_send` and `ping` do not wait. While the session closes, their errors are
+    /// [`TrySendError::Closed`] and [`SendError::Closing`], and how it ends is not known yet: this is
+    /// `None`, and `Session::closed` waits for the end.
     pub fn closed(&self) -> Option<&Closed> {
-        match self {
-            Self::Closed(closed) => Some(closed),
-            #[cfg(feature = "client")]
-            Self::Reconnect(error) => match error.last_error() {
-                crate::client::AttemptError::Closed(closed) => Some(closed),
-                _ => None,
-            },
-            _ => None,
-        }
+        find_source(self)
     }
 
     /// Returns true if the session ended with Close frames in both directions
@@ -205,7 +203,6 @@ impl From<crate::client::ReconnectError> for Error {
 
 #[cfg(test)]
 mod tests {
-    use std::error::Error as _;
     use std::iter::successors;
 
     use sockless_core::{Cause, Party};
@@ -219,17 +216,30 @@ mod tests {
 
     #[test]
     fn the_end_of_a_session_is_the_same_from_every_method() {
-        let errors: [Error; 5] = [
+        let errors: [Error; 8] = [
             closed().into(),
             DecodeError::Closed(closed()).into(),
             EncodeError::Closed(closed()).into(),
             RawSendError::Closed(closed()).into(),
             WriteError::Closed(closed()).into(),
+            TrySendError::Closed { message: "x".into(), closed: Some(closed()) }.into(),
+            io::Error::other(closed()).into(),
+            Error::other(closed()),
         ];
         for error in errors {
             assert_eq!(error.closed(), Some(&closed()));
             assert!(error.is_clean());
-            assert!(error.source().is_some_and(|source| source.is::<Closed>()));
+        }
+    }
+
+    #[test]
+    fn a_session_that_closes_has_not_ended() {
+        let errors: [Error; 2] = [
+            TrySendError::Closed { message: "x".into(), closed: None }.into(),
+            RawSendError::Invalid(SendError::Closing).into(),
+        ];
+        for error in errors {
+            assert!(error.closed().is_none() && !error.is_clean());
         }
     }
 

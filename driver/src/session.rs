@@ -23,8 +23,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_core::Stream;
 use sockless_core::{
-    CloseReason, Closed, Config, Instant, IntoOutgoing, Message, Observer, OutgoingMessage,
-    SendError, Stats,
+    CloseReason, Closed, Config, Instant, IntoOutgoing, Message, Observer, OutgoingMessage, Stats,
 };
 
 use crate::request::Request;
@@ -194,9 +193,9 @@ impl Session {
     ///
     /// # Errors
     ///
-    /// [`SendError::ControlTooLong`] for more bytes; [`SendError::Closing`] once either side has
-    /// begun to close.
-    pub fn ping(&self, payload: impl Into<Bytes>) -> Result<Pong, SendError> {
+    /// [`RawSendError::Closed`] once the session has ended; [`RawSendError::Invalid`] for more bytes,
+    /// and while the session closes.
+    pub fn ping(&self, payload: impl Into<Bytes>) -> Result<Pong, RawSendError> {
         self.sender.ping(payload)
     }
 

@@ -100,7 +100,7 @@ impl Outlet {
         if !waits {
             match self.sender.try_send(&event.broadcast) {
                 Ok(()) => return Delivered::Sent,
-                Err(TrySendError::Closed(_)) => return Delivered::Closed,
+                Err(TrySendError::Closed { .. }) => return Delivered::Closed,
                 Err(_) => {}
             }
         }

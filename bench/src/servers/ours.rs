@@ -49,7 +49,7 @@ impl Room {
         loop {
             let news = Broadcast::new(session.recv().await?);
             let is_open = |member: &mut Sender| {
-                !matches!(member.try_send(&news), Err(TrySendError::Closed(_)))
+                !matches!(member.try_send(&news), Err(TrySendError::Closed { .. }))
             };
             self.lock().retain_mut(is_open);
         }

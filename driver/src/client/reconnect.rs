@@ -437,4 +437,12 @@ mod tests {
         }
         assert!(!AttemptError::Hook("the token is invalid".into()).is_transient());
     }
+
+    #[test]
+    fn the_last_session_is_among_the_sources_of_the_end() {
+        let closed = Closed::new(Party::Peer, Cause::Eof, None, None);
+        let last_error = Arc::new(AttemptError::Closed(closed.clone()));
+        let error = crate::Error::from(ReconnectError { last_error, attempts: 1 });
+        assert_eq!(error.closed(), Some(&closed));
+    }
 }

@@ -7,12 +7,18 @@ use crate::future::BoxError;
 
 /// The reason why [`Sender::try_send`](crate::Sender::try_send) did not send a message, with the
 /// message.
-#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[derive(Clone, Debug, PartialEq, Error)]
 #[non_exhaustive]
 pub enum TrySendError {
     /// The session has ended or has begun to close.
     #[error("the session is closing or has ended")]
-    Closed(OutgoingMessage),
+    Closed {
+        /// The message.
+        message: OutgoingMessage,
+        /// How the session ended; `None` while it closes, when that is not known yet.
+        #[source]
+        closed: Option<Closed>,
+    },
     /// The outgoing queue is full, or another message is being
     /// [sent in chunks](crate::Sender::writer).
     #[error("the outgoing queue is full (high_water), or a message is being sent in chunks")]
@@ -23,7 +29,7 @@ impl TrySendError {
     /// Returns the message that was not sent.
     pub fn into_message(self) -> Message {
         match self {
-            Self::Closed(message) | Self::Full(message) => message.into_message(),
+            Self::Closed { message, .. } | Self::Full(message) => message.into_message(),
         }
     }
 }
@@ -42,14 +48,16 @@ pub enum WriteError {
     KindMismatch,
 }
 
-/// The reason why [`RawSession::send`](crate::RawSession::send) did not send a frame.
+/// The reason why a frame was not sent by [`RawSession::send`](crate::RawSession::send), or a ping
+/// by [`Session::ping`](crate::Session::ping).
 #[derive(Clone, Debug, Error)]
 #[non_exhaustive]
 pub enum RawSendError {
     /// The session has ended, as stated.
     #[error("{0}")]
     Closed(#[source] Closed),
-    /// The frame must not be sent. The session goes on.
+    /// The frame must not be sent; [`SendError::Closing`] while the session closes. The session goes
+    /// on.
     #[error("{0}")]
     Invalid(#[source] SendError),
 }
@@ -103,6 +111,8 @@ mod tests {
     fn each_error_has_the_end_of_the_session_as_its_source() {
         let closed = Closed::new(Party::Peer, Cause::Eof, None, None);
         let text = closed.to_string();
+        let too_late = TrySendError::Closed { message: "x".into(), closed: Some(closed.clone()) };
+        assert_eq!(chain(&too_late)[1..], *std::slice::from_ref(&text));
         let errors: [Box<dyn Error>; 4] = [
             Box::new(WriteError::Closed(closed.clone())),
             Box::new(RawSendError::Closed(closed.clone())),
@@ -135,6 +145,8 @@ mod tests {
         let message = OutgoingMessage::from("x");
         assert!(WriteError::KindMismatch.source().is_none());
         assert!(TrySendError::Full(message.clone()).source().is_none());
-        assert_eq!(TrySendError::Closed(message).into_message(), Message::from("x"));
+        let closing = TrySendError::Closed { message, closed: None };
+        assert!(closing.source().is_none());
+        assert_eq!(closing.into_message(), Message::from("x"));
     }
 }

@@ -8,14 +8,14 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use sockless_core::{
-    CloseReason, Closed, Config, Instant, IntoOutgoing, Observer, OutgoingMessage, SendError, Stats,
+    CloseReason, Closed, Config, Instant, IntoOutgoing, Observer, OutgoingMessage, Stats,
 };
 
 use crate::future::BoxFuture;
 use crate::request::Request;
 use crate::session::engine::shared::{Shared, Waiting};
 
-use crate::session::error::TrySendError;
+use crate::session::error::{RawSendError, TrySendError};
 use crate::session::pong::{Pong, Pongs};
 use crate::session::sink::MessageSink;
 use crate::session::sleep::Sleep;
@@ -77,7 +77,7 @@ impl Sender {
     ///
     /// /// Skips peers that do not keep up. Returns false once the peer is gone.
     /// fn offer(sender: &Sender, price: &str) -> bool {
-    ///     !matches!(sender.try_send(price.to_owned()), Err(TrySendError::Closed(_)))
+    ///     !matches!(sender.try_send(price.to_owned()), Err(TrySendError::Closed { .. }))
     /// }
     /// ```
     ///
@@ -114,9 +114,9 @@ impl Sender {
     ///
     /// # Errors
     ///
-    /// [`SendError::ControlTooLong`] for more bytes; [`SendError::Closing`] once either side has
-    /// begun to close.
-    pub fn ping(&self, payload: impl Into<Bytes>) -> Result<Pong, SendError> {
+    /// [`RawSendError::Closed`] once the session has ended; [`RawSendError::Invalid`] for more bytes,
+    /// and while the session closes.
+    pub fn ping(&self, payload: impl Into<Bytes>) -> Result<Pong, RawSendError> {
         let payload = payload.into();
         let id = self.shared.lock().ping(payload, || self.shared.now())?;
         Ok(Pong::new(self.shared.clone(), id))

@@ -254,7 +254,10 @@ impl Shared {
     pub(crate) fn try_send(&self, message: OutgoingMessage) -> Result<(), TrySendError> {
         let transport = match &*self.state.borrow() {
             State { phase: Phase::Open, transport: Some(transport), .. } => transport.clone(),
-            _ => return Err(TrySendError::Closed(message)),
+            State { phase: Phase::Closed(closed), .. } => {
+                return Err(TrySendError::Closed { message, closed: Some(closed.clone()) });
+            }
+            _ => return Err(TrySendError::Closed { message, closed: None }),
         };
         if transport.buffered() >= self.limits.high_water {
             return Err(TrySendError::Full(message));

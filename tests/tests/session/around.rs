@@ -108,7 +108,10 @@ fn after_close_a_loop_that_receives_ends_and_sends_fail() {
         let (route, ends) = observed(async |mut session: Session| {
             session.close(CloseCode::NORMAL);
             let late = session.sender().try_send("too late");
-            assert_eq!(late, Err(TrySendError::Closed("too late".into())));
+            assert_eq!(
+                late,
+                Err(TrySendError::Closed { message: "too late".into(), closed: None })
+            );
             // A message that the peer sent before it received our Close frame is still received.
             let message = session.recv().await;
             let end = session.recv().await;

@@ -4,9 +4,9 @@
 use std::sync::{Arc, Mutex};
 
 use sockless_core::{
-    Cause, CloseCode, Closed, Config, Instant, Party, ProtocolError, Role, SendError, Timeout,
+    Cause, CloseCode, Closed, Config, Instant, Party, ProtocolError, Role, Timeout,
 };
-use sockless_driver::{BoxError, Session, TrySendError};
+use sockless_driver::{BoxError, RawSendError, Session, TrySendError};
 use sockless_sim::{Link, Sim};
 use sockless_tests::end::BOTH;
 use sockless_tests::wire::{BINARY_BEGINS, CLOSE, PING, PONG, TEXT, close_body};
@@ -252,7 +252,7 @@ struct Sayings {
     send: Result<(), Closed>,
     try_send: Result<(), TrySendError>,
     flush: Result<(), Closed>,
-    ping: Result<(), SendError>,
+    ping: Result<(), RawSendError>,
 }
 
 #[test]
@@ -289,9 +289,12 @@ async fn check(sim: Sim, role: Role, row: &Row) {
     assert_eq!(closed.received().map(code), row.received);
     assert_eq!(at, Instant::EPOCH + SECOND * row.after as u32);
     assert_eq!(send, Err(closed.clone()));
-    assert_eq!(try_send, Err(TrySendError::Closed("too late".into())));
+    assert_eq!(
+        try_send,
+        Err(TrySendError::Closed { message: "too late".into(), closed: Some(closed.clone()) })
+    );
     assert_eq!(flush, if row.flushes { Ok(()) } else { Err(closed.clone()) });
-    assert_eq!(ping, Err(SendError::Closing));
+    assert!(matches!(ping, Err(RawSendError::Closed(end)) if end == closed));
     drop(tested.peer);
     let returned = tested.output.await;
     assert_eq!(returned.is_some(), !matches!(row.handler, Handler::Panics | Handler::PanicsAtOnce));

@@ -169,10 +169,12 @@ fn closing_is_started_once_and_its_answer_is_awaited() {
     assert_eq!(*browser.closed.borrow(), [CloseReason::new(CloseCode::NORMAL, "done")]);
     assert!(send(&shared, "late").is_pending(), "the end is waited for");
     assert_eq!(browser.watched.get(), 0, "not for the browser to send");
-    assert!(matches!(shared.try_send("late".into()), Err(TrySendError::Closed(_))));
+    assert!(matches!(shared.try_send("late".into()), Err(TrySendError::Closed { closed: None, .. })));
 
     shared.ended(report(1000, true));
     let Poll::Ready(Err(closed)) = send(&shared, "late") else { panic!("it has ended") };
+    let late = TrySendError::Closed { message: "late".into(), closed: Some(closed.clone()) };
+    assert_eq!(shared.try_send("late".into()), Err(late));
     assert_eq!((closed.by(), closed.is_clean()), (Party::Local, true));
     assert_eq!(closed.sent().unwrap().text(), "done");
     assert_eq!(browser.messages.borrow().len(), 0);

@@ -24,7 +24,7 @@ impl State {
     ) -> Result<(), TrySendError> {
         let (may_send, now) = (self.may_send() || self.replaces(&message), self.now_or(clock));
         let Some(connection) = self.machine.open_messages() else {
-            return Err(TrySendError::Closed(message));
+            return Err(TrySendError::Closed { message, closed: self.closed.clone() });
         };
         if !may_send {
             return Err(TrySendError::Full(message));
@@ -35,7 +35,9 @@ impl State {
         self.is_unparsed |= sent.is_err();
         self.ask_driver();
         match (sent, spare) {
-            (Err(_), Some(message)) => Err(TrySendError::Closed(message)),
+            (Err(_), Some(message)) => {
+                Err(TrySendError::Closed { message, closed: self.closed.clone() })
+            }
             _ => Ok(()),
         }
     }
@@ -106,9 +108,14 @@ impl State {
         &mut self,
         payload: Bytes,
         clock: impl FnOnce() -> Instant,
-    ) -> Result<u64, SendError> {
+    ) -> Result<u64, RawSendError> {
+        if let Some(closed) = &self.closed {
+            return Err(RawSendError::Closed(closed.clone()));
+        }
         let now = self.now_or(clock);
-        self.machine.messages().ok_or(SendError::Closing)?.ping(payload.clone(), now)?;
+        let connection = self.machine.messages();
+        let sent = connection.map_or(Err(SendError::Closing), |it| it.ping(payload.clone(), now));
+        sent.map_err(RawSendError::Invalid)?;
         self.ask_driver();
         Ok(self.pongs().note_ping(payload, now))
     }
