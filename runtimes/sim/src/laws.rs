@@ -394,7 +394,7 @@ const PONG: u8 = 10;
 
 #[cfg(test)]
 mod tests {
-    use super::{FIN, Head, Laws, PING, PONG};
+    use super::{FIN, Head, Laws, PING, PINGS, PONG};
 
     fn write(laws: &mut Laws, side: usize, opcode: u8, payload: &[u8]) -> Result<(), &'static str> {
         let (first, len) = (FIN | opcode, payload.len() as u64);
@@ -420,5 +420,23 @@ mod tests {
         assert_eq!(write(&mut laws, 0, PONG, b""), Err(broken));
         // The server is not known to be automatic.
         assert_eq!(write(&mut laws, 1, PONG, b""), Ok(()));
+    }
+
+    /// Memory is bounded: beyond the bound, a pong has the benefit of the doubt.
+    #[test]
+    fn a_pong_may_answer_a_ping_that_is_forgotten() {
+        for (pings, allowed) in [(PINGS, false), (PINGS + 1, true)] {
+            let mut laws = Laws::default();
+            laws.set_automatic(0);
+            laws.accept(b"HTTP/1.1 101\r\n\r\n").unwrap();
+            for ping in 0..pings {
+                write(&mut laws, 1, PING, &ping.to_be_bytes()).unwrap();
+            }
+            assert_eq!(laws.ends[1].pings.len(), PINGS);
+            assert_eq!(write(&mut laws, 0, PONG, b"unknown").is_ok(), allowed, "{pings} pings");
+            // Those that are kept are answered as ever.
+            assert_eq!(write(&mut laws, 0, PONG, &(pings - 1).to_be_bytes()), Ok(()));
+            assert!(laws.ends[1].pings.is_empty());
+        }
     }
 }

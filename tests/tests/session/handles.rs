@@ -366,6 +366,31 @@ fn a_sink_does_not_swallow_a_message_that_comes_too_late() {
     });
 }
 
+/// The peer takes all that was sent before the flush at 1 s, and another sender goes on meanwhile.
+#[test]
+fn a_flush_of_a_sink_waits_for_what_was_sent_before_it() {
+    on_both_sides(10, |sim, role| async move {
+        let clock = sim.clone();
+        let narrow = Link::default().capacity(1_000).held_until_flush(true);
+        let tested = open_over(&sim, role, &narrow, Config::default(), async move |session| {
+            let mut sink = session.sink();
+            sink.feed(vec![7; 5_000]).await.unwrap();
+            let mut flush = sink.flush();
+            assert!((&mut flush).now_or_never().is_none());
+            session.send(vec![8; 5_000]).await.unwrap();
+            flush.await.unwrap();
+            clock.now()
+        })
+        .await;
+        sim.sleep(SECOND).await;
+        assert_eq!(tested.peer.frame().await.payload.len(), 5_000);
+        sim.sleep(SECOND).await;
+        assert_eq!(tested.peer.frame().await.payload.len(), 5_000);
+        tested.peer.expect_close(1000).await;
+        assert_eq!(tested.output.await, Some(Instant::EPOCH + SECOND));
+    });
+}
+
 #[test]
 fn a_sink_waits_for_room() {
     on_both_sides(10, |sim, role| async move {
