@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sockless_core::{Config, Instant};
-use sockless_driver::{ConnectError, ConnectStep};
+use sockless_driver::{ConnectError, ConnectStep, UrlError};
 use sockless_sim::{Link, Lookup, Reachability, Sim, poll_at_most};
 
 use crate::support::{DEADLINE, MS, SECOND, assert_echoes, error, serve_echo};
@@ -35,6 +35,18 @@ fn a_failed_lookup_is_reported_with_the_name() {
             assert!(error.to_string().contains(&format!("{host}:81")), "{error}");
         }
         assert_eq!(sim.now(), Instant::EPOCH);
+    });
+}
+
+#[test]
+fn a_name_beyond_ascii_is_looked_up_in_its_dns_form() {
+    Sim::check(0..3, |sim| async move {
+        serve_echo(&sim, "xn--bcher-kva.example");
+        let connected = sim.connect("ws://B\u{fc}cher.example/").open().await.unwrap();
+        assert_eq!(connected.destination().host(), "xn--bcher-kva.example");
+        assert_echoes(&mut connected.spawn()).await;
+        let error = error(&sim, "ws://\u{378}.example/").await;
+        assert!(matches!(error, ConnectError::UrlInvalid(UrlError::HostInvalid)), "{error}");
     });
 }
 

@@ -32,6 +32,7 @@ fn the_host_has_a_port_unless_it_is_the_schemes_own() {
         ("ws://[2001:db8::1]/", "GET / ", "[2001:db8::1]"),
         ("wss://[2001:db8::1]:9000/#f", "GET / ", "[2001:db8::1]:9000"),
         ("ws://ada:secret@example.com:81/", "GET / ", "example.com:81"),
+        ("ws://b\u{fc}cher.example:81/", "GET / ", "xn--bcher-kva.example:81"),
     ] {
         let (head, _) = request(url, |connect| connect);
         assert!(head.starts_with(&format!("{line}HTTP/1.1\r\nHost: {host}\r\n")), "{head}");
