@@ -25,13 +25,15 @@ impl Inbox {
 
     /// Appends the message if all together take at most `max` bytes.
     pub(crate) fn push(&mut self, message: Message, max: usize) -> Result<(), Full> {
-        let bytes = self.bytes.saturating_add(message.len()).saturating_add(OVERHEAD);
-        if bytes > max {
-            return Err(Full { bytes });
-        }
-        self.bytes = bytes;
+        self.bytes = self.check(message.len(), max)?;
         self.messages.push_back(message);
         Ok(())
+    }
+
+    /// Returns the bytes with a message of `len` bytes more, if they are at most `max`.
+    pub(crate) fn check(&self, len: usize, max: usize) -> Result<usize, Full> {
+        let bytes = self.bytes.saturating_add(len).saturating_add(OVERHEAD);
+        if bytes > max { Err(Full { bytes }) } else { Ok(bytes) }
     }
 
     pub(crate) fn pop(&mut self) -> Option<Message> {

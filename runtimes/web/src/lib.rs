@@ -67,6 +67,8 @@ mod connect;
 mod ending;
 mod error;
 mod inbox;
+#[cfg(feature = "json")]
+mod json;
 mod platform;
 mod reconnect;
 mod session;

@@ -14,8 +14,8 @@ use crate::waiters::{Place, Waiters};
 
 /// The browser's end of a session. It is dropped when the session has ended, and reports nothing afterwards.
 pub(crate) trait Transport {
-    /// Passes a message to the browser, which queues it.
-    fn transmit(self: Rc<Self>, message: &Message);
+    /// Passes a message to the browser, which queues it. Returns false if the browser closes, and has dropped it.
+    fn transmit(self: Rc<Self>, message: &Message) -> bool;
     /// The bytes that the browser has queued.
     fn buffered(&self) -> usize;
     /// Has [`Shared::drained`] called when the browser has queued less, as long as a task waits for that.
@@ -131,8 +131,9 @@ impl Shared {
         self.watchers.wake();
     }
 
-    /// Keeps a message for the program, or ends the session if too many wait to be received.
-    pub(crate) fn received(&self, message: Message) {
+    /// Keeps a message for the program, or ends the session if too many wait to be received. The message is copied out of
+    /// the memory of the browser by `message`, unless its length, at least `min_len`, is too much already.
+    pub(crate) fn received(&self, min_len: usize, message: impl FnOnce() -> Message) {
         let has_backpressure = self.agreement.get().is_some_and(|it| it.has_backpressure);
         let mut state = self.state.borrow_mut();
         let is_open = match state.phase {
@@ -146,7 +147,8 @@ impl Shared {
         }
         // With backpressure, a reader has waited for room before.
         let max = if is_open && has_backpressure { usize::MAX } else { self.limits.max_unread };
-        let pushed = state.inbox.push(message, max);
+        let checked = state.inbox.check(min_len, max);
+        let pushed = checked.and_then(|_| state.inbox.push(message(), max));
         let receiver = state.receiver.take();
         drop(state);
         if let Some(receiver) = receiver {
@@ -163,7 +165,7 @@ impl Shared {
         let max = self.limits.max_unread;
         let cause = Cause::Transport(
             format!(
-                "expected at most {max} bytes that the program has not received (max_unread), got {}",
+                "expected at most {max} bytes that the program has not received (max_unread), got at least {}",
                 full.bytes
             )
             .into(),
@@ -262,7 +264,9 @@ impl Shared {
         if transport.buffered() >= self.limits.high_water {
             return Err(TrySendError::Full(message));
         }
-        transport.transmit(message.message());
+        if !transport.transmit(message.message()) {
+            return Err(TrySendError::Closed { message, closed: None });
+        }
         Ok(())
     }
 

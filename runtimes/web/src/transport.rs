@@ -6,8 +6,8 @@ pub(crate) mod stream;
 use std::rc::Weak;
 use std::time::Duration;
 
-use js_sys::{ArrayBuffer, Uint8Array};
-use sockless_core::{CloseReason, Message};
+use js_sys::{ArrayBuffer, JsString, Uint8Array};
+use sockless_core::CloseReason;
 use wasm_bindgen::{JsCast, JsValue};
 
 use crate::error::ConnectError;
@@ -22,16 +22,36 @@ pub(crate) struct Opening {
     pub(crate) closing_timeout: Duration,
 }
 
-/// The message that a browser delivers, which is text or an array of bytes.
-fn message_of(data: &JsValue) -> Option<Message> {
-    if let Some(text) = data.as_string() {
-        return Some(text.into());
+/// A message that a browser delivers, in the memory of JavaScript.
+enum Delivered {
+    Text(JsString),
+    Binary(Uint8Array),
+}
+
+impl Delivered {
+    fn new(data: &JsValue) -> Option<Self> {
+        if let Some(text) = data.dyn_ref::<JsString>() {
+            return Some(Self::Text(text.clone()));
+        }
+        let bytes = match data.dyn_ref::<ArrayBuffer>() {
+            Some(buffer) => Uint8Array::new(buffer),
+            None => data.dyn_ref::<Uint8Array>()?.clone(),
+        };
+        Some(Self::Binary(bytes))
     }
-    let bytes = match data.dyn_ref::<ArrayBuffer>() {
-        Some(buffer) => Uint8Array::new(buffer),
-        None => data.dyn_ref::<Uint8Array>()?.clone(),
-    };
-    Some(bytes.to_vec().into())
+
+    /// Passes the message on, which is copied into the memory of the program unless it is too long.
+    fn pass_to(&self, shared: &Shared) {
+        let min_len = match self {
+            // Each unit of UTF-16 takes a byte of UTF-8 or more.
+            Self::Text(text) => text.length(),
+            Self::Binary(bytes) => bytes.length(),
+        };
+        shared.received(min_len as usize, || match self {
+            Self::Text(text) => String::from(text).into(),
+            Self::Binary(bytes) => bytes.to_vec().into(),
+        });
+    }
 }
 
 /// The code and text to close with; `None` for a Close frame without a payload.

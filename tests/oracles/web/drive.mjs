@@ -59,7 +59,8 @@ function progress(page, step) {
   return page.waitForFunction((it) => globalThis.progress.some((done) => done.startsWith(it)), step);
 }
 
-// A server that answers the opening handshake by hand, unless it is asked for `/`, and then nothing; `/reset` resets the connection.
+// A server that answers the opening handshake by hand, unless it is asked for `/`, and then nothing; `/reset` resets the connection,
+// `/closing` sends a Close frame with 1000.
 async function rawServer() {
   const server = createServer((socket) => {
     socket.on('error', () => {});
@@ -70,7 +71,10 @@ async function rawServer() {
       const [, key] = head.match(/sec-websocket-key: (\S+)/i);
       const accept = createHash('sha1').update(`${key}258EAFA5-E914-47DA-95CA-C5AB0DC85B11`).digest('base64');
       const lines = ['HTTP/1.1 101 Switching Protocols', 'Upgrade: websocket', 'Connection: Upgrade', `Sec-WebSocket-Accept: ${accept}`];
-      socket.write(`${lines.join('\r\n')}\r\n\r\n`, () => { if (path === '/reset') setTimeout(() => socket.resetAndDestroy(), 50); });
+      socket.write(`${lines.join('\r\n')}\r\n\r\n`, () => {
+        if (path === '/reset') setTimeout(() => socket.resetAndDestroy(), 50);
+        if (path === '/closing') setTimeout(() => socket.write('\x88\x02\x03\xe8', 'latin1'), 50);
+      });
     });
   });
   await new Promise((listening) => server.listen(0, '127.0.0.1', listening));
@@ -104,10 +108,10 @@ async function logged(demo, pattern) {
 
 async function talks(page, demo, raw) {
   for (const kind of KINDS) {
-    for (const name of ['echo', 'order', 'subprotocol', 'refused', 'close by us', 'close by the server', 'sending waits']) {
+    for (const name of ['echo', 'json', 'order', 'subprotocol', 'refused', 'close by us', 'close by the server', 'sending waits']) {
       await passes(page, name, demo.url, kind);
     }
-    for (const name of ['opening timeout', 'closing timeout', 'lost']) await passes(page, name, raw, kind);
+    for (const name of ['opening timeout', 'closing timeout', 'closing by the server', 'lost']) await passes(page, name, raw, kind);
   }
 }
 

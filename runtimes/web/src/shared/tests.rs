@@ -14,13 +14,19 @@ struct Browser {
     messages: RefCell<Vec<Message>>,
     buffered: Cell<usize>,
     watched: Cell<u32>,
+    /// It has begun to close, and has not reported it.
+    is_closing: Cell<bool>,
     closed: RefCell<Vec<CloseReason>>,
 }
 
 impl Transport for Browser {
-    fn transmit(self: Rc<Self>, message: &Message) {
+    fn transmit(self: Rc<Self>, message: &Message) -> bool {
+        if self.is_closing.get() {
+            return false;
+        }
         self.buffered.set(self.buffered.get() + message.len());
         self.messages.borrow_mut().push(message.clone());
+        true
     }
 
     fn buffered(&self) -> usize {
@@ -55,6 +61,10 @@ fn once<T>(future: impl Future<Output = T>) -> Poll<T> {
     pin!(future).poll(&mut Context::from_waker(Waker::noop()))
 }
 
+fn receive(shared: &Shared, text: &'static str) {
+    shared.received(text.len(), || text.into());
+}
+
 fn recv(shared: &Shared) -> Poll<Result<Message, Closed>> {
     once(poll_fn(|cx| shared.poll_recv(cx)))
 }
@@ -69,8 +79,8 @@ fn send(shared: &Shared, text: &'static str) -> Poll<Result<(), Closed>> {
 fn messages_are_received_in_order_and_before_the_end() {
     let (shared, _browser) = open(false);
     assert!(recv(&shared).is_pending());
-    shared.received("first".into());
-    shared.received("last".into());
+    receive(&shared, "first");
+    receive(&shared, "last");
     shared.ended(report(1000, true));
     assert_eq!(recv(&shared), Poll::Ready(Ok("first".into())));
     assert_eq!(recv(&shared), Poll::Ready(Ok("last".into())));
@@ -112,19 +122,45 @@ fn a_flush_waits_until_the_browser_has_queued_nothing() {
 #[test]
 fn a_session_ends_when_more_is_unread_than_allowed() {
     let (shared, browser) = open(false);
-    shared.received("12345".into());
-    shared.received("12345".into());
+    receive(&shared, "12345");
+    receive(&shared, "12345");
     assert_eq!(shared.end_of_session(), None);
-    shared.received("".into());
+    receive(&shared, "");
     let closed = shared.end_of_session().unwrap();
     assert_eq!(closed.by(), Party::Local);
     assert_eq!(*browser.closed.borrow(), [CloseReason::EMPTY]);
     assert_eq!(
         closed.cause().to_string(),
-        "the transport failed: expected at most 138 bytes that the program has not received (max_unread), got 202",
+        "the transport failed: expected at most 138 bytes that the program has not received (max_unread), got at least 202",
     );
     assert_eq!(recv(&shared), Poll::Ready(Ok("12345".into())), "what came before is received");
     assert_eq!(Rc::strong_count(&browser), 1, "the transport is dropped");
+}
+
+#[test]
+fn a_message_that_is_too_long_is_not_copied() {
+    let (shared, _browser) = open(false);
+    shared.received(LIMITS.max_unread - OVERHEAD + 1, || panic!("it is copied"));
+    let closed = shared.end_of_session().unwrap();
+    assert!(matches!(closed.cause(), Cause::Transport(_)), "{closed}");
+    assert_eq!(shared.unread(), 0);
+
+    // What it takes may be known only once it is copied.
+    let (shared, _browser) = open(false);
+    shared
+        .received(LIMITS.max_unread - OVERHEAD, || "é".repeat(LIMITS.max_unread - OVERHEAD).into());
+    assert!(shared.end_of_session().is_some());
+}
+
+#[test]
+fn sending_fails_once_the_browser_has_begun_to_close() {
+    let (shared, browser) = open(false);
+    browser.is_closing.set(true);
+    let closing = TrySendError::Closed { message: "late".into(), closed: None };
+    assert_eq!(shared.try_send("late".into()), Err(closing));
+    assert!(send(&shared, "late").is_pending(), "the end is waited for");
+    shared.ended(report(1000, true));
+    assert_eq!(send(&shared, "late"), Poll::Ready(Err(shared.end_of_session().unwrap())));
 }
 
 #[test]
@@ -132,9 +168,9 @@ fn a_reader_waits_for_room_while_the_session_is_open() {
     let (shared, _browser) = open(true);
     let place = shared.readers().place();
     let room = || once(poll_fn(|cx| shared.poll_room(&place, cx)));
-    shared.received("".into());
+    receive(&shared, "");
     assert!(room().is_ready());
-    shared.received("a message beyond the mark".into());
+    receive(&shared, "a message beyond the mark");
     assert!(room().is_pending());
     assert_eq!(shared.end_of_session(), None, "backpressure bounds what is unread");
     assert!(recv(&shared).is_ready());
@@ -143,7 +179,7 @@ fn a_reader_waits_for_room_while_the_session_is_open() {
     shared.close(CloseCode::NORMAL.into());
     assert!(room().is_ready(), "the peer's Close frame is behind what it has sent");
     for _ in 0..10 {
-        shared.received("12345".into());
+        receive(&shared, "12345");
     }
     assert!(shared.unread() <= LIMITS.max_unread, "what is too much is dropped");
     assert_eq!(shared.end_of_session(), None);
@@ -152,10 +188,10 @@ fn a_reader_waits_for_room_while_the_session_is_open() {
 #[test]
 fn a_session_that_does_not_receive_drops_what_arrives() {
     let (shared, _browser) = open(false);
-    shared.received("12345".into());
+    receive(&shared, "12345");
     shared.stop_receiving();
     for _ in 0..10 {
-        shared.received("12345".into());
+        receive(&shared, "12345");
     }
     assert_eq!(shared.unread(), 0);
     assert_eq!(shared.end_of_session(), None);
@@ -169,7 +205,10 @@ fn closing_is_started_once_and_its_answer_is_awaited() {
     assert_eq!(*browser.closed.borrow(), [CloseReason::new(CloseCode::NORMAL, "done")]);
     assert!(send(&shared, "late").is_pending(), "the end is waited for");
     assert_eq!(browser.watched.get(), 0, "not for the browser to send");
-    assert!(matches!(shared.try_send("late".into()), Err(TrySendError::Closed { closed: None, .. })));
+    assert!(matches!(
+        shared.try_send("late".into()),
+        Err(TrySendError::Closed { closed: None, .. })
+    ));
 
     shared.ended(report(1000, true));
     let Poll::Ready(Err(closed)) = send(&shared, "late") else { panic!("it has ended") };
@@ -209,7 +248,7 @@ fn a_connection_that_was_not_opened_is_no_session() {
 #[test]
 fn a_session_that_ended_at_once_was_open() {
     let (shared, _browser) = open(false);
-    shared.received("hello".into());
+    receive(&shared, "hello");
     shared.ended(report(1000, true));
     let place = shared.watchers().place();
     assert_eq!(once(poll_fn(|cx| shared.poll_opened(&place, cx))), Poll::Ready(true));

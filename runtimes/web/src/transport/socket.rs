@@ -12,7 +12,7 @@ use wasm_bindgen::{JsCast, JsValue};
 use wasm_bindgen_futures::spawn_local;
 use web_sys::{BinaryType, CloseEvent, Event, MessageEvent, WebSocket};
 
-use super::{Opening, code_and_text, enforce_closing_timeout, message_of, refused};
+use super::{Delivered, Opening, code_and_text, enforce_closing_timeout, refused};
 use crate::ending::CloseReport;
 use crate::error::ConnectError;
 use crate::platform::Sleep;
@@ -75,8 +75,8 @@ impl Listeners {
             });
         });
         let message = listener(shared, |shared, event: MessageEvent| {
-            if let Some(message) = message_of(&event.data()) {
-                shared.received(message);
+            if let Some(message) = Delivered::new(&event.data()) {
+                message.pass_to(shared);
             }
         });
         let close = listener(shared, |shared, event: CloseEvent| {
@@ -108,13 +108,16 @@ fn function<E>(listener: &Closure<dyn FnMut(E)>) -> &Function {
 }
 
 impl Transport for Socket {
-    fn transmit(self: Rc<Self>, message: &Message) {
-        // It fails in the phase of connecting only, in which there is no session. In the phase of closing, which the browser
-        // may have entered before its event, it drops the message.
-        let _ = match message {
+    fn transmit(self: Rc<Self>, message: &Message) -> bool {
+        // The browser may have begun to close before its event, and would drop the message.
+        if self.socket.ready_state() != WebSocket::OPEN {
+            return false;
+        }
+        let sent = match message {
             Message::Binary(bytes) => self.socket.send_with_u8_array(bytes),
             Message::Text(text) => self.socket.send_with_str(text),
         };
+        sent.is_ok()
     }
 
     fn buffered(&self) -> usize {

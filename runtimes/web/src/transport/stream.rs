@@ -16,7 +16,7 @@ use web_sys::{
     ReadableStream, ReadableStreamDefaultReader, WritableStream, WritableStreamDefaultWriter,
 };
 
-use super::{Opening, code_and_text, enforce_closing_timeout, message_of, refused};
+use super::{Delivered, Opening, code_and_text, enforce_closing_timeout, refused};
 use crate::ending::CloseReport;
 use crate::error::ConnectError;
 use crate::inbox::OVERHEAD;
@@ -93,7 +93,7 @@ async fn run(promises: Promises, transport: Weak<Stream>, shared: Rc<Shared>) {
                 report = room_or_end(&shared, closed.as_mut()).await;
             }
             let Some(message) = read(&reader).await else { break };
-            shared.received(message);
+            message.pass_to(&shared);
         }
     }
     let report = match report {
@@ -121,11 +121,11 @@ async fn room_or_end(
 }
 
 /// Reads the next message; `None` at the end.
-async fn read(reader: &ReadableStreamDefaultReader) -> Option<Message> {
+async fn read(reader: &ReadableStreamDefaultReader) -> Option<Delivered> {
     let result = JsFuture::from(reader.read()).await.ok()?;
     let value = Reflect::get(&result, &JsValue::from_str("value")).ok()?;
     // `value` is undefined once `done` is true.
-    message_of(&value)
+    Delivered::new(&value)
 }
 
 /// The promise `closed` is kept after a closing handshake, and broken otherwise, with an error that has the same properties.
@@ -172,8 +172,12 @@ impl Stream {
 }
 
 impl Transport for Stream {
-    fn transmit(self: Rc<Self>, message: &Message) {
-        let Some((_, writer)) = self.ends.get() else { return };
+    fn transmit(self: Rc<Self>, message: &Message) -> bool {
+        let Some((_, writer)) = self.ends.get() else { return false };
+        // Without a size, the stream has failed, since the connection closes.
+        if !matches!(writer.desired_size(), Ok(Some(_))) {
+            return false;
+        }
         let bytes = message.len() + OVERHEAD;
         self.buffered.set(self.buffered.get() + bytes);
         // The browser keeps what it is passed, so that it is copied out of the memory of the program.
@@ -192,6 +196,7 @@ impl Transport for Stream {
                 shared.drained();
             }
         });
+        true
     }
 
     fn buffered(&self) -> usize {

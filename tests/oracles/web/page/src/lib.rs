@@ -19,12 +19,14 @@ pub async fn run(name: String, url: String, stream: bool) -> Result<(), String> 
     let target = Target { url, stream };
     match &*name {
         "echo" => scenarios::echo(&target).await,
+        "json" => scenarios::json(&target).await,
         "order" => scenarios::order(&target).await,
         "subprotocol" => scenarios::subprotocol(&target).await,
         "refused" => scenarios::refused(&target).await,
         "opening timeout" => scenarios::opening_timeout(&target).await,
         "close by us" => scenarios::close_by_us(&target).await,
         "close by the server" => scenarios::close_by_the_server(&target).await,
+        "closing by the server" => scenarios::closing_by_the_server(&target).await,
         "closing timeout" => scenarios::closing_timeout(&target).await,
         "lost" => scenarios::lost(&target).await,
         "dropped" => scenarios::dropped(&target).await,

@@ -4,15 +4,17 @@ mod bounds;
 mod ends;
 mod reconnecting;
 
-use sockless::Message;
 use sockless::web::ConnectError;
+use sockless::{DecodeError, Message};
 use std::time::Duration;
 
 use crate::Checked;
 use crate::support::{Target, end, ensure, same, text};
 
 pub(crate) use bounds::{receiving_waits, sending_waits, unread};
-pub(crate) use ends::{close_by_the_server, close_by_us, closing_timeout, dropped, lost};
+pub(crate) use ends::{
+    close_by_the_server, close_by_us, closing_by_the_server, closing_timeout, dropped, lost,
+};
 pub(crate) use reconnecting::{online, reconnect};
 
 const MEBIBYTE: usize = 1 << 20;
@@ -41,6 +43,20 @@ pub(crate) async fn echo(target: &Target) -> Checked {
     }
     session.flush().await.map_err(text)?;
     same("unread", session.unread(), 0)
+}
+
+/// The server echoes.
+pub(crate) async fn json(target: &Target) -> Checked {
+    let mut session = target.connect("/echo").await.map_err(text)?;
+    let value = ("é", [1, 2, 3]);
+    session.send_json(&value).await.map_err(text)?;
+    let got: (String, [i32; 3]) = session.recv_json().await.map_err(text)?;
+    same("a value", (&*got.0, got.1), value)?;
+    session.send("{").await.map_err(text)?;
+    let invalid = session.recv_json::<[i32; 3]>().await;
+    ensure(matches!(&invalid, Err(DecodeError::Invalid { message, .. }) if *message == "{"), || {
+        format!("what is not JSON: {invalid:?}")
+    })
 }
 
 /// The server echoes.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use sockless::{Cause, CloseCode, CloseReason, Closed, Party, Timeout};
+use sockless::{Cause, CloseCode, CloseReason, Closed, Party, Timeout, TrySendError};
 
 use super::closed;
 use crate::Checked;
@@ -51,6 +51,26 @@ pub(crate) async fn close_by_the_server(target: &Target) -> Checked {
         same("recv", session.recv().await.err(), Some(end))?;
     }
     Ok(())
+}
+
+/// The server sends a Close frame, and does not close the connection: for a while the browser has answered, and not reported it.
+pub(crate) async fn closing_by_the_server(target: &Target) -> Checked {
+    let session = target.connect("/closing").await.map_err(text)?;
+    let sender = session.sender();
+    let mut error = None;
+    for _ in 0..50 {
+        session.sleep(Duration::from_millis(10)).await;
+        error = sender.try_send("late").err();
+        if error.is_some() {
+            break;
+        }
+    }
+    let closing = TrySendError::Closed { message: "late".into(), closed: None };
+    same("try_send", error, Some(closing))?;
+    let sent = session.send("late").await;
+    let end = end(&session).await?;
+    same("received", end.received(), Some(&CloseCode::NORMAL.into()))?;
+    same("send", sent, Err(end))
 }
 
 /// The server does not answer a Close frame.
