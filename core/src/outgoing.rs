@@ -207,6 +207,14 @@ impl<M: Into<Message>> From<M> for OutgoingMessage {
 /// }
 /// # let _ = open;
 /// ```
+///
+/// Any other value is an error of compilation that names the ways to send it:
+///
+/// ```compile_fail,E0277
+/// # async fn open(session: &sockless::Session) -> Result<(), sockless::Closed> {
+/// session.send(64_u32).await
+/// # }
+/// ```
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be sent as a message",
     label = "expected text, bytes, a `Message`, an `OutgoingMessage` or a `Broadcast`",

@@ -49,6 +49,19 @@ fn a_server_combines_the_offer_with_its_own_settings() {
 }
 
 #[test]
+fn a_server_for_any_client_forgets_and_lets_the_client_remember() {
+    let parsed = "permessage-deflate; server_no_context_takeover".parse().expect("settings");
+    for server in [Deflate::for_any_client(), parsed] {
+        for offer in ["", "; client_max_window_bits", "; server_no_context_takeover"] {
+            assert_eq!(answer(&server, offer), Some("; server_no_context_takeover".to_string()));
+        }
+        // A client that offers to forget is held to it (RFC 7692 §7.1.1.2).
+        let forgetful = "; server_no_context_takeover; client_no_context_takeover";
+        assert_eq!(answer(&server, "; client_no_context_takeover"), Some(forgetful.to_string()));
+    }
+}
+
+#[test]
 fn an_invalid_offer_is_declined() {
     for offer in [
         "; unknown",

@@ -83,6 +83,9 @@ fn the_page_and_the_health_check_are_plain_http() {
         let text = std::str::from_utf8(page.body()).unwrap();
         let version = concat!("the demo of version ", env!("CARGO_PKG_VERSION"));
         assert!(text.contains(version) && !text.contains("{{"), "the page states its version");
+        for link in ["https://docs.rs/sockless", "/CHANGELOG.md", "a chat and an echo"] {
+            assert!(text.contains(link), "{link}");
+        }
         assert_eq!(app.get("/health").await.body(), "ok\n");
     });
 }

@@ -333,6 +333,7 @@ fn dropping_it_leaves_nothing_behind() {
         let mut feed = reconnect(&sim);
         let mut watch = feed.watch();
         assert!(sim.timeout(SECOND, feed.next()).await.is_none());
+        assert_eq!(watch.state(), ReconnectState::Connecting { attempt: 1 });
         let io = listener.accept().await;
         drop(feed);
         io.read_until(b"\r\n\r\n").await.unwrap();

@@ -54,10 +54,13 @@ fn receive(server: &mut Connection) {
 pub(crate) fn an_idle_session_holds_neither_compressor_nor_inflater() {
     let text = "x".repeat(1024);
     let message = PEER.text(&text);
-    let each = [false, true].map(|deflated| {
-        let config = match deflated {
-            true => Config::default().extension(Deflate::default()),
-            false => Config::default(),
+    // A client that may remember and does not compress costs nothing either.
+    let settings = [None, Some(Deflate::default()), Some(Deflate::for_any_client())];
+    let each = settings.map(|deflate| {
+        let deflated = deflate.is_some();
+        let config = match deflate {
+            Some(deflate) => Config::default().extension(deflate),
+            None => Config::default(),
         };
         let host = host(config, echo);
         let open = || {
@@ -80,6 +83,7 @@ pub(crate) fn an_idle_session_holds_neither_compressor_nor_inflater() {
     });
     println!("an idle session holds {} B, with permessage-deflate {} B", each[0], each[1]);
     assert!(each[1] - each[0] <= 300);
+    assert!(each[2] - each[0] <= 300, "for any client: {} B", each[2]);
 }
 
 pub(crate) fn a_bomb_stops_at_the_limit() {

@@ -257,11 +257,15 @@ async fn has_the_settings_of_its_layer_or_its_own<H: Http>() {
     let own = async move |ws: WebSocketUpgrade| {
         ws.configure(|config| config.max_message_len(20)).on_upgrade(told)
     };
+    let replaced = async move |ws: WebSocketUpgrade| {
+        ws.config(Config::default().max_message_len(30)).on_upgrade(told)
+    };
     let none =
         async move |ws: WebSocketUpgrade| ws.origins(Origins::same_origin()).on_upgrade(told);
     let app = axum::Router::new()
         .route("/layers", any(layers))
         .route("/own", any(own))
+        .route("/replaced", any(replaced))
         .route("/none", any(none))
         .layer(websockets.layer())
         .layer(axum::Extension(ConnectInfo(PEER)));
@@ -272,6 +276,7 @@ async fn has_the_settings_of_its_layer_or_its_own<H: Http>() {
     let mut session = http.open_with(request, Config::default()).await.spawn();
     assert_eq!(session.recv().await.unwrap(), "10 Some(192.0.2.7)");
     assert_eq!(first(&http, "/own").await, "20 Some(127.0.0.1)");
+    assert_eq!(first(&http, "/replaced").await, "30 Some(127.0.0.1)");
     let refused = http.send(H::asking("/none").header("origin", "http://other.test")).await;
     assert_eq!(refused.status(), 403);
 }

@@ -73,6 +73,7 @@ macro_rules! on_runtime {
                 opening::a_closed_port_is_an_error
                 opening::a_frame_behind_the_request_is_answered
                 opening::a_stream_that_was_accepted_becomes_a_session
+                opening::a_stream_that_was_accepted_is_decided_on
                 opening::a_listener_bound_elsewhere_is_served
                 opening::a_name_is_resolved
                 opening::a_ping_is_answered_while_the_handler_waits

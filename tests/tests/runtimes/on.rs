@@ -12,9 +12,10 @@ use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::Duration;
 
 use smol::channel;
+use sockless_core::Config;
 use sockless_driver::sockets::ListenOptions;
 use sockless_driver::{
-    AcceptError, BoxFuture, Connect, Io, Server, Service, Session, ShutdownReport,
+    AcceptError, BoxFuture, Connect, IncomingUpgrade, Io, Server, Service, Session, ShutdownReport,
 };
 use sockless_sim::Sim;
 
@@ -49,6 +50,9 @@ pub(crate) trait World: 'static {
     }
 }
 
+/// The program's decision about a stream that asks to become a session.
+pub(crate) type Decide = fn(&mut IncomingUpgrade) -> Result<(), http::Response<bytes::Bytes>>;
+
 /// A runtime over real sockets, with all that its adapter offers.
 pub(crate) trait Runtime: World {
     /// The runtime's own TCP stream as the driver sees it.
@@ -62,6 +66,11 @@ pub(crate) trait Runtime: World {
     fn connect_unix(path: &Path, url: &str) -> impl Future<Output = io::Result<Connect>>;
     fn connect_over(stream: TcpStream, url: &str) -> Connect;
     fn accept(stream: TcpStream) -> impl Future<Output = Result<Session, AcceptError>>;
+    fn accept_with(
+        stream: TcpStream,
+        config: Config,
+        decide: Decide,
+    ) -> impl Future<Output = Result<Session, AcceptError>>;
     fn listen_on(listener: TcpListener) -> io::Result<Server>;
     fn bind_with(
         addr: SocketAddr,
@@ -157,6 +166,15 @@ impl Runtime for AsyncStd {
         sockless_async_std::accept(async_std::net::TcpStream::from(stream)).await
     }
 
+    async fn accept_with(
+        stream: TcpStream,
+        config: Config,
+        decide: Decide,
+    ) -> Result<Session, AcceptError> {
+        let stream = async_std::net::TcpStream::from(stream);
+        sockless_async_std::accept_with(stream, config, decide).await
+    }
+
     fn listen_on(listener: TcpListener) -> io::Result<Server> {
         sockless_async_std::listen_on(listener.into())
     }
@@ -227,6 +245,15 @@ impl Runtime for Smol {
         sockless_smol::accept(stream).await
     }
 
+    async fn accept_with(
+        stream: TcpStream,
+        config: Config,
+        decide: Decide,
+    ) -> Result<Session, AcceptError> {
+        let stream = smol::net::TcpStream::try_from(stream).expect("the stream is sound");
+        sockless_smol::accept_with(stream, config, decide).await
+    }
+
     fn listen_on(listener: TcpListener) -> io::Result<Server> {
         sockless_smol::listen_on(listener.try_into()?)
     }
@@ -293,6 +320,14 @@ impl Runtime for Tokio {
 
     async fn accept(stream: TcpStream) -> Result<Session, AcceptError> {
         sockless_tokio::accept(tokio_stream(stream)).await
+    }
+
+    async fn accept_with(
+        stream: TcpStream,
+        config: Config,
+        decide: Decide,
+    ) -> Result<Session, AcceptError> {
+        sockless_tokio::accept_with(tokio_stream(stream), config, decide).await
     }
 
     fn listen_on(listener: TcpListener) -> io::Result<Server> {

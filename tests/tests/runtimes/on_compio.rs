@@ -12,13 +12,14 @@ use compio::driver::{DriverType, ProactorBuilder};
 use compio::runtime::RuntimeBuilder;
 use smol::channel;
 use sockless_compio::{CompioRuntime, CompioTransport};
+use sockless_core::Config;
 use sockless_driver::local::{LocalBoxFuture, SendWrapper};
 use sockless_driver::sockets::ListenOptions;
 use sockless_driver::{
     AcceptError, BoxFuture, Connect, Io, Server, Service, Session, ShutdownReport,
 };
 
-use crate::on::{Runtime, World};
+use crate::on::{Decide, Runtime, World};
 use crate::one_thread::OneThread;
 
 /// io_uring on Linux, or polling where it is refused.
@@ -105,6 +106,14 @@ impl<const POLLING: bool> Runtime for CompioBy<POLLING> {
 
     async fn accept(stream: TcpStream) -> Result<Session, AcceptError> {
         sockless_compio::accept(compio_stream(stream)).await
+    }
+
+    async fn accept_with(
+        stream: TcpStream,
+        config: Config,
+        decide: Decide,
+    ) -> Result<Session, AcceptError> {
+        sockless_compio::accept_with(compio_stream(stream), config, decide).await
     }
 
     fn listen_on(listener: TcpListener) -> io::Result<Server> {

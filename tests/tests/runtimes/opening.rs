@@ -3,14 +3,16 @@
 use std::net::TcpListener;
 use std::time::Duration;
 
+use http::StatusCode;
 use smol::channel;
+use sockless_core::handshake::text_response;
 use sockless_core::{CloseCode, Config};
 use sockless_driver::{ConnectError, ConnectStep, Server, Session};
 use sockless_routing::{Router, websocket};
 use sockless_tests::wire::{self, Writer};
 
 use crate::messages::saturate;
-use crate::on::{Runtime, spawn};
+use crate::on::{Decide, Runtime, spawn};
 use crate::raw::{RawClient, upgrade_request};
 use crate::serving::{Serving, exchange};
 use sockless_tests::handlers::{echo, until_closed};
@@ -54,6 +56,44 @@ pub(crate) async fn a_client_past_the_cap_waits_until_another_leaves<R: Runtime>
 }
 
 /// A session over a stream that the program has accepted, without a server or a router.
+pub(crate) async fn a_stream_that_was_accepted_is_decided_on<R: Runtime>() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let addr = listener.local_addr().unwrap();
+    let client = std::thread::spawn(move || {
+        ["/chat", "/other"].map(|path| {
+            let mut client = RawClient::connect(addr);
+            client.send(upgrade_request(path));
+            let head = client.read_head();
+            if head.starts_with("HTTP/1.1 101 ") {
+                client.send(CLIENT.text("longer than 10 bytes"));
+            }
+            head
+        })
+    });
+    let decide: Decide = |upgrade| match upgrade.request().path() {
+        "/chat" => {
+            upgrade.add_header("set-cookie", "id=1").unwrap();
+            Ok(())
+        }
+        _ => Err(text_response(StatusCode::NOT_FOUND, "only /chat is served\n")),
+    };
+    let listener = std::sync::Arc::new(listener);
+    let accept = async || {
+        let listener = std::sync::Arc::clone(&listener);
+        let (stream, _) = smol::unblock(move || listener.accept()).await.unwrap();
+        R::accept_with(stream, Config::default().max_message_len(10), decide).await
+    };
+    let mut session = accept().await.expect("it is accepted");
+    let closed = session.recv().await.expect_err("the message is too long");
+    let code = closed.sent().and_then(|reason| reason.code());
+    assert_eq!(code, Some(CloseCode::MESSAGE_TOO_BIG), "{closed}");
+    let error = accept().await.expect_err("it is rejected");
+    assert_eq!(error.status(), Some(StatusCode::NOT_FOUND));
+    let [chat, other] = smol::unblock(move || client.join().unwrap()).await;
+    assert!(chat.starts_with("HTTP/1.1 101 ") && chat.contains("Set-Cookie: id=1"), "{chat}");
+    assert!(other.starts_with("HTTP/1.1 404 "), "{other}");
+}
+
 pub(crate) async fn a_stream_that_was_accepted_becomes_a_session<R: Runtime>() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let addr = listener.local_addr().unwrap();

@@ -32,6 +32,27 @@ fn a_ping_returns_its_round_trip() {
 }
 
 #[test]
+fn the_pings_of_the_interval_are_measured_too() {
+    on_both_sides(5, |sim, role| async move {
+        let config = Config::default().ping_interval(SECOND * 10);
+        let tested = open(&sim, role, config, async |session: Session| {
+            session.sleep(SECOND * 15).await;
+            session.round_trip()
+        })
+        .await;
+        let ping = tested.peer.frame().await;
+        assert_eq!(ping.first, PING);
+        sim.sleep(SECOND * 2).await;
+        tested.peer.send(tested.peer.write.pong(&ping.payload)).await;
+        tested.peer.expect_close(1000).await;
+        tested.peer.close(1000).await;
+        tested.peer.io.shutdown().await.unwrap();
+        let round_trip = tested.output.await.expect("it returned").expect("it was answered");
+        assert!(round_trip >= SECOND * 2 && round_trip < SECOND * 3, "{round_trip:?}");
+    });
+}
+
+#[test]
 fn the_pong_of_a_later_ping_answers_those_before_it() {
     on_both_sides(5, |sim, role| async move {
         let tested = open(&sim, role, Config::default(), async |session: Session| {
