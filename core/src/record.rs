@@ -29,6 +29,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod error;
 mod lines;
 mod received;
 mod recorder;
@@ -39,9 +40,10 @@ use alloc::string::String;
 use core::fmt;
 use core::str::FromStr;
 
+pub use error::{Difference, ReplayError};
 pub use received::Received;
 pub use recorder::Recorder;
-pub use replay::{Difference, ReplayError, Replayed};
+pub use replay::Replayed;
 
 /// The first line: the format and its version.
 const HEADER: &str = "sockless-recording 1";

@@ -5,7 +5,8 @@ use alloc::vec::Vec;
 use core::str::SplitWhitespace;
 use core::time::Duration;
 
-use super::{ReplayError, STOPPED};
+use super::STOPPED;
+use super::error::ReplayError;
 use crate::message::Message;
 use crate::seed::Seed;
 use crate::time::Instant;

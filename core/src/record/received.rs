@@ -4,8 +4,9 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::time::Duration;
 
+use super::Recording;
+use super::error::ReplayError;
 use super::lines::{self, Call};
-use super::{Recording, ReplayError};
 
 /// Something that a recorded connection received from its transport.
 #[derive(Clone, Debug, PartialEq, Eq)]
