@@ -120,7 +120,7 @@ pub use sockless_driver::{
 #[doc(inline)]
 pub use sockless_driver::tls;
 
-// Runtimes and hosts. The runtime of most programs is flat.
+// Runtimes and frameworks. The runtime of most programs is flat.
 #[cfg(feature = "async-std")]
 #[doc(inline)]
 pub use sockless_async_std as async_std;

@@ -13,13 +13,13 @@ use sockless_core::{Connection, Event, Instant, Output};
 /// The longest time that a write waits for room before the next read.
 const TURN: Duration = Duration::from_millis(20);
 
-/// A transport and a clock: the two things that the core does not have.
-pub(crate) struct Host {
+/// A loop for one connection: a transport and a clock, which the core does not have.
+pub(crate) struct EventLoop {
     stream: TcpStream,
     start: std::time::Instant,
 }
 
-impl Host {
+impl EventLoop {
     pub(crate) fn new(stream: TcpStream) -> Result<Self> {
         stream.set_nodelay(true)?; // Each write is sent without delay.
         stream.set_write_timeout(Some(TURN))?;

@@ -15,7 +15,7 @@ use clap::Parser;
 use sockless_core::handshake::{ServerHandshake, UpgradeRequest, encode_response};
 use sockless_core::{Config, Event};
 
-use crate::driver::Host;
+use crate::driver::EventLoop;
 use crate::limits::Options;
 
 fn main() -> Result<()> {
@@ -32,17 +32,17 @@ fn main() -> Result<()> {
 
 /// Runs the opening handshake, then echoes until the connection ends.
 fn serve(stream: TcpStream, config: Arc<Config>) -> Result<()> {
-    let mut host = Host::new(stream)?;
+    let mut event_loop = EventLoop::new(stream)?;
     let mut inbound = BytesMut::new();
-    let mut handshake = ServerHandshake::new(config.clone(), host.now());
+    let mut handshake = ServerHandshake::new(config.clone(), event_loop.now());
     let request = loop {
         if let Some(request) = handshake.poll_request(&mut inbound) {
             break request;
         }
-        match host.read(&mut inbound, handshake.poll_timeout())? {
+        match event_loop.read(&mut inbound, handshake.poll_timeout())? {
             Some(0) => handshake.handle_eof(),
             // Also after bytes have arrived: a request that arrives slowly has to end as well.
-            _ => handshake.handle_timeout(host.now()),
+            _ => handshake.handle_timeout(event_loop.now()),
         }
     };
     let upgrade = request.map_err(|error| error.response()).and_then(|request| {
@@ -51,9 +51,9 @@ fn serve(stream: TcpStream, config: Arc<Config>) -> Result<()> {
     match upgrade {
         Ok(upgrade) => {
             let (response, negotiated) = upgrade.accept();
-            let connection = handshake.accept(&response, negotiated, config, host.now());
+            let connection = handshake.accept(&response, negotiated, config, event_loop.now());
             // Bytes behind the request are the first frames: `inbound` is passed on.
-            host.drive(connection, inbound, |connection, event, now| {
+            event_loop.drive(connection, inbound, |connection, event, now| {
                 if let Event::Message(message) = event {
                     // Refused only while the connection is closing, which needs no answer.
                     let _ = connection.send(message, now);
@@ -62,7 +62,7 @@ fn serve(stream: TcpStream, config: Arc<Config>) -> Result<()> {
             Ok(())
         }
         // Short enough for any transport's buffer.
-        Err(Some(refusal)) => host.write_all(&encode_response(&refusal)),
+        Err(Some(refusal)) => event_loop.write_all(&encode_response(&refusal)),
         Err(None) => Ok(()),
     }
 }

@@ -1,4 +1,4 @@
-//! Hosts that the device has to survive: one that sends without pause, and one that never reads.
+//! Computers that the device has to survive: one that sends without pause, and one that never reads.
 
 use alloc::vec::Vec;
 
@@ -6,7 +6,7 @@ use bytes::BytesMut;
 use embassy_futures::join::join;
 use sockless_core::{Config, Opcode, RawConnection, Seed};
 
-use crate::{TO_DEVICE, TO_HOST, port};
+use crate::{TO_COMPUTER, TO_DEVICE, port};
 
 /// The number of messages of the flood.
 const FLOOD: usize = 2000;
@@ -32,7 +32,7 @@ pub(crate) async fn flood() -> usize {
                     _ => {}
                 }
             }
-            let len = TO_HOST.read(&mut block).await;
+            let len = TO_COMPUTER.read(&mut block).await;
             inbound.extend_from_slice(&block[..len]);
         }
     };

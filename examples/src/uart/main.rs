@@ -1,12 +1,12 @@
 //! A device without an operating system, at the end of a serial line: the core on `embassy`, without `std`.
 //!
 //! There is no HTTP on the line: the two ends agree beforehand that they speak WebSocket frames, so no
-//! handshake is needed. The line is made of two pipes here, and the host at its other end is a task like
+//! handshake is needed. The line is made of two pipes here, and the computer at its other end is a task like
 //! the device's own. On a board, `port.rs` stays as it is, and the UART is that of the chip.
 #![no_std]
 
 extern crate alloc;
-/// For the host, which prints, and ends the program.
+/// For the computer, which prints, and ends the program.
 extern crate std;
 
 mod hostile;
@@ -27,7 +27,7 @@ use sockless_core::{CloseCode, Config, Connection, Escaped, Event, Message, Nego
 type Wire = Pipe<CriticalSectionRawMutex, 64>;
 
 static TO_DEVICE: Wire = Wire::new();
-static TO_HOST: Wire = Wire::new();
+static TO_COMPUTER: Wire = Wire::new();
 
 #[embassy_executor::main]
 async fn main(spawner: Spawner) {
@@ -38,7 +38,7 @@ async fn main(spawner: Spawner) {
             std::process::exit(0);
         }
         Some("stall") => hostile::stall().await,
-        _ => spawner.spawn(host().expect("its place is free")),
+        _ => spawner.spawn(computer().expect("its place is free")),
     }
 }
 
@@ -58,7 +58,7 @@ fn config() -> Arc<Config> {
 async fn device() {
     let connection = Connection::server(Negotiated::default(), config(), port::now());
     let mut end = None;
-    port::drive(connection, &TO_DEVICE, &TO_HOST, |connection, event| match event {
+    port::drive(connection, &TO_DEVICE, &TO_COMPUTER, |connection, event| match event {
         Event::Message(question) => {
             let answer = format!("device: {}", question.as_text().unwrap_or("that was no text"));
             // Refused only while the connection is closing, which needs no answer.
@@ -77,7 +77,7 @@ async fn device() {
 
 /// Asks, prints what is answered, and ends the program.
 #[embassy_executor::task]
-async fn host() {
+async fn computer() {
     let mut questions = Vec::from([
         Message::from(Vec::from([1, 2, 3])),
         Message::from("x".repeat(1000)),
@@ -90,7 +90,7 @@ async fn host() {
     let mut end = None;
     let first = questions.pop().expect("the first");
     connection.send(first, port::now()).expect("it is open");
-    port::drive(connection, &TO_HOST, &TO_DEVICE, |connection, event| match event {
+    port::drive(connection, &TO_COMPUTER, &TO_DEVICE, |connection, event| match event {
         Event::Message(answer) => {
             std::println!("{}", Escaped(shortened(answer.as_text().unwrap_or_default())));
             if let Some(question) = questions.pop() {
