@@ -96,13 +96,13 @@ fn play(role: Role, config: &Config, mut bytes: &[u8], chunks: &[usize]) -> Reco
 
 /// No message is longer than it may be, and the session ends once, after everything else.
 fn assert_bounded(events: &[Event], max: u64) {
-    let mut in_pieces = 0;
+    let mut in_chunks = 0;
     for event in events {
         let len = match event {
             Event::Message(message) => message.len() as u64,
-            Event::Chunk(piece) => {
-                let len = in_pieces + piece.data.len() as u64;
-                in_pieces = if piece.last { 0 } else { len };
+            Event::Chunk(chunk) => {
+                let len = in_chunks + chunk.data.len() as u64;
+                in_chunks = if chunk.last { 0 } else { len };
                 len
             }
             _ => 0,
@@ -123,7 +123,7 @@ fn round_trip(config: Config, chunk: usize, mut rest: &[u8]) {
         let payload = part.repeat(usize::from(times) + 1);
         let operation = match flags >> 1 & 3 {
             0 => Operation::SendText(String::from_utf8_lossy(&payload).into_owned()),
-            1 => Operation::SendPieces(
+            1 => Operation::SendChunks(
                 payload.chunks(part.len() * 2 + 1).map(<[u8]>::to_vec).collect(),
             ),
             2 => Operation::Ping(payload),

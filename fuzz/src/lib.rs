@@ -18,7 +18,7 @@ pub use deflate::{deflate, frames};
 
 /// Eight bytes of settings, then what the peer sends; zero is the default of each setting.
 ///
-/// 0: bit 0, our end has closed; bit 1, it is sending a message in pieces. 1: `recv_chunk_len`. 2: `max_message_len`. 3:
+/// 0: bit 0, our end has closed; bit 1, it is sending a message in chunks. 1: `recv_chunk_len`. 2: `max_message_len`. 3:
 /// `max_frame_len`. 4: `max_fragments`. 5: `high_water`. 6 and 7: the lengths of the chunks.
 pub fn session(role: Role, data: &[u8]) {
     let Some((&[flags, settings @ ..], bytes)) = data.split_first_chunk::<8>() else {
@@ -33,7 +33,7 @@ pub fn session(role: Role, data: &[u8]) {
         max_fragments: or(fragments, usual.max_fragments),
         high_water: or(water, usual.high_water),
         closes: flags & 1 != 0,
-        sends_piece: flags & 2 != 0,
+        sends_chunk: flags & 2 != 0,
     };
     let chunks = [chunk.max(1).into(), other_chunk.max(1).into()];
     assert_any_chunking(role, &setup, bytes, &chunks);
@@ -93,7 +93,7 @@ enum Step {
     Close(u16),
     Ping(Vec<u8>),
     SendBinary(Vec<u8>),
-    SendPieces(Vec<Vec<u8>>),
+    SendChunks(Vec<Vec<u8>>),
     SendText(String),
     SetReading(bool),
     Turn,
@@ -126,7 +126,7 @@ impl From<Step> for Operation {
             Step::Close(code) => Self::Close(code),
             Step::Ping(payload) => Self::Ping(payload),
             Step::SendBinary(bytes) => Self::SendBinary(bytes),
-            Step::SendPieces(parts) => Self::SendPieces(parts),
+            Step::SendChunks(parts) => Self::SendChunks(parts),
             Step::SendText(text) => Self::SendText(text),
             Step::SetReading(reading) => Self::SetReading(reading),
             Step::Turn => Self::Turn,

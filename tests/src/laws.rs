@@ -122,7 +122,7 @@ pub fn assert_layers_agree(role: Role, setup: &Setup, bytes: &[u8]) {
     let record = play(role, setup, bytes, &[], Draining::Always, Eof::Late);
     let sent = wire::read_all(&record.replies).into_iter();
     let replies: Vec<_> = sent
-        .skip(usize::from(setup.closes) + usize::from(setup.sends_piece))
+        .skip(usize::from(setup.closes) + usize::from(setup.sends_chunk))
         .map(|frame| (frame.first, frame.payload))
         .collect();
     if missing && !model.is_deaf() {
@@ -175,7 +175,7 @@ fn poll_frame(
 
 fn open(role: Role, setup: &Setup) -> End {
     let mut end = End::new(role, setup.config());
-    if setup.sends_piece {
+    if setup.sends_chunk {
         let data = Bytes::from_static(b"begun").into();
         let begun = end.connection.send_chunk(Chunk { data, last: false }, end.now);
         assert_eq!(begun, Ok(()));

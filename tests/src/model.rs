@@ -29,7 +29,7 @@ struct Arriving {
     held: Vec<u8>,
     len: u64,
     frames: u32,
-    in_pieces: bool,
+    in_chunks: bool,
 }
 
 impl Model {
@@ -111,7 +111,7 @@ impl Model {
             return self.end(Party::Local, Cause::ClosingHandshake, sent, Some(reason));
         }
         self.events.push(Event::PeerClosed(reason.clone()));
-        if self.setup.sends_piece {
+        if self.setup.sends_chunk {
             self.answer_waits = Some(reason);
         } else {
             self.answer(reason);
@@ -136,7 +136,7 @@ impl Model {
                 held: Vec::new(),
                 len: 0,
                 frames: 0,
-                in_pieces: false,
+                in_chunks: false,
             }),
         };
         message.len += frame.payload.len() as u64;
@@ -153,16 +153,16 @@ impl Model {
             if message.held.len() == setup.recv_chunk_len {
                 let data = message.take_whole_characters();
                 self.events.push(Event::Chunk(Chunk { data, last: false }));
-                message.in_pieces = true;
+                message.in_chunks = true;
             }
             message.held.push(byte);
             message.check(false)?;
         }
         if frame.fin {
             message.check(true)?;
-            let (data, in_pieces) = (message.take_whole_characters(), message.in_pieces);
+            let (data, in_chunks) = (message.take_whole_characters(), message.in_chunks);
             self.message = None;
-            self.events.push(if in_pieces {
+            self.events.push(if in_chunks {
                 Event::Chunk(Chunk { data, last: true })
             } else {
                 Event::Message(data)

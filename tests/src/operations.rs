@@ -13,9 +13,9 @@ pub enum Operation {
     SendText(String),
     /// It sends a binary message.
     SendBinary(Vec<u8>),
-    /// It sends a binary message in pieces.
-    SendPieces(Vec<Vec<u8>>),
-    /// It begins a message in pieces and never ends it.
+    /// It sends a binary message in chunks.
+    SendChunks(Vec<Vec<u8>>),
+    /// It begins a message in chunks and never ends it.
     BeginMessage,
     /// It sends a ping.
     Ping(Vec<u8>),
@@ -91,7 +91,7 @@ fn operate(pair: &mut Pair, side: usize, operation: Operation, sent: &mut Vec<Me
     match operation {
         Operation::SendText(text) => send(pair, side, text.into(), sent),
         Operation::SendBinary(bytes) => send(pair, side, bytes.into(), sent),
-        Operation::SendPieces(parts) => {
+        Operation::SendChunks(parts) => {
             let Some(last) = parts.len().checked_sub(1) else {
                 return;
             };
@@ -108,7 +108,7 @@ fn operate(pair: &mut Pair, side: usize, operation: Operation, sent: &mut Vec<Me
             }
         }
         Operation::BeginMessage => {
-            // Text, so that no other piece can be taken for a part of it.
+            // Text, so that no other chunk can be taken for a part of it.
             let _ = connection.send_chunk(Chunk { data: "begun".into(), last: false }, now);
         }
         Operation::Ping(mut payload) => {

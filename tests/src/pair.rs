@@ -96,18 +96,18 @@ impl Pair {
         }
     }
 
-    /// The whole messages that an end has received, its pieces joined.
+    /// The whole messages that an end has received, its chunks joined.
     pub fn received(&self, side: usize) -> Vec<Message> {
         let mut messages = Vec::new();
-        let mut pieces: Vec<u8> = Vec::new();
+        let mut chunks: Vec<u8> = Vec::new();
         for event in &self.events[side] {
             match event {
                 Event::Message(message) => messages.push(message.clone()),
-                Event::Chunk(piece) => {
-                    pieces.extend_from_slice(piece.data.as_bytes());
-                    if piece.last {
-                        let whole = std::mem::take(&mut pieces);
-                        messages.push(if piece.data.is_text() {
+                Event::Chunk(chunk) => {
+                    chunks.extend_from_slice(chunk.data.as_bytes());
+                    if chunk.last {
+                        let whole = std::mem::take(&mut chunks);
+                        messages.push(if chunk.data.is_text() {
                             String::from_utf8(whole).expect("text is UTF-8").into()
                         } else {
                             whole.into()

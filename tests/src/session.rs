@@ -20,7 +20,7 @@ pub struct Setup {
     /// True if our end sends its Close frame before anything arrives.
     pub closes: bool,
     /// True if our end is in the middle of a message that it sends in chunks.
-    pub sends_piece: bool,
+    pub sends_chunk: bool,
 }
 
 impl Default for Setup {
@@ -39,7 +39,7 @@ impl Setup {
             max_fragments: config.get_max_fragments(),
             high_water: config.get_high_water(),
             closes: false,
-            sends_piece: false,
+            sends_chunk: false,
         }
     }
 

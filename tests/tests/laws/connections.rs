@@ -184,7 +184,7 @@ fn setup() -> impl Strategy<Value = Setup> {
                 max_fragments,
                 high_water,
                 closes,
-                sends_piece,
+                sends_chunk,
             )| Setup {
                 recv_chunk_len,
                 max_message_len,
@@ -192,7 +192,7 @@ fn setup() -> impl Strategy<Value = Setup> {
                 max_fragments,
                 high_water,
                 closes,
-                sends_piece,
+                sends_chunk,
             },
         )
 }
@@ -297,7 +297,7 @@ pub(crate) fn operation() -> impl Strategy<Value = Operation> {
     prop_oneof![
         2 => text().prop_map(Operation::SendText),
         2 => payload().prop_map(Operation::SendBinary),
-        1 => vec(payload(), 1..4).prop_map(Operation::SendPieces),
+        1 => vec(payload(), 1..4).prop_map(Operation::SendChunks),
         1 => vec(any::<u8>(), 0..125).prop_map(Operation::Ping),
         3 => Just(Operation::Turn),
         2 => any::<u16>().prop_map(Operation::Wait),

@@ -118,7 +118,7 @@ impl Pair {
         match operation {
             Operation::SendText(text) => drop(recorder.send(text, now)),
             Operation::SendBinary(bytes) => drop(recorder.send(bytes, now)),
-            Operation::SendPieces(parts) => {
+            Operation::SendChunks(parts) => {
                 let last = parts.len() - 1;
                 for (index, part) in parts.into_iter().enumerate() {
                     let chunk = Chunk { data: part.into(), last: index == last };

@@ -153,7 +153,7 @@ fn operation() -> impl Strategy<Value = Operation> {
             Message::Binary(bytes) => Operation::SendBinary(bytes.to_vec()),
         }),
         2 => vec(payload().prop_map(|part| part.into_bytes().to_vec()), 1..5)
-            .prop_map(Operation::SendPieces),
+            .prop_map(Operation::SendChunks),
         1 => vec(any::<u8>(), 0..125).prop_map(Operation::Ping),
         2 => Just(Operation::Turn),
     ]
