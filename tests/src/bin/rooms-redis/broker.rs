@@ -9,7 +9,10 @@ use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::LIMIT;
+use sockless::rooms::RedisBus;
+use sockless::tokio::TokioRuntime;
+
+use crate::hosts::LIMIT;
 
 /// The state of the server after it was killed.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -52,6 +55,12 @@ impl Broker {
 
     pub(crate) fn unix_url(&self) -> String {
         format!("redis+unix://{}", self.dir.join("redis.sock").display())
+    }
+
+    /// The bus of the campaign.
+    pub(crate) fn bus(&self) -> io::Result<RedisBus> {
+        let bus = RedisBus::new(&self.unix_url(), TokioRuntime).map_err(io::Error::other)?;
+        Ok(if self.data == Data::Kept { bus.durable() } else { bus })
     }
 
     /// Starts the server, and returns once it accepts connections.

@@ -7,31 +7,27 @@
 #![allow(clippy::disallowed_methods, reason = "the broker is a process, with the system's clock")]
 
 mod broker;
+#[path = "../../rooms/campaign.rs"]
 mod campaign;
 #[path = "../../../../rooms/tests/common/mod.rs"]
 mod common;
+#[path = "../../rooms/hosts.rs"]
+mod hosts;
+#[path = "../../rooms/member.rs"]
 mod member;
 
 use std::io;
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use broker::{Broker, Data};
-use common::suite::{self, check_released, conforms};
-use common::{Client, router};
+use common::router;
+use common::suite::{self, conforms};
+use hosts::{KILLS, MEMBERS, Served, connected};
 use sockless::rooms::{Namespace, RedisBus, Rooms};
 use sockless::smol::SmolRuntime;
 use sockless::tokio::TokioRuntime;
-use sockless::{Connect, Message, Session};
-
-/// The longest wait for anything.
-pub(crate) const LIMIT: Duration = Duration::from_secs(20);
-
-/// A number of each that is enough to see faults, and soon over.
-const KILLS: u32 = 6;
-const MEMBERS: usize = 40;
 
 fn main() -> ExitCode {
     let Some(program) = std::env::args_os().nth(1).map(PathBuf::from) else {
@@ -106,37 +102,4 @@ async fn conforms_on_smol(broker: &Broker) -> io::Result<()> {
 
 fn namespace(url: &str) -> String {
     if url.contains("unix") { "unix" } else { "tcp" }.to_owned()
-}
-
-/// Waits until the rooms are connected and have no members.
-async fn connected<F: Future>(rooms: &[Rooms], pause: impl Fn() -> F) {
-    let begun = std::time::Instant::now();
-    while rooms.iter().any(|rooms| rooms.is_bus_down() || rooms.stats().members > 0) {
-        assert!(begun.elapsed() < LIMIT, "not connected, or members are left");
-        pause().await;
-    }
-    rooms.iter().for_each(check_released);
-}
-
-/// A server that is reached by TCP.
-struct Served {
-    addr: SocketAddr,
-    connect: fn(&str) -> Connect,
-}
-
-impl suite::Host for Served {
-    type Client = Reader;
-
-    async fn open(&self, path: &str) -> Reader {
-        let connect = (self.connect)(&format!("ws://{}{path}", self.addr));
-        Reader(connect.await.expect("an open session"))
-    }
-}
-
-pub(crate) struct Reader(pub(crate) Session);
-
-impl Client for Reader {
-    async fn recv(&mut self) -> Message {
-        self.0.recv().await.expect("a message")
-    }
 }

@@ -6,7 +6,7 @@ use std::sync::Mutex;
 use sockless::rooms::Position;
 use tokio::time::timeout;
 
-use crate::LIMIT;
+use crate::hosts::LIMIT;
 
 /// The items that a member has received.
 #[derive(Debug, Default)]

@@ -4,14 +4,14 @@ use std::io;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use sockless::rooms::{History, Namespace, Publication, RedisBus, RoomConfig, Rooms};
+use sockless::rooms::{History, Namespace, Publication, RoomConfig, Rooms};
 use sockless::tokio::TokioRuntime;
 use tokio::time::sleep;
 
 use crate::broker::{Broker, Data};
 use crate::common::{Lines, router};
+use crate::hosts::{LIMIT, connected};
 use crate::member::{self, Seen};
-use crate::{LIMIT, connected};
 
 /// 50 publications a second.
 const INTERVAL: Duration = Duration::from_millis(20);
@@ -60,9 +60,7 @@ pub(crate) async fn run(mut broker: Broker, kills: u32, members: usize) -> io::R
 }
 
 fn server(broker: &Broker) -> io::Result<(Rooms, Namespace)> {
-    let bus = RedisBus::new(&broker.unix_url(), TokioRuntime).map_err(io::Error::other)?;
-    let bus = if broker.data() == Data::Kept { bus.durable() } else { bus };
-    let rooms = Rooms::with_bus(bus, TokioRuntime);
+    let rooms = Rooms::with_bus(broker.bus()?, TokioRuntime);
     let config = RoomConfig::default().envelope(Lines).history(History::last(1000));
     let chat = rooms.namespace("chat", config);
     Ok((rooms, chat))
