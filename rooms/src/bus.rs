@@ -2,6 +2,8 @@
 
 mod local;
 #[cfg(feature = "redis")]
+mod outbox;
+#[cfg(feature = "redis")]
 mod redis;
 #[cfg(feature = "sim")]
 mod sim;

@@ -2,7 +2,6 @@
 
 mod connection;
 mod guard;
-mod outbox;
 mod serve;
 mod stream;
 
@@ -19,6 +18,7 @@ use sockless_driver::tls::TlsConnector;
 use sockless_driver::{BoxFuture, Dial, Runtime, timeout};
 use thiserror::Error;
 
+use super::outbox::Outbox;
 use super::{Bus, BusSink, Replay};
 use crate::config::History;
 use crate::error::BusError;
@@ -27,7 +27,6 @@ use crate::name::RoomKey;
 use crate::position::{Epoch, Position};
 use crate::publication::Publication;
 use connection::Connection;
-use outbox::Outbox;
 
 /// The longest publication with its options, in bytes.
 const MAX_PUBLICATION_LEN: usize = 32 << 20;
@@ -86,7 +85,7 @@ pub struct RedisUrlError(());
 struct Shared {
     settings: Settings,
     host: OnceLock<(BusSink, Arc<dyn Runtime>)>,
-    outbox: Mutex<Outbox>,
+    outbox: Mutex<Outbox<Connection>>,
     /// The last epoch that was proposed for a new stream.
     epochs: AtomicU64,
     /// The subscriptions that were asked for and confirmed, on all connections.

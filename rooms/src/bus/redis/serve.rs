@@ -11,9 +11,9 @@ use redis::{PushInfo, PushKind, Value};
 use sockless_driver::{Runtime, Timer};
 
 use super::connection::{Connection, Driver, drive, read};
-use super::outbox::{Batch, Work};
 use super::{Shared, within};
 use crate::bus::BusSink;
+use crate::bus::outbox::{Batch, Work};
 use crate::error::BusError;
 use crate::lock;
 use crate::name::RoomKey;

@@ -1,12 +1,10 @@
-//! What rooms ask of the connection, until its task does it: [`Outbox`].
+//! What rooms ask of the connection to a broker, until its task does it: [`Outbox`].
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::ops::Bound;
 use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
 
-use super::connection::Connection;
 use crate::name::RoomKey;
 
 /// The most rooms that are subscribed to at once.
@@ -17,9 +15,8 @@ const MAX_SIGNALS: usize = 4096;
 const MAX_SIGNAL_BYTES: usize = 1 << 20;
 
 /// The connection, and the commands that wait for it.
-#[derive(Default)]
-pub(super) struct Outbox {
-    connection: Option<Connection>,
+pub(super) struct Outbox<C> {
+    connection: Option<C>,
     /// The rooms that have members here, while there is a connection.
     wanted: BTreeSet<RoomKey>,
     /// The rooms that got their first member, or lost their last.
@@ -47,13 +44,28 @@ pub(super) struct Batch {
     pub(super) signals: Vec<(RoomKey, Bytes)>,
 }
 
-impl Outbox {
-    pub(super) fn connection(&self) -> Option<Connection> {
+impl<C> Default for Outbox<C> {
+    fn default() -> Self {
+        Self {
+            connection: None,
+            wanted: BTreeSet::new(),
+            changes: BTreeMap::new(),
+            signals: VecDeque::new(),
+            signal_bytes: 0,
+            is_broken: false,
+            is_closed: false,
+            waker: None,
+        }
+    }
+}
+
+impl<C: Clone> Outbox<C> {
+    pub(super) fn connection(&self) -> Option<C> {
         self.connection.clone().filter(|_| !self.is_broken)
     }
 
     /// There is a connection, or none any longer. What waited for the last one is dropped.
-    pub(super) fn connect(&mut self, connection: Option<Connection>) {
+    pub(super) fn connect(&mut self, connection: Option<C>) {
         let (waker, is_closed) = (self.waker.take(), self.is_closed);
         *self = Self { connection, waker, is_closed, ..Self::default() };
     }
@@ -118,7 +130,10 @@ impl Outbox {
     }
 
     /// The next rooms behind `last` that have members, in order.
+    #[cfg(feature = "redis")]
     pub(super) fn wanted_after(&self, last: Option<&RoomKey>) -> Vec<RoomKey> {
+        use std::ops::Bound;
+
         let start = last.map_or(Bound::Unbounded, Bound::Excluded);
         self.wanted.range((start, Bound::Unbounded)).take(BATCH).cloned().collect()
     }
