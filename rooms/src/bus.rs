@@ -1,7 +1,9 @@
 //! The connection between the servers that share rooms: [`Bus`].
 
 mod local;
-#[cfg(feature = "redis")]
+#[cfg(feature = "nats")]
+mod nats;
+#[cfg(any(feature = "nats", feature = "redis"))]
 mod outbox;
 #[cfg(feature = "redis")]
 mod redis;
@@ -23,6 +25,8 @@ use crate::publication::{Item, Publication};
 use crate::rooms::Inner;
 
 pub(crate) use local::LocalBus;
+#[cfg(feature = "nats")]
+pub use nats::{NatsBus, NatsUrlError};
 #[cfg(feature = "redis")]
 pub use redis::{RedisBus, RedisUrlError};
 #[cfg(feature = "sim")]
@@ -64,6 +68,12 @@ pub trait Bus: Send + Sync + 'static {
     /// Default: true.
     fn may_lose_items(&self) -> bool {
         true
+    }
+
+    /// Announces the namespace `name`, whose rooms have this history, before any of them is used.
+    /// Default: does nothing, since the other methods state the history where they need it.
+    fn add_namespace(&self, name: &str, history: &History) {
+        let _ = (name, history);
     }
 
     /// Publishes a message, and returns its position.

@@ -41,6 +41,8 @@ mod rooms;
 mod stats;
 
 pub use bus::{Bus, BusSink, Replay};
+#[cfg(feature = "nats")]
+pub use bus::{NatsBus, NatsUrlError};
 #[cfg(feature = "redis")]
 pub use bus::{RedisBus, RedisUrlError};
 #[cfg(feature = "sim")]

@@ -103,6 +103,36 @@ impl Rooms {
         Ok(Self::with_bus(bus, runtime))
     }
 
+    /// Creates rooms that are shared with the other servers on the NATS server at `url`, such as
+    /// `nats://127.0.0.1:4222`: those of a [`NatsBus`](crate::NatsBus), which has more settings.
+    /// Feature `nats`.
+    ///
+    /// It connects in the background; until then, sessions join as during an outage.
+    ///
+    /// ```no_run
+    /// use sockless::rooms::{History, RoomConfig, Rooms};
+    /// use sockless::tokio::TokioRuntime;
+    ///
+    /// # fn main() -> Result<(), sockless::rooms::NatsUrlError> {
+    /// let rooms = Rooms::nats("nats://127.0.0.1:4222", TokioRuntime)?;
+    /// let chat = rooms.namespace("chat", RoomConfig::default().history(History::last(100)));
+    /// # let _ = chat;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`NatsUrlError`](crate::NatsUrlError) if `url` is not that of a NATS server.
+    ///
+    /// # Panics
+    ///
+    /// Panics where the runtime cannot start a task, such as outside of a tokio runtime.
+    #[cfg(feature = "nats")]
+    pub fn nats(url: &str, runtime: impl Runtime) -> Result<Self, crate::NatsUrlError> {
+        Ok(Self::with_bus(crate::NatsBus::new(url)?, runtime))
+    }
+
     fn new(bus: Box<dyn Bus>, runtime: Arc<dyn Runtime>) -> (Self, Arc<dyn Runtime>) {
         let inner = Arc::new(Inner {
             node: crate::bus::random(&*runtime),
@@ -132,6 +162,7 @@ impl Rooms {
         }
         let is_new = lock(&self.0.namespaces).insert(name.to_owned());
         assert!(is_new, "the namespace {name} has been created before: clone it");
+        self.0.bus.add_namespace(name, config.get_history());
         let (inner, name) = (self.0.clone(), name.to_owned());
         let kind = Arc::new(Kind { inner, name, config, places: Mutex::default() });
         Namespace(kind)

@@ -211,6 +211,13 @@ impl From<Arc<ClientConfig>> for TlsConnector {
     }
 }
 
+/// Returns the config of rustls, for another library that connects by TLS.
+impl From<TlsConnector> for Arc<ClientConfig> {
+    fn from(connector: TlsConnector) -> Self {
+        connector.config
+    }
+}
+
 impl fmt::Debug for TlsConnector {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("TlsConnector").finish_non_exhaustive()

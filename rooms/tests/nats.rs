@@ -1,0 +1,141 @@
+//! Rooms over a NATS server that misbehaves. The oracle `nats` has a real one.
+//!
+//! The bus has a thread of its own, with the system's clock and sockets, so these do not run in the
+//! simulator.
+
+use std::io::{ErrorKind, Read, Write};
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
+
+use sockless::rooms::{BusError, NatsBus, NatsUrlError, PublishError, RoomConfig, Rooms};
+use sockless::tokio::TokioRuntime;
+
+/// The bus drops the connection at each of these, and connects again.
+#[test]
+fn garbage_breaks_the_connection_and_nothing_else() {
+    const GARBAGE: &[&[u8]] = &[
+        b"HTTP/1.1 400 Bad Request\r\n\r\n",
+        b"\0\0\0\0\r\n",
+        b"INFO\r\n",
+        b"INFO {}\r\n",
+        b"INFO {\"server_id\":7}\r\n",
+        b"INFO \xFF\xFE\r\n",
+        b"MSG a 1 18446744073709551615\r\n",
+        b"HMSG a 1 9 3\r\n",
+        b"-ERR\r\n",
+        b"-ERR 'Authorization Violation'\r\n",
+        b"PING\r\nPONG\r\n+OK\r\n",
+    ];
+    in_tokio(async {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let (rooms, chat) = chat(&listener);
+        for garbage in GARBAGE {
+            let (mut broker, _) = listener.accept().unwrap();
+            broker.write_all(garbage).unwrap();
+            assert!(ends(&mut broker), "{:?}", garbage.escape_ascii());
+            let error = chat.publish("room", "lost").await.unwrap_err();
+            assert!(matches!(error, PublishError::Bus(BusError::Unavailable(_))), "{error}");
+        }
+        assert!(rooms.is_bus_down());
+    });
+}
+
+/// A server that is not a NATS server with JetStream, and one that is too old.
+#[test]
+fn a_server_that_lacks_what_is_needed_is_left() {
+    in_tokio(async {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let (rooms, _chat) = chat(&listener);
+        for version in ["2.8.4", "2.9.10"] {
+            let (mut broker, _) = listener.accept().unwrap();
+            let info = format!(
+                "INFO {{\"server_id\":\"a\",\"version\":\"{version}\",\"headers\":true,\"max_payload\":1048576}}\r\n"
+            );
+            broker.write_all(info.as_bytes()).unwrap();
+            let connect = receive(&mut broker, "PING\r\n");
+            assert!(connect.starts_with("CONNECT {"), "{connect}");
+            broker.write_all(b"PONG\r\n").unwrap();
+            if version == "2.9.10" {
+                let request = receive(&mut broker, "\r\n\r\n");
+                let inbox =
+                    request.split_once("$JS.API.INFO ").unwrap().1.split_once(' ').unwrap().0;
+                let answer = format!("HMSG {inbox} 0 16 16\r\nNATS/1.0 503\r\n\r\n\r\n");
+                broker.write_all(answer.as_bytes()).unwrap();
+            }
+            assert!(ends(&mut broker), "{version}");
+            // It may try once more at once.
+            listener.accept().unwrap();
+        }
+        assert!(rooms.is_bus_down());
+    });
+}
+
+#[test]
+fn the_thread_ends_with_the_rooms() {
+    in_tokio(async {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let (rooms, chat) = chat(&listener);
+        // It waits for what the broker says first.
+        let (mut broker, _) = listener.accept().unwrap();
+        drop((rooms, chat));
+        assert!(ends(&mut broker));
+    });
+}
+
+#[test]
+fn urls_of_other_forms_are_errors() {
+    for url in [
+        "nats://localhost",
+        "nats://u:p@[::1]:7/",
+        "nats://token@host",
+        "nats://one:4222,nats://two:4222",
+    ] {
+        let bus = NatsBus::new(url).unwrap();
+        assert!(!format!("{bus:?}").contains("localhost"));
+    }
+    for url in [
+        "",
+        "localhost:4222",
+        "tls://localhost",
+        "ws://localhost",
+        "nats://",
+        "nats://host:x",
+        "nats://host/path",
+        "nats://host?query",
+        "nats://one,two",
+        "nats://one,",
+    ] {
+        let error: NatsUrlError = NatsBus::new(url).unwrap_err();
+        assert!(error.to_string().contains("nats://"), "{url}");
+    }
+}
+
+fn chat(listener: &TcpListener) -> (Rooms, sockless::rooms::Namespace) {
+    let url = format!("nats://{}", listener.local_addr().unwrap());
+    let rooms = Rooms::nats(&url, TokioRuntime).unwrap();
+    let chat = rooms.namespace("chat", RoomConfig::default());
+    (rooms, chat)
+}
+
+fn in_tokio(test: impl Future<Output = ()>) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(test);
+}
+
+/// Reads until the other end closes the connection.
+fn ends(stream: &mut TcpStream) -> bool {
+    let mut rest = Vec::new();
+    match stream.read_to_end(&mut rest) {
+        Ok(_) => true,
+        Err(error) => error.kind() == ErrorKind::ConnectionReset,
+    }
+}
+
+/// Reads until the text ends with `end`.
+fn receive(stream: &mut TcpStream, end: &str) -> String {
+    let (mut text, mut byte) = (String::new(), [0]);
+    while !text.ends_with(end) {
+        stream.read_exact(&mut byte).unwrap();
+        text.push(char::from(byte[0]));
+    }
+    text
+}
