@@ -161,7 +161,7 @@ fn who_vanishes_leaves_nothing_behind() {
 }
 
 #[test]
-fn a_device_and_its_host_talk_over_a_serial_line() {
+fn a_device_and_its_computer_talk_over_a_serial_line() {
     let ran = Command::new(UART).output().expect("it was built");
     assert!(ran.status.success(), "{ran:?}");
     assert_eq!(
@@ -183,7 +183,7 @@ fn a_device_that_is_flooded_answers_all_of_it() {
 }
 
 #[test]
-fn a_device_whose_host_never_reads_times_out() {
+fn a_device_whose_computer_never_reads_times_out() {
     let ran = Command::new(UART).arg("stall").output().expect("it was built");
     let printed = String::from_utf8_lossy(&ran.stdout);
     assert!(
