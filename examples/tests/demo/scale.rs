@@ -2,8 +2,7 @@
 //! `cargo test --profile quick -p sockless-examples --test demo scale -- --ignored --nocapture`.
 //!
 //! On a virtual clock and at smaller scale, `cargo test` runs the same: in `tests/tests`, the tests of
-//! `server/budget.rs`, `a_message_that_takes_too_long_fails` in `liveness/timers.rs`, and
-//! `a_close_completes_promptly_however_much_is_unread` in `liveness/closing.rs`.
+//! `server/budget.rs`, and `a_close_completes_promptly_however_much_is_unread` in `liveness/closing.rs`.
 
 use std::fs;
 use std::io::{ErrorKind, Read, Write};

@@ -44,6 +44,8 @@ pub(crate) enum End {
     CloseAndDrop,
     /// Reads nothing, though the session sends much.
     NeverReads,
+    /// Reads all that comes from when we close on, and answers at once.
+    Answers,
     /// Reads 8 KiB a second, up to the end.
     ReadsSlowly,
     /// Sends a byte of a long message now and then.
@@ -102,7 +104,7 @@ pub(crate) enum Watch {
     Unknown,
 }
 
-const ENDS: [End; 10] = [
+const ENDS: [End; 11] = [
     End::Fin,
     End::Rst,
     End::StreamReset,
@@ -110,6 +112,7 @@ const ENDS: [End; 10] = [
     End::CloseAndWait,
     End::CloseAndDrop,
     End::NeverReads,
+    End::Answers,
     End::ReadsSlowly,
     End::Drips,
     End::Unfinished,
@@ -165,6 +168,9 @@ impl Cell {
             return Some(
                 "what was not received for `stall_timeout` ends it before it has sent all",
             );
+        }
+        if self.end == End::Answers && self.is_raw() {
+            return Some("a session of frames is closed by its handler's return");
         }
         None
     }

@@ -40,6 +40,7 @@ impl Cell {
                 let unfinished = self.of_settings(45 * SECOND, 2 * SECOND) + self.farewell();
                 Some(unfinished.max(by_deadline.unwrap_or_default()))
             }
+            End::Answers => Some(PROMPT),
             End::ReadsSlowly => Some(8 * SECOND + self.farewell()),
             _ => by_deadline,
         }
@@ -112,7 +113,7 @@ impl Cell {
             End::CloseAndDrop if is_short => or_late(vec![Handshake, Eof, Transport], !is_seen),
             End::CloseAndDrop => or_late(vec![Handshake, Eof], !is_seen),
             End::ReadsSlowly if self.is_raw() => vec![Returned],
-            End::ReadsSlowly => vec![Clean(Party::Local)],
+            End::Answers | End::ReadsSlowly => vec![Clean(Party::Local)],
             End::Vanish | End::NeverReads | End::Drips | End::Unfinished => self.deadlines(),
         }
     }
@@ -136,10 +137,11 @@ impl Cell {
         timeouts.into_iter().map(Demanded::Timeout).collect()
     }
 
-    /// True if the handler gets all that the peer has sent: it receives, and nothing was lost.
+    /// True if the handler gets all that the peer has sent: it receives, and nothing was lost, by a reset or
+    /// because we closed.
     pub(crate) fn delivers_all(self) -> bool {
         let receives = matches!(self.stand, Stand::Recv | Stand::Reader | Stand::RawRecv);
-        receives && self.end != End::Rst
+        receives && !matches!(self.end, End::Rst | End::Answers)
     }
 }
 

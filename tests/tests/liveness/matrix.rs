@@ -6,12 +6,12 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
-use sockless_core::{Closed, Instant};
+use sockless_core::{CloseCode, Closed, Instant};
 use sockless_driver::ConnectionServer;
 use sockless_sim::{JoinHandle, Sim};
 use tokio::sync::oneshot;
 
-use crate::cell::{self, Cell, MESSAGE, Stand};
+use crate::cell::{self, Cell, End, MESSAGE, Stand};
 use crate::peer::{self, Frames};
 use crate::stand::{Entries, Log, MOST};
 use crate::world::World;
@@ -53,12 +53,16 @@ fn failure(cell: Cell) -> Option<(Cell, String)> {
 /// Runs a cell; what is wrong with it.
 async fn judge(sim: Sim, cell: Cell) -> Vec<String> {
     let log = Log::default();
-    let World { peer, mut closed, driver, transport, host } =
+    let World { peer, mut sender, mut closed, driver, transport, host } =
         World::of(&sim, cell, log.clone()).await;
     let (tell, over) = oneshot::channel::<()>();
     peer::prelude(&sim, cell, &peer).await;
     let began = sim.now();
     let over = async { drop(over.await) };
+    if cell.end == End::Answers {
+        sender.try_recv().expect("a session of messages").close(CloseCode::NORMAL);
+    }
+    drop(sender);
     let peer = sim.spawn(peer::end(sim.clone(), cell, peer, over));
     let within = cell.within();
     let ended = sim.timeout(within.unwrap_or(UNBOUNDED), &mut closed).await;

@@ -50,6 +50,7 @@ pub(crate) async fn end(
             peer.close(1000).await;
         }
         End::NeverReads => over.await,
+        End::Answers => return Some(read_at_rate(&sim, &peer, 1 << 16, Duration::ZERO).await.0),
         End::ReadsSlowly => return Some(read_at_rate(&sim, &peer, 1 << 10, SECOND / 8).await.0),
         End::Drips => drip(&sim, cell, &peer).await,
         End::Unfinished => {

@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 use bytes::BytesMut;
 use sockless_core::{Closed, Config, Instant, Role};
 use sockless_driver::{
-    BoxFuture, ClientConnection, ConnectionServer, Ending, Io, RawSession, Session, Upgrade,
+    BoxFuture, ClientConnection, ConnectionServer, Ending, Io, RawSession, Sender, Session, Upgrade,
 };
 use sockless_sim::{JoinHandle, Link, Sim, SimIo, WireDirection};
 use tokio::sync::oneshot;
@@ -19,6 +19,8 @@ use sockless_tests::opened::{Once, Peer, Run};
 /// A session under test.
 pub(crate) struct World {
     pub(crate) peer: Peer,
+    /// Another handle of a session of messages.
+    pub(crate) sender: oneshot::Receiver<Sender>,
     /// When the session ended and how, seen from outside of its handler where it has other handles.
     pub(crate) closed: oneshot::Receiver<(Instant, Closed)>,
     /// Ready when the driver's task has ended, and with it the handler.
@@ -179,8 +181,10 @@ impl World {
         Fut: Future<Output = ()> + Send + 'static,
     {
         let (tell, closed) = oneshot::channel();
+        let (lend, lent) = oneshot::channel();
         let watching = sim.clone();
         let handler = move |session: Session| {
+            let _ = lend.send(session.sender());
             let sender = session.sender();
             let sim = watching.clone();
             watching.spawn(async move {
@@ -189,7 +193,7 @@ impl World {
             });
             handler(session)
         };
-        Self::run(sim, links, config, Runs::messages(role, handler), closed).await
+        Self::run(sim, links, config, Runs::messages(role, handler), lent, closed).await
     }
 
     /// The same for frames. What receives has the only handle, and reports the end itself.
@@ -211,7 +215,8 @@ impl World {
             stand_raw(cell, &session, log).await;
         };
         let runs = Runs::frames(cell.role, handler);
-        Self::run(sim, cell.links(sim), cell.config(), runs, closed).await
+        let (_, lent) = oneshot::channel();
+        Self::run(sim, cell.links(sim), cell.config(), runs, lent, closed).await
     }
 
     async fn run(
@@ -219,6 +224,7 @@ impl World {
         [inbound, outbound]: [Link; 2],
         config: Config,
         runs: Runs,
+        sender: oneshot::Receiver<Sender>,
         closed: oneshot::Receiver<(Instant, Closed)>,
     ) -> Self {
         let (near, far) = sim.pipe_over(&outbound);
@@ -227,6 +233,6 @@ impl World {
         let near = Tracked { io: near, sim: sim.clone(), dropped: transport.clone() };
         let driven = Driven::open(sim, Box::new(near), far, config, runs).await;
         let Driven { peer, host, driver } = driven;
-        Self { peer, closed, driver, transport, host }
+        Self { peer, sender, closed, driver, transport, host }
     }
 }

@@ -159,16 +159,20 @@ impl State {
             return Poll::Pending;
         }
         let now = self.now_or(clock);
-        if let Some(chunk) = chunk.take()
+        // Asked first, because the task may be polled again before the session has ended.
+        if self.machine.can_send_chunk()
             && let Some(connection) = self.machine.messages()
-            && connection.send_chunk(chunk, now).is_err()
+            && let Some(chunk) = chunk.take()
         {
-            // Either side has begun to close: the cause is known only when it has ended.
-            self.wait(Wait::Closed, slot, cx);
-            return Poll::Pending;
+            let sent = connection.send_chunk(chunk, now);
+            self.ask_driver();
+            if sent.is_ok() {
+                return Poll::Ready(Ok(()));
+            }
         }
-        self.ask_driver();
-        Poll::Ready(Ok(()))
+        // Either side has begun to close: the cause is known only when it has ended.
+        self.wait(Wait::Closed, slot, cx);
+        Poll::Pending
     }
 
     /// Queues the frame, and waits while there is no room.
