@@ -49,6 +49,12 @@ impl End {
         Self { stats, unread, fate: Fate::Alive, reader, writer, watcher }
     }
 
+    /// Returns true if no task waits for anything at this end.
+    #[inline]
+    fn is_at_rest(&self) -> bool {
+        [&self.reader, &self.writer, &self.watcher].iter().all(|waiter| waiter.is_at_rest())
+    }
+
     fn check(&self) -> io::Result<()> {
         if self.fate == Fate::Reset {
             return Err(io::ErrorKind::ConnectionReset.into());
@@ -258,30 +264,43 @@ impl Ends {
     pub(crate) fn settle(&mut self, now: Instant, wakes: &mut Wakes) {
         self.advance(now);
         for side in [0, 1] {
-            self.answer_for_dropped_end(side, now);
+            if self.lanes[1 - side].is_reader_gone() {
+                self.answer_for_dropped_end(side, now);
+            }
         }
         for side in [0, 1] {
+            if self.ends[side].is_at_rest() {
+                continue;
+            }
             let reset_at = match self.ends[side].fate {
                 Fate::Reset => Some(now),
                 Fate::ToBeReset(at) if self.lanes[1 - side].passes() => Some(at),
                 Fate::StreamReset => self.stream_reset_at(side),
                 _ => None,
             };
-            let earlier = |at: Option<Instant>| [at, reset_at].into_iter().flatten().min();
+            let earlier = |at: Option<Instant>| match (at, reset_at) {
+                (Some(at), Some(reset_at)) => Some(at.min(reset_at)),
+                (at, reset_at) => at.or(reset_at),
+            };
             let [inbound, outbound] = [&self.lanes[1 - side], &self.lanes[side]];
-            let is_writable = outbound.room() > 0 || outbound.is_broken();
             let End { reader, writer, watcher, .. } = &mut self.ends[side];
-            reader.settle(earlier(inbound.readable_at(now)), now, wakes);
-            writer.settle(earlier(is_writable.then_some(now)), now, wakes);
-            watcher.settle(earlier(inbound.ended_at()), now, wakes);
+            if !reader.is_at_rest() {
+                reader.settle(earlier(inbound.readable_at(now)), now, wakes);
+            }
+            if !writer.is_at_rest() {
+                let is_writable = outbound.room() > 0 || outbound.is_broken();
+                writer.settle(earlier(is_writable.then_some(now)), now, wakes);
+            }
+            if !watcher.is_at_rest() {
+                watcher.settle(earlier(inbound.ended_at()), now, wakes);
+            }
         }
     }
 
     /// Answers bytes that reach a dropped end with a reset.
     fn answer_for_dropped_end(&mut self, side: usize, now: Instant) {
         let (inbound, outbound) = (&self.lanes[1 - side], &self.lanes[side]);
-        if inbound.is_reader_gone()
-            && outbound.link().resets
+        if outbound.link().resets
             && let Some(at) = inbound.first_arrival(now)
         {
             self.send_reset(side, at);

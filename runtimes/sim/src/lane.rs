@@ -221,7 +221,15 @@ impl Lane {
 /// Effects of time.
 impl Lane {
     /// Delivers the bytes that are due, and sends those that the receiver has room for.
+    #[inline]
     pub(crate) fn advance(&mut self, now: Instant) {
+        let is_due = self.in_flight.front().is_some_and(|&(at, _)| at <= now);
+        if is_due || self.waiting > 0 || self.fin == Fin::Queued {
+            self.move_bytes(now);
+        }
+    }
+
+    fn move_bytes(&mut self, now: Instant) {
         while let Some(&(at, len)) = self.in_flight.front()
             && at <= now
         {

@@ -205,20 +205,15 @@ impl Laws {
     }
 
     /// Takes the next bytes of the payload, without the mask.
-    pub(crate) fn payload(
-        &mut self,
-        side: usize,
-        bytes: impl Iterator<Item = u8>,
-    ) -> Result<(), Broken> {
+    pub(crate) fn payload(&mut self, side: usize, bytes: &[u8]) -> Result<(), Broken> {
         let end = &mut self.ends[side];
         let checked = match end.frame {
             Frame::Text { .. } => check_text(&mut end.text, bytes),
             Frame::Compressed { is_text, .. } => {
-                let bytes: Vec<_> = bytes.collect();
-                end.inflate(is_text, |inflater, take| inflater.inflate(&bytes, take))
+                end.inflate(is_text, |inflater, take| inflater.inflate(bytes, take))
             }
             Frame::Bytes | Frame::Ping | Frame::Pong | Frame::Close => {
-                end.control.extend(bytes);
+                end.control.extend_from_slice(bytes);
                 Ok(())
             }
         };
@@ -312,7 +307,7 @@ impl End {
         let Some(inflater) = &mut self.inflater else { return Ok(()) };
         let text = &mut self.text;
         let goes_on = step(inflater, &mut |clear| match is_text {
-            true => check_text(text, clear.iter().copied()),
+            true => check_text(text, clear),
             false => Ok(()),
         })?;
         if !goes_on {
@@ -334,8 +329,11 @@ impl End {
 type TakeText<'a> = dyn FnMut(&[u8]) -> Result<(), Broken> + 'a;
 
 /// Takes the next bytes of a text. `text` are those before them that are not known to be valid, and afterwards those that are not.
-fn check_text(text: &mut Vec<u8>, bytes: impl Iterator<Item = u8>) -> Result<(), Broken> {
-    text.extend(bytes);
+fn check_text(text: &mut Vec<u8>, bytes: &[u8]) -> Result<(), Broken> {
+    if text.is_empty() && str::from_utf8(bytes).is_ok() {
+        return Ok(());
+    }
+    text.extend_from_slice(bytes);
     match str::from_utf8(text) {
         Ok(_) => text.clear(),
         Err(error) if error.error_len().is_none() => drop(text.drain(..error.valid_up_to())),
@@ -399,7 +397,7 @@ mod tests {
     fn write(laws: &mut Laws, side: usize, opcode: u8, payload: &[u8]) -> Result<(), &'static str> {
         let (first, len) = (FIN | opcode, payload.len() as u64);
         laws.frame(side, &Head { first, is_masked: side == 0, extended: 0, len })?;
-        laws.payload(side, payload.iter().copied())?;
+        laws.payload(side, payload)?;
         laws.end_of_frame(side)
     }
 

@@ -283,20 +283,19 @@ impl Tap {
                 (0, false)
             }
             Stream::Head { matched, line } => (self.head(side, now, bytes, matched, line), false),
-            Stream::FrameHead { bytes: mut head, len } => {
-                head[len] = bytes[0];
-                self.frame_head(side, now, head, len + 1);
-                (1, matches!(head[0] & 0x0f, PING | PONG))
-            }
+            Stream::FrameHead { bytes: head, len } => self.frame_head(side, now, bytes, head, len),
             Stream::Payload { left, mask, at, line, event, is_ping } => {
-                let used = bytes.len().min(usize::try_from(left).unwrap_or(usize::MAX));
+                let used = bytes.len().min(usize::try_from(left).unwrap_or(usize::MAX)).min(STEP);
                 let (bytes, left) = (&bytes[..used], left - used as u64);
-                let unmasked =
-                    || bytes.iter().enumerate().map(move |(i, byte)| byte ^ mask[(at + i) % 4]);
-                self.lines.extend(line, unmasked(), 0);
-                self.log.extend(event, unmasked());
+                let mut clear = [0; STEP];
+                for (i, (clear, byte)) in clear.iter_mut().zip(bytes).enumerate() {
+                    *clear = byte ^ mask[(at + i) % 4];
+                }
+                let clear = &clear[..used];
+                self.lines.extend(line, clear, 0);
+                self.log.extend(event, clear);
                 if self.laws.wants_payload(side) {
-                    let checked = self.laws.payload(side, unmasked());
+                    let checked = self.laws.payload(side, clear);
                     self.judge(side, Some(line), checked);
                 }
                 self.streams[side] =
@@ -308,7 +307,7 @@ impl Tap {
             }
             Stream::Opaque => {
                 let line = self.lines.push_bytes(side, now);
-                self.lines.extend(line, bytes.iter().copied(), bytes.len() as u64);
+                self.lines.extend(line, bytes, bytes.len() as u64);
                 (bytes.len(), false)
             }
         }
@@ -329,7 +328,7 @@ impl Tap {
             matched == 4
         });
         let used = end.map_or(bytes.len(), |end| end + 1);
-        self.lines.extend(line, bytes[..used].iter().copied(), used as u64);
+        self.lines.extend(line, &bytes[..used], used as u64);
         if side == 1 && self.response.len() < HEAD {
             self.response.extend_from_slice(&bytes[..used]);
         }
@@ -357,21 +356,34 @@ impl Tap {
         used
     }
 
-    /// Continues with the first `len` bytes of the head of a frame (RFC 6455 §5.2).
-    fn frame_head(&mut self, side: usize, now: Instant, head: [u8; 14], len: usize) {
-        self.streams[side] = Stream::FrameHead { bytes: head, len };
-        if len < 2 {
-            return;
+    /// Takes bytes of the head of a frame (RFC 6455 §5.2), of which `len` have come before. Returns how many it takes, and
+    /// whether they are of a ping or a pong.
+    fn frame_head(
+        &mut self,
+        side: usize,
+        now: Instant,
+        bytes: &[u8],
+        mut head: [u8; 14],
+        mut len: usize,
+    ) -> (usize, bool) {
+        let mut used = 0;
+        while len < 2 || len < head_len(head[1]) {
+            let Some(&byte) = bytes.get(used) else { break };
+            head[len] = byte;
+            (len, used) = (len + 1, used + 1);
         }
-        let extended = match head[1] & 0x7f {
-            126 => 2,
-            127 => 8,
-            _ => 0,
-        };
-        let is_masked = head[1] & 0x80 != 0;
-        if len < 2 + extended + if is_masked { 4 } else { 0 } {
-            return;
+        if len >= 2 && len == head_len(head[1]) {
+            self.begin_frame(side, now, head, used);
+        } else {
+            self.streams[side] = Stream::FrameHead { bytes: head, len };
         }
+        (used, matches!(head[0] & 0x0f, PING | PONG))
+    }
+
+    /// Begins the frame with this head, the last `used` bytes of which come now.
+    fn begin_frame(&mut self, side: usize, now: Instant, head: [u8; 14], used: usize) {
+        let (is_masked, extended) = (head[1] & 0x80 != 0, extended_len(head[1]));
+        let len = head_len(head[1]);
         let left = match extended {
             0 => u64::from(head[1] & 0x7f),
             _ => head[2..2 + extended].iter().fold(0, |len, byte| len << 8 | u64::from(*byte)),
@@ -381,7 +393,7 @@ impl Tap {
             mask.copy_from_slice(&head[2 + extended..len]);
         }
         let line = self.lines.push(side, now, What::Frame(head[0]));
-        self.lines.extend(line, [].into_iter(), left);
+        self.lines.extend(line, &[], left);
         self.frames[side] += 1;
         let event = self.log.push(now, || {
             TraceWhat::Frame(FrameEvent {
@@ -391,8 +403,7 @@ impl Tap {
                 is_final: head[0] & 0x80 != 0,
                 rsv: head[0] >> 4 & 7,
                 len: left,
-                // With this byte of the head.
-                end: self.written[side] + 1 + left,
+                end: self.written[side] + used as u64 + left,
                 payload: Payload::default(),
             })
         });
@@ -412,6 +423,23 @@ impl Tap {
         self.streams[side] = NO_FRAME;
     }
 }
+
+/// The length of the head of a frame, by its second byte.
+fn head_len(second: u8) -> usize {
+    2 + extended_len(second) + if second & 0x80 != 0 { 4 } else { 0 }
+}
+
+/// The number of bytes that encode the length of a payload, besides the seven bits.
+fn extended_len(second: u8) -> usize {
+    match second & 0x7f {
+        126 => 2,
+        127 => 8,
+        _ => 0,
+    }
+}
+
+/// The most bytes of a payload that are looked at at a time.
+const STEP: usize = 256;
 
 /// The bytes that are kept of the head of a response.
 const HEAD: usize = 64 << 10;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
@@ -20,6 +20,9 @@ use crate::{lock, waits, watchdog};
 
 /// The deadline of an alarm that never fires.
 const NEVER: Instant = Instant::from_epoch(Duration::MAX);
+
+/// The last instant of a simulation, 584 years after its start.
+const LAST: Instant = Instant::from_epoch(Duration::from_nanos(u64::MAX));
 
 /// Waits until no other task can run at this instant.
 pub(crate) async fn settle(time: &Arc<Time>) {
@@ -113,6 +116,8 @@ impl fmt::Debug for SimTimer {
 pub(crate) struct Time {
     log: Arc<Log>,
     state: Mutex<State>,
+    /// The present instant in nanoseconds, as in the state, which is read far more often than it changes.
+    now: AtomicU64,
     /// The machine whose task runs.
     machine: AtomicU32,
     /// The run has failed, and ends after this poll.
@@ -160,6 +165,7 @@ impl Time {
                 lived: Instant::EPOCH,
                 background: 0,
             }),
+            now: AtomicU64::new(0),
             machine: AtomicU32::new(OUTSIDE),
             has_failed: AtomicBool::new(false),
             is_overdue: AtomicBool::new(false),
@@ -169,11 +175,20 @@ impl Time {
     /// # Panics
     ///
     /// Panics if the present poll is overdue.
+    #[inline]
     pub(crate) fn now(&self) -> Instant {
         if self.is_overdue.load(Ordering::Relaxed) {
             self.fail_overdue();
         }
-        lock(&self.state).now
+        Instant::from_epoch(Duration::from_nanos(self.now.load(Ordering::Relaxed)))
+    }
+
+    /// Moves the clock to `now`, unless it is later.
+    fn move_to(&self, state: &mut State, now: Instant) {
+        state.now = state.now.max(now);
+        let nanos = u64::try_from(state.now.min(LAST).since_epoch().as_nanos());
+        let nanos = nanos.expect("the last instant fits");
+        self.now.store(nanos, Ordering::Relaxed);
     }
 
     /// Sets the machine whose task runs next.
@@ -226,8 +241,8 @@ impl Time {
         {
             let mut state = lock(&self.state);
             match state.alarms.first_key_value() {
-                Some((&(earliest, _), _)) if earliest != NEVER => {
-                    state.now = state.now.max(earliest);
+                Some((&(earliest, _), _)) if earliest <= LAST => {
+                    self.move_to(&mut state, earliest);
                 }
                 _ => return false,
             }
@@ -252,14 +267,13 @@ impl Time {
     /// Returns the earliest alarm that fires.
     pub(crate) fn next_alarm(&self) -> Option<Instant> {
         let state = lock(&self.state);
-        state.alarms.first_key_value().map(|(&(at, _), _)| at).filter(|at| *at != NEVER)
+        state.alarms.first_key_value().map(|(&(at, _), _)| at).filter(|at| *at <= LAST)
     }
 
     /// Advances the clock to `now`, but not beyond the earliest alarm.
     pub(crate) fn catch_up(&self, now: Instant) {
         let now = self.next_alarm().map_or(now, |alarm| alarm.min(now));
-        let mut state = lock(&self.state);
-        state.now = state.now.max(now);
+        self.move_to(&mut lock(&self.state), now);
     }
 
     /// Records that something happens that is not in the background.
@@ -378,10 +392,20 @@ impl Alarm {
         replaced.map(|(waker, _)| waker)
     }
 
+    #[inline]
+    pub(crate) fn may_be_set(&self) -> bool {
+        self.may_be_set
+    }
+
+    #[inline]
     pub(crate) fn clear(&mut self) -> Option<Waker> {
-        if !std::mem::take(&mut self.may_be_set) {
-            return None;
+        match std::mem::take(&mut self.may_be_set) {
+            true => self.remove(),
+            false => None,
         }
+    }
+
+    fn remove(&mut self) -> Option<Waker> {
         let removed = lock(&self.time.state).alarms.remove(&(self.at, self.id));
         removed.map(|(waker, _)| waker)
     }

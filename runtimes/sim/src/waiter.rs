@@ -21,6 +21,7 @@ impl Wakes {
         self.due.push(waker);
     }
 
+    #[inline]
     pub(crate) fn fire(self) {
         self.due.into_iter().for_each(Waker::wake);
     }
@@ -48,8 +49,15 @@ impl Waiter {
     }
 
     /// Removes the waiting task.
+    #[inline]
     pub(crate) fn forget(&mut self, wakes: &mut Wakes) {
         wakes.replaced.extend(self.waker.take());
+    }
+
+    /// Returns true if no task waits, and no alarm is set.
+    #[inline]
+    pub(crate) fn is_at_rest(&self) -> bool {
+        self.waker.is_none() && !self.alarm.may_be_set()
     }
 
     /// Wakes the waiting task at `at`, or now if that has passed; `None` if the time is unknown.

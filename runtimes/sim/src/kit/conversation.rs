@@ -16,7 +16,7 @@ use sockless_core::{
 
 use super::opened::Opened;
 use super::peer::{ClientDriver, ClientState};
-use super::transcript::{Line, show, show_bytes};
+use super::transcript::{Line, Text, show, show_bytes};
 use super::{App, Place};
 use crate::lock;
 use crate::tasks::Origin;
@@ -229,7 +229,7 @@ impl Conversation {
     pub fn expect(&mut self, message: impl Into<Message>) -> impl Future<Output = ()> + Send {
         let (place, message) = (Location::caller(), message.into());
         async move {
-            let expected = show(&message);
+            let expected = Text::of(&message);
             let received = self.take_next(place, &expected, |peer| &mut peer.messages).await;
             if received != message {
                 let received = show(&received);
@@ -331,7 +331,7 @@ impl Conversation {
     async fn take_next<T>(
         &mut self,
         place: Place,
-        awaited: &str,
+        awaited: &(impl fmt::Display + ?Sized),
         queue: impl Fn(&mut ClientState) -> &mut VecDeque<T>,
     ) -> T {
         let next = self.wait(place, awaited, |peer, _| match queue(peer).pop_front() {
@@ -349,7 +349,7 @@ impl Conversation {
     async fn wait<T>(
         &self,
         place: Place,
-        awaited: &str,
+        awaited: &(impl fmt::Display + ?Sized),
         mut take: impl FnMut(&mut ClientState, Instant) -> Option<T>,
     ) -> T {
         let patience = self.app.patience;
@@ -385,7 +385,7 @@ impl Conversation {
         let now = self.app.sim.now();
         let mut peer = lock(&self.peer);
         let done = command(&mut peer.connection, now);
-        peer.transcript.push(now, Line::Sent(line));
+        peer.transcript.push(now, Line::Sent(line.into()));
         peer.wake_driver();
         done
     }

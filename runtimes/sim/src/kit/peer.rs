@@ -13,7 +13,7 @@ use sockless_core::{
 };
 use sockless_driver::{Io, Timer};
 
-use super::transcript::{Line, Transcript, show, show_bytes};
+use super::transcript::{Line, Text, Transcript, show, show_bytes};
 use crate::io::SimIo;
 use crate::lock;
 use crate::sim::Sim;
@@ -50,13 +50,15 @@ impl ClientState {
 
     pub(crate) fn send(&mut self, chunk: Chunk, now: Instant) -> Result<(), SendError> {
         let Chunk { last, .. } = chunk;
-        let suffix = if last && !self.unfinished { "" } else { " (a chunk)" };
-        let line = format!("{}{suffix}", show(&chunk.data));
-        if suffix.is_empty() {
+        let line = if last && !self.unfinished {
+            let line = Text::of(&chunk.data);
             self.connection.send(chunk.data, now)?;
+            line
         } else {
+            let line = format!("{} (a chunk)", show(&chunk.data)).into();
             self.connection.send_chunk(chunk, now)?;
-        }
+            line
+        };
         self.unfinished = !last;
         self.transcript.push(now, Line::Sent(line));
         self.wake_driver();
@@ -65,13 +67,13 @@ impl ClientState {
 
     fn handle(&mut self, event: Event, now: Instant) {
         let line = match &event {
-            Event::Message(message) => show(message),
-            Event::Chunk(chunk) => format!("{} (a chunk)", show(&chunk.data)),
-            Event::Ping(payload) => format!("Ping: {}", show_bytes(payload)),
-            Event::Pong(payload) => format!("Pong: {}", show_bytes(payload)),
-            Event::PeerClosed(reason) => format!("Close {reason}"),
-            Event::Closed(closed) => format!("the connection ended: {closed}"),
-            event => format!("{event:?}"),
+            Event::Message(message) => Text::of(message),
+            Event::Chunk(chunk) => format!("{} (a chunk)", show(&chunk.data)).into(),
+            Event::Ping(payload) => format!("Ping: {}", show_bytes(payload)).into(),
+            Event::Pong(payload) => format!("Pong: {}", show_bytes(payload)).into(),
+            Event::PeerClosed(reason) => format!("Close {reason}").into(),
+            Event::Closed(closed) => format!("the connection ended: {closed}").into(),
+            event => format!("{event:?}").into(),
         };
         assert!(self.closed.is_none(), "the client reports an event after its end: {line}");
         self.transcript.push(now, Line::Received(line));

@@ -68,7 +68,7 @@ impl RawConversation {
     pub fn send(&mut self, frame: Frame) -> impl Future<Output = ()> + Send {
         let place = Location::caller();
         async move {
-            self.transcript.push(self.app.sim.now(), Line::Sent(show_frame(&frame)));
+            self.transcript.push(self.app.sim.now(), Line::Sent(show_frame(&frame).into()));
             if let Err(error) = self.connection.send(frame, self.app.sim.now()) {
                 self.fail(place, &error);
             }
@@ -87,7 +87,7 @@ impl RawConversation {
     pub fn write(&mut self, bytes: &[u8]) -> impl Future<Output = ()> + Send {
         let place = Location::caller();
         async move {
-            self.transcript.push(self.app.sim.now(), Line::Sent(show_bytes(bytes)));
+            self.transcript.push(self.app.sim.now(), Line::Sent(show_bytes(bytes).into()));
             self.write_all(place, bytes).await;
         }
     }
@@ -164,7 +164,8 @@ impl RawConversation {
         loop {
             match self.connection.poll_frame(&mut self.inbound, self.app.sim.now()) {
                 Some(Ok(frame)) => {
-                    self.transcript.push(self.app.sim.now(), Line::Received(show_frame(&frame)));
+                    self.transcript
+                        .push(self.app.sim.now(), Line::Received(show_frame(&frame).into()));
                     return Some(frame);
                 }
                 Some(Err(closed)) => {

@@ -8,6 +8,8 @@ use sockless_core::{Frame, Instant, Message};
 /// The number of lines that are kept, and the shown length of each payload.
 const LINES: usize = 20;
 const SHOWN: usize = 60;
+/// The length in bytes of the longest message that is kept until its line is shown.
+const KEPT: usize = 256;
 
 /// The last lines of a conversation, oldest first.
 #[derive(Default)]
@@ -18,8 +20,40 @@ pub(crate) struct Transcript {
 
 /// Something that the test sent or received.
 pub(crate) enum Line {
-    Received(String),
-    Sent(String),
+    Received(Text),
+    Sent(Text),
+}
+
+/// The text of a line.
+pub(crate) enum Text {
+    Formatted(String),
+    /// A message, which is formatted when it is shown: hardly any transcript is.
+    Message(Message),
+}
+
+impl Text {
+    /// The text for a message. A long one is not kept.
+    pub(crate) fn of(message: &Message) -> Self {
+        match message.len() <= KEPT {
+            true => Self::Message(message.clone()),
+            false => Self::Formatted(show(message)),
+        }
+    }
+}
+
+impl From<String> for Text {
+    fn from(text: String) -> Self {
+        Self::Formatted(text)
+    }
+}
+
+impl fmt::Display for Text {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Formatted(text) => f.write_str(text),
+            Self::Message(message) => f.write_str(&show(message)),
+        }
+    }
 }
 
 impl Transcript {

@@ -61,13 +61,12 @@ impl Lines {
     }
 
     /// Adds `bytes` to a line, if it is still kept, and `len` to its length.
-    pub(super) fn extend(&mut self, line: u64, bytes: impl Iterator<Item = u8>, len: u64) {
+    pub(super) fn extend(&mut self, line: u64, bytes: &[u8], len: u64) {
         let Some(line) = self.get_mut(line) else { return };
         line.len += len;
-        for byte in bytes.take(SHOWN - line.shown) {
-            line.start[line.shown] = byte;
-            line.shown += 1;
-        }
+        let part = &bytes[..bytes.len().min(SHOWN - line.shown)];
+        line.start[line.shown..][..part.len()].copy_from_slice(part);
+        line.shown += part.len();
     }
 
     /// Returns the first line of a head, which may be cut off.

@@ -120,7 +120,7 @@ impl Log {
     }
 
     /// Adds bytes to the payload of a frame.
-    pub(crate) fn extend(&self, number: u64, bytes: impl Iterator<Item = u8>) {
+    pub(crate) fn extend(&self, number: u64, bytes: &[u8]) {
         if !self.is_enabled() {
             return;
         }
@@ -129,7 +129,7 @@ impl Log {
         let event = usize::try_from(index).ok().and_then(|index| state.events.get_mut(index));
         if let Some(Event { what: What::Frame(FrameEvent { payload, .. }), .. }) = event {
             let room = PAYLOAD.saturating_sub(payload.0.len());
-            payload.0.extend(bytes.take(room));
+            payload.0.extend_from_slice(&bytes[..bytes.len().min(room)]);
         }
     }
 }
