@@ -299,8 +299,12 @@ impl Connection {
 
     /// Returns the counters of the connection.
     pub fn stats(&self) -> Stats {
-        let (held_bytes, round_trip) = (self.held_bytes(), self.round_trip());
-        Stats { held_bytes, round_trip, ..self.raw.stats() }
+        Stats {
+            held_bytes: self.held_bytes(),
+            round_trip: self.round_trip(),
+            round_trips: self.timers.round_trips(),
+            ..self.raw.stats()
+        }
     }
 
     /// Returns the round-trip time of the last ping of [`Config::ping_interval`] that was answered.

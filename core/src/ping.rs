@@ -48,6 +48,8 @@ struct Pings {
     /// later than the next ping is sent are measured too.
     timed: Option<Timed>,
     round_trip: Option<Duration>,
+    /// The number of round trips that were measured.
+    round_trips: u64,
     /// The position of the last ping among the bytes to send.
     mark: u64,
     /// The number of bytes that had been taken when the timeout was last restarted.
@@ -83,6 +85,7 @@ impl Pinger {
                 count: 0,
                 timed: None,
                 round_trip: None,
+                round_trips: 0,
                 mark: 0,
                 taken: 0,
             })
@@ -129,6 +132,7 @@ impl Pinger {
         let measured = [timed, last].into_iter().find(|ping| ping.number == answered);
         if let Some(ping) = measured {
             pings.round_trip = Some(now.saturating_since(ping.sent));
+            pings.round_trips += 1;
         }
         pings.timed = (answered != last.number).then_some(last);
     }
@@ -203,6 +207,11 @@ impl Pinger {
     pub fn round_trip(&self) -> Option<Duration> {
         self.0.as_ref()?.round_trip
     }
+
+    /// Returns the number of round trips that were measured.
+    pub(crate) fn round_trips(&self) -> u64 {
+        self.0.as_ref().map_or(0, |pings| pings.round_trips)
+    }
 }
 
 #[cfg(test)]
@@ -250,9 +259,10 @@ mod tests {
         let mut pinger = pinger();
         let Some(PingAction::Ping(payload)) = pinger.handle_timeout(at(10)) else { panic!() };
         pinger.handle_pong(b"unasked for", at(11));
-        assert_eq!(pinger.round_trip(), None);
+        assert_eq!((pinger.round_trip(), pinger.round_trips()), (None, 0));
         pinger.handle_pong(&payload, at(12));
-        assert_eq!(pinger.round_trip(), Some(2 * SECOND));
+        pinger.handle_pong(&payload, at(13));
+        assert_eq!((pinger.round_trip(), pinger.round_trips()), (Some(2 * SECOND), 1));
     }
 
     #[test]

@@ -249,6 +249,7 @@ impl RawConnection {
             queued_bytes: self.outbound.unsent(),
             held_bytes: self.held_bytes(),
             round_trip: None,
+            round_trips: 0,
         }
     }
 

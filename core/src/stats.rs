@@ -39,6 +39,8 @@ pub struct Stats {
     /// The round-trip time of the last ping of [`Config::ping_interval`](crate::Config::ping_interval) that was
     /// answered; `None` for a connection of frames.
     pub round_trip: Option<Duration>,
+    /// The number of round trips of such pings that were measured.
+    pub round_trips: u64,
 }
 
 /// The traffic of a connection in one direction, as part of [`Stats`].

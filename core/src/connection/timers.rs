@@ -196,6 +196,10 @@ impl Timers {
     pub(super) fn round_trip(&self) -> Option<Duration> {
         self.pinger.round_trip()
     }
+
+    pub(super) fn round_trips(&self) -> u64 {
+        self.pinger.round_trips()
+    }
 }
 
 impl Connection {
