@@ -47,6 +47,7 @@
 //! * `json`: messages of JSON, by serde.
 //! * `local`: sessions that stay on one thread, with handlers and transports that are not `Send`.
 //! * `cookies`: [`CookieJar`], the cookies of clients.
+//! * `metrics`: metrics of sessions, servers and clients, through the facade of the crate `metrics`.
 //! * `idn`: host names beyond ASCII in the URLs of clients.
 //! * `sockets`, `futures-io`, `async-io`: for adapters, the parts that several runtimes share:
 //!   settings of sockets, streams that implement the traits of `futures-io`, and the sockets and
@@ -62,6 +63,8 @@ pub mod __private {
     pub use crate::future::find_source;
     pub use bytes::Bytes;
     pub use http::Response;
+    #[cfg(feature = "metrics")]
+    pub use metrics;
     pub use sockless_core::Config;
 }
 
@@ -72,6 +75,9 @@ mod exchange;
 mod future;
 #[cfg(feature = "local")]
 pub mod local;
+mod meter;
+#[cfg(feature = "metrics")]
+pub mod metrics;
 #[cfg(any(feature = "client", feature = "server"))]
 mod network;
 mod request;

@@ -13,6 +13,7 @@ use crate::kind::Kind;
 use crate::limits::{Action, Attempt};
 use crate::lock;
 use crate::machine::{Delivery, Effects, Handle, Presence, Room, SeatKey, Signal, SignalBody};
+use crate::meter::adjust;
 use crate::name::RoomKey;
 use crate::outlet::{Delivered, Encoded, Next, Outlet};
 use crate::position::Position;
@@ -68,7 +69,10 @@ impl RoomCell {
     ) -> (T, Todo) {
         let mut shell = Shell::new(self);
         let mut state = lock(&self.state);
+        #[cfg(feature = "metrics")]
+        let before = state.room.len() as f64;
         let result = input(&mut state.room, &mut shell);
+        adjust!(ROOM_MEMBERS, state.room.len() as f64 - before);
         let Shell { mut todo, delivered, .. } = shell;
         for number in &todo.joined {
             todo.wakers.extend(state.wakers.extract_if(.., |(known, _)| known == number));

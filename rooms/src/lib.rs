@@ -33,6 +33,9 @@ mod kind;
 mod limits;
 mod machine;
 mod member;
+mod meter;
+#[cfg(feature = "metrics")]
+pub mod metrics;
 mod name;
 mod outlet;
 mod position;

@@ -19,6 +19,7 @@ use crate::kind::Kind;
 use crate::lock;
 use crate::machine::{Handle, Signal, SignalBody};
 use crate::member::Join;
+use crate::meter::adjust;
 use crate::name::{RoomKey, RoomNameError, check_namespace};
 use crate::outlet::Outlet;
 use crate::position::Position;
@@ -389,6 +390,7 @@ impl Inner {
         let mut cells = lock(&self.cells);
         let cell = cells.entry(key).or_insert_with_key(|key| {
             lock(&self.changed).push(key.clone());
+            adjust!(ROOMS, 1);
             Arc::new(RoomCell::new(kind.clone(), key.clone()))
         });
         act(cell)
@@ -403,6 +405,7 @@ impl Inner {
                 return;
             }
             cells.remove(&cell.key);
+            adjust!(ROOMS, -1);
             lock(&self.changed).push(cell.key.clone());
         }
         self.report_interest();

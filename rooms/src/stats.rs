@@ -2,6 +2,8 @@
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
+use crate::meter::count;
+
 /// The counters of all rooms of a server, since it started, and what there is now.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
@@ -62,40 +64,51 @@ impl Counters {
     pub(crate) fn published(&self, is_ok: bool) {
         let counter = if is_ok { &self.published } else { &self.publish_failed };
         counter.fetch_add(1, Relaxed);
+        count!(ROOMS_PUBLISHED, 1, "result" => if is_ok { "ok" } else { "failed" });
     }
 
     pub(crate) fn delivered(&self, count: u64) {
         self.delivered.fetch_add(count, Relaxed);
+        count!(ROOMS_DELIVERED, count);
     }
 
     pub(crate) fn lagged(&self, dropped: u64, is_conflated: bool) {
         self.lagged.fetch_add(1, Relaxed);
         self.dropped.fetch_add(dropped, Relaxed);
         self.conflated.fetch_add(u64::from(is_conflated), Relaxed);
+        count!(ROOMS_LAGGED, 1);
+        count!(ROOMS_DROPPED, dropped, "reason" => "oldest");
+        count!(ROOMS_DROPPED, u64::from(is_conflated), "reason" => "conflated");
     }
 
     pub(crate) fn closed_for_lag(&self) {
         self.closed_for_lag.fetch_add(1, Relaxed);
+        count!(ROOMS_CLOSED_FOR_LAG, 1);
     }
 
     pub(crate) fn gap(&self) {
         self.gaps.fetch_add(1, Relaxed);
+        count!(ROOMS_GAPS, 1);
     }
 
     pub(crate) fn resumed(&self, is_complete: bool) {
         let counter = if is_complete { &self.resumed } else { &self.resumed_with_gap };
         counter.fetch_add(1, Relaxed);
+        count!(ROOMS_RESUMED, 1, "result" => if is_complete { "complete" } else { "gap" });
     }
 
     pub(crate) fn read_history(&self) {
         self.history_reads.fetch_add(1, Relaxed);
+        count!(ROOMS_HISTORY_READS, 1);
     }
 
     pub(crate) fn bus_down(&self) {
         self.bus_outages.fetch_add(1, Relaxed);
+        count!(ROOMS_BUS_OUTAGES, 1);
     }
 
     pub(crate) fn bus_invalid(&self) {
         self.bus_invalid.fetch_add(1, Relaxed);
+        count!(ROOMS_BUS_INVALID, 1);
     }
 }

@@ -1,11 +1,13 @@
 #![doc = include_str!("../README.md")]
 #![doc = include_str!("items.md")]
 // The code is in the crates behind this one: everything here is a re-export, and the guide is text. Only the marks of the
-// simulator have a form that does nothing without it.
+// simulator have a form that does nothing without it, and the metrics of several crates are described by one function.
 
 pub mod guide;
 #[cfg(not(feature = "sim"))]
 mod marks;
+#[cfg(feature = "metrics")]
+pub mod metrics;
 
 pub use bytes;
 pub use http;

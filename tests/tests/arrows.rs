@@ -69,14 +69,16 @@ fn arrows_point_down_only() {
 /// The modules of the driver, and those of them that each may import.
 const DRIVER_MODULES: &[(&str, &[&str])] = &[
     ("future", &[]),
+    ("metrics", &[]),
+    ("meter", &["metrics"]),
     ("runtime", &["future"]),
-    ("request", &["future", "runtime"]),
+    ("request", &["future", "meter", "runtime"]),
     ("tls", &["future", "runtime"]),
-    ("session", &["future", "request", "runtime"]),
+    ("session", &["future", "meter", "request", "runtime"]),
     ("exchange", &["runtime", "session"]),
     ("error", &["client", "future", "server", "session"]),
-    ("server", &["exchange", "future", "request", "runtime", "session", "tls"]),
-    ("client", &["exchange", "future", "request", "runtime", "session", "tls"]),
+    ("server", &["exchange", "future", "meter", "request", "runtime", "session", "tls"]),
+    ("client", &["exchange", "future", "meter", "request", "runtime", "session", "tls"]),
     ("local", &["future", "request", "runtime", "server", "session", "tls"]),
 ];
 

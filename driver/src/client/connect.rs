@@ -24,6 +24,7 @@ use super::reach::reach;
 use super::redirect::Redirects;
 use super::target::{Target, UrlError};
 use crate::future::BoxFuture;
+use crate::meter::{self, Stopwatch};
 use crate::runtime::{Io, Runtime};
 use crate::session::Session;
 #[cfg(feature = "rustls")]
@@ -317,9 +318,10 @@ impl Connect {
     /// Returns a [`ConnectError`] with the step that failed, the server and the reason.
     pub async fn open(self) -> Result<ClientConnection, ConnectError> {
         let Self { target, headers, config, runtime, opening } = self;
+        let began = Stopwatch::start(|| runtime.now());
         let target = target.map_err(ConnectError::UrlInvalid)?;
         let headers = headers.finish().map_err(ConnectError::HeaderInvalid)?;
-        match opening {
+        let opened = match opening {
             Opening::Dial(dialling) => dialling.open(target, headers, config, runtime).await,
             Opening::Opener { unsupported: Some(setting), .. } => {
                 Err(ConnectError::SettingUnsupported { setting })
@@ -327,7 +329,12 @@ impl Connect {
             Opening::Opener { opener, unsupported: None } => {
                 opener(OpenRequest::new(&target, &headers, config, runtime)).await
             }
+        };
+        match &opened {
+            Ok(connection) => meter::connected(began, || connection.now()),
+            Err(error) => meter::connect_failed(error.label()),
         }
+        opened
     }
 
     /// Opens the connection and runs `block` with its session. The task that awaits this future

@@ -200,6 +200,11 @@ impl ClientConnection {
         drive_to_end(shared, transport, running).await
     }
 
+    /// The time, on the clock of the runtime that opened the connection.
+    pub(super) fn now(&self) -> Instant {
+        self.exchange.runtime.now()
+    }
+
     fn start(
         self,
         close_when_unused: bool,

@@ -227,6 +227,30 @@ impl ConnectError {
     /// Returns the error of a transport that failed after it had been opened. An error within TLS
     /// is an error of TLS: in TLS 1.3, the client's handshake is complete before the server rejects
     /// the client's certificate (RFC 8446 §2).
+    /// The reason for metrics: one of a few words.
+    pub(super) fn label(&self) -> &'static str {
+        match self {
+            Self::Resolve { .. } => "resolve",
+            Self::Dial { .. } => "dial",
+            Self::Timeout { .. } => "timeout",
+            Self::Transport { .. } => "transport",
+            Self::Rejected { .. } => "rejected",
+            Self::Redirect { .. } => "redirect",
+            Self::Handshake { .. } => "handshake",
+            Self::Proxy { .. } => "proxy",
+            #[cfg(feature = "rustls")]
+            Self::ProxyTls { .. } => "proxy",
+            #[cfg(feature = "rustls")]
+            Self::Tls { .. } => "tls",
+            Self::Alpn { .. } | Self::TlsUnavailable { .. } => "tls",
+            Self::HeaderInvalid(_)
+            | Self::ProxyUrlInvalid(_)
+            | Self::RequestInvalid(_)
+            | Self::SettingUnsupported { .. }
+            | Self::UrlInvalid(_) => "invalid",
+        }
+    }
+
     pub(super) fn of_transport(
         destination: Destination,
         step: ConnectStep,

@@ -112,6 +112,7 @@ impl Packed {
             subprotocol: parts.subprotocol.map(Into::into),
             response_headers: HeaderMap::new(),
             held: Permits::new(),
+            route: Default::default(),
         }
     }
 

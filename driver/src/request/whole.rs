@@ -7,6 +7,7 @@ use http::{HeaderMap, Request};
 use sockless_core::Instant;
 
 use super::Permits;
+use crate::meter::RouteLabel;
 
 /// The request head, and what the server, the router and the guards have added.
 pub(super) struct Whole {
@@ -19,4 +20,6 @@ pub(super) struct Whole {
     /// The headers to add to the response that opens the session; taken when it is accepted.
     pub(super) response_headers: HeaderMap,
     pub(super) held: Permits,
+    /// The path of the route, until the session begins.
+    pub(super) route: RouteLabel,
 }

@@ -13,6 +13,7 @@ use sockless_core::{Config, Escaped};
 use thiserror::Error;
 
 use crate::exchange::Exchange;
+use crate::meter::{self, Stopwatch};
 use crate::request::{Request, ResponseHeaderError, response_headers};
 use crate::runtime::{Io, Runtime};
 use crate::server::connections::opening::{read_request, respond};
@@ -60,6 +61,7 @@ pub struct IncomingUpgrade {
     config: Arc<Config>,
     request: Request,
     upgrade: UpgradeRequest,
+    began: Stopwatch,
 }
 
 impl IncomingUpgrade {
@@ -78,6 +80,7 @@ impl IncomingUpgrade {
         runtime: Arc<dyn Runtime>,
     ) -> Result<Self, AcceptError> {
         let now = runtime.now();
+        let began = Stopwatch::start(|| now);
         let deadline = now + config.get_opening_timeout();
         let tls = transport.tls();
         let mut exchange = Exchange::new(transport, runtime, deadline);
@@ -85,8 +88,12 @@ impl IncomingUpgrade {
         let head = match read_request(&mut exchange, &mut handshake, deadline).await {
             Ok(head) => head,
             Err(error) => {
-                if let Some(response) = error.response() {
-                    send(exchange, &config, &response).await;
+                match error.response() {
+                    Some(response) => {
+                        meter::rejected_with("head", &response);
+                        send(exchange, &config, &response).await;
+                    }
+                    None => meter::rejected("head"),
                 }
                 return Err(AcceptError::Head(error));
             }
@@ -97,9 +104,11 @@ impl IncomingUpgrade {
         };
         let request = Request::new(head).with_tls(tls).with_received_at(exchange.runtime.now());
         match upgrade {
-            Ok(upgrade) => Ok(Self { exchange, handshake, config, request, upgrade }),
+            Ok(upgrade) => Ok(Self { exchange, handshake, config, request, upgrade, began }),
             Err(error) => {
-                send(exchange, &config, &error.response()).await;
+                let response = error.response();
+                meter::rejected_with("handshake", &response);
+                send(exchange, &config, &response).await;
                 Err(AcceptError::Upgrade(error))
             }
         }
@@ -144,13 +153,14 @@ impl IncomingUpgrade {
     ///
     /// When the last handle of the session is dropped, it is closed with 1000.
     pub fn accept(self) -> Session {
-        let Self { exchange, handshake, config, mut request, mut upgrade } = self;
+        let Self { exchange, handshake, config, mut request, mut upgrade, began } = self;
         upgrade.select_extensions(config.get_extensions());
         let (response, negotiated) = response_headers::accept(&mut request, upgrade);
         let Exchange { inbound, runtime, transport, .. } = exchange;
         let connection = handshake.accept(&response, negotiated, config, runtime.now());
         let machine = Machine::Messages(connection);
         let shared = Shared::new(machine, inbound, runtime.clone(), request, true);
+        shared.handshake_ended(began);
         let session = Session::new(&shared);
         let drive = Detached::new(shared, transport, None);
         runtime.spawn(Box::pin(async {
@@ -162,6 +172,7 @@ impl IncomingUpgrade {
     /// Rejects the request: sends `response` within another [`Config::opening_timeout`], and
     /// returns the error that has it.
     pub async fn reject(self, response: Response<Bytes>) -> AcceptError {
+        meter::rejected_with("service", &response);
         send(self.exchange, &self.config, &response).await;
         AcceptError::Rejected(Box::new(response))
     }

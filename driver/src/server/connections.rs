@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use sockless_core::{CloseCode, CloseReason, Instant};
 
+use crate::meter;
 use crate::request::Permits;
 use crate::runtime::{Accepted, Io, Runtime};
 use crate::server::proxy_protocol::ProxyProtocol;
@@ -223,6 +224,7 @@ impl ConnectionServer {
         let counted = peer.filter(|_| !is_announced);
         let Some(slot) = Slot::new(&self.inner, counted, Start::Transport) else {
             tracing::debug!(?peer, "a connection beyond max_connections_per_peer was dropped");
+            meter::rejected("connections_per_peer");
             return ServeConnection::Done;
         };
         ServeConnection::Opening(Box::pin(async move {
@@ -340,6 +342,7 @@ impl ConnectionServer {
         };
         let Some(Eviction(waker)) = evicted else { return false };
         tracing::debug!("the oldest connection that was still opening was dropped to make room");
+        meter::rejected("evicted");
         if let Some(waker) = waker {
             waker.wake();
         }

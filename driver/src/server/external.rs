@@ -9,6 +9,7 @@ use sockless_core::handshake::{HeadError, MAX_HEADERS};
 use sockless_core::{Config, Escaped};
 
 use crate::exchange::Exchange;
+use crate::meter::Stopwatch;
 use crate::request::Request;
 use crate::runtime::{Io, timeout};
 use crate::server::connections::{
@@ -275,9 +276,10 @@ impl GrantedUpgrade {
                 return None;
             }
         };
+        let began = Stopwatch::start(|| upgrade.request.received_at());
         let permits = upgrade.request.take_permits();
         let exchange = Exchange::new(transport, runtime, deadline);
-        let drive = slot.start(exchange, None, upgrade);
+        let drive = slot.start(exchange, None, upgrade, began);
         Some(OpenConnection { drive, _permits: permits, _slot: slot })
     }
 }

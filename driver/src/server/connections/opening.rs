@@ -11,6 +11,7 @@ use super::responses::{RequestLog, ask, shutting_down, undecided};
 use super::slot::Slot;
 use super::{Inner, SessionDrive};
 use crate::exchange::{Exchange, Input};
+use crate::meter::{self, Stopwatch};
 use crate::request::{Permits, Request};
 use crate::runtime::{Accepted, Io, timeout};
 use crate::server::proxy_protocol::read_header;
@@ -31,11 +32,15 @@ impl Slot {
     ) -> Option<(SessionDrive, Permits)> {
         let Inner { service, runtime, .. } = &*self.server;
         let config = service.config();
+        let began = Stopwatch::start(|| runtime.now());
         let deadline = runtime.now() + config.get_opening_timeout();
         let accepted =
             if is_announced { self.read_announcement(accepted, deadline).await? } else { accepted };
         let Accepted { transport, peer_addr: peer, local_addr: local } = accepted;
-        let transport = prepare(deadline, transport, peer).await?;
+        let Some(transport) = prepare(deadline, transport, peer).await else {
+            meter::rejected("tls");
+            return None;
+        };
         let tls = transport.tls();
         let mut exchange = Exchange::new(transport, runtime.clone(), deadline);
         let mut handshake =
@@ -57,13 +62,18 @@ impl Slot {
             }
             Err(error) => {
                 tracing::debug!(error = %Escaped(&error), ?peer, "the opening handshake failed");
-                Answer::Respond(error.response()?)
+                let Some(response) = error.response() else {
+                    meter::rejected("head");
+                    return None;
+                };
+                meter::rejected_with("head", &response);
+                Answer::Respond(response)
             }
         };
         match answer {
             Answer::Upgrade(mut upgrade) => {
                 let permits = upgrade.request.take_permits();
-                Some((self.start(exchange, Some(handshake), upgrade), permits))
+                Some((self.start(exchange, Some(handshake), upgrade, began), permits))
             }
             Answer::Respond(response) => {
                 self.server.lock().end_answering(self.id);
@@ -97,6 +107,7 @@ impl Slot {
             None => "opening_timeout passed before the header of the PROXY protocol".to_owned(),
         };
         tracing::debug!(?proxy, %error, "a connection of a proxy was dropped");
+        meter::rejected("proxy_protocol");
         None
     }
 
@@ -118,6 +129,7 @@ impl Slot {
         exchange: Exchange,
         handshake: Option<ServerHandshake>,
         upgrade: Upgrade,
+        began: Stopwatch,
     ) -> SessionDrive {
         let passes_extensions = upgrade.passes_extensions();
         let Upgrade { request, response, negotiated, config, handler } = upgrade;
@@ -146,6 +158,7 @@ impl Slot {
             }
         };
         shared.charge_to(Arc::clone(&self.server.budget));
+        shared.handshake_ended(began);
         let is_shutting_down = {
             let mut registry = self.server.lock();
             registry.begin_session(self.id, &shared);

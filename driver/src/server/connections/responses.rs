@@ -9,6 +9,7 @@ use http::header::SEC_WEBSOCKET_KEY;
 use http::{Response, StatusCode, Uri};
 use sockless_core::handshake::{HeadError, UpgradeError, is_upgrade_request, text_response};
 
+use crate::meter::{self, with_reason};
 use crate::request::Request;
 use crate::server::service::{Answer, Service};
 
@@ -38,6 +39,9 @@ impl RequestLog {
         let extensions = response.extensions();
         let is_malformed = extensions.get::<HeadError>().is_some()
             || extensions.get::<UpgradeError>().is_some_and(UpgradeError::is_malformed);
+        if meter::IS_ENABLED {
+            meter::rejected_with(self.kind_of(response), response);
+        }
         // Without the query, which may contain a token.
         let (status, path) = (status.as_u16(), self.uri.path().escape_debug());
         let (peer, reason) = (self.peer, reason(response));
@@ -46,6 +50,16 @@ impl RequestLog {
             tracing::info!(status, %path, ?peer, %reason, "a request was rejected");
         } else {
             tracing::debug!(status, %path, ?peer, %reason, "a request was rejected");
+        }
+    }
+
+    /// The kind of a rejection by the service, for metrics.
+    fn kind_of(&self, response: &Response<Bytes>) -> &'static str {
+        match response.extensions() {
+            has if has.get::<HeadError>().is_some() => "head",
+            has if has.get::<UpgradeError>().is_some() => "handshake",
+            _ if self.is_handshake => "service",
+            _ => "http",
         }
     }
 }
@@ -73,25 +87,23 @@ pub(crate) async fn ask(service: &dyn Service, request: Request) -> Answer {
 
 /// The service took longer than the opening handshake may.
 pub(crate) fn undecided() -> Response<Bytes> {
-    text_response(
-        StatusCode::SERVICE_UNAVAILABLE,
-        "the request was not decided within opening_timeout\n",
-    )
+    let line = "the request was not decided within opening_timeout\n";
+    with_reason("undecided", text_response(StatusCode::SERVICE_UNAVAILABLE, line))
 }
 
 pub(crate) fn shutting_down() -> Response<Bytes> {
-    text_response(StatusCode::SERVICE_UNAVAILABLE, "the server is shutting down\n")
+    let line = "the server is shutting down\n";
+    with_reason("shutting_down", text_response(StatusCode::SERVICE_UNAVAILABLE, line))
 }
 
 /// The peer has as many connections as it may.
 pub(crate) fn too_many_connections() -> Response<Bytes> {
-    text_response(
-        StatusCode::TOO_MANY_REQUESTS,
-        "this address has as many connections as it may have\n",
-    )
+    let line = "this address has as many connections as it may have\n";
+    with_reason("connections_per_peer", text_response(StatusCode::TOO_MANY_REQUESTS, line))
 }
 
 fn service_panicked() -> Response<Bytes> {
     tracing::error!("the service panicked; its request is answered with 500");
-    text_response(StatusCode::INTERNAL_SERVER_ERROR, "the server met an unexpected condition\n")
+    let line = "the server met an unexpected condition\n";
+    with_reason("panicked", text_response(StatusCode::INTERNAL_SERVER_ERROR, line))
 }

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use crate::meter::BudgetMeter;
+
 /// The default limit in bytes.
 pub(crate) const DEFAULT_BUDGET: usize = 192 << 20;
 
@@ -13,6 +15,7 @@ pub(crate) struct Budget {
     held: AtomicUsize,
     /// The number of sessions that hold any bytes.
     holders: AtomicUsize,
+    meter: BudgetMeter,
 }
 
 impl Default for Budget {
@@ -21,6 +24,7 @@ impl Default for Budget {
             limit: AtomicUsize::new(DEFAULT_BUDGET),
             held: AtomicUsize::new(0),
             holders: AtomicUsize::new(0),
+            meter: BudgetMeter::default(),
         }
     }
 }
@@ -52,6 +56,7 @@ pub(crate) struct Account {
 
 impl Account {
     pub(crate) fn new(budget: Arc<Budget>) -> Self {
+        budget.meter.set(budget.limit.load(Ordering::Relaxed));
         Self { budget, held: 0 }
     }
 

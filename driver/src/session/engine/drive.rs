@@ -117,6 +117,7 @@ where
                 break;
             }
         }
+        state.meter().turn_exhausted();
         state.end_turn();
         drop(state);
         shared.runtime.yield_now(cx);
@@ -187,6 +188,7 @@ where
             (_, Task::Ended { panic: Some(panic) }) => HandlerEnd::Panicked(&**panic),
             _ => HandlerEnd::Returned,
         };
+        self.shared.handler_ended(&end);
         self.shared.runtime.handler_ended(self.shared.request.path(), end);
         self.shared.close(reason);
         self.shared.stop_receiving();

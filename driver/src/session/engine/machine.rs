@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::BytesMut;
 use sockless_core::{
     CloseReason, Config, Connection, Event, Frame, Instant, Negotiated, Observer, Outbound,
-    RawConnection, Stats, TransportAction,
+    RawConnection, Role, Stats, TransportAction,
 };
 
 /// An item that a connection returns: an event of its messages, or a frame.
@@ -148,6 +148,10 @@ impl Machine {
             Self::Messages(connection) => connection.can_send_chunk(),
             Self::Frames(connection, _) => connection.is_open(),
         }
+    }
+
+    pub(crate) fn role(&self) -> Role {
+        of_either!(self, connection => connection.role())
     }
 
     pub(crate) fn start_counting(&mut self) {

@@ -8,8 +8,9 @@ use std::time::Duration;
 use bytes::BytesMut;
 use sockless_core::{CloseCode, CloseReason, Closed, Config, Instant, Observer, Stats};
 
+use crate::meter::{self, Stopwatch};
 use crate::request::Request;
-use crate::runtime::Runtime;
+use crate::runtime::{HandlerEnd, Runtime};
 use crate::session::engine::budget::Budget;
 use crate::session::engine::locked::Locked;
 use crate::session::engine::machine::{Item, Machine};
@@ -32,8 +33,9 @@ impl Shared {
         mut request: Request,
         close_with_last_handle: bool,
     ) -> Arc<Self> {
+        let route = request.take_route();
         request.pack();
-        let state = State::new(machine, inbound, runtime.now(), close_with_last_handle);
+        let state = State::new(machine, inbound, route, runtime.now(), close_with_last_handle);
         Arc::new(Self { state: Mutex::new(state), runtime, request })
     }
 
@@ -87,6 +89,25 @@ impl Shared {
     /// Sets the observer. The former one is shown nothing more.
     pub(crate) fn set_observer(&self, observer: Option<Box<dyn Observer>>) {
         self.lock().set_observer(observer);
+    }
+
+    /// Records that the opening handshake, which began at `began`, is complete.
+    pub(crate) fn handshake_ended(&self, began: Stopwatch) {
+        if meter::IS_ENABLED {
+            self.lock().meter().handshake_ended(began, self.now());
+        }
+    }
+
+    /// Records that the handler has ended.
+    pub(crate) fn handler_ended(&self, end: &HandlerEnd<'_>) {
+        if meter::IS_ENABLED {
+            let outcome = match end {
+                HandlerEnd::Returned => "returned",
+                HandlerEnd::Failed(_) => "failed",
+                HandlerEnd::Panicked(_) => "panicked",
+            };
+            self.lock().meter().handler_ended(outcome, self.now());
+        }
     }
 
     pub(crate) fn close(&self, reason: CloseReason) {

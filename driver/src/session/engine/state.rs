@@ -14,6 +14,7 @@ use std::task::{Context, Poll, Waker};
 use bytes::BytesMut;
 use sockless_core::{CloseReason, Closed, Config, Instant, Observer, Stats};
 
+use crate::meter::{RouteLabel, SessionMeter};
 use crate::session::engine::backlog::Backlog;
 use crate::session::engine::budget::{Account, Budget};
 use crate::session::engine::machine::Machine;
@@ -51,6 +52,7 @@ pub(crate) struct State {
     /// The wakers to call once the lock is released.
     wakes: Wakes,
     handles: Handles,
+    meter: SessionMeter,
 }
 
 /// The use that is made of received items.
@@ -122,11 +124,16 @@ struct Handles {
 
 impl State {
     pub(crate) fn new(
-        machine: Machine,
+        mut machine: Machine,
         inbound: BytesMut,
+        route: RouteLabel,
         now: Instant,
         close_with_last: bool,
     ) -> Self {
+        let meter = SessionMeter::open(machine.role(), route, now);
+        if meter.is_on() {
+            machine.start_counting();
+        }
         let driver = Driver { turn: Turn::Woken, now, is_asked: false, taken: 0, waker: None };
         Self {
             machine,
@@ -147,6 +154,7 @@ impl State {
             account: None,
             wakes: Wakes::default(),
             handles: Handles { count: 0, close_with_last },
+            meter,
         }
     }
 
@@ -172,6 +180,28 @@ impl State {
         let mut stats = self.machine.stats();
         stats.round_trip = self.round_trip();
         stats
+    }
+
+    pub(crate) fn meter(&self) -> &SessionMeter {
+        &self.meter
+    }
+
+    /// Records the metrics of what has happened since the last call.
+    #[inline]
+    fn record_metrics(&mut self) {
+        if self.meter.is_on() {
+            let mut stats = self.machine.stats();
+            if self.transport == Transport::Gone {
+                stats.queued_bytes = 0;
+            }
+            self.meter.record(&stats, self.held());
+        }
+    }
+
+    /// The number of bytes that are held for this session alone.
+    #[inline]
+    fn held(&self) -> usize {
+        self.backlog.bytes() + self.inbound.len() + self.machine.held_bytes()
     }
 
     pub(crate) fn set_observer(&mut self, observer: Option<Box<dyn Observer>>) {
@@ -308,6 +338,7 @@ impl State {
             return;
         }
         tracing::debug!(%closed, "the session ended");
+        self.meter.closed(&closed);
         self.closed = Some(closed);
         self.waiters.wake_all(&mut self.wakes);
         self.wake_receiver();

@@ -57,6 +57,7 @@ impl State {
     #[inline]
     pub(crate) fn end_turn(&mut self) {
         self.driver.turn = Turn::Woken;
+        self.record_metrics();
         buffers::give_back_read(&mut self.inbound);
         if let Some(staging) = self.machine.outbound().reclaim() {
             buffers::give_back_staging(staging);
@@ -275,7 +276,7 @@ impl State {
     /// Updates the session's account. Returns true if the session holds too much.
     #[inline]
     fn settle_account(&mut self) -> bool {
-        let held = self.backlog.bytes() + self.inbound.len() + self.machine.held_bytes();
+        let held = self.held();
         self.account.as_mut().is_some_and(|account| account.settle(held))
     }
 
@@ -296,6 +297,7 @@ impl State {
         self.waiters.wake_all(&mut self.wakes);
         // The part of an unfinished message and the bytes to send that it held are gone.
         self.settle_account();
+        self.record_metrics();
     }
 
     /// Records that the driver is dropped, and its transport with it.
