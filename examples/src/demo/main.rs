@@ -3,6 +3,7 @@
 
 mod certificate;
 mod chat;
+mod metrics;
 mod options;
 mod routes;
 mod shards;
@@ -58,11 +59,11 @@ struct Setup {
 
 impl Setup {
     fn new(options: &Options) -> Result<Self, Failure> {
-        Ok(Self {
-            router: routes::router(options.config()),
-            certificate: Certificate::read(options)?,
-            stop: Stop::catch()?,
-        })
+        let mut router = routes::router(options.config());
+        if options.metrics {
+            router = router.route("/metrics", metrics::route()?);
+        }
+        Ok(Self { router, certificate: Certificate::read(options)?, stop: Stop::catch()? })
     }
 }
 

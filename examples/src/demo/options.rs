@@ -42,6 +42,11 @@ pub(crate) struct Options {
     #[arg(long, value_name = "EXTENSION", default_value = DEFLATE)]
     deflate: Compression,
 
+    /// Answers GET /metrics with metrics, as Prometheus reads them: to everyone who can reach the
+    /// demo.
+    #[arg(long)]
+    pub(crate) metrics: bool,
+
     /// Logs what peers do wrong, and how sessions end.
     #[arg(long, short)]
     pub(crate) verbose: bool,

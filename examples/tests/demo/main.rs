@@ -6,7 +6,7 @@
 #[cfg(target_os = "linux")]
 mod scale;
 
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::path::PathBuf;
 use std::process::{Child, ChildStdout, Command, ExitStatus, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -54,6 +54,17 @@ impl Demo {
     /// The URL of its echo.
     fn echo(&self) -> String {
         format!("ws://{}/echo", self.addr())
+    }
+
+    /// The response to a GET of `path`.
+    fn get(&self, path: &str) -> String {
+        let addr = self.first_line.trim().rsplit('/').next().expect("an address");
+        let mut stream = std::net::TcpStream::connect(addr).expect("it listens");
+        stream.set_read_timeout(Some(LIMIT)).expect("a socket has timeouts");
+        write!(stream, "GET {path} HTTP/1.1\r\nHost: {addr}\r\n\r\n").expect("it reads");
+        let mut response = String::new();
+        stream.read_to_string(&mut response).expect("it answers, and ends the connection");
+        response
     }
 
     fn signal(&self, signal: &str) {
@@ -133,6 +144,28 @@ fn a_signal_right_after_the_first_line_is_not_missed() {
         demo.signal("-TERM");
         let (status, _) = demo.end();
         assert_eq!(status.code(), Some(0), "{options:?}: {status}");
+    }
+}
+
+#[test]
+fn it_shows_its_metrics_if_it_is_asked_to() {
+    for (options, status) in [(&["--metrics"][..], "200 OK"), (&[], "404 Not Found")] {
+        let demo = Demo::start(options);
+        block_on(async {
+            let mut session = sockless::connect(&demo.echo()).await.expect("it answers");
+            session.send("hello").await.expect("it is open");
+            session.recv().await.expect("an echo")
+        });
+        let page = demo.get("/metrics");
+        assert!(page.starts_with(&format!("HTTP/1.1 {status}\r\n")), "{options:?}: {page}");
+        for expected in [
+            "Content-Type: text/plain; version=0.0.4",
+            "# HELP sockless_sessions ",
+            "sockless_sessions_opened_total{role=\"server\",route=\"/echo\"} 1\n",
+            "sockless_handshake_seconds_bucket{role=\"server\",route=\"/echo\",le=\"+Inf\"} 1\n",
+        ] {
+            assert_eq!(page.contains(expected), status == "200 OK", "{expected}: {page}");
+        }
     }
 }
 
