@@ -6,6 +6,7 @@ use std::time::Duration;
 use sockless_core::{Config, MessageRate, Role};
 use sockless_sim::{Link, Sim};
 
+use crate::expected::STANDSTILL;
 use sockless_tests::opened::SECOND;
 
 /// How many bytes of undelivered messages a session reads ahead, and how many it queues to be sent. Far
@@ -48,6 +49,11 @@ pub(crate) enum End {
     Answers,
     /// Reads 8 KiB a second, up to the end.
     ReadsSlowly,
+    /// The same with seconds of what was sent in the buffers of the transport, and so before each ping, which it answers
+    /// when it has read up to it.
+    ReadsBehind,
+    /// Sends a Close frame after our process stood still for half a minute, in which it answered at once.
+    Standstill,
     /// Sends a byte of a long message now and then.
     Drips,
     /// Sends a part of a message and nothing more.
@@ -104,7 +110,7 @@ pub(crate) enum Watch {
     Unknown,
 }
 
-const ENDS: [End; 11] = [
+const ENDS: [End; 13] = [
     End::Fin,
     End::Rst,
     End::StreamReset,
@@ -114,6 +120,8 @@ const ENDS: [End; 11] = [
     End::NeverReads,
     End::Answers,
     End::ReadsSlowly,
+    End::ReadsBehind,
+    End::Standstill,
     End::Drips,
     End::Unfinished,
 ];
@@ -160,14 +168,20 @@ pub(crate) fn all() -> Vec<Cell> {
 impl Cell {
     /// Why the cell makes no sense, if it does not.
     pub(crate) fn why_not(self) -> Option<&'static str> {
-        let needs_output = matches!(self.end, End::NeverReads | End::ReadsSlowly);
+        let needs_output =
+            matches!(self.end, End::NeverReads | End::ReadsSlowly | End::ReadsBehind);
         if needs_output && !self.sends() {
             return Some("a session that sends nothing does not notice whether its peer reads");
         }
-        if self.end == End::ReadsSlowly && self.settings == Settings::Short && self.is_paused() {
-            return Some(
-                "what was not received for `stall_timeout` ends it before it has sent all",
-            );
+        if self.end == End::Standstill && self.is_paused() {
+            return Some("nothing more is read of a peer whose messages are not received");
+        }
+        let lasts = matches!(self.end, End::ReadsSlowly | End::ReadsBehind);
+        if lasts && self.settings == Settings::Short && self.is_paused() {
+            return Some("what was not received for `stall_timeout` ends it before the peer does");
+        }
+        if self.end == End::Standstill && self.sends() {
+            return Some("a peer that reads nothing has not answered");
         }
         if self.end == End::Answers && self.is_raw() {
             return Some("a session of frames is closed by its handler's return");
@@ -217,13 +231,23 @@ impl Cell {
             Settings::Short => config
                 .ping_interval(SECOND)
                 .ping_timeout(SECOND)
-                .idle_timeout(2 * SECOND)
+                .idle_timeout(self.short_idle())
                 .message_timeout(2 * SECOND)
                 .message_rate(MessageRate::new(SECOND, 1024))
                 .write_timeout(2 * SECOND)
-                .closing_timeout(SECOND)
+                .closing_timeout(self.short_closing())
                 .stall_timeout(3 * SECOND),
         }
+    }
+
+    /// The idle timeout among short deadlines: a peer that answers only sends no message.
+    fn short_idle(self) -> Duration {
+        if self.end == End::Standstill { 2 * STANDSTILL } else { 2 * SECOND }
+    }
+
+    /// The closing timeout among short deadlines: a peer that is seconds behind needs them to answer.
+    pub(crate) fn short_closing(self) -> Duration {
+        if self.end == End::ReadsBehind { 10 * SECOND } else { SECOND }
     }
 
     /// The links to the session and from it. What the peer sends before it ends fits in the receiver's
@@ -239,7 +263,8 @@ impl Cell {
         if sim.draw(0..3) == 0 {
             link = link.short_writes(3_000);
         }
-        [link.clone().buffers(256 << 10, 256 << 10), link.buffers(2 << 10, 2 << 10)]
+        let small = if self.end == End::ReadsBehind { 16 << 10 } else { 2 << 10 };
+        [link.clone().buffers(256 << 10, 256 << 10), link.buffers(small, small)]
     }
 }
 

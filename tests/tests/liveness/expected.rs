@@ -13,6 +13,9 @@ pub(crate) const PROMPT: Duration = Duration::from_secs(2);
 /// The time that a peer waits for the answer to its Close frame.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(5);
 
+/// The time for which our process stands still.
+pub(crate) const STANDSTILL: Duration = Duration::from_secs(30);
+
 impl Cell {
     /// The time after the peer's end within which the session must end; `None` if nothing bounds it: no
     /// deadline is set, nothing is to be sent, and the transport does not report its end.
@@ -28,6 +31,7 @@ impl Cell {
             End::StreamReset => Some(PROMPT),
             // With what was sent unread it is a reset.
             End::CloseAndDrop if is_seen || self.sends() => Some(PROMPT),
+            End::Standstill => Some(STANDSTILL + PATIENCE + PROMPT),
             // The message that is being written may be ended first.
             End::CloseAndWait if self.stand == Stand::Write => Some(self.farewell() + PROMPT),
             End::CloseAndWait if !self.is_paused() && !self.is_raw() => Some(PROMPT),
@@ -42,6 +46,7 @@ impl Cell {
             }
             End::Answers => Some(PROMPT),
             End::ReadsSlowly => Some(8 * SECOND + self.farewell()),
+            End::ReadsBehind => Some(16 * SECOND + self.farewell()),
             _ => by_deadline,
         }
     }
@@ -66,7 +71,7 @@ impl Cell {
     /// How long the end takes that we begin: the closing handshake, and some round trips. A peer that goes
     /// on sending may be about to answer, for twelve closing timeouts at most.
     pub(crate) fn farewell(self) -> Duration {
-        let closing = self.of_settings(5 * SECOND, SECOND);
+        let closing = self.of_settings(5 * SECOND, self.short_closing());
         if self.end == End::Drips { 12 * closing + SECOND } else { closing + SECOND }
     }
 
@@ -100,20 +105,24 @@ impl Cell {
             End::Fin => or_late(vec![Eof], !is_seen),
             End::Rst => or_late(vec![Transport, Eof], !is_seen && !self.sends()),
             End::StreamReset => vec![Transport],
-            End::CloseAndWait if self.is_raw() => or_late(gone, is_short || !is_seen),
+            End::CloseAndWait | End::Standstill if self.is_raw() => {
+                or_late(gone, is_short || !is_seen)
+            }
             End::CloseAndWait if self.stand == Stand::Write && !self.is_paused() => {
                 vec![Handshake, Eof, Transport]
             }
-            End::CloseAndWait if !self.is_paused() => vec![Clean(Party::Peer)],
-            End::CloseAndWait => or_late(vec![Handshake, Eof, Transport], is_short || !is_seen),
+            End::CloseAndWait | End::Standstill if !self.is_paused() => vec![Clean(Party::Peer)],
+            End::CloseAndWait | End::Standstill => {
+                or_late(vec![Handshake, Eof, Transport], is_short || !is_seen)
+            }
             End::CloseAndDrop if self.is_raw() => or_late(gone, !is_seen),
             End::CloseAndDrop if self.sends() => vec![Handshake, Eof, Transport],
             End::CloseAndDrop if !self.is_paused() => vec![Handshake],
             // Short deadlines ping, which a dropped socket answers with a reset.
             End::CloseAndDrop if is_short => or_late(vec![Handshake, Eof, Transport], !is_seen),
             End::CloseAndDrop => or_late(vec![Handshake, Eof], !is_seen),
-            End::ReadsSlowly if self.is_raw() => vec![Returned],
-            End::Answers | End::ReadsSlowly => vec![Clean(Party::Local)],
+            End::ReadsSlowly | End::ReadsBehind if self.is_raw() => vec![Returned],
+            End::Answers | End::ReadsSlowly | End::ReadsBehind => vec![Clean(Party::Local)],
             End::Vanish | End::NeverReads | End::Drips | End::Unfinished => self.deadlines(),
         }
     }

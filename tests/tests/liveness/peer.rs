@@ -8,7 +8,8 @@ use sockless_sim::{Sim, poll_at_most};
 use sockless_tests::wire::{BINARY, BINARY_BEGINS, CLOSE, PING, PONG, Read, TEXT};
 
 use crate::cell::{Cell, End, MESSAGE, Settings};
-use crate::expected::PATIENCE;
+use crate::expected::{PATIENCE, STANDSTILL};
+use crate::world::MACHINE;
 use sockless_tests::opened::{HOUR, Peer, SECOND};
 
 /// Sends messages that may never be read, and lets them arrive.
@@ -49,9 +50,21 @@ pub(crate) async fn end(
             }
             peer.close(1000).await;
         }
+        End::Standstill => {
+            // By then short deadlines have sent a ping, whose pong arrives when no one can read it.
+            sim.timeout(SECOND - Duration::from_millis(95), answer(&peer)).await;
+            sim.machine(MACHINE).pause();
+            sim.timeout(STANDSTILL, answer(&peer)).await;
+            sim.machine(MACHINE).resume();
+            peer.close(1000).await;
+            sim.timeout(PATIENCE, read_to_close(&peer)).await;
+            read_what_came(&peer).await;
+        }
         End::NeverReads => over.await,
         End::Answers => return Some(read_at_rate(&sim, &peer, 1 << 16, Duration::ZERO).await.0),
-        End::ReadsSlowly => return Some(read_at_rate(&sim, &peer, 1 << 10, SECOND / 8).await.0),
+        End::ReadsSlowly | End::ReadsBehind => {
+            return Some(read_at_rate(&sim, &peer, 1 << 10, SECOND / 8).await.0);
+        }
         End::Drips => drip(&sim, cell, &peer).await,
         End::Unfinished => {
             peer.send(peer.write.frame(BINARY_BEGINS, [7; 10])).await;
@@ -59,6 +72,15 @@ pub(crate) async fn end(
         }
     }
     None
+}
+
+/// Answers pings until the end.
+async fn answer(peer: &Peer) {
+    while let Ok(frame) = peer.try_frame().await {
+        if frame.first == PING {
+            peer.send(peer.write.frame(PONG, &frame.payload)).await;
+        }
+    }
 }
 
 /// Reads frames up to a Close frame or the end.

@@ -8,8 +8,10 @@ use sockless_driver::{RawSendError, RawSession, Session, WriteError};
 use crate::cell::{Cell, End, MESSAGE, Stand};
 use sockless_tests::opened::HOUR;
 
-/// The number of messages that a handler sends which then returns.
+/// The number of messages that a handler sends which then returns, to a peer with little of it in the buffers of the
+/// transport, and to one with much.
 const BOUNDED: usize = 40;
+const BOUNDED_BEHIND: usize = 96;
 
 /// The limit of messages that a handler sends, so that one which never has to wait comes to an end.
 pub(crate) const MOST: usize = 3_000;
@@ -55,7 +57,11 @@ pub(crate) async fn stand(cell: Cell, session: Session, log: Log) {
 
 /// The number of messages that the handler of a cell sends at most.
 fn most(cell: Cell) -> usize {
-    if cell.end == End::ReadsSlowly { BOUNDED } else { MOST }
+    match cell.end {
+        End::ReadsSlowly => BOUNDED,
+        End::ReadsBehind => BOUNDED_BEHIND,
+        _ => MOST,
+    }
 }
 
 /// The end of the session, if the handler learns it.

@@ -141,12 +141,12 @@ impl Driven {
             Runs::Server(run) => {
                 let service = Once::upgrading(config, run);
                 let host = ConnectionServer::new(service, sim.runtime());
-                let driver = sim.spawn(host.serve_connection(near, None, None));
+                let driver = drive(sim, host.serve_connection(near, None, None));
                 Self { peer: Peer::of_a_server(far).await, host: Some(host), driver }
             }
             Runs::Client(run) => {
                 let runtime = sim.runtime();
-                let driver = sim.spawn(async move {
+                let driver = drive(sim, async move {
                     let upgrade = http::Request::get("ws://server/").body(()).unwrap();
                     let connected =
                         ClientConnection::handshake(near, upgrade, Arc::new(config), runtime);
@@ -156,6 +156,24 @@ impl Driven {
             }
         }
     }
+}
+
+/// The machine on which sessions run.
+pub(crate) const MACHINE: &str = "session";
+
+/// Runs a driver on its machine.
+fn drive(sim: &Sim, driving: impl Future<Output = ()> + Send + 'static) -> JoinHandle<()> {
+    let (tell, ended) = oneshot::channel();
+    let program = Mutex::new(Some((driving, tell)));
+    sim.machine(MACHINE).run(move |_| {
+        let program = program.lock().unwrap().take();
+        async move {
+            let (driving, tell) = program.expect("it is started once");
+            driving.await;
+            let _ = tell.send(());
+        }
+    });
+    sim.spawn(async move { drop(ended.await) })
 }
 
 impl World {
