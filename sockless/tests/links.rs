@@ -17,7 +17,9 @@ fn documents() -> Vec<PathBuf> {
         .collect();
     for folder in ["docs", "sockless/src/guide"] {
         for entry in fs::read_dir(root().join(folder)).expect("the folder exists") {
-            documents.push(entry.expect("it can be read").path());
+            let path = entry.expect("it can be read").path();
+            let is_document = path.extension().is_some_and(|extension| extension == "md");
+            documents.extend(is_document.then_some(path));
         }
     }
     documents
