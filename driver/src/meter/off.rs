@@ -1,10 +1,12 @@
 //! Metrics without the feature `metrics`: nothing is recorded.
 
+use std::convert::Infallible;
+
 use http::Response;
 use sockless_core::{Closed, Instant, Role, Stats};
 
-/// The path of a route, as a label.
-pub(crate) type RouteLabel = ();
+/// The path of a route, as a label: there is none.
+pub(crate) type RouteLabel = Option<Infallible>;
 
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Stopwatch;
@@ -46,7 +48,7 @@ impl SessionMeter {
 }
 
 #[derive(Debug, Default)]
-pub(crate) struct BudgetMeter;
+pub(crate) struct BudgetMeter(());
 
 impl BudgetMeter {
     #[inline(always)]
