@@ -1,5 +1,7 @@
 //! The connection between the servers that share rooms: [`Bus`].
 
+#[cfg(any(feature = "nats", feature = "redis"))]
+mod broker;
 mod local;
 #[cfg(feature = "nats")]
 mod nats;

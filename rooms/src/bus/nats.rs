@@ -11,9 +11,7 @@ mod stream;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::future::ready;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use async_nats::ServerAddr;
 use bytes::Bytes;
@@ -22,18 +20,16 @@ use sockless_driver::tls::TlsConnector;
 use sockless_driver::{BoxFuture, Runtime};
 use thiserror::Error;
 
+use super::broker::Epochs;
 use super::outbox::Outbox;
 use super::{Bus, BusSink, Replay};
 use crate::config::History;
 use crate::error::BusError;
 use crate::lock;
 use crate::name::RoomKey;
-use crate::position::{Epoch, Position};
+use crate::position::Position;
 use crate::publication::Publication;
 use connection::Connection;
-
-/// The longest time that a request may take.
-const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A connection to a NATS server with JetStream, over which several servers share their rooms.
 /// Feature `nats`.
@@ -100,13 +96,13 @@ pub struct NatsBus(Arc<Shared>);
 )]
 pub struct NatsUrlError(());
 
-/// What the bus and its thread have in common.
+/// The state that the bus and its thread share.
 struct Shared {
     settings: Settings,
     outbox: Mutex<Outbox<Connection>>,
     namespaces: Mutex<BTreeMap<String, History>>,
-    /// The last epoch that was proposed for a new log.
-    epochs: AtomicU64,
+    /// The epochs of new logs.
+    epochs: Epochs,
 }
 
 #[derive(Clone)]
@@ -168,7 +164,7 @@ impl NatsBus {
             settings,
             outbox: Mutex::default(),
             namespaces: Mutex::default(),
-            epochs: AtomicU64::new(0),
+            epochs: Epochs::default(),
         }))
     }
 
@@ -205,11 +201,6 @@ fn server(url: &str) -> Option<ServerAddr> {
 }
 
 impl Shared {
-    /// A number that no other log has: each server counts from a place of its own.
-    fn fresh_epoch(&self) -> Epoch {
-        Epoch(self.epochs.fetch_add(1, Ordering::Relaxed))
-    }
-
     fn history(&self, namespace: &str) -> History {
         lock(&self.namespaces).get(namespace).cloned().unwrap_or(History::NONE)
     }
@@ -222,7 +213,7 @@ fn unavailable(what: impl fmt::Display) -> BusError {
 impl Bus for NatsBus {
     fn start(&self, sink: BusSink, runtime: Arc<dyn Runtime>) {
         sink.down(&unavailable("not connected yet"));
-        self.0.epochs.store(super::random(&*runtime), Ordering::Relaxed);
+        self.0.epochs.start(&*runtime);
         serve::start(self.0.clone(), sink);
     }
 

@@ -7,9 +7,8 @@ mod stream;
 
 use std::fmt;
 use std::future::ready;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, OnceLock};
-use std::time::Duration;
 
 use bytes::Bytes;
 use redis::{ConnectionAddr, ConnectionInfo, IntoConnectionInfo};
@@ -18,21 +17,19 @@ use sockless_driver::tls::TlsConnector;
 use sockless_driver::{BoxFuture, Dial, Runtime, timeout};
 use thiserror::Error;
 
+use super::broker::{Epochs, REQUEST_TIMEOUT};
 use super::outbox::Outbox;
 use super::{Bus, BusSink, Replay};
 use crate::config::History;
 use crate::error::BusError;
 use crate::lock;
 use crate::name::RoomKey;
-use crate::position::{Epoch, Position};
+use crate::position::Position;
 use crate::publication::Publication;
 use connection::Connection;
 
 /// The longest publication with its options, in bytes.
 const MAX_PUBLICATION_LEN: usize = 32 << 20;
-
-/// The longest time that a request may take.
-const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A connection to a Redis server, or one that speaks its protocol such as Valkey, over which several
 /// servers share their rooms. Feature `redis`.
@@ -86,8 +83,8 @@ struct Shared {
     settings: Settings,
     host: OnceLock<(BusSink, Arc<dyn Runtime>)>,
     outbox: Mutex<Outbox<Connection>>,
-    /// The last epoch that was proposed for a new stream.
-    epochs: AtomicU64,
+    /// The epochs of new streams.
+    epochs: Epochs,
     /// The subscriptions that were asked for and confirmed, on all connections.
     asked: AtomicU64,
     confirmed: AtomicU64,
@@ -157,7 +154,7 @@ impl RedisBus {
             settings,
             host: OnceLock::new(),
             outbox: Mutex::default(),
-            epochs: AtomicU64::new(0),
+            epochs: Epochs::default(),
             asked: AtomicU64::new(0),
             confirmed: AtomicU64::new(0),
         }))
@@ -193,13 +190,6 @@ impl RedisBus {
     }
 }
 
-impl Shared {
-    /// A number that no other stream has: each server counts from a place of its own.
-    fn fresh_epoch(&self) -> Epoch {
-        Epoch(self.epochs.fetch_add(1, Ordering::Relaxed))
-    }
-}
-
 /// Waits for a request, but not too long.
 async fn within<T>(
     runtime: &dyn Runtime,
@@ -213,7 +203,7 @@ async fn within<T>(
 impl Bus for RedisBus {
     fn start(&self, sink: BusSink, runtime: Arc<dyn Runtime>) {
         sink.down(&BusError::Unavailable("not connected yet".to_owned()));
-        self.0.epochs.store(super::random(&*runtime), Ordering::Relaxed);
+        self.0.epochs.start(&*runtime);
         if self.0.host.set((sink.clone(), runtime.clone())).is_ok() {
             let task = serve::run(self.0.clone(), sink, runtime.clone());
             runtime.spawn(Box::pin(task));
@@ -236,7 +226,7 @@ impl Bus for RedisBus {
             let error = BusError::TooLong { len: bytes.len(), limit: MAX_PUBLICATION_LEN };
             return Box::pin(ready(Err(error)));
         }
-        let (room, history, fresh) = (room.clone(), history.clone(), self.0.fresh_epoch());
+        let (room, history, fresh) = (room.clone(), history.clone(), self.0.epochs.fresh());
         self.request(move |connection| async move {
             let key = publication.get_idempotency_key();
             connection.append(&room, &bytes, key.map(|key| &**key), &history, fresh).await.map(Some)
@@ -249,7 +239,7 @@ impl Bus for RedisBus {
         after: Position,
         history: &History,
     ) -> BoxFuture<'static, Result<Replay, BusError>> {
-        let (room, history, fresh) = (room.clone(), history.clone(), self.0.fresh_epoch());
+        let (room, history, fresh) = (room.clone(), history.clone(), self.0.epochs.fresh());
         self.request(move |connection| async move {
             connection.replay(&room, after, &history, fresh).await
         })

@@ -39,7 +39,7 @@ impl Connection {
             }
             let position = match head.and_then(|head| head.position) {
                 Some(position) => position.next(),
-                None => Position { epoch: self.shared().fresh_epoch(), offset: 1 },
+                None => Position { epoch: self.shared().epochs.fresh(), offset: 1 },
             };
             let expected = head.map_or(0, |head| head.sequence);
             let message = record::item(position, &bytes);
@@ -108,7 +108,7 @@ impl Connection {
                 return Ok((position, Some(time)));
             }
             let expected = last.map_or(0, |(head, _)| head.sequence);
-            let position = Position { epoch: self.shared().fresh_epoch(), offset: 0 };
+            let position = Position { epoch: self.shared().epochs.fresh(), offset: 0 };
             let stored = self.store(&slot.room, record::mark(position), expected, None).await?;
             if let Stored::At(sequence) = stored {
                 slot.advance(Head { sequence, position: Some(position) });

@@ -2,9 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::future::poll_fn;
-use std::pin::pin;
 use std::sync::Arc;
-use std::task::Poll;
 use std::time::Duration;
 
 use async_nats::{Message, Subscriber};
@@ -16,19 +14,13 @@ use super::connection::{Connection, next};
 use super::record::Record;
 use super::slot::{Head, Slot};
 use super::stream::mark_interval;
-use super::{REQUEST_TIMEOUT, Shared, unavailable};
+use super::{Shared, unavailable};
 use crate::bus::BusSink;
+use crate::bus::broker::{Delays, REQUEST_TIMEOUT, report_down, until_closed};
 use crate::bus::outbox::{BATCH, Batch, Work};
 use crate::error::BusError;
 use crate::lock;
 use crate::name::RoomKey;
-
-/// The delay before the first attempt to connect again, and the longest.
-const MIN_DELAY: Duration = Duration::from_millis(50);
-const MAX_DELAY: Duration = Duration::from_millis(500);
-
-/// The time that a connection lasts before the next one is attempted without a longer delay.
-const STABLE: Duration = Duration::from_secs(10);
 
 /// The interval between two looks for rooms whose last message gets old.
 const KEEP_INTERVAL: Duration = Duration::from_secs(10);
@@ -52,27 +44,20 @@ pub(super) fn start(shared: Arc<Shared>, sink: BusSink) {
 
 /// Connects, again and again, until the rooms are gone.
 async fn run(shared: &Arc<Shared>, sink: &BusSink) {
-    let mut delay = MIN_DELAY;
+    let mut delays = Delays::new();
     loop {
         let begun = Instant::now();
         let Some(end) = session(shared, sink).await else { return };
         fail(sink, &end);
-        if begun.elapsed() > STABLE {
-            delay = MIN_DELAY;
-        }
-        if until_closed(shared, sleep(delay)).await.is_none() {
+        let delay = delays.after(begun.elapsed());
+        if until_closed(&shared.outbox, sleep(delay)).await.is_none() {
             return;
         }
-        delay = (delay * 2).min(MAX_DELAY);
     }
 }
 
 fn fail(sink: &BusSink, error: &BusError) {
-    tracing::debug!("no connection to NATS: {error}");
-    if matches!(error, BusError::Invalid(_)) {
-        sink.invalid(error);
-    }
-    sink.down(error);
+    report_down("NATS", sink, error);
 }
 
 /// Connects, and works until the connection breaks, which is an error, or the rooms are gone.
@@ -80,7 +65,7 @@ async fn session(shared: &Arc<Shared>, sink: &BusSink) -> Option<BusError> {
     // A task of its own: the client can panic at what is not the protocol, which ends the task alone.
     let mut opening = JoinSet::new();
     opening.spawn(timeout(REQUEST_TIMEOUT, Connection::open(shared.clone(), sink.clone())));
-    let connection = match until_closed(shared, opening.join_next()).await?? {
+    let connection = match until_closed(&shared.outbox, opening.join_next()).await?? {
         Ok(Ok(Ok(connection))) => connection,
         Ok(Ok(Err(error))) => return Some(error),
         Ok(Err(_)) => return Some(unavailable("it did not answer in time")),
@@ -223,13 +208,4 @@ fn receive(message: Message, slot: &Slot, sink: &BusSink) {
         Record::Signal(signal) => sink.signal(&slot.room, signal),
         Record::Mark(_) => {}
     }
-}
-
-async fn until_closed<F: Future>(shared: &Shared, future: F) -> Option<F::Output> {
-    let mut future = pin!(future);
-    poll_fn(|cx| match future.as_mut().poll(cx) {
-        Poll::Ready(output) => Poll::Ready(Some(output)),
-        Poll::Pending => lock(&shared.outbox).poll_closed(cx).map(|()| None),
-    })
-    .await
 }

@@ -13,19 +13,13 @@ use sockless_driver::{Runtime, Timer};
 use super::connection::{Connection, Driver, drive, read};
 use super::{Shared, within};
 use crate::bus::BusSink;
+use crate::bus::broker::{Delays, report_down, until_closed};
 use crate::bus::outbox::{Batch, Work};
 use crate::error::BusError;
 use crate::lock;
 use crate::name::RoomKey;
 use crate::position::Position;
 use crate::publication::{Item, Publication};
-
-/// The delay before the first attempt to connect again, and the longest.
-const MIN_DELAY: Duration = Duration::from_millis(50);
-const MAX_DELAY: Duration = Duration::from_millis(500);
-
-/// The time that a connection lasts before the next one is attempted without a longer delay.
-const STABLE: Duration = Duration::from_secs(10);
 
 /// The interval at which the server has to answer.
 const PING_INTERVAL: Duration = Duration::from_secs(2);
@@ -35,16 +29,19 @@ const PINGS_OF_A_ROUND: u32 = 300;
 
 /// Connects, again and again, until the rooms are gone.
 pub(super) async fn run(shared: Arc<Shared>, sink: BusSink, runtime: Arc<dyn Runtime>) {
-    let mut delay = MIN_DELAY;
+    let mut delays = Delays::new();
     loop {
         let opened = {
             let pushes = pushes(Arc::downgrade(&shared), sink.clone());
             let opening = within(&*runtime, Connection::open(&shared.settings, pushes));
-            until_closed(&shared, opening).await
+            until_closed(&shared.outbox, opening).await
         };
-        match opened {
+        let delay = match opened {
             None => return,
-            Some(Err(error)) => fail(&sink, &error),
+            Some(Err(error)) => {
+                fail(&sink, &error);
+                delays.after(Duration::ZERO)
+            }
             Some(Ok((connection, driver))) => {
                 let begun = runtime.now();
                 lock(&shared.outbox).connect(Some(connection.clone()));
@@ -53,25 +50,18 @@ pub(super) async fn run(shared: Arc<Shared>, sink: BusSink, runtime: Arc<dyn Run
                 lock(&shared.outbox).connect(None);
                 let Err(error) = end else { return };
                 fail(&sink, &error);
-                if runtime.now().saturating_since(begun) > STABLE {
-                    delay = MIN_DELAY;
-                }
+                delays.after(runtime.now().saturating_since(begun))
             }
-        }
+        };
         let mut timer = runtime.timer(runtime.now() + delay);
-        if until_closed(&shared, poll_fn(|cx| timer.poll_expired(cx))).await.is_none() {
+        if until_closed(&shared.outbox, poll_fn(|cx| timer.poll_expired(cx))).await.is_none() {
             return;
         }
-        delay = (delay * 2).min(MAX_DELAY);
     }
 }
 
 fn fail(sink: &BusSink, error: &BusError) {
-    tracing::debug!("no connection to Redis: {error}");
-    if matches!(error, BusError::Invalid(_)) {
-        sink.invalid(error);
-    }
-    sink.down(error);
+    report_down("Redis", sink, error);
 }
 
 /// Works on a connection until it breaks, which is an error, or the rooms are gone.
@@ -138,7 +128,7 @@ async fn perform(
     }
     if !added.is_empty() {
         shared.asked.fetch_add(added.len() as u64, Ordering::Relaxed);
-        let tops = connection.subscribe(&added, || shared.fresh_epoch()).await?;
+        let tops = connection.subscribe(&added, || shared.epochs.fresh()).await?;
         for (room, top) in added.iter().zip(tops) {
             sink.subscribed(room, Some(top));
         }
@@ -165,19 +155,10 @@ impl Round {
         self.last = rooms.last().cloned();
         self.is_due = self.last.is_some();
         if !rooms.is_empty() {
-            connection.tops(&rooms, || shared.fresh_epoch()).await?;
+            connection.tops(&rooms, || shared.epochs.fresh()).await?;
         }
         Ok(())
     }
-}
-
-async fn until_closed<F: Future>(shared: &Shared, future: F) -> Option<F::Output> {
-    let mut future = std::pin::pin!(future);
-    poll_fn(|cx| match future.as_mut().poll(cx) {
-        Poll::Ready(output) => Poll::Ready(Some(output)),
-        Poll::Pending => lock(&shared.outbox).poll_closed(cx).map(|()| None),
-    })
-    .await
 }
 
 /// The receiver of what the server sends without being asked. It reports to the rooms at once, so
