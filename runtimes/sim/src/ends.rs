@@ -49,12 +49,6 @@ impl End {
         Self { stats, unread, fate: Fate::Alive, reader, writer, watcher }
     }
 
-    /// Returns true if no task waits for anything at this end.
-    #[inline]
-    fn is_at_rest(&self) -> bool {
-        [&self.reader, &self.writer, &self.watcher].iter().all(|waiter| waiter.is_at_rest())
-    }
-
     fn check(&self) -> io::Result<()> {
         if self.fate == Fate::Reset {
             return Err(io::ErrorKind::ConnectionReset.into());
@@ -269,9 +263,6 @@ impl Ends {
             }
         }
         for side in [0, 1] {
-            if self.ends[side].is_at_rest() {
-                continue;
-            }
             let reset_at = match self.ends[side].fate {
                 Fate::Reset => Some(now),
                 Fate::ToBeReset(at) if self.lanes[1 - side].passes() => Some(at),

@@ -116,7 +116,7 @@ impl fmt::Debug for SimTimer {
 pub(crate) struct Time {
     log: Arc<Log>,
     state: Mutex<State>,
-    /// The present instant in nanoseconds, as in the state, which is read far more often than it changes.
+    /// The present instant in nanoseconds, beside the state, since it is read far more often than it changes.
     now: AtomicU64,
     /// The machine whose task runs.
     machine: AtomicU32,
@@ -138,7 +138,6 @@ pub(crate) enum Purpose {
 }
 
 struct State {
-    now: Instant,
     next_id: u64,
     /// Sorted by deadline, then by the age of the alarm. Each alarm has at most one entry, so that
     /// a timer may be reset for every message.
@@ -157,7 +156,6 @@ impl Time {
         Self {
             log: Arc::clone(log),
             state: Mutex::new(State {
-                now: Instant::EPOCH,
                 next_id: 0,
                 alarms: BTreeMap::new(),
                 fingerprint: Fingerprint::default(),
@@ -180,15 +178,19 @@ impl Time {
         if self.is_overdue.load(Ordering::Relaxed) {
             self.fail_overdue();
         }
-        Instant::from_epoch(Duration::from_nanos(self.now.load(Ordering::Relaxed)))
+        self.present()
     }
 
     /// Moves the clock to `now`, unless it is later.
-    fn move_to(&self, state: &mut State, now: Instant) {
-        state.now = state.now.max(now);
-        let nanos = u64::try_from(state.now.min(LAST).since_epoch().as_nanos());
-        let nanos = nanos.expect("the last instant fits");
-        self.now.store(nanos, Ordering::Relaxed);
+    fn move_to(&self, now: Instant) {
+        let nanos = u64::try_from(now.min(LAST).since_epoch().as_nanos());
+        self.now.fetch_max(nanos.expect("the last instant fits"), Ordering::Relaxed);
+    }
+
+    /// As [`now`](Self::now), in a poll of any length.
+    #[inline]
+    fn present(&self) -> Instant {
+        Instant::from_epoch(Duration::from_nanos(self.now.load(Ordering::Relaxed)))
     }
 
     /// Sets the machine whose task runs next.
@@ -228,7 +230,7 @@ impl Time {
     /// Changes the clock of `machine` from now on.
     pub(crate) fn skew(&self, machine: MachineId, change: impl FnOnce(&mut Skew)) {
         let mut state = lock(&self.state);
-        let now = state.now;
+        let now = self.present();
         let skew = state.skews.entry(machine).or_insert_with(|| Skew::none(now));
         skew.settle(now);
         change(skew);
@@ -242,18 +244,18 @@ impl Time {
             let mut state = lock(&self.state);
             match state.alarms.first_key_value() {
                 Some((&(earliest, _), _)) if earliest <= LAST => {
-                    self.move_to(&mut state, earliest);
+                    self.move_to(earliest);
                 }
                 _ => return false,
             }
-            let now = state.now;
+            let now = self.present();
             while let Some(alarm) = state.alarms.first_entry() {
                 if alarm.key().0 > now {
                     break;
                 }
                 let (waker, purpose) = alarm.remove();
                 match purpose {
-                    Purpose::Test => state.live(),
+                    Purpose::Test => state.live(now),
                     Purpose::Background => state.background += 1,
                     Purpose::Arrival => {}
                 }
@@ -273,18 +275,18 @@ impl Time {
     /// Advances the clock to `now`, but not beyond the earliest alarm.
     pub(crate) fn catch_up(&self, now: Instant) {
         let now = self.next_alarm().map_or(now, |alarm| alarm.min(now));
-        self.move_to(&mut lock(&self.state), now);
+        self.move_to(now);
     }
 
     /// Records that something happens that is not in the background.
     pub(crate) fn live(&self) {
-        lock(&self.state).live();
+        lock(&self.state).live(self.present());
     }
 
     /// Returns how long only the background has been active, if it was active often enough.
     pub(crate) fn lifeless(&self) -> Option<Duration> {
         let state = lock(&self.state);
-        let lifeless = state.now.saturating_since(state.lived);
+        let lifeless = self.present().saturating_since(state.lived);
         (state.background >= LIFELESS_ALARMS && lifeless > LIFELESS).then_some(lifeless)
     }
 
@@ -296,9 +298,9 @@ impl Time {
     /// Adds an event at the present instant, which may be one that is not in the background.
     pub(crate) fn record_and(&self, event: Occurrence, is_life: bool) {
         let mut state = lock(&self.state);
-        let now = state.now;
+        let now = self.present();
         if is_life {
-            state.live();
+            state.live(now);
         }
         if !matches!(event, Occurrence::Polled { .. }) {
             self.log.occur(now, event);
@@ -341,8 +343,8 @@ impl Time {
 }
 
 impl State {
-    fn live(&mut self) {
-        self.lived = self.now;
+    fn live(&mut self, now: Instant) {
+        self.lived = now;
         self.background = 0;
     }
 }

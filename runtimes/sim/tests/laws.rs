@@ -165,7 +165,7 @@ fn compressed_messages_are_checked_too() {
         // Each message is checked from its start.
         let second = [&stored("ü".as_bytes())[..], bytes].concat();
         assert!(exchange(DEFLATE, b"", &second).expect(law).contains(law));
-        // A last block has been sent (RFC 7692 §7.2.3.4): no more of this end can be checked.
+        // A last block has been sent (RFC 7692 §7.2.3.4): nothing that this end sends later can be checked.
         let last = [b"\xc1\x08\xf3\x48\xcd\xc9\xc9\x07\x00\x00", &bytes[..]].concat();
         assert_eq!(exchange(DEFLATE, b"", &last), None);
     }
