@@ -224,10 +224,7 @@ impl ConnectError {
         }
     }
 
-    /// Returns the error of a transport that failed after it had been opened. An error within TLS
-    /// is an error of TLS: in TLS 1.3, the client's handshake is complete before the server rejects
-    /// the client's certificate (RFC 8446 §2).
-    /// The reason for metrics: one of a few words.
+    /// Returns the reason for metrics: one of a few words.
     pub(super) fn label(&self) -> &'static str {
         match self {
             Self::Resolve { .. } => "resolve",
@@ -251,6 +248,9 @@ impl ConnectError {
         }
     }
 
+    /// Returns the error of a transport that failed after it had been opened. An error within TLS
+    /// is an error of TLS: in TLS 1.3, the client's handshake is complete before the server rejects
+    /// the client's certificate (RFC 8446 §2).
     pub(super) fn of_transport(
         destination: Destination,
         step: ConnectStep,

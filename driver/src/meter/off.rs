@@ -5,7 +5,7 @@ use std::convert::Infallible;
 use http::Response;
 use sockless_core::{Closed, Instant, Role, Stats};
 
-/// The path of a route, as a label: there is none.
+/// The path of a route, as a label, which no request has without the feature.
 pub(crate) type RouteLabel = Option<Infallible>;
 
 #[derive(Clone, Copy, Debug)]

@@ -150,8 +150,8 @@ fn complaint_of_output(cell: Cell, frames: &Frames, log: Entries) -> Option<Stri
 
 /// The handler learns the end, where its place returns it.
 fn complaint_of_handler(log: Entries, closed: &Closed) -> Option<String> {
-    let told = log.closed.filter(|told| told != closed)?;
-    Some(format!("the same end for the handler as outside of it, {closed:?}, got {told:?}"))
+    let learnt = log.closed.filter(|learnt| learnt != closed)?;
+    Some(format!("the same end for the handler as outside of it, {closed:?}, got {learnt:?}"))
 }
 
 /// A session that accepts messages which no peer reads would let its handler run without end.

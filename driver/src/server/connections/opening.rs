@@ -32,8 +32,9 @@ impl Slot {
     ) -> Option<(SessionDrive, Permits)> {
         let Inner { service, runtime, .. } = &*self.server;
         let config = service.config();
-        let began = Stopwatch::start(|| runtime.now());
-        let deadline = runtime.now() + config.get_opening_timeout();
+        let now = runtime.now();
+        let began = Stopwatch::start(|| now);
+        let deadline = now + config.get_opening_timeout();
         let accepted =
             if is_announced { self.read_announcement(accepted, deadline).await? } else { accepted };
         let Accepted { transport, peer_addr: peer, local_addr: local } = accepted;
