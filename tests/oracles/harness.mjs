@@ -60,7 +60,8 @@ export async function startServer(binary, args, logFile, limit) {
     child.once('error', (error) => done(`could not be started: ${error.message}`));
     child.once('exit', (code, signal) => done(`ended with ${signal ?? `status ${code}`}`));
   });
-  child.stderr.pipe(log);
+  // Neither stream ends the log: the other one may have more to write.
+  child.stderr.on('data', (text) => log.write(text));
   const lines = createInterface({ input: child.stdout });
   const firstLine = new Promise((done) => lines.once('line', done));
   lines.on('line', (line) => log.write(`${line}\n`));
