@@ -9,9 +9,9 @@ use std::time::Duration;
 use clap::Args;
 
 use crate::codec::{self, By, Work};
-use crate::count;
+use crate::count::{self, Load};
 use crate::idle;
-use crate::load::Shape;
+use crate::load::{Shape, Visits};
 use crate::servers::{Job, Server};
 use crate::{Result, cpu};
 
@@ -114,7 +114,8 @@ fn measure() -> Result<Vec<(String, f64)>> {
         (shape(1024, 100, 1, DEFLATE), 2_000),
         (shape(1024, 100, 1, FAN_OUT), 20_000),
     ] {
-        let [instructions, allocations] = count::in_user_space(Server::Sockless, shape, messages)?;
+        let [instructions, allocations] =
+            count::in_user_space(Server::Sockless, Load::Messages(shape), messages)?;
         figures.push((format!("Instructions of a server's {}", deed(shape)), instructions));
         figures.push((format!("Allocations of a server's {}", deed(shape)), allocations));
     }
@@ -124,8 +125,20 @@ fn measure() -> Result<Vec<(String, f64)>> {
         shape(1024, 100, 16, ECHO),
         shape(1024, 100, 1, FAN_OUT),
     ] {
-        let count = count::system_calls(Server::Sockless, shape, 20_000)?;
+        let count = count::system_calls(Server::Sockless, Load::Messages(shape), 20_000)?;
         figures.push((format!("Syscalls of a server's {}", deed(shape)), count));
+    }
+    for (server, of) in OPENINGS {
+        let load = Load::Visits(Visits { connections: 1, echoes: 0, deflate: false });
+        let [instructions, allocations] = count::in_user_space(server, load, 2_000)?;
+        figures.push((
+            format!("Instructions of a connection that opens and ends: {of}"),
+            instructions,
+        ));
+        figures
+            .push((format!("Allocations of a connection that opens and ends: {of}"), allocations));
+        let count = count::system_calls(server, load, 2_000)?;
+        figures.push((format!("Syscalls of a connection that opens and ends: {of}"), count));
     }
     for job in [ECHO, DEFLATE] {
         let shape = shape(1024, IDLE, 1, job);
@@ -135,6 +148,13 @@ fn measure() -> Result<Vec<(String, f64)>> {
     }
     Ok(figures)
 }
+
+/// The servers of which an opening is counted.
+const OPENINGS: [(Server, &str); 3] = [
+    (Server::SocklessBare, "a service"),
+    (Server::Sockless, "a router"),
+    (Server::SocklessGuarded, "a router with origins, state and a guard"),
+];
 
 const ECHO: Job = Job { deflate: false, fan_out: false };
 const DEFLATE: Job = Job { deflate: true, fan_out: false };

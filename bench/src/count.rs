@@ -7,8 +7,8 @@ use clap::{Args, ValueEnum};
 
 use crate::callgrind::{self, Counts, Scratch, Totals};
 use crate::child::Running;
-use crate::load::{Driver, Shape, Target, Until};
-use crate::servers::Server;
+use crate::load::{Churn, Driver, Shape, Target, Until, Visits};
+use crate::servers::{Job, Server};
 use crate::{Result, cpu};
 
 /// `count`
@@ -21,12 +21,35 @@ pub struct Options {
     servers: Vec<Server>,
     #[command(flatten)]
     shape: Shape,
-    /// Messages to count, with --fan-out deliveries: each server runs twice, with this difference.
+    /// Counts for each connection that is opened, has this many echoes of 16 bytes and is ended by the client, one
+    /// connection at a time, instead of for each message. Of the load, only --deflate applies: an offer of it.
+    #[arg(long)]
+    churn: Option<usize>,
+    /// Messages to count, with --fan-out deliveries, with --churn connections: each server runs twice, with this
+    /// difference.
     #[arg(long, default_value_t = 20_000)]
     messages: u64,
     /// The number of lines to print, highest counts first.
     #[arg(long, default_value_t = 6)]
     top: usize,
+}
+
+/// The load under which operations are counted.
+#[derive(Clone, Copy, Debug)]
+pub enum Load {
+    /// For each message or delivery.
+    Messages(Shape),
+    /// For each connection.
+    Visits(Visits),
+}
+
+impl Load {
+    fn job(self) -> Job {
+        match self {
+            Self::Messages(shape) => shape.job,
+            Self::Visits(visits) => Job { deflate: visits.deflate, fan_out: false },
+        }
+    }
 }
 
 /// Operations that can be counted.
@@ -43,14 +66,23 @@ pub enum What {
 /// Prints the counts of each server.
 pub fn main(options: &Options) -> Result<()> {
     cpu::raise_open_files()?;
-    println!("{}, {} messages", options.shape, options.messages);
-    for server in Server::chosen(&options.servers, options.shape.job) {
-        let counts = counts(options.what, server, options.shape, options.messages)?;
+    let Shape { job, .. } = options.shape;
+    let visits = |echoes| Visits { connections: 1, echoes, deflate: job.deflate };
+    let (load, unit) = match options.churn {
+        Some(echoes) => (Load::Visits(visits(echoes)), "connection"),
+        None if job.fan_out => (Load::Messages(options.shape), "delivery"),
+        None => (Load::Messages(options.shape), "message"),
+    };
+    match load {
+        Load::Messages(shape) => println!("{shape}, {} messages", options.messages),
+        Load::Visits(visits) => println!("{visits}, {} connections", options.messages),
+    }
+    for server in Server::chosen(&options.servers, job) {
+        let counts = counts(options.what, server, load, options.messages)?;
         let per_message =
             counts.iter().map(|(name, count)| (name, count / options.messages as f64));
         let mut most: Vec<_> = per_message.collect();
         let total: f64 = most.iter().map(|(_, count)| count).sum();
-        let unit = if options.shape.job.fan_out { "delivery" } else { "message" };
         println!("\n{:<24} {total:>10.3} per {unit}", server.name());
         most.retain(|(_, count)| *count > 0.0005);
         most.sort_by(|a, b| b.1.total_cmp(&a.1));
@@ -61,11 +93,11 @@ pub fn main(options: &Options) -> Result<()> {
     Ok(())
 }
 
-/// Instructions and allocations for each message.
-pub fn in_user_space(server: Server, shape: Shape, messages: u64) -> Result<[f64; 2]> {
+/// Instructions and allocations for each message or connection.
+pub fn in_user_space(server: Server, load: Load, messages: u64) -> Result<[f64; 2]> {
     let report = Scratch::new(&server.name());
     let of = |messages| -> Result<Totals> {
-        run(&callgrind::tool(&report), server, shape, messages)?;
+        run(&callgrind::tool(&report), server, load, messages)?;
         callgrind::totals(&report)
     };
     let [fewer, more] = twice(messages, of)?;
@@ -74,28 +106,23 @@ pub fn in_user_space(server: Server, shape: Shape, messages: u64) -> Result<[f64
     Ok([instructions, allocations.values().sum()].map(|count| count / messages as f64))
 }
 
-/// System calls for each message.
-pub fn system_calls(server: Server, shape: Shape, messages: u64) -> Result<f64> {
-    let counts = counts(What::Syscalls, server, shape, messages)?;
+/// System calls for each message or connection.
+pub fn system_calls(server: Server, load: Load, messages: u64) -> Result<f64> {
+    let counts = counts(What::Syscalls, server, load, messages)?;
     Ok(counts.values().sum::<f64>() / messages as f64)
 }
 
-/// The counts for `messages` messages.
-fn counts(
-    what: What,
-    server: Server,
-    shape: Shape,
-    messages: u64,
-) -> Result<BTreeMap<String, f64>> {
+/// The counts for `messages` messages or connections.
+fn counts(what: What, server: Server, load: Load, messages: u64) -> Result<BTreeMap<String, f64>> {
     let report = Scratch::new(&server.name());
     let of = |messages| -> Result<Counts> {
         if what == What::Syscalls {
             let tool = ["strace", "-f", "-c", "-o"].map(str::to_owned);
             let file = report.path().display().to_string();
-            run(&[tool.as_slice(), &[file]].concat(), server, shape, messages)?;
+            run(&[tool.as_slice(), &[file]].concat(), server, load, messages)?;
             return syscalls(&report.read()?);
         }
-        run(&callgrind::tool(&report), server, shape, messages)?;
+        run(&callgrind::tool(&report), server, load, messages)?;
         match what {
             What::Allocations => Ok(callgrind::totals(&report)?.allocations),
             _ => callgrind::functions(&report),
@@ -119,10 +146,17 @@ fn difference(fewer: &Counts, more: &Counts) -> BTreeMap<String, f64> {
     more.iter().map(over).collect()
 }
 
-fn run(tool: &[String], server: Server, shape: Shape, messages: u64) -> Result<()> {
-    let running = Running::start_under(tool, server, shape.job, None)?;
-    let mut driver = Driver::open(&Target::from(running.addr), shape)?;
-    driver.run(Until::Messages(messages))?;
+fn run(tool: &[String], server: Server, load: Load, messages: u64) -> Result<()> {
+    let running = Running::start_under(tool, server, load.job(), None)?;
+    let target = Target::from(running.addr);
+    match load {
+        Load::Messages(shape) => {
+            Driver::open(&target, shape)?.run(Until::Messages(messages))?;
+        }
+        Load::Visits(visits) => {
+            Churn::open(&target, visits)?.run(Until::Messages(messages))?;
+        }
+    }
     running.stop()
 }
 

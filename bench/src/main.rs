@@ -6,6 +6,7 @@
 mod callgrind;
 mod check;
 mod child;
+mod churn;
 mod codec;
 mod count;
 mod cpu;
@@ -37,11 +38,13 @@ enum Command {
     Load(load::Options),
     /// Starts the servers one after another, in interleaved rounds, and compares them.
     Run(run::Options),
+    /// Compares the CPU time for connections that are opened, have some echoes and end.
+    Churn(churn::Options),
     /// Opens many connections, sends one message on each, and prints the memory that an idle one uses.
     Idle(idle::Options),
     /// Parses, unmasks and encodes without I/O, and prints nanoseconds or, under callgrind, instructions.
     Codec(codec::Options),
-    /// Counts system calls (strace), user-space instructions or allocations (callgrind) for each message.
+    /// Counts system calls (strace), user-space instructions or allocations (callgrind) for each message or connection.
     Count(count::Options),
     /// Counts our instructions, allocations and system calls, and compares them with the counts in a file.
     Check(check::Options),
@@ -52,6 +55,7 @@ fn main() -> Result<()> {
         Command::Serve(options) => servers::serve(&options),
         Command::Load(options) => load::main(&options),
         Command::Run(options) => run::main(&options),
+        Command::Churn(options) => churn::main(&options),
         Command::Idle(options) => idle::main(&options),
         Command::Codec(options) => codec::main(&options),
         Command::Check(options) => check::main(&options),

@@ -21,6 +21,16 @@ pub struct Figures {
     pub peak_memory: f64,
 }
 
+impl Figures {
+    /// Those of `ended` connections, for each of which the server spent its share of `spent`.
+    pub fn of_churn(server: Server, ended: u64, spent: Duration, elapsed: Duration) -> Self {
+        let [p50, p99, p999, delay] = [Duration::ZERO; 4];
+        let rate = ended as f64 / elapsed.as_secs_f64();
+        let cpu = spent.as_nanos() as f64 / ended as f64;
+        Self { server, rate, cpu, p50, p99, p999, delay, peak_memory: 0.0 }
+    }
+}
+
 /// A row of a table, with ratios to other servers of the same rounds.
 #[derive(Clone, Debug)]
 pub struct Row {
@@ -129,6 +139,18 @@ pub fn print_latencies(title: &str, unit: &str, rows: &[Row]) {
             figures.rate,
             micros(figures.delay),
         );
+    }
+}
+
+/// Prints the rows of connections that come and go.
+pub fn print_churn(title: &str, rows: &[Row]) {
+    println!("\n### {title}\n");
+    println!("| server | CPU us/connection | x best peer | connections/s |");
+    println!("|---|---:|---:|---:|");
+    for Row { figures, to_best_peer, .. } in rows {
+        let ratio = to_best_peer.map_or("-".into(), |ratio| format!("{ratio:.2}"));
+        let (name, cpu) = (figures.server.name(), figures.cpu / 1e3);
+        println!("| {name} | {cpu:.1} | {ratio} | {:.0} |", figures.rate);
     }
 }
 

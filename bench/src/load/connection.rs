@@ -51,17 +51,8 @@ impl FromStr for Target {
 impl Target {
     /// Opens a connection. With fan-out, returns once the server delivers messages to it.
     pub fn connect(&self, job: Job) -> Result<TcpStream> {
-        let mut stream = TcpStream::connect(self.addr)?;
-        stream.set_nodelay(true)?;
-        stream.set_read_timeout(Some(PATIENCE))?;
-        stream.set_write_timeout(Some(PATIENCE))?;
-        let Self { host, path, .. } = self;
-        let offer = if job.deflate { OFFER } else { "" };
-        write!(
-            stream,
-            "GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
-             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n{offer}\r\n"
-        )?;
+        let mut stream = self.dial()?;
+        stream.write_all(&self.request(job.deflate))?;
         let head = read_head(&mut stream)?;
         if !head.starts_with("HTTP/1.1 101 ") {
             return Err(format!(
@@ -77,6 +68,26 @@ impl Target {
             await_service(&mut stream)?;
         }
         Ok(stream)
+    }
+
+    /// Opens a TCP connection.
+    pub(super) fn dial(&self) -> Result<TcpStream> {
+        let stream = TcpStream::connect(self.addr)?;
+        stream.set_nodelay(true)?;
+        stream.set_read_timeout(Some(PATIENCE))?;
+        stream.set_write_timeout(Some(PATIENCE))?;
+        Ok(stream)
+    }
+
+    /// The head of the request, perhaps with an offer of permessage-deflate.
+    pub(super) fn request(&self, deflate: bool) -> Vec<u8> {
+        let Self { host, path, .. } = self;
+        let offer = if deflate { OFFER } else { "" };
+        let head = format!(
+            "GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n{offer}\r\n"
+        );
+        head.into_bytes()
     }
 
     /// Sends two messages on a separate connection, and compares each byte of the replies. Returns the length of a

@@ -1,5 +1,6 @@
 //! The load generator: one thread, bare sockets, and frames that were encoded in advance.
 
+mod churn;
 mod connection;
 mod driver;
 mod fan_out;
@@ -15,6 +16,7 @@ use clap::Args;
 use crate::servers::Job;
 use crate::{Result, cpu};
 
+pub use churn::{Churn, Visits};
 pub use connection::Target;
 pub use driver::{Driver, Until};
 pub use frames::{masked_frame, text};

@@ -27,6 +27,10 @@ pub enum Server {
     Limit,
     /// Ours: a router and an `async fn(Session)`.
     Sockless,
+    /// Ours without a router: a `Service` that accepts all requests.
+    SocklessBare,
+    /// Ours with a router that checks the origin, and has a guard and a value of state.
+    SocklessGuarded,
     /// Ours without a runtime: the core in the loop of `examples/src/epoll`.
     SocklessEpoll,
     /// tokio-tungstenite, `send` for each message.
@@ -75,7 +79,10 @@ impl Server {
 
     /// True for the servers on sockless.
     pub fn is_ours(self) -> bool {
-        matches!(self, Self::Sockless | Self::SocklessEpoll)
+        matches!(
+            self,
+            Self::Sockless | Self::SocklessBare | Self::SocklessGuarded | Self::SocklessEpoll
+        )
     }
 
     /// True if the server can do `job`.
@@ -84,7 +91,14 @@ impl Server {
         let deflates =
             self.is_ours() || matches!(self, Self::Yawc | Self::YawcBatch | Self::YawcSmall);
         // The raw servers do not parse frames, and the handler of the epoll loop has access to its own connection only.
-        let fans_out = !matches!(self, Self::Raw | Self::RawShared | Self::SocklessEpoll);
+        let fans_out = !matches!(
+            self,
+            Self::Raw
+                | Self::RawShared
+                | Self::SocklessBare
+                | Self::SocklessGuarded
+                | Self::SocklessEpoll
+        );
         (deflates || !job.deflate) && (fans_out || !job.fan_out)
     }
 
@@ -160,6 +174,8 @@ async fn run(server: Server, job: Job, listener: TcpListener) -> Result<()> {
         Server::Limit if job.fan_out => limits::serve_fan_out(listener).await,
         Server::Limit => accept(listener, limits::limit).await,
         Server::Sockless => ours::serve(listener, job).await,
+        Server::SocklessBare => ours::serve_bare(listener, job).await,
+        Server::SocklessGuarded => ours::serve_guarded(listener, job).await,
         peer => peers::serve(peer, job, listener).await,
     }
 }

@@ -2,8 +2,11 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
+use sockless::driver::{Answer, Upgrade};
+use sockless::proto::handshake::UpgradeRequest;
 use sockless::{
-    Broadcast, Closed, Config, Deflate, Router, Sender, Session, TrySendError, websocket,
+    BoxFuture, Broadcast, Closed, Config, Deflate, Origins, Request, Router, Sender, Service,
+    Session, TrySendError, websocket,
 };
 use tokio::net::TcpListener;
 
@@ -12,10 +15,7 @@ use crate::Result;
 
 /// Does `job` at `/`.
 pub async fn serve(listener: TcpListener, job: Job) -> Result<()> {
-    let mut config = Config::default();
-    if job.deflate {
-        config = config.extension(Deflate::default());
-    }
+    let config = config(job);
     let router = if job.fan_out {
         let room = Arc::new(Room::default());
         // High enough that no member misses a message: the load waits for all deliveries.
@@ -26,6 +26,47 @@ pub async fn serve(listener: TcpListener, job: Job) -> Result<()> {
     };
     sockless::tokio::listen_on(listener)?.serve(router).await;
     Ok(())
+}
+
+/// Echoes all messages of all requests.
+pub async fn serve_bare(listener: TcpListener, job: Job) -> Result<()> {
+    sockless::tokio::listen_on(listener)?.serve(Bare(Arc::new(config(job)))).await;
+    Ok(())
+}
+
+/// Echoes at `/`, with what a program for browsers has besides.
+pub async fn serve_guarded(listener: TcpListener, job: Job) -> Result<()> {
+    let router = Router::new()
+        .websockets(config(job))
+        .origins(Origins::same_origin())
+        .state(Arc::new(()))
+        .guard(async |request: Request| Ok(request))
+        .route("/", websocket(echo));
+    sockless::tokio::listen_on(listener)?.serve(router).await;
+    Ok(())
+}
+
+fn config(job: Job) -> Config {
+    let config = Config::default();
+    if job.deflate { config.extension(Deflate::default()) } else { config }
+}
+
+struct Bare(Arc<Config>);
+
+impl Service for Bare {
+    fn call(&self, request: Request) -> BoxFuture<'_, Answer> {
+        let answer = match UpgradeRequest::from_request(request.as_http()) {
+            Ok(upgrade) => {
+                Answer::Upgrade(Upgrade::websocket(request, upgrade, self.config(), echo))
+            }
+            Err(error) => Answer::Respond(error.response()),
+        };
+        Box::pin(std::future::ready(answer))
+    }
+
+    fn config(&self) -> Arc<Config> {
+        Arc::clone(&self.0)
+    }
 }
 
 async fn echo(mut session: Session) -> Result<(), Closed> {
