@@ -29,10 +29,18 @@ STATUS_LIMIT = 30  # seconds until the fuzzing server must have noticed that the
 # The groups of cases; 12 and 13 are permessage-deflate, with 18 message sizes in each subgroup.
 BASIC = ["1.*", "2.*", "3.*", "4.*", "5.*", "6.*", "7.*", "9.*", "10.*"]
 DEFLATE_GROUPS = [f"12.{n}" for n in range(1, 6)] + [f"13.{n}" for n in range(1, 8)]
+# Messages of 64 KiB, and of 128 KiB: whole, and in fragments of 256 bytes to 32 KiB. One size takes as long as all smaller ones.
+LARGE = [(9, 14), (10, 15, 16, 17, 18)]
 DEFLATE = {
     "none": [],
     "short": [f"{group}.{size}" for group in DEFLATE_GROUPS for size in (3, 6)],  # messages of 256 and of 8,192 bytes
     "seven": [f"{group}.{size}" for group in DEFLATE_GROUPS for size in range(1, 8)],
+    # Each size, each fragment length and each group, but not each with each other.
+    "spread": [
+        f"{group}.{size}"
+        for turn, group in enumerate(DEFLATE_GROUPS)
+        for size in [*range(1, 9), *range(11, 14), *(sizes[turn % len(sizes)] for sizes in LARGE)]
+    ],
     "full": ["12.*", "13.*"],
 }
 # The default parameters of permessage-deflate for our programs: all that the cases of 13.* ask for is agreed on then. The
@@ -43,7 +51,7 @@ DEFLATE_ARGUMENTS = {
     "client": ["--deflate", "permessage-deflate; client_no_context_takeover"],
 }
 # Seconds without a case ending after which somebody hangs: the testsuite itself gives a case up to 100, with deflate 480.
-CASE_LIMIT = {"none": 150, "short": 600, "seven": 600, "full": 600}
+CASE_LIMIT = {"none": 150, "short": 600, "seven": 600, "spread": 600, "full": 600}
 
 
 class Broken(Exception):
