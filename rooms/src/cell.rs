@@ -4,6 +4,9 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
+use bytestring::ByteString;
+#[cfg(feature = "json")]
+use sockless_core::OutgoingMessage;
 use sockless_core::{Broadcast, CloseCode};
 use sockless_driver::{BoxFuture, Sender, timeout};
 
@@ -142,12 +145,33 @@ impl RoomCell {
         lock(&self.state).room.resumed(key)
     }
 
-    /// Checks that a member may publish something.
+    /// Delivers to one member a message that is made of all members, and of their number.
+    #[cfg(feature = "json")]
+    pub(crate) fn deliver_snapshot(
+        self: &Arc<Self>,
+        key: SeatKey,
+        encode: impl FnOnce(&mut dyn Iterator<Item = &Occupant>, usize) -> OutgoingMessage,
+    ) {
+        let ((), todo) = self.input(|room, shell| {
+            let message = match room.presence() {
+                Some(presence) => encode(&mut presence.occupants(), presence.len()),
+                None => encode(&mut std::iter::empty(), room.len()),
+            };
+            let broadcast = Broadcast::new(message);
+            shell.event = Some(Encoded { broadcast, conflation_key: None });
+            if let Some(seat) = room.seat(key) {
+                shell.deliver(&mut seat.handle, key, Delivery::Live);
+            }
+        });
+        self.perform(todo);
+    }
+
+    /// Checks that a member may publish something, and returns its identity.
     pub(crate) fn admit(
         &self,
         key: SeatKey,
         publication: &Publication,
-    ) -> Result<(), PublishError> {
+    ) -> Result<Option<ByteString>, PublishError> {
         let config = &self.kind.config;
         let (len, limit) = (publication.message().len(), config.get_max_message_len());
         if len > limit {
@@ -163,7 +187,7 @@ impl RoomCell {
                 counted.map_err(|retry_after| PublishError::TooFast { retry_after })?;
             }
             if config.get_authorize().is_none() {
-                return Ok(());
+                return Ok(outlet.identity().cloned());
             }
             (outlet.sender().clone(), outlet.identity().cloned())
         };
@@ -174,7 +198,7 @@ impl RoomCell {
             request: sender.request(),
         };
         config.get_authorize().map_or(Ok(()), |authorize| authorize(&attempt))?;
-        Ok(())
+        Ok(identity)
     }
 
     /// The number of members, on all servers if the room has presence.

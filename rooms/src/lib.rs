@@ -7,6 +7,8 @@
 //! * A session [joins](Namespace::join) a room as a [`Member`], for as long as that value exists.
 //! * An [`Envelope`] makes messages of the [`RoomEvent`]s of a room.
 //!
+//! * `json` serves rooms to clients, with an envelope in JSON, and has such a client. Feature `json`.
+//!
 //! # Guarantees
 //!
 //! * **Order.** All members receive the messages of a room in the same order.
@@ -29,6 +31,8 @@ mod cell;
 mod config;
 mod error;
 mod event;
+#[cfg(feature = "json")]
+pub mod json;
 mod kind;
 mod limits;
 mod machine;

@@ -8,6 +8,8 @@ use std::task::Poll;
 
 use bytes::Bytes;
 use bytestring::ByteString;
+#[cfg(feature = "json")]
+use sockless_core::OutgoingMessage;
 use sockless_driver::{BoxFuture, Session};
 
 use crate::cell::RoomCell;
@@ -206,7 +208,8 @@ impl Member {
     ) -> Result<Option<Position>, PublishError> {
         let mut publication = publication.into();
         publication.set_sender(self.id());
-        self.cell.admit(self.key, &publication)?;
+        let identity = self.cell.admit(self.key, &publication)?;
+        publication.set_sender_identity(identity);
         self.cell.kind.publish(&self.cell.key, publication).await
     }
 
@@ -248,6 +251,16 @@ impl Member {
     /// [gap](Resumed::Gap), contains everything up to this position.
     pub fn position(&self) -> Option<Position> {
         self.cell.position()
+    }
+
+    /// Sends this member, in order with the events of the room, a message that is made of all members
+    /// that are known at that time, and of their number.
+    #[cfg(feature = "json")]
+    pub(crate) fn deliver_snapshot(
+        &self,
+        encode: impl FnOnce(&mut dyn Iterator<Item = &Occupant>, usize) -> OutgoingMessage,
+    ) {
+        self.cell.deliver_snapshot(self.key, encode);
     }
 
     /// Waits for the bus, for as long as the settings state.

@@ -28,6 +28,7 @@ pub struct Publication {
     message: Message,
     audience: Audience,
     sender: Option<MemberId>,
+    sender_identity: Option<ByteString>,
     idempotency_key: Option<ByteString>,
     conflation_key: Option<ByteString>,
 }
@@ -60,6 +61,7 @@ impl Publication {
             message: message.into(),
             audience: Audience::Everyone,
             sender: None,
+            sender_identity: None,
             idempotency_key: None,
             conflation_key: None,
         }
@@ -110,6 +112,11 @@ impl Publication {
         self.sender
     }
 
+    /// Returns the identity with which the member that published it has joined, if any.
+    pub fn sender_identity(&self) -> Option<&ByteString> {
+        self.sender_identity.as_ref()
+    }
+
     /// Returns the key that [`idempotency_key`](Self::idempotency_key) set.
     pub fn get_idempotency_key(&self) -> Option<&ByteString> {
         self.idempotency_key.as_ref()
@@ -122,6 +129,10 @@ impl Publication {
 
     pub(crate) fn set_sender(&mut self, sender: MemberId) {
         self.sender = Some(sender);
+    }
+
+    pub(crate) fn set_sender_identity(&mut self, identity: Option<ByteString>) {
+        self.sender_identity = identity;
     }
 
     /// Returns true if it is for the member with this id and identity.
@@ -139,6 +150,7 @@ impl Publication {
         let len = |key: &Option<ByteString>| key.as_ref().map_or(0, |key| key.len());
         size_of::<Self>()
             + self.message.len()
+            + len(&self.sender_identity)
             + len(&self.idempotency_key)
             + len(&self.conflation_key)
     }

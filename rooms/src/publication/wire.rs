@@ -16,6 +16,7 @@ const OTHERS: u8 = 1 << 2;
 const IDENTITY: u8 = 1 << 3;
 const IDEMPOTENCY: u8 = 1 << 4;
 const CONFLATION: u8 = 1 << 5;
+const SENDER_IDENTITY: u8 = 1 << 6;
 
 impl Publication {
     /// Returns the publication as bytes, with which a [`Bus`](crate::Bus) sends it to another
@@ -26,11 +27,12 @@ impl Publication {
     /// | bytes | meaning |
     /// |---|---|
     /// | 1 | the version, 1 |
-    /// | 1 | flags: 1 the message is text, 2 it has a sender, 4 it is not for the sender, 8 it is for one identity, 16 it has an idempotency key, 32 it has a conflation key |
+    /// | 1 | flags: 1 the message is text, 2 it has a sender, 4 it is not for the sender, 8 it is for one identity, 16 it has an idempotency key, 32 it has a conflation key, 64 its sender has an identity |
     /// | 12 | with flag 2, the sender: its node in 8 bytes, its number in 4 |
     /// | 4 and that many | with flag 8, the identity: its length, and UTF-8 |
     /// | 4 and that many | with flag 16, the idempotency key, likewise |
     /// | 4 and that many | with flag 32, the conflation key, likewise |
+    /// | 4 and that many | with flag 64, the identity of the sender, likewise |
     /// | the rest | the message |
     ///
     /// ```
@@ -53,6 +55,7 @@ impl Publication {
         }
         self.idempotency_key.iter().for_each(|key| put(&mut bytes, key));
         self.conflation_key.iter().for_each(|key| put(&mut bytes, key));
+        self.sender_identity.iter().for_each(|identity| put(&mut bytes, identity));
         bytes.put_slice(match &self.message {
             Message::Text(text) => text.as_bytes(),
             Message::Binary(payload) => payload,
@@ -67,7 +70,7 @@ impl Publication {
             return None;
         }
         let flags = bytes.try_get_u8().ok()?;
-        let known = TEXT | SENDER | OTHERS | IDENTITY | IDEMPOTENCY | CONFLATION;
+        let known = TEXT | SENDER | OTHERS | IDENTITY | IDEMPOTENCY | CONFLATION | SENDER_IDENTITY;
         let has = |flag| flags & flag != 0;
         if flags & !known != 0 || has(OTHERS) && has(IDENTITY) {
             return None;
@@ -82,8 +85,8 @@ impl Publication {
             true => get(&mut bytes).map(Some),
             false => Some(None),
         };
-        let (identity, idempotency_key, conflation_key) =
-            (text(IDENTITY)?, text(IDEMPOTENCY)?, text(CONFLATION)?);
+        let (identity, idempotency_key) = (text(IDENTITY)?, text(IDEMPOTENCY)?);
+        let (conflation_key, sender_identity) = (text(CONFLATION)?, text(SENDER_IDENTITY)?);
         let audience = match identity {
             Some(identity) => Audience::Identity(identity),
             None if has(OTHERS) => Audience::Others,
@@ -93,7 +96,7 @@ impl Publication {
             true => Message::Text(ByteString::try_from(bytes).ok()?),
             false => Message::Binary(bytes),
         };
-        Some(Self { message, audience, sender, idempotency_key, conflation_key })
+        Some(Self { message, audience, sender, sender_identity, idempotency_key, conflation_key })
     }
 
     fn flags(&self) -> u8 {
@@ -104,6 +107,7 @@ impl Publication {
             | flag(matches!(self.audience, Audience::Identity(_)), IDENTITY)
             | flag(self.idempotency_key.is_some(), IDEMPOTENCY)
             | flag(self.conflation_key.is_some(), CONFLATION)
+            | flag(self.sender_identity.is_some(), SENDER_IDENTITY)
     }
 }
 
@@ -128,6 +132,7 @@ mod tests {
     fn publications() -> Vec<Publication> {
         let mut sent = Publication::new(vec![0, 255]).excluding_sender();
         sent.set_sender(MemberId { node: u64::MAX, number: 7 });
+        sent.set_sender_identity(Some("ada".into()));
         let keys = Publication::new("häuschen").idempotency_key("i").conflation_key("c");
         vec![
             Publication::new(""),
@@ -148,7 +153,7 @@ mod tests {
     #[test]
     fn other_bytes_are_no_publication() {
         for bytes in
-            [&b""[..], b"\x01", b"\x02\x00", b"\x00\x00", b"\x01\xC0", b"\x01\x0C", b"\x01\x01\xFF"]
+            [&b""[..], b"\x01", b"\x02\x00", b"\x00\x00", b"\x01\x80", b"\x01\x0C", b"\x01\x01\xFF"]
         {
             assert_eq!(Publication::from_bytes(Bytes::copy_from_slice(bytes)), None, "{bytes:?}");
         }
