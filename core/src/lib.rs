@@ -193,7 +193,7 @@ pub use event::{Cause, Closed, Event, Party, Timeout};
 pub use frame::{Frame, FrameHead, Opcode, Rsv};
 pub use lifecycle::{Closing, ClosingStep, Lifecycle, TransportAction};
 pub use message::{Chunk, Message};
-pub use observer::{ConnectionState, Observer};
+pub use observer::{Observer, StateChange};
 pub use outbound::Outbound;
 pub use outgoing::{Broadcast, IntoOutgoing, OutgoingMessage, Priority};
 pub use ping::{PingAction, Pinger};

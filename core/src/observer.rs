@@ -62,15 +62,17 @@ pub trait Observer: Send {
     }
 
     /// Shows a change of state. Default: does nothing.
-    fn state(&mut self, now: Instant, state: &ConnectionState) {
+    fn state(&mut self, now: Instant, state: &StateChange) {
         let _ = (now, state);
     }
 }
 
-/// A state that a connection enters, as an [`Observer`] is shown it. Before the first, it is open.
+/// A change of a connection's state, from [`Observer::state`]. Before the first, the connection is open.
+///
+/// `Connection::state` returns the state itself, a [`Lifecycle`](crate::Lifecycle).
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
-pub enum ConnectionState {
+pub enum StateChange {
     /// This party has begun to end the connection.
     Closing(Party),
     /// It is known how the connection ended. Bytes may still have to be sent.
@@ -171,7 +173,7 @@ impl Watch {
         }
     }
 
-    pub(crate) fn state(&mut self, now: Instant, state: impl FnOnce() -> ConnectionState) {
+    pub(crate) fn state(&mut self, now: Instant, state: impl FnOnce() -> StateChange) {
         self.at(now);
         if let Some(Watching { observer: Some(observer), .. }) = self.0.as_deref_mut() {
             observer.state(now, &state());

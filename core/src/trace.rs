@@ -40,7 +40,7 @@ use crate::escape::is_escaped;
 use crate::event::{Cause, Closed, Party};
 use crate::extension::Direction;
 use crate::frame::{FrameHead, Opcode};
-use crate::observer::{ConnectionState, Observer};
+use crate::observer::{Observer, StateChange};
 use crate::role::Role;
 use crate::time::Instant;
 
@@ -275,17 +275,17 @@ impl<W: FnMut(&str) + Send> Observer for JsonTrace<W> {
         }
     }
 
-    fn state(&mut self, now: Instant, state: &ConnectionState) {
-        if matches!(state, ConnectionState::Closed(_)) {
+    fn state(&mut self, now: Instant, state: &StateChange) {
+        if matches!(state, StateChange::Closed(_)) {
             self.flush(Direction::Incoming);
         }
         let with_reasons = self.payloads != Payloads::Redacted;
         self.event(now, "websocket:state_updated", |out| match state {
-            ConnectionState::Closing(by) => {
+            StateChange::Closing(by) => {
                 member(out, "new", "closing");
                 more(out, "by", party(*by));
             }
-            ConnectionState::Closed(closed) => write_closed(out, closed, with_reasons),
+            StateChange::Closed(closed) => write_closed(out, closed, with_reasons),
         });
     }
 }

@@ -112,7 +112,7 @@ pub use runtime::{
 #[cfg(feature = "server")]
 pub use server::{
     AcceptError, AdmittedRequest, Answer, ConnectionServer, GrantedUpgrade, IncomingUpgrade,
-    ParseProxyError, ProxyProtocol, Reply, Server, Service, ShutdownReport, Upgrade,
+    ParseProxyProtocolError, ProxyProtocol, Reply, Server, Service, ShutdownReport, Upgrade,
 };
 #[cfg(feature = "json")]
 pub use session::Json;

@@ -24,7 +24,7 @@ use accepting::Accepting;
 pub use accept::{AcceptError, IncomingUpgrade};
 pub use connections::{ConnectionServer, ShutdownReport};
 pub use external::{AdmittedRequest, GrantedUpgrade, Reply};
-pub use proxy_protocol::{ParseProxyError, ProxyProtocol};
+pub use proxy_protocol::{ParseProxyProtocolError, ProxyProtocol};
 pub use service::{Answer, Service, Upgrade};
 
 /// A server: accepts connections from a listener, and serves each in a task of its own.

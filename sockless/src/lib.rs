@@ -44,7 +44,7 @@ pub use sockless_core::{Deflate, ParseDeflateError};
 #[doc(inline)]
 pub use sockless_core::record;
 #[doc(inline)]
-pub use sockless_core::{ConnectionState, Observer, Role, Stats, Traffic, trace};
+pub use sockless_core::{Observer, Role, StateChange, Stats, Traffic, trace};
 
 // Extensions of the protocol.
 #[doc(inline)]
@@ -72,7 +72,7 @@ pub use sockless_driver::sockets::ListenOptions;
 #[cfg(feature = "server")]
 #[doc(inline)]
 pub use sockless_driver::{
-    AcceptError, ConnectionServer, IncomingUpgrade, ParseProxyError, ProxyProtocol, Server,
+    AcceptError, ConnectionServer, IncomingUpgrade, ParseProxyProtocolError, ProxyProtocol, Server,
     Service, ShutdownReport,
 };
 

@@ -23,7 +23,7 @@ use crate::close::CloseReason;
 use crate::config::Config;
 use crate::event::{Cause, Closed, Party, Timeout};
 use crate::lifecycle::TransportAction;
-use crate::observer::ConnectionState;
+use crate::observer::StateChange;
 use crate::outbound::Queue;
 use crate::time::Instant;
 
@@ -193,7 +193,7 @@ impl RawConnection {
         let unread = self.outbound.unsent() as u64 + taken.min(IN_FLIGHT_LEN);
         let closing_timeout = self.config.closing_timeout;
         if self.ending.is_none() {
-            self.watch.state(now, || ConnectionState::Closing(by));
+            self.watch.state(now, || StateChange::Closing(by));
         }
         let ending = self.ending.get_or_insert_with(|| {
             let longest = closing_timeout.saturating_mul(CAP);
@@ -228,7 +228,7 @@ impl RawConnection {
             let (sent, received) = (ending.sent.clone(), ending.received.clone());
             let closed = Closed::new(by, cause, sent, received);
             ending.report = Report::Ready(closed.clone());
-            self.watch.state(now, || ConnectionState::Closed(closed));
+            self.watch.state(now, || StateChange::Closed(closed));
         }
     }
 

@@ -44,15 +44,15 @@ pub struct ProxyProtocol {
     unix: bool,
 }
 
-/// An item of a list of proxies is neither an address, nor a network, nor `unix:`, from
-/// [`ProxyProtocol::new`].
+/// The error of [`ProxyProtocol::new`]: an item of the list is neither an address, nor a network, nor
+/// `unix:`.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error("invalid proxy {0:?}: expected an address, a network such as 10.0.0.0/8, or unix:")]
-pub struct ParseProxyError(String);
+pub struct ParseProxyProtocolError(String);
 
 impl ProxyProtocol {
-    /// Expects the header from these addresses and networks, such as `10.0.0.0/8`. `unix:` stands
-    /// for peers without an address, such as those of a Unix socket. IPv4-mapped addresses equal their
+    /// Expects the header from these addresses and networks, such as `10.0.0.0/8`. `unix:` means
+    /// peers without an address, such as those of a Unix socket. IPv4-mapped addresses equal their
     /// IPv4 addresses: `::ffff:10.0.0.1` is `10.0.0.1`.
     ///
     /// Every address in the list can claim to be any client.
@@ -60,14 +60,16 @@ impl ProxyProtocol {
     /// # Errors
     ///
     /// Returns an error if an item is not one of these.
-    pub fn new(proxies: impl IntoIterator<Item: AsRef<str>>) -> Result<Self, ParseProxyError> {
+    pub fn new(
+        proxies: impl IntoIterator<Item: AsRef<str>>,
+    ) -> Result<Self, ParseProxyProtocolError> {
         let (mut networks, mut unix) = (Vec::new(), false);
         for proxy in proxies {
             let proxy = proxy.as_ref();
             match network::parse(proxy) {
                 Some(network) => networks.push(network),
                 None if proxy == "unix:" => unix = true,
-                None => return Err(ParseProxyError(proxy.to_owned())),
+                None => return Err(ParseProxyProtocolError(proxy.to_owned())),
             }
         }
         Ok(Self { networks: networks.into(), unix })
