@@ -148,7 +148,7 @@ impl Session {
     /// how the session ended.
     ///
     /// It takes until the peer answers, and [`Config::closing_timeout`] at most once the operating
-    /// system has taken the Close frame. If the end [is clean](Closed::is_clean) and the peer had not
+    /// system has taken the Close frame; a peer that sends meanwhile extends that up to 12 times. If the end [is clean](Closed::is_clean) and the peer had not
     /// closed before, the peer has read everything that was sent. Messages that arrive meanwhile can
     /// still be received.
     pub fn close(&self, reason: impl Into<CloseReason>) -> Closed {

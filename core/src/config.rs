@@ -231,7 +231,9 @@ impl Config {
     /// [`read_ahead`](Self::read_ahead) bytes wait to be received and the application receives nothing.
     ///
     /// Default: 5 minutes for a transport whose end can only be seen by reading from it, such as an HTTP/2
-    /// stream; off for others, such as TCP on Linux. `None` or zero switches it off for all.
+    /// stream, and for one that the peer has ended with more unread than may be held; off for others, such
+    /// as TCP on Linux. `None` or zero switches it off for all. Each message that the application receives
+    /// begins it anew.
     #[must_use]
     pub fn stall_timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
         let timeout = timeout.into().filter(|timeout| !timeout.is_zero());
@@ -255,6 +257,11 @@ impl Config {
 
     /// Sets how long the peer may take to answer a Close frame that has been written, and then to end the
     /// transport; after each of the two the transport is dropped. Default: 5 s.
+    ///
+    /// It begins when the transport has taken and passed on the Close frame, and again with each byte that
+    /// the peer sends. Before that, [`write_timeout`](Self::write_timeout) without progress ends the
+    /// connection. In all, the end takes at most 12 closing timeouts and the time that a peer which takes
+    /// 1 KiB per second needs for what it has taken.
     #[must_use]
     pub fn closing_timeout(mut self, timeout: Duration) -> Self {
         self.closing_timeout = timeout;
@@ -410,7 +417,8 @@ impl Config {
     /// [`high_water`](Self::high_water); the codecs of extensions; and the state of the connection.
     /// Buffers grow to twice their content, and while one is moved both the old and the new one count.
     ///
-    /// Memory that the application keeps, and messages that it sends beyond `high_water`, are not included.
+    /// Memory that the application keeps, messages that it sends beyond `high_water`, and the chunks of a
+    /// message that are joined for it, up to `max_message_len` bytes, are not included.
     ///
     /// ```
     /// use sockless::Config;

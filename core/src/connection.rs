@@ -215,7 +215,8 @@ impl Connection {
     /// The peer has [`Config::closing_timeout`] to answer, counted from the time at which the
     /// transport has taken the Close frame, and again from each byte that it sends. Before that,
     /// [`Config::write_timeout`] without progress ends the connection. In all it takes at most 12
-    /// closing timeouts, and longer only for a peer that takes at least 1 KiB per second.
+    /// closing timeouts, and a second for each KiB that the transport takes meanwhile or, at most
+    /// 256 KiB, has taken before.
     pub fn close(&mut self, reason: impl Into<CloseReason>, now: Instant) {
         self.start_closing(reason.into(), None, now);
     }

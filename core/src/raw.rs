@@ -178,6 +178,12 @@ impl RawConnection {
         self.handle_progress(true, now);
     }
 
+    /// Records whether the transport has passed on all that it has accepted; see
+    /// [`Connection::handle_flushed`](crate::Connection::handle_flushed).
+    pub fn handle_flushed(&mut self, is_flushed: bool, now: Instant) {
+        self.note_flushed(is_flushed, now);
+    }
+
     fn handle_progress(&mut self, is_blocked: bool, now: Instant) {
         self.note_written(is_blocked, now);
         self.note_ending_progress(false, now);
@@ -207,8 +213,8 @@ impl RawConnection {
     ///
     /// Until the peer ends its half, input is discarded. It has [`Config::closing_timeout`] for
     /// that, again after each byte that it sends, and [`Config::write_timeout`] while it accepts
-    /// none of the bytes that are queued. In all it takes at most 12 closing timeouts, and longer
-    /// only for a peer that takes at least 1 KiB per second.
+    /// none of the bytes that are queued. In all it takes at most 12 closing timeouts, and a second
+    /// for each KiB that the transport takes meanwhile or, at most 256 KiB, has taken before.
     pub fn close(&mut self, now: Instant) {
         self.linger(Party::Local, Cause::Aborted, now);
     }

@@ -46,10 +46,36 @@ impl Exchange {
         poll_fn(|cx| self.poll_read(cx)).await
     }
 
+    /// As [`read`](Self::read), but bytes that have arrived when the deadline is noticed are still
+    /// read: they may have arrived in time, while the task was not polled.
+    ///
+    /// The caller must limit the number of bytes, since a peer that never stops sending never times
+    /// out.
+    pub(crate) async fn read_in_time(&mut self) -> io::Result<Input> {
+        match self.read().await? {
+            Input::Timeout => self.read_arrived().await,
+            input => Ok(input),
+        }
+    }
+
+    /// Reads bytes that have arrived, without waiting. Returns [`Timeout`](Input::Timeout) if there
+    /// are none.
+    pub(crate) async fn read_arrived(&mut self) -> io::Result<Input> {
+        poll_fn(|cx| match self.poll_transport(cx) {
+            Poll::Pending => Poll::Ready(Ok(Input::Timeout)),
+            read => read,
+        })
+        .await
+    }
+
     fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Input>> {
         if self.timer.poll_expired(cx).is_ready() {
             return Poll::Ready(Ok(Input::Timeout));
         }
+        self.poll_transport(cx)
+    }
+
+    fn poll_transport(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Input>> {
         let mut buffer = buffers::lend_read();
         let read = self.transport.poll_read(cx, &mut buffer);
         self.inbound.extend_from_slice(&buffer);

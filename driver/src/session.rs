@@ -209,7 +209,8 @@ impl Session {
     ///
     /// It does not wait: a program that ends right after it may lose the Close frame and the
     /// messages before it. Await [`closed`](Self::closed), which takes until the peer answers, and
-    /// [`Config::closing_timeout`] at most once the transport has taken the Close frame.
+    /// [`Config::closing_timeout`] at most once the transport has taken the Close frame; a peer that
+    /// sends meanwhile extends that up to 12 times.
     ///
     /// ```
     /// use sockless::{CloseCode, Session};

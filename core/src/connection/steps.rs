@@ -61,6 +61,17 @@ impl Connection {
         self.note_blocked(now);
     }
 
+    /// Records whether the transport has passed on all that it has accepted.
+    ///
+    /// Needed only for a transport that holds bytes itself, as TLS does, and once the connection has
+    /// begun to end: until all has been passed on, the peer cannot have seen our Close frame, so that
+    /// [`Config::closing_timeout`](crate::Config::closing_timeout) does not begin, and
+    /// [`Config::write_timeout`](crate::Config::write_timeout) holds. Before the end, the call does
+    /// nothing.
+    pub fn handle_flushed(&mut self, is_flushed: bool, now: Instant) {
+        self.raw.note_flushed(is_flushed, now);
+    }
+
     /// Records whether the caller reads from the transport.
     ///
     /// While it does not, the peer can neither answer a ping nor finish a message, and

@@ -42,8 +42,13 @@ pub(crate) struct Ending {
     pub(crate) is_shut_down: bool,
     /// When this phase began, or when the peer last made progress in it.
     since: Instant,
-    /// The deadline of all phases together, whatever progress is made.
+    /// The deadline of all phases together, but for the time that [`SLOWEST_RATE`] allows for what
+    /// has been taken since the connection began to end.
     cap: Instant,
+    /// [`Queue::taken`] when the connection began to end.
+    taken_before: u64,
+    /// The transport has not passed on all that it has taken.
+    is_unflushed: bool,
     /// [`Queue::queued`] when this phase began: our Close frame and all before it.
     last_word: u64,
     /// [`Queue::taken`] at `since`.
@@ -99,7 +104,7 @@ impl Ending {
 
     /// Returns true if our Close frame, or anything queued before it, is still unsent.
     pub(crate) fn is_unsent(&self, outbound: &Queue) -> bool {
-        outbound.has_unsent() && outbound.taken() < self.last_word
+        self.is_unflushed || (outbound.has_unsent() && outbound.taken() < self.last_word)
     }
 
     fn transport_action(&self) -> TransportAction {
@@ -126,7 +131,9 @@ impl Ending {
             }
             _ => config.closing_timeout,
         };
-        Some((self.since + limit).min(self.cap))
+        let taken = outbound.taken().saturating_sub(self.taken_before);
+        let cap = self.cap + Duration::from_secs(taken / SLOWEST_RATE);
+        Some((self.since + limit).min(cap))
     }
 
     /// Returns true if bytes from the peer extend the deadline.
@@ -190,7 +197,7 @@ impl RawConnection {
     /// Enters a phase of the end, which `by` begins unless the end has begun.
     pub(crate) fn enter(&mut self, by: Party, phase: Phase, now: Instant) -> &mut Ending {
         let (taken, queued) = (self.outbound.taken(), self.outbound.queued());
-        let unread = self.outbound.unsent() as u64 + taken.min(IN_FLIGHT_LEN);
+        let in_flight = taken.min(IN_FLIGHT_LEN);
         let closing_timeout = self.config.closing_timeout;
         if self.ending.is_none() {
             self.watch.state(now, || StateChange::Closing(by));
@@ -206,7 +213,9 @@ impl RawConnection {
                 began: now,
                 is_shut_down: false,
                 since: now,
-                cap: now + longest.saturating_add(Duration::from_secs(unread / SLOWEST_RATE)),
+                cap: now + longest.saturating_add(Duration::from_secs(in_flight / SLOWEST_RATE)),
+                taken_before: taken,
+                is_unflushed: false,
                 last_word: queued,
                 taken,
                 report: Report::Pending,
@@ -258,6 +267,15 @@ impl RawConnection {
             ending.since = now;
         }
         if has_received && ending.waits_for_peer() {
+            ending.since = now;
+        }
+    }
+
+    /// Records whether the transport has passed on all that it has taken.
+    pub(crate) fn note_flushed(&mut self, is_flushed: bool, now: Instant) {
+        let Some(ending) = self.ending_mut() else { return };
+        if ending.is_unflushed == is_flushed {
+            ending.is_unflushed = !is_flushed;
             ending.since = now;
         }
     }

@@ -116,7 +116,7 @@ async fn shake_hands(exchange: &mut Exchange, handshake: &mut ClientHandshake) -
         if let Some(response) = handshake.poll_raw_response(&mut exchange.inbound) {
             return Ended::Response(response.map(Box::new));
         }
-        match reading::read(exchange).await {
+        match exchange.read_in_time().await {
             Ok(Input::Bytes) => {}
             Ok(Input::Eof) => handshake.handle_eof(),
             Ok(Input::Timeout) => return Ended::Timeout(ConnectStep::Response),
@@ -141,7 +141,7 @@ async fn early_rejection(
             Some(_) => return Ended::Transport(ConnectStep::Request, error),
             None => {}
         }
-        match reading::read_arrived(exchange).await {
+        match exchange.read_arrived().await {
             Ok(Input::Bytes) => {}
             #[cfg(feature = "rustls")]
             Err(alert) if crate::tls::TlsError::within(&alert).is_some() => {

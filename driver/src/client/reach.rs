@@ -164,7 +164,7 @@ async fn negotiate_tunnel(
         if !exchange.write(tunnel.outbound()).await.map_err(failed)? {
             return Err(timed_out());
         }
-        match reading::read(exchange).await.map_err(failed)? {
+        match exchange.read_in_time().await.map_err(failed)? {
             Input::Bytes => {}
             Input::Eof => return Ok(Err(ProxyError::Eof)),
             Input::Timeout => return Err(timed_out()),

@@ -90,9 +90,13 @@ impl Receiver {
                     let last = chunk.last;
                     let joined = self.joined.get_or_insert_default();
                     joined.push(chunk);
-                    let len = joined.len() as u64;
-                    if len > self.shared.lock().config().get_max_message_len() {
-                        self.shared.reject_message(len);
+                    let len = joined.len();
+                    let mut state = self.shared.lock();
+                    state.set_joined(len);
+                    let is_too_long = len as u64 > state.config().get_max_message_len();
+                    drop(state);
+                    if is_too_long {
+                        self.shared.reject_message(len as u64);
                         self.skip_message();
                     }
                     if let Some(message) = last.then(|| self.take_joined()).flatten() {
@@ -122,12 +126,15 @@ impl Receiver {
 
     /// The part of a message that was received by a `recv` that was dropped.
     pub(crate) fn take_joined(&mut self) -> Option<Message> {
-        self.joined.take_if(|joined| !joined.is_dropped())?.into_message()
+        let joined = self.joined.take_if(|joined| !joined.is_dropped())?;
+        self.shared.lock().set_joined(0);
+        joined.into_message()
     }
 
     /// Drops the rest of the message that is being received.
     pub(crate) fn skip_message(&mut self) {
         self.joined = Some(Box::new(Joined::Dropped));
+        self.shared.lock().set_joined(0);
     }
 
     /// Returns true if the rest of a message is being dropped.

@@ -1,7 +1,7 @@
 //! The opening handshake: what a server answers, what a client makes of answers, and by when.
 
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -576,5 +576,28 @@ fn the_body_of_a_rejection_states_the_reason() {
         far.shutdown().await.unwrap();
         let answer = answer(&far).await;
         assert!(answer.starts_with("HTTP/1.1 403 ") && answer.ends_with("not today\n"), "{answer}");
+    });
+}
+
+/// The process stands still, and the request comes meanwhile.
+#[test]
+fn a_request_that_came_in_time_is_answered_however_late_it_is_read() {
+    Sim::check(0..10, |sim| async move {
+        let (near, far) = sim.pipe();
+        let server = sim.machine("server");
+        let serving = Mutex::new(Some(sim.serve_connection(near, router())));
+        server.run(move |_| {
+            let serving = serving.lock().unwrap().take();
+            async move { serving.expect("it is started once").await }
+        });
+        far.write_all(&REQUEST.as_bytes()[..20]).await.unwrap();
+        sim.settle().await;
+        server.pause();
+        sim.sleep(SECOND).await;
+        far.write_all(&REQUEST.as_bytes()[20..]).await.unwrap();
+        sim.sleep(SECOND * 100).await;
+        server.resume();
+        let head = far.read_until(b"\r\n\r\n").await.unwrap();
+        assert!(head.starts_with(b"HTTP/1.1 101 "), "{head:?}");
     });
 }

@@ -547,3 +547,38 @@ fn clean(by: Party, cause: Cause, sent: &CloseReason, received: &CloseReason) ->
 fn chunk(text: &'static str, last: bool) -> Chunk {
     Chunk { data: text.into(), last }
 }
+
+/// Each byte is progress, but a closing handshake is not kept up by one now and then.
+#[test]
+fn a_peer_that_takes_less_than_a_kibibyte_per_second_is_given_up() {
+    for role in BOTH {
+        let mut end = End::new(role, Config::default());
+        assert_eq!(end.connection.send(vec![7; 16 << 20], end.now), Ok(()));
+        end.close(reason(1000, ""));
+        let began = end.now;
+        while end.connection.outbound().has_remaining() {
+            end.connection.outbound().advance(1);
+            end.connection.handle_blocked(end.now);
+            end.wait(50 * SECOND);
+            assert!(end.now <= began + 400 * SECOND, "{:?}", end.now);
+        }
+        assert_eq!(end.connection.transport_action(), TransportAction::Close);
+    }
+}
+
+/// As TLS holds them: the peer cannot have seen our Close frame.
+#[test]
+fn the_closing_timeout_does_not_begin_while_the_transport_holds_bytes() {
+    for role in BOTH {
+        let config = Config::default().closing_timeout(3 * SECOND).write_timeout(10 * SECOND);
+        let mut end = End::new(role, config);
+        end.close(reason(1000, ""));
+        assert!(!end.drain().is_empty());
+        end.connection.handle_flushed(false, end.now);
+        assert_eq!(end.connection.poll_timeout(), Some(end.now + 10 * SECOND));
+        assert_eq!(end.wait(9 * SECOND), []);
+        end.connection.handle_flushed(true, end.now);
+        assert_eq!(end.connection.poll_timeout(), Some(end.now + 3 * SECOND));
+        assert_eq!(end.connection.transport_action(), TransportAction::KeepOpen);
+    }
+}

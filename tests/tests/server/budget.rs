@@ -1,11 +1,14 @@
 //! The memory that a server's sessions hold together is bounded, and the time that each holds it.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
-use sockless_core::{Cause, Config, Deflate, Instant, Timeout};
+use sockless_core::{Cause, Config, Deflate, Instant, Role, Timeout};
 use sockless_driver::{ConnectionServer, Service, Session};
-use sockless_routing::{Router, websocket};
+use sockless_routing::{Origins, Router, websocket};
 use sockless_sim::{Link, Sim};
+use sockless_tests::end::End;
+use sockless_tests::served::BROWSER_REQUEST;
 use sockless_tests::wire::{BINARY, BINARY_BEGINS, CLOSE, Writer};
 
 use sockless_tests::opened::{Peer, SECOND, close_code, echo};
@@ -141,5 +144,101 @@ fn what_goes_to_many_is_not_counted_for_each() {
         let closed = reported.await.unwrap();
         assert_eq!(closed.cause(), &Cause::Timeout(Timeout::Write));
         assert!(sim.now() <= Instant::EPOCH + SECOND * 70);
+    });
+}
+
+/// Many times what the kernel held of it, if it were inflated at once.
+#[test]
+fn what_would_grow_ahead_of_an_end_waits_for_the_handler() {
+    Sim::check(0..2, |sim| async move {
+        let received = Arc::new(AtomicUsize::new(0));
+        let (counter, clock) = (Arc::clone(&received), sim.clone());
+        let host = bombed(&sim, move |mut session: Session| {
+            let (counter, clock) = (Arc::clone(&counter), clock.clone());
+            async move {
+                clock.sleep(SECOND * 60).await;
+                while let Ok(message) = session.recv().await {
+                    assert_eq!(message.len(), 1 << 20);
+                    counter.fetch_add(1, Ordering::Relaxed);
+                    clock.sleep(SECOND).await;
+                }
+            }
+        });
+        let host = host.await;
+        let most = most_held(&sim, &host).await;
+        assert_eq!(received.load(Ordering::Relaxed), BOMBS);
+        // What the kernel's buffers held was read, too.
+        let ceiling = bombed_config().memory_ceiling() + (2 << 20);
+        assert!(most <= ceiling, "{most} bytes were held, of {ceiling}");
+    });
+}
+
+#[test]
+fn a_handler_that_receives_nothing_of_what_would_grow_is_ended_in_time() {
+    Sim::check(0..2, |sim| async move {
+        let host = bombed(&sim, async |session: Session| drop(session.closed().await)).await;
+        let began = sim.now();
+        let most = most_held(&sim, &host).await;
+        assert!(sim.now() <= began + SECOND * 320, "{:?}", sim.now());
+        assert!(most <= bombed_config().memory_ceiling() + (2 << 20), "{most} bytes were held");
+    });
+}
+
+const BOMBS: usize = 100;
+
+fn bombed_config() -> Config {
+    Config::default().extension(Deflate::default())
+}
+
+/// A server with one session, whose peer has sent 100 KB of messages of 1 MiB and has ended.
+async fn bombed<H, Fut>(sim: &Sim, handler: H) -> ConnectionServer
+where
+    H: Fn(Session) -> Fut + Send + Sync + 'static,
+    Fut: Future<Output = ()> + Send + 'static,
+{
+    let mut from = End::new(Role::Client, bombed_config());
+    for _ in 0..BOMBS {
+        from.connection.send(vec![0; 1 << 20], from.now).unwrap();
+    }
+    let router = Router::new().websockets(bombed_config()).origins(Origins::any());
+    let host = ConnectionServer::new(router.route("/", websocket(handler)), sim.runtime());
+    let (near, far) = sim.pipe_over(&Link::tcp().buffers(1 << 20, 1 << 20));
+    sim.spawn(host.serve_connection(Box::new(near), None, None));
+    far.write_all(BROWSER_REQUEST).await.unwrap();
+    let head = far.read_until(b"\r\n\r\n").await.unwrap();
+    assert!(head.starts_with(b"HTTP/1.1 101 "), "{head:?}");
+    far.write_all(&from.drain()).await.unwrap();
+    far.shutdown().await.unwrap();
+    // It stays, and says nothing more.
+    sim.spawn(async move { while far.read_some().await.is_ok_and(|read| !read.is_empty()) {} });
+    host
+}
+
+/// The most that a server's sessions hold until they have ended.
+async fn most_held(sim: &Sim, host: &ConnectionServer) -> usize {
+    let mut most = 0;
+    while host.connections() > 0 {
+        most = most.max(host.held_bytes());
+        sim.sleep(SECOND).await;
+    }
+    assert_eq!(host.held_bytes(), 0);
+    most
+}
+
+#[test]
+fn chunks_that_a_receiver_joins_count() {
+    Sim::check(0..5, |sim| async move {
+        let config = Config::default().recv_chunk_len(4096);
+        let router = Router::new().websockets(config).route("/", websocket(serve_echo));
+        let host = ConnectionServer::new(router, sim.runtime());
+        let peer = connect(&sim, &host, 1).await.remove(0);
+        peer.send(peer.write.frame(BINARY_BEGINS, vec![7; 100_000])).await;
+        sim.settle().await;
+        // What is shorter than a chunk waits elsewhere.
+        assert!(host.held_bytes() >= 100_000, "{} bytes", host.held_bytes());
+        peer.send(peer.write.frame(0x80, "end")).await;
+        assert_eq!(peer.frame().await.payload.len(), 100_003);
+        sim.settle().await;
+        assert_eq!(host.held_bytes(), 0);
     });
 }

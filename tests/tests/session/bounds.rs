@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use sockless_core::{Cause, Config, Instant, Overflow, Timeout};
-use sockless_driver::TrySendError;
+use sockless_driver::{Session, TrySendError};
 use sockless_sim::Link;
 use sockless_tests::wire::{CLOSE, PING, PONG, Read};
 
@@ -371,5 +371,34 @@ fn after_a_handler_returned_no_task_receives_and_nothing_grows() {
         assert!((5900..6100).contains(&sent), "{sent}");
         assert_eq!(tested.output.await, Some("done"));
         assert!(sim.now() <= Instant::EPOCH + SECOND * 61);
+    });
+}
+
+/// It has room for none more until it has come to the long one.
+#[test]
+fn a_handler_that_receives_is_not_stalled_however_long_the_backlog_stays_full() {
+    on_both_sides(3, |sim, role| async move {
+        let config = Config::default().read_ahead(10_000).stall_timeout(SECOND * 30);
+        let clock = sim.clone();
+        let handler = async move |mut session: Session| {
+            clock.sleep(SECOND).await;
+            let mut received = 0;
+            while let Ok(message) = session.recv().await {
+                received += usize::from(message.len() > 1);
+                clock.sleep(SECOND * 10).await;
+            }
+            received
+        };
+        let tested = open_over(&sim, role, &Link::default(), config, handler).await;
+        for _ in 0..20 {
+            tested.peer.text("short").await;
+        }
+        // These do not fit, and wait in the transport.
+        for _ in 0..20 {
+            tested.peer.text(&"long".repeat(5000)).await;
+        }
+        tested.peer.close_and_drain(1000).await;
+        tested.peer.io.shutdown().await.unwrap();
+        assert_eq!(tested.output.await, Some(40));
     });
 }

@@ -103,9 +103,10 @@ fn a_peer_that_never_reads_cannot_keep_its_connection() {
         wire.stall(WireDirection::Inbound);
         sim.settle().await;
         assert_eq!(server.host.connections(), 1, "it waits for the peer to read");
-        let timeout = Config::default().get_closing_timeout();
-        // To be answered, to be silent, and to take what the transport holds.
-        sim.sleep(timeout * 3 + SECOND).await;
+        let config = Config::default();
+        // To take what the transport holds, to be answered, and to be silent.
+        let holds = config.get_write_timeout().expect("it has a default");
+        sim.sleep(holds * 2 + config.get_closing_timeout() * 2 + SECOND).await;
         assert_eq!(server.host.connections(), 0);
     });
 }
@@ -195,5 +196,22 @@ fn a_shutdown_reaches_those_who_have_not_shaken_hands() {
         assert_eq!(sim.now(), Instant::EPOCH + SECOND);
         assert_eq!(silent.read_to_end().await.unwrap(), "");
         assert_eq!(session.closed().await.received().unwrap().code(), Some(CloseCode::GOING_AWAY));
+    });
+}
+
+/// TLS holds 64 KiB that the session has handed over, which take this peer half a minute.
+#[test]
+fn a_peer_that_reads_slowly_gets_what_tls_holds_and_the_close_frame() {
+    Sim::check(0..5, |sim| async move {
+        sim.allow_nondeterminism();
+        let server =
+            Secured::new(&sim, one(async |session: Session| session.send(bytes(60_000)).await));
+        let link = Link::default().capacity(4000).bandwidth(2000);
+        let mut session = server.open(&sim, &link).await;
+        assert!(session.recv().await.unwrap() == bytes(60_000));
+        let closed = until_closed(session).await;
+        assert_eq!((closed.by(), closed.cause()), (Party::Peer, &Cause::ClosingHandshake));
+        assert_eq!(closed.received().unwrap().code(), Some(CloseCode::NORMAL));
+        assert!(sim.now() >= Instant::EPOCH + SECOND * 25, "{:?}", sim.now());
     });
 }

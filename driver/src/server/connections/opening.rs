@@ -181,11 +181,12 @@ pub(crate) async fn read_request(
         if let Some(result) = handshake.poll_request(&mut exchange.inbound) {
             return result;
         }
-        match exchange.read().await {
+        match exchange.read_in_time().await {
             Ok(Input::Bytes) => {}
             // Before the request is complete, a transport that fails is treated as one that ended.
             Ok(Input::Eof) | Err(_) => handshake.handle_eof(),
-            // The timer has expired, so the time is the deadline or later.
+            // The timer has expired, so the time is the deadline or later, and all that had arrived
+            // has been read.
             Ok(Input::Timeout) => handshake.handle_timeout(deadline),
         }
     }

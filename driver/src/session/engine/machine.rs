@@ -186,6 +186,10 @@ impl Machine {
         of_either!(self, connection => connection.handle_blocked(now));
     }
 
+    pub(crate) fn handle_flushed(&mut self, is_flushed: bool, now: Instant) {
+        of_either!(self, connection => connection.handle_flushed(is_flushed, now));
+    }
+
     pub(crate) fn handle_stall(&mut self, now: Instant) {
         of_either!(self, connection => connection.handle_stall(now));
     }

@@ -31,6 +31,14 @@ pub(crate) struct State {
     is_unparsed: bool,
     /// Items that were read ahead.
     backlog: Backlog,
+    /// Once the peer has ended a transport that is left unread: how much longer the backlog may be
+    /// than [`Config::read_ahead`], in bytes. What was received since then counts, so that only
+    /// what is much longer than on the wire has to wait.
+    allowance: usize,
+    /// When an item of the backlog was last received.
+    received_at: Instant,
+    /// The length of the part of a message that the receiver has joined.
+    joined: usize,
     delivery: Delivery,
     /// A reader in a task of its own waits for the next part of an unfinished message.
     wants_partial: bool,
@@ -60,8 +68,8 @@ pub(crate) struct State {
 enum Delivery {
     /// They are kept for the application.
     Keeps,
-    /// We have sent a Close frame and the backlog is full: new items are dropped, those in the
-    /// backlog can still be received.
+    /// The backlog is full, and we have sent a Close frame or the transport is gone: new items are
+    /// dropped, those in the backlog can still be received.
     DropsNew,
     /// The application receives no longer: all items are dropped.
     DropsAll,
@@ -74,8 +82,6 @@ enum Transport {
     Reads,
     /// It is left unread until the application has received something.
     Paused,
-    /// The peer has ended it: the rest is read, whether or not there is room.
-    HungUp,
     /// It delivers nothing more.
     Ended,
     /// It has been dropped.
@@ -140,6 +146,9 @@ impl State {
             inbound,
             is_unparsed: true,
             backlog: Backlog::default(),
+            allowance: 0,
+            received_at: now,
+            joined: 0,
             delivery: Delivery::Keeps,
             wants_partial: false,
             transport: Transport::Reads,
@@ -201,7 +210,7 @@ impl State {
     /// The number of bytes that are held for this session alone.
     #[inline]
     fn held(&self) -> usize {
-        self.backlog.bytes() + self.inbound.len() + self.machine.held_bytes()
+        self.backlog.bytes() + self.inbound.len() + self.joined + self.machine.held_bytes()
     }
 
     pub(crate) fn set_observer(&mut self, observer: Option<Box<dyn Observer>>) {

@@ -99,8 +99,9 @@ impl Link {
         Ok(true)
     }
 
-    /// Looks for the end of a transport that is left unread. If it has ended, the rest is read
-    /// without limit: the system buffers only so much, and the peer cannot add to it.
+    /// Looks for the end of a transport that is left unread. If it has ended, the rest is read: the
+    /// system buffers only so much, and the peer cannot add to it. What would be longer inflated
+    /// waits for the application.
     #[cold]
     fn watch(&mut self, state: &mut State, cx: &mut Context<'_>) {
         let now = state.now();
@@ -113,7 +114,8 @@ impl Link {
             return;
         }
         let ending = self.io.poll_ending(cx);
-        unread.is_watched = ending != Ending::Unknown;
+        // An end that has been seen, and that the application has yet to come to, wakes nobody.
+        unread.is_watched = !matches!(ending, Ending::Unknown | Ending::Ended);
         unread.look_at = (ending != Ending::Watched).then_some(now + LOOK);
         if ending == Ending::Ended {
             state.hang_up();
@@ -162,6 +164,7 @@ impl Link {
             self.is_unflushed = false;
             round.for_handler |= state.end_flush(cx.waker());
         }
+        state.note_flushed(!self.is_unflushed);
         Ok(())
     }
 
@@ -196,14 +199,21 @@ impl Link {
         Ok(if is_last { Shutdown::Drop } else { Shutdown::Continue })
     }
 
-    /// Gives a transport that is to be dropped the time of a closing handshake to send the bytes
-    /// that it still holds, as TLS may: the protocol has no deadline of its own by then.
+    /// Gives a transport that is to be dropped the time to send the bytes that it still holds, as
+    /// TLS may, and then that of a closing handshake: the protocol has no deadline of its own by
+    /// then.
     #[cold]
     fn limit_shutdown(&mut self, state: &State) -> Shutdown {
         if self.shutdown_deadline.is_some() {
             return Shutdown::Continue;
         }
-        self.shutdown_deadline = Some(state.now() + state.config().get_closing_timeout());
+        let config = state.config();
+        let closing_timeout = config.get_closing_timeout();
+        let timeout = match config.get_write_timeout() {
+            Some(write_timeout) if self.is_unflushed => write_timeout.max(closing_timeout),
+            _ => closing_timeout,
+        };
+        self.shutdown_deadline = Some(state.now() + timeout);
         Shutdown::SetAlarm
     }
 
@@ -222,15 +232,18 @@ impl Link {
         self.shutdown_deadline.is_some_and(|deadline| deadline <= now)
     }
 
+    /// Returns true if the application has received nothing for too long. It may have made room
+    /// since the transport was last looked at.
     pub(super) fn is_stalled(&self, state: &State) -> bool {
-        self.stall_deadline(state).is_some_and(|deadline| deadline <= state.now())
+        !state.has_room()
+            && self.stall_deadline(state).is_some_and(|deadline| deadline <= state.now())
     }
 
     /// The deadline for a transport that cannot be read because the application receives nothing.
     fn stall_deadline(&self, state: &State) -> Option<Instant> {
         let unread = self.unread.as_ref()?;
         let timeout = state.config().get_stall_timeout(unread.is_watched)?;
-        Some(unread.since + timeout)
+        Some(unread.since.max(state.received_at()) + timeout)
     }
 }
 

@@ -157,12 +157,17 @@ impl State {
         self.set_reading(!is_paused);
     }
 
-    /// Records that the peer has ended a transport that is left unread.
+    /// Records that the peer has ended a transport that is left unread. As much as the system
+    /// holds is read ahead, but for what would grow.
     pub(crate) fn hang_up(&mut self) {
-        if self.is_paused() {
-            self.set_reading(true);
+        if self.allowance == 0 {
+            self.allowance = self.backlog.bytes().max(1);
         }
-        self.transport = Transport::HungUp;
+    }
+
+    /// When the application last received something that had been read ahead.
+    pub(crate) fn received_at(&self) -> Instant {
+        self.received_at
     }
 
     /// The buffer to read into: the thread's own or, while a frame is arriving that does not fit in
@@ -222,6 +227,15 @@ impl State {
     pub(crate) fn end_write(&mut self, is_blocked: bool) {
         if is_blocked || !self.machine.is_open() {
             self.machine.handle_blocked(self.driver.now);
+        }
+    }
+
+    /// Records whether the transport still holds bytes that were written. That counts only once the
+    /// connection has begun to end.
+    #[inline]
+    pub(crate) fn note_flushed(&mut self, is_flushed: bool) {
+        if !self.machine.is_open() {
+            self.machine.handle_flushed(is_flushed, self.driver.now);
         }
     }
 
@@ -293,6 +307,7 @@ impl State {
         self.machine.handle_eof(self.driver.now);
         self.transport = Transport::Gone;
         self.is_unparsed = true;
+        self.hang_up();
         self.parse_ahead();
         self.waiters.wake_all(&mut self.wakes);
         // The part of an unfinished message and the bytes to send that it held are gone.

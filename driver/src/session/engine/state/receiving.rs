@@ -2,7 +2,7 @@
 
 use std::task::{Context, Poll, Waker};
 
-use sockless_core::{CloseCode, Closed, Config, Event, Instant, Message, Overflow};
+use sockless_core::{CloseCode, Closed, Event, Instant, Message, Overflow};
 
 use super::{Delivery, State, Transport, Turn};
 use crate::session::engine::machine::Item;
@@ -10,6 +10,10 @@ use crate::session::engine::machine::Item;
 /// The limit of one turn for what is taken out of the read buffer, in units of [`weight`]: 4,096
 /// short messages, or 1 MiB of long ones. Then other tasks get their turn.
 const TURN: usize = 4096;
+
+/// How much longer than on the wire items may be that are read ahead of an end, with the memory that
+/// an item takes: short messages are read, and those that are inflated much more wait.
+const GROWTH: usize = 4;
 
 /// The share of a turn that a message of `len` bytes takes: as much as one short message for each
 /// 256 bytes, so that a turn is bounded in bytes too, whatever they were inflated from.
@@ -107,10 +111,16 @@ impl State {
         self.is_unparsed = true;
     }
 
+    /// Records that the receiver has joined `len` bytes of a message that arrives in chunks.
+    pub(crate) fn set_joined(&mut self, len: usize) {
+        self.joined = len;
+    }
+
     /// Drops what was received and will be.
     pub(crate) fn stop_receiving(&mut self) {
         self.delivery = Delivery::DropsAll;
         self.backlog.clear();
+        self.joined = 0;
         self.ask_driver();
     }
 
@@ -118,7 +128,7 @@ impl State {
     /// end are noticed.
     #[inline]
     pub(crate) fn parse_ahead(&mut self) {
-        // After the end of input, the rest is held in memory in any case.
+        // After the end of input, the session ends when all has been parsed.
         while self.is_unparsed && (self.has_room() || self.is_input_over()) && self.has_turn_left()
         {
             let Some(item) = self.parse() else { break };
@@ -142,10 +152,15 @@ impl State {
     #[inline]
     pub(crate) fn has_room(&self) -> bool {
         self.backlog.is_empty()
-            || self.backlog.bytes() < self.machine.config().get_read_ahead()
+            || self.backlog.bytes() < self.limit()
             || self.delivery == Delivery::DropsAll
-            || self.transport == Transport::HungUp
             || !self.machine.is_open()
+    }
+
+    /// The length in bytes from which the backlog is full.
+    #[inline]
+    fn limit(&self) -> usize {
+        self.machine.config().get_read_ahead() + self.allowance
     }
 
     /// Closes the session if the backlog is full and the settings require it. Items that arrive
@@ -178,6 +193,7 @@ impl State {
             return if self.may_parse() { self.parse() } else { None };
         };
         let now = self.now_or(clock);
+        self.received_at = now;
         if let Some(connection) = self.machine.messages() {
             connection.handle_delivery(now);
         }
@@ -218,10 +234,14 @@ impl State {
     #[inline]
     fn parse(&mut self) -> Option<Item> {
         while self.has_turn_left() {
+            let len = self.inbound.len();
             let Some(item) = self.machine.poll(&mut self.inbound, self.driver.now) else {
                 self.is_unparsed = false;
                 break;
             };
+            if self.allowance > 0 {
+                self.allowance += GROWTH * (len - self.inbound.len());
+            }
             self.driver.taken += weight(item.len());
             let item = self.settle(item);
             if item.is_some() {
@@ -245,13 +265,11 @@ impl State {
     }
 
     /// Returns true if an item is kept that arrives now. It is not once the application has stopped
-    /// receiving, nor if the backlog is full after our Close frame: the peer's answer follows it.
+    /// receiving, nor if the backlog is full after our Close frame, since the peer's answer follows
+    /// it, or when the transport has been dropped, since nothing else makes the session end.
     fn keeps_item(&mut self) -> bool {
-        let is_full = !self.backlog.is_empty()
-            && self.backlog.bytes() >= Config::get_read_ahead(self.machine.config());
-        let must_drop = is_full
-            && !self.machine.is_open()
-            && matches!(self.transport, Transport::Reads | Transport::Paused);
+        let is_full = !self.backlog.is_empty() && self.backlog.bytes() >= self.limit();
+        let must_drop = is_full && (!self.machine.is_open() || self.transport == Transport::Gone);
         if must_drop && self.delivery == Delivery::Keeps {
             self.delivery = Delivery::DropsNew;
         }
