@@ -53,12 +53,13 @@ export class RoomsClient extends EventTarget {
 
   /**
    * Connects to `url`. Delays between attempts are drawn between 0 and a limit, which doubles from `minDelay` to `maxDelay`,
-   * in milliseconds. At most `maxUnanswered` messages wait for an answer. `WebSocket` is for runtimes without a global one.
+   * in milliseconds; an attempt is abandoned after `openTimeout`. At most `maxUnanswered` messages wait for an answer.
+   * `WebSocket` is for runtimes without a global one.
    */
   constructor(url, options = {}) {
     super();
     this.#url = url;
-    this.#options = { minDelay: 500, maxDelay: 30_000, maxUnanswered: 1000, WebSocket: globalThis.WebSocket, ...options };
+    this.#options = { minDelay: 500, maxDelay: 30_000, openTimeout: 10_000, maxUnanswered: 1000, WebSocket: globalThis.WebSocket, ...options };
     globalThis.addEventListener?.("online", this.#wake);
     this.#connect();
   }
@@ -132,6 +133,9 @@ export class RoomsClient extends EventTarget {
     socket.onopen = mine(() => this.#opened());
     socket.onmessage = mine(({ data }) => this.#received(data));
     socket.onclose = mine((event) => this.#ended(event));
+    socket.onerror = () => {}; // What it is about follows as a close; node's `ws` throws it without a listener.
+    // Browsers wait for minutes on a server that accepts and then says nothing.
+    setTimeout(mine(() => { if (!this.#isOpen) this.#ended({ code: 1006, reason: "" }); }), this.#options.openTimeout);
   }
 
   #opened() {
