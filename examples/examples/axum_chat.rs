@@ -119,7 +119,12 @@ impl Room {
         self.tell(&format!("{name} joined"));
         let ended = loop {
             match session.recv().await {
-                Ok(message) => self.tell(&format!("{name}: {message}")),
+                Ok(message) => {
+                    // Not its `Display`, which is for logs: it escapes the text.
+                    if let Some(text) = message.as_text() {
+                        self.tell(&format!("{name}: {text}"));
+                    }
+                }
                 Err(closed) => break closed,
             }
         };
@@ -217,9 +222,9 @@ mod tests {
         let mut bob = open(&app, &format!("theme=dark; {bob}")).await.unwrap();
         expect(&mut bob, "bob joined").await;
         expect(&mut ada, "bob joined").await;
-        ada.send("hello").await.unwrap();
-        expect(&mut ada, "ada: hello").await;
-        expect(&mut bob, "ada: hello").await;
+        ada.send("hello\n\"there\"").await.unwrap();
+        expect(&mut ada, "ada: hello\n\"there\"").await;
+        expect(&mut bob, "ada: hello\n\"there\"").await;
         ada.close(CloseCode::NORMAL);
         expect(&mut bob, "ada left").await;
 

@@ -62,7 +62,8 @@ async fn upload(mut session: Session, path: &Path) -> Result<String, BoxError> {
         }
         message.write(block).await?;
     }
-    Ok(session.recv().await?.to_string())
+    let answer = session.recv().await?.into_text();
+    Ok(answer.map_err(|_| "the answer is not text")?.into())
 }
 
 /// Runs what waits for a disk on a thread that may wait.

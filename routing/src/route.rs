@@ -202,7 +202,9 @@ impl WebSocketRoute {
         self
     }
 
-    /// Sets the settings of this route, in place of those of its router.
+    /// Sets the settings of this route, in place of those of its router. The opening timeout and the
+    /// limit on the request head apply before a route is chosen: they are those of the outermost
+    /// router.
     pub fn config(mut self, config: Config) -> Self {
         self.scope.config = Some(Arc::new(config));
         self
@@ -210,7 +212,8 @@ impl WebSocketRoute {
 
     scope_methods! {
         /// Changes some settings of this route. `change` receives the settings of the route's
-        /// router.
+        /// router. For the opening timeout and the limit on the request head see
+        /// [`config`](Self::config).
         ///
         /// ```
         /// use std::time::Duration;

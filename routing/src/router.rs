@@ -209,7 +209,7 @@ impl Router {
     }
 
     /// Sets the settings of this router's WebSockets. Those of the outermost router also limit the
-    /// heads of all requests. Default: the outer router's settings, and [`Config::default`] for the
+    /// heads of all requests and the time of all opening handshakes. Default: the outer router's settings, and [`Config::default`] for the
     /// outermost router.
     pub fn websockets(mut self, config: Config) -> Self {
         self.scope.config = Some(Arc::new(config));

@@ -26,7 +26,10 @@ use crate::session::{MessageWriter, Session};
 ///   have compression that the server behind does not.
 ///
 /// The subprotocol is that of each handshake. Connect with what the client offers, and accept the
-/// client with what the server has selected.
+/// client with what the server has selected. A [`Service`](crate::Service) can do so: it connects
+/// before it returns its [`Answer`](crate::Answer), for which
+/// [`UpgradeRequest::select`](sockless_core::handshake::UpgradeRequest::select) sets the
+/// subprotocol. A router selects before its handler runs, from the protocols of its routes.
 ///
 /// Dropping the future drops both sessions.
 ///

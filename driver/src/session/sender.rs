@@ -70,7 +70,8 @@ impl Sender {
         Sending { waiting: Waiting::new(&self.shared), message: Some(message.into_outgoing()) }
     }
 
-    /// Sends a message if there is room for it now.
+    /// Sends a message if there is room for it now. A message that [replaces](OutgoingMessage::latest)
+    /// one that waits takes that one's room: it is accepted while the queue is full as well.
     ///
     /// ```
     /// use sockless::{Sender, TrySendError};

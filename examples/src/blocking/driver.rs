@@ -30,17 +30,19 @@ impl EventLoop {
         Instant::from_epoch(self.start.elapsed())
     }
 
-    /// Runs a connection to its end, and passes each event to `react`.
+    /// Runs a connection to its end, and passes each event to `react`. While nothing is read, `react`
+    /// gets `None` whenever a deadline has passed or another thread has called `unpark` on this one:
+    /// an application that has called `set_paused(true)` resumes there.
     pub(crate) fn drive(
         &mut self,
         mut connection: Connection,
         mut inbound: BytesMut,
-        mut react: impl FnMut(&mut Connection, Event, Instant),
+        mut react: impl FnMut(&mut Connection, Option<Event>, Instant),
     ) {
         loop {
             let now = self.now();
             match connection.poll_output(&mut inbound, now) {
-                Output::Event(event) => react(&mut connection, event, now),
+                Output::Event(event) => react(&mut connection, Some(event), now),
                 Output::Write(mut outbound) => match self.stream.write(outbound.chunk()) {
                     Ok(len) => outbound.advance(len),
                     Err(error) if is_temporary(&error) => {}
@@ -59,8 +61,13 @@ impl EventLoop {
                         }
                     }
                 }
-                // There is more to do, or the next write waits.
-                Output::Wait(_) => {}
+                // Nothing is read while the connection is paused, or full: then the next write waits.
+                Output::Wait(wait) => {
+                    if !wait.write {
+                        park(wait.timeout(now));
+                    }
+                    react(&mut connection, None, self.now());
+                }
                 Output::Close => return,
             }
         }
@@ -91,6 +98,14 @@ impl EventLoop {
     /// Writes a short answer.
     pub(crate) fn write_all(&mut self, bytes: &[u8]) -> Result<()> {
         self.stream.write_all(bytes)
+    }
+}
+
+/// Waits until another thread calls `unpark` on this one, at most for `timeout`.
+fn park(timeout: Option<Duration>) {
+    match timeout {
+        Some(timeout) => std::thread::park_timeout(timeout),
+        None => std::thread::park(),
     }
 }
 

@@ -54,7 +54,7 @@ fn serve(stream: TcpStream, config: Arc<Config>) -> Result<()> {
             let connection = handshake.accept(&response, negotiated, config, event_loop.now());
             // Bytes behind the request are the first frames: `inbound` is passed on.
             event_loop.drive(connection, inbound, |connection, event, now| {
-                if let Event::Message(message) = event {
+                if let Some(Event::Message(message)) = event {
                     // Refused only while the connection is closing, which needs no answer.
                     let _ = connection.send(message, now);
                 }

@@ -4,7 +4,12 @@
 #![expect(clippy::disallowed_methods, reason = "the loops are other processes, in real time")]
 
 mod clients;
+/// The loop of the program over blocking sockets.
+#[path = "../../src/blocking/driver.rs"]
+#[expect(dead_code, reason = "the opening handshake is the program's")]
+mod driver;
 mod floods;
+mod pauses;
 mod programs;
 mod servers;
 

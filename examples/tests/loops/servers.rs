@@ -42,15 +42,15 @@ fn take_frame(stream: &mut impl Read) -> Result<(u8, Vec<u8>)> {
 }
 
 /// A client's short frame whose mask is zero.
-fn short_frame(first: u8, payload: &[u8]) -> Vec<u8> {
+pub(crate) fn short_frame(first: u8, payload: &[u8]) -> Vec<u8> {
     let len = 0x80 | u8::try_from(payload.len()).expect("it is short");
     [&[first, len, 0, 0, 0, 0], payload].concat()
 }
 
 const PING: u8 = 0x89;
 const PONG: u8 = 0x8a;
-const CLOSE: u8 = 0x88;
-const BINARY: u8 = 0x82;
+pub(crate) const CLOSE: u8 = 0x88;
+pub(crate) const BINARY: u8 = 0x82;
 
 #[test]
 fn messages_come_back_and_so_does_the_code() {
@@ -268,7 +268,7 @@ fn clients_that_answered_in_time_outlive_a_standstill() {
 }
 
 /// Takes frames until a ping comes, and leaves that one without an answer.
-fn take_ping(stream: &mut TcpStream) -> Vec<u8> {
+pub(crate) fn take_ping(stream: &mut TcpStream) -> Vec<u8> {
     let (first, payload) = take_frame(stream).expect("it is connected");
     assert_eq!(first, PING);
     payload
