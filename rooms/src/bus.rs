@@ -23,8 +23,7 @@ use crate::config::History;
 use crate::error::BusError;
 use crate::name::RoomKey;
 use crate::position::Position;
-use crate::publication::{Item, Publication};
-use crate::rooms::Inner;
+use crate::publication::{Item, Publication, Replay};
 
 pub(crate) use local::LocalBus;
 #[cfg(feature = "nats")]
@@ -108,66 +107,56 @@ pub trait Bus: Send + Sync + 'static {
     fn set_interest(&self, added: &[RoomKey], removed: &[RoomKey]);
 }
 
-/// The answer of [`Bus::replay`].
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Replay {
-    /// All messages after the position.
-    Complete {
-        /// The messages, without a gap, in order.
-        items: Vec<Item>,
-        /// The position of the last message of the stream.
-        top: Position,
-    },
-    /// At least one message after the position is no longer known, or the position is not one of
-    /// this stream.
-    Gap {
-        /// The position before the oldest message that is known.
-        oldest: Position,
-        /// The position of the last message of the stream.
-        top: Position,
-    },
-}
-
 /// The receiver of what a [`Bus`] reports. Clones are the same receiver.
 ///
 /// Its methods deliver to the sessions of this server before they return, and never wait. They do
 /// nothing once the rooms are gone.
 #[derive(Clone)]
-pub struct BusSink(Weak<Inner>);
+pub struct BusSink(Weak<dyn Reports>);
+
+/// The rooms, as a bus knows them: the methods of [`BusSink`].
+pub(crate) trait Reports: Send + Sync {
+    fn subscribed(&self, room: &RoomKey, top: Option<Position>);
+    fn item(&self, room: &RoomKey, item: Item);
+    fn signal(&self, room: &RoomKey, signal: Bytes);
+    fn down(&self, error: &BusError);
+    fn up(&self);
+    fn invalid(&self, error: &BusError);
+}
 
 impl BusSink {
-    pub(crate) fn new(inner: &Arc<Inner>) -> Self {
-        Self(Arc::downgrade(inner))
+    pub(crate) fn new(rooms: Weak<dyn Reports>) -> Self {
+        Self(rooms)
     }
 
     /// Reports that all items of `room` behind `top` will be reported.
     pub fn subscribed(&self, room: &RoomKey, top: Option<Position>) {
-        self.with(|inner| inner.subscribed(room, top));
+        self.with(|rooms| rooms.subscribed(room, top));
     }
 
     /// Reports a message that was published in `room`, on any server.
     pub fn item(&self, room: &RoomKey, item: Item) {
-        self.with(|inner| inner.item(room, item));
+        self.with(|rooms| rooms.item(room, item));
     }
 
     /// Reports a [signal](Bus::signal) for `room`, from any server.
     pub fn signal(&self, room: &RoomKey, signal: Bytes) {
-        self.with(|inner| inner.signal(room, signal));
+        self.with(|rooms| rooms.signal(room, signal));
     }
 
     /// Reports that the broker cannot be reached: items may be lost from now on.
     pub fn down(&self, error: &BusError) {
-        self.with(|inner| inner.bus_down(error));
+        self.with(|rooms| rooms.down(error));
     }
 
     /// Reports that the broker can be reached. All rooms are subscribed to anew.
     pub fn up(&self) {
-        self.with(Inner::bus_up);
+        self.with(|rooms| rooms.up());
     }
 
     /// Reports that the broker sent something that is not valid, and that was ignored.
     pub fn invalid(&self, error: &BusError) {
-        self.with(|inner| inner.bus_invalid(error));
+        self.with(|rooms| rooms.invalid(error));
     }
 
     /// Returns true if the rooms are gone, so that the tasks of the bus can end.
@@ -175,9 +164,9 @@ impl BusSink {
         self.0.strong_count() == 0
     }
 
-    fn with(&self, act: impl FnOnce(&Arc<Inner>)) {
-        if let Some(inner) = self.0.upgrade() {
-            act(&inner);
+    fn with(&self, act: impl FnOnce(&dyn Reports)) {
+        if let Some(rooms) = self.0.upgrade() {
+            act(&*rooms);
         }
     }
 }

@@ -21,10 +21,12 @@ use crate::name::RoomKey;
 use crate::outlet::{Delivered, Encoded, Next, Outlet};
 use crate::position::Position;
 use crate::publication::Publication;
-use crate::rooms::CHECK_TICKS;
 
 /// The longest time that the bus may take to read messages.
 const READ_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The number of ticks between two checks of a room for lost items: 25 s.
+pub(crate) const CHECK_TICKS: u64 = 50;
 
 /// A room that has members.
 pub(crate) struct RoomCell {
@@ -41,10 +43,10 @@ struct State {
 
 impl RoomCell {
     pub(crate) fn new(kind: Arc<Kind>, key: RoomKey) -> Self {
-        let inner = &kind.inner;
+        let node = &kind.node;
         let ttl = kind.config.get_presence_ttl();
-        let presence = ttl.map(|ttl| Presence::new(inner.node, inner.next_incarnation(), ttl));
-        let room = Room::new(inner.node, !kind.config.get_history().is_none(), presence);
+        let presence = ttl.map(|ttl| Presence::new(node.id, node.next_incarnation(), ttl));
+        let room = Room::new(!kind.config.get_history().is_none(), presence);
         Self { kind, key, state: Mutex::new(State { room, wakers: Vec::new() }) }
     }
 
@@ -60,7 +62,7 @@ impl RoomCell {
         self.perform(todo);
         if let Some(after) = read {
             let cell = self.clone();
-            self.kind.inner.runtime.spawn(Box::pin(async move { cell.read(after).await }));
+            self.kind.node.runtime.spawn(Box::pin(async move { cell.read(after).await }));
         }
     }
 
@@ -82,7 +84,7 @@ impl RoomCell {
         }
         drop(state);
         if delivered > 0 {
-            self.kind.inner.counters.delivered(delivered);
+            self.kind.node.counters.delivered(delivered);
         }
         (result, todo)
     }
@@ -90,8 +92,8 @@ impl RoomCell {
     /// Does what an input has left to do.
     pub(crate) fn perform(self: &Arc<Self>, todo: Todo) {
         for body in todo.signals {
-            let signal = Signal { node: self.kind.inner.node, body };
-            self.kind.inner.bus.signal(&self.key, signal.to_bytes());
+            let signal = Signal { node: self.kind.node.id, body };
+            self.kind.node.bus.signal(&self.key, signal.to_bytes());
         }
         for (_, waker) in todo.wakers {
             waker.wake();
@@ -105,7 +107,7 @@ impl RoomCell {
             // A bus in memory answers at once.
             let mut cx = Context::from_waker(Waker::noop());
             if read.as_mut().poll(&mut cx).is_pending() {
-                self.kind.inner.runtime.spawn(read);
+                self.kind.node.runtime.spawn(read);
             }
         }
     }
@@ -182,7 +184,7 @@ impl RoomCell {
             let outlet = &mut state.room.seat(key).ok_or(PublishError::Removed)?.handle;
             let (messages, bytes) = config.get_publish_rates();
             if messages.is_some() || bytes.is_some() {
-                let now = self.kind.inner.runtime.now();
+                let now = self.kind.node.runtime.now();
                 let counted = outlet.used().count(len, messages, bytes, now);
                 counted.map_err(|retry_after| PublishError::TooFast { retry_after })?;
             }
@@ -217,18 +219,18 @@ impl RoomCell {
         }
         self.perform(todo);
         if is_empty {
-            self.kind.inner.remove_if_empty(self);
+            self.kind.directory.vacated(&self.key);
         }
     }
 
     /// Reads what was published after a position, and once more for those that come meanwhile.
     async fn read(self: Arc<Self>, after: Position) {
-        let inner = &self.kind.inner;
+        let node = &self.kind.node;
         let mut next = Some(after);
         while let Some(after) = next {
-            inner.counters.read_history();
-            let replay = inner.bus.replay(&self.key, after, self.kind.config.get_history());
-            let mut timer = inner.runtime.timer(inner.runtime.now() + READ_TIMEOUT);
+            node.counters.read_history();
+            let replay = node.bus.replay(&self.key, after, self.kind.config.get_history());
+            let mut timer = node.runtime.timer(node.runtime.now() + READ_TIMEOUT);
             let replay = timeout(&mut *timer, replay).await.unwrap_or_else(|| {
                 Err(BusError::Unavailable("it did not answer in time".to_owned()))
             });
@@ -308,6 +310,10 @@ impl<'a> Shell<'a> {
 }
 
 impl Effects<Outlet> for Shell<'_> {
+    fn node(&self) -> u64 {
+        self.cell.kind.node.id
+    }
+
     fn begin(&mut self, event: &RoomEvent) {
         self.is_gap = matches!(event, RoomEvent::Gap { .. });
         self.event = self.cell.encode(event);
@@ -315,7 +321,7 @@ impl Effects<Outlet> for Shell<'_> {
 
     #[inline]
     fn deliver(&mut self, outlet: &mut Outlet, key: SeatKey, kind: Delivery) -> bool {
-        let counters = &self.cell.kind.inner.counters;
+        let counters = &self.cell.kind.node.counters;
         if self.is_gap {
             counters.gap();
         }

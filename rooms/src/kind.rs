@@ -3,27 +3,31 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
-use sockless_core::CloseReason;
 use sockless_driver::Request;
 
 use crate::config::RoomConfig;
 use crate::error::{JoinError, PublishError};
 use crate::lock;
-use crate::machine::{Signal, SignalBody};
-use crate::name::{RoomKey, RoomNameError};
-use crate::outlet::Outlet;
+use crate::name::RoomKey;
+use crate::node::Node;
 use crate::position::Position;
 use crate::publication::Publication;
-use crate::rooms::Inner;
 
 /// The contents of a [`Namespace`].
 pub(crate) struct Kind {
-    pub(crate) inner: Arc<Inner>,
+    pub(crate) node: Arc<Node>,
+    pub(crate) directory: Arc<dyn Directory>,
     pub(crate) name: String,
     pub(crate) config: RoomConfig,
     /// The number of rooms that each session is in, by the address of its request, if that is
     /// limited. No two sessions that are in a room have the same.
     pub(crate) places: Mutex<BTreeMap<usize, usize>>,
+}
+
+/// The list of the rooms with members.
+pub(crate) trait Directory: Send + Sync {
+    /// A room may have lost its last member.
+    fn vacated(&self, room: &RoomKey);
 }
 
 impl Kind {
@@ -64,25 +68,9 @@ impl Kind {
             return Err(PublishError::TooLong { len, limit });
         }
         let history = self.config.get_history();
-        let published = self.inner.bus.publish(room, Arc::new(publication), history).await;
-        self.inner.counters.published(published.is_ok());
+        let published = self.node.bus.publish(room, Arc::new(publication), history).await;
+        self.node.counters.published(published.is_ok());
         Ok(published?)
-    }
-
-    pub(crate) fn disconnect(
-        &self,
-        room: &str,
-        reason: &CloseReason,
-        is_meant: impl Fn(&Outlet) -> bool,
-        body: SignalBody,
-    ) -> Result<usize, RoomNameError> {
-        let key = RoomKey::new(&self.name, room)?;
-        let inner = &self.inner;
-        inner.bus.signal(&key, Signal { node: inner.node, body }.to_bytes());
-        let Some(cell) = inner.cell(&key) else { return Ok(0) };
-        let (count, todo) = cell.input(|room, effects| room.disconnect(reason, is_meant, effects));
-        cell.perform(todo);
-        Ok(count)
     }
 }
 

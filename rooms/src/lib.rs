@@ -41,13 +41,15 @@ mod meter;
 #[cfg(feature = "metrics")]
 pub mod metrics;
 mod name;
+mod node;
 mod outlet;
 mod position;
 mod publication;
+mod registry;
 mod rooms;
 mod stats;
 
-pub use bus::{Bus, BusSink, Replay};
+pub use bus::{Bus, BusSink};
 #[cfg(feature = "nats")]
 pub use bus::{NatsBus, NatsUrlError};
 #[cfg(feature = "redis")]
@@ -61,7 +63,7 @@ pub use limits::{Action, Attempt, Denied};
 pub use member::{Join, Member};
 pub use name::{MAX_NAME_LEN, RoomKey, RoomNameError};
 pub use position::{Epoch, ParsePositionError, Position};
-pub use publication::{Item, MemberId, Publication};
+pub use publication::{Item, MemberId, Publication, Replay};
 pub use rooms::{Namespace, Rooms};
 pub use stats::RoomsStats;
 

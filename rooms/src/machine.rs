@@ -5,24 +5,33 @@
 
 mod announce;
 mod catch_up;
+mod link;
 mod presence;
+mod seats;
 mod signal;
+mod waiting;
 
 use bytes::Bytes;
 use bytestring::ByteString;
-use slab::Slab;
 use sockless_core::{CloseReason, Instant};
 
 use crate::event::{Resumed, RoomEvent, Welcome};
 use crate::position::Position;
 use crate::publication::{Item, MemberId};
-use catch_up::{CatchUp, Waiter};
+use link::Link;
+use seats::{Seat, SeatState, Seats};
+use waiting::{CatchUp, Waiter};
 
+pub(crate) use link::Start;
 pub(crate) use presence::Presence;
+pub(crate) use seats::SeatKey;
 pub(crate) use signal::{Signal, SignalBody};
 
 /// The surroundings of a room, which act for it.
 pub(crate) trait Effects<H> {
+    /// The number of this server.
+    fn node(&self) -> u64;
+
     /// `event` is the one that the next calls of [`deliver`](Self::deliver) are about.
     fn begin(&mut self, event: &RoomEvent);
 
@@ -50,79 +59,20 @@ pub(crate) enum Delivery {
 
 /// One room on this server: its members, and its place in the stream of messages.
 pub(crate) struct Room<H> {
-    node: u64,
-    seats: Slab<Seat<H>>,
+    seats: Seats<H>,
     last_number: u32,
     has_history: bool,
     link: Link,
+    /// The state that most rooms do not have.
+    extra: Option<Box<Extra>>,
+}
+
+#[derive(Default)]
+struct Extra {
     /// While members or the room itself wait for the bus.
     catch_up: Option<Box<CatchUp>>,
     /// If members are to know of each other.
     presence: Option<Box<Presence>>,
-}
-
-/// The place of a member.
-pub(crate) struct Seat<H> {
-    pub(crate) handle: H,
-    number: u32,
-    state: SeatState,
-    resumed: Resumed,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum SeatState {
-    /// It receives what is published.
-    Live,
-    /// It waits for the bus, to receive what it has missed.
-    Waiting,
-    /// Its session is gone, or it was removed; only its handle is left.
-    Gone,
-}
-
-/// The room's place in the stream.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Link {
-    /// The bus has not confirmed that it reports all items. Until `known` they have been delivered.
-    Unconfirmed { known: Option<Position> },
-    /// The bus reports all items; those until `top` have been delivered.
-    Live { top: Option<Position> },
-    /// The items after `top` are missing, and are read.
-    Recovering { top: Position },
-}
-
-impl Link {
-    /// The result of joining from `start`; `None` if the bus has to be asked.
-    fn resolve(self, start: Start, has_history: bool) -> Option<Resumed> {
-        let Self::Live { top } = self else { return None };
-        match (start, top) {
-            (Start::Now, _) => Some(Resumed::New),
-            (Start::Last(count), top) => {
-                let has_messages = has_history && top.is_some_and(|top| top.offset > 0);
-                (count == 0 || !has_messages).then_some(Resumed::New)
-            }
-            (Start::After(since), Some(top)) if since == top => Some(Resumed::Complete),
-            (Start::After(since), Some(top)) if has_history && since.epoch == top.epoch => None,
-            (Start::After(_), _) => Some(Resumed::Gap),
-        }
-    }
-}
-
-/// The first message that a member is to receive.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Start {
-    /// The next one that is published.
-    Now,
-    /// The one behind this position.
-    After(Position),
-    /// The first of so many of the history.
-    Last(u64),
-}
-
-/// The key of a member: its place, and a number that no earlier member of the room has.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct SeatKey {
-    pub(crate) slot: u32,
-    pub(crate) number: u32,
 }
 
 /// The member's side that the room needs.
@@ -134,21 +84,20 @@ pub(crate) trait Handle {
 }
 
 impl<H: Handle> Room<H> {
-    pub(crate) fn new(node: u64, has_history: bool, presence: Option<Presence>) -> Self {
+    pub(crate) fn new(has_history: bool, presence: Option<Presence>) -> Self {
+        let extra = |presence| Extra { presence: Some(Box::new(presence)), ..Extra::default() };
         Self {
-            node,
-            seats: Slab::new(),
+            seats: Seats::new(),
             last_number: 0,
             has_history,
             link: Link::Unconfirmed { known: None },
-            catch_up: None,
-            presence: presence.map(Box::new),
+            extra: presence.map(|presence| Box::new(extra(presence))),
         }
     }
 
     /// Returns true if nothing is left of any member.
     pub(crate) fn is_empty(&self) -> bool {
-        self.seats.is_empty()
+        self.seats.len() == 0
     }
 
     /// The number of seats that are taken.
@@ -156,17 +105,13 @@ impl<H: Handle> Room<H> {
         self.seats.len()
     }
 
-    pub(crate) fn member_id(&self, number: u32) -> MemberId {
-        MemberId { node: self.node, number }
-    }
-
     /// Returns how the member has joined.
     pub(crate) fn resumed(&self, key: SeatKey) -> Resumed {
-        self.seats.get(key.slot as usize).map_or(Resumed::New, |seat| seat.resumed)
+        self.seats.get(key.slot).map_or(Resumed::New, |seat| seat.resumed)
     }
 
     pub(crate) fn seat(&mut self, key: SeatKey) -> Option<&mut Seat<H>> {
-        let seat = self.seats.get_mut(key.slot as usize)?;
+        let seat = self.seats.get_mut(key.slot)?;
         (seat.number == key.number && seat.state != SeatState::Gone).then_some(seat)
     }
 }
@@ -184,17 +129,13 @@ impl<H: Handle> Room<H> {
     ) -> (SeatKey, Option<Welcome>) {
         self.last_number = self.last_number.wrapping_add(1);
         let number = self.last_number;
-        if self.seats.len() == self.seats.capacity() {
-            // By a quarter rather than twofold: most rooms stay as they are.
-            self.seats.reserve_exact(self.seats.len() / 4 + 1);
-        }
         let slot = self.seats.insert(Seat {
             handle,
             number,
             state: SeatState::Waiting,
             resumed: Resumed::New,
         });
-        let key = SeatKey { slot: slot as u32, number };
+        let key = SeatKey { slot, number };
         self.announce(key, data, effects);
         if let Some(resumed) = self.link.resolve(start, self.has_history) {
             return (key, Some(self.welcome(key, resumed, effects)));
@@ -214,7 +155,7 @@ impl<H: Handle> Room<H> {
         if let Some(welcome) = self.take_welcome(key.number) {
             return Some(welcome);
         }
-        let catch_up = self.catch_up.as_mut()?;
+        let catch_up = self.waiting()?;
         let at = catch_up.waiters.iter().position(|waiter| waiter.key == key)?;
         let waiter = catch_up.waiters.swap_remove(at);
         let welcome = self.welcome(key, waiter.unresolved(), effects);
@@ -224,7 +165,7 @@ impl<H: Handle> Room<H> {
 
     /// Takes the result of a member that has waited.
     pub(crate) fn take_welcome(&mut self, number: u32) -> Option<Welcome> {
-        let catch_up = self.catch_up.as_mut()?;
+        let catch_up = self.waiting()?;
         let at = catch_up.welcomes.iter().position(|(known, _)| *known == number)?;
         let (_, welcome) = catch_up.welcomes.swap_remove(at);
         self.drop_catch_up();
@@ -233,16 +174,15 @@ impl<H: Handle> Room<H> {
 
     /// Removes what is left of a member.
     pub(crate) fn leave(&mut self, key: SeatKey, effects: &mut impl Effects<H>) -> Option<H> {
-        let slot = key.slot as usize;
-        if self.seats.get(slot)?.number != key.number {
+        if self.seats.get(key.slot)?.number != key.number {
             return None;
         }
-        if let Some(catch_up) = &mut self.catch_up {
+        if let Some(catch_up) = self.waiting() {
             catch_up.waiters.retain(|waiter| waiter.key != key);
             catch_up.welcomes.retain(|(number, _)| *number != key.number);
             self.drop_catch_up();
         }
-        let handle = self.seats.remove(slot).handle;
+        let handle = self.seats.remove(key.slot)?.handle;
         self.is_gone(key.number);
         self.announce_gone(effects);
         Some(handle)
@@ -257,7 +197,7 @@ impl<H: Handle> Room<H> {
         effects: &mut impl Effects<H>,
     ) -> usize {
         let mut removed = Vec::new();
-        for (_, seat) in &mut self.seats {
+        for (_, seat) in self.seats.iter_mut() {
             if seat.state != SeatState::Gone && is_meant(&seat.handle) {
                 seat.state = SeatState::Gone;
                 seat.handle.close(reason);
@@ -341,7 +281,7 @@ impl<H: Handle> Room<H> {
         match self.link {
             Link::Live { top } => match self.compare(top, item.position) {
                 Order::Next => {
-                    if let Some(catch_up) = &mut self.catch_up
+                    if let Some(catch_up) = self.waiting()
                         && catch_up.is_reading()
                     {
                         catch_up.hold(item.clone());
@@ -364,7 +304,7 @@ impl<H: Handle> Room<H> {
     pub(crate) fn bus_down(&mut self, effects: &mut impl Effects<H>) {
         self.link = Link::Unconfirmed { known: self.top() };
         self.deliver(&RoomEvent::Interrupted, effects);
-        if let Some(catch_up) = &mut self.catch_up {
+        if let Some(catch_up) = self.waiting() {
             catch_up.stop_reading();
         }
         self.welcome_unresolved(effects);
@@ -398,7 +338,7 @@ impl<H: Handle> Room<H> {
             self.deliver(&RoomEvent::Gap { position }, effects);
         }
         self.deliver_item(item, effects);
-        if let Some(catch_up) = &mut self.catch_up {
+        if let Some(catch_up) = self.waiting() {
             catch_up.stop_reading();
         }
         self.welcome_unresolved(effects);
@@ -416,16 +356,16 @@ impl<H: Handle> Room<H> {
     /// Delivers an event to all live members that it is for.
     fn deliver(&mut self, event: &RoomEvent, effects: &mut impl Effects<H>) {
         effects.begin(event);
-        let (node, presence) = (self.node, &mut self.presence);
-        for (slot, seat) in &mut self.seats {
-            let key = SeatKey { slot: slot as u32, number: seat.number };
+        let node = effects.node();
+        for (slot, seat) in self.seats.iter_mut() {
+            let key = SeatKey { slot, number: seat.number };
             let id = MemberId { node, number: seat.number };
             if seat.state == SeatState::Live
                 && is_for(event, id, &seat.handle)
                 && !effects.deliver(&mut seat.handle, key, Delivery::Live)
             {
                 seat.state = SeatState::Gone;
-                if let Some(presence) = presence {
+                if let Some(presence) = self.extra.as_mut().and_then(|it| it.presence.as_mut()) {
                     presence.gone.push(seat.number);
                 }
             }

@@ -23,6 +23,7 @@ use crate::name::RoomKey;
 use crate::outlet::Outlet;
 use crate::position::Position;
 use crate::publication::{MemberId, Publication};
+use crate::registry::Registry;
 
 /// Joining a room: add to it, then await it for a [`Member`]. From
 /// [`Namespace::join`](crate::Namespace::join).
@@ -52,6 +53,7 @@ use crate::publication::{MemberId, Publication};
 /// ```
 #[must_use = "a session joins when this is awaited"]
 pub struct Join<'a> {
+    registry: Arc<Registry>,
     kind: Arc<Kind>,
     session: &'a Session,
     room: &'a str,
@@ -62,8 +64,14 @@ pub struct Join<'a> {
 }
 
 impl<'a> Join<'a> {
-    pub(crate) fn new(kind: Arc<Kind>, session: &'a Session, room: &'a str) -> Self {
+    pub(crate) fn new(
+        registry: Arc<Registry>,
+        kind: Arc<Kind>,
+        session: &'a Session,
+        room: &'a str,
+    ) -> Self {
         Self {
+            registry,
             kind,
             session,
             room,
@@ -119,7 +127,7 @@ impl<'a> Join<'a> {
     }
 
     async fn join(self) -> Result<Member, JoinError> {
-        let Self { kind, session, room, start, identity, data, lag } = self;
+        let Self { registry, kind, session, room, start, identity, data, lag } = self;
         let key = RoomKey::new(&kind.name, room)?;
         let identity_len = identity.as_ref().map_or(0, |identity| identity.len());
         if identity_len > MAX_IDENTITY_LEN || data.len() > MAX_DATA_LEN {
@@ -133,7 +141,7 @@ impl<'a> Join<'a> {
         let place = kind.take_place(session.request())?;
         let limit = kind.config.get_max_members();
         let outlet = Outlet::new(session.sender(), identity, lag);
-        let (cell, entered) = kind.inner.with_cell(&kind, key, |cell| {
+        let (cell, entered) = registry.with_cell(&kind, key, |cell| {
             if cell.len() >= limit {
                 return Err(JoinError::Full { limit });
             }
@@ -145,13 +153,13 @@ impl<'a> Join<'a> {
         let member = Member { cell, key };
         place.keep();
         member.cell.perform(todo);
-        kind.inner.report_interest();
+        registry.report_interest();
         let welcome = match welcome {
             Some(welcome) => welcome,
             None => member.wait(session, &kind).await,
         };
         if matches!(start, Start::After(_)) {
-            kind.inner.counters.resumed(welcome.resumed == Resumed::Complete);
+            kind.node.counters.resumed(welcome.resumed == Resumed::Complete);
         }
         Ok(member)
     }
@@ -215,7 +223,7 @@ impl Member {
 
     /// Returns the identity of this membership.
     pub fn id(&self) -> MemberId {
-        MemberId { node: self.cell.kind.inner.node, number: self.key.number }
+        MemberId { node: self.cell.kind.node.id, number: self.key.number }
     }
 
     /// Returns the room with its namespace.
@@ -271,7 +279,7 @@ impl Member {
             if let Poll::Ready(welcome) = self.cell.poll_welcome(number, cx) {
                 return Poll::Ready(welcome);
             }
-            if !kind.inner.is_down() && Pin::new(&mut sleep).poll(cx).is_pending() {
+            if !kind.node.is_down() && Pin::new(&mut sleep).poll(cx).is_pending() {
                 return Poll::Pending;
             }
             let (welcome, todo) = self.cell.input(|room, effects| room.join_now(self.key, effects));

@@ -170,3 +170,23 @@ pub struct Item {
     /// The message and its options.
     pub publication: Arc<Publication>,
 }
+
+/// The answer of [`Bus::replay`](crate::Bus::replay).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Replay {
+    /// All messages after the position.
+    Complete {
+        /// The messages, without a gap, in order.
+        items: Vec<Item>,
+        /// The position of the last message of the stream.
+        top: Position,
+    },
+    /// At least one message after the position is no longer known, or the position is not one of
+    /// this stream.
+    Gap {
+        /// The position before the oldest message that is known.
+        oldest: Position,
+        /// The position of the last message of the stream.
+        top: Position,
+    },
+}

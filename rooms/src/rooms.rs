@@ -1,40 +1,27 @@
 //! All rooms of a server: [`Rooms`], and those of one kind: [`Namespace`].
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fmt;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, TryLockError, Weak};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, Weak};
 
-use bytes::Bytes;
 use bytestring::ByteString;
 use sockless_core::CloseReason;
 use sockless_driver::{Runtime, Session};
 
 use crate::bus::{Bus, BusSink, LocalBus};
-use crate::cell::RoomCell;
 use crate::config::RoomConfig;
-use crate::error::{BusError, PublishError};
+use crate::error::PublishError;
 use crate::kind::Kind;
 use crate::lock;
 use crate::machine::{Handle, Signal, SignalBody};
 use crate::member::Join;
-use crate::meter::adjust;
 use crate::name::{RoomKey, RoomNameError, check_namespace};
+use crate::node::Node;
 use crate::outlet::Outlet;
 use crate::position::Position;
-use crate::publication::{Item, Publication};
-use crate::stats::{Counters, RoomsStats};
-
-/// The number of rooms that are subscribed to at once after an outage of the bus.
-const INTEREST_BATCH: usize = 512;
-
-/// The time between two rounds through the rooms that are shared with other servers. A presence that
-/// expires does so within one.
-const TICK: Duration = Duration::from_millis(500);
-
-/// The number of ticks between two checks of a room for lost items: 25 s.
-pub(crate) const CHECK_TICKS: u64 = 50;
+use crate::publication::Publication;
+use crate::registry::Registry;
+use crate::stats::RoomsStats;
 
 /// The rooms of a server.
 ///
@@ -52,20 +39,25 @@ pub(crate) const CHECK_TICKS: u64 = 50;
 /// # let _ = chat;
 /// ```
 #[derive(Clone)]
-pub struct Rooms(Arc<Inner>);
+pub struct Rooms {
+    registry: Arc<Registry>,
+    /// The names that have been used.
+    namespaces: Arc<Mutex<BTreeSet<String>>>,
+}
 
 impl Rooms {
     /// Creates rooms within this process, without a broker. They use the clock and the tasks of
     /// `runtime`, such as `TokioRuntime` or, in a test, a `Sim`.
     pub fn local(runtime: impl Runtime) -> Self {
-        Self::new(Box::new(LocalBus::default()), Arc::new(runtime)).0
+        Self::new(Box::new(LocalBus::default()), Arc::new(runtime))
     }
 
     /// Creates rooms that are shared with the other servers on `bus`.
     pub fn with_bus(bus: impl Bus, runtime: impl Runtime) -> Self {
-        let (rooms, runtime) = Self::new(Box::new(bus), Arc::new(runtime));
-        let checks = rooms.0.bus.may_lose_items();
-        let tick = Inner::tick(Arc::downgrade(&rooms.0), runtime.clone(), checks);
+        let rooms = Self::new(Box::new(bus), Arc::new(runtime));
+        let Node { runtime, bus, .. } = &*rooms.registry.node;
+        let registry = Arc::downgrade(&rooms.registry);
+        let tick = Registry::tick(registry, runtime.clone(), bus.may_lose_items());
         runtime.spawn(Box::pin(tick));
         rooms
     }
@@ -134,21 +126,11 @@ impl Rooms {
         Ok(Self::with_bus(crate::NatsBus::new(url)?, runtime))
     }
 
-    fn new(bus: Box<dyn Bus>, runtime: Arc<dyn Runtime>) -> (Self, Arc<dyn Runtime>) {
-        let inner = Arc::new(Inner {
-            node: crate::bus::random(&*runtime),
-            runtime: runtime.clone(),
-            bus,
-            is_down: AtomicBool::new(false),
-            cells: Mutex::default(),
-            namespaces: Mutex::default(),
-            changed: Mutex::default(),
-            changing: Mutex::default(),
-            counters: Counters::default(),
-            incarnations: AtomicU32::new(0),
-        });
-        inner.bus.start(BusSink::new(&inner), runtime.clone());
-        (Self(inner), runtime)
+    fn new(bus: Box<dyn Bus>, runtime: Arc<dyn Runtime>) -> Self {
+        let registry = Arc::new(Registry::new(Arc::new(Node::new(bus, runtime.clone()))));
+        let reports: Weak<Registry> = Arc::downgrade(&registry);
+        registry.node.bus.start(BusSink::new(reports), runtime);
+        Self { registry, namespaces: Arc::default() }
     }
 
     /// Returns the rooms of one kind, with their settings.
@@ -161,24 +143,31 @@ impl Rooms {
         if let Err(error) = check_namespace(name) {
             panic!("not the name of a namespace: {error}");
         }
-        let is_new = lock(&self.0.namespaces).insert(name.to_owned());
+        let is_new = lock(&self.namespaces).insert(name.to_owned());
         assert!(is_new, "the namespace {name} has been created before: clone it");
-        self.0.bus.add_namespace(name, config.get_history());
-        let (inner, name) = (self.0.clone(), name.to_owned());
-        let kind = Arc::new(Kind { inner, name, config, places: Mutex::default() });
-        Namespace(kind)
+        let registry = self.registry.clone();
+        let node = registry.node.clone();
+        node.bus.add_namespace(name, config.get_history());
+        let kind = Kind {
+            node,
+            directory: registry.clone(),
+            name: name.to_owned(),
+            config,
+            places: Mutex::default(),
+        };
+        Namespace { kind: Arc::new(kind), registry }
     }
 
     /// Returns the counters of all rooms of this server.
     pub fn stats(&self) -> RoomsStats {
-        let cells: Vec<_> = lock(&self.0.cells).values().cloned().collect();
+        let cells = self.registry.all_cells();
         let members = cells.iter().map(|cell| cell.len()).sum();
-        self.0.counters.read(cells.len(), members)
+        self.registry.node.counters.read(cells.len(), members)
     }
 
     /// Returns true if the bus cannot be reached.
     pub fn is_bus_down(&self) -> bool {
-        self.0.is_down()
+        self.registry.node.is_down()
     }
 }
 
@@ -230,14 +219,17 @@ impl fmt::Debug for Rooms {
 /// });
 /// ```
 #[derive(Clone)]
-pub struct Namespace(Arc<Kind>);
+pub struct Namespace {
+    kind: Arc<Kind>,
+    registry: Arc<Registry>,
+}
 
 impl Namespace {
     /// Joins the room `room`: await the returned value, or add to it first.
     ///
     /// `room` may come from the client: the name is checked.
     pub fn join<'a>(&self, session: &'a Session, room: &'a str) -> Join<'a> {
-        Join::new(self.0.clone(), session, room)
+        Join::new(self.registry.clone(), self.kind.clone(), session, room)
     }
 
     /// Publishes to all members of a room, from outside of a session. Returns the position of the
@@ -254,8 +246,8 @@ impl Namespace {
         room: &str,
         publication: impl Into<Publication>,
     ) -> Result<Option<Position>, PublishError> {
-        let key = RoomKey::new(&self.0.name, room)?;
-        self.0.publish(&key, publication.into()).await
+        let key = RoomKey::new(&self.kind.name, room)?;
+        self.kind.publish(&key, publication.into()).await
     }
 
     /// Publishes to several rooms, one after the other; to each as with [`publish`](Self::publish).
@@ -292,7 +284,7 @@ impl Namespace {
         let (identity, reason) = (ByteString::from(identity), reason.into());
         let signal = SignalBody::Disconnect { identity: identity.clone(), reason: reason.clone() };
         let is_meant = move |outlet: &Outlet| outlet.identity() == Some(&identity);
-        self.0.disconnect(room, &reason, is_meant, signal)
+        self.remove(room, &reason, is_meant, signal)
     }
 
     /// Closes the sessions of all members of a room, on all servers. Returns how many were closed on
@@ -310,197 +302,37 @@ impl Namespace {
     ) -> Result<usize, RoomNameError> {
         let reason = reason.into();
         let signal = SignalBody::Close { reason: reason.clone() };
-        self.0.disconnect(room, &reason, |_| true, signal)
+        self.remove(room, &reason, |_| true, signal)
     }
 
     /// Returns the number of members of a room that has members on this server: on all servers in
     /// rooms with [presence](RoomConfig::presence), elsewhere on this one. 0 for other rooms.
     pub fn occupancy(&self, room: &str) -> usize {
-        let key = RoomKey::new(&self.0.name, room).ok();
-        key.and_then(|key| self.0.inner.cell(&key)).map_or(0, |cell| cell.occupancy())
+        let key = RoomKey::new(&self.kind.name, room).ok();
+        key.and_then(|key| self.registry.cell(&key)).map_or(0, |cell| cell.occupancy())
+    }
+
+    /// Closes the sessions of those members that are meant, and sends `body` to the other servers.
+    fn remove(
+        &self,
+        room: &str,
+        reason: &CloseReason,
+        is_meant: impl Fn(&Outlet) -> bool,
+        body: SignalBody,
+    ) -> Result<usize, RoomNameError> {
+        let key = RoomKey::new(&self.kind.name, room)?;
+        let node = &self.registry.node;
+        node.bus.signal(&key, Signal { node: node.id, body }.to_bytes());
+        let Some(cell) = self.registry.cell(&key) else { return Ok(0) };
+        let (count, todo) = cell.input(|room, effects| room.disconnect(reason, is_meant, effects));
+        cell.perform(todo);
+        Ok(count)
     }
 }
 
 impl fmt::Debug for Namespace {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Kind { name, config, .. } = &*self.0;
+        let Kind { name, config, .. } = &*self.kind;
         f.debug_struct("Namespace").field("name", name).field("config", config).finish()
-    }
-}
-
-/// The contents of [`Rooms`].
-///
-/// Locks are taken in this order: `changing`, `cells`, a cell's own. While one of the latter two is
-/// held, the bus is not called.
-pub(crate) struct Inner {
-    pub(crate) node: u64,
-    pub(crate) runtime: Arc<dyn Runtime>,
-    pub(crate) bus: Box<dyn Bus>,
-    is_down: AtomicBool,
-    /// The rooms that have members.
-    cells: Mutex<BTreeMap<RoomKey, Arc<RoomCell>>>,
-    namespaces: Mutex<BTreeSet<String>>,
-    /// The rooms that got their first member or lost their last, to be reported to the bus.
-    changed: Mutex<Vec<RoomKey>>,
-    changing: Mutex<()>,
-    pub(crate) counters: Counters,
-    incarnations: AtomicU32,
-}
-
-/// Time.
-impl Inner {
-    /// Looks after the rooms at intervals, for as long as they exist.
-    async fn tick(rooms: Weak<Self>, runtime: Arc<dyn Runtime>, checks: bool) {
-        let mut timer = runtime.timer(runtime.now() + TICK);
-        let mut ticks = 0_u64;
-        loop {
-            std::future::poll_fn(|cx| timer.poll_expired(cx)).await;
-            let Some(inner) = rooms.upgrade() else { return };
-            let (now, is_connected) = (runtime.now(), !inner.is_down());
-            ticks += 1;
-            for cell in inner.all_cells() {
-                if cell.kind.config.get_presence_ttl().is_some() {
-                    cell.act(|room, effects| room.tick(now, is_connected, effects));
-                }
-                // A part of the rooms each time.
-                if checks && is_connected && cell.turn() == ticks % CHECK_TICKS {
-                    cell.act(|room, effects| room.check(effects));
-                }
-            }
-            timer.reset(now + TICK);
-        }
-    }
-
-    /// A number for the next presence of a room.
-    pub(crate) fn next_incarnation(&self) -> u32 {
-        self.incarnations.fetch_add(1, Ordering::Relaxed)
-    }
-}
-
-/// Rooms with members.
-impl Inner {
-    /// Calls `act` with the room, which is created if it has no members yet. It does not vanish
-    /// meanwhile.
-    pub(crate) fn with_cell<T>(
-        &self,
-        kind: &Arc<Kind>,
-        key: RoomKey,
-        act: impl FnOnce(&Arc<RoomCell>) -> T,
-    ) -> T {
-        let mut cells = lock(&self.cells);
-        let cell = cells.entry(key).or_insert_with_key(|key| {
-            lock(&self.changed).push(key.clone());
-            adjust!(ROOMS, 1);
-            Arc::new(RoomCell::new(kind.clone(), key.clone()))
-        });
-        act(cell)
-    }
-
-    /// Removes a room that has no members any longer.
-    pub(crate) fn remove_if_empty(&self, cell: &Arc<RoomCell>) {
-        {
-            let mut cells = lock(&self.cells);
-            let is_known = cells.get(&cell.key).is_some_and(|known| Arc::ptr_eq(known, cell));
-            if !is_known || cell.len() > 0 {
-                return;
-            }
-            cells.remove(&cell.key);
-            adjust!(ROOMS, -1);
-            lock(&self.changed).push(cell.key.clone());
-        }
-        self.report_interest();
-    }
-
-    /// Reports to the bus which rooms have got their first member or lost their last. One task does
-    /// so at a time, for all.
-    pub(crate) fn report_interest(&self) {
-        loop {
-            let changing = match self.changing.try_lock() {
-                Ok(changing) => changing,
-                Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
-                // The task that holds it looks again.
-                Err(TryLockError::WouldBlock) => return,
-            };
-            let changed: BTreeSet<_> =
-                std::mem::take(&mut *lock(&self.changed)).into_iter().collect();
-            if !changed.is_empty() {
-                let (added, removed): (Vec<_>, Vec<_>) = {
-                    let cells = lock(&self.cells);
-                    changed.into_iter().partition(|key| cells.contains_key(key))
-                };
-                self.bus.set_interest(&added, &removed);
-            }
-            drop(changing);
-            if lock(&self.changed).is_empty() {
-                return;
-            }
-        }
-    }
-
-    pub(crate) fn cell(&self, room: &RoomKey) -> Option<Arc<RoomCell>> {
-        lock(&self.cells).get(room).cloned()
-    }
-
-    fn all_cells(&self) -> Vec<Arc<RoomCell>> {
-        lock(&self.cells).values().cloned().collect()
-    }
-}
-
-/// Reports of the bus.
-impl Inner {
-    pub(crate) fn is_down(&self) -> bool {
-        self.is_down.load(Ordering::Acquire)
-    }
-
-    pub(crate) fn subscribed(&self, room: &RoomKey, top: Option<Position>) {
-        if let Some(cell) = self.cell(room) {
-            let now = self.runtime.now();
-            cell.act(|room, effects| room.subscribed(top, now, effects));
-        }
-    }
-
-    pub(crate) fn item(&self, room: &RoomKey, item: Item) {
-        if let Some(cell) = self.cell(room) {
-            cell.act(|room, effects| room.item(item, effects));
-        }
-    }
-
-    pub(crate) fn signal(&self, room: &RoomKey, signal: Bytes) {
-        let Some(cell) = self.cell(room) else { return };
-        let now = self.runtime.now();
-        match Signal::from_bytes(signal) {
-            Some(signal) => cell.act(|room, effects| room.signal(signal, now, effects)),
-            None => self.bus_invalid(&BusError::Invalid("a signal of no known form".to_owned())),
-        }
-    }
-
-    pub(crate) fn bus_down(&self, error: &BusError) {
-        if self.is_down.swap(true, Ordering::AcqRel) {
-            return;
-        }
-        tracing::warn!("the bus of the rooms cannot be reached: {error}");
-        self.counters.bus_down();
-        for cell in self.all_cells() {
-            cell.act(|room, effects| room.bus_down(effects));
-        }
-    }
-
-    pub(crate) fn bus_up(self: &Arc<Self>) {
-        if self.is_down.swap(false, Ordering::AcqRel) {
-            tracing::info!("the bus of the rooms can be reached again");
-        }
-        let cells = self.all_cells();
-        for batch in cells.chunks(INTEREST_BATCH) {
-            for cell in batch {
-                cell.act(|room, effects| room.bus_up(effects));
-            }
-            lock(&self.changed).extend(batch.iter().map(|cell| cell.key.clone()));
-            self.report_interest();
-        }
-    }
-
-    pub(crate) fn bus_invalid(&self, error: &BusError) {
-        tracing::debug!("the bus of the rooms reported something invalid: {error}");
-        self.counters.bus_invalid();
     }
 }

@@ -8,13 +8,13 @@ use bytes::Bytes;
 use sockless_core::Instant;
 use sockless_driver::{BoxFuture, Runtime};
 
-use super::{Bus, BusSink, Replay, Stream};
+use super::{Bus, BusSink, Stream};
 use crate::config::History;
 use crate::error::BusError;
 use crate::lock;
 use crate::name::RoomKey;
 use crate::position::{Epoch, Position};
-use crate::publication::Publication;
+use crate::publication::{Publication, Replay};
 
 /// The number of rooms without members whose history is kept. Beyond it, the one that would expire
 /// first is dropped.

@@ -22,13 +22,13 @@ use thiserror::Error;
 
 use super::broker::Epochs;
 use super::outbox::Outbox;
-use super::{Bus, BusSink, Replay};
+use super::{Bus, BusSink};
 use crate::config::History;
 use crate::error::BusError;
 use crate::lock;
 use crate::name::RoomKey;
 use crate::position::Position;
-use crate::publication::Publication;
+use crate::publication::{Publication, Replay};
 use connection::Connection;
 
 /// A connection to a NATS server with JetStream, over which several servers share their rooms.

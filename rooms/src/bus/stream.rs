@@ -7,10 +7,9 @@ use std::time::Duration;
 use bytestring::ByteString;
 use sockless_core::Instant;
 
-use super::Replay;
 use crate::config::History;
 use crate::position::{Epoch, Position};
-use crate::publication::{Item, Publication};
+use crate::publication::{Item, Publication, Replay};
 
 /// The number of idempotency keys that a room remembers, and their lifetime.
 const KEYS: usize = 1000;

@@ -1,118 +1,26 @@
 //! Catching up with the stream: members that resume, and a room that has missed items.
 
-use std::collections::VecDeque;
-
-use super::{Delivery, Effects, Handle, Link, Room, SeatKey, SeatState, Start, is_for};
-use crate::bus::Replay;
+use super::link::Link;
+use super::seats::{SeatKey, SeatState};
+use super::waiting::{CatchUp, Waiter};
+use super::{Delivery, Effects, Handle, Room, is_for};
 use crate::error::BusError;
 use crate::event::{Resumed, RoomEvent, Welcome};
 use crate::position::Position;
-use crate::publication::Item;
-
-/// The number of items that may come, and their bytes, while a read is under way. The oldest beyond
-/// that are read again.
-const MAX_HELD: usize = 1024;
-const MAX_HELD_BYTES: usize = 1 << 20;
+use crate::publication::{Item, MemberId, Replay};
 
 /// The number of reads in a row that may bring nothing before the members that wait have a gap.
 const MAX_FRUITLESS: u32 = 3;
 
-/// The state while members or the room itself wait for the bus. At most one read is under way.
-#[derive(Default)]
-pub(super) struct CatchUp {
-    pub(super) waiters: Vec<Waiter>,
-    /// The results of members that have waited, until they ask.
-    pub(super) welcomes: Vec<(u32, Welcome)>,
-    reading: Option<Position>,
-    /// Items that came meanwhile.
-    held: VecDeque<Item>,
-    held_bytes: usize,
-    fruitless: u32,
-}
-
-/// A member that waits.
-pub(super) struct Waiter {
-    pub(super) key: SeatKey,
-    since: Option<Position>,
-    /// The number of messages that a new member is to receive of the history. Once the position of
-    /// the first is known, `since` is the one before.
-    last: Option<u64>,
-    /// A read has begun since the member came.
-    was_read: bool,
-}
-
-impl Waiter {
-    pub(super) fn new(key: SeatKey, start: Start) -> Self {
-        let (since, last) = match start {
-            Start::Now => (None, None),
-            Start::After(position) => (Some(position), None),
-            Start::Last(count) => (None, Some(count)),
-        };
-        Self { key, since, last, was_read: false }
-    }
-
-    /// The position from which a read has to begin for the member, in a room that is at `top`.
-    fn reads_from(&mut self, top: Position) -> Option<Position> {
-        if let (None, Some(last)) = (self.since, self.last) {
-            self.since = Some(Position { offset: top.offset.saturating_sub(last), ..top });
-        }
-        self.since
-    }
-
-    /// The result if the member receives everything behind `since`.
-    fn resumed(&self) -> Resumed {
-        if self.last.is_some() { Resumed::New } else { Resumed::Complete }
-    }
-
-    fn start(&self) -> Start {
-        match (self.since, self.last) {
-            (Some(position), _) => Start::After(position),
-            (None, Some(count)) => Start::Last(count),
-            (None, None) => Start::Now,
-        }
-    }
-
-    /// The result if the bus does not answer.
-    pub(super) fn unresolved(&self) -> Resumed {
-        if self.since.is_some() && self.last.is_none() { Resumed::Gap } else { Resumed::New }
-    }
-}
-
-impl CatchUp {
-    pub(super) fn is_reading(&self) -> bool {
-        self.reading.is_some()
-    }
-
-    /// The answer of a read that is under way is no longer of interest.
-    pub(super) fn stop_reading(&mut self) {
-        self.reading = None;
-        self.clear_held();
-    }
-
-    pub(super) fn hold(&mut self, item: Item) {
-        self.held_bytes += item.publication.cost();
-        self.held.push_back(item);
-        while (self.held.len() > MAX_HELD || self.held_bytes > MAX_HELD_BYTES)
-            && let Some(oldest) = self.held.pop_front()
-        {
-            self.held_bytes -= oldest.publication.cost();
-        }
-    }
-
-    fn clear_held(&mut self) {
-        self.held_bytes = 0;
-        self.held = VecDeque::new();
-    }
-
-    fn take_held(&mut self) -> VecDeque<Item> {
-        self.held_bytes = 0;
-        std::mem::take(&mut self.held)
-    }
-}
-
 impl<H: Handle> Room<H> {
+    /// The state while members or the room itself wait.
+    pub(super) fn waiting(&mut self) -> Option<&mut CatchUp> {
+        self.extra.as_mut()?.catch_up.as_deref_mut()
+    }
+
+    /// The same, which is created if there is none.
     pub(super) fn catch_up(&mut self) -> &mut CatchUp {
-        self.catch_up.get_or_insert_default()
+        self.extra.get_or_insert_default().catch_up.get_or_insert_default()
     }
 
     pub(super) fn hold(&mut self, item: Item, effects: &mut impl Effects<H>) {
@@ -122,12 +30,12 @@ impl<H: Handle> Room<H> {
 
     /// Frees the state when nothing waits any longer.
     pub(super) fn drop_catch_up(&mut self) {
-        self.catch_up.take_if(|catch_up| {
-            catch_up.waiters.is_empty()
-                && catch_up.welcomes.is_empty()
-                && catch_up.held.is_empty()
-                && catch_up.reading.is_none()
-        });
+        if self.waiting().is_some_and(|catch_up| catch_up.is_idle())
+            && let Some(extra) = &mut self.extra
+        {
+            extra.catch_up = None;
+            self.extra.take_if(|extra| extra.presence.is_none());
+        }
     }
 
     /// Begins the next read, if one is needed and none is under way: from the first position that
@@ -138,8 +46,8 @@ impl<H: Handle> Room<H> {
             Link::Live { top: Some(top) } => (top, false),
             _ => return,
         };
-        if !self.catch_up.as_ref().is_some_and(|catch_up| catch_up.is_reading()) {
-            let waiters = self.catch_up.iter_mut().flat_map(|catch_up| &mut catch_up.waiters);
+        if !self.waiting().is_some_and(|catch_up| catch_up.is_reading()) {
+            let waiters = self.waiting().into_iter().flat_map(|catch_up| &mut catch_up.waiters);
             let waited = waiters.filter_map(|waiter| waiter.reads_from(top));
             let waited = waited.filter(|since| since.epoch == top.epoch);
             // The room may lag behind another server from which the member comes: then it reads on
@@ -178,7 +86,7 @@ impl<H: Handle> Room<H> {
         replay: Result<Replay, BusError>,
         effects: &mut impl Effects<H>,
     ) {
-        let Some(catch_up) = &mut self.catch_up else { return };
+        let Some(catch_up) = self.waiting() else { return };
         if catch_up.reading != Some(after) {
             return;
         }
@@ -270,7 +178,7 @@ impl<H: Handle> Room<H> {
             effects.begin(&event);
             for waiter in &resuming {
                 let is_missed = waiter.since.is_some_and(|since| is_after(item, since));
-                if is_missed && self.is_for(waiter.key, &event) {
+                if is_missed && self.is_for(waiter.key, &event, effects) {
                     self.deliver_to(waiter.key, Delivery::History, effects);
                 }
             }
@@ -283,8 +191,8 @@ impl<H: Handle> Room<H> {
         }
     }
 
-    fn is_for(&mut self, key: SeatKey, event: &RoomEvent) -> bool {
-        let id = self.member_id(key.number);
+    fn is_for(&mut self, key: SeatKey, event: &RoomEvent, effects: &impl Effects<H>) -> bool {
+        let id = MemberId { node: effects.node(), number: key.number };
         self.seat(key).is_some_and(|seat| is_for(event, id, &seat.handle))
     }
 
@@ -306,7 +214,7 @@ impl<H: Handle> Room<H> {
         {
             self.lose(Some(top), effects);
         }
-        for waiter in self.catch_up.iter_mut().flat_map(|catch_up| &mut catch_up.waiters) {
+        for waiter in self.waiting().into_iter().flat_map(|catch_up| &mut catch_up.waiters) {
             // A new member receives what is left of the history.
             if waiter.last.is_some() && waiter.since.is_some_and(|since| oldest.is_after(since)) {
                 waiter.since = Some(oldest);
@@ -356,7 +264,7 @@ impl<H: Handle> Room<H> {
         if !matches!(self.link, Link::Live { .. }) {
             return;
         }
-        let Some(catch_up) = &mut self.catch_up else { return };
+        let Some(catch_up) = self.waiting() else { return };
         for item in catch_up.take_held() {
             self.take_item(item, effects);
         }
@@ -383,7 +291,7 @@ impl<H: Handle> Room<H> {
         effects: &mut impl Effects<H>,
         resolve: impl Fn(&Waiter) -> Option<Resumed>,
     ) {
-        let Some(catch_up) = &mut self.catch_up else { return };
+        let Some(catch_up) = self.waiting() else { return };
         let is_resolved = |waiter: &mut Waiter| resolve(waiter).is_some();
         let resolved: Vec<_> = catch_up.waiters.extract_if(.., is_resolved).collect();
         for waiter in resolved {

@@ -10,7 +10,7 @@ use tokio::time::sleep;
 
 use crate::broker::{Broker, Data};
 use crate::common::{Lines, router};
-use crate::hosts::{LIMIT, connected};
+use crate::hosts::{LIMIT, Scale, connected};
 use crate::member::{self, Seen};
 
 /// 50 publications a second.
@@ -20,7 +20,8 @@ type Log = Arc<Mutex<Seen>>;
 
 /// Kills the broker so many times, and returns a summary. Panics at the first message that is lost
 /// without a gap, comes twice or out of order.
-pub(crate) async fn run(mut broker: Broker, kills: u32, members: usize) -> io::Result<String> {
+pub(crate) async fn run(mut broker: Broker, scale: Scale) -> io::Result<String> {
+    let Scale { kills, members } = scale;
     broker.start()?;
     let servers: Vec<_> = (0..2).map(|_| server(&broker)).collect::<io::Result<_>>()?;
     let (rooms, chats): (Vec<_>, Vec<_>) = servers.into_iter().unzip();

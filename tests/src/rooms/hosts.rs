@@ -12,9 +12,24 @@ use crate::common::suite::{self, check_released};
 /// The longest wait for anything.
 pub(crate) const LIMIT: Duration = Duration::from_secs(20);
 
-/// A number of each that is enough to see faults, and soon over.
-pub(crate) const KILLS: u32 = 6;
-pub(crate) const MEMBERS: usize = 40;
+/// The extent of a campaign.
+#[derive(Clone, Copy)]
+pub(crate) struct Scale {
+    pub(crate) kills: u32,
+    pub(crate) members: usize,
+}
+
+impl Scale {
+    /// What `ROOMS_KILLS` and `ROOMS_MEMBERS` state. Without them, numbers that are enough to see faults, and soon
+    /// over.
+    pub(crate) fn from_env() -> Self {
+        let number = |name: &str, usual| {
+            let text = std::env::var(name).ok();
+            text.map_or(usual, |text| text.parse().unwrap_or_else(|_| panic!("{name} is no number")))
+        };
+        Self { kills: number("ROOMS_KILLS", 6), members: number("ROOMS_MEMBERS", 40) as usize }
+    }
+}
 
 /// Waits until the rooms are connected and have no members.
 pub(crate) async fn connected<F: Future>(rooms: &[Rooms], pause: impl Fn() -> F) {

@@ -5,11 +5,11 @@ use std::sync::Arc;
 
 use sockless_core::Instant;
 
-use crate::bus::{Replay, Stream};
+use crate::bus::Stream;
 use crate::config::History;
 use crate::name::RoomKey;
 use crate::position::{Epoch, Position};
-use crate::publication::{Item, Publication};
+use crate::publication::{Item, Publication, Replay};
 
 /// The streams of all rooms.
 pub(super) struct Logs {

@@ -25,7 +25,7 @@ use std::time::Duration;
 use broker::{Broker, Data};
 use common::router;
 use common::suite::{self, conforms};
-use hosts::{KILLS, MEMBERS, Served, connected};
+use hosts::{Scale, Served, connected};
 use sockless::rooms::{Namespace, NatsBus, Rooms};
 use sockless::smol::SmolRuntime;
 use sockless::tokio::TokioRuntime;
@@ -62,12 +62,13 @@ fn run(program: &Path, certificates: &Path) -> io::Result<String> {
     tokio.block_on(checks::tls(program, certificates))?;
     println!("presence, contention, messages of no known form and TLS: passed");
     broker.kill();
-    let lost = tokio.block_on(campaign::run(broker, KILLS, MEMBERS))?;
+    let scale = Scale::from_env();
+    let lost = tokio.block_on(campaign::run(broker, scale))?;
     println!("killed, data lost: {lost}");
     let broker = Broker::new(program.to_owned(), Data::Kept)?;
-    let kept = tokio.block_on(campaign::run(broker, KILLS, MEMBERS))?;
+    let kept = tokio.block_on(campaign::run(broker, scale))?;
     println!("killed, data kept: {kept}");
-    Ok(format!("nats: passed: the suite on 2 runtimes, {} kills of the broker", 2 * KILLS))
+    Ok(format!("nats: passed: the suite on 2 runtimes, {} kills of the broker", 2 * scale.kills))
 }
 
 async fn conforms_on_tokio(broker: &Broker) -> io::Result<()> {

@@ -24,7 +24,7 @@ use std::time::Duration;
 use broker::{Broker, Data};
 use common::router;
 use common::suite::{self, conforms};
-use hosts::{KILLS, MEMBERS, Served, connected};
+use hosts::{Scale, Served, connected};
 use sockless::rooms::{Namespace, RedisBus, Rooms};
 use sockless::smol::SmolRuntime;
 use sockless::tokio::TokioRuntime;
@@ -55,12 +55,13 @@ fn run(program: PathBuf) -> io::Result<String> {
     smol::block_on(conforms_on_smol(&broker))?;
     println!("the suite passed on smol");
     broker.kill();
-    let lost = tokio.block_on(campaign::run(broker, KILLS, MEMBERS))?;
+    let scale = Scale::from_env();
+    let lost = tokio.block_on(campaign::run(broker, scale))?;
     println!("killed, data lost: {lost}");
     let broker = Broker::new(broker::program()?, Data::Kept)?;
-    let kept = tokio.block_on(campaign::run(broker, KILLS, MEMBERS))?;
+    let kept = tokio.block_on(campaign::run(broker, scale))?;
     println!("killed, data kept: {kept}");
-    Ok(format!("redis: passed: the suite on 2 runtimes, {} kills of the broker", 2 * KILLS))
+    Ok(format!("redis: passed: the suite on 2 runtimes, {} kills of the broker", 2 * scale.kills))
 }
 
 async fn conforms_on_tokio(broker: &Broker) -> io::Result<()> {
