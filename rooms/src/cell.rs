@@ -12,6 +12,7 @@ use sockless_driver::{BoxFuture, Sender, timeout};
 
 use crate::error::{BusError, PublishError};
 use crate::event::{Occupant, Resumed, RoomEvent, Welcome};
+use crate::keyed::HasKey;
 use crate::kind::Kind;
 use crate::limits::{Action, Attempt};
 use crate::lock;
@@ -39,6 +40,12 @@ struct State {
     room: Room<Outlet>,
     /// The tasks of members that wait for the bus.
     wakers: Vec<(u32, Waker)>,
+}
+
+impl HasKey for RoomCell {
+    fn key(&self) -> &RoomKey {
+        &self.key
+    }
 }
 
 impl RoomCell {

@@ -33,6 +33,7 @@ mod error;
 mod event;
 #[cfg(feature = "json")]
 pub mod json;
+mod keyed;
 mod kind;
 mod limits;
 mod machine;

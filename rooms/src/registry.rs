@@ -1,7 +1,5 @@
 //! The rooms of a server that have members: [`Registry`].
 
-use std::borrow::Borrow;
-use std::cmp::Ordering;
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, TryLockError, Weak};
 use std::time::Duration;
@@ -12,6 +10,7 @@ use sockless_driver::Runtime;
 use crate::bus::Reports;
 use crate::cell::{CHECK_TICKS, RoomCell};
 use crate::error::BusError;
+use crate::keyed::Keyed;
 use crate::kind::{Directory, Kind};
 use crate::lock;
 use crate::machine::Signal;
@@ -34,18 +33,20 @@ const TICK: Duration = Duration::from_millis(500);
 /// held, the bus is not called.
 pub(crate) struct Registry {
     pub(crate) node: Arc<Node>,
-    cells: Mutex<BTreeSet<Listed>>,
+    cells: Mutex<BTreeSet<Keyed<RoomCell>>>,
     /// The rooms that got their first member or lost their last, to be reported to the bus.
     changed: Mutex<Vec<RoomKey>>,
     changing: Mutex<()>,
 }
 
-/// A room in the order of the keys. The key is the room's own, so that it is held once.
-struct Listed(Arc<RoomCell>);
-
 impl Registry {
     pub(crate) fn new(node: Arc<Node>) -> Self {
-        Self { node, cells: Mutex::default(), changed: Mutex::default(), changing: Mutex::default() }
+        Self {
+            node,
+            cells: Mutex::default(),
+            changed: Mutex::default(),
+            changing: Mutex::default(),
+        }
     }
 
     /// Looks after the rooms at intervals, for as long as they exist. `checks` states whether items
@@ -80,22 +81,22 @@ impl Registry {
         act: impl FnOnce(&Arc<RoomCell>) -> T,
     ) -> T {
         let mut cells = lock(&self.cells);
-        if let Some(Listed(cell)) = cells.get(&key) {
+        if let Some(Keyed(cell)) = cells.get(&key) {
             return act(cell);
         }
         lock(&self.changed).push(key.clone());
         adjust!(ROOMS, 1);
         let cell = Arc::new(RoomCell::new(kind.clone(), key));
-        cells.insert(Listed(cell.clone()));
+        cells.insert(Keyed(cell.clone()));
         act(&cell)
     }
 
     pub(crate) fn cell(&self, room: &RoomKey) -> Option<Arc<RoomCell>> {
-        lock(&self.cells).get(room).map(|Listed(cell)| cell.clone())
+        lock(&self.cells).get(room).map(|Keyed(cell)| cell.clone())
     }
 
     pub(crate) fn all_cells(&self) -> Vec<Arc<RoomCell>> {
-        lock(&self.cells).iter().map(|Listed(cell)| cell.clone()).collect()
+        lock(&self.cells).iter().map(|Keyed(cell)| cell.clone()).collect()
     }
 
     /// Reports to the bus which rooms have got their first member or lost their last. One task does
@@ -130,7 +131,7 @@ impl Directory for Registry {
         {
             let mut cells = lock(&self.cells);
             // Another member may have joined meanwhile.
-            if cells.get(room).is_none_or(|Listed(cell)| cell.len() > 0) {
+            if cells.get(room).is_none_or(|Keyed(cell)| cell.len() > 0) {
                 return;
             }
             cells.remove(room);
@@ -194,29 +195,3 @@ impl Reports for Registry {
         self.node.counters.bus_invalid();
     }
 }
-
-impl Borrow<RoomKey> for Listed {
-    fn borrow(&self) -> &RoomKey {
-        &self.0.key
-    }
-}
-
-impl Ord for Listed {
-    fn cmp(&self, other: &Self) -> Ordering {
-        self.0.key.cmp(&other.0.key)
-    }
-}
-
-impl PartialOrd for Listed {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl PartialEq for Listed {
-    fn eq(&self, other: &Self) -> bool {
-        self.0.key == other.0.key
-    }
-}
-
-impl Eq for Listed {}

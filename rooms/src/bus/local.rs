@@ -1,6 +1,6 @@
 //! The bus within one process: [`LocalBus`].
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::future::ready;
 use std::sync::{Arc, Mutex, OnceLock};
 
@@ -11,6 +11,7 @@ use sockless_driver::{BoxFuture, Runtime};
 use super::{Bus, BusSink, Stream};
 use crate::config::History;
 use crate::error::BusError;
+use crate::keyed::{HasKey, Keyed};
 use crate::lock;
 use crate::name::RoomKey;
 use crate::position::{Epoch, Position};
@@ -32,18 +33,43 @@ pub(crate) struct LocalBus {
 
 #[derive(Default)]
 struct Streams {
-    by_room: BTreeMap<RoomKey, Arc<Mutex<Room>>>,
+    rooms: BTreeSet<Keyed<Room>>,
     /// Those of rooms without members, by the time when they are dropped.
     idle: BTreeSet<(Instant, RoomKey)>,
     epochs: u64,
 }
 
-/// The stream of a room, and what is known about it.
+/// The stream of a room. Rooms do not wait for each other: each has a lock.
 struct Room {
+    key: RoomKey,
+    state: Mutex<State>,
+}
+
+struct State {
     stream: Stream,
-    is_wanted: bool,
+    /// While it has no members, and until that is [settled](Streams::settle). Apart, since most
+    /// rooms have members.
+    vacancy: Option<Box<Vacancy>>,
+}
+
+#[derive(Default)]
+struct Vacancy {
     /// The entry among the idle rooms.
     idle_until: Option<Instant>,
+    /// It has members again.
+    is_over: bool,
+}
+
+impl State {
+    fn is_wanted(&self) -> bool {
+        self.vacancy.as_ref().is_none_or(|vacancy| vacancy.is_over)
+    }
+}
+
+impl HasKey for Room {
+    fn key(&self) -> &RoomKey {
+        &self.key
+    }
 }
 
 impl LocalBus {
@@ -53,62 +79,64 @@ impl LocalBus {
 
     /// Calls `act` with the stream of a room, which is created if need be, and then drops those that
     /// nothing needs any longer.
-    fn with_room<T>(&self, room: &RoomKey, act: impl FnOnce(&mut Room, Instant) -> T) -> T {
+    fn with_room<T>(&self, room: &RoomKey, act: impl FnOnce(&mut State, Instant) -> T) -> T {
         let now = self.now();
-        let stream = lock(&self.streams).stream(room, now);
-        // The stream is locked alone: rooms do not wait for each other.
-        let mut locked = lock(&stream);
-        let result = act(&mut locked, now);
-        if !locked.is_wanted || locked.idle_until.is_some() {
-            drop(locked);
-            lock(&self.streams).settle(room, &stream, now);
+        let room = lock(&self.streams).room(room, now);
+        let mut state = lock(&room.state);
+        let result = act(&mut state, now);
+        let is_settled = state.vacancy.is_none();
+        drop(state);
+        if !is_settled {
+            lock(&self.streams).settle(&room, now);
         }
         result
     }
 }
 
 impl Streams {
-    fn stream(&mut self, room: &RoomKey, now: Instant) -> Arc<Mutex<Room>> {
+    fn room(&mut self, key: &RoomKey, now: Instant) -> Arc<Room> {
         self.drop_expired(now);
-        if let Some(stream) = self.by_room.get(room) {
-            return stream.clone();
+        if let Some(Keyed(room)) = self.rooms.get(key) {
+            return room.clone();
         }
         self.epochs = self.epochs.wrapping_add(1);
-        let stream = Arc::new(Mutex::new(Room {
-            stream: Stream::new(Epoch(self.epochs)),
-            is_wanted: false,
-            idle_until: None,
-        }));
-        self.by_room.insert(room.clone(), stream.clone());
-        stream
+        let stream = Stream::new(Epoch(self.epochs));
+        let state = State { stream, vacancy: Some(Box::default()) };
+        let room = Arc::new(Room { key: key.clone(), state: Mutex::new(state) });
+        self.rooms.insert(Keyed(room.clone()));
+        room
     }
 
     /// Files a stream among the idle ones if it has no members, and drops it if it has no history
     /// either.
-    fn settle(&mut self, room: &RoomKey, stream: &Arc<Mutex<Room>>, now: Instant) {
-        let mut locked = lock(stream);
+    fn settle(&mut self, room: &Arc<Room>, now: Instant) {
+        let key = &room.key;
+        let mut state = lock(&room.state);
         // Another task may have dropped it meanwhile.
-        if !self.by_room.get(room).is_some_and(|known| Arc::ptr_eq(known, stream)) {
+        if !self.rooms.get(key).is_some_and(|Keyed(known)| Arc::ptr_eq(known, room)) {
             return;
         }
-        if let Some(until) = locked.idle_until.take() {
-            self.idle.remove(&(until, room.clone()));
+        let State { stream, vacancy } = &mut *state;
+        let Some(mut idle) = vacancy.take() else { return };
+        if let Some(until) = idle.idle_until.take() {
+            self.idle.remove(&(until, key.clone()));
         }
-        if locked.is_wanted {
+        if idle.is_over {
             return;
         }
-        match locked.stream.expiry(now) {
+        match stream.expiry(now) {
             None => {
                 // Another task that holds it may be about to subscribe, and files it later.
-                if Arc::strong_count(stream) == 2 {
-                    self.by_room.remove(room);
+                if Arc::strong_count(room) == 2 {
+                    self.rooms.remove(key);
                 }
             }
             Some(until) => {
-                locked.idle_until = Some(until);
-                self.idle.insert((until, room.clone()));
+                idle.idle_until = Some(until);
+                self.idle.insert((until, key.clone()));
             }
         }
+        *vacancy = Some(idle);
     }
 
     fn drop_expired(&mut self, now: Instant) {
@@ -117,8 +145,8 @@ impl Streams {
             && let Some((_, room)) = self.idle.pop_first()
         {
             // A task that holds it files it again.
-            if self.by_room.get(&room).is_some_and(|stream| Arc::strong_count(stream) == 1) {
-                self.by_room.remove(&room);
+            if self.rooms.get(&room).is_some_and(|Keyed(room)| Arc::strong_count(room) == 1) {
+                self.rooms.remove(&room);
             }
         }
     }
@@ -143,7 +171,8 @@ impl Bus for LocalBus {
         let position = self.with_room(room, |local, now| {
             let (position, item) = local.stream.append(publication, history, now);
             // Under the stream's lock, so that items are reported in order.
-            if let (Some(item), true, Some((sink, _))) = (item, local.is_wanted, self.host.get()) {
+            if let (Some(item), true, Some((sink, _))) = (item, local.is_wanted(), self.host.get())
+            {
                 sink.item(room, item);
             }
             position
@@ -166,11 +195,15 @@ impl Bus for LocalBus {
 
     fn set_interest(&self, added: &[RoomKey], removed: &[RoomKey]) {
         for room in removed {
-            self.with_room(room, |local, _| local.is_wanted = false);
+            self.with_room(room, |local, _| {
+                local.vacancy.get_or_insert_default().is_over = false;
+            });
         }
         for room in added {
             self.with_room(room, |local, _| {
-                local.is_wanted = true;
+                if let Some(vacancy) = &mut local.vacancy {
+                    vacancy.is_over = true;
+                }
                 if let Some((sink, _)) = self.host.get() {
                     sink.subscribed(room, Some(local.stream.top()));
                 }

@@ -18,6 +18,12 @@ const KEYS_AGE: Duration = Duration::from_secs(300);
 /// The messages of one room.
 pub(crate) struct Stream {
     top: Position,
+    /// Apart, since most rooms without a history keep nothing.
+    kept: Option<Box<Kept>>,
+}
+
+#[derive(Default)]
+struct Kept {
     /// The last messages, and when each expires.
     items: VecDeque<(Instant, Item)>,
     bytes: usize,
@@ -26,12 +32,7 @@ pub(crate) struct Stream {
 
 impl Stream {
     pub(crate) fn new(epoch: Epoch) -> Self {
-        Self {
-            top: Position { epoch, offset: 0 },
-            items: VecDeque::new(),
-            bytes: 0,
-            keys: VecDeque::new(),
-        }
+        Self { top: Position { epoch, offset: 0 }, kept: None }
     }
 
     /// Appends a message, unless its key is known. Returns its position, and the item if it is new.
@@ -41,33 +42,26 @@ impl Stream {
         history: &History,
         now: Instant,
     ) -> (Position, Option<Item>) {
-        if let Some(key) = publication.get_idempotency_key() {
-            while self.keys.front().is_some_and(|(until, ..)| *until <= now) {
-                self.keys.pop_front();
-            }
-            if let Some((_, _, position)) = self.keys.iter().find(|(_, known, _)| known == key) {
-                return (*position, None);
-            }
-            if self.keys.len() == KEYS {
-                self.keys.pop_front();
-            }
-            self.keys.push_back((now + KEYS_AGE, key.clone(), self.top.next()));
+        let next = self.top.next();
+        if let Some(key) = publication.get_idempotency_key()
+            && let Some(known) = self.kept.get_or_insert_default().remember(key, next, now)
+        {
+            return (known, None);
         }
-        self.top = self.top.next();
-        let item = Item { position: Some(self.top), publication };
+        self.top = next;
+        let item = Item { position: Some(next), publication };
         if !history.is_none() {
-            self.bytes += item.publication.cost();
-            self.items.push_back((now + history.get_max_age(), item.clone()));
+            self.kept.get_or_insert_default().push(item.clone(), history, now);
         }
-        self.evict(|stream| {
-            stream.items.len() > history.count() || stream.bytes > history.get_max_bytes()
-        });
-        (self.top, Some(item))
+        (next, Some(item))
     }
 
     pub(crate) fn replay(&mut self, after: Position, now: Instant) -> Replay {
-        self.evict(|stream| stream.items.front().is_some_and(|(until, _)| *until <= now));
-        let kept = self.items.len() as u64;
+        if let Some(kept) = &mut self.kept {
+            kept.evict(|kept| kept.items.front().is_some_and(|(until, _)| *until <= now));
+        }
+        let items = self.kept.iter().flat_map(|kept| &kept.items);
+        let kept = self.kept.as_ref().map_or(0, |kept| kept.items.len()) as u64;
         let oldest = Position { offset: self.top.offset - kept, ..self.top };
         let is_known = after.epoch == self.top.epoch
             && (oldest.offset..=self.top.offset).contains(&after.offset);
@@ -75,18 +69,54 @@ impl Stream {
             return Replay::Gap { oldest, top: self.top };
         }
         let skipped = (after.offset - oldest.offset) as usize;
-        let items = self.items.iter().skip(skipped).map(|(_, item)| item.clone()).collect();
+        let items = items.skip(skipped).map(|(_, item)| item.clone()).collect();
         Replay::Complete { items, top: self.top }
     }
 
     /// Forgets all messages; the positions go on counting.
     #[cfg(feature = "sim")]
     pub(crate) fn clear(&mut self) {
-        self.evict(|_| true);
+        if let Some(kept) = &mut self.kept {
+            kept.evict(|_| true);
+        }
     }
 
     pub(crate) fn top(&self) -> Position {
         self.top
+    }
+
+    /// The time when all messages and keys have expired, if there are any.
+    pub(crate) fn expiry(&self, now: Instant) -> Option<Instant> {
+        let kept = self.kept.as_ref()?;
+        let items = kept.items.back().map(|(until, _)| *until);
+        let keys = kept.keys.back().map(|(until, ..)| *until);
+        items.max(keys).filter(|until| *until > now)
+    }
+}
+
+impl Kept {
+    /// Notes that the message with this key has a position, or returns the position of an earlier
+    /// one.
+    fn remember(&mut self, key: &ByteString, next: Position, now: Instant) -> Option<Position> {
+        while self.keys.front().is_some_and(|(until, ..)| *until <= now) {
+            self.keys.pop_front();
+        }
+        if let Some((_, _, position)) = self.keys.iter().find(|(_, known, _)| known == key) {
+            return Some(*position);
+        }
+        if self.keys.len() == KEYS {
+            self.keys.pop_front();
+        }
+        self.keys.push_back((now + KEYS_AGE, key.clone(), next));
+        None
+    }
+
+    fn push(&mut self, item: Item, history: &History, now: Instant) {
+        self.bytes += item.publication.cost();
+        self.items.push_back((now + history.get_max_age(), item));
+        self.evict(|kept| {
+            kept.items.len() > history.count() || kept.bytes > history.get_max_bytes()
+        });
     }
 
     fn evict(&mut self, is_due: impl Fn(&Self) -> bool) {
@@ -95,12 +125,5 @@ impl Stream {
         {
             self.bytes -= item.publication.cost();
         }
-    }
-
-    /// The time when all messages and keys have expired, if there are any.
-    pub(crate) fn expiry(&self, now: Instant) -> Option<Instant> {
-        let items = self.items.back().map(|(until, _)| *until);
-        let keys = self.keys.back().map(|(until, ..)| *until);
-        items.max(keys).filter(|until| *until > now)
     }
 }
