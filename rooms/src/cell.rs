@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytestring::ByteString;
 #[cfg(feature = "json")]
 use sockless_core::OutgoingMessage;
-use sockless_core::{Broadcast, CloseCode};
+use sockless_core::{Broadcast, CloseCode, CloseReason, Instant};
 use sockless_driver::{BoxFuture, Sender, timeout};
 
 use crate::error::{BusError, PublishError};
@@ -19,9 +19,11 @@ use crate::lock;
 use crate::machine::{Delivery, Effects, Handle, Presence, Room, SeatKey, Signal, SignalBody};
 use crate::meter::adjust;
 use crate::name::RoomKey;
-use crate::outlet::{Delivered, Encoded, Next, Outlet};
+use crate::node::Node;
+use crate::outlet::{Delivered, Encoded, Next, Outlet, too_slow};
 use crate::position::Position;
 use crate::publication::Publication;
+use crate::waiting::Waiting;
 
 /// The longest time that the bus may take to read messages.
 const READ_TIMEOUT: Duration = Duration::from_secs(10);
@@ -36,10 +38,16 @@ pub(crate) struct RoomCell {
     state: Mutex<State>,
 }
 
+/// A member that may publish.
+pub(crate) struct Admitted {
+    pub(crate) identity: Option<ByteString>,
+    /// False if it has to [wait](crate::pause::pause) before it does.
+    pub(crate) may_publish: bool,
+}
+
 struct State {
     room: Room<Outlet>,
-    /// The tasks of members that wait for the bus.
-    wakers: Vec<(u32, Waker)>,
+    waiting: Option<Box<Waiting>>,
 }
 
 impl HasKey for RoomCell {
@@ -54,7 +62,7 @@ impl RoomCell {
         let ttl = kind.config.get_presence_ttl();
         let presence = ttl.map(|ttl| Presence::new(node.id, node.next_incarnation(), ttl));
         let room = Room::new(!kind.config.get_history().is_none(), presence);
-        Self { kind, key, state: Mutex::new(State { room, wakers: Vec::new() }) }
+        Self { kind, key, state: Mutex::new(State { room, waiting: None }) }
     }
 
     /// The number of members.
@@ -86,9 +94,7 @@ impl RoomCell {
         let result = input(&mut state.room, &mut shell);
         adjust!(ROOM_MEMBERS, state.room.len() as f64 - before);
         let Shell { mut todo, delivered, .. } = shell;
-        for number in &todo.joined {
-            todo.wakers.extend(state.wakers.extract_if(.., |(known, _)| known == number));
-        }
+        state.attend(&mut todo, &self.kind.node);
         drop(state);
         if delivered > 0 {
             self.kind.node.counters.delivered(delivered);
@@ -102,7 +108,7 @@ impl RoomCell {
             let signal = Signal { node: self.kind.node.id, body };
             self.kind.node.bus.signal(&self.key, signal.to_bytes());
         }
-        for (_, waker) in todo.wakers {
+        for waker in todo.wakers {
             waker.wake();
         }
         for (key, sender) in todo.lagging {
@@ -122,12 +128,11 @@ impl RoomCell {
     /// The result of a member that waits.
     pub(crate) fn poll_welcome(&self, number: u32, cx: &Context<'_>) -> Poll<Welcome> {
         let mut state = lock(&self.state);
-        let State { room, wakers } = &mut *state;
-        wakers.retain(|(known, _)| *known != number);
-        match room.take_welcome(number) {
+        state.stop_joining(number);
+        match state.room.take_welcome(number) {
             Some(welcome) => Poll::Ready(welcome),
             None => {
-                wakers.push((number, cx.waker().clone()));
+                state.waiting.get_or_insert_default().join(number, cx);
                 Poll::Pending
             }
         }
@@ -175,19 +180,20 @@ impl RoomCell {
         self.perform(todo);
     }
 
-    /// Checks that a member may publish something, and returns its identity.
+    /// Checks that a member may publish something.
     pub(crate) fn admit(
         &self,
         key: SeatKey,
         publication: &Publication,
-    ) -> Result<Option<ByteString>, PublishError> {
+    ) -> Result<Admitted, PublishError> {
         let config = &self.kind.config;
         let (len, limit) = (publication.message().len(), config.get_max_message_len());
         if len > limit {
             return Err(PublishError::TooLong { len, limit });
         }
-        let (sender, identity) = {
+        let (sender, identity, may_publish) = {
             let mut state = lock(&self.state);
+            let may_publish = !state.is_paused();
             let outlet = &mut state.room.seat(key).ok_or(PublishError::Removed)?.handle;
             let (messages, bytes) = config.get_publish_rates();
             if messages.is_some() || bytes.is_some() {
@@ -196,9 +202,9 @@ impl RoomCell {
                 counted.map_err(|retry_after| PublishError::TooFast { retry_after })?;
             }
             if config.get_authorize().is_none() {
-                return Ok(outlet.identity().cloned());
+                return Ok(Admitted { identity: outlet.identity().cloned(), may_publish });
             }
-            (outlet.sender().clone(), outlet.identity().cloned())
+            (outlet.sender().clone(), outlet.identity().cloned(), may_publish)
         };
         let attempt = Attempt {
             action: Action::Publish(publication),
@@ -207,7 +213,51 @@ impl RoomCell {
             request: sender.request(),
         };
         config.get_authorize().map_or(Ok(()), |authorize| authorize(&attempt))?;
-        Ok(identity)
+        Ok(Admitted { identity, may_publish })
+    }
+
+    /// The session of a member.
+    pub(crate) fn sender(&self, key: SeatKey) -> Option<Sender> {
+        Some(lock(&self.state).room.seat(key)?.handle.sender().clone())
+    }
+
+    /// Returns the time until which a member has to wait before it publishes, at most; `None` if it
+    /// may publish.
+    pub(crate) fn poll_publish(
+        &self,
+        key: SeatKey,
+        ticket: &mut Option<u64>,
+        cx: &Context<'_>,
+    ) -> Result<Option<Instant>, PublishError> {
+        let mut state = lock(&self.state);
+        state.room.seat(key).ok_or(PublishError::Removed)?;
+        if !state.is_paused() {
+            return Ok(None);
+        }
+        Ok(state.waiting.get_or_insert_default().pause(ticket, cx))
+    }
+
+    pub(crate) fn cancel_pause(&self, ticket: u64) {
+        let mut state = lock(&self.state);
+        if let Some(waiting) = &mut state.waiting {
+            waiting.cancel(ticket);
+        }
+        state.drop_waiting();
+    }
+
+    /// Closes the members for which publishers have waited for too long.
+    pub(crate) fn close_overdue(self: &Arc<Self>, now: Instant) {
+        let overdue = lock(&self.state).waiting.as_ref().map(|waiting| waiting.overdue(now));
+        for key in overdue.unwrap_or_default() {
+            self.expel(key, Some(&too_slow()));
+            self.kind.node.counters.closed_for_lag();
+        }
+    }
+
+    /// Removes a member whose session has ended or, with a reason, is to be closed.
+    fn expel(self: &Arc<Self>, key: SeatKey, reason: Option<&CloseReason>) {
+        let ((), todo) = self.input(|room, effects| room.expel(key, reason, effects));
+        self.perform(todo);
     }
 
     /// The number of members, on all servers if the room has presence.
@@ -218,7 +268,7 @@ impl RoomCell {
 
     /// Removes a member.
     pub(crate) fn leave(self: &Arc<Self>, key: SeatKey) {
-        lock(&self.state).wakers.retain(|(known, _)| *known != key.number);
+        lock(&self.state).stop_joining(key.number);
         let ((left, is_empty), todo) =
             self.input(|room, effects| (room.leave(key, effects), room.is_empty()));
         if let Some(left) = left {
@@ -259,7 +309,12 @@ impl RoomCell {
     /// Takes what is to be sent next to a member that lags; `None` when that is all.
     fn next_of(&self, key: SeatKey) -> Option<Broadcast> {
         loop {
-            let next = lock(&self.state).room.seat(key)?.handle.next();
+            let (next, wakers) = {
+                let mut state = lock(&self.state);
+                let next = state.room.seat(key)?.handle.next();
+                (next, state.take_paused())
+            };
+            wakers.into_iter().for_each(Waker::wake);
             match next {
                 Next::Send(broadcast) => return Some(broadcast),
                 Next::Done => return None,
@@ -277,8 +332,53 @@ impl RoomCell {
 async fn drain(cell: Arc<RoomCell>, key: SeatKey, sender: Sender) {
     while let Some(broadcast) = cell.next_of(key) {
         if sender.send(broadcast).await.is_err() {
+            // Publishers may wait for it.
+            cell.expel(key, None);
             return;
         }
+    }
+}
+
+impl State {
+    /// Returns true if publishers have to wait for slow members.
+    fn is_paused(&mut self) -> bool {
+        let Self { room, waiting } = self;
+        waiting.as_mut().is_some_and(|waiting| waiting.is_paused(room))
+    }
+
+    /// Takes the publishers that have to wait no longer.
+    fn take_paused(&mut self) -> Vec<Waker> {
+        if self.waiting.is_none() || self.is_paused() {
+            return Vec::new();
+        }
+        let paused = self.waiting.iter_mut().flat_map(|waiting| waiting.take_paused()).collect();
+        self.drop_waiting();
+        paused
+    }
+
+    /// A member waits for the bus no longer.
+    fn stop_joining(&mut self, number: u32) {
+        if let Some(waiting) = &mut self.waiting {
+            waiting.take_joining(number).for_each(drop);
+            self.drop_waiting();
+        }
+    }
+
+    /// Notes which members have become slow, and takes the tasks that go on after an input.
+    fn attend(&mut self, todo: &mut Todo, node: &Node) {
+        for (key, wait) in todo.slow.drain(..) {
+            self.waiting.get_or_insert_default().slow(key, node.runtime.now() + wait);
+        }
+        let Some(waiting) = &mut self.waiting else { return };
+        for number in todo.joined.drain(..) {
+            todo.wakers.extend(waiting.take_joining(number));
+        }
+        todo.wakers.extend(self.take_paused());
+        self.drop_waiting();
+    }
+
+    fn drop_waiting(&mut self) {
+        self.waiting.take_if(|waiting| waiting.is_empty());
     }
 }
 
@@ -287,9 +387,11 @@ async fn drain(cell: Arc<RoomCell>, key: SeatKey, sender: Sender) {
 pub(crate) struct Todo {
     /// The members that have joined after waiting, and their tasks.
     joined: Vec<u32>,
-    wakers: Vec<(u32, Waker)>,
+    wakers: Vec<Waker>,
     /// The members for which messages have begun to wait.
     lagging: Vec<(SeatKey, Sender)>,
+    /// The members for which publishers have to wait from now on, and for how long at most.
+    slow: Vec<(SeatKey, Duration)>,
     read: Option<Position>,
     /// For the other servers.
     signals: Vec<SignalBody>,
@@ -340,8 +442,9 @@ impl Effects<Outlet> for Shell<'_> {
         };
         match outlet.deliver(event, kind, self.cell.kind.config.get_lag()) {
             Delivered::Sent => {}
-            Delivered::Waits { is_first, dropped, conflated } => {
+            Delivered::Waits { is_first, dropped, conflated, pauses } => {
                 counters.lagged(dropped, conflated);
+                self.todo.slow.extend(pauses.map(|wait| (key, wait)));
                 if is_first {
                     self.todo.lagging.push((key, outlet.sender().clone()));
                 }

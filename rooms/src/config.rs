@@ -315,6 +315,20 @@ pub enum Lag {
         /// The most bytes that may wait.
         max_bytes: usize,
     },
+    /// Pauses those who publish: while more than `max_bytes` wait for this member,
+    /// [`Member::publish`](crate::Member::publish) waits, and the handler that awaits it receives
+    /// nothing, which is backpressure for its peer. Members of the same room that only receive do not
+    /// wait.
+    ///
+    /// Closes the session of the slow member with 1013 if a publisher has waited for `max_wait`, or
+    /// if twice `max_bytes` wait: publishers on other servers, and
+    /// [outside of sessions](crate::Namespace::publish), are not paused.
+    Wait {
+        /// The number of bytes that may wait before publishers are paused.
+        max_bytes: usize,
+        /// The longest pause.
+        max_wait: Duration,
+    },
 }
 
 impl Lag {
@@ -322,7 +336,8 @@ impl Lag {
         match self {
             Self::Close { max_bytes }
             | Self::DropOldest { max_bytes }
-            | Self::Conflate { max_bytes } => max_bytes,
+            | Self::Conflate { max_bytes }
+            | Self::Wait { max_bytes, .. } => max_bytes,
         }
     }
 }

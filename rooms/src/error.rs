@@ -76,7 +76,7 @@ pub enum PublishError {
         /// The time after which the same message may be published.
         retry_after: Duration,
     },
-    /// The member has been removed from the room.
+    /// The member has been removed from the room, or its session has ended while it waited.
     #[error("the member has been removed from the room")]
     Removed,
     /// The bus did not confirm the message. It may have been published.

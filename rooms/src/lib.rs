@@ -44,11 +44,13 @@ pub mod metrics;
 mod name;
 mod node;
 mod outlet;
+mod pause;
 mod position;
 mod publication;
 mod registry;
 mod rooms;
 mod stats;
+mod waiting;
 
 pub use bus::{Bus, BusSink};
 #[cfg(feature = "nats")]

@@ -209,6 +209,20 @@ impl<H: Handle> Room<H> {
         removed.len()
     }
 
+    /// Removes a member whose session has ended or, with a reason, is closed.
+    pub(crate) fn expel(
+        &mut self,
+        key: SeatKey,
+        reason: Option<&CloseReason>,
+        effects: &mut impl Effects<H>,
+    ) {
+        let Some(seat) = self.seat(key) else { return };
+        seat.state = SeatState::Gone;
+        reason.into_iter().for_each(|reason| seat.handle.close(reason));
+        self.is_gone(key.number);
+        self.announce_gone(effects);
+    }
+
     /// Makes a member live, and reports to it how it has joined.
     fn welcome(
         &mut self,

@@ -21,6 +21,7 @@ use crate::limits::{Action, Attempt};
 use crate::machine::{SeatKey, Start};
 use crate::name::RoomKey;
 use crate::outlet::Outlet;
+use crate::pause::pause;
 use crate::position::Position;
 use crate::publication::{MemberId, Publication};
 use crate::registry::Registry;
@@ -203,6 +204,9 @@ impl Member {
     /// Messages that one member publishes, each after the other is complete, reach every member in
     /// that order. All members receive the messages of a room in the same order.
     ///
+    /// It waits while a member is too slow whose policy is [`Lag::Wait`]. A member that is removed
+    /// meanwhile, or whose session ends, has [`PublishError::Removed`].
+    ///
     /// It is not cancel-safe: if the future is dropped, the message may be published or not. Use an
     /// [idempotency key](Publication::idempotency_key) to publish it again.
     ///
@@ -216,8 +220,11 @@ impl Member {
     ) -> Result<Option<Position>, PublishError> {
         let mut publication = publication.into();
         publication.set_sender(self.id());
-        let identity = self.cell.admit(self.key, &publication)?;
-        publication.set_sender_identity(identity);
+        let admitted = self.cell.admit(self.key, &publication)?;
+        if !admitted.may_publish {
+            pause(&self.cell, self.key).await?;
+        }
+        publication.set_sender_identity(admitted.identity);
         self.cell.kind.publish(&self.cell.key, publication).await
     }
 

@@ -15,6 +15,8 @@ sockless_driver::__define_metrics! {
         "Deliveries that had to wait because the member was slow.";
     describe_counter ROOMS_DROPPED = "sockless_rooms_dropped_total", Count:
         "Messages for slow members that were dropped or replaced, by reason.";
+    describe_counter ROOMS_PAUSED = "sockless_rooms_paused_total", Count:
+        "Publications that had to wait for slow members.";
     describe_counter ROOMS_CLOSED_FOR_LAG = "sockless_rooms_closed_for_lag_total", Count:
         "Sessions that were closed because they were too slow.";
     describe_counter ROOMS_GAPS = "sockless_rooms_gaps_total", Count:

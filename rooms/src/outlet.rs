@@ -1,6 +1,7 @@
 //! The way to a member: [`Outlet`], its session and what waits for it.
 
 use std::collections::VecDeque;
+use std::time::Duration;
 
 use bytestring::ByteString;
 use sockless_core::{Broadcast, CloseCode, CloseReason};
@@ -45,6 +46,8 @@ pub(crate) enum Delivered {
         is_first: bool,
         dropped: u64,
         conflated: bool,
+        /// From now on publishers have to wait for the member, at most for this time.
+        pauses: Option<Duration>,
     },
     /// The member was too slow, and its session is being closed.
     TooSlow,
@@ -59,6 +62,8 @@ struct Queue {
     bytes: usize,
     /// The number of messages that were dropped since it was last reported.
     dropped: u64,
+    /// The number of bytes above which publishers have to wait, if they ever have to.
+    pauses_above: Option<usize>,
 }
 
 struct Waiting {
@@ -115,18 +120,31 @@ impl Outlet {
         let queue = extra.queue.get_or_insert_default();
         let is_conflating = matches!(lag, Lag::Conflate { .. });
         let conflated = is_conflating && queue.conflate(event.conflation_key.as_ref());
+        let was_over = queue.is_over();
         queue.push(event, kind == Delivery::Live);
-        let mut dropped = 0;
-        if kind == Delivery::Live && queue.bytes > lag.max_bytes() {
-            if !matches!(lag, Lag::DropOldest { .. }) {
+        let (mut dropped, mut pauses) = (0, None);
+        match lag {
+            // What is resumed is no lag.
+            _ if kind == Delivery::History || queue.bytes <= lag.max_bytes() => {}
+            Lag::DropOldest { max_bytes } => dropped = queue.drop_oldest(max_bytes),
+            // Not all publishers can be paused.
+            Lag::Wait { max_bytes, max_wait } if queue.bytes <= max_bytes.saturating_mul(2) => {
+                queue.pauses_above = Some(max_bytes);
+                pauses = (!was_over).then_some(max_wait);
+            }
+            Lag::Close { .. } | Lag::Conflate { .. } | Lag::Wait { .. } => {
                 extra.queue = None;
-                let reason = "the member reads too slowly (RoomConfig::lag)";
-                self.sender.close((CloseCode::TRY_AGAIN_LATER, reason));
+                self.sender.close(too_slow());
                 return Delivered::TooSlow;
             }
-            dropped = queue.drop_oldest(lag.max_bytes());
         }
-        Delivered::Waits { is_first, dropped, conflated }
+        Delivered::Waits { is_first, dropped, conflated, pauses }
+    }
+
+    /// Returns true if publishers have to wait until less waits for this member.
+    pub(crate) fn is_over(&self) -> bool {
+        let queue = self.extra.as_ref().and_then(|extra| extra.queue.as_ref());
+        queue.is_some_and(Queue::is_over)
     }
 
     /// Takes what is to be sent next.
@@ -157,7 +175,16 @@ impl Handle for Outlet {
     }
 }
 
+/// The reason for closing a member that is too slow.
+pub(crate) fn too_slow() -> CloseReason {
+    (CloseCode::TRY_AGAIN_LATER, "the member reads too slowly (RoomConfig::lag)").into()
+}
+
 impl Queue {
+    fn is_over(&self) -> bool {
+        self.pauses_above.is_some_and(|max_bytes| self.bytes > max_bytes)
+    }
+
     fn push(&mut self, event: &Encoded, counts: bool) {
         let waiting = Waiting {
             broadcast: event.broadcast.clone(),

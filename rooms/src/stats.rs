@@ -24,6 +24,8 @@ pub struct RoomsStats {
     pub dropped: u64,
     /// Messages that were replaced by [`Lag::Conflate`](crate::Lag::Conflate).
     pub conflated: u64,
+    /// Publications that had to wait for slow members; see [`Lag::Wait`](crate::Lag::Wait).
+    pub paused: u64,
     /// Sessions that were closed because they were too slow.
     pub closed_for_lag: u64,
     /// Gaps that were reported to members that were connected.
@@ -56,7 +58,7 @@ macro_rules! counters {
 }
 
 counters! {
-    published publish_failed delivered lagged dropped conflated closed_for_lag gaps resumed
+    published publish_failed delivered lagged dropped conflated paused closed_for_lag gaps resumed
     resumed_with_gap history_reads bus_outages bus_invalid
 }
 
@@ -79,6 +81,11 @@ impl Counters {
         count!(ROOMS_LAGGED, 1);
         count!(ROOMS_DROPPED, dropped, "reason" => "oldest");
         count!(ROOMS_DROPPED, u64::from(is_conflated), "reason" => "conflated");
+    }
+
+    pub(crate) fn paused(&self) {
+        self.paused.fetch_add(1, Relaxed);
+        count!(ROOMS_PAUSED, 1);
     }
 
     pub(crate) fn closed_for_lag(&self) {

@@ -3,6 +3,8 @@
 
 pub(crate) mod suite;
 
+use std::time::Duration;
+
 use sockless::rooms::{Envelope, Lag, Namespace, Position, Resumed, RoomEvent};
 use sockless::sim::{App, Conversation};
 use sockless::{BoxError, Message, OutgoingMessage, Router, Session, websocket};
@@ -80,11 +82,13 @@ async fn serve(mut session: Session, rooms: Namespace) -> Result<(), BoxError> {
 }
 
 pub(crate) const LAG: usize = 20_000;
+pub(crate) const MAX_WAIT: Duration = Duration::from_secs(5);
 
 fn lag_of(name: &str) -> Lag {
     match name {
         "drop" => Lag::DropOldest { max_bytes: LAG },
         "conflate" => Lag::Conflate { max_bytes: LAG },
+        "wait" => Lag::Wait { max_bytes: LAG, max_wait: MAX_WAIT },
         _ => Lag::Close { max_bytes: LAG },
     }
 }
