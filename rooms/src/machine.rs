@@ -18,7 +18,7 @@ use sockless_core::{CloseReason, Instant};
 use crate::event::{Resumed, RoomEvent, Welcome};
 use crate::position::Position;
 use crate::publication::{Item, MemberId};
-use link::Link;
+use link::{Link, Place};
 use seats::{Seat, SeatState, Seats};
 use waiting::{CatchUp, Waiter};
 
@@ -60,9 +60,7 @@ pub(crate) enum Delivery {
 /// One room on this server: its members, and its place in the stream of messages.
 pub(crate) struct Room<H> {
     seats: Seats<H>,
-    last_number: u32,
-    has_history: bool,
-    link: Link,
+    place: Place,
     /// The state that most rooms do not have.
     extra: Option<Box<Extra>>,
 }
@@ -88,9 +86,7 @@ impl<H: Handle> Room<H> {
         let extra = |presence| Extra { presence: Some(Box::new(presence)), ..Extra::default() };
         Self {
             seats: Seats::new(),
-            last_number: 0,
-            has_history,
-            link: Link::Unconfirmed { known: None },
+            place: Place::new(has_history),
             extra: presence.map(|presence| Box::new(extra(presence))),
         }
     }
@@ -127,8 +123,8 @@ impl<H: Handle> Room<H> {
         start: Start,
         effects: &mut impl Effects<H>,
     ) -> (SeatKey, Option<Welcome>) {
-        self.last_number = self.last_number.wrapping_add(1);
-        let number = self.last_number;
+        self.place.last_number = self.place.last_number.wrapping_add(1);
+        let number = self.place.last_number;
         let slot = self.seats.insert(Seat {
             handle,
             number,
@@ -137,7 +133,7 @@ impl<H: Handle> Room<H> {
         });
         let key = SeatKey { slot, number };
         self.announce(key, data, effects);
-        if let Some(resumed) = self.link.resolve(start, self.has_history) {
+        if let Some(resumed) = self.place.link().resolve(start, self.place.has_history) {
             return (key, Some(self.welcome(key, resumed, effects)));
         }
         self.catch_up().waiters.push(Waiter::new(key, start));
@@ -242,7 +238,7 @@ impl<H: Handle> Room<H> {
 
     /// The place until which the live members have received everything.
     pub(crate) fn top(&self) -> Option<Position> {
-        match self.link {
+        match self.place.link() {
             Link::Unconfirmed { known: top } | Link::Live { top } => top,
             Link::Recovering { top } => Some(top),
         }
@@ -258,14 +254,14 @@ impl<H: Handle> Room<H> {
         now: Instant,
         effects: &mut impl Effects<H>,
     ) {
-        let Link::Unconfirmed { known } = self.link else { return };
-        self.link = match (known, top) {
-            (Some(known), Some(top)) if self.has_history && known != top => {
+        let Link::Unconfirmed { known } = self.place.link() else { return };
+        self.place.set_link(match (known, top) {
+            (Some(known), Some(top)) if self.place.has_history && known != top => {
                 Link::Recovering { top: known }
             }
             _ => Link::Live { top },
-        };
-        if known.is_none() && self.has_history {
+        });
+        if known.is_none() && self.place.has_history {
             // Members that joined while the bus could not be reached.
             self.deliver(&RoomEvent::Gap { position: top }, effects);
         }
@@ -278,8 +274,8 @@ impl<H: Handle> Room<H> {
 
     /// Looks for items that were lost on the way.
     pub(crate) fn check(&mut self, effects: &mut impl Effects<H>) {
-        if let Link::Live { top: Some(top) } = self.link
-            && self.has_history
+        if let Link::Live { top: Some(top) } = self.place.link()
+            && self.place.has_history
         {
             self.read_from(top, effects);
         }
@@ -292,7 +288,7 @@ impl<H: Handle> Room<H> {
     }
 
     fn take_item(&mut self, item: Item, effects: &mut impl Effects<H>) {
-        match self.link {
+        match self.place.link() {
             Link::Live { top } => match self.compare(top, item.position) {
                 Order::Next => {
                     if let Some(catch_up) = self.waiting()
@@ -304,7 +300,7 @@ impl<H: Handle> Room<H> {
                 }
                 Order::Old => {}
                 Order::Gap(top) => {
-                    self.link = Link::Recovering { top };
+                    self.place.set_link(Link::Recovering { top });
                     self.hold(item, effects);
                     self.read_on(effects);
                 }
@@ -316,7 +312,7 @@ impl<H: Handle> Room<H> {
 
     /// The bus cannot be reached.
     pub(crate) fn bus_down(&mut self, effects: &mut impl Effects<H>) {
-        self.link = Link::Unconfirmed { known: self.top() };
+        self.place.set_link(Link::Unconfirmed { known: self.top() });
         self.deliver(&RoomEvent::Interrupted, effects);
         if let Some(catch_up) = self.waiting() {
             catch_up.stop_reading();
@@ -337,7 +333,7 @@ impl<H: Handle> Room<H> {
             Order::OtherStream
         } else if position.offset <= top.offset {
             Order::Old
-        } else if position == top.next() || !self.has_history {
+        } else if position == top.next() || !self.place.has_history {
             // Without a history a message is delivered at most once, and nothing is read.
             Order::Next
         } else {
@@ -347,7 +343,7 @@ impl<H: Handle> Room<H> {
 
     /// The broker has lost the stream and begun another one.
     fn begin_anew(&mut self, item: Item, effects: &mut impl Effects<H>) {
-        if self.has_history {
+        if self.place.has_history {
             let position = item.position.map(Position::previous);
             self.deliver(&RoomEvent::Gap { position }, effects);
         }
@@ -362,7 +358,7 @@ impl<H: Handle> Room<H> {
     /// Delivers the next item.
     fn deliver_item(&mut self, item: Item, effects: &mut impl Effects<H>) {
         if item.position.is_some() {
-            self.link = Link::Live { top: item.position };
+            self.place.set_link(Link::Live { top: item.position });
         }
         self.deliver(&RoomEvent::Message(item), effects);
     }

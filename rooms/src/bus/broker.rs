@@ -8,6 +8,8 @@ use std::task::Poll;
 use std::time::Duration;
 
 use sockless_driver::Runtime;
+#[cfg(feature = "rustls")]
+use sockless_driver::tls::TlsConnector;
 
 use super::BusSink;
 use super::outbox::Outbox;
@@ -40,6 +42,70 @@ impl Delays {
         delay
     }
 }
+
+/// The settings that all of them have.
+#[derive(Clone)]
+pub(super) struct Common {
+    pub(super) prefix: String,
+    pub(super) is_durable: bool,
+    #[cfg(feature = "rustls")]
+    pub(super) tls: Option<TlsConnector>,
+}
+
+impl Default for Common {
+    fn default() -> Self {
+        Self {
+            prefix: "sockless".to_owned(),
+            is_durable: false,
+            #[cfg(feature = "rustls")]
+            tls: None,
+        }
+    }
+}
+
+/// Adds the methods that set these, with the documentation of each engine.
+macro_rules! common_settings {
+    ($bus:ident: $(#[$prefix:meta])* prefix $(#[$durable:meta])* durable) => {
+        impl $bus {
+            $(#[$prefix])*
+            #[must_use]
+            pub fn prefix(self, prefix: impl Into<String>) -> Self {
+                self.change(|common| common.prefix = prefix.into())
+            }
+
+            $(#[$durable])*
+            #[must_use]
+            pub fn durable(self) -> Self {
+                self.change(|common| common.is_durable = true)
+            }
+
+            /// Connects by TLS, to the host of the URL. Feature `rustls`.
+            #[cfg(feature = "rustls")]
+            #[must_use]
+            pub fn tls(self, connector: sockless_driver::tls::TlsConnector) -> Self {
+                self.change(|common| common.tls = Some(connector))
+            }
+
+            fn change(self, change: impl FnOnce(&mut $crate::bus::broker::Common)) -> Self {
+                let mut settings = self.0.settings.clone();
+                change(&mut settings.common);
+                Self::with(settings)
+            }
+        }
+
+        impl ::std::fmt::Debug for $bus {
+            /// Without the URL, which may have a password.
+            fn fmt(&self, f: &mut ::std::fmt::Formatter<'_>) -> ::std::fmt::Result {
+                let $crate::bus::broker::Common { prefix, is_durable, .. } = &self.0.settings.common;
+                let mut debug = f.debug_struct(stringify!($bus));
+                debug.field("prefix", prefix).field("is_durable", is_durable);
+                debug.finish_non_exhaustive()
+            }
+        }
+    };
+}
+
+pub(super) use common_settings;
 
 /// Reports that there is no connection to the broker of this name.
 pub(super) fn report_down(broker: &str, sink: &BusSink, error: &BusError) {

@@ -42,16 +42,10 @@ struct Streams {
 /// The stream of a room. Rooms do not wait for each other: each has a lock.
 struct Room {
     key: RoomKey,
-    state: Mutex<State>,
+    stream: Mutex<Stream<Vacancy>>,
 }
 
-struct State {
-    stream: Stream,
-    /// While it has no members, and until that is [settled](Streams::settle). Apart, since most
-    /// rooms have members.
-    vacancy: Option<Box<Vacancy>>,
-}
-
+/// The note of a room without members, until that is [settled](Streams::settle).
 #[derive(Default)]
 struct Vacancy {
     /// The entry among the idle rooms.
@@ -60,10 +54,8 @@ struct Vacancy {
     is_over: bool,
 }
 
-impl State {
-    fn is_wanted(&self) -> bool {
-        self.vacancy.as_ref().is_none_or(|vacancy| vacancy.is_over)
-    }
+fn is_wanted(stream: &Stream<Vacancy>) -> bool {
+    stream.note().is_none_or(|vacancy| vacancy.is_over)
 }
 
 impl HasKey for Room {
@@ -79,13 +71,17 @@ impl LocalBus {
 
     /// Calls `act` with the stream of a room, which is created if need be, and then drops those that
     /// nothing needs any longer.
-    fn with_room<T>(&self, room: &RoomKey, act: impl FnOnce(&mut State, Instant) -> T) -> T {
+    fn with_room<T>(
+        &self,
+        room: &RoomKey,
+        act: impl FnOnce(&mut Stream<Vacancy>, Instant) -> T,
+    ) -> T {
         let now = self.now();
         let room = lock(&self.streams).room(room, now);
-        let mut state = lock(&room.state);
-        let result = act(&mut state, now);
-        let is_settled = state.vacancy.is_none();
-        drop(state);
+        let mut stream = lock(&room.stream);
+        let result = act(&mut stream, now);
+        let is_settled = stream.note().is_none();
+        drop(stream);
         if !is_settled {
             lock(&self.streams).settle(&room, now);
         }
@@ -100,9 +96,9 @@ impl Streams {
             return room.clone();
         }
         self.epochs = self.epochs.wrapping_add(1);
-        let stream = Stream::new(Epoch(self.epochs));
-        let state = State { stream, vacancy: Some(Box::default()) };
-        let room = Arc::new(Room { key: key.clone(), state: Mutex::new(state) });
+        let mut stream = Stream::new(Epoch(self.epochs));
+        stream.set_note(Some(Vacancy::default()));
+        let room = Arc::new(Room { key: key.clone(), stream: Mutex::new(stream) });
         self.rooms.insert(Keyed(room.clone()));
         room
     }
@@ -111,17 +107,17 @@ impl Streams {
     /// either.
     fn settle(&mut self, room: &Arc<Room>, now: Instant) {
         let key = &room.key;
-        let mut state = lock(&room.state);
+        let mut stream = lock(&room.stream);
         // Another task may have dropped it meanwhile.
         if !self.rooms.get(key).is_some_and(|Keyed(known)| Arc::ptr_eq(known, room)) {
             return;
         }
-        let State { stream, vacancy } = &mut *state;
-        let Some(mut idle) = vacancy.take() else { return };
-        if let Some(until) = idle.idle_until.take() {
+        let Some(vacancy) = stream.note_mut() else { return };
+        if let Some(until) = vacancy.idle_until.take() {
             self.idle.remove(&(until, key.clone()));
         }
-        if idle.is_over {
+        if vacancy.is_over {
+            stream.set_note(None);
             return;
         }
         match stream.expiry(now) {
@@ -132,11 +128,11 @@ impl Streams {
                 }
             }
             Some(until) => {
-                idle.idle_until = Some(until);
+                let idle_until = Some(until);
+                stream.set_note(Some(Vacancy { idle_until, is_over: false }));
                 self.idle.insert((until, key.clone()));
             }
         }
-        *vacancy = Some(idle);
     }
 
     fn drop_expired(&mut self, now: Instant) {
@@ -168,10 +164,10 @@ impl Bus for LocalBus {
         publication: Arc<Publication>,
         history: &History,
     ) -> BoxFuture<'static, Result<Option<Position>, BusError>> {
-        let position = self.with_room(room, |local, now| {
-            let (position, item) = local.stream.append(publication, history, now);
+        let position = self.with_room(room, |stream, now| {
+            let (position, item) = stream.append(publication, history, now);
             // Under the stream's lock, so that items are reported in order.
-            if let (Some(item), true, Some((sink, _))) = (item, local.is_wanted(), self.host.get())
+            if let (Some(item), true, Some((sink, _))) = (item, is_wanted(stream), self.host.get())
             {
                 sink.item(room, item);
             }
@@ -186,7 +182,7 @@ impl Bus for LocalBus {
         after: Position,
         _history: &History,
     ) -> BoxFuture<'static, Result<Replay, BusError>> {
-        let replay = self.with_room(room, |local, now| local.stream.replay(after, now));
+        let replay = self.with_room(room, |stream, now| stream.replay(after, now));
         Box::pin(ready(Ok(replay)))
     }
 
@@ -195,17 +191,18 @@ impl Bus for LocalBus {
 
     fn set_interest(&self, added: &[RoomKey], removed: &[RoomKey]) {
         for room in removed {
-            self.with_room(room, |local, _| {
-                local.vacancy.get_or_insert_default().is_over = false;
+            self.with_room(room, |stream, _| match stream.note_mut() {
+                Some(vacancy) => vacancy.is_over = false,
+                None => stream.set_note(Some(Vacancy::default())),
             });
         }
         for room in added {
-            self.with_room(room, |local, _| {
-                if let Some(vacancy) = &mut local.vacancy {
+            self.with_room(room, |stream, _| {
+                if let Some(vacancy) = stream.note_mut() {
                     vacancy.is_over = true;
                 }
                 if let Some((sink, _)) = self.host.get() {
-                    sink.subscribed(room, Some(local.stream.top()));
+                    sink.subscribed(room, Some(stream.top()));
                 }
             });
         }

@@ -15,12 +15,10 @@ use std::sync::{Arc, Mutex};
 
 use async_nats::ServerAddr;
 use bytes::Bytes;
-#[cfg(feature = "rustls")]
-use sockless_driver::tls::TlsConnector;
 use sockless_driver::{BoxFuture, Runtime};
 use thiserror::Error;
 
-use super::broker::Epochs;
+use super::broker::{Common, Epochs, common_settings};
 use super::outbox::Outbox;
 use super::{Bus, BusSink};
 use crate::config::History;
@@ -108,10 +106,21 @@ struct Shared {
 #[derive(Clone)]
 struct Settings {
     servers: Vec<ServerAddr>,
-    prefix: String,
-    is_durable: bool,
-    #[cfg(feature = "rustls")]
-    tls: Option<TlsConnector>,
+    common: Common,
+}
+
+common_settings! {
+    NatsBus:
+    /// Sets the text with which the names of all streams and subjects begin, so that several programs
+    /// can use one NATS server. It is encoded as the names of rooms are. Default: `sockless`.
+    prefix
+    /// Stores the logs in files, so that positions stay valid when the NATS server restarts. A stream
+    /// that exists stays where it is: delete it first. Default: in memory.
+    ///
+    /// When its machine crashes, a NATS server without replicas can lose the messages of its
+    /// `sync_interval`, by default 2 minutes, without a gap. Set that to `always`, or give the streams
+    /// replicas.
+    durable
 }
 
 impl NatsBus {
@@ -127,36 +136,8 @@ impl NatsBus {
         let servers = url.split(',').map(server).collect::<Option<_>>();
         Ok(Self::with(Settings {
             servers: servers.ok_or(NatsUrlError(()))?,
-            prefix: "sockless".to_owned(),
-            is_durable: false,
-            #[cfg(feature = "rustls")]
-            tls: None,
+            common: Common::default(),
         }))
-    }
-
-    /// Sets the text with which the names of all streams and subjects begin, so that several programs
-    /// can use one NATS server. It is encoded as the names of rooms are. Default: `sockless`.
-    #[must_use]
-    pub fn prefix(self, prefix: impl Into<String>) -> Self {
-        self.change(|settings| settings.prefix = prefix.into())
-    }
-
-    /// Stores the logs in files, so that positions stay valid when the NATS server restarts. A stream
-    /// that exists stays where it is: delete it first. Default: in memory.
-    ///
-    /// When its machine crashes, a NATS server without replicas can lose the messages of its
-    /// `sync_interval`, by default 2 minutes, without a gap. Set that to `always`, or give the streams
-    /// replicas.
-    #[must_use]
-    pub fn durable(self) -> Self {
-        self.change(|settings| settings.is_durable = true)
-    }
-
-    /// Connects by TLS, to the host of the URL. Feature `rustls`.
-    #[cfg(feature = "rustls")]
-    #[must_use]
-    pub fn tls(self, connector: TlsConnector) -> Self {
-        self.change(|settings| settings.tls = Some(connector))
     }
 
     fn with(settings: Settings) -> Self {
@@ -166,12 +147,6 @@ impl NatsBus {
             namespaces: Mutex::default(),
             epochs: Epochs::default(),
         }))
-    }
-
-    fn change(self, change: impl FnOnce(&mut Settings)) -> Self {
-        let mut settings = self.0.settings.clone();
-        change(&mut settings);
-        Self::with(settings)
     }
 
     /// Makes a request on the bus's thread, if there is a connection.
@@ -253,14 +228,5 @@ impl Bus for NatsBus {
 impl Drop for NatsBus {
     fn drop(&mut self) {
         lock(&self.0.outbox).close();
-    }
-}
-
-impl fmt::Debug for NatsBus {
-    /// Without the URL, which may have a password.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Settings { prefix, is_durable, .. } = &self.0.settings;
-        let mut debug = f.debug_struct("NatsBus");
-        debug.field("prefix", prefix).field("is_durable", is_durable).finish_non_exhaustive()
     }
 }

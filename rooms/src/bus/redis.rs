@@ -5,19 +5,16 @@ mod guard;
 mod serve;
 mod stream;
 
-use std::fmt;
 use std::future::ready;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, OnceLock};
 
 use bytes::Bytes;
 use redis::{ConnectionAddr, ConnectionInfo, IntoConnectionInfo};
-#[cfg(feature = "rustls")]
-use sockless_driver::tls::TlsConnector;
 use sockless_driver::{BoxFuture, Dial, Runtime, timeout};
 use thiserror::Error;
 
-use super::broker::{Epochs, REQUEST_TIMEOUT};
+use super::broker::{Common, Epochs, REQUEST_TIMEOUT, common_settings};
 use super::outbox::Outbox;
 use super::{Bus, BusSink};
 use crate::config::History;
@@ -94,10 +91,21 @@ struct Shared {
 struct Settings {
     server: ConnectionInfo,
     dial: Arc<dyn Dial>,
-    prefix: String,
-    is_durable: bool,
-    #[cfg(feature = "rustls")]
-    tls: Option<TlsConnector>,
+    common: Common,
+}
+
+common_settings! {
+    RedisBus:
+    /// Sets the text with which the names of all keys and channels begin, so that several programs
+    /// can use one Redis server. Default: `sockless`.
+    prefix
+    /// States that the server loses no message when it restarts and has no replica to fail over to,
+    /// so that positions stay valid. Default: off.
+    ///
+    /// Redis does so with `appendonly yes`: with `appendfsync always` in any case, and with
+    /// `everysec` unless the machine crashes. If the statement is wrong, messages can be lost without
+    /// a gap.
+    durable
 }
 
 impl RedisBus {
@@ -114,39 +122,7 @@ impl RedisBus {
         if !matches!(server.addr(), ConnectionAddr::Tcp(..) | ConnectionAddr::Unix(_)) {
             return Err(RedisUrlError(()));
         }
-        Ok(Self::with(Settings {
-            server,
-            dial: Arc::new(dial),
-            prefix: "sockless".to_owned(),
-            is_durable: false,
-            #[cfg(feature = "rustls")]
-            tls: None,
-        }))
-    }
-
-    /// Sets the text with which the names of all keys and channels begin, so that several programs
-    /// can use one Redis server. Default: `sockless`.
-    #[must_use]
-    pub fn prefix(self, prefix: impl Into<String>) -> Self {
-        self.change(|settings| settings.prefix = prefix.into())
-    }
-
-    /// States that the server loses no message when it restarts and has no replica to fail over to,
-    /// so that positions stay valid. Default: off.
-    ///
-    /// Redis does so with `appendonly yes`: with `appendfsync always` in any case, and with
-    /// `everysec` unless the machine crashes. If the statement is wrong, messages can be lost without
-    /// a gap.
-    #[must_use]
-    pub fn durable(self) -> Self {
-        self.change(|settings| settings.is_durable = true)
-    }
-
-    /// Connects by TLS, to the host of the URL. Feature `rustls`.
-    #[cfg(feature = "rustls")]
-    #[must_use]
-    pub fn tls(self, connector: TlsConnector) -> Self {
-        self.change(|settings| settings.tls = Some(connector))
+        Ok(Self::with(Settings { server, dial: Arc::new(dial), common: Common::default() }))
     }
 
     fn with(settings: Settings) -> Self {
@@ -158,12 +134,6 @@ impl RedisBus {
             asked: AtomicU64::new(0),
             confirmed: AtomicU64::new(0),
         }))
-    }
-
-    fn change(self, change: impl FnOnce(&mut Settings)) -> Self {
-        let mut settings = self.0.settings.clone();
-        change(&mut settings);
-        Self::with(settings)
     }
 
     /// Makes a request, if there is a connection.
@@ -257,14 +227,5 @@ impl Bus for RedisBus {
 impl Drop for RedisBus {
     fn drop(&mut self) {
         lock(&self.0.outbox).close();
-    }
-}
-
-impl fmt::Debug for RedisBus {
-    /// Without the URL, which may have a password.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Settings { prefix, is_durable, .. } = &self.0.settings;
-        let mut debug = f.debug_struct("RedisBus");
-        debug.field("prefix", prefix).field("is_durable", is_durable).finish_non_exhaustive()
     }
 }

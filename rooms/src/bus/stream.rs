@@ -15,22 +15,22 @@ use crate::publication::{Item, Publication, Replay};
 const KEYS: usize = 1000;
 const KEYS_AGE: Duration = Duration::from_secs(300);
 
-/// The messages of one room.
-pub(crate) struct Stream {
+/// The messages of one room, and a note of the bus, which most streams do not have.
+pub(crate) struct Stream<N = ()> {
     top: Position,
     /// Apart, since most rooms without a history keep nothing.
-    kept: Option<Box<Kept>>,
+    kept: Option<Box<Kept<N>>>,
 }
 
-#[derive(Default)]
-struct Kept {
+struct Kept<N> {
+    note: Option<N>,
     /// The last messages, and when each expires.
     items: VecDeque<(Instant, Item)>,
     bytes: usize,
     keys: VecDeque<(Instant, ByteString, Position)>,
 }
 
-impl Stream {
+impl<N> Stream<N> {
     pub(crate) fn new(epoch: Epoch) -> Self {
         Self { top: Position { epoch, offset: 0 }, kept: None }
     }
@@ -81,6 +81,23 @@ impl Stream {
         }
     }
 
+    pub(crate) fn note(&self) -> Option<&N> {
+        self.kept.as_ref()?.note.as_ref()
+    }
+
+    pub(crate) fn note_mut(&mut self) -> Option<&mut N> {
+        self.kept.as_mut()?.note.as_mut()
+    }
+
+    /// Changes the note. Without one, frees what keeps nothing.
+    pub(crate) fn set_note(&mut self, note: Option<N>) {
+        if note.is_some() || self.kept.is_some() {
+            self.kept.get_or_insert_default().note = note;
+        }
+        self.kept
+            .take_if(|kept| kept.note.is_none() && kept.items.is_empty() && kept.keys.is_empty());
+    }
+
     pub(crate) fn top(&self) -> Position {
         self.top
     }
@@ -94,7 +111,13 @@ impl Stream {
     }
 }
 
-impl Kept {
+impl<N> Default for Kept<N> {
+    fn default() -> Self {
+        Self { note: None, items: VecDeque::new(), bytes: 0, keys: VecDeque::new() }
+    }
+}
+
+impl<N> Kept<N> {
     /// Notes that the message with this key has a position, or returns the position of an earlier
     /// one.
     fn remember(&mut self, key: &ByteString, next: Position, now: Instant) -> Option<Position> {

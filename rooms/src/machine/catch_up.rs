@@ -41,7 +41,7 @@ impl<H: Handle> Room<H> {
     /// Begins the next read, if one is needed and none is under way: from the first position that
     /// the room or a member waits for. One read serves all of them.
     pub(super) fn read_on(&mut self, effects: &mut impl Effects<H>) {
-        let (top, is_recovering) = match self.link {
+        let (top, is_recovering) = match self.place.link() {
             Link::Recovering { top } => (top, true),
             Link::Live { top: Some(top) } => (top, false),
             _ => return,
@@ -64,7 +64,7 @@ impl<H: Handle> Room<H> {
 
     /// Begins a read unless one is under way.
     pub(super) fn read_from(&mut self, after: Position, effects: &mut impl Effects<H>) {
-        let is_recovering = matches!(self.link, Link::Recovering { .. });
+        let is_recovering = matches!(self.place.link(), Link::Recovering { .. });
         let catch_up = self.catch_up();
         if catch_up.reading.is_some() {
             return;
@@ -120,12 +120,12 @@ impl<H: Handle> Room<H> {
         effects: &mut impl Effects<H>,
     ) {
         let Some(before) = self.top() else { return };
-        let was_recovering = matches!(self.link, Link::Recovering { .. });
+        let was_recovering = matches!(self.place.link(), Link::Recovering { .. });
         for item in items.iter().filter(|item| is_after(item, before)) {
             self.deliver(&RoomEvent::Message(item.clone()), effects);
         }
         let top = if read_top.is_after(before) { read_top } else { before };
-        self.link = Link::Live { top: Some(top) };
+        self.place.set_link(Link::Live { top: Some(top) });
         let catch_up = self.catch_up();
         catch_up.fruitless = 0;
         let mut missed = items.to_vec();
@@ -209,7 +209,7 @@ impl<H: Handle> Room<H> {
             since == after || since.epoch != top.epoch || !known.contains(&since.offset)
         };
         // The read may have begun where a member was that is further behind than the room.
-        if let Link::Recovering { top: known } = self.link
+        if let Link::Recovering { top: known } = self.place.link()
             && is_lost(known)
         {
             self.lose(Some(top), effects);
@@ -228,7 +228,7 @@ impl<H: Handle> Room<H> {
 
     /// Returns true if a live room has found that the stream cannot go on from where it is.
     fn is_lost(&self, after: Position, top: Position) -> bool {
-        let Link::Live { top: Some(known) } = self.link else { return false };
+        let Link::Live { top: Some(known) } = self.place.link() else { return false };
         after == known && (known.epoch != top.epoch || known.offset != top.offset)
     }
 
@@ -247,7 +247,7 @@ impl<H: Handle> Room<H> {
         catch_up.fruitless = 0;
         let first_held = catch_up.held.front().and_then(|item| item.position);
         self.welcome_unresolved(effects);
-        if matches!(self.link, Link::Recovering { .. }) {
+        if matches!(self.place.link(), Link::Recovering { .. }) {
             let top = first_held.map(Position::previous);
             self.lose(top, effects);
         }
@@ -255,13 +255,13 @@ impl<H: Handle> Room<H> {
 
     /// Reports a gap to the live members; the room goes on behind `top`.
     fn lose(&mut self, top: Option<Position>, effects: &mut impl Effects<H>) {
-        self.link = Link::Live { top };
+        self.place.set_link(Link::Live { top });
         self.deliver(&RoomEvent::Gap { position: top }, effects);
     }
 
     /// Delivers the items that came while the room could not deliver any.
     pub(super) fn deliver_held(&mut self, effects: &mut impl Effects<H>) {
-        if !matches!(self.link, Link::Live { .. }) {
+        if !matches!(self.place.link(), Link::Live { .. }) {
             return;
         }
         let Some(catch_up) = self.waiting() else { return };
@@ -272,7 +272,7 @@ impl<H: Handle> Room<H> {
 
     /// Lets the members join that need no read.
     pub(super) fn welcome_waiters(&mut self, effects: &mut impl Effects<H>) {
-        let (link, has_history) = (self.link, self.has_history);
+        let (link, has_history) = (self.place.link(), self.place.has_history);
         self.welcome_those(effects, |waiter| {
             Some(match link.resolve(waiter.start(), has_history)? {
                 Resumed::Complete => waiter.resumed(),

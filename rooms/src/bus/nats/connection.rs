@@ -109,7 +109,7 @@ impl Connection {
             }
             _ => unavailable(error),
         })?;
-        let names = Names::new(&shared.settings.prefix);
+        let names = Names::new(&shared.settings.common.prefix);
         Ok(Self(Arc::new(Inner {
             handle: Handle::current(),
             shared,
@@ -376,7 +376,7 @@ impl Connection {
 
 impl Inner {
     fn storage(&self) -> StorageType {
-        if self.shared.settings.is_durable { StorageType::File } else { StorageType::Memory }
+        if self.shared.settings.common.is_durable { StorageType::File } else { StorageType::Memory }
     }
 }
 
@@ -428,7 +428,7 @@ fn authenticated(options: ConnectOptions, settings: &Settings) -> ConnectOptions
 
 #[cfg(feature = "rustls")]
 fn encrypted(options: ConnectOptions, settings: &Settings) -> ConnectOptions {
-    match &settings.tls {
+    match &settings.common.tls {
         Some(connector) => {
             let config: Arc<rustls::ClientConfig> = connector.clone().into();
             options.tls_client_config(Arc::unwrap_or_clone(config)).require_tls(true)

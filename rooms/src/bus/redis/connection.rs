@@ -298,7 +298,7 @@ impl Names {
     ) -> Result<Self, BusError> {
         // While it loads its data it answers this with an error.
         ping(requests).await?;
-        let run = if settings.is_durable {
+        let run = if settings.common.is_durable {
             "durable".to_owned()
         } else {
             let mut info = redis::cmd("INFO");
@@ -307,7 +307,7 @@ impl Names {
             let run = run.filter(|run| !run.is_empty() && run.len() <= 64);
             run.ok_or_else(|| invalid("no run_id in INFO"))?.to_owned()
         };
-        let prefix = settings.prefix.clone();
+        let prefix = settings.common.prefix.clone();
         let channels = format!("{prefix}/{}:", settings.server.redis_settings().db());
         let append = Script::load(include_str!("append.lua"), requests).await?;
         let replay = Script::load(include_str!("replay.lua"), requests).await?;
@@ -377,7 +377,7 @@ async fn dial(settings: &Settings) -> io::Result<Box<dyn Io>> {
         }
     }
     #[cfg(feature = "rustls")]
-    if let Some(connector) = &settings.tls {
+    if let Some(connector) = &settings.common.tls {
         return connector.connect(host, result?).await.map_err(io::Error::other);
     }
     result

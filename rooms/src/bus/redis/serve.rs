@@ -190,7 +190,7 @@ fn pushes(
 
 fn channels(shared: &Shared) -> String {
     let settings = &shared.settings;
-    format!("{}/{}:", settings.prefix, settings.server.redis_settings().db())
+    format!("{}/{}:", settings.common.prefix, settings.server.redis_settings().db())
 }
 
 /// Reports an item or a signal.
