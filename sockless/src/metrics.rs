@@ -103,6 +103,7 @@
 //! | `sockless_rooms_delivered_total` | counter | messages and other events that were given to sessions, or wait for slow ones |
 //! | `sockless_rooms_lagged_total` | counter | deliveries that had to wait because the member was slow |
 //! | `sockless_rooms_dropped_total` | counter | messages for slow members that were dropped (`reason` is `oldest`) or replaced (`conflated`) |
+//! | `sockless_rooms_paused_total` | counter | publications that had to wait for slow members |
 //! | `sockless_rooms_closed_for_lag_total` | counter | sessions that were closed because they were too slow |
 //! | `sockless_rooms_gaps_total` | counter | gaps that were reported to members that were connected |
 //! | `sockless_rooms_resumed_total` | counter | members that resumed: `result` is `complete` or `gap` |

@@ -25,7 +25,9 @@ impl Scale {
     pub(crate) fn from_env() -> Self {
         let number = |name: &str, usual| {
             let text = std::env::var(name).ok();
-            text.map_or(usual, |text| text.parse().unwrap_or_else(|_| panic!("{name} is no number")))
+            text.map_or(usual, |text| {
+                text.parse().unwrap_or_else(|_| panic!("{name} is no number"))
+            })
         };
         Self { kills: number("ROOMS_KILLS", 6), members: number("ROOMS_MEMBERS", 40) as usize }
     }
