@@ -14,6 +14,9 @@ pub const MAX_IDENTITY_LEN: usize = 255;
 /// The length of the longest data of a member, in bytes.
 pub const MAX_DATA_LEN: usize = 4096;
 
+/// The length of the longest idempotency key, conflation key and identity of a publication, in bytes.
+pub const MAX_KEY_LEN: usize = 255;
+
 /// The reason why a session did not join a room. Other members are not affected.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
@@ -64,6 +67,12 @@ pub enum PublishError {
         len: usize,
         /// The limit in bytes.
         limit: usize,
+    },
+    /// One of the keys of the publication, or the identity that it is for, is too long.
+    #[error("expected keys of at most {MAX_KEY_LEN} bytes, got one of {len}")]
+    Key {
+        /// The length of the longest one in bytes.
+        len: usize,
     },
     /// [`RoomConfig::authorize`](crate::RoomConfig::authorize) denied it.
     #[error("publishing was denied: {0}")]

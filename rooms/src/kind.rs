@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use sockless_driver::Request;
 
 use crate::config::RoomConfig;
-use crate::error::{JoinError, PublishError};
+use crate::error::{JoinError, MAX_KEY_LEN, PublishError};
 use crate::lock;
 use crate::name::RoomKey;
 use crate::node::Node;
@@ -66,6 +66,10 @@ impl Kind {
         let (len, limit) = (publication.message().len(), self.config.get_max_message_len());
         if len > limit {
             return Err(PublishError::TooLong { len, limit });
+        }
+        let len = publication.max_key_len();
+        if len > MAX_KEY_LEN {
+            return Err(PublishError::Key { len });
         }
         let history = self.config.get_history();
         let published = self.node.bus.publish(room, Arc::new(publication), history).await;

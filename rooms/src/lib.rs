@@ -60,7 +60,7 @@ pub use bus::{RedisBus, RedisUrlError};
 #[cfg(feature = "sim")]
 pub use bus::{SimBroker, SimBus};
 pub use config::{History, Lag, RoomConfig};
-pub use error::{BusError, JoinError, MAX_DATA_LEN, MAX_IDENTITY_LEN, PublishError};
+pub use error::{BusError, JoinError, MAX_DATA_LEN, MAX_IDENTITY_LEN, MAX_KEY_LEN, PublishError};
 pub use event::{Envelope, Occupant, Plain, Resumed, RoomEvent, Welcome};
 pub use limits::{Action, Attempt, Denied};
 pub use member::{Join, Member};

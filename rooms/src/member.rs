@@ -212,7 +212,7 @@ impl Member {
     ///
     /// # Errors
     ///
-    /// [`PublishError::TooLong`], [`PublishError::Denied`], [`PublishError::TooFast`],
+    /// [`PublishError::TooLong`], [`PublishError::Key`], [`PublishError::Denied`], [`PublishError::TooFast`],
     /// [`PublishError::Removed`] and [`PublishError::Bus`]. The member stays in the room.
     pub async fn publish(
         &self,

@@ -145,6 +145,16 @@ impl Publication {
         }
     }
 
+    /// The length of the longest of its keys, which rooms remember.
+    pub(crate) fn max_key_len(&self) -> usize {
+        let identity = match &self.audience {
+            Audience::Identity(identity) => Some(identity),
+            Audience::Everyone | Audience::Others => None,
+        };
+        let keys = [&self.idempotency_key, &self.conflation_key].into_iter().flatten();
+        keys.chain(identity).map(|key| key.len()).max().unwrap_or(0)
+    }
+
     /// The memory in bytes that it takes, roughly.
     pub(crate) fn cost(&self) -> usize {
         let len = |key: &Option<ByteString>| key.as_ref().map_or(0, |key| key.len());

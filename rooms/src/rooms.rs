@@ -240,7 +240,8 @@ impl Namespace {
     ///
     /// # Errors
     ///
-    /// [`PublishError::Name`], [`PublishError::TooLong`] and [`PublishError::Bus`].
+    /// [`PublishError::Name`], [`PublishError::TooLong`], [`PublishError::Key`] and
+    /// [`PublishError::Bus`].
     pub async fn publish(
         &self,
         room: &str,

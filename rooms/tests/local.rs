@@ -2,14 +2,17 @@
 
 mod common;
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
 use common::{Lines, expect_message, router, welcome, words};
 use sockless::rooms::{
-    History, JoinError, Namespace, Publication, PublishError, RoomConfig, RoomNameError, Rooms,
+    Envelope, History, JoinError, Namespace, Publication, PublishError, RoomConfig, RoomEvent,
+    RoomNameError, Rooms,
 };
 use sockless::sim::{Conversation, Sim};
-use sockless::{Router, Session, websocket};
+use sockless::{OutgoingMessage, Router, Session, websocket};
 
 fn config() -> RoomConfig {
     RoomConfig::default().envelope(Lines).history(History::last(10))
@@ -270,6 +273,15 @@ async fn refused(session: Session, chat: Namespace) {
     let too_long = member.publish("four").await;
     assert_eq!(too_long, Err(PublishError::TooLong { len: 4, limit: 3 }));
     assert!(member.publish("one").await.is_ok());
+    let key = || "x".repeat(256);
+    let publication = || Publication::new("one");
+    for publication in [
+        publication().idempotency_key(key()),
+        publication().conflation_key(key()),
+        publication().only_to(key()),
+    ] {
+        assert_eq!(member.publish(publication).await, Err(PublishError::Key { len: 256 }));
+    }
 
     let (name, error) = ("x".repeat(256), RoomNameError::Length { len: 256 });
     assert_eq!(chat.join(&session, &name).await.unwrap_err(), JoinError::Name(error.clone()));
@@ -282,4 +294,38 @@ fn a_namespace_is_created_once() {
     let rooms = Rooms::local(Sim::new(1));
     rooms.namespace("chat", RoomConfig::default());
     rooms.namespace("chat", RoomConfig::default());
+}
+
+/// Counts how often it is asked.
+struct Counting(Arc<AtomicUsize>);
+
+impl Envelope for Counting {
+    fn encode(&self, room: &str, event: &RoomEvent) -> Option<OutgoingMessage> {
+        self.0.fetch_add(usize::from(matches!(event, RoomEvent::Message(_))), Relaxed);
+        Lines.encode(room, event)
+    }
+}
+
+#[test]
+fn a_message_is_encoded_once_for_all_members() {
+    let sim = Sim::new(1);
+    sim.run(async {
+        let encoded = Arc::new(AtomicUsize::new(0));
+        let config = RoomConfig::default().envelope(Counting(encoded.clone()));
+        let chat = Rooms::local(sim.clone()).namespace("chat", config);
+        let app = sim.app(router(&chat));
+        let mut clients = Vec::new();
+        for _ in 0..50 {
+            clients.push(join(&app, "/rust").await);
+        }
+        for number in 0..3 {
+            chat.publish("rust", format!("{number}")).await.unwrap();
+        }
+        for client in &mut clients {
+            for number in 0..3 {
+                expect_message(client, &format!("{number}")).await;
+            }
+        }
+        assert_eq!(encoded.load(Relaxed), 3);
+    });
 }
