@@ -18,7 +18,7 @@ impl<H: Handle> Room<H> {
         self.extra.as_mut()?.catch_up.as_deref_mut()
     }
 
-    /// The same, which is created if there is none.
+    /// Returns the same, which is created if it does not exist.
     pub(super) fn catch_up(&mut self) -> &mut CatchUp {
         self.extra.get_or_insert_default().catch_up.get_or_insert_default()
     }
