@@ -106,6 +106,7 @@ const ROOMS_MODULES: &[&str] = &[
     "registry",
     "member",
     "rooms",
+    "json",
 ];
 
 #[test]

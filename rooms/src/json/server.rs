@@ -14,16 +14,13 @@ use sockless_driver::{Request as Opening, Session};
 use super::envelope::{Json, person, text_of};
 use super::wire::{RefusalCode, Reply, Request, id_text, is_shallow};
 use crate::config::RoomConfig;
-use crate::error::{BusError, JoinError, PublishError};
+use crate::error::{BusError, JoinError, MAX_KEY_LEN, PublishError};
 use crate::limits::{Rate, Used};
 use crate::member::Member;
 use crate::name::MAX_NAME_LEN;
 use crate::position::Position;
 use crate::publication::Publication;
 use crate::rooms::{Namespace, Rooms};
-
-/// The longest key of a publication, in bytes.
-const MAX_KEY_LEN: usize = 255;
 
 /// Serves rooms to clients that join them and publish by messages in JSON, as
 /// [the envelope](super#the-envelope) states. A session may be in many rooms.
@@ -360,9 +357,9 @@ impl From<PublishError> for Refusal {
     fn from(error: PublishError) -> Self {
         let code = match &error {
             PublishError::Name(_) => RefusalCode::Name,
-            PublishError::TooLong { .. } | PublishError::Bus(BusError::TooLong { .. }) => {
-                RefusalCode::TooLong
-            }
+            PublishError::TooLong { .. }
+            | PublishError::Key { .. }
+            | PublishError::Bus(BusError::TooLong { .. }) => RefusalCode::TooLong,
             PublishError::Denied(denied) => {
                 return Self::new(RefusalCode::Denied, denied.reason());
             }
