@@ -12,7 +12,7 @@ use crate::limits::{COPY_LEN, READ_LEN, STATE_LEN};
 ///
 /// Start from [`Config::default`] and chain the setters of the settings to change. The setter `x` has a
 /// getter `get_x`. Lengths are in bytes. Deadlines whose setter takes an `Option` are switched off by
-/// `None` or zero.
+/// `None` or zero; others are raised to 1 ms.
 ///
 /// ```
 /// use std::time::Duration;
@@ -140,6 +140,12 @@ pub(crate) enum Stall {
     After(Duration),
 }
 
+/// The least of those deadlines that cannot be switched off: zero would fail each connection.
+const MIN_TIMEOUT: Duration = Duration::from_millis(1);
+
+/// The least of the longest head: no request that opens a WebSocket is shorter.
+const MIN_HEAD_LEN: usize = 128;
+
 impl Default for Config {
     fn default() -> Self {
         Self {
@@ -180,7 +186,8 @@ impl Config {
         self
     }
 
-    /// Closes a connection with 1011 when the peer stays silent for `timeout` after a ping. Default: 15 s.
+    /// Closes a connection with 1011 when the peer stays silent for `timeout` after a ping. Default: 15 s;
+    /// less than 1 ms is raised to it.
     ///
     /// Any byte of the peer counts, not only a pong. Time does not count while our own bytes wait to be
     /// written, where [`write_timeout`](Self::write_timeout) applies instead, or while the transport is
@@ -188,7 +195,7 @@ impl Config {
     /// `timeout`.
     #[must_use]
     pub fn ping_timeout(mut self, timeout: Duration) -> Self {
-        self.ping_timeout = timeout;
+        self.ping_timeout = timeout.max(MIN_TIMEOUT);
         self
     }
 
@@ -250,15 +257,17 @@ impl Config {
         self
     }
 
-    /// Sets how long the opening handshake may take; then it fails. Default: 10 s.
+    /// Sets how long the opening handshake may take; then it fails. Default: 10 s; less than 1 ms is raised
+    /// to it.
     #[must_use]
     pub fn opening_timeout(mut self, timeout: Duration) -> Self {
-        self.opening_timeout = timeout;
+        self.opening_timeout = timeout.max(MIN_TIMEOUT);
         self
     }
 
     /// Sets how long the peer may take to answer a Close frame that has been written, and then to end the
-    /// transport; after each of the two the transport is dropped. Default: 5 s.
+    /// transport; after each of the two the transport is dropped. Default: 5 s; less than 1 ms is raised
+    /// to it.
     ///
     /// It begins when the transport has taken and passed on the Close frame, and again with each byte that
     /// the peer sends. Before that, [`write_timeout`](Self::write_timeout) without progress ends the
@@ -266,7 +275,7 @@ impl Config {
     /// 1 KiB per second needs for what it has taken.
     #[must_use]
     pub fn closing_timeout(mut self, timeout: Duration) -> Self {
-        self.closing_timeout = timeout;
+        self.closing_timeout = timeout.max(MIN_TIMEOUT);
         self
     }
 
@@ -372,10 +381,11 @@ impl Config {
         self
     }
 
-    /// Rejects HTTP heads longer than `len` bytes; a server answers with 431. Default: 16 KiB.
+    /// Rejects HTTP heads longer than `len` bytes; a server answers with 431. Default: 16 KiB; less than 128
+    /// bytes is raised to it.
     #[must_use]
     pub fn max_head_len(mut self, len: usize) -> Self {
-        self.max_head_len = len;
+        self.max_head_len = len.max(MIN_HEAD_LEN);
         self
     }
 

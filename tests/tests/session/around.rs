@@ -283,12 +283,22 @@ fn a_meaningless_setting_becomes_the_nearest_valid_one() {
         .high_water(0)
         .max_send_frame_len(0)
         .recv_chunk_len(0)
-        .max_message_len(0);
+        .max_message_len(0)
+        .max_head_len(0)
+        .ping_timeout(Duration::ZERO)
+        .opening_timeout(Duration::ZERO)
+        .closing_timeout(Duration::ZERO)
+        .write_timeout(Duration::ZERO);
     assert_eq!(config.get_ping_interval(), None);
     assert_eq!(
         (config.get_high_water(), config.get_max_send_frame_len(), config.get_recv_chunk_len()),
         (1, 1, 4)
     );
+    // What cannot be switched off would fail each connection; the rest is off.
+    let least = Duration::from_millis(1);
+    assert_eq!(config.get_ping_timeout(), least);
+    assert_eq!((config.get_opening_timeout(), config.get_closing_timeout()), (least, least));
+    assert_eq!((config.get_max_head_len(), config.get_write_timeout()), (128, None));
     // An empty message is still one.
     assert_eq!(config.get_max_message_len(), 0);
 }
