@@ -287,9 +287,12 @@ impl Connection {
         self.codecs.params()
     }
 
-    /// Sets the observer of frames and states, or removes it.
-    pub fn set_observer(&mut self, observer: Option<Box<dyn Observer>>) {
-        self.raw.set_observer(observer);
+    /// Sets the observer of frames and states, or removes it. Returns the former one.
+    pub fn set_observer(
+        &mut self,
+        observer: Option<Box<dyn Observer>>,
+    ) -> Option<Box<dyn Observer>> {
+        self.raw.set_observer(observer)
     }
 
     /// Starts to count frames and received bytes for [`stats`](Self::stats), unless an observer has started it.

@@ -1,7 +1,7 @@
 //! Observers of frames and states: [`Observer`], and its place in a connection.
 
 use alloc::boxed::Box;
-use core::fmt;
+use core::{fmt, mem};
 
 use crate::event::{Closed, Party};
 use crate::extension::Direction;
@@ -91,10 +91,12 @@ pub(crate) struct Watching {
 }
 
 impl Watch {
-    pub(crate) fn set(&mut self, observer: Option<Box<dyn Observer>>) {
-        if observer.is_some() || self.is_set() {
-            self.start().observer = observer;
+    /// Returns the former observer.
+    pub(crate) fn set(&mut self, observer: Option<Box<dyn Observer>>) -> Option<Box<dyn Observer>> {
+        if observer.is_none() && !self.is_set() {
+            return None;
         }
+        mem::replace(&mut self.start().observer, observer)
     }
 
     /// Starts to count, unless it has been started.

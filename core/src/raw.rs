@@ -235,9 +235,12 @@ impl RawConnection {
         self.rsv = rsv;
     }
 
-    /// Sets the observer of frames and states, or removes it.
-    pub fn set_observer(&mut self, observer: Option<Box<dyn Observer>>) {
-        self.watch.set(observer);
+    /// Sets the observer of frames and states, or removes it. Returns the former one.
+    pub fn set_observer(
+        &mut self,
+        observer: Option<Box<dyn Observer>>,
+    ) -> Option<Box<dyn Observer>> {
+        self.watch.set(observer)
     }
 
     /// Starts to count frames and received bytes for [`stats`](Self::stats), unless an observer has started it.

@@ -345,8 +345,12 @@ impl Session {
         self.sender.stats()
     }
 
-    /// Sets the observer of the frames and states of this session, or removes it. It is called while the session is
-    /// locked: it should return soon, and must not call methods of the session.
+    /// Sets the observer of the frames and states of this session, or removes it.
+    ///
+    /// It is called while the session is locked, so it should return soon. It must not call methods of the session, of
+    /// its senders or receivers: such a call waits for the lock that its own thread holds, and never returns. To act on
+    /// what it is shown, send it to a task, for example through a channel. An observer that is replaced or removed is
+    /// dropped without the lock.
     ///
     /// ```
     /// use sockless::proto::{Role, trace::JsonTrace};

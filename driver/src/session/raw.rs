@@ -21,6 +21,13 @@ use crate::session::sleep::Sleep;
 /// When the handler returns, the frames that were sent are flushed and the transport is closed,
 /// without a Close frame unless the handler sent one.
 ///
+/// Of the settings of [`Config`], these apply: `max_frame_len` and `max_message_len`, the shorter of which limits each
+/// frame; masking; `high_water`, `read_ahead` and what happens when they are full; `write_timeout`, `stall_timeout`
+/// and `closing_timeout`. Those of messages and of keep-alive do not: there are no automatic pings, no `idle_timeout`,
+/// `max_age`, `message_timeout` or `message_rate`, and no extensions. A handler enforces its own with
+/// [`sleep`](Self::sleep) and [`terminate`](Self::terminate), or sends pings with a
+/// [`Pinger`](sockless_core::Pinger). The settings of an open session of frames cannot be changed.
+///
 /// Every async method is cancel-safe.
 ///
 /// ```
@@ -141,8 +148,12 @@ impl RawSession {
         self.shared.stats()
     }
 
-    /// Sets the observer of the frames and states of this session, or removes it. It is called while the session is
-    /// locked: it should return soon, and must not call methods of the session.
+    /// Sets the observer of the frames and states of this session, or removes it.
+    ///
+    /// It is called while the session is locked, so it should return soon. It must not call methods of the session, of
+    /// its senders or receivers: such a call waits for the lock that its own thread holds, and never returns. To act on
+    /// what it is shown, send it to a task, for example through a channel. An observer that is replaced or removed is
+    /// dropped without the lock.
     ///
     /// ```
     /// use sockless::proto::{Role, trace::JsonTrace};

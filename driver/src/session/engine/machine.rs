@@ -162,8 +162,11 @@ impl Machine {
         of_either!(self, connection => connection.stats())
     }
 
-    pub(crate) fn set_observer(&mut self, observer: Option<Box<dyn Observer>>) {
-        of_either!(self, connection => connection.set_observer(observer));
+    pub(crate) fn set_observer(
+        &mut self,
+        observer: Option<Box<dyn Observer>>,
+    ) -> Option<Box<dyn Observer>> {
+        of_either!(self, connection => connection.set_observer(observer))
     }
 
     pub(crate) fn abort(&mut self, now: Instant) {

@@ -88,7 +88,9 @@ impl Shared {
 
     /// Sets the observer. The former one is shown nothing more.
     pub(crate) fn set_observer(&self, observer: Option<Box<dyn Observer>>) {
-        self.lock().set_observer(observer);
+        let former = self.lock().set_observer(observer);
+        // Without the lock: what drops with it may call methods of the session.
+        drop(former);
     }
 
     /// Records that the opening handshake, which began at `began`, is complete.

@@ -213,8 +213,11 @@ impl State {
         self.backlog.bytes() + self.inbound.len() + self.joined + self.machine.held_bytes()
     }
 
-    pub(crate) fn set_observer(&mut self, observer: Option<Box<dyn Observer>>) {
-        self.machine.set_observer(observer);
+    pub(crate) fn set_observer(
+        &mut self,
+        observer: Option<Box<dyn Observer>>,
+    ) -> Option<Box<dyn Observer>> {
+        self.machine.set_observer(observer)
     }
 
     /// Starts to close.
