@@ -9,7 +9,7 @@
 /// adapter's modules. `accept`, with the feature `server`, has
 ///
 /// * `async fn resolve(addr: impl Addrs) -> io::Result<impl Iterator<Item = SocketAddr>>`
-/// * `fn from_std(listener: std::dial::TcpListener) -> io::Result<TcpListener>`, for a listener
+/// * `fn from_std(listener: std::net::TcpListener) -> io::Result<TcpListener>`, for a listener
 ///   that does not block
 /// * `fn listen(listener: TcpListener) -> io::Result<impl Listen>`
 /// * `fn bind_unix(path: &Path) -> io::Result<UnixListener>`
@@ -36,7 +36,7 @@ macro_rules! adapter {
         unix_docs: { $(#[$unix_docs:meta])* },
     ) => {
         /// Listens on `addr` and serves until the future is dropped. It returns only if `addr`
-        /// cannot be listened on.
+        /// cannot be listened on. Dropping it ends all connections.
         ///
         /// For a server with settings of its own, for one that shuts down gracefully, and to learn
         /// the port that the system chose for port 0, use [`bind`].
@@ -77,6 +77,8 @@ macro_rules! adapter {
         /// chooses a free port, which [`Server::local_addr`](sockless_driver::Server::local_addr)
         /// returns.
         ///
+        /// Cancel-safe: dropping the future closes the listener.
+        ///
         /// ```no_run
         /// # async fn example(router: sockless::Router) -> std::io::Result<()> {
         #[doc = concat!("let server = sockless::", $name, "::bind(\"127.0.0.1:0\").await?;")]
@@ -97,6 +99,8 @@ macro_rules! adapter {
         /// As [`bind`], with `options` for the listening socket.
         ///
         /// Several servers can share one address, for example one server for each core.
+        ///
+        /// Cancel-safe: dropping the future closes the listener.
         ///
         /// ```no_run
         /// # async fn example(router: sockless::Router) -> std::io::Result<()> {
@@ -184,7 +188,8 @@ macro_rules! adapter {
         /// the default settings and without a router. The stream is used as it is.
         ///
         /// A task of the runtime drives the session. When its last handle is dropped, it is closed
-        /// with 1000.
+        /// with 1000. It belongs to no server: no memory budget of a server counts it, and no
+        /// shutdown of a server closes it.
         ///
         /// Every path is accepted, and no `Origin` is checked: where browsers can reach the server
         /// and it relies on cookies, check it in [`accept_with`].

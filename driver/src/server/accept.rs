@@ -16,6 +16,7 @@ use crate::exchange::Exchange;
 use crate::meter::{self, Stopwatch};
 use crate::request::{Request, ResponseHeaderError, response_headers};
 use crate::runtime::{Io, Runtime};
+use crate::server::connections::RequestLog;
 use crate::server::connections::opening::{read_request, respond};
 use crate::session::Session;
 use crate::session::engine::drive::Detached;
@@ -68,6 +69,9 @@ impl IncomingUpgrade {
     /// Reads a request from `transport`, within [`Config::opening_timeout`] and
     /// [`Config::max_head_len`].
     ///
+    /// A well-formed request for a WebSocket that is rejected, here or by [`reject`](Self::reject), is logged at info
+    /// level, as by a server.
+    ///
     /// Cancel-safe: dropping the future drops the transport.
     ///
     /// # Errors
@@ -88,6 +92,7 @@ impl IncomingUpgrade {
         let head = match read_request(&mut exchange, &mut handshake, deadline).await {
             Ok(head) => head,
             Err(error) => {
+                tracing::debug!(error = %Escaped(&error), "the opening handshake failed");
                 match error.response() {
                     Some(response) => {
                         meter::rejected_with("head", &response);
@@ -107,7 +112,7 @@ impl IncomingUpgrade {
             Ok(upgrade) => Ok(Self { exchange, handshake, config, request, upgrade, began }),
             Err(error) => {
                 let response = error.response();
-                meter::rejected_with("handshake", &response);
+                RequestLog::new(&request).log_response(&response);
                 send(exchange, &config, &response).await;
                 Err(AcceptError::Upgrade(error))
             }
@@ -151,7 +156,9 @@ impl IncomingUpgrade {
     /// Accepts the request, and returns its session, which a task on the runtime drives. The
     /// extensions of the settings that the client offers are negotiated.
     ///
-    /// When the last handle of the session is dropped, it is closed with 1000.
+    /// When the last handle of the session is dropped, it is closed with 1000. The session belongs to no server: its
+    /// memory is bounded by [`Config::memory_ceiling`] alone and by no budget of a server, and no shutdown of a server
+    /// closes it. For both, use a [`ConnectionServer`](crate::ConnectionServer).
     pub fn accept(self) -> Session {
         let Self { exchange, handshake, config, mut request, mut upgrade, began } = self;
         upgrade.select_extensions(config.get_extensions());
@@ -171,8 +178,10 @@ impl IncomingUpgrade {
 
     /// Rejects the request: sends `response` within another [`Config::opening_timeout`], and
     /// returns the error that has it.
+    ///
+    /// Cancel-safe: dropping the future drops the transport, and the response may be lost.
     pub async fn reject(self, response: Response<Bytes>) -> AcceptError {
-        meter::rejected_with("service", &response);
+        RequestLog::new(&self.request).log_response(&response);
         send(self.exchange, &self.config, &response).await;
         AcceptError::Rejected(Box::new(response))
     }
