@@ -1,4 +1,4 @@
-//! How other threads wake one that waits: [`Signal`].
+//! Wakes a thread that waits, from other threads: [`Signal`].
 
 use std::io;
 use std::sync::atomic::{AtomicU8, Ordering};

@@ -1,4 +1,4 @@
-//! How a server is reached: [`Target`] and [`SessionOptions`], which the clients of this program share.
+//! The address of a server and the ways to reach it: [`Target`] and [`SessionOptions`], which the clients of this program share.
 
 mod tls;
 

@@ -1,8 +1,8 @@
 //! Frames of any length, read and written as their bytes come, without holding one.
 //!
 //! A [`Connection`](crate::Connection) and a [`RawConnection`](crate::RawConnection) enforce the protocol for one
-//! end, and hold each frame or message whole, up to a limit. What stands between two ends, or beside them, needs less
-//! and more: a proxy passes on frames longer than its memory, with opcodes and bits of extensions that it does not
+//! end, and hold each frame or message whole, up to a limit. A proxy or an observer needs
+//! other rules: a proxy passes on frames longer than its memory, with opcodes and bits of extensions that it does not
 //! know; an observer reads both directions of a connection that is not its own.
 //!
 //! | To | Use |
@@ -11,7 +11,7 @@
 //! | write headers and payloads chunk by chunk, masked or as they are | [`FrameWriter`] |
 //! | decode and encode the messages of agreed extensions | [`MessageCodec`](crate::extension::MessageCodec) |
 //!
-//! Both hold a few bytes, whatever the length of the frame, allocate nothing and know no time. They see frames only:
+//! Both hold a few bytes, whatever the length of the frame, allocate nothing and take no time argument. They see frames only:
 //! the order of fragments, UTF-8 and the closing handshake are left to the caller.
 //!
 //! A relay that passes on every frame that can be delimited, byte for byte:

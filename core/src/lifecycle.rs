@@ -1,9 +1,9 @@
-//! How far a connection is between open and closed, and what it asks of its transport.
+//! The state of a connection between open and closed, and its requests to the transport.
 
 use crate::event::Party;
 use crate::time::Instant;
 
-/// How far a connection is between open and closed; see [`Connection::state`](crate::Connection::state).
+/// The state of a connection between open and closed; see [`Connection::state`](crate::Connection::state).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Lifecycle {

@@ -1,4 +1,4 @@
-//! What the call that drives a connection of either layer returns, and the bound of its turns.
+//! The output of the call that drives a connection of either layer, and the bound of its turns.
 
 use crate::event::Event;
 use crate::limits::TURN_LEN;
@@ -26,7 +26,7 @@ pub enum Output<'a, E = Event> {
     Close,
 }
 
-/// What to wait for; see [`Output::Wait`].
+/// The things to wait for; see [`Output::Wait`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct Wait {

@@ -253,6 +253,8 @@ impl Namespace {
 
     /// Publishes to several rooms, one after the other; to each as with [`publish`](Self::publish).
     ///
+    /// It is not cancel-safe: if the future is dropped, the message was published to some of the rooms.
+    ///
     /// # Errors
     ///
     /// The first error of [`publish`](Self::publish), at which it stops.

@@ -173,7 +173,7 @@ fn chat(sim: &Sim) -> (Rooms, Namespace) {
 
 /// A server that knows the commands of the bus, and one room.
 struct FakeBroker {
-    /// What is sent to a connection at once, unless the broker is good.
+    /// The bytes that are sent to a connection at once, unless the broker is good.
     garbage: &'static [u8],
     is_good: AtomicBool,
     is_silent: AtomicBool,

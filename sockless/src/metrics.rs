@@ -60,7 +60,7 @@
 //! * `code` is that of the Close frame by the party that ended the session: `1000` to `1014`; `3xxx` and `4xxx` for those that
 //!   applications define; `1005` for a Close frame without a code, `1006` if there was no Close frame.
 //!
-//! What is counted is recorded at the end of each turn of a session's driver. The gauges of a session are taken back when it ends.
+//! Counters are recorded at the end of each turn of a session's driver. The gauges of a session are taken back when it ends.
 //!
 //! # Servers
 //!

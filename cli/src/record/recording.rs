@@ -17,10 +17,10 @@ use crate::exit::Failure;
 /// The headers whose values are not recorded unless that is asked for.
 const CREDENTIALS: [HeaderName; 4] = [AUTHORIZATION, COOKIE, PROXY_AUTHORIZATION, SET_COOKIE];
 
-/// What is recorded in place of such a value.
+/// Recorded in place of such a value.
 const REPLACEMENT: &str = "(not recorded)";
 
-/// What passes through all connections, in a file.
+/// The bytes of all connections, in a file.
 pub(crate) struct Recording {
     connections: AtomicU64,
     keeps_credentials: bool,

@@ -1,4 +1,4 @@
-//! What the ends of all connections of a recording did, in order: [`Script`].
+//! The acts of the ends of all connections of a recording, in order: [`Script`].
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -31,7 +31,7 @@ pub(crate) enum What {
     Closed(CloseReason),
 }
 
-/// What was recorded of the opening handshake. By default nothing.
+/// The recorded part of the opening handshake. By default nothing.
 #[derive(Clone, Default)]
 pub(crate) struct Handshake {
     /// With the query. Empty if it was not recorded.

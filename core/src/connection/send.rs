@@ -75,7 +75,7 @@ impl Connection {
 
     pub(super) fn send_next_chunk(&mut self, chunk: Chunk, now: Instant) -> Result<(), SendError> {
         if self.sending.is_none() {
-            // What was sent before it is sent before it.
+            // Messages queued earlier are sent first.
             self.encode_waiting();
         }
         if !self.may_send_chunk() {

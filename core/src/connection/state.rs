@@ -1,4 +1,4 @@
-//! What a loop may ask: how far the connection is, and whether to read and to write.
+//! The state of a connection for a loop: how far it is, and whether to read and to write.
 
 use super::Connection;
 use crate::lifecycle::Lifecycle;

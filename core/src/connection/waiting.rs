@@ -1,4 +1,4 @@
-//! What waits for room: messages, so that a later one may replace or pass them, and the pong.
+//! The queue of sends that wait for room: messages, so that a later one may replace or pass them, and the pong.
 
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;

@@ -1,4 +1,4 @@
-//! What a recorded connection received: [`Recording::received`].
+//! The input of a recorded connection: [`Recording::received`].
 
 use alloc::string::String;
 use alloc::vec::Vec;

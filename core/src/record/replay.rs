@@ -17,7 +17,7 @@ use crate::event::Event;
 use crate::message::Chunk;
 use crate::time::Instant;
 
-/// What a connection did in a replay, which is what it did when it was recorded.
+/// The acts of a connection in a replay, which are those of the recording.
 #[derive(Clone, Debug)]
 pub struct Replayed {
     calls: usize,

@@ -74,6 +74,8 @@ impl OpenRequest {
     ///
     /// `poll_body` returns the next part of the body, and `None` at its end. It is polled until
     /// then, for at most a second and not beyond the deadline, and for at most 64 KiB.
+    ///
+    /// Dropping the future drops the response.
     pub async fn rejected<F>(&self, head: Response<()>, mut poll_body: F) -> ConnectError
     where
         F: FnMut(&mut Context<'_>) -> Poll<Option<io::Result<Bytes>>>,

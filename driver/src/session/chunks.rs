@@ -173,6 +173,8 @@ impl Session {
     /// Waits for the next message to begin, and returns a reader of its chunks; see
     /// [`Receiver::reader`].
     ///
+    /// Cancel-safe: the message is either returned or begins with the next call.
+    ///
     /// # Errors
     ///
     /// A [`Closed`] that describes how the session ended.
@@ -181,6 +183,8 @@ impl Session {
     }
 
     /// Begins a message that is sent in chunks; see [`Sender::writer`].
+    ///
+    /// Cancel-safe: if the future is dropped before it is ready, no message was begun.
     ///
     /// # Errors
     ///

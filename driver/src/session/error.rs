@@ -15,7 +15,7 @@ pub enum TrySendError {
     Closed {
         /// The message.
         message: OutgoingMessage,
-        /// How the session ended; `None` while it closes, when that is not known yet.
+        /// The end of the session; `None` while it closes, when that is not known yet.
         #[source]
         closed: Option<Closed>,
     },

@@ -178,7 +178,7 @@ async fn forward_frames(from: &RawSession, to: &RawSession) -> Closed {
     }
 }
 
-/// What cannot be sent any more is dropped: the other direction ends the session it came from.
+/// A message that cannot be sent any more is dropped: the other direction ends the session it came from.
 async fn pass_frame_on(to: &RawSession, frame: Frame) {
     let _ = to.send(frame).await;
 }

@@ -106,6 +106,8 @@ impl Receiver {
 impl Session {
     /// Sends `value` in `format`; see [`Sender::send_as`].
     ///
+    /// Cancel-safe: if the future is dropped before it is ready, nothing was sent.
+    ///
     /// # Errors
     ///
     /// As [`Sender::send_as`].
@@ -118,6 +120,8 @@ impl Session {
     }
 
     /// Receives the next message as a value in `format`; see [`Receiver::recv_as`].
+    ///
+    /// Cancel-safe: a message is either returned or received by the next call.
     ///
     /// # Errors
     ///
@@ -160,6 +164,8 @@ mod json {
     impl Session {
         /// Sends `value` as JSON. Requires feature `json`.
         ///
+        /// Cancel-safe: if the future is dropped before it is ready, nothing was sent.
+        ///
         /// # Errors
         ///
         /// As [`Sender::send_as`].
@@ -180,6 +186,8 @@ mod json {
     /// Values as JSON.
     impl Sender {
         /// Sends `value` as JSON. Requires feature `json`.
+        ///
+        /// Cancel-safe: if the future is dropped before it is ready, nothing was sent.
         ///
         /// # Errors
         ///

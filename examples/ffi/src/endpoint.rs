@@ -50,7 +50,7 @@ pub(crate) enum Polled<'a> {
     Drop,
 }
 
-/// What to wait for.
+/// The things to wait for.
 #[derive(Clone, Copy)]
 pub(crate) struct Wait {
     pub(crate) read: bool,

@@ -1,4 +1,4 @@
-//! What the engines over a broker have in common, besides the [`Outbox`]: the connection that is made again, and epochs.
+//! The common part of the engines over a broker, besides the [`Outbox`]: the connection that is made again, and epochs.
 
 use std::future::poll_fn;
 use std::pin::pin;

@@ -1,4 +1,4 @@
-//! What rooms ask of the connection to a broker, until its task does it: [`Outbox`].
+//! The requests of rooms to the connection to a broker, until its task serves them: [`Outbox`].
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::task::{Context, Poll, Waker};

@@ -191,6 +191,8 @@ impl WebSocketUpgrade {
     ///
     /// The response is 503 if the service takes longer than
     /// [`Config::opening_timeout`], and 500 if it panics.
+    ///
+    /// Cancel-safe: dropping the future drops the request, which is not answered then.
     pub async fn handler(self, service: impl Service) -> Response {
         respond(self.admitted.answer_by(&service).await, self.pending, self.version)
     }

@@ -46,7 +46,7 @@ use draw::{Source, Workload};
 ///     }
 /// }
 ///
-/// /// A client that gives up when its connection breaks, which is a bug.
+/// /// A client that ends when its connection breaks, which is a bug.
 /// async fn client(sim: Sim) {
 ///     sim.spawn(sim.serve("echo", Router::new().route("/", websocket(echo))));
 ///     let mut client = sim.connect("ws://echo/").await.unwrap();

@@ -1,4 +1,4 @@
-//! What happened in a run, in order: its digest, and the comparison of two runs: [`Fingerprint`].
+//! The events of a run, in order: their digest, and the comparison of two runs: [`Fingerprint`].
 
 use std::fmt;
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! What runs while no task of the simulation can: the runtime of tokio, with the feature `tokio`.
+//! The part that runs while no task of the simulation can: the runtime of tokio, with the feature `tokio`.
 
 #[cfg(feature = "tokio")]
 mod tokio;

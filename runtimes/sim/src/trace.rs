@@ -1,4 +1,4 @@
-//! What happened in a run, as data: [`Trace`].
+//! The events of a run, as data: [`Trace`].
 
 mod event;
 mod html;

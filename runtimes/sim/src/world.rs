@@ -119,7 +119,7 @@ impl World {
             let mut main = Box::pin(main);
             let result = run.until_done(max_polls, main.as_mut());
             let result = result.map_err(|why| run.describe(why, main.as_mut()));
-            // What is dropped may panic too.
+            // A value that is dropped may panic too.
             let dropped = catch_unwind(AssertUnwindSafe(|| drop(main)));
             drop(stop);
             (result, dropped)

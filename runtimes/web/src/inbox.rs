@@ -40,7 +40,7 @@ impl Inbox {
         let message = self.messages.pop_front()?;
         self.bytes -= message.len() + OVERHEAD;
         if self.messages.is_empty() && self.messages.capacity() > KEPT {
-            // What a burst made grow is given back.
+            // Memory that a burst made grow is given back.
             self.messages = VecDeque::new();
         }
         Some(message)

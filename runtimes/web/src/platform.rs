@@ -1,4 +1,4 @@
-//! What windows and workers have in common: the clock, timers, random numbers, and the event `online`.
+//! The platform of windows and workers: the clock, timers, random numbers, and the event `online`.
 
 use std::fmt;
 use std::pin::Pin;

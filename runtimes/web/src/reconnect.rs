@@ -24,7 +24,10 @@ use watch::SharedState;
 
 pub use watch::ReconnectWatch;
 
-/// A future that stays on its thread, in a box.
+/// A boxed future that stays on its thread.
+///
+/// It is the same type as `local::LocalBoxFuture` of the driver, whose feature `local` has executors and transports
+/// that a browser does not.
 pub type LocalBoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + 'a>>;
 
 /// A client that connects again when its connection ends: a sequence of [`Session`]s.

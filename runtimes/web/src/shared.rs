@@ -138,7 +138,7 @@ impl Shared {
         let mut state = self.state.borrow_mut();
         let is_open = match state.phase {
             Phase::Open => true,
-            // What is too much is dropped, so that the peer's Close frame is reached.
+            // Messages over the limit are dropped, so that the peer's Close frame is reached.
             Phase::Closing { .. } => false,
             Phase::Connecting | Phase::Closed(_) => return,
         };
@@ -340,7 +340,7 @@ impl Shared {
         if let Some(transport) = self.transport() {
             transport.close(&sent);
         }
-        // What has arrived is read to its end.
+        // Messages that have arrived are read to their end.
         self.readers.wake();
     }
 

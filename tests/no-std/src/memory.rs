@@ -1,4 +1,4 @@
-//! What a peer sends does not fit into the memory of the board: an orderly end, and no abort.
+//! A message does not fit into the memory of the board: an orderly end, and no abort.
 
 use alloc::sync::Arc;
 

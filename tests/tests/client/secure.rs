@@ -161,7 +161,7 @@ fn tls_goes_through_a_proxy_that_is_reached_over_tls() {
     });
 }
 
-/// A server that trusts the clients' authority tells the handler which certificate came.
+/// A server that trusts the clients' authority shows the handler which certificate came.
 #[test]
 fn a_client_sends_its_certificate_of_files() {
     let directory = std::env::temp_dir().join(format!("sockless-client-{}", std::process::id()));

@@ -1,4 +1,4 @@
-//! What a client did in the simulator, done again over a real socket, has the same answers.
+//! The acts of a client in the simulator, repeated over a real socket, have the same answers.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};

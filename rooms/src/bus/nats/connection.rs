@@ -303,7 +303,7 @@ impl Connection {
                 }
             }
             if left == before {
-                // What was left has been dropped meanwhile.
+                // The rooms that were left have been dropped meanwhile.
                 break;
             }
         }

@@ -12,7 +12,7 @@ const ITEM: u8 = b'i';
 const MARK: u8 = b'm';
 const SIGNAL: u8 = b's';
 
-/// What a message says.
+/// The content of a message.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Record {
     Item(Item),

@@ -352,7 +352,7 @@ pub(super) async fn drive<F: Future>(
         if let Poll::Ready(error) = driver.as_mut().poll(cx).map(ended) {
             return Poll::Ready(error);
         }
-        // What the driver has received may be what `future` waits for.
+        // `future` may wait for a reply that the driver has received.
         future.as_mut().poll(cx).map(Ok)
     })
     .await

@@ -21,7 +21,7 @@ pub(super) struct Guard {
     state: State,
     /// The elements that each array which is open still waits for.
     open: Vec<usize>,
-    /// What the value has taken so far, and may take.
+    /// The bytes that the value has taken so far, and may take.
     len: usize,
     elements: usize,
     max_len: usize,

@@ -1,4 +1,4 @@
-//! What an end does, and what can happen to a pair of ends: [`PairStep`] and [`PairAction`].
+//! The steps of an end, and the actions on a pair of ends: [`PairStep`] and [`PairAction`].
 
 use std::fmt;
 

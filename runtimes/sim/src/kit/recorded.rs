@@ -1,4 +1,4 @@
-//! What a client sent when it was recorded: [`RecordedClient`].
+//! The bytes that a client sent when it was recorded: [`RecordedClient`].
 
 use std::fmt;
 use std::time::Duration;
@@ -10,7 +10,7 @@ use sockless_core::record::{Received, Recording, ReplayError};
 
 use crate::trace::{End, FrameEvent, Trace, What};
 
-/// What a client sent and when, for [`OpenConversation::replay`](super::OpenConversation::replay).
+/// The frames of a client and their times, for [`OpenConversation::replay`](super::OpenConversation::replay).
 ///
 /// It is made of a [`Recording`], and returned by [`Trace::client`].
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -14,7 +14,7 @@ use super::recorded::RecordedClient;
 use crate::io::SimIo;
 use crate::sim::Sim;
 
-/// What a replayed client received from the service, from [`OpenConversation::replay`].
+/// The frames that a replayed client received from the service, from [`OpenConversation::replay`].
 #[derive(Clone, Debug)]
 pub struct ReplayedClient {
     frames: Vec<(Duration, Frame)>,

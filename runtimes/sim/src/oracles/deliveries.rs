@@ -1,4 +1,4 @@
-//! What was acknowledged is delivered: [`Deliveries`].
+//! Messages that were acknowledged are delivered: [`Deliveries`].
 
 use std::collections::BTreeMap;
 use std::fmt;

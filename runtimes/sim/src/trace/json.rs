@@ -28,7 +28,7 @@ struct Header {
     seed: Option<u64>,
 }
 
-/// What a trace observes: one end, or the network between them, as in qlog.
+/// The place that a trace observes: one end, or the network between them, as in qlog.
 #[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 enum Vantage {

@@ -1,4 +1,4 @@
-//! What the suite does not cover: presence across servers, contention, messages of no known form, TLS.
+//! Cases that the suite does not cover: presence across servers, contention, messages of no known form, TLS.
 
 use std::io::{self, BufRead, BufReader, Write};
 use std::net::TcpStream;
