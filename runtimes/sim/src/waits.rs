@@ -125,9 +125,6 @@ thread_local! {
 /// Returns the line of the code under test that is running, with the function that it calls.
 pub(crate) fn this_place() -> Option<String> {
     let text = Backtrace::force_capture().to_string();
-    if std::env::var("DUMP").is_ok() {
-        let _ = std::fs::write("/tmp/w/sim/bt.txt", &text);
-    }
     place_in(&text)
 }
 
