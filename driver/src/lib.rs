@@ -119,5 +119,5 @@ pub use session::Json;
 pub use session::{
     Decode, DecodeError, Encode, EncodeError, MessageReader, MessageSink, MessageWriter, Outcome,
     Pong, Pongs, RawSendError, RawSession, Receiver, Sender, Session, SessionTask, Sleep,
-    TrySendError, WriteError, pipe, pipe_raw, release_buffers,
+    TrySendError, WriteError, pipe, pipe_raw, release_buffers, reset_buffers,
 };

@@ -30,7 +30,7 @@ use crate::request::Request;
 use crate::session::engine::shared::Shared;
 
 pub use chunks::{MessageReader, MessageWriter};
-pub use engine::buffers::release_buffers;
+pub use engine::buffers::{release_buffers, reset_buffers};
 pub use error::{DecodeError, EncodeError, RawSendError, TrySendError, WriteError};
 pub use handler::Outcome;
 pub(crate) use handler::Running;

@@ -10,13 +10,17 @@ use sockless_driver::Ending;
 
 use crate::lane::Lane;
 use crate::stats::WireStats;
-use crate::time::Time;
+use crate::time::{NEVER, Time};
 use crate::waiter::{Waiter, Wakes};
 
 /// The state of a pipe. Side 0 writes to lane 0 and reads from lane 1; side 1 does the reverse.
 pub(crate) struct Ends {
     pub(crate) lanes: [Lane; 2],
     pub(crate) ends: [End; 2],
+    /// When something happens next that is no operation: an arrival, of bytes or of a reset.
+    due: Instant,
+    /// False after an operation that changed nothing which a waiting task waits for.
+    has_changed: bool,
 }
 
 pub(crate) struct End {
@@ -55,10 +59,20 @@ impl End {
         }
         Ok(())
     }
+
+    /// Returns true if no task waits at this end.
+    #[inline]
+    fn is_at_rest(&self) -> bool {
+        self.reader.is_at_rest() && self.writer.is_at_rest() && self.watcher.is_at_rest()
+    }
 }
 
 /// Operations of an end.
 impl Ends {
+    pub(crate) fn new(lanes: [Lane; 2], ends: [End; 2]) -> Self {
+        Self { lanes, ends, due: NEVER, has_changed: false }
+    }
+
     /// Reads into the spare capacity of `buffer`.
     pub(crate) fn poll_read(
         &mut self,
@@ -72,8 +86,14 @@ impl Ends {
         end.reader.forget(wakes);
         end.check()?;
         let lane = &mut self.lanes[1 - side];
-        if lane.readable_at(now).is_none_or(|at| at > now) {
+        let readable_at = lane.readable_at(now);
+        if readable_at.is_none_or(|at| at > now) {
             end.reader.wait(cx, wakes);
+            // Nothing is under way to this end.
+            if readable_at.is_none() && end.fate == Fate::Alive {
+                end.reader.cease(wakes);
+                self.has_changed = false;
+            }
             return Poll::Pending;
         }
         if end.fate == Fate::StreamReset && lane.arrived() == 0 {
@@ -106,6 +126,7 @@ impl Ends {
 
     pub(crate) fn flush(&mut self, side: usize, now: Instant) -> io::Result<()> {
         self.check(side, now)?;
+        self.has_changed = self.lanes[side].has_held();
         self.lanes[side].release();
         Ok(())
     }
@@ -241,8 +262,30 @@ impl Ends {
 
 /// Effects of time.
 impl Ends {
-    /// Applies what is due.
-    pub(crate) fn advance(&mut self, now: Instant) {
+    /// Performs `act` at `now`, after what is due since the last operation, and before what follows
+    /// from it.
+    #[inline]
+    pub(crate) fn operate<T>(
+        &mut self,
+        now: Instant,
+        wakes: &mut Wakes,
+        act: impl FnOnce(&mut Self, &mut Wakes) -> T,
+    ) -> T {
+        let is_due = self.due <= now;
+        if is_due {
+            self.apply(now);
+        }
+        self.has_changed = true;
+        let result = act(self, wakes);
+        if is_due || self.has_changed {
+            self.settle(now, wakes);
+        }
+        result
+    }
+
+    /// Applies what is due, and what an operation has changed.
+    #[inline]
+    fn apply(&mut self, now: Instant) {
         for side in [0, 1] {
             if let Fate::ToBeReset(at) = self.ends[side].fate
                 && at <= now
@@ -255,14 +298,18 @@ impl Ends {
     }
 
     /// Sends what an operation left to be sent, and wakes the tasks whose condition now holds.
-    pub(crate) fn settle(&mut self, now: Instant, wakes: &mut Wakes) {
-        self.advance(now);
+    fn settle(&mut self, now: Instant, wakes: &mut Wakes) {
+        self.apply(now);
         for side in [0, 1] {
             if self.lanes[1 - side].is_reader_gone() {
                 self.answer_for_dropped_end(side, now);
             }
         }
+        self.due = self.next_due();
         for side in [0, 1] {
+            if self.ends[side].is_at_rest() {
+                continue;
+            }
             let reset_at = match self.ends[side].fate {
                 Fate::Reset => Some(now),
                 Fate::ToBeReset(at) if self.lanes[1 - side].passes() => Some(at),
@@ -286,6 +333,21 @@ impl Ends {
                 watcher.settle(earlier(inbound.ended_at()), now, wakes);
             }
         }
+    }
+
+    fn next_due(&self) -> Instant {
+        let mut due = NEVER;
+        for side in [0, 1] {
+            if let Some(at) = self.lanes[side].next_arrived() {
+                due = due.min(at);
+            }
+            if let Fate::ToBeReset(at) = self.ends[side].fate
+                && self.lanes[1 - side].passes()
+            {
+                due = due.min(at);
+            }
+        }
+        due
     }
 
     /// Answers bytes that reach a dropped end with a reset.

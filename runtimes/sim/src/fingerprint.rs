@@ -115,16 +115,14 @@ impl Fingerprint {
 
     /// Adds an event. Returns true if the compared runs part here.
     pub(crate) fn record(&mut self, now: Instant, event: Occurrence) -> bool {
-        if let Occurrence::Polled { task } = event {
-            self.task = task;
-        }
-        if let Occurrence::Wrote { len, .. } = event {
-            self.bytes += len as u64;
-        }
         let words = match event {
-            Occurrence::Polled { task } => [1, task, 0, 0],
+            Occurrence::Polled { task } => {
+                self.task = task;
+                [1, task, 0, 0]
+            }
             Occurrence::Read { pipe, side, len } => [2 + side as u64, pipe, len as u64, 0],
             Occurrence::Wrote { pipe, side, len, digest } => {
+                self.bytes += len as u64;
                 [4 + side as u64, pipe, len as u64, digest]
             }
         };

@@ -178,6 +178,16 @@ impl SimIo {
         self.pipe.shutdown(self.side, Writer::Other)
     }
 
+    /// Reads what has arrived, at most `limit` bytes, for which `buffer` gets room.
+    pub(crate) fn poll_receive(
+        &mut self,
+        cx: &Context<'_>,
+        buffer: &mut BytesMut,
+        limit: usize,
+    ) -> Poll<io::Result<usize>> {
+        self.pipe.poll_receive(self.side, cx, buffer, limit)
+    }
+
     async fn fill(&self, wanted: usize) -> io::Result<usize> {
         let filled = poll_fn(|cx| self.pipe.poll_fill(self.side, cx, wanted)).await;
         // Even if it is a ping: a test waited for it.

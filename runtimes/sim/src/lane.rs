@@ -157,6 +157,11 @@ impl Lane {
         self.link.capacity.saturating_sub(self.bytes.len() + self.lost)
     }
 
+    /// Returns true if bytes wait for a flush.
+    pub(crate) fn has_held(&self) -> bool {
+        self.held > 0
+    }
+
     /// Releases the held bytes, as by a flush.
     pub(crate) fn release(&mut self) {
         self.waiting += self.held;
@@ -221,12 +226,18 @@ impl Lane {
 /// Effects of time.
 impl Lane {
     /// Delivers the bytes that are due, and sends those that the receiver has room for.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn advance(&mut self, now: Instant) {
         let is_due = self.in_flight.front().is_some_and(|&(at, _)| at <= now);
         if is_due || self.waiting > 0 || self.fin == Fin::Queued {
             self.move_bytes(now);
         }
+    }
+
+    /// Returns when bytes arrive next. What else [`advance`](Self::advance) does follows operations.
+    #[inline]
+    pub(crate) fn next_arrived(&self) -> Option<Instant> {
+        self.in_flight.front().map(|&(at, _)| at)
     }
 
     fn move_bytes(&mut self, now: Instant) {

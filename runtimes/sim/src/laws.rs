@@ -162,36 +162,35 @@ impl Laws {
             2 => 126,
             _ => 1 << 16,
         };
-        let laws = [
-            (!end.has_closed, "sends a frame after its Close frame (RFC 6455 §5.5.1)"),
-            (!matches!(opcode, 3..=7 | 11..), "sends an unknown opcode (RFC 6455 §5.2)"),
-            (head.is_masked == (side == 0), "masks as its role does not allow (RFC 6455 §5.1)"),
-            (
-                rsv == 0 || may_have_rsv,
-                "sets a reserved bit that was not negotiated (RFC 6455 §5.2)",
-            ),
-            (
-                !is_control || head.first & FIN != 0,
-                "sends a control frame that is not final (RFC 6455 §5.5)",
-            ),
-            (
-                !is_control || head.len <= 125,
-                "sends a control frame of more than 125 bytes (RFC 6455 §5.5)",
-            ),
-            (
-                head.len >= least && head.len >> 63 == 0,
-                "encodes a length in more bytes than it needs (RFC 6455 §5.2)",
-            ),
-            (
-                opcode != CONTINUATION || end.unfinished.is_some(),
-                "continues a message that it has not begun (RFC 6455 §5.4)",
-            ),
-            (
-                !is_first || end.unfinished.is_none(),
-                "begins a message before the last one is finished (RFC 6455 §5.4)",
-            ),
-        ];
-        laws.into_iter().find(|(holds, _)| !holds).map_or(Ok(()), |(_, broken)| Err(broken))
+        let is_final = head.first & FIN != 0;
+        if end.has_closed {
+            return Err("sends a frame after its Close frame (RFC 6455 §5.5.1)");
+        }
+        if matches!(opcode, 3..=7 | 11..) {
+            return Err("sends an unknown opcode (RFC 6455 §5.2)");
+        }
+        if head.is_masked != (side == 0) {
+            return Err("masks as its role does not allow (RFC 6455 §5.1)");
+        }
+        if rsv != 0 && !may_have_rsv {
+            return Err("sets a reserved bit that was not negotiated (RFC 6455 §5.2)");
+        }
+        if is_control && !is_final {
+            return Err("sends a control frame that is not final (RFC 6455 §5.5)");
+        }
+        if is_control && head.len > 125 {
+            return Err("sends a control frame of more than 125 bytes (RFC 6455 §5.5)");
+        }
+        if head.len < least || head.len >> 63 != 0 {
+            return Err("encodes a length in more bytes than it needs (RFC 6455 §5.2)");
+        }
+        if opcode == CONTINUATION && end.unfinished.is_none() {
+            return Err("continues a message that it has not begun (RFC 6455 §5.4)");
+        }
+        if is_first && end.unfinished.is_some() {
+            return Err("begins a message before the last one is finished (RFC 6455 §5.4)");
+        }
+        Ok(())
     }
 
     /// Returns true if [`payload`](Self::payload) looks at the bytes of the present frame.
@@ -360,20 +359,24 @@ fn check_close(payload: &[u8]) -> Result<(), Broken> {
 
 /// Returns which extensions a response accepts, and the parameters of the last one.
 fn agreed(head: &[u8]) -> (Agreed, String) {
-    let head = String::from_utf8_lossy(head).to_ascii_lowercase();
-    let fields = head.lines().filter_map(|line| line.split_once(':'));
-    let values = fields.filter(|(name, _)| *name == "sec-websocket-extensions");
-    let extensions = values.flat_map(|(_, value)| value.split(','));
-    let extensions =
-        extensions.map(|extension| extension.split_once(';').unwrap_or((extension, "")));
-    extensions.fold(
-        (Agreed::Nothing, String::new()),
-        |(agreed, before), (name, parameters)| match (agreed, name.trim()) {
-            (agreed, "") => (agreed, before),
-            (Agreed::Nothing, "permessage-deflate") => (Agreed::Deflate, parameters.to_owned()),
-            _ => (Agreed::Other, String::new()),
-        },
-    )
+    let fields = head.split(|byte| *byte == b'\n').filter_map(|line| {
+        let colon = line.iter().position(|byte| *byte == b':')?;
+        Some((&line[..colon], &line[colon + 1..]))
+    });
+    let values = fields.filter(|(name, _)| name.eq_ignore_ascii_case(b"sec-websocket-extensions"));
+    let mut agreed = (Agreed::Nothing, String::new());
+    for (_, value) in values {
+        let value = String::from_utf8_lossy(value).to_ascii_lowercase();
+        for extension in value.split(',') {
+            let (name, parameters) = extension.split_once(';').unwrap_or((extension, ""));
+            agreed = match (agreed.0, name.trim()) {
+                (_, "") => agreed,
+                (Agreed::Nothing, "permessage-deflate") => (Agreed::Deflate, parameters.to_owned()),
+                _ => (Agreed::Other, String::new()),
+            };
+        }
+    }
+    agreed
 }
 
 /// The number of pings that are kept.

@@ -37,7 +37,7 @@ impl Pipe {
         let lanes = chances.map(|chance| Lane::new(link.clone(), chance));
         let ends = [End::new(time), End::new(time)];
         let id = lock(&tap).id;
-        Self { id, time: Arc::clone(time), tap, state: Mutex::new(Ends { lanes, ends }) }
+        Self { id, time: Arc::clone(time), tap, state: Mutex::new(Ends::new(lanes, ends)) }
     }
 
     pub(crate) fn drop_end(&self, side: usize) {
@@ -72,14 +72,13 @@ impl Pipe {
     pub(crate) fn with<T>(&self, act: impl FnOnce(&mut Ends, Instant, &mut Wakes) -> T) -> T {
         let now = self.time.now();
         let mut wakes = Wakes::default();
-        let result = {
-            let mut state = lock(&self.state);
-            state.advance(now);
-            let result = act(&mut state, now, &mut wakes);
-            state.settle(now, &mut wakes);
-            result
-        };
-        wakes.fire();
+        let result =
+            lock(&self.state).operate(now, &mut wakes, |state, wakes| act(state, now, wakes));
+        match wakes.is_empty() {
+            // The most frequent case has nothing to drop.
+            true => std::mem::forget(wakes),
+            false => wakes.fire(),
+        }
         result
     }
 
@@ -95,17 +94,43 @@ impl Pipe {
     ) -> Poll<io::Result<usize>> {
         let spare = buffer.capacity() - buffer.len();
         assert_ne!(spare, 0, "a read needs a buffer with spare capacity");
+        self.with(|state, now, wakes| self.read(state, side, cx, now, buffer, wakes))
+    }
+
+    /// As [`poll_read`](Self::poll_read), and makes room in `buffer` for what has arrived, but for at
+    /// most `limit` bytes.
+    pub(crate) fn poll_receive(
+        &self,
+        side: usize,
+        cx: &Context<'_>,
+        buffer: &mut BytesMut,
+        limit: usize,
+    ) -> Poll<io::Result<usize>> {
         self.with(|state, now, wakes| {
-            let unread = &mut state.ends[side].unread;
-            if !unread.is_empty() {
-                let len = unread.len().min(spare);
-                buffer.extend_from_slice(&unread.split_to(len));
-                return Poll::Ready(Ok(len));
-            }
-            let polled = state.poll_read(side, cx, now, buffer, wakes);
-            self.count_read(side, &mut state.ends[side].stats, &polled);
-            polled
+            let arrived = state.ends[side].unread.len().max(state.lanes[1 - side].arrived());
+            buffer.reserve(arrived.clamp(1, limit));
+            self.read(state, side, cx, now, buffer, wakes)
         })
+    }
+
+    fn read(
+        &self,
+        state: &mut Ends,
+        side: usize,
+        cx: &Context<'_>,
+        now: Instant,
+        buffer: &mut BytesMut,
+        wakes: &mut Wakes,
+    ) -> Poll<io::Result<usize>> {
+        let unread = &mut state.ends[side].unread;
+        if !unread.is_empty() {
+            let len = unread.len().min(buffer.capacity() - buffer.len());
+            buffer.extend_from_slice(&unread.split_to(len));
+            return Poll::Ready(Ok(len));
+        }
+        let polled = state.poll_read(side, cx, now, buffer, wakes);
+        self.count_read(side, &mut state.ends[side].stats, &polled);
+        polled
     }
 
     /// Reads what has arrived into the end's `unread` bytes: all of it, or at most `wanted` if the
@@ -119,11 +144,13 @@ impl Pipe {
         self.with(|state, now, wakes| {
             let lane = &state.lanes[1 - side];
             let limit = if lane.link().receive_buffer.is_some() { wanted } else { usize::MAX };
-            let mut filled = BytesMut::zeroed(lane.arrived().clamp(1, limit.max(1)));
-            filled.clear();
+            let mut filled = BytesMut::with_capacity(lane.arrived().min(limit.max(1)));
             let polled = state.poll_read(side, cx, now, &mut filled, wakes);
             let End { stats, unread, .. } = &mut state.ends[side];
-            unread.extend_from_slice(&filled);
+            match unread.is_empty() {
+                true => *unread = filled,
+                false => unread.extend_from_slice(&filled),
+            }
             self.count_read(side, stats, &polled);
             polled
         })

@@ -36,35 +36,64 @@ impl Stream {
 }
 
 /// A generator whose numbers depend on its seed only and are equal on every machine.
+///
+/// Most are never drawn from, and take no memory until they are.
 #[derive(Debug)]
-pub(crate) struct Chance(ChaCha8Rng);
+pub(crate) enum Chance {
+    Number { seed: u64, stream: u64 },
+    Bytes([u8; 32]),
+    Drawn(Box<ChaCha8Rng>),
+}
 
 impl Chance {
     pub(crate) fn new(seed: u64) -> Self {
-        Self(ChaCha8Rng::seed_from_u64(seed))
+        Self::Number { seed, stream: 0 }
     }
 
     /// Creates a generator for one purpose.
     pub(crate) fn stream(seed: u64, stream: Stream) -> Self {
-        let mut rng = ChaCha8Rng::seed_from_u64(seed);
-        rng.set_stream(stream.number());
-        Self(rng)
+        Self::Number { seed, stream: stream.number() }
     }
 
     /// Creates an independent generator for a part of the simulation.
     pub(crate) fn fork(&mut self) -> Self {
-        Self(ChaCha8Rng::from_rng(&mut self.0))
+        Self::Bytes(self.bytes())
     }
 
     pub(crate) fn bytes(&mut self) -> [u8; 32] {
         let mut bytes = [0; 32];
-        self.0.fill_bytes(&mut bytes);
+        self.rng().fill_bytes(&mut bytes);
         bytes
     }
 
     /// Returns a number from `range`, which is not empty.
     pub(crate) fn in_range(&mut self, range: Range<u64>) -> u64 {
-        self.0.random_range(range)
+        self.rng().random_range(range)
+    }
+
+    #[inline]
+    fn rng(&mut self) -> &mut ChaCha8Rng {
+        if !matches!(self, Self::Drawn(_)) {
+            self.begin();
+        }
+        match self {
+            Self::Drawn(rng) => rng,
+            Self::Number { .. } | Self::Bytes(_) => unreachable!("it has just begun"),
+        }
+    }
+
+    #[cold]
+    fn begin(&mut self) {
+        let rng = match self {
+            Self::Number { seed, stream } => {
+                let mut rng = ChaCha8Rng::seed_from_u64(*seed);
+                rng.set_stream(*stream);
+                rng
+            }
+            Self::Bytes(seed) => ChaCha8Rng::from_seed(*seed),
+            Self::Drawn(_) => return,
+        };
+        *self = Self::Drawn(Box::new(rng));
     }
 
     /// Returns a number below `bound`, or zero. Bounds of 0 and 1 draw nothing.

@@ -1,13 +1,17 @@
 //! Which of the woken tasks runs next: [`Schedule`].
 
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::lock;
 use crate::rng::Chance;
 
 /// The source of the order of the tasks: chance, or a path that is followed.
 #[derive(Default)]
-pub(crate) struct Schedule(Mutex<Option<Following>>);
+pub(crate) struct Schedule {
+    is_followed: AtomicBool,
+    following: Mutex<Option<Following>>,
+}
 
 struct Following {
     choices: Vec<usize>,
@@ -21,15 +25,22 @@ pub(crate) struct Path(Vec<(usize, usize)>);
 impl Schedule {
     /// Follows `choices`, and then chooses the first task always.
     pub(crate) fn follow(&self, choices: Vec<usize>) {
-        *lock(&self.0) = Some(Following { choices, path: Path::default() });
+        *lock(&self.following) = Some(Following { choices, path: Path::default() });
+        self.is_followed.store(true, Ordering::Relaxed);
     }
 
     /// Chooses one of `len` tasks, which is not zero.
+    #[inline]
     pub(crate) fn choose(&self, len: usize, chance: &mut Chance) -> usize {
-        let mut following = lock(&self.0);
-        let Some(Following { choices, path }) = &mut *following else {
-            return chance.below(len as u64) as usize;
-        };
+        match self.is_followed.load(Ordering::Relaxed) {
+            true => self.follow_on(len),
+            false => chance.below(len as u64) as usize,
+        }
+    }
+
+    fn follow_on(&self, len: usize) -> usize {
+        let mut following = lock(&self.following);
+        let Some(Following { choices, path }) = &mut *following else { return 0 };
         if len == 1 {
             return 0;
         }
@@ -40,7 +51,7 @@ impl Schedule {
 
     /// Returns the choices so far; `None` if chance makes them.
     pub(crate) fn path(&self) -> Option<Path> {
-        lock(&self.0).as_ref().map(|following| following.path.clone())
+        lock(&self.following).as_ref().map(|following| following.path.clone())
     }
 }
 

@@ -84,8 +84,8 @@ pub(crate) struct Tap {
     /// The failure has a transcript of its own of this connection.
     pub(crate) is_reported: bool,
     opened: Instant,
-    /// The method and the target of the request.
-    request: Option<String>,
+    /// The first line of the request, as far as it is shown.
+    request: Option<Box<[u8]>>,
     streams: [Stream; 2],
     lines: Lines,
     laws: Laws,
@@ -184,7 +184,10 @@ impl Tap {
 
     pub(crate) fn name(&self) -> String {
         match &self.request {
-            Some(request) => format!("connection #{} {request}", self.id),
+            Some(request) => {
+                let request = lines::escape(request);
+                format!("connection #{} {}", self.id, request.trim_end_matches(" HTTP/1.1"))
+            }
             None => format!("connection #{}", self.id),
         }
     }
@@ -287,11 +290,11 @@ impl Tap {
             Stream::Payload { left, mask, at, line, event, is_ping } => {
                 let used = bytes.len().min(usize::try_from(left).unwrap_or(usize::MAX)).min(STEP);
                 let (bytes, left) = (&bytes[..used], left - used as u64);
-                let mut clear = [0; STEP];
-                for (i, (clear, byte)) in clear.iter_mut().zip(bytes).enumerate() {
-                    *clear = byte ^ mask[(at + i) % 4];
-                }
-                let clear = &clear[..used];
+                let mut unmasked = [0; STEP];
+                let clear = match mask {
+                    [0, 0, 0, 0] => bytes,
+                    _ => unmask(bytes, mask, at, &mut unmasked),
+                };
                 self.lines.extend(line, clear, 0);
                 self.log.extend(event, clear);
                 if self.laws.wants_payload(side) {
@@ -322,12 +325,8 @@ impl Tap {
         mut matched: usize,
         line: u64,
     ) -> usize {
-        let end = bytes.iter().position(|byte| {
-            let is_next = *byte == b"\r\n\r\n"[matched];
-            matched = if is_next { matched + 1 } else { usize::from(*byte == b'\r') };
-            matched == 4
-        });
-        let used = end.map_or(bytes.len(), |end| end + 1);
+        let end = end_of_head(bytes, &mut matched);
+        let used = end.unwrap_or(bytes.len());
         self.lines.extend(line, &bytes[..used], used as u64);
         if side == 1 && self.response.len() < HEAD {
             self.response.extend_from_slice(&bytes[..used]);
@@ -338,13 +337,17 @@ impl Tap {
         }
         let first_line = self.lines.first_line(line);
         let (connection, from) = (self.id, End::of(side));
-        self.log.push(now, || TraceWhat::Head { connection, from, line: first_line.clone() });
+        self.log.push(now, || TraceWhat::Head {
+            connection,
+            from,
+            line: lines::escape(first_line),
+        });
         let is_upgrade = match side {
-            0 => !first_line.starts_with("PRI "),
-            _ => first_line.contains(" 101 "),
+            0 => !first_line.starts_with(b"PRI "),
+            _ => first_line.windows(5).any(|part| part == b" 101 "),
         };
         if side == 0 {
-            self.request = Some(first_line.trim_end_matches(" HTTP/1.1").to_owned());
+            self.request = Some(first_line.into());
         }
         self.streams[side] = NO_FRAME;
         if !is_upgrade {
@@ -367,6 +370,13 @@ impl Tap {
         mut len: usize,
     ) -> (usize, bool) {
         let mut used = 0;
+        if len == 0
+            && let [_, second, ..] = bytes
+            && let Some(all) = bytes.get(..head_len(*second))
+        {
+            head[..all.len()].copy_from_slice(all);
+            (len, used) = (all.len(), all.len());
+        }
         while len < 2 || len < head_len(head[1]) {
             let Some(&byte) = bytes.get(used) else { break };
             head[len] = byte;
@@ -422,6 +432,45 @@ impl Tap {
         self.judge(side, Some(line), checked);
         self.streams[side] = NO_FRAME;
     }
+}
+
+/// Returns the length of `bytes` up to the end of a head, `matched` bytes of which have come.
+fn end_of_head(bytes: &[u8], matched: &mut usize) -> Option<usize> {
+    let mut at = 0;
+    while let Some(&byte) = bytes.get(at) {
+        // The end begins at none of four bytes if it does not have the last of them.
+        if *matched == 0 && bytes.get(at + 3).is_some_and(|last| !matches!(last, b'\r' | b'\n')) {
+            at += 4;
+            continue;
+        }
+        at += 1;
+        let is_next = byte == b"\r\n\r\n"[*matched];
+        *matched = if is_next { *matched + 1 } else { usize::from(byte == b'\r') };
+        if *matched == 4 {
+            return Some(at);
+        }
+    }
+    None
+}
+
+/// Returns `bytes`, the first of which is the one at `at` of its frame, without the mask (RFC 6455
+/// §5.3).
+fn unmask<'a>(
+    bytes: &[u8],
+    mut mask: [u8; 4],
+    at: usize,
+    unmasked: &'a mut [u8; STEP],
+) -> &'a [u8] {
+    let unmasked = &mut unmasked[..bytes.len()];
+    unmasked.copy_from_slice(bytes);
+    mask.rotate_left(at % 4);
+    let (words, rest) = unmasked.as_chunks_mut();
+    let word_of_mask = u32::from_ne_bytes(mask);
+    for word in words {
+        *word = (u32::from_ne_bytes(*word) ^ word_of_mask).to_ne_bytes();
+    }
+    rest.iter_mut().zip(mask).for_each(|(byte, mask)| *byte ^= mask);
+    unmasked
 }
 
 /// The length of the head of a frame, by its second byte.

@@ -19,7 +19,7 @@ use crate::trace::Log;
 use crate::{lock, waits, watchdog};
 
 /// The deadline of an alarm that never fires.
-const NEVER: Instant = Instant::from_epoch(Duration::MAX);
+pub(crate) const NEVER: Instant = Instant::from_epoch(Duration::MAX);
 
 /// The last instant of a simulation, 584 years after its start.
 const LAST: Instant = Instant::from_epoch(Duration::from_nanos(u64::MAX));

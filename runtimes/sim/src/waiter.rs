@@ -12,8 +12,17 @@ use crate::waits;
 /// since either may run code that needs the lock.
 #[derive(Default)]
 pub(crate) struct Wakes {
-    due: Vec<Waker>,
-    replaced: Vec<Waker>,
+    due: Few,
+    replaced: Few,
+}
+
+/// A few wakers, oldest first. There is hardly ever more than one, which needs no memory.
+#[derive(Default)]
+enum Few {
+    #[default]
+    None,
+    One(Waker),
+    Many(Vec<Waker>),
 }
 
 impl Wakes {
@@ -23,7 +32,38 @@ impl Wakes {
 
     #[inline]
     pub(crate) fn fire(self) {
-        self.due.into_iter().for_each(Waker::wake);
+        match self.due {
+            Few::None => {}
+            Few::One(waker) => waker.wake(),
+            Few::Many(wakers) => wakers.into_iter().for_each(Waker::wake),
+        }
+    }
+
+    /// Returns true if there is nothing to call or drop.
+    #[inline]
+    pub(crate) fn is_empty(&self) -> bool {
+        matches!((&self.due, &self.replaced), (Few::None, Few::None))
+    }
+
+    /// Drops a waker that is no longer needed.
+    #[inline]
+    fn replace(&mut self, waker: Option<Waker>) {
+        if let Some(waker) = waker {
+            self.replaced.push(waker);
+        }
+    }
+}
+
+impl Few {
+    fn push(&mut self, waker: Waker) {
+        *self = match std::mem::take(self) {
+            Self::None => Self::One(waker),
+            Self::One(first) => Self::Many(vec![first, waker]),
+            Self::Many(mut wakers) => {
+                wakers.push(waker);
+                Self::Many(wakers)
+            }
+        };
     }
 }
 
@@ -44,14 +84,20 @@ impl Waiter {
             return waits::found();
         }
         if !self.waker.as_ref().is_some_and(|held| held.will_wake(cx.waker())) {
-            wakes.replaced.extend(self.waker.replace(cx.waker().clone()));
+            wakes.replace(self.waker.replace(cx.waker().clone()));
         }
     }
 
     /// Removes the waiting task.
     #[inline]
     pub(crate) fn forget(&mut self, wakes: &mut Wakes) {
-        wakes.replaced.extend(self.waker.take());
+        wakes.replace(self.waker.take());
+    }
+
+    /// The waiting task waits for something of which no time is known.
+    #[inline]
+    pub(crate) fn cease(&mut self, wakes: &mut Wakes) {
+        wakes.replace(self.alarm.clear());
     }
 
     /// Returns true if no task waits, and no alarm is set.
@@ -62,13 +108,16 @@ impl Waiter {
 
     /// Wakes the waiting task at `at`, or now if that has passed; `None` if the time is unknown.
     pub(crate) fn settle(&mut self, at: Option<Instant>, now: Instant, wakes: &mut Wakes) {
-        wakes.replaced.extend(match (at, &self.waker) {
+        let replaced = match (at, &self.waker) {
             (Some(at), Some(waker)) if at > now => self.alarm.set(at, waker),
             (Some(_), Some(_)) => {
-                wakes.due.extend(self.waker.take());
+                if let Some(waker) = self.waker.take() {
+                    wakes.wake(waker);
+                }
                 self.alarm.clear()
             }
             (None, _) | (_, None) => self.alarm.clear(),
-        });
+        };
+        wakes.replace(replaced);
     }
 }

@@ -108,7 +108,7 @@ impl World {
         );
         let stop = StopOnDrop(self);
         // What a session reads at once must not depend on earlier runs.
-        sockless_driver::release_buffers();
+        sockless_driver::reset_buffers();
         let _visits = self.visits.enter();
         self.tasks.set_running(true);
         let watch = Watch::begin();

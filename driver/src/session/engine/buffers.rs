@@ -33,12 +33,29 @@ thread_local! {
 /// Frees the buffers that this thread lends to its sessions in turn. The next session allocates
 /// them again.
 ///
-/// For a thread that serves no further sessions, and for a simulation: how much a read returns
-/// depends on the buffer, which must not depend on earlier simulations.
+/// For a thread that serves no further sessions.
 pub fn release_buffers() {
     drop(QUEUE.take());
     drop(READ.take());
     drop(STAGING.take());
+}
+
+/// Frees those of the buffers that this thread lends to its sessions that are not as large as new
+/// ones.
+///
+/// For a simulation: how much a read returns depends on the buffer, which must not depend on earlier
+/// simulations.
+pub fn reset_buffers() {
+    let read = READ.take().and_then(|mut buffer| {
+        let is_longer = buffer.try_reclaim(READ_LEN + 1);
+        (!is_longer && buffer.capacity() == READ_LEN).then_some(buffer)
+    });
+    READ.set(read);
+    let staging = STAGING.take().and_then(|mut staging| {
+        let is_longer = staging.try_reclaim(STAGING_LEN + 1);
+        (!is_longer && staging.capacity() == STAGING_LEN).then_some(staging)
+    });
+    STAGING.set(staging);
 }
 
 /// Lends this thread's read buffer, empty and with room for [`READ_LEN`] bytes.
@@ -148,6 +165,26 @@ mod tests {
             buffers.into_iter().for_each(keep_read);
             assert_eq!(lend_read().capacity(), READ_LEN);
         }
+    }
+
+    #[test]
+    fn a_reset_keeps_buffers_that_are_like_new_ones() {
+        let mut used = lend_read();
+        used.extend_from_slice(b"a message that was taken out of it");
+        drop(used.split());
+        let at = used.as_ptr();
+        give_back_read(&mut used);
+        give_back_staging(lend_staging());
+        reset_buffers();
+        let mut kept = lend_read();
+        assert_eq!((kept.as_ptr() <= at, kept.capacity()), (true, READ_LEN));
+        assert!(STAGING.take().is_some());
+
+        kept.reserve(READ_LEN + 1);
+        give_back_read(&mut kept);
+        give_back_staging(Staging::with_capacity(STAGING_LEN + 1));
+        reset_buffers();
+        assert_eq!((READ.take(), STAGING.take().is_some()), (None, false));
     }
 
     #[test]

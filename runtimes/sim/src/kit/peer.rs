@@ -173,8 +173,7 @@ fn read(
     now: Instant,
     cx: &mut Context<'_>,
 ) -> bool {
-    inbound.reserve(READ_LEN);
-    match io.poll_read(cx, inbound) {
+    match io.poll_receive(cx, inbound, READ_LEN) {
         Poll::Pending => return false,
         Poll::Ready(Ok(1..)) => return true,
         Poll::Ready(Ok(0)) => connection.handle_eof(now),

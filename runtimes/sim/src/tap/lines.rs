@@ -70,7 +70,7 @@ impl Lines {
     }
 
     /// Returns the first line of a head, which may be cut off.
-    pub(super) fn first_line(&mut self, line: u64) -> String {
+    pub(super) fn first_line(&mut self, line: u64) -> &[u8] {
         self.get_mut(line).map(|line| line.first_line()).unwrap_or_default()
     }
 
@@ -91,9 +91,10 @@ impl Lines {
 }
 
 impl Line {
-    fn first_line(&self) -> String {
-        let text = String::from_utf8_lossy(&self.start[..self.shown]);
-        text.split("\r\n").next().unwrap_or_default().escape_debug().to_string()
+    fn first_line(&self) -> &[u8] {
+        let head = &self.start[..self.shown];
+        let end = head.windows(2).position(|end| end == b"\r\n");
+        &head[..end.unwrap_or(head.len())]
     }
 }
 
@@ -120,7 +121,7 @@ impl Line {
     fn fmt_what(&self, f: &mut impl fmt::Write) -> fmt::Result {
         let first = match self.what {
             What::Note(note) => return f.write_str(note),
-            What::Head => return f.write_str(&self.first_line()),
+            What::Head => return f.write_str(&escape(self.first_line())),
             What::Bytes => {
                 let text = String::from_utf8_lossy(&self.start[..self.shown]);
                 return write!(f, "{} bytes: {:?}", self.len, text);
@@ -129,6 +130,11 @@ impl Line {
         };
         fmt_frame(f, first, self.len, &self.start[..self.shown])
     }
+}
+
+/// Formats a line that an end wrote.
+pub(super) fn escape(line: &[u8]) -> String {
+    String::from_utf8_lossy(line).escape_debug().to_string()
 }
 
 /// Formats a frame with the first byte of its head, the length of its payload, and what is shown of
