@@ -124,9 +124,15 @@ impl Ends {
         lane.poll_write(cx, slices, wakes).map(Ok)
     }
 
+    /// Returns the result of a flush that changes nothing; `None` if it may change something.
+    #[inline]
+    pub(crate) fn flush_nothing(&self, side: usize, now: Instant) -> Option<io::Result<()>> {
+        let is_nothing = self.due > now && !self.lanes[side].has_held();
+        is_nothing.then(|| self.check(side, now))
+    }
+
     pub(crate) fn flush(&mut self, side: usize, now: Instant) -> io::Result<()> {
         self.check(side, now)?;
-        self.has_changed = self.lanes[side].has_held();
         self.lanes[side].release();
         Ok(())
     }

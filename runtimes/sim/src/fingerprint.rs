@@ -114,6 +114,7 @@ impl Fingerprint {
     }
 
     /// Adds an event. Returns true if the compared runs part here.
+    #[inline]
     pub(crate) fn record(&mut self, now: Instant, event: Occurrence) -> bool {
         let words = match event {
             Occurrence::Polled { task } => {
@@ -129,6 +130,14 @@ impl Fingerprint {
         let time = now.since_epoch().as_nanos() as u64;
         self.digest = words.into_iter().fold(self.digest ^ time, mix);
         self.count += 1;
+        match &self.mode {
+            Mode::Digest | Mode::Parted(_) => false,
+            Mode::Keep(_) | Mode::Compare(_) => self.compare(now, event),
+        }
+    }
+
+    /// Keeps the event, or compares it with the one that was kept.
+    fn compare(&mut self, now: Instant, event: Occurrence) -> bool {
         match &mut self.mode {
             Mode::Digest | Mode::Parted(_) => false,
             Mode::Keep(events) => {

@@ -329,7 +329,7 @@ type TakeText<'a> = dyn FnMut(&[u8]) -> Result<(), Broken> + 'a;
 
 /// Takes the next bytes of a text. `text` are those before them that are not known to be valid, and afterwards those that are not.
 fn check_text(text: &mut Vec<u8>, bytes: &[u8]) -> Result<(), Broken> {
-    if text.is_empty() && str::from_utf8(bytes).is_ok() {
+    if text.is_empty() && (bytes.is_ascii() || str::from_utf8(bytes).is_ok()) {
         return Ok(());
     }
     text.extend_from_slice(bytes);

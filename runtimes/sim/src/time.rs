@@ -302,10 +302,17 @@ impl Time {
         if is_life {
             state.live(now);
         }
-        if !matches!(event, Occurrence::Polled { .. }) {
-            self.log.occur(now, event);
-        }
+        self.log.occur(now, event);
         if state.fingerprint.record(now, event) {
+            self.fail();
+        }
+    }
+
+    /// Adds the poll of a task. The log has another entry for it.
+    #[inline]
+    pub(crate) fn record_poll(&self, task: u64) {
+        let event = Occurrence::Polled { task };
+        if lock(&self.state).fingerprint.record(self.present(), event) {
             self.fail();
         }
     }
@@ -383,12 +390,15 @@ impl Alarm {
             return None;
         }
         let mut state = lock(&self.time.state);
-        if let Some((held, _)) = state.alarms.get(&(at, self.id))
-            && held.will_wake(waker)
-        {
-            return None;
+        let mut replaced = None;
+        if self.may_be_set {
+            if let Some((held, _)) = state.alarms.get(&(at, self.id))
+                && held.will_wake(waker)
+            {
+                return None;
+            }
+            replaced = state.alarms.remove(&(self.at, self.id));
         }
-        let replaced = state.alarms.remove(&(self.at, self.id));
         state.alarms.insert((at, self.id), (waker.clone(), self.purpose));
         (self.at, self.may_be_set) = (at, true);
         replaced.map(|(waker, _)| waker)

@@ -11,7 +11,6 @@ use std::task::{Context, Poll, Waker};
 use std::thread;
 
 use crate::failure::{Failure, Replayed, Why, replay};
-use crate::fingerprint::Occurrence;
 use crate::handlers::{Handlers, text_of};
 use crate::host::{Host, Idle};
 use crate::hosts::{Hosts, MachineId, OUTSIDE};
@@ -240,7 +239,7 @@ impl Run<'_> {
         while self.polls < max_polls {
             let task = self.next_ready()?;
             let id = task.id();
-            time.record(Occurrence::Polled { task: id });
+            time.record_poll(id);
             time.enter(task.machine());
             self.world.log.poll(
                 || time.now(),

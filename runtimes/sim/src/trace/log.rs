@@ -108,7 +108,7 @@ impl Log {
     /// Adds what the network does.
     pub(crate) fn occur(&self, now: Instant, occurrence: Occurrence) {
         self.push(now, || match occurrence {
-            // The polls that are kept have the names of their tasks: see `poll`.
+            // The polls of a run have the names of their tasks: see `poll`.
             Occurrence::Polled { task } => What::Poll { task, named: None },
             Occurrence::Read { pipe, side, len } => {
                 What::Read { connection: pipe, by: End::of(side), len: len as u64 }
