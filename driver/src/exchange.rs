@@ -58,8 +58,8 @@ impl Exchange {
         }
     }
 
-    /// Reads bytes that have arrived, without waiting. Returns [`Timeout`](Input::Timeout) if there
-    /// are none.
+    /// Reads bytes that have arrived, without waiting. Returns [`Timeout`](Input::Timeout) if
+    /// nothing has arrived.
     pub(crate) async fn read_arrived(&mut self) -> io::Result<Input> {
         poll_fn(|cx| match self.poll_transport(cx) {
             Poll::Pending => Poll::Ready(Ok(Input::Timeout)),
