@@ -2,13 +2,19 @@
 
 use std::io;
 
-use sockless_core::{CloseCode, CloseReason, Closed, Message, SendError};
+use sockless_core::extension::CodecError;
+#[cfg(feature = "client")]
+use sockless_core::handshake::{ClientRequestError, HandshakeError};
+use sockless_core::handshake::{HeadError, UpgradeError};
+use sockless_core::{CloseCode, CloseReason, Closed, Message, ProtocolError, SendError};
 use thiserror::Error;
 
 use crate::future::{BoxError, find_source};
+use crate::request::{ParamError, ResponseHeaderError};
 use crate::session::{DecodeError, EncodeError, RawSendError, TrySendError, WriteError};
 
-/// An error of any kind, into which every other error of this crate converts by `?`.
+/// An error of any kind, into which the errors of sessions, clients, servers, routes, rooms and TLS
+/// convert by `?`, as [`io::Error`] and boxed errors do. [`other`](Self::other) takes any other one.
 ///
 /// A handler may return it. The end of the session, from whichever method, is what
 /// [`closed`](Self::closed) returns, and is no failure. [`Close`](Self::Close) closes the session with
@@ -73,7 +79,7 @@ pub enum Error {
     /// A chunk of a message could not be sent.
     #[error("{0}")]
     Write(#[source] WriteError),
-    /// An error of another crate.
+    /// Another error of sockless, or one of another crate.
     #[error("{0}")]
     Other(#[from] BoxError),
 }
@@ -201,6 +207,32 @@ impl From<crate::client::ReconnectError> for Error {
     }
 }
 
+/// Converts errors that have no variant.
+macro_rules! from_others {
+    ($($error:ty),*) => {$(
+        impl From<$error> for Error {
+            fn from(error: $error) -> Self {
+                Self::other(error)
+            }
+        }
+    )*};
+}
+
+from_others!(CodecError, HeadError, ParamError, ProtocolError, ResponseHeaderError, UpgradeError);
+#[cfg(feature = "server")]
+from_others!(crate::server::ParseProxyProtocolError);
+#[cfg(feature = "client")]
+from_others!(
+    ClientRequestError,
+    HandshakeError,
+    crate::client::ParseProxyUrlError,
+    crate::client::ProxyError,
+    crate::client::RedirectError,
+    crate::client::UrlError
+);
+#[cfg(feature = "rustls")]
+from_others!(crate::tls::TlsError);
+
 #[cfg(test)]
 mod tests {
     use std::iter::successors;
@@ -256,6 +288,15 @@ mod tests {
         let too_long = SendError::ControlTooLong { len: 200 };
         assert_eq!(texts(&too_long.into()).len(), 2);
         assert_eq!(texts(&Error::other("own words")), ["own words", "own words"]);
+    }
+
+    #[test]
+    fn errors_without_a_variant_convert_too() {
+        let request = crate::Request::new(http::Request::new(()));
+        let number = |request: &crate::Request| -> Result<u64, Error> { Ok(request.param("id")?) };
+        let error = number(&request).unwrap_err();
+        assert_eq!(error.to_string(), "there is no path parameter \"id\"");
+        assert!(matches!(error, Error::Other(error) if error.is::<ParamError>()));
     }
 
     #[test]

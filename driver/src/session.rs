@@ -123,6 +123,32 @@ impl Session {
         self.sender.send(message)
     }
 
+    /// Sends a message if there is room for it now; for messages that a peer may miss if it does not
+    /// keep up.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// use sockless::{Session, TrySendError};
+    ///
+    /// async fn clock(session: Session) {
+    ///     for second in 0u64.. {
+    ///         if let Err(TrySendError::Closed { .. }) = session.try_send(second.to_string()) {
+    ///             return;
+    ///         }
+    ///         session.sleep(Duration::from_secs(1)).await;
+    ///     }
+    /// }
+    /// # let _ = sockless::websocket(clock);
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`Sender::try_send`]: each returns the message.
+    pub fn try_send(&self, message: impl IntoOutgoing) -> Result<(), TrySendError> {
+        self.sender.try_send(message)
+    }
+
     /// Returns a handle with which other tasks send to this peer.
     pub fn sender(&self) -> Sender {
         self.sender.clone()
@@ -379,6 +405,13 @@ impl Session {
 
     pub(crate) fn as_receiver(&mut self) -> &mut Receiver {
         &mut self.receiver
+    }
+}
+
+/// For functions that take a session or a handle of it, such as those that join a room.
+impl AsRef<Sender> for Session {
+    fn as_ref(&self) -> &Sender {
+        &self.sender
     }
 }
 

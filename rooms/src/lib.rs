@@ -29,6 +29,7 @@
 mod bus;
 mod cell;
 mod config;
+mod convert;
 mod error;
 mod event;
 #[cfg(feature = "json")]

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use bytestring::ByteString;
 #[cfg(feature = "json")]
 use sockless_core::OutgoingMessage;
-use sockless_driver::{BoxFuture, Session};
+use sockless_driver::{BoxFuture, Sender};
 
 use crate::cell::RoomCell;
 use crate::config::Lag;
@@ -56,7 +56,7 @@ use crate::registry::Registry;
 pub struct Join<'a> {
     registry: Arc<Registry>,
     kind: Arc<Kind>,
-    session: &'a Session,
+    session: &'a Sender,
     room: &'a str,
     start: Start,
     identity: Option<ByteString>,
@@ -68,7 +68,7 @@ impl<'a> Join<'a> {
     pub(crate) fn new(
         registry: Arc<Registry>,
         kind: Arc<Kind>,
-        session: &'a Session,
+        session: &'a Sender,
         room: &'a str,
     ) -> Self {
         Self {
@@ -141,7 +141,7 @@ impl<'a> Join<'a> {
         }
         let place = kind.take_place(session.request())?;
         let limit = kind.config.get_max_members();
-        let outlet = Outlet::new(session.sender(), identity, lag);
+        let outlet = Outlet::new(session.clone(), identity, lag);
         let (cell, entered) = registry.with_cell(&kind, key, |cell| {
             if cell.len() >= limit {
                 return Err(JoinError::Full { limit });
@@ -279,7 +279,7 @@ impl Member {
     }
 
     /// Waits for the bus, for as long as the settings state.
-    async fn wait(&self, session: &Session, kind: &Kind) -> Welcome {
+    async fn wait(&self, session: &Sender, kind: &Kind) -> Welcome {
         let number = self.key.number;
         let mut sleep = session.sleep(kind.config.get_resume_timeout());
         poll_fn(|cx| {

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, Weak};
 
 use bytestring::ByteString;
 use sockless_core::CloseReason;
-use sockless_driver::{Runtime, Session};
+use sockless_driver::{Runtime, Sender};
 
 use crate::bus::{Bus, BusSink, LocalBus};
 use crate::config::RoomConfig;
@@ -227,9 +227,29 @@ pub struct Namespace {
 impl Namespace {
     /// Joins the room `room`: await the returned value, or add to it first.
     ///
-    /// `room` may come from the client: the name is checked.
-    pub fn join<'a>(&self, session: &'a Session, room: &'a str) -> Join<'a> {
-        Join::new(self.registry.clone(), self.kind.clone(), session, room)
+    /// `session` is a [`Session`](sockless_driver::Session), or a [`Sender`] of one, such as after
+    /// `split`. `room` may come from the client: the name is checked.
+    ///
+    /// ```
+    /// use sockless::rooms::Namespace;
+    /// use sockless::{Error, Session};
+    ///
+    /// /// Publishes what the client sends, and follows it from one room to the next.
+    /// async fn handle(session: Session, chat: Namespace) -> Result<(), Error> {
+    ///     let (sender, mut receiver) = session.split();
+    ///     let mut member = chat.join(&sender, "lobby").await?;
+    ///     loop {
+    ///         let message = receiver.recv().await?;
+    ///         match message.as_text().and_then(|text| text.strip_prefix("go to ")) {
+    ///             Some(room) => member = chat.join(&sender, room).await?,
+    ///             None => drop(member.publish(message).await?),
+    ///         }
+    ///     }
+    /// }
+    /// # let _ = handle;
+    /// ```
+    pub fn join<'a>(&self, session: &'a impl AsRef<Sender>, room: &'a str) -> Join<'a> {
+        Join::new(self.registry.clone(), self.kind.clone(), session.as_ref(), room)
     }
 
     /// Publishes to all members of a room, from outside of a session. Returns the position of the

@@ -12,7 +12,7 @@ use sockless::rooms::{
     RoomNameError, Rooms,
 };
 use sockless::sim::{Conversation, Sim};
-use sockless::{OutgoingMessage, Router, Session, websocket};
+use sockless::{Error, OutgoingMessage, Router, Session, websocket};
 
 fn config() -> RoomConfig {
     RoomConfig::default().envelope(Lines).history(History::last(10))
@@ -260,6 +260,36 @@ fn what_cannot_be_joined_or_published_is_refused() {
         client.expect("one").await;
         client.expect("one").await;
         client.expect_closed(1000).await;
+    });
+}
+
+/// A handler that has split its session joins by the half that sends, also a second room.
+#[test]
+fn a_sender_joins() {
+    async fn handle(session: Session, chat: Namespace) -> Result<(), Error> {
+        let (sender, mut receiver) = session.split();
+        let lobby = chat.join(&sender, "lobby").await?;
+        let rust = chat.join(&sender.clone(), "rust").identity("ada").await?;
+        receiver.recv().await?;
+        lobby.publish("in the lobby").await?;
+        rust.publish("on rust").await?;
+        receiver.recv().await?;
+        Ok(())
+    }
+    Sim::check(0..10, |sim| async move {
+        let chat = Rooms::local(sim.clone()).namespace("chat", RoomConfig::default());
+        let handler = {
+            let chat = chat.clone();
+            websocket(move |session| handle(session, chat.clone()))
+        };
+        let app = sim.app(Router::new().route("/", handler));
+        let mut client = app.open("/").await;
+        client.send("go").await;
+        client.expect("in the lobby").await;
+        client.expect("on rust").await;
+        client.send("that was all").await;
+        client.expect_closed(1000).await;
+        assert_eq!((chat.occupancy("lobby"), chat.occupancy("rust")), (0, 0));
     });
 }
 

@@ -57,6 +57,7 @@
 
 mod alone;
 mod choose;
+mod convert;
 pub mod guards;
 mod listing;
 #[cfg(feature = "local")]

@@ -236,6 +236,12 @@ impl Sender {
     }
 }
 
+impl AsRef<Self> for Sender {
+    fn as_ref(&self) -> &Self {
+        self
+    }
+}
+
 impl Clone for Sender {
     fn clone(&self) -> Self {
         Self::new(self.shared.clone())

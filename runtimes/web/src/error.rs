@@ -31,3 +31,9 @@ impl ConnectError {
         matches!(self, Self::Failed | Self::Timeout)
     }
 }
+
+impl From<ConnectError> for sockless_driver::Error {
+    fn from(error: ConnectError) -> Self {
+        Self::other(error)
+    }
+}

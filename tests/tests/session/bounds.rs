@@ -46,10 +46,9 @@ fn try_send_gives_the_message_back_while_the_queue_is_full() {
         let config = Config::default().high_water(10_000);
         let narrow = Link::default().capacity(2_000);
         let tested = open_over(&sim, role, &narrow, config, async |session| {
-            let sender = session.sender();
             let mut sent = 0;
             let full = loop {
-                match sender.try_send(format!("message {sent}")) {
+                match session.try_send(format!("message {sent}")) {
                     Ok(()) => sent += 1,
                     Err(error) => break error,
                 }

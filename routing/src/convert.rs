@@ -1,0 +1,33 @@
+//! The errors of routes as those of programs: each is among the sources of a [`sockless_driver::Error`].
+
+use crate::origin::ParseOriginError;
+use crate::proxies::ParseTrustedProxyError;
+use crate::table::RouteError;
+
+macro_rules! into_error {
+    ($($error:ty),*) => {$(
+        impl From<$error> for sockless_driver::Error {
+            fn from(error: $error) -> Self {
+                Self::other(error)
+            }
+        }
+    )*};
+}
+
+into_error!(ParseOriginError, ParseTrustedProxyError, RouteError);
+
+#[cfg(test)]
+mod tests {
+    use sockless_driver::Error;
+
+    use crate::{Origins, ParseOriginError};
+
+    #[test]
+    fn an_error_of_routes_is_the_source_of_that_of_a_program() {
+        fn origins() -> Result<Origins, Error> {
+            Ok(Origins::try_list(["no origin"])?)
+        }
+        let error = origins().unwrap_err();
+        assert!(matches!(error, Error::Other(error) if error.is::<ParseOriginError>()));
+    }
+}
