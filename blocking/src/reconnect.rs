@@ -3,7 +3,8 @@
 use std::fmt;
 use std::time::Duration;
 
-use sockless_driver::{AttemptError, ReconnectError, ReconnectWatch, Retry};
+use sockless_driver::__private::fail_session;
+use sockless_driver::{AttemptError, BoxError, ReconnectError, ReconnectWatch, Retry};
 
 use crate::connect::Connect;
 use crate::session::Session;
@@ -30,38 +31,45 @@ use crate::wait::block_on;
 ///     }
 /// }
 /// ```
-pub struct Reconnect(sockless_driver::Reconnect);
+pub struct Reconnect {
+    inner: sockless_driver::Reconnect,
+    hook: Option<Hook>,
+    hook_timeout: Duration,
+}
+
+type Hook = Box<dyn FnMut(&mut Session) -> Result<(), BoxError> + Send>;
 
 impl Reconnect {
     /// Returns a client that opens the connections that `factory` makes. It is called for each
-    /// attempt, therefore it can add a new token each time.
+    /// attempt, therefore it can add a new token each time. It may block, and has no deadline.
     pub fn new(mut factory: impl FnMut() -> Connect + Send + 'static) -> Self {
-        Self(sockless_driver::Reconnect::new(move || factory().into_inner()))
+        let inner = sockless_driver::Reconnect::new(move || factory().into_inner());
+        Self { inner, hook: None, hook_timeout: Duration::from_secs(30) }
     }
 
     /// Sets the limit of the first delay. Default: 500 ms.
     #[must_use]
     pub fn initial_delay(self, delay: Duration) -> Self {
-        Self(self.0.initial_delay(delay))
+        self.map(|inner| inner.initial_delay(delay))
     }
 
     /// Sets the limit of all delays. Default: 30 s.
     #[must_use]
     pub fn max_delay(self, delay: Duration) -> Self {
-        Self(self.0.max_delay(delay))
+        self.map(|inner| inner.max_delay(delay))
     }
 
     /// Sets the duration after which a session is stable, so that the delays and the number of attempts
     /// start again. Default: 5 s.
     #[must_use]
     pub fn stable_after(self, duration: Duration) -> Self {
-        Self(self.0.stable_after(duration))
+        self.map(|inner| inner.stable_after(duration))
     }
 
     /// Sets the longest delay that a server can ask for by `Retry-After`. Default: 5 min.
     #[must_use]
     pub fn max_retry_after(self, delay: Duration) -> Self {
-        Self(self.0.max_retry_after(delay))
+        self.map(|inner| inner.max_retry_after(delay))
     }
 
     /// Sets the condition for another attempt, after a failed attempt or the end of a session: a `bool`,
@@ -72,12 +80,42 @@ impl Reconnect {
         self,
         condition: impl FnMut(&AttemptError, u32) -> R + Send + 'static,
     ) -> Self {
-        Self(self.0.retry_if(condition))
+        self.map(|inner| inner.retry_if(condition))
+    }
+
+    /// Sets a hook that runs on each new session before [`next`](Self::next) returns it, such as to log in
+    /// or to subscribe again. It is called on the thread that calls `next`.
+    ///
+    /// If it fails, the session is closed, and the attempt fails with [`AttemptError::Hook`]. The state
+    /// of [`watch`](Self::watch) is that of an open session while it runs.
+    ///
+    /// ```no_run
+    /// use sockless::blocking::{self, Reconnect};
+    ///
+    /// let feed = Reconnect::new(|| blocking::connect("ws://example.com/feed"))
+    ///     .on_open(|session| Ok(session.send("subscribe")?));
+    /// # drop(feed);
+    /// ```
+    #[must_use]
+    pub fn on_open(
+        mut self,
+        hook: impl FnMut(&mut Session) -> Result<(), BoxError> + Send + 'static,
+    ) -> Self {
+        self.hook = Some(Box::new(hook));
+        self
+    }
+
+    /// Sets the time for each run of the hook of [`on_open`](Self::on_open). Then its session is
+    /// terminated, so that each of the hook's calls of it returns. Default: 30 s.
+    #[must_use]
+    pub fn hook_timeout(mut self, timeout: Duration) -> Self {
+        self.hook_timeout = timeout;
+        self
     }
 
     /// Returns a watch with which another thread can observe the state of this client, and end a delay.
     pub fn watch(&self) -> ReconnectWatch {
-        self.0.watch()
+        self.inner.watch()
     }
 
     /// Returns the next session: waits for the end of the session that was returned before, then makes
@@ -89,12 +127,29 @@ impl Reconnect {
     /// false.
     #[expect(clippy::should_implement_trait, reason = "it is the method of the runtimes' client")]
     pub fn next(&mut self) -> Result<Session, ReconnectError> {
-        block_on(self.0.next()).map(Session::from)
+        loop {
+            let mut session = Session::from(block_on(self.inner.next())?);
+            let Some(hook) = &mut self.hook else { return Ok(session) };
+            let deadline = session.as_sender().terminate_after(self.hook_timeout);
+            let result = hook(&mut session);
+            deadline.abort();
+            match result {
+                Ok(()) => return Ok(session),
+                Err(error) => fail_session(&mut self.inner, error),
+            }
+        }
+    }
+
+    fn map(
+        self,
+        change: impl FnOnce(sockless_driver::Reconnect) -> sockless_driver::Reconnect,
+    ) -> Self {
+        Self { inner: change(self.inner), ..self }
     }
 }
 
 impl fmt::Debug for Reconnect {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
+        self.inner.fmt(f)
     }
 }

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use sockless_core::{CloseReason, Closed, Config, IntoOutgoing, Stats};
-use sockless_driver::{RawSendError, Request, TrySendError};
+use sockless_core::{CloseReason, Closed, Config, IntoOutgoing, OutgoingMessage, Stats};
+use sockless_driver::{RawSendError, Request, SessionTask, TrySendError};
 
 use crate::chunks::MessageWriter;
 use crate::pong::Pong;
@@ -137,6 +137,12 @@ impl Sender {
         self.0.fail(reason);
     }
 
+    /// Cancels the message with this [key](sockless_core::OutgoingMessage::latest) that waits to be sent,
+    /// and returns it. `None` if none waits: it was not sent, or its bytes have left or are about to.
+    pub fn cancel(&self, key: u64) -> Option<OutgoingMessage> {
+        self.0.cancel(key)
+    }
+
     /// Drops the transport now, without a closing handshake. Messages that are queued may be lost.
     /// Calls of other threads that wait for this session return.
     pub fn terminate(&self) {
@@ -184,6 +190,17 @@ impl Sender {
     /// [`ping`](Self::ping) and waited for, or else the last one of [`Config::ping_interval`].
     pub fn round_trip(&self) -> Option<Duration> {
         self.0.round_trip()
+    }
+}
+
+impl Sender {
+    /// Terminates the session after `timeout`, unless the returned task is aborted before.
+    pub(crate) fn terminate_after(&self, timeout: Duration) -> SessionTask<()> {
+        let sender = self.0.clone();
+        self.0.spawn(async move {
+            sender.sleep(timeout).await;
+            sender.terminate();
+        })
     }
 }
 

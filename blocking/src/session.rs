@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::Response;
-use sockless_core::{CloseReason, Closed, Config, IntoOutgoing, Message, Stats};
+use sockless_core::{CloseReason, Closed, Config, IntoOutgoing, Message, OutgoingMessage, Stats};
 use sockless_driver::{RawSendError, Request, TrySendError};
 
 use crate::chunks::{MessageReader, MessageWriter};
@@ -165,6 +165,29 @@ impl Session {
     /// wait for the peer's.
     pub fn fail(&self, reason: impl Into<CloseReason>) {
         self.sender.fail(reason);
+    }
+
+    /// Cancels the message with this [key](OutgoingMessage::latest) that waits to be sent, and returns it.
+    /// `None` if none waits: it was not sent, or its bytes have left or are about to.
+    ///
+    /// ```
+    /// use sockless::blocking::Session;
+    /// use sockless::{Closed, Message};
+    ///
+    /// const CURSOR: u64 = 1;
+    ///
+    /// fn follow(session: &Session, x: u32) -> Result<(), Closed> {
+    ///     // While the peer reads slowly, only the latest position waits.
+    ///     session.feed(Message::from(format!("cursor at {x}")).latest(CURSOR))
+    /// }
+    ///
+    /// fn hide(session: &Session) {
+    ///     session.cancel(CURSOR);
+    /// }
+    /// # let _ = (follow, hide);
+    /// ```
+    pub fn cancel(&self, key: u64) -> Option<OutgoingMessage> {
+        self.sender.cancel(key)
     }
 
     /// Drops the transport now, without a closing handshake. Messages that are queued may be lost.

@@ -36,6 +36,7 @@ pub use opener::OpenRequest;
 pub use proxy::{ParseProxyUrlError, Proxy, ProxyError, ProxyRules};
 pub use reconnect::{
     AttemptError, Backoff, Reconnect, ReconnectError, ReconnectState, ReconnectWatch, Retry,
+    fail_session,
 };
 pub use redirect::RedirectError;
 pub use target::UrlError;

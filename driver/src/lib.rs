@@ -60,6 +60,8 @@
 /// For the macros of this crate, and for adapters that do without its sessions.
 #[doc(hidden)]
 pub mod __private {
+    #[cfg(feature = "client")]
+    pub use crate::client::fail_session;
     pub use crate::future::find_source;
     pub use bytes::Bytes;
     pub use http::Response;

@@ -1,6 +1,8 @@
 //! A client that connects again when its connection ends: [`Reconnect`].
 
 mod backoff;
+mod error;
+mod hooks;
 mod lifetime;
 mod retry;
 mod watch;
@@ -11,18 +13,19 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use sockless_core::{Closed, Escaped, Instant, Seed};
-use thiserror::Error;
+use sockless_core::{Closed, Instant, Seed};
 
 pub use backoff::Backoff;
+pub use error::{AttemptError, ReconnectError};
 pub use retry::Retry;
 pub use watch::{ReconnectState, ReconnectWatch};
 
 use super::connect::Connect;
 use super::error::ConnectError;
-use crate::future::{BoxError, BoxFuture, find_source};
+use crate::future::{BoxError, BoxFuture};
 use crate::runtime::{Runtime, Timer};
 use crate::session::Session;
+use hooks::{Hook, Prepare};
 use lifetime::Lifetime;
 use retry::retry_after;
 use watch::SharedState;
@@ -68,7 +71,9 @@ use watch::SharedState;
 /// [`retry_now`](ReconnectWatch::retry_now) ends a delay, such as when the network is back.
 pub struct Reconnect {
     factory: Box<dyn FnMut() -> Connect + Send>,
+    prepare: Option<Prepare>,
     hook: Option<Hook>,
+    hook_timeout: Duration,
     retry_if: RetryIf,
     backoff: Backoff,
     /// The seed that the program set, until it is passed to `backoff`.
@@ -82,17 +87,17 @@ pub struct Reconnect {
     state: Arc<SharedState>,
 }
 
-type Hook = Box<dyn for<'a> FnMut(&'a mut Session) -> BoxFuture<'a, Result<(), BoxError>> + Send>;
-
 type RetryIf = Box<dyn FnMut(&AttemptError, u32) -> Retry + Send>;
 
 enum Phase {
     Idle,
+    /// The first hook runs.
+    Preparing(BoxFuture<'static, Result<Connect, AttemptError>>),
     Connecting(BoxFuture<'static, Result<Session, ConnectError>>),
     /// The hook runs on a new session.
     RunningHook {
         lifetime: Option<Lifetime>,
-        hook: BoxFuture<'static, (Hook, Session, Result<(), BoxError>)>,
+        hook: BoxFuture<'static, (Hook, Session, Result<(), AttemptError>)>,
     },
     /// A session was returned.
     Open {
@@ -105,11 +110,14 @@ enum Phase {
 
 impl Reconnect {
     /// Returns a client that opens the connections that `factory` makes. It is called for each
-    /// attempt, therefore it can add a new token each time.
+    /// attempt, therefore it can add a new token each time. What has to be awaited before an attempt
+    /// is for [`prepare`](Self::prepare).
     pub fn new(factory: impl FnMut() -> Connect + Send + 'static) -> Self {
         Self {
             factory: Box::new(factory),
+            prepare: None,
             hook: None,
+            hook_timeout: Duration::from_secs(30),
             retry_if: Box::new(|error, _| error.is_transient().into()),
             backoff: Backoff::new(Duration::from_millis(500), Duration::from_secs(30)),
             seed: None,
@@ -194,11 +202,52 @@ impl Reconnect {
         self
     }
 
+    /// Sets a hook that runs before each attempt, on what the factory has made, such as to fetch a
+    /// token.
+    ///
+    /// ```no_run
+    /// use sockless::{BoxError, Reconnect};
+    ///
+    /// async fn fetch_token() -> Result<String, BoxError> {
+    ///     # Ok(String::new())
+    ///     // A request to another server, perhaps.
+    /// }
+    ///
+    /// let feed = Reconnect::new(|| sockless::connect("wss://example.com/feed")).prepare(
+    ///     |connect| async move {
+    ///         let token = fetch_token().await?;
+    ///         Ok(connect.header("Authorization", format!("Bearer {token}")))
+    ///     },
+    /// );
+    /// # drop(feed);
+    /// ```
+    ///
+    /// If it fails, the attempt fails with [`AttemptError::Prepare`], after which there is another one by
+    /// default; if it takes longer than [`hook_timeout`](Self::hook_timeout), with
+    /// [`AttemptError::HookTimeout`].
+    #[must_use]
+    pub fn prepare<F>(mut self, mut hook: impl FnMut(Connect) -> F + Send + 'static) -> Self
+    where
+        F: Future<Output = Result<Connect, BoxError>> + Send + 'static,
+    {
+        self.prepare = Some(Box::new(move |connect| Box::pin(hook(connect))));
+        self
+    }
+
+    /// Sets the time for each run of a hook, of [`prepare`](Self::prepare) or
+    /// [`on_open`](Self::on_open). Then it is dropped, and the attempt fails with
+    /// [`AttemptError::HookTimeout`]. Default: 30 s.
+    #[must_use]
+    pub fn hook_timeout(mut self, timeout: Duration) -> Self {
+        self.hook_timeout = timeout;
+        self
+    }
+
     /// Sets a hook that runs on each new session before [`next`](Self::next) returns it, such as to
     /// log in or to subscribe again.
     ///
-    /// If it fails, the session is closed, and the attempt fails with [`AttemptError::Hook`]. It
-    /// has no deadline.
+    /// If it fails, the session is closed, and the attempt fails with [`AttemptError::Hook`]; if it
+    /// takes longer than [`hook_timeout`](Self::hook_timeout), with [`AttemptError::HookTimeout`].
     #[must_use]
     pub fn on_open<H>(mut self, hook: H) -> Self
     where
@@ -218,7 +267,7 @@ impl Reconnect {
     /// makes attempts until one succeeds.
     ///
     /// Cancel-safe: dropping the future pauses an attempt, and the next call resumes it. The
-    /// deadline of a handshake is not paused.
+    /// deadlines of a handshake and of a hook are not paused.
     ///
     /// # Errors
     ///
@@ -231,14 +280,19 @@ impl Reconnect {
     fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Result<Session, ReconnectError>> {
         loop {
             match &mut self.phase {
-                Phase::Idle => self.connect(),
+                Phase::Idle => self.begin(),
+                Phase::Preparing(preparing) => match ready!(preparing.as_mut().poll(cx)) {
+                    Ok(connect) => self.phase = Phase::Connecting(connect.into_future()),
+                    Err(error) => self.ended(error, self.runtime().now()),
+                },
                 Phase::Connecting(connecting) => match ready!(connecting.as_mut().poll(cx)) {
                     Ok(session) => {
                         let lifetime = Lifetime::watch(&session, self.runtime());
                         match self.hook.take() {
                             Some(hook) => {
-                                let (lifetime, hook) = (Some(lifetime), run(hook, session));
-                                self.phase = Phase::RunningHook { lifetime, hook };
+                                let (runtime, within) = (self.runtime().clone(), self.hook_timeout);
+                                let hook = hooks::run(hook, session, runtime, within);
+                                self.phase = Phase::RunningHook { lifetime: Some(lifetime), hook };
                             }
                             None => return Poll::Ready(Ok(self.hand_out(session, lifetime))),
                         }
@@ -252,7 +306,7 @@ impl Reconnect {
                     self.hook = Some(hook);
                     match result {
                         Ok(()) => return Poll::Ready(Ok(self.hand_out(session, lifetime))),
-                        Err(error) => self.ended(AttemptError::Hook(error), self.runtime().now()),
+                        Err(error) => self.ended(error, self.runtime().now()),
                     }
                 }
                 Phase::Open { lifetime, end } => {
@@ -276,7 +330,7 @@ impl Reconnect {
         }
     }
 
-    fn connect(&mut self) {
+    fn begin(&mut self) {
         let connect = (self.factory)();
         if self.runtime.is_none() {
             let seed = self.seed.take().unwrap_or_else(|| connect.runtime().seed());
@@ -284,7 +338,10 @@ impl Reconnect {
             self.runtime = Some(Arc::clone(connect.runtime()));
         }
         self.attempt = self.attempt.saturating_add(1);
-        self.phase = Phase::Connecting(connect.into_future());
+        self.phase = match &mut self.prepare {
+            Some(hook) => Phase::Preparing(hooks::prepare(hook, connect, self.hook_timeout)),
+            None => Phase::Connecting(connect.into_future()),
+        };
         self.state.publish(ReconnectState::Connecting { attempt: self.attempt });
     }
 
@@ -305,8 +362,7 @@ impl Reconnect {
         let delay = match retry {
             Retry::Stop => {
                 tracing::debug!(%error, attempt, "not connecting again");
-                let error = ReconnectError { last_error: error, attempts: attempt };
-                self.phase = Phase::Stopped(error);
+                self.phase = Phase::Stopped(ReconnectError::new(error, attempt));
                 self.state.publish(ReconnectState::Stopped);
                 return;
             }
@@ -324,14 +380,11 @@ impl Reconnect {
     }
 }
 
-fn run(
-    mut hook: Hook,
-    mut session: Session,
-) -> BoxFuture<'static, (Hook, Session, Result<(), BoxError>)> {
-    Box::pin(async move {
-        let result = hook(&mut session).await;
-        (hook, session, result)
-    })
+/// Lets the attempt fail whose session `client` returned last, as a hook of the caller's own found.
+pub fn fail_session(client: &mut Reconnect, error: BoxError) {
+    if let Phase::Open { .. } = client.phase {
+        client.ended(AttemptError::Hook(error), client.runtime().now());
+    }
 }
 
 /// Ends the watches.
@@ -346,103 +399,5 @@ impl fmt::Debug for Reconnect {
         let mut shown = f.debug_struct("Reconnect");
         shown.field("attempt", &self.attempt).field("backoff", &self.backoff);
         shown.finish_non_exhaustive()
-    }
-}
-
-/// The reason for another attempt of a [`Reconnect`]: the previous attempt failed, or its session
-/// ended.
-#[derive(Debug, Error)]
-#[non_exhaustive]
-pub enum AttemptError {
-    /// The session ended.
-    #[error("{}", Escaped(.0))]
-    Closed(#[source] Closed),
-    /// The connection could not be opened.
-    #[error(transparent)]
-    Connect(ConnectError),
-    /// The hook of [`Reconnect::on_open`] failed.
-    #[error("the hook of Reconnect::on_open failed: {}", Escaped(.0))]
-    Hook(#[source] BoxError),
-}
-
-impl AttemptError {
-    /// Returns true if another attempt may succeed:
-    ///
-    /// * after the end of a session, unless the peer closed it with a code that would come again
-    ///   (1002, 1003, 1007 to 1010, 3000 and 3003);
-    /// * after an error of a connection that [is transient](ConnectError::is_transient);
-    /// * after a hook failed with the [`Closed`] of such a session, or an error with it among its
-    ///   sources. Other errors of a hook are permanent.
-    pub fn is_transient(&self) -> bool {
-        match self {
-            Self::Closed(closed) => is_transient(closed),
-            Self::Connect(error) => error.is_transient(),
-            Self::Hook(error) => find_source(&**error).is_some_and(is_transient),
-        }
-    }
-}
-
-fn is_transient(closed: &Closed) -> bool {
-    let code = closed.received().and_then(|reason| reason.code());
-    !code.is_some_and(|code| matches!(code.get(), 1002 | 1003 | 1007..=1010 | 3000 | 3003))
-}
-
-/// The error of a [`Reconnect`] that makes no further attempt.
-#[derive(Clone, Debug, Error)]
-#[error(
-    "no further attempt to connect after {attempts}: {last_error}",
-    attempts = counted(*.attempts)
-)]
-#[non_exhaustive]
-pub struct ReconnectError {
-    #[source]
-    last_error: Arc<AttemptError>,
-    attempts: u32,
-}
-
-impl ReconnectError {
-    /// Returns the error after which [`Reconnect::retry_if`] returned false.
-    pub fn last_error(&self) -> &AttemptError {
-        &self.last_error
-    }
-
-    /// Returns the number of attempts since the last stable session.
-    pub fn attempts(&self) -> u32 {
-        self.attempts
-    }
-}
-
-fn counted(attempts: u32) -> String {
-    match attempts {
-        0 => "the end of a session".to_owned(),
-        1 => "1 attempt".to_owned(),
-        attempts => format!("{attempts} attempts"),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use sockless_core::{Cause, Party};
-
-    use super::*;
-    use crate::EncodeError;
-
-    #[test]
-    fn a_hook_that_failed_by_the_end_of_its_session_is_transient() {
-        let closed = Closed::new(Party::Peer, Cause::Eof, None, None);
-        let hooks: [BoxError; 2] =
-            [closed.clone().into(), crate::Error::from(EncodeError::Closed(closed)).into()];
-        for error in hooks {
-            assert!(AttemptError::Hook(error).is_transient());
-        }
-        assert!(!AttemptError::Hook("the token is invalid".into()).is_transient());
-    }
-
-    #[test]
-    fn the_last_session_is_among_the_sources_of_the_end() {
-        let closed = Closed::new(Party::Peer, Cause::Eof, None, None);
-        let last_error = Arc::new(AttemptError::Closed(closed.clone()));
-        let error = crate::Error::from(ReconnectError { last_error, attempts: 1 });
-        assert_eq!(error.closed(), Some(&closed));
     }
 }

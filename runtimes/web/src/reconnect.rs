@@ -1,5 +1,7 @@
 //! A client that connects again when its connection ends: [`Reconnect`].
 
+mod error;
+mod hooks;
 mod policy;
 mod watch;
 
@@ -7,13 +9,12 @@ use std::fmt;
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use sockless_core::{Closed, Escaped, Instant, Seed};
-use sockless_driver::__private::find_source;
+use sockless_core::{Closed, Instant, Seed};
 use sockless_driver::{BoxError, ReconnectState, Retry};
-use thiserror::Error;
 
 use crate::connect::Connect;
 use crate::error::ConnectError;
@@ -22,6 +23,7 @@ use crate::session::Session;
 use policy::Policy;
 use watch::SharedState;
 
+pub use error::{AttemptError, ReconnectError};
 pub use watch::ReconnectWatch;
 
 /// A boxed future that stays on its thread.
@@ -73,21 +75,27 @@ pub type LocalBoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + 'a>>;
 /// a minute longer there.
 pub struct Reconnect {
     factory: Box<dyn FnMut() -> Connect>,
+    prepare: Option<Prepare>,
     hook: Option<Hook>,
+    hook_timeout: Duration,
     policy: Policy,
     phase: Phase,
     state: Rc<SharedState>,
 }
 
+type Prepare = Box<dyn FnMut(Connect) -> LocalBoxFuture<'static, Result<Connect, BoxError>>>;
+
 type Hook = Box<dyn for<'a> FnMut(&'a mut Session) -> LocalBoxFuture<'a, Result<(), BoxError>>>;
 
 enum Phase {
     Idle,
+    /// The first hook runs.
+    Preparing(LocalBoxFuture<'static, Result<Connect, AttemptError>>),
     Connecting(LocalBoxFuture<'static, Result<Session, ConnectError>>),
     /// The hook runs on a new session.
     RunningHook {
         opened_at: Instant,
-        hook: LocalBoxFuture<'static, (Hook, Session, Result<(), BoxError>)>,
+        hook: LocalBoxFuture<'static, (Hook, Session, Result<(), AttemptError>)>,
     },
     /// A session was returned. The end comes with its time.
     Open {
@@ -103,11 +111,14 @@ enum Phase {
 
 impl Reconnect {
     /// Returns a client that opens the connections that `factory` makes. It is called for each
-    /// attempt, therefore it can add a new token each time.
+    /// attempt, therefore it can add a new token each time. What has to be awaited before an attempt
+    /// is for [`prepare`](Self::prepare).
     pub fn new(factory: impl FnMut() -> Connect + 'static) -> Self {
         Self {
             factory: Box::new(factory),
+            prepare: None,
             hook: None,
+            hook_timeout: Duration::from_secs(30),
             policy: Policy::default(),
             phase: Phase::Idle,
             state: SharedState::new(),
@@ -169,11 +180,51 @@ impl Reconnect {
         self
     }
 
+    /// Sets a hook that runs before each attempt, on what the factory has made, such as to fetch a
+    /// token.
+    ///
+    /// ```no_run
+    /// use sockless::BoxError;
+    /// use sockless::web::{Reconnect, connect};
+    ///
+    /// async fn fetch_token() -> Result<String, BoxError> {
+    ///     # Ok(String::new())
+    ///     // A request to another server, perhaps.
+    /// }
+    ///
+    /// let feed = Reconnect::new(|| connect("wss://example.com/feed")).prepare(|connect| async move {
+    ///     // A page cannot set headers.
+    ///     Ok(connect.subprotocol("feed.v1").subprotocol(fetch_token().await?))
+    /// });
+    /// # drop(feed);
+    /// ```
+    ///
+    /// If it fails, the attempt fails with [`AttemptError::Prepare`], after which there is another one by
+    /// default; if it takes longer than [`hook_timeout`](Self::hook_timeout), with
+    /// [`AttemptError::HookTimeout`].
+    #[must_use]
+    pub fn prepare<F>(mut self, mut hook: impl FnMut(Connect) -> F + 'static) -> Self
+    where
+        F: Future<Output = Result<Connect, BoxError>> + 'static,
+    {
+        self.prepare = Some(Box::new(move |connect| Box::pin(hook(connect))));
+        self
+    }
+
+    /// Sets the time for each run of a hook, of [`prepare`](Self::prepare) or
+    /// [`on_open`](Self::on_open). Then it is dropped, and the attempt fails with
+    /// [`AttemptError::HookTimeout`]. Default: 30 s.
+    #[must_use]
+    pub fn hook_timeout(mut self, timeout: Duration) -> Self {
+        self.hook_timeout = timeout;
+        self
+    }
+
     /// Sets a hook that runs on each new session before [`next`](Self::next) returns it, such as to
     /// log in or to subscribe again.
     ///
-    /// If it fails, the session is closed, and the attempt fails with [`AttemptError::Hook`]. It
-    /// has no deadline.
+    /// If it fails, the session is closed, and the attempt fails with [`AttemptError::Hook`]; if it
+    /// takes longer than [`hook_timeout`](Self::hook_timeout), with [`AttemptError::HookTimeout`].
     #[must_use]
     pub fn on_open<H>(mut self, hook: H) -> Self
     where
@@ -193,7 +244,7 @@ impl Reconnect {
     /// makes attempts until one succeeds.
     ///
     /// Cancel-safe: dropping the future pauses an attempt, and the next call resumes it. The
-    /// deadline of the opening is not paused.
+    /// deadlines of the opening and of a hook are not paused.
     ///
     /// # Errors
     ///
@@ -206,14 +257,19 @@ impl Reconnect {
     fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Result<Session, ReconnectError>> {
         loop {
             match &mut self.phase {
-                Phase::Idle => self.connect(),
+                Phase::Idle => self.begin(),
+                Phase::Preparing(preparing) => match ready!(preparing.as_mut().poll(cx)) {
+                    Ok(connect) => self.phase = Phase::Connecting(connect.into_future()),
+                    Err(error) => self.failed(error),
+                },
                 Phase::Connecting(connecting) => match ready!(connecting.as_mut().poll(cx)) {
                     Ok(session) => {
                         let opened_at = platform::now();
                         let Some(hook) = self.hook.take() else {
                             return Poll::Ready(Ok(self.hand_out(session, opened_at)));
                         };
-                        self.phase = Phase::RunningHook { opened_at, hook: run(hook, session) };
+                        let hook = hooks::run(hook, session, self.hook_timeout);
+                        self.phase = Phase::RunningHook { opened_at, hook };
                     }
                     Err(error) => self.failed(AttemptError::Connect(error)),
                 },
@@ -223,7 +279,7 @@ impl Reconnect {
                     self.hook = Some(hook);
                     match result {
                         Ok(()) => return Poll::Ready(Ok(self.hand_out(session, opened_at))),
-                        Err(error) => self.failed(AttemptError::Hook(error)),
+                        Err(error) => self.failed(error),
                     }
                 }
                 Phase::Open { opened_at, end } => {
@@ -242,9 +298,13 @@ impl Reconnect {
         }
     }
 
-    fn connect(&mut self) {
+    fn begin(&mut self) {
         let attempt = self.policy.begin(platform::seed);
-        self.phase = Phase::Connecting((self.factory)().into_future());
+        let connect = (self.factory)();
+        self.phase = match &mut self.prepare {
+            Some(hook) => Phase::Preparing(hooks::prepare(hook(connect), self.hook_timeout)),
+            None => Phase::Connecting(connect.into_future()),
+        };
         self.state.publish(ReconnectState::Connecting { attempt });
     }
 
@@ -262,10 +322,10 @@ impl Reconnect {
     fn ended(&mut self, error: AttemptError, at: Instant) {
         let attempt = self.policy.attempt();
         let delay = self.policy.delay_after(&error);
-        let error = Rc::new(error);
+        let error = Arc::new(error);
         self.state.set_error(error.clone());
         let Some(delay) = delay else {
-            self.phase = Phase::Stopped(ReconnectError { last_error: error, attempts: attempt });
+            self.phase = Phase::Stopped(ReconnectError::new(error, attempt));
             self.state.publish(ReconnectState::Stopped);
             return;
         };
@@ -297,16 +357,6 @@ fn end_of(session: &Session) -> LocalBoxFuture<'static, (Closed, Instant)> {
     })
 }
 
-fn run(
-    mut hook: Hook,
-    mut session: Session,
-) -> LocalBoxFuture<'static, (Hook, Session, Result<(), BoxError>)> {
-    Box::pin(async move {
-        let result = hook(&mut session).await;
-        (hook, session, result)
-    })
-}
-
 /// Ends the watches.
 impl Drop for Reconnect {
     fn drop(&mut self) {
@@ -317,65 +367,5 @@ impl Drop for Reconnect {
 impl fmt::Debug for Reconnect {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Reconnect").field("policy", &self.policy).finish_non_exhaustive()
-    }
-}
-
-/// The reason for another attempt of a [`Reconnect`]: the previous attempt failed, or its session
-/// ended.
-#[derive(Debug, Error)]
-#[non_exhaustive]
-pub enum AttemptError {
-    /// The session ended.
-    #[error("{}", Escaped(.0))]
-    Closed(#[source] Closed),
-    /// The connection could not be opened.
-    #[error(transparent)]
-    Connect(ConnectError),
-    /// The hook of [`Reconnect::on_open`] failed.
-    #[error("the hook of Reconnect::on_open failed: {}", Escaped(.0))]
-    Hook(#[source] BoxError),
-}
-
-impl AttemptError {
-    /// Returns true if another attempt may succeed:
-    ///
-    /// * after the end of a session, unless the peer closed it with a code that would come again
-    ///   (1002, 1003, 1007 to 1010, 3000 and 3003);
-    /// * after an error of a connection that [is transient](ConnectError::is_transient);
-    /// * after a hook failed with the [`Closed`] of such a session, or an error with it among its
-    ///   sources. Other errors of a hook are permanent.
-    pub fn is_transient(&self) -> bool {
-        match self {
-            Self::Closed(closed) => is_transient(closed),
-            Self::Connect(error) => error.is_transient(),
-            Self::Hook(error) => find_source(&**error).is_some_and(is_transient),
-        }
-    }
-}
-
-/// As on the other runtimes.
-fn is_transient(closed: &Closed) -> bool {
-    sockless_driver::AttemptError::Closed(closed.clone()).is_transient()
-}
-
-/// The error of a [`Reconnect`] that makes no further attempt.
-#[derive(Clone, Debug, Error)]
-#[error("no further attempt to connect, {attempts} since the last stable session: {last_error}")]
-#[non_exhaustive]
-pub struct ReconnectError {
-    #[source]
-    last_error: Rc<AttemptError>,
-    attempts: u32,
-}
-
-impl ReconnectError {
-    /// Returns the error after which [`Reconnect::retry_if`] returned false.
-    pub fn last_error(&self) -> &AttemptError {
-        &self.last_error
-    }
-
-    /// Returns the number of attempts since the last stable session.
-    pub fn attempts(&self) -> u32 {
-        self.attempts
     }
 }

@@ -155,6 +155,82 @@ fn a_hook_that_fails_is_a_failed_attempt() {
     });
 }
 
+/// A hook that waits for a silent server is dropped after its time, and its session is closed.
+#[test]
+fn a_hook_has_a_deadline() {
+    for (timeout, expected) in [(None, 30 * SECOND), (Some(2 * SECOND), 2 * SECOND)] {
+        Sim::check(0..5, |sim| async move {
+            let silent = async |mut session: Session| {
+                while session.recv().await.is_ok() {}
+            };
+            sim.spawn(sim.serve("server", Router::new().route("/", websocket(silent))));
+            let ends = Arc::new(Mutex::new(Vec::new()));
+            let noted = ends.clone();
+            let mut feed = reconnect(&sim)
+                .retry_if(move |error, attempts| {
+                    noted.lock().unwrap().push(error.to_string());
+                    error.is_transient() && attempts < 2
+                })
+                .on_open(|session| Box::pin(async move { Ok(session.recv().await.map(drop)?) }));
+            if let Some(timeout) = timeout {
+                feed = feed.hook_timeout(timeout);
+            }
+            let gave_up = feed.next().await.unwrap_err();
+            let late = "Reconnect::on_open was not ready within Reconnect::hook_timeout";
+            assert_eq!(*ends.lock().unwrap(), [late; 2]);
+            assert!(matches!(gave_up.last_error(), AttemptError::HookTimeout { .. }));
+            let took = sim.now().saturating_since(Instant::EPOCH);
+            assert!((2 * expected..=2 * expected + SECOND).contains(&took), "{took:?}");
+        });
+    }
+}
+
+/// What an attempt needs is awaited before it: a failure or a delay there is that of the attempt.
+#[test]
+fn each_attempt_is_prepared() {
+    Sim::check(0..10, |sim| async move {
+        let tell = async |session: Session| {
+            session.send(session.request().header("authorization").unwrap_or("none")).await
+        };
+        sim.spawn(sim.serve("server", Router::new().route("/", websocket(tell))));
+        let (seen, clock) = (Arc::new(Mutex::new(Vec::new())), sim.clone());
+        let noted = seen.clone();
+        let mut calls = 0;
+        let mut feed = reconnect(&sim)
+            .hook_timeout(SECOND)
+            .retry_if(move |error, _| {
+                noted.lock().unwrap().push(error.to_string());
+                error.is_transient()
+            })
+            .prepare(move |connect| {
+                calls += 1;
+                let clock = clock.clone();
+                async move {
+                    match calls {
+                        1 => return Err("no token".into()),
+                        2 => clock.sleep(10 * SECOND).await,
+                        _ => clock.sleep(100 * MS).await,
+                    }
+                    Ok(connect.header("authorization", format!("token {calls}")))
+                }
+            });
+        for token in ["token 3", "token 4"] {
+            // It is resumed where it was.
+            let mut session = loop {
+                match poll_at_most(1, feed.next()).await {
+                    Some(session) => break session.unwrap(),
+                    None => sim.sleep(10 * MS).await,
+                }
+            };
+            assert_eq!(session.recv().await.unwrap(), token);
+            session.closed().await;
+        }
+        let failed = "the hook of Reconnect::prepare failed: no token";
+        let late = "Reconnect::prepare was not ready within Reconnect::hook_timeout";
+        assert_eq!(seen.lock().unwrap()[..2], [failed, late]);
+    });
+}
+
 /// A connection that lasts makes the delays begin anew, and a short one does not.
 #[test]
 fn only_a_stable_connection_resets_the_delays() {

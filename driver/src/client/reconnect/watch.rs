@@ -16,7 +16,7 @@ use super::AttemptError;
 pub enum ReconnectState {
     /// [`next`](super::Reconnect::next) was not called yet.
     Idle,
-    /// It opens a connection, or runs the hook on a new session.
+    /// It opens a connection, or runs a hook before or after that.
     Connecting {
         /// The number of this attempt since the last stable connection, from 1.
         attempt: u32,

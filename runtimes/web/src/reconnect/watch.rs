@@ -4,6 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::future::poll_fn;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use sockless_driver::ReconnectState;
@@ -35,7 +36,7 @@ impl ReconnectWatch {
 
     /// Returns the error after which the last attempt but the first was made or is waited for;
     /// `None` before there is one. It stays while a session is open.
-    pub fn last_error(&self) -> Option<Rc<AttemptError>> {
+    pub fn last_error(&self) -> Option<Arc<AttemptError>> {
         self.shared.last_error.borrow().clone()
     }
 
@@ -68,7 +69,7 @@ pub(super) struct SharedState {
     number: Cell<u64>,
     /// True once the client was dropped.
     is_over: Cell<bool>,
-    last_error: RefCell<Option<Rc<AttemptError>>>,
+    last_error: RefCell<Option<Arc<AttemptError>>>,
     watchers: Waiters,
     /// True once a delay is to end.
     retry: Cell<bool>,
@@ -96,7 +97,7 @@ impl SharedState {
         self.watchers.wake();
     }
 
-    pub(super) fn set_error(&self, error: Rc<AttemptError>) {
+    pub(super) fn set_error(&self, error: Arc<AttemptError>) {
         // The former one is dropped without the borrow: it may be an error of the application.
         let _former = self.last_error.borrow_mut().replace(error);
     }
