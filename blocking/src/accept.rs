@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::Response;
-use socket2::Socket;
+use socket2::{SockAddr, Socket};
 use sockless_core::Config;
 use sockless_driver::sockets::{self, ListenOptions};
 use sockless_driver::{AcceptError, IncomingUpgrade, Outcome};
@@ -125,10 +125,14 @@ pub fn accept_with<F>(
 where
     F: FnOnce(&mut IncomingUpgrade) -> Result<(), Response<Bytes>>,
 {
-    let transport = Box::new(SocketTransport::new(stream.into()));
+    let socket: Socket = stream.into();
+    let address = |found: io::Result<SockAddr>| found.ok().and_then(|it| it.as_socket());
+    let (peer, local) = (address(socket.peer_addr()), address(socket.local_addr()));
+    let transport = Box::new(SocketTransport::new(socket));
     block_on(async {
         let incoming = IncomingUpgrade::read(transport, Arc::new(config), Arc::new(ThreadRuntime));
         let mut incoming = incoming.await?;
+        incoming.set_addrs(peer, local);
         match decide(&mut incoming) {
             Ok(()) => Ok(incoming.accept().into()),
             Err(response) => Err(incoming.reject(response).await),

@@ -429,10 +429,14 @@ impl Request {
     /// Sets the addresses of the transport's two ends.
     #[must_use]
     pub fn with_addrs(mut self, peer: Option<SocketAddr>, local: Option<SocketAddr>) -> Self {
+        self.set_addrs(peer, local);
+        self
+    }
+
+    pub(crate) fn set_addrs(&mut self, peer: Option<SocketAddr>, local: Option<SocketAddr>) {
         let whole = self.whole_mut();
         whole.peer_addr = peer;
         whole.local_addr = local;
-        self
     }
 
     /// Sets what was negotiated by TLS.

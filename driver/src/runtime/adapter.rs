@@ -192,7 +192,9 @@ macro_rules! adapter {
         /// shutdown of a server closes it.
         ///
         /// Every path is accepted, and no `Origin` is checked: where browsers can reach the server
-        /// and it relies on cookies, check it in [`accept_with`].
+        /// and it relies on cookies, check it in [`accept_with`]. The addresses of the two ends are
+        /// known if [`accept_with`] is given them, by
+        /// [`IncomingUpgrade::set_addrs`](sockless_driver::IncomingUpgrade::set_addrs).
         ///
         /// ```no_run
         /// use sockless::Error;

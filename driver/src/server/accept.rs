@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -127,6 +128,26 @@ impl IncomingUpgrade {
     /// Returns the request, to which values for [`Session::request`] can be attached.
     pub fn request_mut(&mut self) -> &mut Request {
         &mut self.request
+    }
+
+    /// Sets the addresses of the transport's two ends, from which [`Request::peer_addr`],
+    /// [`Request::client_ip`] and [`Request::local_addr`] are answered. Without it they are not known.
+    ///
+    /// ```no_run
+    /// use sockless::{AcceptError, Config, Session};
+    ///
+    /// async fn open(stream: tokio::net::TcpStream) -> Result<Session, AcceptError> {
+    ///     let (peer, local) = (stream.peer_addr().ok(), stream.local_addr().ok());
+    ///     sockless::accept_with(stream, Config::default(), |upgrade| {
+    ///         upgrade.set_addrs(peer, local);
+    ///         Ok(())
+    ///     })
+    ///     .await
+    /// }
+    /// # let _ = open;
+    /// ```
+    pub fn set_addrs(&mut self, peer: Option<SocketAddr>, local: Option<SocketAddr>) {
+        self.request.set_addrs(peer, local);
     }
 
     /// Returns the subprotocols that the client offers, in its order of preference.

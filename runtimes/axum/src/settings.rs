@@ -96,6 +96,35 @@ impl WebSockets {
         self
     }
 
+    /// Limits the connections of one peer address to `count` at a time, at least 1, as
+    /// [`ConnectionServer::max_connections_per_peer`] does. One beyond the limit gets a 429.
+    /// Default: no limit.
+    ///
+    /// The address is that of `ConnectInfo`: serve the application with
+    /// `into_make_service_with_connect_info::<SocketAddr>()`. It is the limit of the server, also for
+    /// others that [share it](Self::from_server).
+    ///
+    /// ```
+    /// use sockless::axum::WebSockets;
+    ///
+    /// let websockets = WebSockets::new().max_connections_per_peer(20).memory_budget(64 << 20);
+    /// # let _ = websockets;
+    /// ```
+    #[must_use]
+    pub fn max_connections_per_peer(mut self, count: usize) -> Self {
+        self.server = self.server.max_connections_per_peer(count);
+        self
+    }
+
+    /// Limits the memory of all sessions together to `bytes`, as
+    /// [`ConnectionServer::memory_budget`] does, also for others that share the server. Default:
+    /// 192 MiB.
+    #[must_use]
+    pub fn memory_budget(mut self, bytes: usize) -> Self {
+        self.server = self.server.memory_budget(bytes);
+        self
+    }
+
     /// Returns the server, which counts the sessions and shuts them down.
     pub fn server(&self) -> &ConnectionServer {
         &self.server

@@ -194,6 +194,45 @@ fn a_client_connects_again_after_a_restart() {
 }
 
 #[test]
+fn a_hook_runs_on_each_new_session() {
+    let serving = Serving::start(echo);
+    let url = serving.url();
+    let mut calls = 0;
+    let mut feed = Reconnect::new(move || connect(&url))
+        .max_delay(SHORT)
+        .retry_if(|error, _| matches!(error, AttemptError::Hook(_) | AttemptError::Closed(_)))
+        .on_open(move |session| {
+            calls += 1;
+            session.send(format!("subscribe {calls}"))?;
+            let answer = session.recv_timeout(SOON)?;
+            assert_eq!(answer, format!("subscribe {calls}"));
+            if calls == 1 { Err("not yet".into()) } else { Ok(()) }
+        });
+    for round in 1..=2 {
+        let mut session = feed.next().unwrap();
+        session.send("hello").unwrap();
+        assert_eq!(session.recv_timeout(SOON).unwrap(), "hello", "round {round}");
+        session.close(CloseCode::NORMAL);
+    }
+}
+
+/// A hook that waits for a silent server has an end.
+#[test]
+fn a_hook_has_a_deadline() {
+    let serving = Serving::start(|mut session: Session| while session.recv().is_ok() {});
+    let url = serving.url();
+    let mut feed = Reconnect::new(move || connect(&url))
+        .hook_timeout(SHORT)
+        .retry_if(|error, _| {
+            assert!(error.is_transient(), "{error}");
+            false
+        })
+        .on_open(|session| Ok(session.recv().map(drop)?));
+    let error = feed.next().unwrap_err();
+    assert!(matches!(error.last_error(), AttemptError::Hook(_)), "{error}");
+}
+
+#[test]
 fn another_thread_ends_the_delay_of_an_attempt() {
     let serving = Serving::start(echo);
     let url = serving.url();
@@ -219,7 +258,11 @@ fn one_stream_is_accepted_without_a_server() {
         let stream = TcpStream::connect(url.trim_start_matches("ws://").trim_end_matches('/'));
         converse(connect_over(stream.unwrap(), &url).open().unwrap());
     });
-    let closed = echo(accept(listener.accept().unwrap().0).unwrap()).unwrap_err();
+    let (stream, peer) = listener.accept().unwrap();
+    let session = accept(stream).unwrap();
+    assert_eq!(session.request().peer_addr(), Some(peer));
+    assert_eq!(session.request().local_addr(), listener.local_addr().ok());
+    let closed = echo(session).unwrap_err();
     assert!(closed.is_clean());
     client.join().unwrap();
 }

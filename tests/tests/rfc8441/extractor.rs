@@ -148,8 +148,7 @@ async fn shuts_down_like_any_server<H: Http>() {
 }
 
 async fn limits_the_connections_of_a_peer<H: Http>() {
-    let server = ConnectionServer::new(websocket(echo), runtime()).max_connections_per_peer(1);
-    let websockets = WebSockets::from_server(server);
+    let websockets = WebSockets::new().max_connections_per_peer(1);
     let chat = async |ws: WebSocketUpgrade| ws.on_upgrade(echo);
     let app = axum::Router::new()
         .route("/", any(chat))

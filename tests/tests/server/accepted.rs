@@ -44,6 +44,8 @@ fn a_stream_becomes_a_session() {
             assert_eq!(upgrade.request().path(), "/chat");
             assert_eq!(upgrade.offered_protocols().collect::<Vec<_>>(), ["v1", "v2"]);
             assert_eq!(upgrade.select_protocol(&["v2"]), Some("v2"));
+            assert_eq!(upgrade.request().client_ip(), None);
+            upgrade.set_addrs("192.0.2.7:50000".parse().ok(), "192.0.2.1:80".parse().ok());
             upgrade.add_header("set-cookie", "id=1").unwrap();
             upgrade.add_header("sec-websocket-accept", "forged").unwrap_err();
             Ok(())
@@ -55,6 +57,8 @@ fn a_stream_becomes_a_session() {
         let mut client = opened.spawn();
         let mut server = accepting.await.unwrap();
         assert_eq!(server.request().subprotocol(), Some("v2"));
+        assert_eq!(server.request().client_ip(), "192.0.2.7".parse().ok());
+        assert_eq!(server.request().local_addr(), "192.0.2.1:80".parse().ok());
         client.send("hello").await.unwrap();
         assert_eq!(server.recv().await.unwrap(), "hello");
         // It is driven while nothing is awaited from it.
