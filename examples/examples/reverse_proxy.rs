@@ -2,7 +2,11 @@
 //!
 //! `cargo run -p sockless-examples --example reverse_proxy -- ws://127.0.0.1:8080`, then open
 //! `ws://127.0.0.1:8000/…`. The server behind decides: its subprotocol and its extensions are selected, and its
-//! rejections are passed on. Fragments, pings, Close frames and compressed messages pass unchanged.
+//! rejections are passed on, with their headers. Fragments, pings, Close frames and compressed messages pass
+//! unchanged.
+//!
+//! The server behind learns the client's address, host and scheme from `X-Forwarded-For`, `-Host` and `-Proto`, if it
+//! trusts the proxy. A page's `Origin` is of that host: a server that accepts those of the same origin needs it.
 
 use std::io::{self, Write};
 use std::sync::Arc;
@@ -10,11 +14,14 @@ use std::sync::Arc;
 use sockless::bytes::Bytes;
 use sockless::driver::{Answer, Upgrade};
 use sockless::http::header::{
-    AUTHORIZATION, COOKIE, ORIGIN, SEC_WEBSOCKET_PROTOCOL, SET_COOKIE, USER_AGENT,
+    AUTHORIZATION, CONNECTION, COOKIE, ORIGIN, SEC_WEBSOCKET_PROTOCOL, SET_COOKIE, TE, TRAILER,
+    TRANSFER_ENCODING, UPGRADE, USER_AGENT,
 };
-use sockless::http::{Response, StatusCode};
+use sockless::http::{HeaderMap, Response, StatusCode};
 use sockless::proto::handshake::{UpgradeRequest, extension_answers, text_response};
-use sockless::{BoxFuture, Config, Connect, ConnectError, RawSession, Request, Service, pipe_raw};
+use sockless::{
+    BoxFuture, Config, Connect, ConnectError, HostPort, RawSession, Request, Service, pipe_raw,
+};
 
 #[tokio::main]
 async fn main() -> io::Result<()> {
@@ -81,6 +88,12 @@ impl Proxy {
         if let Some(client) = request.client_ip() {
             connect = connect.header("X-Forwarded-For", client.to_string());
         }
+        if let Some(HostPort { host, port }) = request.authority() {
+            let host = port.map_or(host.to_owned(), |port| format!("{host}:{port}"));
+            connect = connect.header("X-Forwarded-Host", host);
+        }
+        let scheme = if request.is_secure() == Some(true) { "https" } else { "http" };
+        connect = connect.header("X-Forwarded-Proto", scheme);
         for name in upgrade.subprotocols() {
             connect = connect.subprotocol(name);
         }
@@ -93,10 +106,28 @@ impl Proxy {
 fn rejection(error: ConnectError) -> Response<Bytes> {
     match error {
         ConnectError::Rejected { response, .. } => {
-            let status = response.status();
-            text_response(status, response.into_body())
+            let mut response = *response;
+            remove_hop_by_hop(response.headers_mut());
+            response
         }
         _ => text_response(StatusCode::BAD_GATEWAY, "the server behind cannot be reached\n"),
+    }
+}
+
+/// Removes the headers of the connection behind (RFC 9110 §7.6.1). The length is that of the body that is sent.
+fn remove_hop_by_hop(headers: &mut HeaderMap) {
+    let named: Vec<String> = headers
+        .get_all(CONNECTION)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .map(|name| name.trim().to_owned())
+        .collect();
+    for name in [CONNECTION, TE, TRAILER, TRANSFER_ENCODING, UPGRADE] {
+        headers.remove(name);
+    }
+    for name in named.iter().map(String::as_str).chain(["keep-alive", "proxy-connection"]) {
+        headers.remove(name);
     }
 }
 
@@ -114,7 +145,8 @@ impl Service for Proxy {
 mod tests {
     use sockless::sim::Sim;
     use sockless::{
-        CloseCode, Closed, Deflate, Frame, Message, Opcode, Router, Session, websocket,
+        CloseCode, Closed, Deflate, Frame, Message, Opcode, Origins, Router, Session,
+        TrustedProxies, respond, websocket,
     };
 
     use super::*;
@@ -159,6 +191,30 @@ mod tests {
     }
 
     #[test]
+    fn a_page_may_reach_a_server_that_accepts_its_own_origin() {
+        Sim::check(0..10, |sim| async move {
+            // Peers of the simulator have no address.
+            let proxies = TrustedProxies::unix().x_forwarded_for();
+            let router = Router::new()
+                .trust(proxies.x_forwarded_host().x_forwarded_proto())
+                .origins(Origins::same_origin())
+                .route("/", websocket(behind));
+            sim.spawn(sim.serve("behind", router));
+            let dialler = sim.clone();
+            let proxy = Proxy::new("ws://behind", move |url| dialler.connect(url));
+            sim.spawn(sim.serve("chat.example", proxy));
+            let open =
+                |origin: &str| sim.connect("ws://chat.example:8000/").header("origin", origin);
+            let mut session = open("http://chat.example:8000").await.unwrap();
+            assert_eq!(session.recv().await.unwrap(), "/ ? ");
+            for other in ["http://evil.example", "http://chat.example", "http://behind"] {
+                let refused = open(other).await.unwrap_err();
+                assert!(refused.to_string().contains("403"), "{refused}");
+            }
+        });
+    }
+
+    #[test]
     fn compressed_messages_pass_as_they_are() {
         Sim::check(0..10, |sim| async move {
             let config = Config::default().extension(Deflate::default());
@@ -186,6 +242,30 @@ mod tests {
             assert_eq!(client.recv().await.opcode, Opcode::Text);
             client.send(Frame::new(Opcode::Ping, "are you there?".into())).await;
             client.expect(Frame::new(Opcode::Pong, "are you there?".into())).await;
+        });
+    }
+
+    #[test]
+    fn a_rejection_keeps_its_headers() {
+        Sim::check(0..5, |sim| async move {
+            let refuse = respond(|_| {
+                let response = Response::builder().status(401);
+                let response = response.header("www-authenticate", "Bearer").header("x-hop", "1");
+                let response = response.header("set-cookie", "a=1").header("set-cookie", "b=2");
+                let response = response.header("connection", "x-hop").header("keep-alive", "1");
+                response.header("content-type", "text/html").body("<p>no</p>".into()).unwrap()
+            });
+            sim.spawn(sim.serve("behind", Router::new().route("/", refuse)));
+            let dialler = sim.clone();
+            let app = sim.app(Proxy::new("ws://behind", move |url| dialler.connect(url)));
+            let refused = app.open("/").refused().await;
+            assert_eq!((refused.status().as_u16(), &refused.body()[..]), (401, &b"<p>no</p>"[..]));
+            let headers = refused.headers();
+            assert_eq!(headers["www-authenticate"], "Bearer");
+            assert_eq!(headers["content-type"], "text/html");
+            assert_eq!(headers["content-length"], "9");
+            assert_eq!(headers.get_all("set-cookie").iter().count(), 2);
+            assert!(!headers.contains_key("x-hop") && !headers.contains_key("keep-alive"));
         });
     }
 
