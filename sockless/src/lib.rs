@@ -10,6 +10,7 @@ mod marks;
 pub mod metrics;
 
 pub use bytes;
+pub use bytestring;
 pub use http;
 
 // Sessions and messages.

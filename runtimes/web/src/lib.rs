@@ -73,6 +73,7 @@ mod platform;
 mod reconnect;
 mod session;
 mod shared;
+mod sink;
 mod transport;
 mod waiters;
 
@@ -81,5 +82,6 @@ pub use error::ConnectError;
 pub use platform::Sleep;
 pub use reconnect::{AttemptError, LocalBoxFuture, Reconnect, ReconnectError, ReconnectWatch};
 pub use session::{Receiver, Sender, Session};
+pub use sink::MessageSink;
 #[doc(no_inline)]
 pub use sockless_driver::{ReconnectState, Retry};

@@ -13,6 +13,7 @@ use sockless_driver::{Decode, DecodeError, Encode, EncodeError, TrySendError};
 
 use crate::platform::{self, Sleep};
 use crate::shared::Shared;
+use crate::sink::MessageSink;
 
 /// A WebSocket session in the browser, which sends and receives whole messages.
 ///
@@ -121,6 +122,20 @@ impl Session {
     /// Returns a handle with which other tasks send to this peer.
     pub fn sender(&self) -> Sender {
         self.sender.clone()
+    }
+
+    /// Returns a `Sink` of the `futures` crates, which accepts what [`send`](Self::send) accepts.
+    pub fn sink<M: IntoOutgoing>(&self) -> MessageSink<M> {
+        self.sender.sink()
+    }
+
+    /// Sends a message if there is room for it now.
+    ///
+    /// # Errors
+    ///
+    /// As [`Sender::try_send`]: each returns the message.
+    pub fn try_send(&self, message: impl IntoOutgoing) -> Result<(), TrySendError> {
+        self.sender.try_send(message)
     }
 
     /// Splits the session into two halves that different tasks may own.
@@ -265,6 +280,11 @@ impl Sender {
     /// session has ended or has begun to close. Both return the message.
     pub fn try_send(&self, message: impl IntoOutgoing) -> Result<(), TrySendError> {
         self.shared().try_send(message.into_outgoing())
+    }
+
+    /// Returns a `Sink` of the `futures` crates, which sends to the same peer.
+    pub fn sink<M: IntoOutgoing>(&self) -> MessageSink<M> {
+        MessageSink::new(self.clone())
     }
 
     /// Sends `value` in `format`. Cancel-safe, as [`Session::send`].

@@ -3,10 +3,12 @@ use std::future::poll_fn;
 use std::pin::pin;
 use std::task::Waker;
 
+use futures_util::SinkExt;
 use sockless_core::CloseCode;
 
 use super::*;
 use crate::inbox::OVERHEAD;
+use crate::session::Session;
 
 /// A browser that queues what it is passed until the test changes that.
 #[derive(Default)]
@@ -73,6 +75,32 @@ fn send(shared: &Shared, text: &'static str) -> Poll<Result<(), Closed>> {
     let place = shared.writers().place();
     let mut message = Some(Message::from_static(text).into());
     once(poll_fn(|cx| shared.poll_send(&mut message, &place, cx)))
+}
+
+#[test]
+fn a_sink_waits_for_the_browser() {
+    let (shared, browser) = open(false);
+    let session = Session::new(shared.clone());
+    let mut sink = session.sink::<&str>();
+    let sent = || browser.messages.borrow().len();
+    let drain = || {
+        browser.buffered.set(0);
+        shared.drained();
+    };
+    assert!(once(sink.feed("0123456789")).is_ready());
+    assert!(once(sink.feed("next")).is_ready(), "it holds one message");
+    assert!(once(sink.feed("third")).is_pending());
+    assert_eq!(sent(), 1);
+    drain();
+    assert!(once(sink.flush()).is_pending());
+    assert_eq!(sent(), 2);
+    drain();
+    assert!(matches!(once(sink.flush()), Poll::Ready(Ok(()))));
+    assert!(once(sink.close()).is_pending());
+    assert_eq!(*browser.closed.borrow(), [CloseReason::from(CloseCode::NORMAL)]);
+    shared.ended(report(1000, true));
+    assert!(matches!(once(sink.close()), Poll::Ready(Ok(()))));
+    assert!(matches!(once(sink.send("late")), Poll::Ready(Err(_))));
 }
 
 #[test]
