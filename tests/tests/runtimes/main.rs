@@ -14,6 +14,7 @@ mod on_compio;
 mod one_thread;
 mod opening;
 mod raw;
+mod recorded;
 mod seam;
 mod serving;
 #[cfg(target_os = "linux")]
