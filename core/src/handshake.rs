@@ -75,18 +75,18 @@
 [`text_response`]: https://docs.rs/sockless-core/latest/sockless_core/handshake/fn.text_response.html"
 )]
 
-use alloc::string::String;
-
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use sha1_smol::Sha1;
 
 #[cfg(feature = "http")]
 mod adapter;
+mod borrowed;
 mod client;
 mod encode;
 mod error;
 mod fields;
+mod grant;
 mod head;
 mod heads;
 mod host_port;
@@ -104,10 +104,13 @@ pub use adapter::{
     ExtendedConnect, encode_request, encode_response, extension_answers, is_upgrade_request,
     text_response,
 };
+pub use borrowed::BorrowedRequest;
 pub use client::{ClientHandshake, RawOpened};
 pub use error::{
     ClientRequestError, HandshakeError, HeadError, HeadRule, InvalidHeader, UpgradeError,
 };
+use grant::AcceptKey;
+pub use grant::Grant;
 pub use heads::{RequestHead, ResponseHead};
 pub use host_port::HostPort;
 pub use observed::ResponseReader;
@@ -124,10 +127,14 @@ pub use upgrade::UpgradeRequest;
 pub const MAX_HEADERS: usize = 128;
 
 /// The value of `Sec-WebSocket-Accept` that answers `key` (RFC 6455 §4.2.2).
-fn accept_key(key: &[u8]) -> String {
+fn accept_key(key: &[u8]) -> AcceptKey {
     const GUID: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
     let mut digest = Sha1::new();
     digest.update(key);
     digest.update(GUID);
-    STANDARD.encode(digest.digest().bytes())
+    let mut text = [0; 28];
+    // 20 bytes are 28 characters of base64.
+    let written = STANDARD.encode_slice(digest.digest().bytes(), &mut text);
+    debug_assert_eq!(written, Ok(text.len()));
+    AcceptKey(text)
 }

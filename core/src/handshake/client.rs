@@ -1,6 +1,6 @@
 //! The opening handshake of a client over HTTP/1.1: [`ClientHandshake`].
 
-use alloc::string::{String, ToString};
+use alloc::string::ToString;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;
@@ -17,7 +17,7 @@ use super::negotiation::{Subprotocols, extensions_value, negotiated};
 use super::observed::offered_answers;
 use super::request::{self, CheckedHeaders};
 use super::scan::{HeadReader, Kind};
-use super::{accept_key, encode};
+use super::{AcceptKey, accept_key, encode};
 use crate::config::Config;
 use crate::connection::{Connection, Negotiated};
 use crate::extension::Params;
@@ -57,7 +57,7 @@ pub struct ClientHandshake {
     config: Arc<Config>,
     seed: Seed,
     /// The value that `Sec-WebSocket-Accept` must have.
-    accept: String,
+    accept: AcceptKey,
     offered: Offered,
     outbound: Queue,
     failed: Option<HandshakeError>,
@@ -266,7 +266,7 @@ impl ClientHandshake {
     /// are no codecs.
     fn check(&self, answer: &impl Answer) -> Result<(Negotiated, Vec<Params>), HandshakeError> {
         let headers = answer.headers();
-        check_upgrade(answer, &self.accept)?;
+        check_upgrade(answer, self.accept.as_str())?;
         let Offered { subprotocols, passed } = &self.offered;
         let Some(offers) = passed else {
             let negotiated = negotiated(subprotocols, &self.config.extensions, headers)?;

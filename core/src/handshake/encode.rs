@@ -6,9 +6,12 @@
 
 use alloc::string::ToString;
 use alloc::vec::Vec;
+use core::ops::DerefMut;
 
-use bytes::Bytes;
+use bytes::{BufMut, Bytes};
 
+#[cfg(feature = "http")]
+use super::fields::Name;
 use super::fields::{
     CONNECTION, CONTENT_LENGTH, Fields, HOST, SEC_WEBSOCKET_EXTENSIONS, SEC_WEBSOCKET_KEY,
     SEC_WEBSOCKET_VERSION, TRANSFER_ENCODING, UPGRADE,
@@ -51,6 +54,30 @@ pub(super) fn switching_protocols(headers: &impl Fields) -> Vec<u8> {
     out
 }
 
+/// The first line of a 101, and the headers that are the same in all of them.
+#[cfg(feature = "http")]
+pub(super) const SWITCHING_PROTOCOLS: &[u8] =
+    b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n";
+
+/// The head of a 101 with the lines of a grant, which begin with those of [`SWITCHING_PROTOCOLS`], and with other headers.
+#[cfg(feature = "http")]
+pub(super) fn grant<'a>(
+    out: &mut impl Out,
+    lines: impl Iterator<Item = (&'static Name, &'a str)>,
+    headers: &impl Fields,
+) {
+    out.put_slice(SWITCHING_PROTOCOLS);
+    let is_constant =
+        |name: &Name| core::ptr::eq(name, &UPGRADE) || core::ptr::eq(name, &CONNECTION);
+    for (name, value) in lines.filter(|(name, _)| !is_constant(name)) {
+        write_header(out, name.text, value.as_bytes());
+    }
+    for (name, value) in headers.lines().filter(|(name, _)| !is_framing(name)) {
+        write_header(out, name, value);
+    }
+    out.put_slice(b"\r\n");
+}
+
 /// Completes a client's request, whose first line is in `out`.
 pub(super) fn upgrade_headers(
     out: &mut Vec<u8>,
@@ -85,29 +112,34 @@ pub(super) fn write_headers(
     }
 }
 
-pub(super) fn write_header(out: &mut Vec<u8>, name: &str, value: &[u8]) {
+pub(super) fn write_header(out: &mut impl Out, name: &str, value: &[u8]) {
     write_name(out, name);
-    out.extend_from_slice(b": ");
-    out.extend_from_slice(value);
-    out.extend_from_slice(b"\r\n");
+    out.put_slice(b": ");
+    out.put_slice(value);
+    out.put_slice(b"\r\n");
 }
 
 /// Writes a name with capitals, as RFC 6455 does. Names are case-insensitive (RFC 9110 §5.1), but some
 /// peers compare bytes, and those expect capitals.
-fn write_name(out: &mut Vec<u8>, name: &str) {
+fn write_name(out: &mut impl Out, name: &str) {
     for (index, word) in name.split('-').enumerate() {
         if index > 0 {
-            out.push(b'-');
+            out.put_u8(b'-');
         }
         if word == "websocket" {
-            out.extend_from_slice(b"WebSocket");
+            out.put_slice(b"WebSocket");
         } else {
             let first = out.len();
-            out.extend_from_slice(word.as_bytes());
+            out.put_slice(word.as_bytes());
             out[first..].iter_mut().take(1).for_each(u8::make_ascii_uppercase);
         }
     }
 }
+
+/// Bytes that are appended to, and can be changed.
+pub(super) trait Out: BufMut + DerefMut<Target = [u8]> {}
+
+impl<O: BufMut + DerefMut<Target = [u8]>> Out for O {}
 
 fn status_line(out: &mut Vec<u8>, status: u16, reason: &str) {
     out.extend_from_slice(b"HTTP/1.1 ");

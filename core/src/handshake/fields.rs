@@ -44,6 +44,24 @@ impl Name {
     }
 }
 
+/// A header that must not occur more than once.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Seldom<'a> {
+    #[default]
+    Never,
+    Once(&'a [u8]),
+    Repeated,
+}
+
+impl<'a> Seldom<'a> {
+    pub(super) fn add(&mut self, value: &'a [u8]) {
+        *self = match self {
+            Self::Never => Self::Once(value),
+            Self::Once(_) | Self::Repeated => Self::Repeated,
+        };
+    }
+}
+
 /// The header lines of a head.
 pub(super) trait Fields {
     /// The names, in any case, and the values, in order.

@@ -5,6 +5,7 @@
 //! rejected bytes that are not allowed in them.
 
 use alloc::vec::Vec;
+use core::mem::MaybeUninit;
 use core::str;
 
 use bytes::Bytes;
@@ -12,7 +13,7 @@ use bytestring::ByteString;
 use httparse::{EMPTY_HEADER, Header, Status};
 
 use super::error::HeadRule;
-use super::fields::{CONTENT_LENGTH, Fields, HOST, TRANSFER_ENCODING};
+use super::fields::{CONTENT_LENGTH, Fields, HOST, Seldom, TRANSFER_ENCODING};
 use super::heads::{Lines, RequestHead, ResponseHead};
 use super::{HostPort, MAX_HEADERS};
 
@@ -50,12 +51,18 @@ pub(super) fn with_request<T>(
     head: &[u8],
     read: impl FnOnce(&httparse::Request<'_, '_>) -> Result<T, HeadRule>,
 ) -> Result<T, HeadRule> {
-    let mut headers = [EMPTY_HEADER; MAX_HEADERS];
-    let mut parsed = httparse::Request::new(&mut headers);
-    match parsed.parse(head) {
+    /// The crate `http` has no longer names.
+    const MAX_NAME_LEN: usize = u16::MAX as usize;
+    // Not initialized: 128 headers take 4 KiB, and few requests have more than 20.
+    let mut headers = [const { MaybeUninit::uninit() }; MAX_HEADERS];
+    let mut parsed = httparse::Request::new(&mut []);
+    match parsed.parse_with_uninit_headers(head, &mut headers) {
         Ok(Status::Complete(_)) => {}
         Ok(Status::Partial) => return Err(HeadRule::RequestLine),
         Err(error) => return Err(rule(error, HeadRule::RequestLine)),
+    }
+    if parsed.headers.iter().any(|header| header.name.len() > MAX_NAME_LEN) {
+        return Err(HeadRule::HeaderName);
     }
     let request = read(&parsed)?;
     check_host(&*parsed.headers, is_http_11(parsed.version))?;
@@ -83,15 +90,24 @@ pub(super) fn check_host(
     headers: &(impl Fields + ?Sized),
     is_http_11: bool,
 ) -> Result<(), HeadRule> {
-    let mut hosts = headers.all(&HOST);
-    let Some(host) = hosts.next() else {
-        return if is_http_11 { Err(HeadRule::HostMissing) } else { Ok(()) };
-    };
-    if hosts.next().is_some() {
-        return Err(HeadRule::HostRepeated);
+    let mut host = Seldom::Never;
+    headers.all(&HOST).for_each(|value| host.add(value));
+    match host {
+        Seldom::Never if !is_http_11 => Ok(()),
+        host => check_one_host(host),
     }
-    let parsed = str::from_utf8(host).ok().and_then(HostPort::parse);
-    parsed.map(drop).ok_or(HeadRule::HostInvalid)
+}
+
+/// Checks that there is one valid `Host`.
+pub(super) fn check_one_host(host: Seldom<'_>) -> Result<(), HeadRule> {
+    match host {
+        Seldom::Never => Err(HeadRule::HostMissing),
+        Seldom::Once(host) => {
+            let parsed = str::from_utf8(host).ok().and_then(HostPort::parse);
+            parsed.map(drop).ok_or(HeadRule::HostInvalid)
+        }
+        Seldom::Repeated => Err(HeadRule::HostRepeated),
+    }
 }
 
 /// Checks that there is at most one `Content-Length`, of digits only, and none together with
@@ -114,7 +130,7 @@ fn check_length(headers: &(impl Fields + ?Sized)) -> Result<(), HeadRule> {
 
 /// True if a target has the one of the four forms of RFC 9112 §3.2 that fits the method, and only
 /// characters that it may have. The crate `http` accepts the same.
-fn is_target(target: &str, method: &str) -> bool {
+pub(super) fn is_target(target: &str, method: &str) -> bool {
     /// The crate `http` indexes a URI with 16 bits.
     const MAX_LEN: usize = u16::MAX as usize - 1;
     if target.len() > MAX_LEN {

@@ -59,6 +59,21 @@ impl HeadReader {
         inbound: &mut BytesMut,
         parse: impl FnOnce(&Bytes) -> Result<T, HeadRule>,
     ) -> Option<Result<T, HeadError>> {
+        self.poll_bytes(inbound, |bytes| {
+            // A copy: a header that is kept would otherwise keep the whole read buffer in memory.
+            let mut head = Vec::new();
+            head.try_reserve_exact(bytes.len()).map_err(|_| HeadError::OutOfMemory)?;
+            head.extend_from_slice(bytes);
+            parse(&Bytes::from(head)).map_err(|rule| HeadError::Invalid { rule, at: bytes.len() })
+        })
+    }
+
+    /// As [`poll`](Self::poll), without a copy.
+    pub(super) fn poll_bytes<T>(
+        &mut self,
+        inbound: &mut BytesMut,
+        parse: impl FnOnce(&[u8]) -> Result<T, HeadError>,
+    ) -> Option<Result<T, HeadError>> {
         match self.wait {
             Wait::Failed(error) => return Some(Err(error)),
             Wait::Finished => return None,
@@ -81,14 +96,9 @@ impl HeadReader {
         &mut self,
         inbound: &mut BytesMut,
         len: usize,
-        parse: impl FnOnce(&Bytes) -> Result<T, HeadRule>,
+        parse: impl FnOnce(&[u8]) -> Result<T, HeadError>,
     ) -> Result<T, HeadError> {
-        // A copy: a header that is kept would otherwise keep the whole read buffer in memory.
-        let mut head = Vec::new();
-        head.try_reserve_exact(len).map_err(|_| HeadError::OutOfMemory)?;
-        head.extend_from_slice(&inbound[..len]);
-        let head = Bytes::from(head);
-        let parsed = parse(&head).map_err(|rule| HeadError::Invalid { rule, at: len })?;
+        let parsed = parse(&inbound[..len])?;
         inbound.advance(len);
         self.room -= len;
         self.scanner = Scanner::new(self.scanner.kind);
@@ -183,11 +193,25 @@ impl Scanner {
             if self.place == Place::End {
                 return Ok(Some(self.at));
             }
+            self.skip(&inbound[..inbound.len().min(room)]);
             if self.at >= room {
                 return Err(Breach::Room);
             }
         }
         Ok(None)
+    }
+
+    /// Skips bytes that do not change the place: nearly all of a head.
+    fn skip(&mut self, inbound: &[u8]) {
+        let class = match (self.place, self.kind) {
+            (Place::FirstLine, Kind::Request) => class::LINE,
+            (Place::HeaderName, _) => class::NAME,
+            (Place::HeaderValue, _) => class::VALUE,
+            _ => return,
+        };
+        let rest = inbound.get(self.at..).unwrap_or_default();
+        let len = rest.iter().position(|&byte| class::OF[usize::from(byte)] & class == 0);
+        self.at += len.unwrap_or(rest.len());
     }
 
     fn step(&mut self, byte: u8, inbound: &[u8]) -> Result<Place, HeadError> {
@@ -255,11 +279,10 @@ impl Scanner {
         }
     }
 
-    /// A request line consists of visible ASCII and spaces (RFC 9112 §3); a reason phrase may also have
-    /// bytes of other encodings.
+    /// A reason phrase may also have bytes of other encodings.
     fn is_first_line_byte(&self, byte: u8) -> bool {
         match self.kind {
-            Kind::Request => matches!(byte, b' '..=b'~'),
+            Kind::Request => is_line_byte(byte),
             Kind::Response => is_text_byte(byte),
         }
     }
@@ -275,6 +298,41 @@ impl Scanner {
     fn invalid(&self, rule: HeadRule) -> HeadError {
         HeadError::Invalid { rule, at: self.at }
     }
+}
+
+/// The bytes of each place in a table, since comparing each byte with ranges takes five times as long.
+mod class {
+    use super::{is_line_byte, is_text_byte, is_token_byte};
+
+    /// A byte of a request line.
+    pub(super) const LINE: u8 = 1;
+    /// A byte of the name of a header.
+    pub(super) const NAME: u8 = 2;
+    /// A byte of the value of a header.
+    pub(super) const VALUE: u8 = 4;
+
+    pub(super) static OF: [u8; 256] = {
+        let mut classes = [0; 256];
+        let mut byte = 0;
+        while byte < classes.len() {
+            if is_line_byte(byte as u8) {
+                classes[byte] |= LINE;
+            }
+            if is_token_byte(byte as u8) {
+                classes[byte] |= NAME;
+            }
+            if is_text_byte(byte as u8) {
+                classes[byte] |= VALUE;
+            }
+            byte += 1;
+        }
+        classes
+    };
+}
+
+/// True for the bytes that a request line may have: visible ASCII and spaces (RFC 9112 §3).
+const fn is_line_byte(byte: u8) -> bool {
+    matches!(byte, b' '..=b'~')
 }
 
 /// True for the bytes that the value of a header may have (RFC 9110 §5.5).

@@ -69,7 +69,7 @@ fn answer() -> String {
     let mut client = client(Request::get("ws://a/"));
     let request = read(client.outbound().chunk()).expect("a verdict");
     let key = request.expect("a request").headers()["sec-websocket-key"].clone();
-    ANSWER.replace("s3pPLMBiTxaQ9kYGzzhZRbK+xOo=", &accept_key(key.as_bytes()))
+    ANSWER.replace("s3pPLMBiTxaQ9kYGzzhZRbK+xOo=", accept_key(key.as_bytes()).as_str())
 }
 
 /// The result of `client` when it receives all of `answer` at once.
@@ -82,7 +82,7 @@ fn receive(
 
 #[test]
 fn the_example_key_has_the_example_answer() {
-    assert_eq!(accept_key(b"dGhlIHNhbXBsZSBub25jZQ=="), "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
+    assert_eq!(accept_key(b"dGhlIHNhbXBsZSBub25jZQ==").as_str(), "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
 }
 
 /// Both halves against each other: all that one writes, the other takes.

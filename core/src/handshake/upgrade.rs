@@ -1,7 +1,5 @@
 //! The server's negotiation, for any HTTP parser: [`UpgradeRequest`].
 
-use alloc::borrow::Cow;
-use alloc::string::String;
 use alloc::vec::Vec;
 
 use base64::Engine;
@@ -12,12 +10,12 @@ use bytestring::ByteString;
 
 use super::error::UpgradeError;
 use super::fields::{
-    CONNECTION, CONTENT_LENGTH, Fields, Name, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_EXTENSIONS,
-    SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, TRANSFER_ENCODING, UPGRADE,
+    CONNECTION, CONTENT_LENGTH, Fields, HOST, Name, SEC_WEBSOCKET_EXTENSIONS, SEC_WEBSOCKET_KEY,
+    SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, Seldom, TRANSFER_ENCODING, UPGRADE,
 };
 use super::heads::{RequestHead, ResponseHead};
 use super::negotiation::{Subprotocols, extensions, extensions_value};
-use super::{accept_key, head};
+use super::{Grant, accept_key, head};
 use crate::connection::Negotiated;
 use crate::extension::{Agreed, Extensions, Params};
 
@@ -90,19 +88,26 @@ impl UpgradeRequest {
 
     /// Checks the headers of a GET of HTTP/1.1.
     pub(super) fn from_fields(headers: &(impl Fields + ?Sized)) -> Result<Self, UpgradeError> {
-        match (headers.lists(&CONNECTION, "upgrade"), headers.lists(&UPGRADE, "websocket")) {
+        let seen = Seen::among(headers);
+        match (seen.connection, seen.upgrade) {
             (true, true) => {}
             (true, false) => return Err(UpgradeError::UpgradeMissing),
             (false, true) => return Err(UpgradeError::ConnectionMissing),
             (false, false) => return Err(UpgradeError::required(headers)),
         }
-        head::check_host(headers, true).map_err(|_| UpgradeError::HostInvalid)?;
-        if has_body(headers) {
+        head::check_one_host(seen.host).map_err(|_| UpgradeError::HostInvalid)?;
+        if seen.has_body {
             return Err(UpgradeError::BodyUnexpected);
         }
-        check_version(headers)?;
-        let key = Some(Key::from_headers(headers)?);
-        Self::with_key(key, headers)
+        if seen.version != Seldom::Once(b"13") {
+            return Err(UpgradeError::VersionUnsupported);
+        }
+        let key = Some(Key::from_header(seen.key)?);
+        match seen.negotiates {
+            true => Self::with_key(key, headers),
+            // The most frequent case, in which nothing is to be parsed.
+            false => Self::with_key(key, &[] as &[(&str, &[u8])]),
+        }
     }
 
     pub(super) fn with_key(
@@ -182,36 +187,73 @@ impl UpgradeRequest {
     /// The response is a 101 with `Sec-WebSocket-Accept`, the selected subprotocol and the selected
     /// extensions. Other headers may be added to it, such as cookies.
     pub fn accept_head(self) -> (ResponseHead, Negotiated) {
-        let mut head = ResponseHead::new(if self.key.is_some() { 101 } else { 200 });
-        self.answer(|name, value| {
-            let value = Bytes::from(value.into_owned());
-            head.lines.0.push((ByteString::from_static(name.text), value));
-        });
-        (head, Negotiated { subprotocol: self.selected, extensions: self.agreed })
+        let (grant, negotiated) = self.grant();
+        let mut head = ResponseHead::new(grant.status());
+        let line = |(name, value): (&Name, &str)| {
+            (ByteString::from_static(name.text), Bytes::copy_from_slice(value.as_bytes()))
+        };
+        head.lines.0.extend(grant.lines().map(line));
+        (head, negotiated)
     }
 
-    /// Calls `add` with the headers of the response.
-    pub(super) fn answer(&self, mut add: impl FnMut(&'static Name, Cow<'static, str>)) {
-        if let Some(Key(key)) = &self.key {
-            add(&UPGRADE, "websocket".into());
-            add(&CONNECTION, "Upgrade".into());
-            add(&SEC_WEBSOCKET_ACCEPT, accept_key(key).into());
-        }
-        if let Some(selected) = &self.selected {
-            add(&SEC_WEBSOCKET_PROTOCOL, String::from(&**selected).into());
-        }
+    /// Accepts the request, as [`accept_head`](Self::accept_head) does: returns the response in a form that takes little
+    /// memory, and the result of the negotiation.
+    pub fn grant(self) -> (Grant, Negotiated) {
         let answers = self.agreed.iter().map(Agreed::params).chain(&self.passed);
-        if let Some(agreed) = extensions_value(answers) {
-            add(&SEC_WEBSOCKET_EXTENSIONS, agreed.into());
-        }
+        let grant = Grant {
+            accept: self.key.as_ref().map(|Key(key)| accept_key(key)),
+            subprotocol: self.selected.clone(),
+            extensions: extensions_value(answers),
+        };
+        (grant, Negotiated { subprotocol: self.selected, extensions: self.agreed })
     }
 }
 
-/// True if bytes other than frames follow the head. Every value except a zero length counts: requests
-/// are smuggled where a server interprets such a header in another way than a proxy.
-fn has_body(headers: &(impl Fields + ?Sized)) -> bool {
-    let mut lengths = headers.all(&CONTENT_LENGTH);
-    headers.contains(&TRANSFER_ENCODING) || lengths.any(|length| length != b"0")
+/// The headers of a handshake, found in one pass over all lines.
+#[derive(Default)]
+struct Seen<'a> {
+    /// `Connection` lists `upgrade`.
+    connection: bool,
+    /// `Upgrade` lists `websocket`.
+    upgrade: bool,
+    host: Seldom<'a>,
+    /// Bytes other than frames follow the head. Every value except a zero length counts: requests are
+    /// smuggled where a server interprets such a header in another way than a proxy.
+    has_body: bool,
+    version: Seldom<'a>,
+    key: Seldom<'a>,
+    /// Subprotocols or extensions are offered.
+    negotiates: bool,
+}
+
+impl<'a> Seen<'a> {
+    fn among(headers: &'a (impl Fields + ?Sized)) -> Self {
+        let mut seen = Self::default();
+        for (name, value) in headers.lines() {
+            // The length tells most names apart.
+            match name.len() {
+                4 if HOST.is(name) => seen.host.add(value),
+                7 if UPGRADE.is(name) => seen.upgrade |= lists(value, b"websocket"),
+                10 if CONNECTION.is(name) => seen.connection |= lists(value, b"upgrade"),
+                14 if CONTENT_LENGTH.is(name) => seen.has_body |= value != b"0",
+                17 if SEC_WEBSOCKET_KEY.is(name) => seen.key.add(value),
+                17 if TRANSFER_ENCODING.is(name) => seen.has_body = true,
+                21 if SEC_WEBSOCKET_VERSION.is(name) => seen.version.add(value),
+                22 | 24 => {
+                    seen.negotiates |=
+                        SEC_WEBSOCKET_PROTOCOL.is(name) || SEC_WEBSOCKET_EXTENSIONS.is(name);
+                }
+                _ => {}
+            }
+        }
+        seen
+    }
+}
+
+/// True if the value lists `token`, compared without case.
+fn lists(value: &[u8], token: &[u8]) -> bool {
+    let is_token = |element: &[u8]| element.trim_ascii().eq_ignore_ascii_case(token);
+    value.len() >= token.len() && value.split(|&byte| byte == b',').any(is_token)
 }
 
 /// Checks the version (RFC 6455 §4.2.1), which must occur once (§11.3.5).
@@ -234,13 +276,15 @@ const DECODER: GeneralPurpose =
 
 impl Key {
     /// Parses the key (RFC 6455 §4.2.1), which must occur once (§11.3.1).
-    fn from_headers(headers: &(impl Fields + ?Sized)) -> Result<Self, UpgradeError> {
-        let mut keys = headers.all(&SEC_WEBSOCKET_KEY);
-        let key = keys.next().ok_or(UpgradeError::KeyMissing)?;
-        let key = <[u8; 24]>::try_from(key).map_err(|_| UpgradeError::KeyInvalid)?;
+    fn from_header(key: Seldom<'_>) -> Result<Self, UpgradeError> {
+        let key = match key {
+            Seldom::Never => return Err(UpgradeError::KeyMissing),
+            Seldom::Once(key) => <[u8; 24]>::try_from(key).map_err(|_| UpgradeError::KeyInvalid)?,
+            Seldom::Repeated => return Err(UpgradeError::KeyInvalid),
+        };
         let mut nonce = [0; 18];
-        match (DECODER.decode_slice(key, &mut nonce), keys.next()) {
-            (Ok(16), None) => Ok(Self(key)),
+        match DECODER.decode_slice(key, &mut nonce) {
+            Ok(16) => Ok(Self(key)),
             _ => Err(UpgradeError::KeyInvalid),
         }
     }

@@ -188,11 +188,19 @@ impl Queue {
     /// Queues the head of a handshake.
     #[cfg(feature = "handshake")]
     pub(crate) fn push_head(&mut self, head: &[u8]) {
+        self.push_head_with(head.len(), |block| block.extend_from_slice(head));
+    }
+
+    /// Queues the head of a handshake, which `write` appends to a block with room for `room` bytes.
+    #[cfg(feature = "handshake")]
+    pub(crate) fn push_head_with(&mut self, room: usize, write: impl FnOnce(&mut BytesMut)) {
         let blocks = self.staging.blocks();
-        blocks.make_room(head.len());
-        blocks.block.extend_from_slice(head);
-        blocks.head = head.len();
-        self.len += head.len();
+        blocks.make_room(room);
+        let start = blocks.block.len();
+        write(&mut blocks.block);
+        let len = blocks.block.len() - start;
+        blocks.head = len;
+        self.len += len;
     }
 
     /// Queues a frame whose payload is shared.

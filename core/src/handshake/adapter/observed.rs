@@ -78,7 +78,7 @@ impl Negotiated {
             if head.status() != StatusCode::SWITCHING_PROTOCOLS {
                 return Err(HandshakeError::Rejected(head.into()));
             }
-            check_upgrade(&head, &accept)?;
+            check_upgrade(&head, accept.as_str())?;
         } else if !response.status().is_success() {
             return Err(HandshakeError::Rejected(head_of(response).into()));
         }

@@ -1,9 +1,6 @@
 //! Upgrade requests in the types of the crate `http`.
 
-use alloc::borrow::Cow;
-
-use http::header::HeaderValue;
-use http::{Method, Request, Response, StatusCode, Version};
+use http::{Method, Request, Response, Version};
 
 use crate::connection::Negotiated;
 use crate::handshake::error::UpgradeError;
@@ -72,18 +69,8 @@ impl UpgradeRequest {
     /// The response is a 101 with `Sec-WebSocket-Accept` (over HTTP/2 a 200), the selected subprotocol and
     /// the selected extensions. Other headers may be added to it, such as cookies.
     pub fn accept(self) -> (Response<()>, Negotiated) {
-        let mut response = Response::new(());
-        if self.key.is_some() {
-            *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
-        }
-        self.answer(|name, value| {
-            let value = match value {
-                Cow::Borrowed(value) => HeaderValue::from_static(value),
-                Cow::Owned(value) => value.try_into().expect("tokens and base64 are values"),
-            };
-            response.headers_mut().insert(name.http.clone(), value);
-        });
-        (response, Negotiated { subprotocol: self.selected, extensions: self.agreed })
+        let (grant, negotiated) = self.grant();
+        (grant.response(), negotiated)
     }
 }
 

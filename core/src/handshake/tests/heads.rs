@@ -27,6 +27,27 @@ fn judged_by_head(head: &[u8]) -> Option<String> {
     ))
 }
 
+/// The same without a copy of the head.
+fn judged_in_place(head: &[u8]) -> Option<String> {
+    let mut inbound = BytesMut::from(head);
+    let verdict = server().poll_borrowed(&mut inbound, |head| {
+        let lines = head.headers().map(|(name, value)| (name.to_ascii_lowercase(), value));
+        let mut lines = lines.map(|line| format!("{line:?}")).collect::<Vec<_>>();
+        lines.sort();
+        let upgrade = match head.is_http_11() {
+            true if head.method() != "GET" => Err(UpgradeError::MethodNotGet),
+            true => UpgradeRequest::from_lines(head.headers()),
+            false => Err(UpgradeError::HttpVersion),
+        };
+        let upgrade = upgrade.map(|upgrade| {
+            let (answer, _) = upgrade.accept_head();
+            (answer.status(), answer.header("sec-websocket-accept").map(<[u8]>::to_vec))
+        });
+        (head.method().to_string(), head.is_http_11(), lines, upgrade)
+    });
+    Some(format!("{:?}", verdict?))
+}
+
 fn judged_by_request(head: &[u8]) -> Option<String> {
     let verdict = server().poll_request(&mut BytesMut::from(head))?;
     Some(format!(
@@ -74,6 +95,7 @@ proptest! {
     #[test]
     fn heads_are_judged_alike(head in bytes()) {
         prop_assert_eq!(judged_by_head(&head), judged_by_request(&head));
+        prop_assert_eq!(judged_by_head(&head), judged_in_place(&head));
         prop_assert_eq!(judged_response(&head, true), judged_response(&head, false));
     }
 
@@ -102,6 +124,46 @@ fn a_target_has_a_limit_of_its_length_in_both() {
         let two = poll().poll_request(&mut BytesMut::from(head.as_bytes())).map(|it| it.map(drop));
         assert_eq!(one, two);
         assert_eq!(one, Some(if len == 65_533 { Ok(()) } else { one.unwrap() }));
+    }
+}
+
+/// A grant that is queued directly has the bytes of its response.
+#[test]
+fn a_grant_is_sent_as_its_response_is() {
+    let offers = [("chat.v1, chat.v2", ""), ("", "x-one; a=1"), ("chat.v1", "x-one"), ("", "")];
+    for (protocols, extensions) in offers {
+        let mut request = Request::get("/").header("Host", "a").header("Upgrade", "websocket");
+        request = request.header("Connection", "Upgrade").header("Sec-WebSocket-Version", "13");
+        request = request.header("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ==");
+        for (name, value) in
+            [("Sec-WebSocket-Protocol", protocols), ("Sec-WebSocket-Extensions", extensions)]
+        {
+            if !value.is_empty() {
+                request = request.header(name, value);
+            }
+        }
+        let request = request.body(()).expect("a request");
+        let granted = || {
+            let mut upgrade = UpgradeRequest::from_request(&request).expect("an upgrade");
+            upgrade.select(&["chat.v1"]);
+            let answers = upgrade.extensions().to_vec();
+            upgrade.pass_extensions(answers);
+            upgrade.grant()
+        };
+        let mut others = http::HeaderMap::new();
+        others.append("set-cookie", HeaderValue::from_static("a=b"));
+        others.append("set-cookie", HeaderValue::from_static("c=d"));
+        others.append("x-long", "x".repeat(9000).parse().expect("a value"));
+
+        let (grant, _) = granted();
+        assert_eq!(grant.has_extensions(), !extensions.is_empty());
+        let mut response = grant.response();
+        response.headers_mut().extend(others.clone());
+        let mut by_response = server().accept_raw(&response, config());
+        let mut by_grant = crate::RawConnection::server(config());
+        grant.queue(&mut by_grant.outbound(), &others);
+        let sent = |mut outbound: crate::Outbound<'_>| outbound.copy_to_bytes(usize::MAX);
+        assert_eq!(sent(by_grant.outbound()), sent(by_response.outbound()));
     }
 }
 
