@@ -1,14 +1,16 @@
 //! Reading and writing on a transport before there is a session, with a deadline: [`Exchange`].
 
+use std::convert::Infallible;
 use std::future::poll_fn;
 use std::io::{self, IoSlice};
+use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, BytesMut};
 use sockless_core::Instant;
 
-use crate::runtime::{Io, Runtime, Timer, timeout};
+use crate::runtime::{Io, Runtime, Timer};
 use crate::session::engine::buffers;
 
 /// A transport, the bytes that were read from it, and a deadline.
@@ -16,11 +18,16 @@ pub(crate) struct Exchange {
     pub(crate) transport: Box<dyn Io>,
     pub(crate) inbound: BytesMut,
     pub(crate) runtime: Arc<dyn Runtime>,
-    timer: Box<dyn Timer>,
+    deadline: Instant,
+    /// Made when something is first waited for: most requests are there when they are read.
+    timer: Option<Box<dyn Timer>>,
 }
 
 /// The result of a read.
-pub(crate) enum Input {
+pub(crate) enum Input<T = Infallible> {
+    /// What was made of the bytes.
+    Taken(T),
+    /// Nothing was made of the bytes yet.
     Bytes,
     Eof,
     /// The deadline has passed.
@@ -33,17 +40,24 @@ impl Exchange {
         runtime: Arc<dyn Runtime>,
         deadline: Instant,
     ) -> Self {
-        let timer = runtime.timer(deadline);
-        Self { transport, inbound: BytesMut::new(), runtime, timer }
+        Self { transport, inbound: BytesMut::new(), runtime, deadline, timer: None }
     }
 
     pub(crate) fn set_deadline(&mut self, deadline: Instant) {
-        self.timer.reset(deadline);
+        self.deadline = deadline;
+        if let Some(timer) = &mut self.timer {
+            timer.reset(deadline);
+        }
+    }
+
+    fn poll_deadline(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let (runtime, deadline) = (&self.runtime, self.deadline);
+        self.timer.get_or_insert_with(|| runtime.timer(deadline)).poll_expired(cx)
     }
 
     /// Reads more into `inbound`, through a buffer that the thread lends.
     pub(crate) async fn read(&mut self) -> io::Result<Input> {
-        poll_fn(|cx| self.poll_read(cx)).await
+        self.read_with(|_| None).await
     }
 
     /// As [`read`](Self::read), but bytes that have arrived when the deadline is noticed are still
@@ -52,8 +66,17 @@ impl Exchange {
     /// The caller must limit the number of bytes, since a peer that never stops sending never times
     /// out.
     pub(crate) async fn read_in_time(&mut self) -> io::Result<Input> {
-        match self.read().await? {
-            Input::Timeout => self.read_arrived().await,
+        self.read_in_time_with(|_| None).await
+    }
+
+    /// As [`read_in_time`](Self::read_in_time), and has `take` take something out of all bytes that have
+    /// been read. What it leaves is kept in `inbound`.
+    pub(crate) async fn read_in_time_with<T>(
+        &mut self,
+        mut take: impl FnMut(&mut BytesMut) -> Option<T>,
+    ) -> io::Result<Input<T>> {
+        match self.read_with(&mut take).await? {
+            Input::Timeout => self.read_arrived_with(take).await,
             input => Ok(input),
         }
     }
@@ -61,37 +84,85 @@ impl Exchange {
     /// Reads bytes that have arrived, without waiting. Returns [`Timeout`](Input::Timeout) if
     /// nothing has arrived.
     pub(crate) async fn read_arrived(&mut self) -> io::Result<Input> {
-        poll_fn(|cx| match self.poll_transport(cx) {
+        self.read_arrived_with(|_| None).await
+    }
+
+    async fn read_arrived_with<T>(
+        &mut self,
+        mut take: impl FnMut(&mut BytesMut) -> Option<T>,
+    ) -> io::Result<Input<T>> {
+        poll_fn(|cx| match self.poll_transport(cx, &mut take) {
             Poll::Pending => Poll::Ready(Ok(Input::Timeout)),
             read => read,
         })
         .await
     }
 
-    fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Input>> {
-        if self.timer.poll_expired(cx).is_ready() {
-            return Poll::Ready(Ok(Input::Timeout));
-        }
-        self.poll_transport(cx)
+    async fn read_with<T>(
+        &mut self,
+        mut take: impl FnMut(&mut BytesMut) -> Option<T>,
+    ) -> io::Result<Input<T>> {
+        poll_fn(|cx| self.poll_read(cx, &mut take)).await
     }
 
-    fn poll_transport(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Input>> {
+    fn poll_read<T>(
+        &mut self,
+        cx: &mut Context<'_>,
+        take: impl FnOnce(&mut BytesMut) -> Option<T>,
+    ) -> Poll<io::Result<Input<T>>> {
+        // Bytes that never cease do not extend the deadline of a timer that is set.
+        if self.timer.is_some() && self.poll_deadline(cx).is_ready() {
+            return Poll::Ready(Ok(Input::Timeout));
+        }
+        let read = self.poll_transport(cx, take);
+        if read.is_pending() && self.poll_deadline(cx).is_ready() {
+            return Poll::Ready(Ok(Input::Timeout));
+        }
+        read
+    }
+
+    fn poll_transport<T>(
+        &mut self,
+        cx: &mut Context<'_>,
+        take: impl FnOnce(&mut BytesMut) -> Option<T>,
+    ) -> Poll<io::Result<Input<T>>> {
         let mut buffer = buffers::lend_read();
         let read = self.transport.poll_read(cx, &mut buffer);
-        self.inbound.extend_from_slice(&buffer);
+        let taken = match read {
+            Poll::Ready(Ok(1..)) => self.take(&mut buffer, take),
+            _ => None,
+        };
         buffer.clear();
         buffers::give_back_read(&mut buffer);
-        Poll::Ready(Ok(match ready!(read)? {
-            0 => Input::Eof,
-            _ => Input::Bytes,
+        Poll::Ready(Ok(match (ready!(read)?, taken) {
+            (_, Some(taken)) => Input::Taken(taken),
+            (0, None) => Input::Eof,
+            (_, None) => Input::Bytes,
         }))
+    }
+
+    /// Has `take` take something out of all bytes that have been read: of the lent `buffer` itself, if no
+    /// others are kept.
+    fn take<T>(
+        &mut self,
+        buffer: &mut BytesMut,
+        take: impl FnOnce(&mut BytesMut) -> Option<T>,
+    ) -> Option<T> {
+        if !self.inbound.is_empty() {
+            self.inbound.extend_from_slice(buffer);
+            return take(&mut self.inbound);
+        }
+        let taken = take(buffer);
+        self.inbound =
+            if buffer.is_empty() { BytesMut::new() } else { BytesMut::from(&buffer[..]) };
+        taken
     }
 
     /// Writes and flushes all of `outbound`. Returns false if the deadline passes first.
     pub(crate) async fn write(&mut self, outbound: &mut impl Buf) -> io::Result<bool> {
         poll_fn(|cx| {
             // Checked first: a transport may never become writable.
-            if self.timer.poll_expired(cx).is_ready() {
+            if self.poll_deadline(cx).is_ready() {
                 return Poll::Ready(Ok(false));
             }
             while outbound.has_remaining() {
@@ -111,20 +182,27 @@ impl Exchange {
     /// unread data sends a reset, which could discard the response.
     pub(crate) async fn finish(mut self) -> io::Result<()> {
         poll_fn(|cx| {
-            if self.timer.poll_expired(cx).is_ready() {
+            if self.poll_deadline(cx).is_ready() {
                 return Poll::Ready(Ok(()));
             }
             self.transport.poll_shutdown(cx)
         })
         .await?;
-        while let Input::Bytes = self.read().await? {
-            self.inbound.clear();
-        }
+        let drop_all = |inbound: &mut BytesMut| {
+            inbound.clear();
+            None::<Infallible>
+        };
+        while let Input::Bytes = self.read_with(drop_all).await? {}
         Ok(())
     }
 
     /// Waits for `future`; returns `None` if the deadline passes first.
     pub(crate) async fn wait_for<F: Future>(&mut self, future: F) -> Option<F::Output> {
-        timeout(&mut *self.timer, future).await
+        let mut future = pin!(future);
+        poll_fn(|cx| match future.as_mut().poll(cx) {
+            Poll::Ready(output) => Poll::Ready(Some(output)),
+            Poll::Pending => self.poll_deadline(cx).map(|()| None),
+        })
+        .await
     }
 }

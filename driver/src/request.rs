@@ -1,5 +1,8 @@
 //! The request that a session or a response belongs to: [`Request`].
 
+mod building;
+mod logged;
+mod more;
 mod packed;
 mod param;
 pub(crate) mod response_headers;
@@ -14,16 +17,18 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::str::FromStr;
 
 use bytestring::ByteString;
-use http::header::{AUTHORIZATION, COOKIE, HOST, PROXY_AUTHORIZATION};
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
+use http::header::{COOKIE, HOST};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, Version};
 use sockless_core::Instant;
 use sockless_core::extension::Params;
+use sockless_core::handshake::{UpgradeError, UpgradeRequest, is_upgrade_request};
 
-use crate::meter::RouteLabel;
 use crate::runtime::TlsInfo;
+use more::More;
 use packed::Packed;
 use whole::Whole;
 
+pub(crate) use logged::LoggedParts;
 pub use param::ParamError;
 pub use response_headers::ResponseHeaderError;
 pub use sockless_core::handshake::HostPort;
@@ -58,13 +63,14 @@ pub use sockless_core::handshake::HostPort;
 /// ```
 pub struct Request {
     contents: Contents,
+    more: Option<Box<More>>,
     tls: Option<Box<TlsInfo>>,
     forwarded: Option<Box<Forwarded>>,
     extensions: Box<[Params]>,
 }
 
-/// The request head and the values that most requests have: whole until the request is answered,
-/// and packed during its session, which seldom needs them.
+/// The request head and the values that all requests have: packed if it was read here, and during its
+/// session, which seldom needs them.
 enum Contents {
     Packed(Packed),
     Whole(Box<Whole>),
@@ -91,10 +97,10 @@ pub(crate) type Permits = Vec<Box<dyn Any + Send + Sync>>;
 impl Request {
     /// Returns the request head.
     ///
-    /// During a session the head is packed. This method, [`method`](Self::method),
-    /// [`uri`](Self::uri) and [`headers`](Self::headers) unpack it when one of them is first
-    /// called, and keep it unpacked, which takes about 3 KiB for the headers of a browser. The
-    /// other methods read the packed head.
+    /// A request that a server of this crate has read is packed, and so is every request during its
+    /// session. This method, [`uri`](Self::uri), [`headers`](Self::headers) and, unless it is GET,
+    /// [`method`](Self::method) unpack the head when one of them is first called, and keep it unpacked,
+    /// which takes about 3 KiB for the headers of a browser. The other methods read the packed head.
     pub fn as_http(&self) -> &http::Request<()> {
         match &self.contents {
             Contents::Whole(whole) => &whole.request,
@@ -104,7 +110,41 @@ impl Request {
 
     /// Returns the method.
     pub fn method(&self) -> &Method {
-        self.as_http().method()
+        static GET: Method = Method::GET;
+        match &self.contents {
+            Contents::Packed(packed) if packed.parts().method == GET.as_str() => &GET,
+            _ => self.as_http().method(),
+        }
+    }
+
+    /// Returns true if the request asks to open a WebSocket, well formed or not, as
+    /// [`is_upgrade_request`] does.
+    pub fn is_upgrade(&self) -> bool {
+        match &self.contents {
+            Contents::Packed(packed) => packed.parts().is_upgrade(),
+            Contents::Whole(whole) => is_upgrade_request(&whole.request),
+        }
+    }
+
+    /// Checks the request to open a WebSocket, as [`UpgradeRequest::from_request`] does, or over HTTP/2
+    /// [`UpgradeRequest::from_extended_connect`], without unpacking it.
+    ///
+    /// # Errors
+    ///
+    /// An [`UpgradeError`] for the first rule that the request breaks.
+    pub fn upgrade(&self) -> Result<UpgradeRequest, UpgradeError> {
+        if let Contents::Packed(packed) = &self.contents {
+            let parts = packed.parts();
+            if (parts.method, parts.version) == ("GET", Version::HTTP_11) {
+                return UpgradeRequest::from_lines(parts.lines());
+            }
+        }
+        match self.as_http() {
+            http if *http.method() == Method::CONNECT && http.version() >= Version::HTTP_2 => {
+                UpgradeRequest::from_extended_connect(http)
+            }
+            http => UpgradeRequest::from_request(http),
+        }
     }
 
     /// Returns the request target.
@@ -143,6 +183,15 @@ impl Request {
         let mut values = whole.request.headers().get_all(name.as_ref()).iter();
         let value = values.next()?;
         values.next().is_none().then_some(value)?.to_str().ok()
+    }
+
+    /// Returns true if the header `name` was sent, once or more.
+    pub fn has_header(&self, name: impl AsRef<str>) -> bool {
+        let name = name.as_ref();
+        match &self.contents {
+            Contents::Whole(whole) => whole.request.headers().contains_key(name),
+            Contents::Packed(packed) => packed.parts().has_header(name),
+        }
     }
 
     /// Returns the value of the cookie `name` as it was sent, without the quotation marks around it
@@ -191,12 +240,13 @@ impl Request {
     /// Returns the names and values of all path parameters, percent-decoded, in the order of the
     /// path.
     pub fn params(&self) -> impl Iterator<Item = (&str, &str)> {
-        let (whole, packed) = match &self.contents {
-            Contents::Whole(whole) => (Some(&whole.params), None),
-            Contents::Packed(packed) => (None, Some(packed.parts().params)),
+        let packed = match &self.contents {
+            Contents::Whole(_) => None,
+            Contents::Packed(packed) => Some(packed.parts().params),
         };
-        let whole = whole.into_iter().flatten().map(|(name, value)| (&**name, &**value));
-        whole.chain(packed.into_iter().flatten())
+        let more = self.more.as_ref().map(|more| &more.params);
+        let more = more.into_iter().flatten().map(|(name, value)| (&**name, &**value));
+        packed.into_iter().flatten().chain(more)
     }
 
     /// Returns the query parameter `name`, decoded. If several have this name, it is the first.
@@ -222,18 +272,12 @@ impl Request {
     /// of the proxy, or the client's if the proxy announces it by the PROXY protocol
     /// (`Server::proxy_protocol`).
     pub fn peer_addr(&self) -> Option<SocketAddr> {
-        match &self.contents {
-            Contents::Whole(whole) => whole.peer_addr,
-            Contents::Packed(packed) => packed.parts().peer_addr,
-        }
+        self.place().peer_addr
     }
 
     /// Returns the address of the transport's end on this side, if it has one.
     pub fn local_addr(&self) -> Option<SocketAddr> {
-        match &self.contents {
-            Contents::Whole(whole) => whole.local_addr,
-            Contents::Packed(packed) => packed.parts().local_addr,
-        }
+        self.place().local_addr
     }
 
     /// Returns what was negotiated by TLS; `None` if the transport is not a TLS stream of this
@@ -245,10 +289,7 @@ impl Request {
     /// Returns the time at which the request was received, on the runtime's clock. Rate limits use
     /// it. [`Instant::EPOCH`] if the server did not set it.
     pub fn received_at(&self) -> Instant {
-        match &self.contents {
-            Contents::Whole(whole) => whole.received_at,
-            Contents::Packed(packed) => packed.parts().received_at,
-        }
+        self.place().received_at
     }
 
     /// Returns the client's address: that which a trusted proxy forwards, or else that of the
@@ -327,10 +368,12 @@ impl Request {
 
     /// Returns the negotiated subprotocol (RFC 6455 §1.9), once the upgrade is accepted.
     pub fn subprotocol(&self) -> Option<&str> {
-        match &self.contents {
-            Contents::Whole(whole) => whole.subprotocol.as_deref(),
+        let packed = match &self.contents {
+            Contents::Whole(_) => None,
             Contents::Packed(packed) => packed.parts().subprotocol,
-        }
+        };
+        let more = self.more.as_ref().and_then(|more| more.subprotocol.as_deref());
+        more.or(packed)
     }
 
     /// Returns the negotiated extensions with their parameters, once the upgrade is accepted, in
@@ -350,7 +393,10 @@ impl Request {
     /// Attaches a value, such as the application's state or the finding of a guard. Returns the
     /// value of the same type that it replaces.
     pub fn insert<T: Any + Clone + Send + Sync>(&mut self, value: T) -> Option<T> {
-        self.whole_mut().request.extensions_mut().insert(value)
+        match &mut self.contents {
+            Contents::Whole(whole) => whole.request.extensions_mut().insert(value),
+            Contents::Packed(packed) => packed.extensions_mut().insert(value),
+        }
     }
 
     /// Adds a header to the response that opens the session, such as `Set-Cookie` or
@@ -386,137 +432,14 @@ impl Request {
         N: TryInto<HeaderName, Error: Into<http::Error>>,
         V: TryInto<HeaderValue, Error: Into<http::Error>>,
     {
-        response_headers::add(&mut self.whole_mut().response_headers, name, value)
+        response_headers::add(&mut self.more_mut().response_headers, name, value)
     }
 
     /// Holds `value`, such as the permit of a guard, until the connection ends, and then drops it.
     ///
     /// It is dropped even if the handler, or a [`Sender`](crate::Sender), still has the request.
     pub fn hold(&mut self, value: impl Any + Send + Sync) {
-        self.whole_mut().held.push(Box::new(value));
-    }
-}
-
-/// # For routers and servers
-///
-/// These set what a router or a server finds out about a request.
-impl Request {
-    /// Creates a request from its head. Its addresses are not known.
-    ///
-    /// The values of `Authorization`, `Cookie` and `Proxy-Authorization` are marked as sensitive,
-    /// which keeps them out of logs.
-    pub fn new(mut request: http::Request<()>) -> Self {
-        for name in [AUTHORIZATION, COOKIE, PROXY_AUTHORIZATION] {
-            if let http::header::Entry::Occupied(mut values) = request.headers_mut().entry(name) {
-                values.iter_mut().for_each(|value| value.set_sensitive(true));
-            }
-        }
-        let whole = Whole {
-            request,
-            params: Vec::new(),
-            peer_addr: None,
-            local_addr: None,
-            received_at: Instant::EPOCH,
-            subprotocol: None,
-            response_headers: HeaderMap::new(),
-            held: Permits::new(),
-            route: Default::default(),
-        };
-        let contents = Contents::Whole(Box::new(whole));
-        Self { contents, tls: None, forwarded: None, extensions: Box::default() }
-    }
-
-    /// Sets the addresses of the transport's two ends.
-    #[must_use]
-    pub fn with_addrs(mut self, peer: Option<SocketAddr>, local: Option<SocketAddr>) -> Self {
-        self.set_addrs(peer, local);
-        self
-    }
-
-    pub(crate) fn set_addrs(&mut self, peer: Option<SocketAddr>, local: Option<SocketAddr>) {
-        let whole = self.whole_mut();
-        whole.peer_addr = peer;
-        whole.local_addr = local;
-    }
-
-    /// Sets what was negotiated by TLS.
-    #[must_use]
-    pub fn with_tls(mut self, tls: Option<TlsInfo>) -> Self {
-        self.tls = tls.map(Box::new);
-        self
-    }
-
-    /// Sets the time at which the request was received, on the runtime's clock.
-    #[must_use]
-    pub fn with_received_at(mut self, now: Instant) -> Self {
-        self.whole_mut().received_at = now;
-        self
-    }
-
-    /// Adds a path parameter.
-    pub fn push_param(&mut self, name: impl Into<ByteString>, value: impl Into<ByteString>) {
-        self.whole_mut().params.push((name.into(), value.into()));
-    }
-
-    /// Sets the client's properties as proxies forward them. The caller must know that it can trust
-    /// the proxies.
-    pub fn set_forwarded(&mut self, forwarded: Option<Forwarded>) {
-        self.forwarded = forwarded.map(Box::new);
-    }
-
-    /// Sets the path of the route that handles the request, such as `/chat/{room}`: a label of the
-    /// metrics of its session. Without it, the label is empty. Feature `metrics`.
-    ///
-    /// The path must be one of a limited number: each makes metrics of its own.
-    #[cfg(feature = "metrics")]
-    pub fn set_route(&mut self, path: &str) {
-        if crate::meter::is_recorded() {
-            self.whole_mut().route = Some(path.into());
-        }
-    }
-
-    pub(crate) fn take_route(&mut self) -> RouteLabel {
-        match &mut self.contents {
-            Contents::Whole(whole) => std::mem::take(&mut whole.route),
-            Contents::Packed(_) => RouteLabel::default(),
-        }
-    }
-
-    pub(crate) fn set_subprotocol(&mut self, subprotocol: Option<ByteString>) {
-        self.whole_mut().subprotocol = subprotocol;
-    }
-
-    pub(crate) fn set_extensions<'a>(&mut self, extensions: impl Iterator<Item = &'a Params>) {
-        self.extensions = extensions.cloned().collect();
-    }
-
-    pub(crate) fn take_response_headers(&mut self) -> HeaderMap {
-        std::mem::take(&mut self.whole_mut().response_headers)
-    }
-
-    /// Takes the values that the request holds, so that the server can drop them when the
-    /// connection ends.
-    pub(crate) fn take_permits(&mut self) -> Permits {
-        std::mem::take(&mut self.whole_mut().held)
-    }
-
-    /// Packs the request for the duration of its session. A request that could not be restored, or
-    /// that holds values, stays whole.
-    pub(crate) fn pack(&mut self) {
-        if let Contents::Whole(whole) = &mut self.contents
-            && whole.held.is_empty()
-            && let Some(packed) = Packed::new(whole)
-        {
-            self.contents = Contents::Packed(packed);
-        }
-    }
-
-    fn whole_mut(&mut self) -> &mut Whole {
-        if let Contents::Packed(packed) = &self.contents {
-            self.contents = Contents::Whole(Box::new(packed.unpack()));
-        }
-        let Contents::Whole(whole) = &mut self.contents else { unreachable!("it was unpacked") };
-        whole
+        self.more_mut().held.push(Box::new(value));
     }
 }
 

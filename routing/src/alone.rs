@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::{Method, Response};
 use sockless_core::Config;
-use sockless_core::handshake::{UpgradeRequest, is_upgrade_request};
+use sockless_core::handshake::UpgradeRequest;
 use sockless_driver::{Answer, BoxFuture, Request, Service};
 
 use crate::choose::{is_get_or_head, no_upgrade};
@@ -54,14 +54,10 @@ impl WebSocketRoute {
                 return Err(Rejection::MissingQuery { selector: selector.to_string() });
             }
         }
-        let http = request.as_http();
-        let upgrade = match *http.method() {
-            _ if !is_upgrade_request(http) && is_get_or_head(http) => Err(no_upgrade(http)),
-            _ if !is_upgrade_request(http) => {
-                return Err(Rejection::MethodNotAllowed { allowed: vec![Method::GET] });
-            }
-            Method::CONNECT => UpgradeRequest::from_extended_connect(http),
-            _ => UpgradeRequest::from_request(http),
+        let upgrade = match request {
+            _ if request.is_upgrade() => request.upgrade(),
+            _ if is_get_or_head(request) => Err(no_upgrade(request.as_http())),
+            _ => return Err(Rejection::MethodNotAllowed { allowed: vec![Method::GET] }),
         };
         let mut upgrade = upgrade.map_err(Rejection::HandshakeInvalid)?;
         self.select_protocol(&mut upgrade)?;

@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 
 use bytestring::ByteString;
 use http::{Method, Version};
-use sockless_core::handshake::{UpgradeError, UpgradeRequest, is_upgrade_request};
+use sockless_core::handshake::{UpgradeError, UpgradeRequest};
 use sockless_driver::Request;
 
 use crate::origin::Origins;
@@ -36,7 +36,7 @@ pub(crate) fn choose<'r>(router: &'r Router, request: &Request) -> Result<Chosen
         Verdict::Differs => return Err(Rejection::NotFound),
         Verdict::MissingQuery(selector) => Some(selector),
     };
-    let is_upgrade = is_upgrade_request(request.as_http());
+    let is_upgrade = request.is_upgrade();
     let mut candidates = Candidates {
         router,
         request,
@@ -106,7 +106,6 @@ impl<'r> Candidates<'r, '_> {
         &mut self,
         found: Found<'r>,
     ) -> ControlFlow<Result<Chosen<'r>, Rejection>, Accepted<'r>> {
-        let http = self.request.as_http();
         let serves_websockets = found.websockets().next().is_some();
         if self.is_upgrade && (serves_websockets || self.met_websocket) {
             self.met_websocket = true;
@@ -117,12 +116,13 @@ impl<'r> Candidates<'r, '_> {
                 Some(Err(rejection)) => ControlFlow::Break(Err(rejection)),
             };
         }
-        match found.responder(http.method()) {
+        let request = self.request;
+        match found.responder(request.method()) {
             Some((entry, responder)) => {
                 ControlFlow::Continue(Some((entry, ChosenAction::Respond(responder))))
             }
-            None if serves_websockets && is_get_or_head(http) => {
-                self.note(Rejection::HandshakeInvalid(no_upgrade(http)))
+            None if serves_websockets && is_get_or_head(request) => {
+                self.note(Rejection::HandshakeInvalid(no_upgrade(request.as_http())))
             }
             None => {
                 self.failures.allow(found);
@@ -137,12 +137,7 @@ impl<'r> Candidates<'r, '_> {
     }
 
     fn grant(&self, found: Found<'r>) -> Result<(&'r Entry, ChosenAction<'r>), Rejection> {
-        let http = self.request.as_http();
-        let upgrade = match *http.method() {
-            Method::CONNECT => UpgradeRequest::from_extended_connect(http),
-            _ => UpgradeRequest::from_request(http),
-        };
-        let mut upgrade = upgrade.map_err(Rejection::HandshakeInvalid)?;
+        let mut upgrade = self.request.upgrade().map_err(Rejection::HandshakeInvalid)?;
         let (entry, handler) = self.choose_protocol(found, &mut upgrade)?;
         let origins = entry.scope.origins.as_ref().or(self.router.scope.origins.as_ref());
         Origins::check(origins, self.request).map_err(Rejection::OriginRejected)?;
@@ -206,8 +201,8 @@ impl Failures {
     }
 }
 
-pub(crate) fn is_get_or_head(http: &http::Request<()>) -> bool {
-    matches!(*http.method(), Method::GET | Method::HEAD)
+pub(crate) fn is_get_or_head(request: &Request) -> bool {
+    matches!(*request.method(), Method::GET | Method::HEAD)
 }
 
 /// The reason for which a GET gets no WebSocket, or a HEAD, which is answered like GET

@@ -106,7 +106,7 @@ impl Origins {
 
     /// Checks `request` against `policy`, if one was set.
     pub(crate) fn check(policy: Option<&Self>, request: &Request) -> Result<(), OriginRejected> {
-        if !request.headers().contains_key(ORIGIN) {
+        if !request.has_header(ORIGIN) {
             return Ok(());
         }
         let Self(policy) = policy.ok_or(OriginRejected::NoPolicy)?;

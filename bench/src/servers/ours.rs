@@ -3,7 +3,6 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use sockless::driver::{Answer, Upgrade};
-use sockless::proto::handshake::UpgradeRequest;
 use sockless::{
     BoxFuture, Broadcast, Closed, Config, Deflate, Origins, Request, Router, Sender, Service,
     Session, TrySendError, websocket,
@@ -55,7 +54,7 @@ struct Bare(Arc<Config>);
 
 impl Service for Bare {
     fn call(&self, request: Request) -> BoxFuture<'_, Answer> {
-        let answer = match UpgradeRequest::from_request(request.as_http()) {
+        let answer = match request.upgrade() {
             Ok(upgrade) => {
                 Answer::Upgrade(Upgrade::websocket(request, upgrade, self.config(), echo))
             }

@@ -1,119 +1,168 @@
-//! A request during its session, in one block of memory: [`Packed`].
+//! A request in one block of memory: [`Packed`].
 //!
 //! It saves an idle session more than 3 KiB for the request of a browser, two thirds of its memory:
-//! most of an `http::HeaderMap` is spare capacity. A test of the memory of sessions checks that.
+//! most of an `http::HeaderMap` is spare capacity. A test of the memory of sessions checks that. And it
+//! saves an opening the allocations of the types of `http`, which few services need.
 
+use std::cell::Cell;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bytes::Bytes;
+use bytestring::ByteString;
 use http::header::{HeaderName, HeaderValue};
-use http::{Extensions, HeaderMap, Method, Request, Uri, Version};
+use http::{Extensions, Method, Request, Uri, Version};
 use sockless_core::Instant;
+use sockless_core::handshake::BorrowedRequest;
 
-use super::Permits;
+use super::building::is_sensitive;
 use super::whole::Whole;
 
-/// A [`Whole`] in a fraction of its memory.
+/// A [`Whole`] in a fraction of its memory, with the parameters and the subprotocol of its session.
 pub(super) struct Packed {
     /// The fields of [`Parts`], in that order.
-    block: Bytes,
+    block: Arc<[u8]>,
     pub(super) extensions: Extensions,
     /// The request head, once [`request`](Self::request) has been called.
     request: OnceLock<Box<Request<()>>>,
 }
 
-/// Common names of headers, which are stored as their index.
+/// Common names of headers, which are stored as their index, the shorter first.
 static KNOWN_NAMES: [&str; 36] = [
-    "accept",
-    "accept-encoding",
-    "accept-language",
-    "authorization",
-    "cache-control",
-    "connection",
-    "cookie",
     "dnt",
-    "forwarded",
+    "via",
     "host",
+    "accept",
+    "cookie",
     "origin",
     "pragma",
-    "priority",
     "referer",
+    "sec-gpc",
+    "upgrade",
+    "priority",
+    "forwarded",
     "sec-ch-ua",
-    "sec-ch-ua-mobile",
-    "sec-ch-ua-platform",
+    "x-real-ip",
+    "connection",
+    "user-agent",
+    "traceparent",
+    "x-request-id",
+    "authorization",
+    "cache-control",
     "sec-fetch-dest",
     "sec-fetch-mode",
     "sec-fetch-site",
-    "sec-gpc",
-    "sec-websocket-extensions",
-    "sec-websocket-key",
-    "sec-websocket-protocol",
-    "sec-websocket-version",
-    "traceparent",
-    "upgrade",
-    "user-agent",
-    "via",
+    "accept-encoding",
+    "accept-language",
     "x-forwarded-for",
+    "sec-ch-ua-mobile",
     "x-forwarded-host",
     "x-forwarded-port",
+    "sec-websocket-key",
     "x-forwarded-proto",
+    "sec-ch-ua-platform",
     "x-forwarded-server",
-    "x-real-ip",
-    "x-request-id",
+    "sec-websocket-version",
+    "sec-websocket-protocol",
+    "sec-websocket-extensions",
 ];
+
+/// For each length of a name, the index of the first known name that is as long or longer.
+static FIRST_OF_LEN: [usize; 26] = {
+    let mut firsts = [KNOWN_NAMES.len(); 26];
+    let mut index = KNOWN_NAMES.len();
+    while index > 0 {
+        index -= 1;
+        let mut len = 0;
+        while len <= KNOWN_NAMES[index].len() {
+            firsts[len] = index;
+            len += 1;
+        }
+    }
+    firsts
+};
+
+/// The index of a known name, in any case.
+fn known(name: &str) -> Option<usize> {
+    let ends = FIRST_OF_LEN.get(name.len()..)?;
+    let first = *ends.first()?;
+    let end = ends.get(1).copied().unwrap_or(KNOWN_NAMES.len());
+    let found = KNOWN_NAMES[first..end].iter().position(|known| known.eq_ignore_ascii_case(name));
+    found.map(|index| first + index)
+}
 
 static VERSIONS: [Version; 5] =
     [Version::HTTP_09, Version::HTTP_10, Version::HTTP_11, Version::HTTP_2, Version::HTTP_3];
 
+/// The parameters of a path.
+pub(super) type PathParams = Vec<(ByteString, ByteString)>;
+
 impl Packed {
-    /// Packs everything but the held values. Returns `None` if the request could not be restored.
-    pub(super) fn new(whole: &mut Whole) -> Option<Self> {
+    /// Packs a request. Returns `None` if it could not be restored.
+    pub(super) fn new(whole: &mut Whole, params: &PathParams, subprotocol: &str) -> Option<Self> {
         let request = &whole.request;
         let target = request.uri().to_string();
         let version = VERSIONS.iter().position(|version| *version == request.version())?;
         if target.parse::<Uri>().ok()? != *request.uri() {
             return None;
         }
-        let mut params = Writer::default();
-        for text in whole.params.iter().flat_map(|(name, value)| [name, value]) {
-            params.put(text.as_bytes());
-        }
-        let mut writer = Writer::default();
-        writer.put_instant(whole.received_at);
-        writer.put_addr(whole.peer_addr);
-        writer.put_addr(whole.local_addr);
-        writer.put(whole.subprotocol.as_deref().unwrap_or_default().as_bytes());
-        writer.put(&params.0);
-        writer.put_number(version as u64);
-        writer.put(request.method().as_str().as_bytes());
-        writer.put(target.as_bytes());
         let path_len =
             request.uri().path().len() + request.uri().query().map_or(0, |it| 1 + it.len());
-        writer.put_number((target.len() - path_len) as u64);
-        for (name, value) in request.headers() {
-            writer.put_header(name, value);
-        }
-        let block = Bytes::from(writer.0.into_boxed_slice());
+        let block = Writer::block(|writer| {
+            writer.put_place(whole.place);
+            writer.put(subprotocol.as_bytes());
+            writer.put_params(params);
+            writer.put_number(version as u64);
+            writer.put(request.method().as_str().as_bytes());
+            writer.put(target.as_bytes());
+            writer.put_number((target.len() - path_len) as u64);
+            for (name, value) in request.headers() {
+                writer.put_header(name.as_str(), value.as_bytes(), value.is_sensitive());
+            }
+        });
         let extensions = std::mem::take(whole.request.extensions_mut());
         Some(Self { block, extensions, request: OnceLock::new() })
     }
 
-    /// Restores everything that was packed.
-    pub(super) fn unpack(&self) -> Whole {
+    /// Packs a request in the buffer in which it was received. Its target must be a path.
+    pub(super) fn received(head: &BorrowedRequest<'_>, place: Place) -> Self {
+        let version = if head.is_http_11() { Version::HTTP_11 } else { Version::HTTP_10 };
+        let version = VERSIONS.iter().position(|other| *other == version).unwrap_or_default();
+        let block = Writer::block(|writer| {
+            writer.put_place(place);
+            writer.put(&[]);
+            writer.put(&[]);
+            writer.put_number(version as u64);
+            writer.put(head.method().as_bytes());
+            writer.put(head.target().as_bytes());
+            writer.put_number(0);
+            for (name, value) in head.headers() {
+                writer.put_header(name, value, is_sensitive(name));
+            }
+        });
+        Self { block, extensions: Extensions::new(), request: OnceLock::new() }
+    }
+
+    /// Adds parameters, and replaces the subprotocol if there is a new one.
+    pub(super) fn set(&mut self, params: &PathParams, subprotocol: &str) {
         let parts = self.parts();
-        Whole {
-            request: self.unpack_request(),
-            params: parts.params.map(|(name, value)| (name.into(), value.into())).collect(),
-            peer_addr: parts.peer_addr,
-            local_addr: parts.local_addr,
-            received_at: parts.received_at,
-            subprotocol: parts.subprotocol.map(Into::into),
-            response_headers: HeaderMap::new(),
-            held: Permits::new(),
-            route: Default::default(),
-        }
+        let before = parts.params.clone().map(|(name, value)| (name.into(), value.into()));
+        let params: PathParams = before.chain(params.iter().cloned()).collect();
+        let former = parts.subprotocol.unwrap_or_default();
+        let subprotocol = if subprotocol.is_empty() { former } else { subprotocol };
+        let block = Writer::block(|writer| {
+            writer.put(parts.place);
+            writer.put(subprotocol.as_bytes());
+            writer.put_params(&params);
+            writer.0.extend_from_slice(parts.head);
+        });
+        self.block = block;
+    }
+
+    /// Restores what was packed, but the parameters and the subprotocol.
+    pub(super) fn unpack(&self) -> Whole {
+        Whole { request: self.unpack_request(), place: self.parts().place() }
     }
 
     /// The request head, which is kept from now on.
@@ -121,44 +170,68 @@ impl Packed {
         self.request.get_or_init(|| Box::new(self.unpack_request()))
     }
 
+    /// The values that are attached, to be changed.
+    pub(super) fn extensions_mut(&mut self) -> &mut Extensions {
+        // It has a copy of them.
+        self.request = OnceLock::new();
+        &mut self.extensions
+    }
+
     /// Restores the request head.
     pub(super) fn unpack_request(&self) -> Request<()> {
+        let block = Bytes::from_owner(Arc::clone(&self.block));
         let unpack = |parts: Parts<'_>| {
             let mut request = Request::new(());
             *request.version_mut() = parts.version;
             *request.method_mut() = Method::from_bytes(parts.method.as_bytes()).ok()?;
             *request.uri_mut() =
-                Uri::from_maybe_shared(self.shared(parts.target.as_bytes())).ok()?;
+                Uri::from_maybe_shared(block.slice_ref(parts.target.as_bytes())).ok()?;
             for header in parts.headers {
-                let mut value = HeaderValue::from_maybe_shared(self.shared(header.value)).ok()?;
+                let mut value =
+                    HeaderValue::from_maybe_shared(block.slice_ref(header.value)).ok()?;
                 value.set_sensitive(header.is_sensitive);
-                request.headers_mut().append(HeaderName::from_bytes(header.name).ok()?, value);
+                let name = HeaderName::from_bytes(header.name.as_bytes()).ok()?;
+                request.headers_mut().append(name, value);
             }
             *request.extensions_mut() = self.extensions.clone();
             Some(request)
         };
-        unpack(self.parts()).expect("a packed request can be restored")
-    }
-
-    /// A part of the block that shares it.
-    fn shared(&self, part: &[u8]) -> Bytes {
-        self.block.slice_ref(part)
+        unpack(read(&block)).expect("a packed request can be restored")
     }
 
     pub(super) fn parts(&self) -> Parts<'_> {
-        Parts::read(Reader(&self.block)).expect("the block was written by `new`")
+        read(&self.block)
     }
+
+    /// The block, for [`read`].
+    pub(super) fn block(&self) -> Arc<[u8]> {
+        Arc::clone(&self.block)
+    }
+}
+
+/// Reads a block.
+pub(super) fn read(block: &[u8]) -> Parts<'_> {
+    Parts::read(Reader(block)).expect("the block was written by `Packed`")
+}
+
+/// When and where a request was received.
+#[derive(Clone, Copy)]
+pub(super) struct Place {
+    pub(super) received_at: Instant,
+    pub(super) peer_addr: Option<SocketAddr>,
+    pub(super) local_addr: Option<SocketAddr>,
 }
 
 /// The contents of a block.
 pub(super) struct Parts<'a> {
-    pub(super) received_at: Instant,
-    pub(super) peer_addr: Option<SocketAddr>,
-    pub(super) local_addr: Option<SocketAddr>,
+    /// When and where it was received, which few callers need.
+    place: &'a [u8],
     pub(super) subprotocol: Option<&'a str>,
     pub(super) params: Params<'a>,
-    version: Version,
-    method: &'a str,
+    /// All that follows.
+    head: &'a [u8],
+    pub(super) version: Version,
+    pub(super) method: &'a str,
     target: &'a str,
     /// The index in the target at which the path begins.
     path_at: usize,
@@ -168,17 +241,25 @@ pub(super) struct Parts<'a> {
 impl<'a> Parts<'a> {
     fn read(mut block: Reader<'a>) -> Option<Self> {
         Some(Self {
-            received_at: block.instant()?,
-            peer_addr: block.addr()?,
-            local_addr: block.addr()?,
+            place: block.bytes()?,
             subprotocol: Some(block.text()?).filter(|name| !name.is_empty()),
             params: Params(Reader(block.bytes()?)),
+            head: block.0,
             version: *VERSIONS.get(block.number()? as usize)?,
             method: block.text()?,
             target: block.text()?,
             path_at: block.number()? as usize,
             headers: Headers(block),
         })
+    }
+
+    /// When the request was received, and the addresses of the two ends.
+    pub(super) fn place(&self) -> Place {
+        let mut place = Reader(self.place);
+        let mut read = || Some((place.instant()?, place.addr()?, place.addr()?));
+        let (received_at, peer_addr, local_addr) =
+            read().expect("the place was written by `Packed`");
+        Place { received_at, peer_addr, local_addr }
     }
 
     pub(super) fn path(&self) -> &'a str {
@@ -200,9 +281,31 @@ impl<'a> Parts<'a> {
         Some(authority).filter(|authority| !authority.is_empty())
     }
 
+    /// The header lines. Names that were received here are in any case.
+    pub(super) fn lines(&self) -> impl Iterator<Item = (&'a str, &'a [u8])> + Clone {
+        self.headers.clone().map(|header| (header.name, header.value))
+    }
+
+    /// Returns true if the request asks for a WebSocket.
+    pub(super) fn is_upgrade(&self) -> bool {
+        match (self.method, self.version) {
+            ("GET", Version::HTTP_11) => self.lines().any(|(name, value)| {
+                let mut protocols = value.split(|byte| *byte == b',');
+                name.eq_ignore_ascii_case("upgrade")
+                    && protocols.any(|it| it.trim_ascii().eq_ignore_ascii_case(b"websocket"))
+            }),
+            ("CONNECT", version) => version >= Version::HTTP_2,
+            _ => false,
+        }
+    }
+
+    pub(super) fn has_header(&self, name: &str) -> bool {
+        self.lines().any(|(other, _)| other.eq_ignore_ascii_case(name))
+    }
+
     /// The value of the header `name`, as [`Request::header`](super::Request::header) returns it.
     pub(super) fn header(&self, name: &str) -> Option<&'a str> {
-        let is_named = |header: &Header<'_>| header.name.eq_ignore_ascii_case(name.as_bytes());
+        let is_named = |header: &Header<'_>| header.name.eq_ignore_ascii_case(name);
         let mut values = self.headers.clone().filter(is_named);
         let value = values.next()?.value;
         let is_readable = value.iter().all(|byte| matches!(byte, b'\t' | b' '..=b'~'));
@@ -227,7 +330,7 @@ impl<'a> Iterator for Params<'a> {
 struct Headers<'a>(Reader<'a>);
 
 struct Header<'a> {
-    name: &'a [u8],
+    name: &'a str,
     value: &'a [u8],
     is_sensitive: bool,
 }
@@ -238,8 +341,8 @@ impl<'a> Iterator for Headers<'a> {
     fn next(&mut self) -> Option<Header<'a>> {
         let Self(block) = self;
         let name = match KNOWN_NAMES.get(block.number()? as usize) {
-            Some(name) => name.as_bytes(),
-            None => block.bytes()?,
+            Some(name) => name,
+            None => block.text()?,
         };
         let number = block.number()?;
         Some(Header { name, value: block.take(number >> 1)?, is_sensitive: number & 1 == 1 })
@@ -250,7 +353,45 @@ impl<'a> Iterator for Headers<'a> {
 #[derive(Default)]
 struct Writer(Vec<u8>);
 
+/// A block that was longer than this leaves no memory for the next.
+const KEPT_LEN: usize = 16 << 10;
+
+thread_local! {
+    /// The memory in which this thread writes blocks, before their length is known.
+    static SCRATCH: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+}
+
 impl Writer {
+    /// The block that `write` writes.
+    fn block(write: impl FnOnce(&mut Self)) -> Arc<[u8]> {
+        let mut writer = Self(SCRATCH.take());
+        writer.0.clear();
+        write(&mut writer);
+        let block = Arc::from(&writer.0[..]);
+        if writer.0.capacity() <= KEPT_LEN {
+            SCRATCH.set(writer.0);
+        }
+        block
+    }
+
+    /// Writes the place behind its length, which is less than 128.
+    fn put_place(&mut self, place: Place) {
+        let start = self.0.len();
+        self.0.push(0);
+        self.put_instant(place.received_at);
+        self.put_addr(place.peer_addr);
+        self.put_addr(place.local_addr);
+        self.0[start] = (self.0.len() - start - 1) as u8;
+    }
+
+    fn put_params(&mut self, params: &PathParams) {
+        let mut texts = Self::default();
+        for text in params.iter().flat_map(|(name, value)| [name, value]) {
+            texts.put(text.as_bytes());
+        }
+        self.put(&texts.0);
+    }
+
     /// Writes a number in groups of seven bits, the lowest first. All but the last have the highest
     /// bit set.
     fn put_number(&mut self, mut number: u64) {
@@ -287,16 +428,16 @@ impl Writer {
         }
     }
 
-    fn put_header(&mut self, name: &HeaderName, value: &HeaderValue) {
-        match KNOWN_NAMES.iter().position(|known| *known == name.as_str()) {
+    fn put_header(&mut self, name: &str, value: &[u8], is_sensitive: bool) {
+        match known(name) {
             Some(known) => self.put_number(known as u64),
             None => {
                 self.put_number(KNOWN_NAMES.len() as u64);
-                self.put(name.as_str().as_bytes());
+                self.put(name.as_bytes());
             }
         }
-        self.put_number((value.len() as u64) << 1 | u64::from(value.is_sensitive()));
-        self.0.extend_from_slice(value.as_bytes());
+        self.put_number((value.len() as u64) << 1 | u64::from(is_sensitive));
+        self.0.extend_from_slice(value);
     }
 }
 

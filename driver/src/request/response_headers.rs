@@ -8,8 +8,11 @@ use thiserror::Error;
 #[cfg(feature = "server")]
 use {
     crate::request::Request,
-    http::Response,
-    sockless_core::{Negotiated, extension::Agreed, handshake::UpgradeRequest},
+    sockless_core::{
+        Negotiated,
+        extension::Agreed,
+        handshake::{Grant, UpgradeRequest},
+    },
 };
 
 /// A header cannot be added to the response that opens a session.
@@ -46,15 +49,18 @@ where
     Ok(())
 }
 
-/// Accepts an upgrade, and adds the request's headers to the response. The request gets the result
-/// of the negotiation.
+/// Accepts an upgrade. Returns the headers to add to the response. The request gets the result of the
+/// negotiation.
 #[cfg(feature = "server")]
-pub(crate) fn accept(request: &mut Request, upgrade: UpgradeRequest) -> (Response<()>, Negotiated) {
-    let (mut response, negotiated) = upgrade.accept();
-    response.headers_mut().extend(request.take_response_headers());
+pub(crate) fn accept(
+    request: &mut Request,
+    upgrade: UpgradeRequest,
+) -> (Grant, HeaderMap, Negotiated) {
+    let (grant, negotiated) = upgrade.grant();
+    let headers = request.take_response_headers();
     request.set_subprotocol(negotiated.subprotocol.clone());
     request.set_extensions(negotiated.extensions.iter().map(Agreed::params));
-    (response, negotiated)
+    (grant, headers, negotiated)
 }
 
 fn is_reserved(name: &HeaderName) -> bool {

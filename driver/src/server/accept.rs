@@ -8,9 +8,9 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Response, StatusCode};
 use sockless_core::handshake::{
-    HeadError, ServerHandshake, UpgradeError, UpgradeRequest, is_upgrade_request,
+    BorrowedRequest, HeadError, ServerHandshake, UpgradeError, UpgradeRequest,
 };
-use sockless_core::{Config, Escaped};
+use sockless_core::{Config, Connection, Escaped};
 use thiserror::Error;
 
 use crate::exchange::Exchange;
@@ -59,7 +59,6 @@ use crate::session::engine::shared::Shared;
 /// Dropping it drops the transport.
 pub struct IncomingUpgrade {
     exchange: Exchange,
-    handshake: ServerHandshake,
     config: Arc<Config>,
     request: Request,
     upgrade: UpgradeRequest,
@@ -90,8 +89,10 @@ impl IncomingUpgrade {
         let tls = transport.tls();
         let mut exchange = Exchange::new(transport, runtime, deadline);
         let mut handshake = ServerHandshake::new(config.clone(), now).with_deadline(deadline);
-        let head = match read_request(&mut exchange, &mut handshake, deadline).await {
-            Ok(head) => head,
+        let clock = exchange.runtime.clone();
+        let read = |head: &BorrowedRequest<'_>| Request::received(head, None, None, clock.now());
+        let request = match read_request(&mut exchange, &mut handshake, deadline, read).await {
+            Ok(request) => request.with_tls(tls),
             Err(error) => {
                 tracing::debug!(error = %Escaped(&error), "the opening handshake failed");
                 match error.response() {
@@ -104,13 +105,12 @@ impl IncomingUpgrade {
                 return Err(AcceptError::Head(error));
             }
         };
-        let upgrade = match is_upgrade_request(&head) {
-            true => UpgradeRequest::from_request(&head),
-            false => Err(UpgradeError::upgrade_required(&head)),
+        let upgrade = match request.is_upgrade() {
+            true => request.upgrade(),
+            false => Err(UpgradeError::upgrade_required(request.as_http())),
         };
-        let request = Request::new(head).with_tls(tls).with_received_at(exchange.runtime.now());
         match upgrade {
-            Ok(upgrade) => Ok(Self { exchange, handshake, config, request, upgrade, began }),
+            Ok(upgrade) => Ok(Self { exchange, config, request, upgrade, began }),
             Err(error) => {
                 let response = error.response();
                 RequestLog::new(&request).log_response(&response);
@@ -181,11 +181,12 @@ impl IncomingUpgrade {
     /// memory is bounded by [`Config::memory_ceiling`] alone and by no budget of a server, and no shutdown of a server
     /// closes it. For both, use a [`ConnectionServer`](crate::ConnectionServer).
     pub fn accept(self) -> Session {
-        let Self { exchange, handshake, config, mut request, mut upgrade, began } = self;
+        let Self { exchange, config, mut request, mut upgrade, began } = self;
         upgrade.select_extensions(config.get_extensions());
-        let (response, negotiated) = response_headers::accept(&mut request, upgrade);
+        let (grant, headers, negotiated) = response_headers::accept(&mut request, upgrade);
         let Exchange { inbound, runtime, transport, .. } = exchange;
-        let connection = handshake.accept(&response, negotiated, config, runtime.now());
+        let mut connection = Connection::server(negotiated, config, runtime.now());
+        grant.queue(&mut connection.outbound(), &headers);
         let machine = Machine::Messages(connection);
         let shared = Shared::new(machine, inbound, runtime.clone(), request, true);
         shared.handshake_ended(began);

@@ -222,7 +222,7 @@ pub struct GrantedUpgrade {
 impl GrantedUpgrade {
     /// Returns the response that the other server must send: a 101, or a 200 over HTTP/2.
     pub fn response(&self) -> &http::Response<()> {
-        &self.upgrade.response
+        self.upgrade.response()
     }
 
     /// Returns the request that asked for the upgrade.
@@ -279,7 +279,7 @@ impl GrantedUpgrade {
         let began = Stopwatch::start(|| upgrade.request.received_at());
         let permits = upgrade.request.take_permits();
         let exchange = Exchange::new(transport, runtime, deadline);
-        let drive = slot.start(exchange, None, upgrade, began);
+        let drive = slot.start(exchange, false, upgrade, began);
         Some(OpenConnection { drive, _permits: permits, _slot: slot })
     }
 }

@@ -1,12 +1,11 @@
 //! The interface between servers and routers: [`Service`] turns a [`Request`] into an [`Answer`].
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
-use http::header::SEC_WEBSOCKET_EXTENSIONS;
-use http::{HeaderName, HeaderValue};
-use sockless_core::handshake::UpgradeRequest;
+use http::{HeaderMap, HeaderName, HeaderValue};
+use sockless_core::handshake::{Grant, UpgradeRequest};
 use sockless_core::{Config, Negotiated};
 
 use crate::future::BoxFuture;
@@ -23,14 +22,14 @@ use crate::session::{Outcome, RawSession, Running, Session};
 ///
 /// use sockless::driver::{Answer, Upgrade};
 /// use sockless::http::StatusCode;
-/// use sockless::proto::handshake::{UpgradeRequest, text_response};
+/// use sockless::proto::handshake::text_response;
 /// use sockless::{BoxFuture, Config, Request, Service, Session};
 ///
 /// struct Hello;
 ///
 /// impl Service for Hello {
 ///     fn call(&self, request: Request) -> BoxFuture<'_, Answer> {
-///         let answer = match UpgradeRequest::from_request(request.as_http()) {
+///         let answer = match request.upgrade() {
 ///             Ok(upgrade) => Answer::Upgrade(Upgrade::websocket(
 ///                 request,
 ///                 upgrade,
@@ -79,7 +78,11 @@ pub enum Answer {
 /// An upgrade to a WebSocket: the response to send, and the handler to run after it.
 pub struct Upgrade {
     pub(crate) request: Request,
-    pub(crate) response: http::Response<()>,
+    pub(crate) grant: Grant,
+    /// The headers of the response besides those of the handshake.
+    pub(crate) headers: HeaderMap,
+    /// The response, once [`response`](Self::response) has been called.
+    response: OnceLock<Box<http::Response<()>>>,
     pub(crate) negotiated: Negotiated,
     pub(crate) config: Arc<Config>,
     pub(crate) handler: Handler,
@@ -135,19 +138,23 @@ impl Upgrade {
         config: Arc<Config>,
         handler: Handler,
     ) -> Self {
-        let (response, negotiated) = response_headers::accept(&mut request, upgrade);
-        Self { request, response, negotiated, config, handler }
+        let (grant, headers, negotiated) = response_headers::accept(&mut request, upgrade);
+        let response = OnceLock::new();
+        Self { request, grant, headers, response, negotiated, config, handler }
     }
 
     /// True if the response selects extensions that were not negotiated here, but passed on.
     pub(crate) fn passes_extensions(&self) -> bool {
-        self.negotiated.extensions.is_empty()
-            && self.response.headers().contains_key(SEC_WEBSOCKET_EXTENSIONS)
+        self.negotiated.extensions.is_empty() && self.grant.has_extensions()
     }
 
     /// Returns the response: a 101, or a 200 over HTTP/2.
     pub fn response(&self) -> &http::Response<()> {
-        &self.response
+        self.response.get_or_init(|| {
+            let mut response = self.grant.response();
+            response.headers_mut().extend(self.headers.clone());
+            Box::new(response)
+        })
     }
 
     /// Adds a header to the response, after others of its name.
@@ -160,7 +167,8 @@ impl Upgrade {
         N: TryInto<HeaderName, Error: Into<http::Error>>,
         V: TryInto<HeaderValue, Error: Into<http::Error>>,
     {
-        response_headers::add(self.response.headers_mut(), name, value)
+        self.response = OnceLock::new();
+        response_headers::add(&mut self.headers, name, value)
     }
 
     /// Returns the request that asked for the upgrade.
@@ -178,7 +186,7 @@ impl fmt::Debug for Upgrade {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Upgrade")
             .field("request", &self.request)
-            .field("response", &self.response)
+            .field("response", self.response())
             .field("negotiated", &self.negotiated)
             .finish_non_exhaustive()
     }

@@ -6,6 +6,8 @@ use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
 
+use sockless_core::handshake::{ServerHandshake, UpgradeRequest, is_upgrade_request};
+
 use super::*;
 use crate::request::{Contents, Request};
 
@@ -43,9 +45,20 @@ proptest! {
         prop_assert_eq!(request.get::<&str>(), Some(&"state"));
         assert_same(request.as_http(), &head);
 
-        // The first change restores it.
-        request.hold(());
+        // What is added afterwards is kept beside it, and packed again.
+        request.push_param("é", "last");
+        prop_assert_eq!(request.param_str("é"), Some("last"));
+        request.insert("other");
+        prop_assert_eq!(request.as_http().extensions().get(), Some(&"other"));
+        request.insert("state");
+        request.pack();
+        prop_assert!(matches!(request.contents, Contents::Packed(_)) && request.more.is_none());
+        prop_assert_eq!(request.params().last(), Some(("é", "last")));
+
+        // Another address restores it.
+        let mut request = request.with_addrs(addrs.0, addrs.1);
         prop_assert!(matches!(request.contents, Contents::Whole(_)));
+        request.more.as_mut().unwrap().params.pop();
         prop_assert_eq!(&values(&request), &before);
         assert_same(request.as_http(), &head);
     }
@@ -63,10 +76,11 @@ fn a_request_that_could_not_be_restored_is_not_packed() {
 }
 
 #[test]
-fn a_request_with_permits_is_not_packed() {
+fn a_packed_request_keeps_its_permits() {
     let mut request = Request::new(http::Request::new(()));
     request.hold(7);
     request.pack();
+    assert!(matches!(request.contents, Contents::Packed(_)));
     assert_eq!(request.take_permits().len(), 1);
 }
 
@@ -88,6 +102,49 @@ fn known_names_are_valid_header_names() {
     for name in KNOWN_NAMES {
         assert_eq!(HeaderName::from_static(name).as_str(), name);
     }
+}
+
+/// A request that is read in place is the one that the types of `http` hold.
+#[test]
+fn a_received_request_is_the_one_that_was_parsed() {
+    for head in [
+        "GET / HTTP/1.1\r\nHost: a\r\n\r\n",
+        "GET /chat?room=1 HTTP/1.1\r\nHOST: a:80\r\nX-A: é\r\nx-a:2\r\nCookie: a=b\r\ncOOKIE: c=d\r\n\r\n",
+        "GET / HTTP/1.1\r\nHost: a\r\nConnection: x, Upgrade\r\nUpgrade: h2c ,WebSocket\r\n\
+         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
+         Proxy-Authorization: x\r\nAuthorization: y\r\n\r\n",
+        "GET / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\n\r\n",
+        "POST /x HTTP/1.0\r\nContent-Length: 0\r\n\r\n",
+        "OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n",
+        "GET http://b:81/x?y HTTP/1.1\r\nHost: a\r\n\r\n",
+        "CONNECT a:443 HTTP/1.1\r\nHost: a\r\n\r\n",
+    ] {
+        let handshake = || ServerHandshake::new(Default::default(), Instant::EPOCH);
+        let wire = || bytes::BytesMut::from(head);
+        let parsed = handshake().poll_request(&mut wire()).unwrap().unwrap();
+        let addr = Some("127.0.0.1:1".parse().unwrap());
+        let read = |head: &BorrowedRequest<'_>| Request::received(head, addr, None, Instant::EPOCH);
+        let received = handshake().poll_borrowed(&mut wire(), read).unwrap().unwrap().unwrap();
+        let whole = Request::new(parsed).with_addrs(addr, None);
+
+        assert_eq!(received.is_upgrade(), is_upgrade_request(whole.as_http()), "{head}");
+        let verdict = UpgradeRequest::from_request(whole.as_http()).map(drop);
+        assert_eq!(received.upgrade().map(drop), verdict, "{head}");
+        assert_eq!(values(&received), values(&whole), "{head}");
+        assert_eq!(received.has_header("COOKIE"), whole.has_header("cookie"), "{head}");
+        assert_eq!(received.peer_addr(), addr);
+        assert_same(received.as_http(), whole.as_http());
+        assert_eq!(format!("{received:?}"), format!("{whole:?}"));
+    }
+}
+
+#[test]
+fn a_known_name_is_found_in_any_case() {
+    for (index, name) in KNOWN_NAMES.iter().enumerate() {
+        assert_eq!((known(name), known(&name.to_ascii_uppercase())), (Some(index), Some(index)));
+        assert_eq!(known(&name[1..]), None);
+    }
+    assert_eq!((known(""), known(&"x".repeat(100))), (None, None));
 }
 
 fn request(method: &str, uri: Uri, version: Version, fields: Fields) -> http::Request<()> {

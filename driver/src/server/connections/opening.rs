@@ -3,9 +3,11 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use bytes::Bytes;
-use sockless_core::handshake::{HeadError, ServerHandshake, encode_response};
-use sockless_core::{CloseCode, Escaped, Instant, RawConnection, Rsv};
+use bytes::{Bytes, BytesMut};
+use sockless_core::handshake::{
+    BorrowedRequest, HeadError, HeadRule, ServerHandshake, encode_response,
+};
+use sockless_core::{CloseCode, Connection, Escaped, Instant, Outbound, RawConnection, Rsv};
 
 use super::responses::{RequestLog, ask, shutting_down, undecided};
 use super::slot::Slot;
@@ -16,6 +18,7 @@ use crate::request::{Permits, Request};
 use crate::runtime::{Accepted, Io, timeout};
 use crate::server::proxy_protocol::read_header;
 use crate::server::service::{Answer, Handler, Upgrade};
+use crate::session::engine::buffers;
 use crate::session::engine::drive::Drive;
 use crate::session::engine::machine::Machine;
 use crate::session::engine::shared::Shared;
@@ -44,16 +47,15 @@ impl Slot {
         };
         let tls = transport.tls();
         let mut exchange = Exchange::new(transport, runtime.clone(), deadline);
-        let mut handshake =
-            ServerHandshake::new(config.clone(), runtime.now()).with_deadline(deadline);
-        let head = read_request(&mut exchange, &mut handshake, deadline).await;
-        if head.is_ok() && !self.server.lock().begin_answering(self.id) {
+        let mut handshake = ServerHandshake::new(config.clone(), now).with_deadline(deadline);
+        let read = |head: &BorrowedRequest<'_>| Request::received(head, peer, local, runtime.now());
+        let request = read_request(&mut exchange, &mut handshake, deadline, read).await;
+        if request.is_ok() && !self.server.lock().begin_answering(self.id) {
             return None;
         }
-        let answer = match head {
-            Ok(head) => {
-                let request = Request::new(head).with_tls(tls);
-                let request = request.with_addrs(peer, local).with_received_at(runtime.now());
+        let answer = match request {
+            Ok(request) => {
+                let request = request.with_tls(tls);
                 let log = RequestLog::new(&request);
                 let answer = self.decide(exchange.wait_for(ask(&**service, request))).await;
                 if let Answer::Respond(response) = &answer {
@@ -74,7 +76,7 @@ impl Slot {
         match answer {
             Answer::Upgrade(mut upgrade) => {
                 let permits = upgrade.request.take_permits();
-                Some((self.start(exchange, Some(handshake), upgrade, began), permits))
+                Some((self.start(exchange, true, upgrade, began), permits))
             }
             Answer::Respond(response) => {
                 self.server.lock().end_answering(self.id);
@@ -123,34 +125,39 @@ impl Slot {
         }
     }
 
-    /// Starts the session of a granted upgrade. Without a `handshake`, another HTTP server sends
-    /// the response.
+    /// Starts the session of a granted upgrade. Unless it `responds`, another HTTP server sends the
+    /// response.
     pub(crate) fn start(
         &self,
         exchange: Exchange,
-        handshake: Option<ServerHandshake>,
+        responds: bool,
         upgrade: Upgrade,
         began: Stopwatch,
     ) -> SessionDrive {
         let passes_extensions = upgrade.passes_extensions();
-        let Upgrade { request, response, negotiated, config, handler } = upgrade;
+        let Upgrade { request, grant, headers, negotiated, config, handler, .. } = upgrade;
         let now = exchange.runtime.now();
         let start =
             |machine| Shared::new(machine, exchange.inbound, exchange.runtime, request, false);
+        let respond_first = |mut outbound: Outbound<'_>| {
+            // It is written in the first turn, which follows.
+            buffers::give_back_staging(outbound.lend(buffers::lend_staging()));
+            grant.queue(&mut outbound, &headers);
+        };
         let (shared, handler) = match handler {
             Handler::Messages(handler) => {
-                let connection = match handshake {
-                    Some(handshake) => handshake.accept(&response, negotiated, config, now),
-                    None => sockless_core::Connection::server(negotiated, config, now),
-                };
+                let mut connection = Connection::server(negotiated, config, now);
+                if responds {
+                    respond_first(connection.outbound());
+                }
                 let shared = start(Machine::Messages(connection));
                 (shared.clone(), handler(Session::new(&shared)))
             }
             Handler::Raw(handler) => {
-                let mut connection = match handshake {
-                    Some(handshake) => handshake.accept_raw(&response, config),
-                    None => RawConnection::server(config),
-                };
+                let mut connection = RawConnection::server(config);
+                if responds {
+                    respond_first(connection.outbound());
+                }
                 if passes_extensions {
                     connection.accept_rsv(Rsv::RSV1.union(Rsv::RSV2).union(Rsv::RSV3));
                 }
@@ -172,22 +179,31 @@ impl Slot {
     }
 }
 
+/// Reads a request, which `read` makes of its head. If it makes none, the head is invalid.
 pub(crate) async fn read_request(
     exchange: &mut Exchange,
     handshake: &mut ServerHandshake,
     deadline: Instant,
-) -> Result<http::Request<()>, HeadError> {
+    read: impl Fn(&BorrowedRequest<'_>) -> Option<Request>,
+) -> Result<Request, HeadError> {
+    let poll = |handshake: &mut ServerHandshake, inbound: &mut BytesMut| {
+        let before = inbound.len();
+        let request = handshake.poll_borrowed(inbound, &read)?;
+        let invalid = HeadError::Invalid { rule: HeadRule::Target, at: before - inbound.len() };
+        Some(request.and_then(|request| request.ok_or(invalid)))
+    };
     loop {
-        if let Some(result) = handshake.poll_request(&mut exchange.inbound) {
-            return result;
-        }
-        match exchange.read_in_time().await {
-            Ok(Input::Bytes) => {}
+        match exchange.read_in_time_with(|inbound| poll(handshake, inbound)).await {
+            Ok(Input::Taken(request)) => return request,
+            Ok(Input::Bytes) => continue,
             // Before the request is complete, a transport that fails is treated as one that ended.
             Ok(Input::Eof) | Err(_) => handshake.handle_eof(),
             // The timer has expired, so the time is the deadline or later, and all that had arrived
             // has been read.
             Ok(Input::Timeout) => handshake.handle_timeout(deadline),
+        }
+        if let Some(failed) = poll(handshake, &mut exchange.inbound) {
+            return failed;
         }
     }
 }

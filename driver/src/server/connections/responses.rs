@@ -5,27 +5,22 @@ use std::panic::AssertUnwindSafe;
 use std::task::Poll;
 
 use bytes::Bytes;
-use http::header::SEC_WEBSOCKET_KEY;
-use http::{Response, StatusCode, Uri};
-use sockless_core::handshake::{HeadError, UpgradeError, is_upgrade_request, text_response};
+use http::{Response, StatusCode};
+use sockless_core::handshake::{HeadError, UpgradeError, text_response};
 
 use crate::meter::{self, with_reason};
-use crate::request::Request;
+use crate::request::{LoggedParts, Request};
 use crate::server::service::{Answer, Service};
 
 /// The parts of a request that a log of its rejection needs.
 pub(crate) struct RequestLog {
-    uri: Uri,
+    parts: LoggedParts,
     peer: Option<SocketAddr>,
-    is_handshake: bool,
 }
 
 impl RequestLog {
     pub(crate) fn new(request: &Request) -> Self {
-        let http = request.as_http();
-        let is_handshake =
-            is_upgrade_request(http) || http.headers().contains_key(SEC_WEBSOCKET_KEY);
-        Self { uri: http.uri().clone(), peer: request.peer_addr(), is_handshake }
+        Self { parts: request.parts_for_log(), peer: request.peer_addr() }
     }
 
     /// Logs `response` if it rejects the request: at info level if a well-formed request asked for
@@ -43,10 +38,12 @@ impl RequestLog {
             meter::rejected_with(self.kind_of(response), response);
         }
         // Without the query, which may contain a token.
-        let (status, path) = (status.as_u16(), self.uri.path().escape_debug());
+        let (status, path) = (status.as_u16(), self.parts.path().escape_debug());
         let (peer, reason) = (self.peer, reason(response));
         // A response about upgrades goes to a request that asks for a WebSocket, or should.
-        if !is_malformed && (self.is_handshake || extensions.get::<UpgradeError>().is_some()) {
+        if !is_malformed
+            && (self.parts.is_handshake() || extensions.get::<UpgradeError>().is_some())
+        {
             tracing::info!(status, %path, ?peer, %reason, "a request was rejected");
         } else {
             tracing::debug!(status, %path, ?peer, %reason, "a request was rejected");
@@ -58,7 +55,7 @@ impl RequestLog {
         match response.extensions() {
             has if has.get::<HeadError>().is_some() => "head",
             has if has.get::<UpgradeError>().is_some() => "handshake",
-            _ if self.is_handshake => "service",
+            _ if self.parts.is_handshake() => "service",
             _ => "http",
         }
     }

@@ -50,7 +50,10 @@ impl State {
         self.driver.now = now;
         self.driver.turn = Turn::Polling;
         self.driver.taken = 0;
-        buffers::give_back_staging(self.machine.outbound().lend(buffers::lend_staging()));
+        // The head of a response may be unsent, in memory that was lent already.
+        if !self.has_unsent() {
+            buffers::give_back_staging(self.machine.outbound().lend(buffers::lend_staging()));
+        }
     }
 
     /// Ends a turn after which the driver will be polled again without being woken.
