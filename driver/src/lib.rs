@@ -113,8 +113,9 @@ pub use runtime::{
 };
 #[cfg(feature = "server")]
 pub use server::{
-    AcceptError, AdmittedRequest, Answer, ConnectionServer, GrantedUpgrade, IncomingUpgrade,
-    ParseProxyProtocolError, ProxyProtocol, Reply, Server, Service, ShutdownReport, Upgrade,
+    AcceptError, AdmittedRequest, Answer, ConnectionServer, ConnectionTask, GrantedUpgrade,
+    IncomingUpgrade, ParseProxyProtocolError, ProxyProtocol, Reply, Server, Service,
+    ShutdownReport, Upgrade,
 };
 #[cfg(feature = "json")]
 pub use session::Json;

@@ -22,6 +22,8 @@ use bytestring::ByteString;
 use sockless_core::{Instant, Seed};
 
 use crate::future::{BoxError, BoxFuture};
+#[cfg(feature = "server")]
+use crate::server::ConnectionTask;
 
 pub use listen::{Accepted, Listen};
 pub use scratch::poll_read_into;
@@ -116,6 +118,15 @@ pub trait Io: Send + 'static {
         Ending::Unknown
     }
 
+    /// Returns true if the transport may be dropped without [`poll_shutdown`](Self::poll_shutdown) once its peer has
+    /// ended it: what was written is delivered nevertheless, and then the end, as with a plain socket. It
+    /// saves a system call for each connection.
+    ///
+    /// Default: `false`, as is right for TLS, whose end is a message.
+    fn ends_when_dropped(&self) -> bool {
+        false
+    }
+
     /// Returns what was negotiated by TLS; `None`, the default, if this is not a TLS stream.
     fn tls(&self) -> Option<TlsInfo> {
         None
@@ -207,6 +218,15 @@ pub trait Timer: Send + 'static {
 pub trait Spawn: Send + Sync + 'static {
     /// Runs `task` concurrently until it ends.
     fn spawn(&self, task: BoxFuture<'static, ()>);
+
+    /// Runs a connection that a server has accepted concurrently until it ends.
+    ///
+    /// Default: [`spawn`](Self::spawn)s it in a box. An executor that holds futures in its own memory saves the
+    /// box.
+    #[cfg(feature = "server")]
+    fn spawn_connection(&self, connection: ConnectionTask) {
+        self.spawn(Box::pin(connection));
+    }
 
     /// Schedules the task of `cx`, which has more work, to be polled again after other tasks have
     /// run. Default: wakes it at once.

@@ -15,14 +15,13 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
-use crate::future::BoxFuture;
 use crate::runtime::{Accepted, Listen, Runtime};
 #[cfg(feature = "rustls")]
 use crate::tls::TlsAcceptor;
 use accepting::Accepting;
 
 pub use accept::{AcceptError, IncomingUpgrade};
-pub use connections::{ConnectionServer, ShutdownReport};
+pub use connections::{ConnectionServer, ConnectionTask, ShutdownReport};
 pub use external::{AdmittedRequest, GrantedUpgrade, Reply};
 pub use proxy_protocol::{ParseProxyProtocolError, ProxyProtocol};
 pub use service::{Answer, Service, Upgrade};
@@ -183,7 +182,7 @@ impl Server {
         shutdown: impl Future<Output = ()>,
     ) -> ShutdownReport {
         let (server, runtime) = (self.connection_server(service), self.runtime.clone());
-        self.run(&server, shutdown, |task| runtime.spawn(task)).await
+        self.run(&server, shutdown, |task| runtime.spawn_connection(task)).await
     }
 
     /// Returns a server of connections with the settings of this one.
@@ -207,7 +206,7 @@ impl Server {
         mut self,
         server: &ConnectionServer,
         shutdown: impl Future<Output = ()>,
-        spawn: impl Fn(BoxFuture<'static, ()>),
+        spawn: impl Fn(ConnectionTask),
     ) -> ShutdownReport {
         let mut shutdown = pin!(shutdown);
         let mut accepting = Accepting::new(self.runtime.clone(), self.max_connections);
@@ -230,17 +229,13 @@ impl Server {
         server.shutdown(self.drain_timeout).await
     }
 
-    fn serve_accepted(
-        &self,
-        server: &ConnectionServer,
-        accepted: Accepted,
-    ) -> BoxFuture<'static, ()> {
+    fn serve_accepted(&self, server: &ConnectionServer, accepted: Accepted) -> ConnectionTask {
         let Accepted { transport, peer_addr, local_addr } = accepted;
         #[cfg(feature = "rustls")]
         if let Some(tls) = &self.tls {
-            return Box::pin(server.serve_tls_connection(tls, transport, peer_addr, local_addr));
+            return server.tls_task(tls, transport, peer_addr, local_addr);
         }
-        Box::pin(server.serve_connection(transport, peer_addr, local_addr))
+        server.task(transport, peer_addr, local_addr)
     }
 }
 

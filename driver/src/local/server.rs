@@ -185,6 +185,6 @@ impl Server {
     ) -> ShutdownReport {
         let server = LocalConnectionServer::of(self.connection_server(Confined::new(service)));
         // The future holds `server`, so that it is not `Send` either.
-        self.run(&server.server, shutdown, |task| spawn(task)).await
+        self.run(&server.server, shutdown, |task| spawn(Box::pin(task))).await
     }
 }

@@ -19,7 +19,7 @@ use socket2::SockRef;
 use sockless_core::{Instant, Seed};
 
 use crate::runtime::futures_io::{FuturesTransport, Sockets};
-use crate::runtime::sockets::prepare_tcp;
+use crate::runtime::sockets::{accepted_addr, prepare_listener, prepare_tcp};
 use crate::runtime::{Accepted, Io, Listen, Timer};
 
 #[doc(no_inline)]
@@ -56,14 +56,16 @@ pub fn seed() -> Seed {
 ///
 /// The error of the system, if the listener has no address.
 pub fn listen_on(listener: Arc<Async<std::net::TcpListener>>) -> io::Result<impl Listen> {
-    let local_addr = Some(listener.get_ref().local_addr()?);
-    let accept = |listener: &std::net::TcpListener| {
+    let own_addr = listener.get_ref().local_addr()?;
+    let is_prepared = prepare_listener(&SockRef::from(listener.get_ref()));
+    let accept = move |listener: &std::net::TcpListener| {
         let (stream, peer) = listener.accept()?;
-        let local_addr = stream.local_addr().ok();
-        let transport = tcp(Async::new(stream)?);
+        let local_addr = accepted_addr(own_addr, || stream.local_addr());
+        let stream = Async::new(stream)?;
+        let transport = if is_prepared { transport(stream) } else { tcp(stream) };
         Ok(Accepted { transport, peer_addr: Some(peer), local_addr })
     };
-    Ok(Listener { listener, accept, local_addr })
+    Ok(Listener { listener, accept, local_addr: Some(own_addr) })
 }
 
 /// Accepts connections from a Unix listener.
@@ -127,13 +129,17 @@ impl Sockets for AsyncIoSockets {
     }
 }
 
-struct Listener<L> {
+struct Listener<L, A> {
     listener: Arc<Async<L>>,
-    accept: fn(&L) -> io::Result<Accepted>,
+    accept: A,
     local_addr: Option<SocketAddr>,
 }
 
-impl<L: Send + Sync + 'static> Listen for Listener<L> {
+impl<L, A> Listen for Listener<L, A>
+where
+    L: Send + Sync + 'static,
+    A: Fn(&L) -> io::Result<Accepted> + Send + 'static,
+{
     fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Accepted>> {
         loop {
             match (self.accept)(self.listener.get_ref()) {

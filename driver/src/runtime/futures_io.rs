@@ -88,6 +88,10 @@ where
     fn poll_ending(&mut self, _cx: &mut Context<'_>) -> Ending {
         self.socket().map_or(Ending::Unknown, |socket| ending(&socket))
     }
+
+    fn ends_when_dropped(&self) -> bool {
+        self.socket().is_some()
+    }
 }
 
 impl<S: fmt::Debug, K> fmt::Debug for FuturesTransport<S, K> {

@@ -183,6 +183,16 @@ impl ConnectionServer {
         peer: Option<SocketAddr>,
         local: Option<SocketAddr>,
     ) -> impl Future<Output = ()> + Send + use<> {
+        self.task(transport, peer, local)
+    }
+
+    /// As [`serve_connection`](Self::serve_connection).
+    pub(crate) fn task(
+        &self,
+        transport: Box<dyn Io>,
+        peer: Option<SocketAddr>,
+        local: Option<SocketAddr>,
+    ) -> ConnectionTask {
         self.serve(transport, |_, transport, _| std::future::ready(Some(transport)), peer, local)
     }
 
@@ -200,6 +210,18 @@ impl ConnectionServer {
         peer: Option<SocketAddr>,
         local: Option<SocketAddr>,
     ) -> impl Future<Output = ()> + Send + use<> {
+        self.tls_task(acceptor, transport, peer, local)
+    }
+
+    /// As [`serve_tls_connection`](Self::serve_tls_connection).
+    #[cfg(feature = "rustls")]
+    pub(crate) fn tls_task(
+        &self,
+        acceptor: &crate::tls::TlsAcceptor,
+        transport: Box<dyn Io>,
+        peer: Option<SocketAddr>,
+        local: Option<SocketAddr>,
+    ) -> ConnectionTask {
         let (acceptor, runtime) = (acceptor.clone(), self.inner.runtime.clone());
         let secure =
             move |deadline, transport, peer| acceptor.accept_by(deadline, transport, runtime, peer);
@@ -214,10 +236,10 @@ impl ConnectionServer {
         prepare: F,
         peer: Option<SocketAddr>,
         local: Option<SocketAddr>,
-    ) -> impl Future<Output = ()> + Send + use<F, Fut>
+    ) -> ConnectionTask
     where
-        F: FnOnce(Instant, Box<dyn Io>, Option<SocketAddr>) -> Fut + Send,
-        Fut: Future<Output = Option<Box<dyn Io>>> + Send,
+        F: FnOnce(Instant, Box<dyn Io>, Option<SocketAddr>) -> Fut + Send + 'static,
+        Fut: Future<Output = Option<Box<dyn Io>>> + Send + 'static,
     {
         let is_announced = self.proxies.as_ref().is_some_and(|proxies| proxies.expects(peer));
         // A client that its proxy announces counts once the header has been read.
@@ -225,16 +247,16 @@ impl ConnectionServer {
         let Some(slot) = Slot::new(&self.inner, counted, Start::Transport) else {
             tracing::debug!(?peer, "a connection beyond max_connections_per_peer was dropped");
             meter::rejected("connections_per_peer");
-            return ServeConnection::Done;
+            return ConnectionTask(ServeConnection::Done);
         };
-        ServeConnection::Opening(Box::pin(async move {
+        ConnectionTask(ServeConnection::Opening(Box::pin(async move {
             let (drive, permits) = {
                 let accepted = Accepted { transport, peer_addr: peer, local_addr: local };
                 let opening = pin!(slot.open(accepted, is_announced, prepare));
                 slot.unless_dropped(opening).await.flatten()?
             };
             Some(OpenConnection { drive, _permits: permits, _slot: slot })
-        }))
+        })))
     }
 
     /// Shuts down: closes every session with 1001 (RFC 6455 §7.4.1), rejects new upgrades with 503,
@@ -375,9 +397,32 @@ impl Inner {
 /// A session with its handler.
 pub(crate) type SessionDrive = Drive<Running>;
 
+/// A connection that a server has accepted: a future that serves it until it ends, for
+/// [`Spawn::spawn_connection`](crate::Spawn::spawn_connection).
+///
+/// Dropping it drops the transport and the handler.
+#[must_use = "a connection is served while it is polled"]
+pub struct ConnectionTask(ServeConnection<Opening>);
+
+type Opening = dyn Future<Output = Option<OpenConnection>> + Send;
+
+impl Future for ConnectionTask {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        Pin::new(&mut self.0).poll(cx)
+    }
+}
+
+impl std::fmt::Debug for ConnectionTask {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ConnectionTask").finish_non_exhaustive()
+    }
+}
+
 /// A connection from its opening to its end. Written by hand, since an `async` block would keep the
 /// memory of the opening for as long as the session lasts, and hold the driver twice.
-pub(crate) enum ServeConnection<F> {
+pub(crate) enum ServeConnection<F: ?Sized> {
     Opening(Pin<Box<F>>),
     Open(OpenConnection),
     Done,
@@ -392,7 +437,7 @@ pub(crate) struct OpenConnection {
     pub(crate) _slot: Slot,
 }
 
-impl<F: Future<Output = Option<OpenConnection>>> Future for ServeConnection<F> {
+impl<F: Future<Output = Option<OpenConnection>> + ?Sized> Future for ServeConnection<F> {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {

@@ -6,7 +6,8 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::task::{Context, Poll};
 
-use sockless_driver::{Accepted, Listen};
+use socket2::SockRef;
+use sockless_driver::{Accepted, Listen, sockets};
 #[cfg(unix)]
 use tokio::net::UnixListener;
 use tokio::net::{TcpListener, ToSocketAddrs, lookup_host};
@@ -25,7 +26,8 @@ pub(crate) fn from_std(listener: std::net::TcpListener) -> io::Result<TcpListene
 
 pub(crate) fn listen(listener: TcpListener) -> io::Result<impl Listen> {
     let local_addr = listener.local_addr()?;
-    Ok(TcpAcceptor { listener, local_addr })
+    let is_prepared = sockets::prepare_listener(&SockRef::from(&listener));
+    Ok(TcpAcceptor { listener, local_addr, is_prepared })
 }
 
 #[cfg(unix)]
@@ -41,14 +43,19 @@ pub(crate) fn listen_unix(listener: UnixListener) -> io::Result<impl Listen> {
 struct TcpAcceptor {
     listener: TcpListener,
     local_addr: SocketAddr,
+    /// The sockets that it accepts are set up already.
+    is_prepared: bool,
 }
 
 impl Listen for TcpAcceptor {
     fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Accepted>> {
         self.listener.poll_accept(cx).map_ok(|(stream, peer)| Accepted {
-            local_addr: stream.local_addr().ok(),
+            local_addr: sockets::accepted_addr(self.local_addr, || stream.local_addr()),
             peer_addr: Some(peer),
-            transport: tcp(stream),
+            transport: match self.is_prepared {
+                true => Box::new(TokioTransport::new(stream)),
+                false => tcp(stream),
+            },
         })
     }
 

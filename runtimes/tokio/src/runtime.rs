@@ -5,6 +5,8 @@ use std::sync::LazyLock;
 use std::task::{Context, Poll};
 
 use sockless_core::{Instant, Seed};
+#[cfg(feature = "server")]
+use sockless_driver::ConnectionTask;
 use sockless_driver::{BoxFuture, Clock, Runtime, Spawn, Timer};
 use tokio::time::{Sleep, sleep_until};
 
@@ -37,6 +39,11 @@ impl Clock for TokioRuntime {
 impl Spawn for TokioRuntime {
     fn spawn(&self, task: BoxFuture<'static, ()>) {
         tokio::spawn(task);
+    }
+
+    #[cfg(feature = "server")]
+    fn spawn_connection(&self, connection: ConnectionTask) {
+        tokio::spawn(connection);
     }
 
     /// Also lets the tasks run that a transport wakes: tokio polls its I/O driver before it polls

@@ -72,6 +72,10 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin + 'static> Io for TokioTransport<S
     fn poll_ending(&mut self, _cx: &mut Context<'_>) -> Ending {
         socket(&self.0).map_or(Ending::Unknown, |socket| sockets::ending(&socket))
     }
+
+    fn ends_when_dropped(&self) -> bool {
+        socket(&self.0).is_some()
+    }
 }
 
 /// Returns the socket of `stream`, if it is one.

@@ -181,6 +181,9 @@ impl Link {
             return Ok(Shutdown::Continue);
         }
         let is_last = action == TransportAction::Close;
+        if is_last && state.is_input_over() && self.io.ends_when_dropped() {
+            return Ok(Shutdown::Drop);
+        }
         if !self.is_shut_down {
             match self.io.poll_shutdown(cx) {
                 Poll::Pending if is_last && state.is_terminated() => {}
