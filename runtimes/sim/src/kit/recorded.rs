@@ -125,7 +125,7 @@ impl Trace {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn redacted_client(&self, connection: u64) -> Result<RecordedClient, TraceClientError> {
-        self.client_with(connection, |frame, is_text| redacted(frame, is_text))
+        self.client_with(connection, redacted)
     }
 
     /// Returns the client with the payloads that `payload_of` returns for its frames, each with
