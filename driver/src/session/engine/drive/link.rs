@@ -114,7 +114,7 @@ impl Link {
             return;
         }
         let ending = self.io.poll_ending(cx);
-        // An end that has been seen, and that the application has yet to come to, wakes nobody.
+        // An end that has been seen, and that the application has yet to come to, wakes no task.
         unread.is_watched = !matches!(ending, Ending::Unknown | Ending::Ended);
         unread.look_at = (ending != Ending::Watched).then_some(now + LOOK);
         if ending == Ending::Ended {
