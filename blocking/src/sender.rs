@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use sockless_core::{CloseReason, Closed, Config, IntoOutgoing, OutgoingMessage, Stats};
-use sockless_driver::{RawSendError, Request, SessionTask, TrySendError};
+use sockless_driver::{RawSendError, Request, TrySendError};
 
 use crate::chunks::MessageWriter;
 use crate::pong::Pong;
@@ -193,9 +193,10 @@ impl Sender {
     }
 }
 
+#[cfg(feature = "client")]
 impl Sender {
     /// Terminates the session after `timeout`, unless the returned task is aborted before.
-    pub(crate) fn terminate_after(&self, timeout: Duration) -> SessionTask<()> {
+    pub(crate) fn terminate_after(&self, timeout: Duration) -> sockless_driver::SessionTask<()> {
         let sender = self.0.clone();
         self.0.spawn(async move {
             sender.sleep(timeout).await;

@@ -1,6 +1,5 @@
 //! The errors of rooms as those of handlers: each is among the sources of a [`sockless_driver::Error`].
 
-use crate::bus;
 use crate::error::{BusError, JoinError, PublishError};
 use crate::limits::Denied;
 use crate::name::RoomNameError;
@@ -18,9 +17,9 @@ macro_rules! into_error {
 
 into_error!(BusError, Denied, JoinError, ParsePositionError, PublishError, RoomNameError);
 #[cfg(feature = "nats")]
-into_error!(bus::NatsUrlError);
+into_error!(crate::bus::NatsUrlError);
 #[cfg(feature = "redis")]
-into_error!(bus::RedisUrlError);
+into_error!(crate::bus::RedisUrlError);
 #[cfg(all(feature = "client", feature = "json"))]
 into_error!(crate::json::QueueError);
 

@@ -257,6 +257,7 @@ fn lists(value: &[u8], token: &[u8]) -> bool {
 }
 
 /// Checks the version (RFC 6455 §4.2.1), which must occur once (§11.3.5).
+#[cfg(feature = "http")]
 pub(super) fn check_version(headers: &(impl Fields + ?Sized)) -> Result<(), UpgradeError> {
     let mut versions = headers.all(&SEC_WEBSOCKET_VERSION);
     match (versions.next(), versions.next()) {
