@@ -194,7 +194,7 @@ impl Reconnect {
     ///
     /// let feed = Reconnect::new(|| connect("wss://example.com/feed")).prepare(|connect| async move {
     ///     // A page cannot set headers.
-    ///     Ok(connect.subprotocol("feed.v1").subprotocol(fetch_token().await?))
+    ///     Ok(connect.subprotocol("feed.v1").subprotocol(&fetch_token().await?))
     /// });
     /// # drop(feed);
     /// ```
