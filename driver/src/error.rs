@@ -207,10 +207,12 @@ impl From<crate::client::ReconnectError> for Error {
     }
 }
 
-/// Converts errors that have no variant.
+/// Converts errors that have no variant, of this crate and of those above it.
+#[doc(hidden)]
+#[macro_export]
 macro_rules! from_others {
     ($($error:ty),*) => {$(
-        impl From<$error> for Error {
+        impl From<$error> for $crate::Error {
             fn from(error: $error) -> Self {
                 Self::other(error)
             }

@@ -5,23 +5,20 @@ use crate::limits::Denied;
 use crate::name::RoomNameError;
 use crate::position::ParsePositionError;
 
-macro_rules! into_error {
-    ($($error:ty),*) => {$(
-        impl From<$error> for sockless_driver::Error {
-            fn from(error: $error) -> Self {
-                Self::other(error)
-            }
-        }
-    )*};
-}
-
-into_error!(BusError, Denied, JoinError, ParsePositionError, PublishError, RoomNameError);
+sockless_driver::from_others!(
+    BusError,
+    Denied,
+    JoinError,
+    ParsePositionError,
+    PublishError,
+    RoomNameError
+);
 #[cfg(feature = "nats")]
-into_error!(crate::bus::NatsUrlError);
+sockless_driver::from_others!(crate::bus::NatsUrlError);
 #[cfg(feature = "redis")]
-into_error!(crate::bus::RedisUrlError);
+sockless_driver::from_others!(crate::bus::RedisUrlError);
 #[cfg(all(feature = "client", feature = "json"))]
-into_error!(crate::json::QueueError);
+sockless_driver::from_others!(crate::json::QueueError);
 
 #[cfg(test)]
 mod tests {

@@ -4,17 +4,7 @@ use crate::origin::ParseOriginError;
 use crate::proxies::ParseTrustedProxyError;
 use crate::table::RouteError;
 
-macro_rules! into_error {
-    ($($error:ty),*) => {$(
-        impl From<$error> for sockless_driver::Error {
-            fn from(error: $error) -> Self {
-                Self::other(error)
-            }
-        }
-    )*};
-}
-
-into_error!(ParseOriginError, ParseTrustedProxyError, RouteError);
+sockless_driver::from_others!(ParseOriginError, ParseTrustedProxyError, RouteError);
 
 #[cfg(test)]
 mod tests {

@@ -32,8 +32,4 @@ impl ConnectError {
     }
 }
 
-impl From<ConnectError> for sockless_driver::Error {
-    fn from(error: ConnectError) -> Self {
-        Self::other(error)
-    }
-}
+sockless_driver::from_others!(ConnectError);

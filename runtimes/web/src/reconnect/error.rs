@@ -85,9 +85,5 @@ impl ReconnectError {
     }
 }
 
-/// The end of the last session, if that was the reason, is among the sources.
-impl From<ReconnectError> for sockless_driver::Error {
-    fn from(error: ReconnectError) -> Self {
-        Self::other(error)
-    }
-}
+// The end of the last session, if that was the reason, is among the sources.
+sockless_driver::from_others!(ReconnectError);
