@@ -401,3 +401,22 @@ fn a_handler_that_receives_is_not_stalled_however_long_the_backlog_stays_full() 
         assert_eq!(tested.output.await, Some(40));
     });
 }
+
+#[test]
+fn without_a_limit_all_is_read_ahead_and_received_after_the_end() {
+    on_both_sides(3, |sim, role| async move {
+        let config = Config::default().read_ahead(usize::MAX);
+        let clock = sim.clone();
+        let tested = open_over(&sim, role, &Link::default(), config, async move |mut session| {
+            clock.sleep(HOUR).await;
+            receive_all(&mut session).await.0.len()
+        })
+        .await;
+        for _ in 0..100 {
+            tested.peer.text(&"more".repeat(5000)).await;
+        }
+        tested.peer.close_and_drain(1000).await;
+        tested.peer.io.shutdown().await.unwrap();
+        assert_eq!(tested.output.await, Some(100));
+    });
+}

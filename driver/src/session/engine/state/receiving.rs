@@ -160,7 +160,7 @@ impl State {
     /// The length in bytes from which the backlog is full.
     #[inline]
     fn limit(&self) -> usize {
-        self.machine.config().get_read_ahead() + self.allowance
+        self.machine.config().get_read_ahead().saturating_add(self.allowance)
     }
 
     /// Closes the session if the backlog is full and the settings require it. Items that arrive
