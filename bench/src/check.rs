@@ -156,9 +156,9 @@ const OPENINGS: [(Server, &str); 3] = [
     (Server::SocklessGuarded, "a router with origins, state and a guard"),
 ];
 
-const ECHO: Job = Job { deflate: false, fan_out: false };
-const DEFLATE: Job = Job { deflate: true, fan_out: false };
-const FAN_OUT: Job = Job { deflate: false, fan_out: true };
+const ECHO: Job = Job { deflate: false, fan_out: false, pings: None };
+const DEFLATE: Job = Job { deflate: true, fan_out: false, pings: None };
+const FAN_OUT: Job = Job { deflate: false, fan_out: true, pings: None };
 
 fn shape(size: usize, connections: usize, depth: usize, job: Job) -> Shape {
     Shape { connections, depth, size, text: false, fragments: 1, job }

@@ -36,6 +36,7 @@ impl Running {
         words.extend(["serve".to_owned(), server.name()]);
         words.extend(job.deflate.then(|| "--deflate".to_owned()));
         words.extend(job.fan_out.then(|| "--fan-out".to_owned()));
+        words.extend(job.pings.map(|seconds| format!("--pings={seconds}")));
         words.extend(cpu.map(|cpu| format!("--cpu={cpu}")));
         let mut command = Command::new(&words[0]);
         command.args(&words[1..]).stdin(Stdio::null()).stdout(Stdio::piped());

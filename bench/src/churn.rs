@@ -46,7 +46,7 @@ pub struct Options {
 pub fn main(options: &Options) -> Result<()> {
     cpu::raise_open_files()?;
     cpu::pin(options.load_cpu)?;
-    let job = Job { deflate: false, fan_out: false };
+    let job = Job::default();
     let servers = Server::chosen(&options.servers, job);
     let Options { connections, deflate, .. } = *options;
     let loads: Vec<_> =
@@ -71,7 +71,7 @@ pub fn main(options: &Options) -> Result<()> {
 
 /// Measures a newly started server.
 fn measure(options: &Options, server: Server, visits: Visits) -> Result<Figures> {
-    let compresses = Job { deflate: visits.deflate, fan_out: false };
+    let compresses = Job { deflate: visits.deflate, ..Job::default() };
     let job = if server.can(compresses) { compresses } else { Job::default() };
     let running = Running::start(server, job, Some(options.server_cpu))?;
     let mut churn = Churn::open(&Target::from(running.addr), visits)?;

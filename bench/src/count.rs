@@ -47,7 +47,7 @@ impl Load {
     fn job(self) -> Job {
         match self {
             Self::Messages(shape) => shape.job,
-            Self::Visits(visits) => Job { deflate: visits.deflate, fan_out: false },
+            Self::Visits(visits) => Job { deflate: visits.deflate, ..Job::default() },
         }
     }
 }

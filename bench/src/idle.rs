@@ -38,7 +38,7 @@ pub fn main(options: &Options) -> Result<()> {
     let files = cpu::raise_open_files()?;
     let most = usize::try_from(files.saturating_sub(OTHER_FILES))?;
     let connections = options.connections.min(most);
-    let job = Job { deflate: options.deflate, fan_out: false };
+    let job = Job { deflate: options.deflate, ..Job::default() };
     let servers = Server::chosen(&options.servers, job);
     println!("{connections} connections (the limit of open files is {files})");
     let deflate = if options.deflate { " compressed" } else { "" };

@@ -12,6 +12,8 @@ mod count;
 mod cpu;
 mod idle;
 mod load;
+mod neighbour;
+mod pings;
 mod plot;
 mod run;
 mod servers;
@@ -42,6 +44,10 @@ enum Command {
     Churn(churn::Options),
     /// Opens many connections, sends one message on each, and prints the memory that an idle one uses.
     Idle(idle::Options),
+    /// Measures how long a message of a quiet connection waits beside busy ones.
+    Neighbour(neighbour::Options),
+    /// Opens many connections, answers the pings of the server, and prints what an idle one costs.
+    Pings(pings::Options),
     /// Parses, unmasks and encodes without I/O, and prints nanoseconds or, under callgrind, instructions.
     Codec(codec::Options),
     /// Counts system calls (strace), user-space instructions or allocations (callgrind) for each message or connection.
@@ -57,6 +63,8 @@ fn main() -> Result<()> {
         Command::Run(options) => run::main(&options),
         Command::Churn(options) => churn::main(&options),
         Command::Idle(options) => idle::main(&options),
+        Command::Neighbour(options) => neighbour::main(&options),
+        Command::Pings(options) => pings::main(&options),
         Command::Codec(options) => codec::main(&options),
         Command::Check(options) => check::main(&options),
         Command::Count(options) => count::main(&options),

@@ -91,7 +91,7 @@ fn rate(text: &str) -> Result<Rate, String> {
 pub fn main(options: &Options) -> Result<()> {
     cpu::raise_open_files()?;
     cpu::pin(options.load_cpu)?;
-    let job = Job { deflate: options.deflate, fan_out: !options.fan_out.is_empty() };
+    let job = Job { deflate: options.deflate, fan_out: !options.fan_out.is_empty(), pings: None };
     let servers = Server::chosen(&options.servers, job);
     let shapes = shapes(options, job);
     let closed: Vec<_> = shapes.iter().map(|&shape| (shape, None)).collect();

@@ -16,6 +16,7 @@ mod timeout;
 use std::any::Any;
 use std::io;
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use bytestring::ByteString;
@@ -203,6 +204,21 @@ pub trait Clock: Send + Sync + 'static {
     fn background_timer(&self, deadline: Instant) -> Box<dyn Timer> {
         self.timer(deadline)
     }
+
+    /// Returns when a session is woken for its next deadline: at `deadline`, or later by at most a
+    /// 64th of the time until then. Sessions that are woken at the same time wake a thread once.
+    ///
+    /// Default: the next multiple of the greatest power of two of milliseconds within this bound,
+    /// but of 512 milliseconds at most. A simulation returns `deadline`.
+    fn wake_time(&self, now: Instant, deadline: Instant) -> Instant {
+        let most = deadline.saturating_since(now).as_millis() / 64;
+        let millis = u64::try_from(deadline.since_epoch().as_millis());
+        let (Some(exponent), Ok(millis)) = (most.min(512).checked_ilog2(), millis) else {
+            return deadline;
+        };
+        let step = 1 << exponent;
+        Instant::from_epoch(Duration::from_millis((millis | (step - 1)).saturating_add(1)))
+    }
 }
 
 /// A timer with a deadline that can be changed.
@@ -313,4 +329,53 @@ pub enum HandlerEnd<'a> {
     Panicked(&'a (dyn Any + Send)),
     /// It returned, perhaps with the end of its session as an error.
     Returned,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Stopped;
+
+    impl Clock for Stopped {
+        fn now(&self) -> Instant {
+            Instant::EPOCH
+        }
+
+        fn timer(&self, _: Instant) -> Box<dyn Timer> {
+            unimplemented!("no timer is set")
+        }
+    }
+
+    /// How late a session is woken for a deadline that is so far away, `now` after the clock's epoch.
+    fn delay(now: Duration, left: Duration) -> Duration {
+        let now = Instant::from_epoch(now);
+        let deadline = now + left;
+        let wake = Stopped.wake_time(now, deadline);
+        assert!(wake >= deadline, "{left:?} after {now:?} is early");
+        wake.saturating_since(deadline)
+    }
+
+    #[test]
+    fn a_session_is_woken_by_a_64th_late_at_most() {
+        for exponent in 0..60 {
+            let left = Duration::from_nanos((1 << exponent) + 12_345);
+            for now in [0, 1, 999_999, 77_777_777_777].map(Duration::from_nanos) {
+                let delay = delay(now, left);
+                assert!(delay <= left / 64 && delay <= Duration::from_millis(512), "{delay:?}");
+            }
+        }
+        assert_eq!(delay(Duration::ZERO, Duration::MAX), Duration::ZERO);
+    }
+
+    #[test]
+    fn sessions_are_woken_together() {
+        let pings = (0..25_000).map(|millis| {
+            let now = Instant::from_epoch(Duration::from_millis(millis));
+            Stopped.wake_time(now, now + Duration::from_secs(25))
+        });
+        let instants: std::collections::BTreeSet<_> = pings.collect();
+        // 99 multiples of 256 ms.
+        assert_eq!(instants.len(), 99);
+    }
 }

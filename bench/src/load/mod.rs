@@ -6,6 +6,7 @@ mod driver;
 mod fan_out;
 mod frames;
 mod latencies;
+mod pongs;
 mod replies;
 
 use std::fmt;
@@ -20,6 +21,8 @@ pub use churn::{Churn, Visits};
 pub use connection::Target;
 pub use driver::{Driver, Until};
 pub use frames::{masked_frame, text};
+pub use latencies::Latencies;
+pub use pongs::Pongs;
 
 /// The load: connections, and the messages that each of them sends.
 #[derive(Args, Clone, Copy, Debug, PartialEq, Eq)]

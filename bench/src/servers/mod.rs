@@ -64,6 +64,9 @@ pub struct Job {
     /// Sends each message to all connections, including its sender, instead of only to its sender.
     #[arg(long)]
     pub fan_out: bool,
+    /// Seconds between two pings on a connection.
+    #[arg(skip)]
+    pub pings: Option<u64>,
 }
 
 impl Server {
@@ -99,7 +102,8 @@ impl Server {
                 | Self::SocklessGuarded
                 | Self::SocklessEpoll
         );
-        (deflates || !job.deflate) && (fans_out || !job.fan_out)
+        let pings = matches!(self, Self::Sockless | Self::SocklessBare | Self::SocklessGuarded);
+        (deflates || !job.deflate) && (fans_out || !job.fan_out) && (pings || job.pings.is_none())
     }
 
     /// Those of the named servers, or of all, that can do the job. Prints the names of the others.
@@ -126,6 +130,9 @@ pub struct Options {
     server: Server,
     #[command(flatten)]
     job: Job,
+    /// Sends a ping on each connection each time so many seconds have passed.
+    #[arg(long)]
+    pings: Option<u64>,
     /// The address to listen on; with port 0 the system picks one.
     #[arg(long, default_value = "127.0.0.1:0")]
     listen: SocketAddr,
@@ -139,11 +146,11 @@ pub struct Options {
 
 /// Runs one server until the process is terminated.
 pub fn serve(options: &Options) -> Result<()> {
-    let Options { server, job, listen, .. } = *options;
+    let Options { server, listen, pings, .. } = *options;
+    let job = Job { pings, ..options.job };
     if !server.can(job) {
-        return Err(
-            format!("{} does not support --deflate or --fan-out as given", server.name()).into()
-        );
+        let name = server.name();
+        return Err(format!("{name} does not support --deflate, --fan-out or --pings as given").into());
     }
     if let Some(cpu) = options.cpu {
         cpu::pin(cpu)?;

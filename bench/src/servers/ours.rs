@@ -1,6 +1,7 @@
 //! Our server, as a program would have it.
 
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use sockless::driver::{Answer, Upgrade};
 use sockless::{
@@ -46,7 +47,7 @@ pub async fn serve_guarded(listener: TcpListener, job: Job) -> Result<()> {
 }
 
 fn config(job: Job) -> Config {
-    let config = Config::default();
+    let config = Config::default().ping_interval(job.pings.map(Duration::from_secs));
     if job.deflate { config.extension(Deflate::default()) } else { config }
 }
 

@@ -437,6 +437,10 @@ impl Clock for Sim {
     fn background_timer(&self, deadline: Instant) -> Box<dyn Timer> {
         Box::new(SimTimer::in_background(&self.world.time, deadline))
     }
+
+    fn wake_time(&self, _now: Instant, deadline: Instant) -> Instant {
+        deadline
+    }
 }
 
 impl Spawn for Sim {

@@ -37,7 +37,7 @@ pub(crate) struct Drive<H> {
     task: Task<H>,
     /// The transport, until it is dropped.
     link: Option<Link>,
-    /// A timer, and the time for which it is set.
+    /// A timer, and the deadline for which it is set, a little later.
     alarm: Option<(Box<dyn Timer>, Instant)>,
 }
 
@@ -229,11 +229,12 @@ where
             if deadline <= state.now() {
                 return self.enforce_due(state);
             }
-            let (timer, set_to) = self
-                .alarm
-                .get_or_insert_with(|| (self.shared.runtime.background_timer(deadline), deadline));
+            let clock = &self.shared.runtime;
+            let (timer, set_to) = self.alarm.get_or_insert_with(|| {
+                (clock.background_timer(clock.wake_time(state.now(), deadline)), deadline)
+            });
             if deadline < *set_to || *set_to <= state.now() {
-                timer.reset(deadline);
+                timer.reset(clock.wake_time(state.now(), deadline));
                 *set_to = deadline;
             }
             if timer.poll_expired(cx).is_pending() {
