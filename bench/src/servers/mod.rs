@@ -150,7 +150,9 @@ pub fn serve(options: &Options) -> Result<()> {
     let job = Job { pings, ..options.job };
     if !server.can(job) {
         let name = server.name();
-        return Err(format!("{name} does not support --deflate, --fan-out or --pings as given").into());
+        return Err(
+            format!("{name} does not support --deflate, --fan-out or --pings as given").into()
+        );
     }
     if let Some(cpu) = options.cpu {
         cpu::pin(cpu)?;

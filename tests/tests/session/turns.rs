@@ -94,6 +94,50 @@ fn pings_make_no_turn_longer() {
     assert_eq!(count.load(Ordering::Relaxed), 0);
 }
 
+/// Polls until nothing is left to do, and says how many bytes were written in each turn.
+fn written_in_turns(served: &mut Served) -> Vec<u64> {
+    let (mut before, mut turns) = (served.peer().written, Vec::new());
+    loop {
+        let again = served.poll();
+        let written = served.peer().written;
+        turns.push(written - before);
+        before = written;
+        if !again {
+            return turns;
+        }
+    }
+}
+
+#[test]
+fn long_messages_make_no_turn_longer() {
+    const MESSAGES: usize = 64;
+    let mut served = Served::new(Config::default(), async |mut session: Session| {
+        while let Ok(message) = session.recv().await {
+            session.send(message).await?;
+        }
+        Ok::<_, Closed>(())
+    });
+    served.peer().say(&PEER.binary(vec![7; 64 << 10]), MESSAGES);
+    let turns = written_in_turns(&mut served);
+    assert!(turns.iter().sum::<u64>() > (MESSAGES << 16) as u64, "{turns:?}");
+    // Half of what moves is read. The last round of a turn may exceed its share.
+    assert!(turns.iter().all(|written| *written <= (192 << 10) + (65 << 10)), "{turns:?}");
+}
+
+#[test]
+fn a_stream_makes_no_turn_longer() {
+    let mut served = Served::new(Config::default(), async |session: Session| {
+        for _ in 0..4096 {
+            session.send(vec![7; 1024]).await?;
+        }
+        Ok::<_, Closed>(())
+    });
+    let turns = written_in_turns(&mut served);
+    // The first turn was that of the opening.
+    assert!(turns.iter().sum::<u64>() > 3 << 20, "{turns:?}");
+    assert!(turns.iter().all(|written| *written <= (384 << 10) + (130 << 10)), "{turns:?}");
+}
+
 /// 15 MiB of zeros in 16 KB.
 fn bomb(config: &Config) -> Vec<u8> {
     let mut from = End::new(Role::Client, config.clone());

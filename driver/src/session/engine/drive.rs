@@ -19,9 +19,12 @@ use crate::session::engine::state::{Reading, Round, State};
 
 use link::{Link, Shutdown};
 
-/// The limit of rounds in one poll, after which other tasks get their turn: enough that a
-/// connection that is busy with long messages is served while they are in the cache.
+/// The limit of rounds in one poll, after which other tasks get their turn.
 const ROUNDS: u32 = 32;
+
+/// The number of bytes read and written in one poll after which other tasks get their turn. With
+/// more, what a hundred busy connections move does not stay in the cache, and others wait longer.
+const TURN_LEN: usize = 384 << 10;
 
 /// Drives a session until its handler, if it has one here, and its transport have both ended.
 ///
@@ -83,7 +86,7 @@ where
         let mut state = shared.lock();
         state.begin_turn(now);
         this.greet(&mut state, cx);
-        let (mut for_handler, mut is_settled) = (true, false);
+        let (mut for_handler, mut is_settled, mut moved) = (true, false, 0);
         for _ in 0..ROUNDS {
             let mut round = Round::new(for_handler);
             let is_news = this.read(&mut state, &mut round, is_settled, cx);
@@ -113,7 +116,8 @@ where
             {
                 return this.park(state, cx);
             }
-            if !state.has_turn_left() {
+            moved += round.moved;
+            if moved >= TURN_LEN || !state.has_turn_left() {
                 break;
             }
         }

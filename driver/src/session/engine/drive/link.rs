@@ -93,7 +93,10 @@ impl Link {
         match self.io.poll_read(cx, state.read_buffer()) {
             Poll::Pending => return Ok(false),
             Poll::Ready(Ok(0)) => state.end_input(),
-            Poll::Ready(Ok(_)) => round.reading = Reading::More,
+            Poll::Ready(Ok(len)) => {
+                round.reading = Reading::More;
+                round.moved += len;
+            }
             Poll::Ready(Err(error)) => return Err(error),
         }
         Ok(true)
@@ -140,6 +143,7 @@ impl Link {
                 Poll::Ready(Ok(0)) => return Err(io::ErrorKind::WriteZero.into()),
                 Poll::Ready(Ok(written)) => {
                     outbound.advance(written);
+                    round.moved += written;
                     self.is_unflushed = true;
                 }
                 Poll::Ready(Err(error)) => return Err(error),

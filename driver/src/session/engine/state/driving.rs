@@ -24,6 +24,8 @@ pub(crate) struct Round {
     pub(crate) is_blocked: bool,
     /// Something has happened that the handler waits for.
     pub(crate) for_handler: bool,
+    /// The bytes that were read and written.
+    pub(crate) moved: usize,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,7 +41,7 @@ pub(crate) enum Reading {
 
 impl Round {
     pub(crate) fn new(for_handler: bool) -> Self {
-        Self { reading: Reading::Dry, is_blocked: false, for_handler }
+        Self { reading: Reading::Dry, is_blocked: false, for_handler, moved: 0 }
     }
 }
 
