@@ -343,7 +343,7 @@ mod tests {
         }
 
         fn timer(&self, _: Instant) -> Box<dyn Timer> {
-            unimplemented!("no timer is set")
+            unreachable!("no timer is set")
         }
     }
 
