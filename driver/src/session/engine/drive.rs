@@ -22,10 +22,6 @@ use link::{Link, Shutdown};
 /// The limit of rounds in one poll, after which other tasks get their turn.
 const ROUNDS: u32 = 32;
 
-/// The number of bytes read and written in one poll after which other tasks get their turn. With
-/// more, what a hundred busy connections move does not stay in the cache, and others wait longer.
-const TURN_LEN: usize = 384 << 10;
-
 /// Drives a session until its handler, if it has one here, and its transport have both ended.
 ///
 /// Only this future uses the transport. One round is: read; poll the handler; read ahead; write all
@@ -86,7 +82,7 @@ where
         let mut state = shared.lock();
         state.begin_turn(now);
         this.greet(&mut state, cx);
-        let (mut for_handler, mut is_settled, mut moved) = (true, false, 0);
+        let (mut for_handler, mut is_settled) = (true, false);
         for _ in 0..ROUNDS {
             let mut round = Round::new(for_handler);
             let is_news = this.read(&mut state, &mut round, is_settled, cx);
@@ -116,8 +112,7 @@ where
             {
                 return this.park(state, cx);
             }
-            moved += round.moved;
-            if moved >= TURN_LEN || !state.has_turn_left() {
+            if state.has_moved_enough() || !state.has_turn_left() {
                 break;
             }
         }

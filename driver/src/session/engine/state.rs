@@ -98,6 +98,8 @@ struct Driver {
     /// The amount that was taken out of the read buffer in this turn, in units of
     /// [`receiving::weight`].
     taken: usize,
+    /// The number of bytes that were read and written in this turn.
+    moved: usize,
     waker: Option<Waker>,
 }
 
@@ -140,7 +142,8 @@ impl State {
         if meter.is_on() {
             machine.start_counting();
         }
-        let driver = Driver { turn: Turn::Woken, now, is_asked: false, taken: 0, waker: None };
+        let driver =
+            Driver { turn: Turn::Woken, now, is_asked: false, taken: 0, moved: 0, waker: None };
         Self {
             machine,
             inbound,

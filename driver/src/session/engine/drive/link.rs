@@ -95,7 +95,7 @@ impl Link {
             Poll::Ready(Ok(0)) => state.end_input(),
             Poll::Ready(Ok(len)) => {
                 round.reading = Reading::More;
-                round.moved += len;
+                state.note_moved(len);
             }
             Poll::Ready(Err(error)) => return Err(error),
         }
@@ -143,7 +143,7 @@ impl Link {
                 Poll::Ready(Ok(0)) => return Err(io::ErrorKind::WriteZero.into()),
                 Poll::Ready(Ok(written)) => {
                     outbound.advance(written);
-                    round.moved += written;
+                    state.note_moved(written);
                     self.is_unflushed = true;
                 }
                 Poll::Ready(Err(error)) => return Err(error),
