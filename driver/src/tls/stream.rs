@@ -7,12 +7,14 @@ use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, Bytes, BytesMut};
 use rustls::{Connection, Error, HandshakeKind, ProtocolVersion};
+use sockless_core::limits;
 
 use super::TlsError;
 use crate::runtime::{Ending, Io, TlsInfo, TlsVersion};
 
-/// The most plaintext, in bytes, that is encrypted and not written yet.
-const HELD_LEN: usize = 64 << 10;
+/// The most plaintext, in bytes, that is encrypted and not written yet: a message of 64 KiB and the
+/// headers of frames, so that it takes one write.
+const HELD_LEN: usize = limits::READ_LEN;
 
 /// The most bytes of one read of the transport: two records (RFC 8446 §5.1).
 const READ_LEN: usize = 32 << 10;

@@ -6,6 +6,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use bytes::BytesMut;
+use sockless_core::limits::READ_LEN;
 use sockless_driver::{Ending, Io};
 use sockless_sim::{Link, Sim, WireDirection};
 
@@ -94,6 +95,20 @@ fn many_slices_are_written_at_once_and_as_few_records() {
 }
 
 #[test]
+fn a_message_of_64_kib_is_written_at_once() {
+    let sim = Sim::new(1);
+    sim.run(async {
+        let link = Link::default().buffers(1 << 20, 1 << 20);
+        let (mut client, _server) = pair(&sim, &link).await;
+        // The longest header of a frame, and its payload.
+        let (header, payload) = (bytes(14), bytes(64 << 10));
+        let slices = [IoSlice::new(&header), IoSlice::new(&payload)];
+        let len = poll_fn(|cx| client.poll_write(cx, &slices)).await.unwrap();
+        assert_eq!(len, header.len() + payload.len());
+    });
+}
+
+#[test]
 fn what_the_network_does_not_take_is_not_held_without_bound() {
     let sim = Sim::new(1);
     sim.run(async {
@@ -118,7 +133,7 @@ fn what_the_network_does_not_take_is_not_held_without_bound() {
         });
         assert!(refused.await, "it took all there was");
         // The bytes on the wire, and those held beside it.
-        assert!(taken <= (64 << 10) + (64 << 10), "{taken} bytes were taken");
+        assert!(taken <= (64 << 10) + READ_LEN, "{taken} bytes were taken");
         wire.resume(WireDirection::Outbound);
         let reading = sim.spawn(async move { read_to_end(&mut *server, 5000).await.unwrap() });
         write_all(&mut *client, &block[taken..]).await.unwrap();
