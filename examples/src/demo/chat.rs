@@ -1,125 +1,125 @@
-//! The chat room: its members, and the messages that they receive.
+//! The chat: rooms by name, within the process or over a broker.
 
-use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::fmt;
+use std::str::FromStr;
+use std::time::Duration;
 
-use serde_json::{Value, json};
-use sockless::{Broadcast, CloseCode, Closed, Sender, Session};
+use bytes::Bytes;
+use http::Response;
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
+use serde_json::Value;
+use sockless::rooms::json::{CLIENT_JS, JsonRooms, SUBPROTOCOL};
+use sockless::rooms::{Action, Attempt, Denied, History, Publication, RoomConfig, Rooms};
+use sockless::smol::SmolRuntime;
+use sockless::{Request, WebSocketRoute, websocket};
+
+use crate::options::Failure;
 
 /// The longest name and the longest line, in characters.
 const MAX_NAME: usize = 32;
 const MAX_LINE: usize = 2000;
 
-/// A room in which each message reaches every member.
-#[derive(Default)]
-pub(crate) struct Room {
-    members: Mutex<BTreeMap<String, Sender>>,
+/// The connection of the rooms of several servers.
+#[derive(Clone, Debug)]
+pub(crate) enum Bus {
+    Redis(String),
+    Nats(String),
 }
 
-impl Room {
-    /// Lets a session into the room until it ends.
-    pub(crate) async fn serve(self: Arc<Self>, mut session: Session) -> Result<(), Closed> {
-        let wanted = session.request().query_param("name").unwrap_or_default().into_owned();
-        let membership = self.join(&wanted, session.sender());
-        loop {
-            let message = session.recv().await?;
-            let Some(line) = message.as_text() else {
-                session.close((CloseCode::UNSUPPORTED_DATA, "the chat takes text only"));
-                continue;
-            };
-            let len = line.chars().count();
-            if len > MAX_LINE {
-                // A part of it is not what the member wrote.
-                let refused = json!({ "type": "refused", "len": len, "max": MAX_LINE });
-                send_to(&membership.sender, &encode(&refused));
-            } else if !line.trim().is_empty() {
-                let name = &membership.name;
-                self.tell(&json!({ "type": "message", "from": name, "text": line }));
-            }
+impl FromStr for Bus {
+    type Err = UnknownBus;
+
+    fn from_str(url: &str) -> Result<Self, UnknownBus> {
+        match url.split_once("://").map(|(scheme, _)| scheme) {
+            Some("redis") => Ok(Self::Redis(url.to_owned())),
+            Some("nats") => Ok(Self::Nats(url.to_owned())),
+            _ => Err(UnknownBus),
         }
     }
+}
 
-    /// Adds a member under a name that no other member has.
-    fn join(self: &Arc<Self>, wanted: &str, sender: Sender) -> Membership {
-        let name = {
-            let mut members = self.lock();
-            let name = free_name(wanted, &members);
-            members.insert(name.clone(), sender.clone());
-            let welcome = json!({ "type": "welcome", "you": name, "online": online(&members) });
-            send_to(&sender, &encode(&welcome));
-            name
-        };
-        self.tell_others(&name, "join");
-        Membership { room: self.clone(), name, sender }
+/// The error of a URL that is not that of a broker.
+#[derive(Debug)]
+pub(crate) struct UnknownBus;
+
+impl fmt::Display for UnknownBus {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("expected redis://HOST:PORT or nats://HOST:PORT")
     }
+}
 
-    fn leave(&self, name: &str) {
-        self.lock().remove(name);
-        self.tell_others(name, "leave");
-    }
+impl std::error::Error for UnknownBus {}
 
-    fn tell_others(&self, name: &str, what: &str) {
-        let members = self.lock();
-        let news = encode(&json!({ "type": what, "name": name, "online": online(&members) }));
-        for (member, sender) in members.iter() {
-            if member != name {
-                send_to(sender, &news);
-            }
+/// The rooms of this process, or those of all servers on `bus`.
+///
+/// They run on smol, whose executor is the same for all threads: sessions of any runtime and of each
+/// shard share them.
+pub(crate) fn rooms(bus: Option<&Bus>) -> Result<Rooms, Failure> {
+    let failed = |url: &str, error: &dyn fmt::Display| {
+        Failure::new(format_args!("--bus: {}", url.escape_debug()), error)
+    };
+    match bus {
+        None => Ok(Rooms::local(SmolRuntime)),
+        Some(Bus::Redis(url)) => {
+            Rooms::redis(url, SmolRuntime).map_err(|error| failed(url, &error))
         }
-    }
-
-    fn tell(&self, news: &Value) {
-        let news = encode(news);
-        for sender in self.lock().values() {
-            send_to(sender, &news);
-        }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Sender>> {
-        self.members.lock().unwrap_or_else(PoisonError::into_inner)
+        Some(Bus::Nats(url)) => Rooms::nats(url, SmolRuntime).map_err(|error| failed(url, &error)),
     }
 }
 
-/// A member's place in the room, freed when its session ends.
-struct Membership {
-    room: Arc<Room>,
-    name: String,
-    sender: Sender,
+/// The chat for clients that speak `rooms.v1+json`.
+pub(crate) fn route(rooms: Rooms) -> WebSocketRoute {
+    let chat = RoomConfig::default()
+        .history(History::last(100))
+        .presence()
+        .publish_rate(50, Duration::from_secs(10))
+        .authorize(check_line);
+    // Who is typing now is not worth a history.
+    let typing =
+        RoomConfig::default().publish_rate(50, Duration::from_secs(10)).max_message_len(100);
+    let rooms = JsonRooms::new(rooms)
+        .namespace("chat", chat)
+        .namespace("typing", typing)
+        .max_rooms(20)
+        .identify(|request| Some(name_of(request).into()));
+    websocket(move |session| rooms.clone().serve(session)).protocol(SUBPROTOCOL)
 }
 
-impl Drop for Membership {
-    fn drop(&mut self) {
-        self.room.leave(&self.name);
-    }
+/// The client's half, which the page imports.
+pub(crate) fn client() -> Response<Bytes> {
+    let mut response = Response::new(Bytes::from_static(CLIENT_JS.as_bytes()));
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/javascript; charset=utf-8"));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    response
 }
 
-/// The room does not wait for a slow reader: a member that falls behind is removed, and may join again.
-fn send_to(sender: &Sender, news: &Broadcast) {
-    if sender.try_send(news).is_err() {
-        sender.close((CloseCode::TRY_AGAIN_LATER, "you have fallen behind"));
-    }
-}
-
-/// Encoded and compressed once; the members share the bytes.
-fn encode(news: &Value) -> Broadcast {
-    Broadcast::new(news.to_string())
-}
-
-fn online(members: &BTreeMap<String, Sender>) -> Vec<&String> {
-    members.keys().collect()
-}
-
-/// The name that was asked for, with a number behind it when it is taken.
-fn free_name(wanted: &str, members: &BTreeMap<String, Sender>) -> String {
+/// The name that a client asks for. Others may have the same.
+fn name_of(request: &Request) -> String {
+    let wanted = request.query_param("name").unwrap_or_default();
     let printable = wanted.chars().filter(|character| !character.is_control());
     let wanted: String = printable.take(MAX_NAME).collect();
-    let wanted = match wanted.trim() {
-        "" => "Guest",
-        name => name,
-    };
-    let numbered = (2..).map(|number| format!("{wanted} {number}"));
-    std::iter::once(wanted.to_owned())
-        .chain(numbered)
-        .find(|name| !members.contains_key(name))
-        .unwrap_or_default()
+    match wanted.trim() {
+        "" => "Guest".to_owned(),
+        name => name.to_owned(),
+    }
+}
+
+/// Lines are strings. One that is too long is refused: a part of it is not what was written.
+fn check_line(attempt: &Attempt<'_>) -> Result<(), Denied> {
+    let Action::Publish(publication) = attempt.action else { return Ok(()) };
+    let line = line_of(publication).ok_or_else(|| Denied::new("the chat takes text only"))?;
+    match line.chars().count() {
+        0..=MAX_LINE => Ok(()),
+        len => Err(Denied::new(format!(
+            "the message has {len} characters, and the chat takes {MAX_LINE} at most"
+        ))),
+    }
+}
+
+fn line_of(publication: &Publication) -> Option<String> {
+    match serde_json::from_str(publication.message().as_text()?).ok()? {
+        Value::String(line) => Some(line),
+        _ => None,
+    }
 }

@@ -59,7 +59,7 @@ struct Setup {
 
 impl Setup {
     fn new(options: &Options) -> Result<Self, Failure> {
-        let mut router = routes::router(options.config());
+        let mut router = routes::router(options.config(), chat::rooms(options.bus.as_ref())?);
         if options.metrics {
             router = router.route("/metrics", metrics::route()?);
         }

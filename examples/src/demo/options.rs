@@ -10,6 +10,8 @@ use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser, ValueEnum};
 use sockless::{Config, Deflate, ParseDeflateError};
 
+use crate::chat::Bus;
+
 /// A server that chats and echoes over WebSockets.
 ///
 /// It closes its sessions with 1001 and ends with status 0 on Ctrl-C and SIGTERM. What keeps it from
@@ -41,6 +43,11 @@ pub(crate) struct Options {
     /// Compresses messages for clients that offer it, by an agreement like EXTENSION; `off` does not.
     #[arg(long, value_name = "EXTENSION", default_value = DEFLATE)]
     deflate: Compression,
+
+    /// Shares the rooms of the chat with the other servers on the broker at URL: redis://HOST:PORT, or
+    /// nats://HOST:PORT with JetStream. Without it, they are within this process.
+    #[arg(long, value_name = "URL")]
+    pub(crate) bus: Option<Bus>,
 
     /// Answers GET /metrics with metrics, as Prometheus reads them: to everyone who can reach the
     /// demo.

@@ -1,21 +1,20 @@
 //! The demo's routes.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{CONTENT_SECURITY_POLICY, CONTENT_TYPE};
 use http::{Response, StatusCode};
+use sockless::rooms::Rooms;
 use sockless::{
     CloseCode, CloseReason, Closed, Config, Origins, Request, Router, Session, respond,
     text_response, websocket,
 };
 
-use crate::chat::Room;
+use crate::chat;
 
 /// Everything that the demo serves.
-pub(crate) fn router(config: Config) -> Router {
-    let room = Arc::new(Room::default());
+pub(crate) fn router(config: Config, rooms: Rooms) -> Router {
     let close_by_us = Router::new().guard(check_reason).route("/{code}", websocket(close_by_us));
     Router::new()
         .websockets(config)
@@ -25,7 +24,8 @@ pub(crate) fn router(config: Config) -> Router {
         .route("/echo", websocket(echo).protocol("echo.v1"))
         .route("/echo", websocket(echo).protocol("echo.v2"))
         .route("/echo/in-fragments", websocket(echo).configure(in_fragments))
-        .route("/chat", websocket(move |session| room.clone().serve(session)))
+        .route("/rooms", chat::route(rooms))
+        .route("/rooms.js", respond(|_request| chat::client()))
         .nest("/close", close_by_us)
         .route("/health", respond(|_request| text_response(StatusCode::OK, "ok\n")))
 }
@@ -39,9 +39,9 @@ fn page() -> Response<Bytes> {
     response
 }
 
-/// The page is all in one file, and talks to this server only.
+/// The page is all in one file, except for the client of the rooms, and talks to this server only.
 const POLICY: &str = "default-src 'none'; connect-src 'self'; img-src data:; \
-                      script-src 'unsafe-inline'; style-src 'unsafe-inline'; base-uri 'none'";
+                      script-src 'self' 'unsafe-inline'; style-src 'unsafe-inline'; base-uri 'none'";
 
 async fn echo(mut session: Session) -> Result<(), Closed> {
     loop {

@@ -8,6 +8,7 @@ import { join, resolve } from 'node:path';
 
 import { check, run, startServer, story } from '../harness.mjs';
 import { echoes, FORGETTING, launch, LIMIT } from './browser.mjs';
+import { rooms } from './rooms.mjs';
 
 const [demoBinary, modules, out, certificates] = process.argv.slice(2).map((path) => resolve(path));
 const scheme = certificates ? 'https' : 'http';
@@ -129,6 +130,74 @@ async function chat(context, url) {
   await ada.close();
 }
 
+// The cable of Ada's page is pulled, and put back.
+async function resuming(context, url) {
+  const ada = await context.newPage();
+  const bob = await context.newPage();
+  const enter = async (page, name) => {
+    await page.goto(url);
+    await page.fill('#chat-name', name);
+    await page.fill('#chat-room', 'the <b>cable</b> room');
+    await page.click('#chat-join');
+    await shows(page, '#chat-online', name);
+  };
+  await story({
+    'cable: Bob writes, and Ada sees it in the history': async () => {
+      await enter(bob, 'Bob');
+      await bob.fill('#chat-input', 'before you came');
+      await bob.click('#chat-send');
+      await shows(bob, '#chat-log', 'before you came');
+      await enter(ada, 'Ada');
+      await shows(ada, '#chat-log', /earlier.*before you came/);
+    },
+    'cable: who types is shown': async () => {
+      await bob.locator('#chat-input').pressSequentially('some');
+      await shows(ada, '#chat-typing', 'Bob typing');
+      await shows(ada, '#chat-typing', 'Bob', { lacks: true });
+    },
+    'cable: what Bob says while it is out arrives, and the page shows that it has resumed': async () => {
+      await ada.click('#chat-cut');
+      await shows(bob, '#chat-online', 'Ada', { lacks: true });
+      await bob.fill('#chat-input', 'while you were away');
+      await bob.click('#chat-send');
+      await shows(bob, '#chat-log', 'while you were away');
+      await ada.click('#chat-cut');
+      await shows(ada, '#chat-link', 'resumed');
+      await shows(ada, '#chat-log', /while you were away.*Resumed: 1 message was delivered late/);
+      await shows(bob, '#chat-online', 'Ada');
+    },
+    'cable: what Ada says while it is out is sent when it is back': async () => {
+      await ada.click('#chat-cut');
+      await shows(bob, '#chat-online', 'Ada', { lacks: true });
+      await ada.fill('#chat-input', 'said in the dark');
+      await ada.click('#chat-send');
+      await ada.click('#chat-cut');
+      await shows(bob, '#chat-log', /Ada.*said in the dark/);
+      assert.equal(await bob.locator('#chat-log .says', { hasText: 'said in the dark' }).count(), 1);
+    },
+    'cable: more than the history keeps is a gap': async () => {
+      await ada.click('#chat-cut');
+      await shows(bob, '#chat-online', 'Ada', { lacks: true });
+      await bob.evaluate(async () => {
+        const { RoomsClient } = await import('/rooms.js');
+        const room = 'chat:the <b>cable</b> room';
+        await Promise.all(['c', 'd', 'e'].map(async (name) => {
+          const client = new RoomsClient(`${location.origin.replace('http', 'ws')}/rooms?name=${name}`);
+          client.join(room);
+          await Promise.all(Array.from({ length: 40 }, (_, message) => client.publish(room, `${name} ${message}`)));
+          client.close();
+        }));
+      });
+      await ada.click('#chat-cut');
+      await shows(ada, '#chat-link', 'gap');
+      await shows(ada, '#chat-log', 'Gap: messages were lost');
+    },
+    'cable: screenshot': () => ada.screenshot({ path: join(screenshots, 'resumed.png'), fullPage: true }),
+  });
+  await ada.close();
+  await bob.close();
+}
+
 async function echoPanel(context, url) {
   const page = await context.newPage();
   const open = /\bopen(?!ing)|(?<!not |dis)connected/i;
@@ -236,6 +305,8 @@ async function main() {
   await echoes(page, FORGETTING);
   await subprotocolsAndCloses(page);
   await chat(context, `${demo.url}/`);
+  await resuming(context, `${demo.url}/`);
+  await rooms(context, demo.url);
   await echoPanel(context, `${demo.url}/`);
   for (const { deflate, agreed, log } of OTHER_DEMOS) {
     const other = await start(log, '--deflate', deflate);
