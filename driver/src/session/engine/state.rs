@@ -97,10 +97,18 @@ struct Driver {
     is_asked: bool,
     /// The amount that was taken out of the read buffer in this turn, in units of
     /// [`receiving::weight`].
-    taken: usize,
+    taken: u32,
     /// The number of bytes that were read and written in this turn.
-    moved: usize,
+    moved: u32,
     waker: Option<Waker>,
+}
+
+impl Driver {
+    /// Records that an item of `len` bytes was taken out of the read buffer.
+    #[inline]
+    fn take(&mut self, len: usize) {
+        self.taken = self.taken.saturating_add(receiving::weight(len));
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -19,7 +19,7 @@ const LONG_LEN: usize = 16 << 10;
 
 /// The number of bytes read and written in one turn after which other tasks get theirs. With more,
 /// what a hundred busy connections move does not stay in the cache, and others wait longer.
-const TURN_LEN: usize = 384 << 10;
+const TURN_LEN: u32 = 384 << 10;
 
 /// The findings of one round of the driver.
 pub(crate) struct Round {
@@ -64,7 +64,8 @@ impl State {
     /// Records that bytes were read or written.
     #[inline]
     pub(crate) fn note_moved(&mut self, len: usize) {
-        self.driver.moved += len;
+        self.driver.moved =
+            self.driver.moved.saturating_add(u32::try_from(len).unwrap_or(TURN_LEN));
     }
 
     /// Returns true once so much was read and written that other tasks get their turn.

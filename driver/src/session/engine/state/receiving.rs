@@ -9,7 +9,7 @@ use crate::session::engine::machine::Item;
 
 /// The limit of one turn for what is taken out of the read buffer, in units of [`weight`]: 4,096
 /// short messages, or 1 MiB of long ones. Then other tasks get their turn.
-const TURN: usize = 4096;
+const TURN: u32 = 4096;
 
 /// How much longer than on the wire items may be that are read ahead of an end, with the memory that
 /// an item takes: short messages are read, and those that are inflated much more wait.
@@ -18,8 +18,8 @@ const GROWTH: usize = 4;
 /// The share of a turn that a message of `len` bytes takes: as much as one short message for each
 /// 256 bytes, so that a turn is bounded in bytes too, whatever they were inflated from.
 #[inline]
-pub(super) fn weight(len: usize) -> usize {
-    1 + len / 256
+pub(super) fn weight(len: usize) -> u32 {
+    u32::try_from(1 + len / 256).unwrap_or(TURN)
 }
 
 impl State {
@@ -32,7 +32,7 @@ impl State {
         let connection = self.machine.messages()?;
         match connection.poll_event(&mut self.inbound, self.driver.now) {
             Some(Event::Message(message)) => {
-                self.driver.taken += weight(message.len());
+                self.driver.take(message.len());
                 // An open connection reports nothing of its own accord.
                 self.is_unparsed = !self.inbound.is_empty()
                     || matches!(self.transport, Transport::Ended | Transport::Gone)
@@ -224,7 +224,7 @@ impl State {
     fn take_partial(&mut self) -> Option<Item> {
         let connection = self.machine.messages()?;
         let item = Item::Event(connection.poll_partial(&mut self.inbound, self.driver.now)?);
-        self.driver.taken += weight(item.len());
+        self.driver.take(item.len());
         // More of the message may be in the read buffer.
         self.is_unparsed = true;
         self.settle(item)
@@ -242,7 +242,7 @@ impl State {
             if self.allowance > 0 {
                 self.allowance += GROWTH * (len - self.inbound.len());
             }
-            self.driver.taken += weight(item.len());
+            self.driver.take(item.len());
             let item = self.settle(item);
             if item.is_some() {
                 return item;
