@@ -8,6 +8,9 @@ use rustix::thread::{CpuSet, sched_setaffinity};
 
 use crate::Result;
 
+/// Open files besides the connections.
+const OTHER_FILES: u64 = 64;
+
 /// Pins the calling thread, and the threads and processes that it starts, to one CPU.
 pub fn pin(cpu: usize) -> Result<()> {
     let mut only = CpuSet::new();
@@ -43,4 +46,9 @@ pub fn raise_open_files() -> Result<u64> {
     let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
     setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum })?;
     Ok(maximum.unwrap_or(u64::MAX))
+}
+
+/// As many of `connections` as a limit of open files allows.
+pub fn within(files: u64, connections: usize) -> Result<usize> {
+    Ok(connections.min(usize::try_from(files.saturating_sub(OTHER_FILES))?))
 }

@@ -10,9 +10,6 @@ use crate::load::{Driver, Shape, Target, Until};
 use crate::servers::{Job, Server};
 use crate::{Result, cpu};
 
-/// Open files besides the connections.
-const OTHER_FILES: u64 = 64;
-
 /// `idle`
 #[derive(Args)]
 pub struct Options {
@@ -36,8 +33,7 @@ pub struct Options {
 /// Measures one server after another.
 pub fn main(options: &Options) -> Result<()> {
     let files = cpu::raise_open_files()?;
-    let most = usize::try_from(files.saturating_sub(OTHER_FILES))?;
-    let connections = options.connections.min(most);
+    let connections = cpu::within(files, options.connections)?;
     let job = Job { deflate: options.deflate, ..Job::default() };
     let servers = Server::chosen(&options.servers, job);
     println!("{connections} connections (the limit of open files is {files})");

@@ -92,11 +92,12 @@ fn measure(options: &Options, server: Server) -> Result<Figures> {
     let target = Target::from(running.addr);
     let mut driver = Driver::open(&target, options.busy)?;
     driver.run(Until::Elapsed(Duration::try_from_secs_f64(options.seconds * BEFORE)?))?;
+    let limit = Duration::try_from_secs_f64(options.seconds)?;
     let is_over = AtomicBool::new(false);
     let before = cpu::time(running.pid)?;
     let (report, waits) = thread::scope(|scope| {
         let quiet = scope.spawn(|| waits(&target, &is_over).map_err(|error| error.to_string()));
-        let report = driver.run(Until::Elapsed(Duration::from_secs_f64(options.seconds)));
+        let report = driver.run(Until::Elapsed(limit));
         is_over.store(true, Ordering::Relaxed);
         (report, quiet.join())
     });

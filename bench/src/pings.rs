@@ -9,9 +9,6 @@ use crate::load::{Pongs, Target};
 use crate::servers::{Job, Server};
 use crate::{Result, cpu};
 
-/// Open files besides the connections.
-const OTHER_FILES: u64 = 64;
-
 /// `pings`
 #[derive(Args)]
 pub struct Options {
@@ -52,8 +49,7 @@ struct Cost {
 pub fn main(options: &Options) -> Result<()> {
     let files = cpu::raise_open_files()?;
     cpu::pin(options.load_cpu)?;
-    let most = usize::try_from(files.saturating_sub(OTHER_FILES))?;
-    let connections = options.connections.min(most);
+    let connections = cpu::within(files, options.connections)?;
     let job = Job { pings: Some(options.interval), ..Job::default() };
     let servers = Server::chosen(&options.servers, job);
     let mut found: Vec<Vec<Cost>> = servers.iter().map(|_| Vec::new()).collect();

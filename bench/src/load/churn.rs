@@ -6,7 +6,6 @@ use std::net::{Shutdown, TcpStream};
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
-use rustix::event::Timespec;
 use rustix::event::epoll::{self, CreateFlags, Event, EventData, EventFlags};
 
 use super::frames::masked_frame;
@@ -92,13 +91,7 @@ impl Churn {
             if last.elapsed() > PATIENCE {
                 return Err(format!("no connection ended for {} s", PATIENCE.as_secs()).into());
             }
-            events.clear();
-            let wait = Timespec::try_from(Duration::from_millis(20))?;
-            let spare = rustix::buffer::spare_capacity(&mut events);
-            match epoll::wait(&self.epoll, spare, Some(&wait)) {
-                Ok(_) | Err(rustix::io::Errno::INTR) => {}
-                Err(error) => return Err(error.into()),
-            }
+            super::wait(&self.epoll, &mut events, Duration::from_millis(20))?;
             for event in &events {
                 let index = event.data.u64() as usize;
                 if self.open[index].advance(&self.frame)? {

@@ -6,7 +6,6 @@ use std::net::TcpStream;
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
-use rustix::event::Timespec;
 use rustix::event::epoll::{self, CreateFlags, Event, EventData, EventFlags};
 
 use super::fan_out::FanOut;
@@ -137,7 +136,7 @@ impl Driver {
                 Some(schedule) => self.release_due(schedule, now, &mut report)?,
                 None => Duration::from_millis(20),
             };
-            if self.wait(&mut events, wait)? {
+            if super::wait(&self.epoll, &mut events, wait)? {
                 last_reply = Instant::now();
             }
             for event in &events {
@@ -156,17 +155,6 @@ impl Driver {
         match until {
             Until::Elapsed(_) => until,
             Until::Messages(_) => Until::Messages(self.budget * deliveries),
-        }
-    }
-
-    /// Waits until sockets are ready; returns false after `limit`.
-    fn wait(&self, events: &mut Vec<Event>, limit: Duration) -> Result<bool> {
-        events.clear();
-        let limit = Timespec::try_from(limit)?;
-        match epoll::wait(&self.epoll, rustix::buffer::spare_capacity(events), Some(&limit)) {
-            Ok(count) => Ok(count > 0),
-            Err(rustix::io::Errno::INTR) => Ok(false),
-            Err(error) => Err(error.into()),
         }
     }
 

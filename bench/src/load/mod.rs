@@ -10,9 +10,12 @@ mod pongs;
 mod replies;
 
 use std::fmt;
+use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 use clap::Args;
+use rustix::event::Timespec;
+use rustix::event::epoll::{self, Event};
 
 use crate::servers::Job;
 use crate::{Result, cpu};
@@ -112,4 +115,15 @@ pub fn main(options: &Options) -> Result<()> {
         println!("{name:<12} {:>12.1} us", quantile(share).as_secs_f64() * 1e6);
     }
     Ok(())
+}
+
+/// Waits until sockets are ready; returns false after `limit`.
+fn wait(epoll: &OwnedFd, events: &mut Vec<Event>, limit: Duration) -> Result<bool> {
+    events.clear();
+    let limit = Timespec::try_from(limit)?;
+    match epoll::wait(epoll, rustix::buffer::spare_capacity(events), Some(&limit)) {
+        Ok(count) => Ok(count > 0),
+        Err(rustix::io::Errno::INTR) => Ok(false),
+        Err(error) => Err(error.into()),
+    }
 }

@@ -5,7 +5,6 @@ use std::net::TcpStream;
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
-use rustix::event::Timespec;
 use rustix::event::epoll::{self, CreateFlags, Event, EventData, EventFlags};
 
 use super::Target;
@@ -46,12 +45,7 @@ impl Pongs {
             if left.is_zero() {
                 return Ok(answered);
             }
-            events.clear();
-            let spare = rustix::buffer::spare_capacity(&mut events);
-            match epoll::wait(&self.epoll, spare, Some(&Timespec::try_from(left)?)) {
-                Ok(_) | Err(rustix::io::Errno::INTR) => {}
-                Err(error) => return Err(error.into()),
-            }
+            super::wait(&self.epoll, &mut events, left)?;
             for event in &events {
                 answered += answer_pings(&mut self.streams[event.data.u64() as usize])?;
             }

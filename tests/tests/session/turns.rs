@@ -18,11 +18,16 @@ type Count = Arc<AtomicU64>;
 
 /// Polls until nothing is left to do, and says how much was counted in each turn.
 fn turns(served: &mut Served, count: &Count) -> Vec<u64> {
+    turns_of(served, |_| count.load(Ordering::Relaxed))
+}
+
+/// The same, of what `count` returns.
+fn turns_of(served: &mut Served, count: impl Fn(&mut Served) -> u64) -> Vec<u64> {
     let mut turns = Vec::new();
     loop {
-        let before = count.load(Ordering::Relaxed);
+        let before = count(served);
         let again = served.poll();
-        turns.push(count.load(Ordering::Relaxed) - before);
+        turns.push(count(served) - before);
         if !again {
             return turns;
         }
@@ -94,20 +99,6 @@ fn pings_make_no_turn_longer() {
     assert_eq!(count.load(Ordering::Relaxed), 0);
 }
 
-/// Polls until nothing is left to do, and says how many bytes were written in each turn.
-fn written_in_turns(served: &mut Served) -> Vec<u64> {
-    let (mut before, mut turns) = (served.peer().written, Vec::new());
-    loop {
-        let again = served.poll();
-        let written = served.peer().written;
-        turns.push(written - before);
-        before = written;
-        if !again {
-            return turns;
-        }
-    }
-}
-
 #[test]
 fn long_messages_make_no_turn_longer() {
     const MESSAGES: usize = 64;
@@ -118,7 +109,7 @@ fn long_messages_make_no_turn_longer() {
         Ok::<_, Closed>(())
     });
     served.peer().say(&PEER.binary(vec![7; 64 << 10]), MESSAGES);
-    let turns = written_in_turns(&mut served);
+    let turns = turns_of(&mut served, |served| served.peer().written);
     assert!(turns.iter().sum::<u64>() > (MESSAGES << 16) as u64, "{turns:?}");
     // Half of what moves is read. The last round of a turn may exceed its share.
     assert!(turns.iter().all(|written| *written <= (192 << 10) + (65 << 10)), "{turns:?}");
@@ -132,7 +123,7 @@ fn a_stream_makes_no_turn_longer() {
         }
         Ok::<_, Closed>(())
     });
-    let turns = written_in_turns(&mut served);
+    let turns = turns_of(&mut served, |served| served.peer().written);
     // The first turn was that of the opening.
     assert!(turns.iter().sum::<u64>() > 3 << 20, "{turns:?}");
     assert!(turns.iter().all(|written| *written <= (384 << 10) + (130 << 10)), "{turns:?}");
