@@ -231,6 +231,46 @@ fn without_a_history_a_member_resumes_only_if_nothing_was_published() {
 }
 
 #[test]
+fn a_room_without_messages_has_no_gap_after_its_last_member_left() {
+    Sim::check(0..2, |sim| async move {
+        for config in [config(), config().history(History::NONE)] {
+            let rooms = Rooms::local(sim.clone());
+            let chat = rooms.namespace("chat", config);
+            let app = sim.app(router(&chat));
+            let start = top_of(&app, "/quiet").await;
+            sim.settle().await;
+            assert_eq!(rooms.stats().rooms, 0, "the room is forgotten");
+            // What happens in other rooms meanwhile does not matter, but for the few that share its counter.
+            for number in 0..2 {
+                let mut other = join(&app, &format!("/other-{number}")).await;
+                other.send("hello").await;
+                expect_message(&mut other, "hello").await;
+                assert_ne!(start.split('.').next(), top_of(&app, "/other").await.split('.').next());
+            }
+            let mut ada = app.open(&format!("/quiet?since={start}")).await;
+            assert_eq!(welcome(&mut ada).await, (start.clone(), "complete".to_owned()));
+            ada.send("one").await;
+            let since = expect_message(&mut ada, "one").await;
+            drop(ada);
+            // A history of five minutes, and more than that.
+            sim.sleep(Duration::from_secs(3600)).await;
+            drop(join(&app, "/another").await);
+            sim.settle().await;
+            for lost in [start, since] {
+                let mut ada = app.open(&format!("/quiet?since={lost}")).await;
+                assert_eq!(welcome(&mut ada).await.1, "gap", "a message was forgotten");
+            }
+        }
+    });
+}
+
+/// The position of a room at which a member joins, and leaves again.
+async fn top_of(app: &sockless::sim::App, path: &str) -> String {
+    let mut client = app.open(path).await;
+    welcome(&mut client).await.0
+}
+
+#[test]
 fn an_idempotency_key_publishes_once() {
     Sim::check(0..10, |sim| async move {
         let chat = Rooms::local(sim.clone()).namespace("chat", config());
@@ -358,4 +398,53 @@ fn a_message_is_encoded_once_for_all_members() {
         }
         assert_eq!(encoded.load(Relaxed), 3);
     });
+}
+
+/// All that a turn publishes leaves for each member in one write.
+#[test]
+fn what_one_turn_publishes_is_one_write_a_member() {
+    const MEMBERS: usize = 20;
+    let sim = Sim::new(1);
+    sim.record_trace();
+    sim.run(async {
+        let chat = Rooms::local(sim.clone()).namespace("chat", config());
+        let app = sim.app(router(&chat));
+        let mut clients = Vec::new();
+        for _ in 0..MEMBERS {
+            clients.push(join(&app, "/rust").await);
+        }
+        // By the program: none of these waits for anything.
+        let before = writes_of_servers(&sim);
+        for number in 0..10 {
+            chat.publish("rust", format!("{number}")).await.unwrap();
+        }
+        for client in &mut clients {
+            for number in 0..10 {
+                expect_message(client, &format!("{number}")).await;
+            }
+        }
+        assert_eq!(writes_of_servers(&sim) - before, MEMBERS);
+
+        // By a member, whose messages arrive together.
+        let before = writes_of_servers(&sim);
+        for number in 10..20 {
+            clients[0].try_send(format!("{number}")).unwrap();
+        }
+        for client in &mut clients {
+            for number in 10..20 {
+                expect_message(client, &format!("{number}")).await;
+            }
+        }
+        assert_eq!(writes_of_servers(&sim) - before, MEMBERS);
+    });
+}
+
+/// The number of writes so far.
+fn writes_of_servers(sim: &Sim) -> usize {
+    let trace = sim.trace().to_string();
+    let is_write = |line: &&str| {
+        let event: serde_json::Value = serde_json::from_str(line).unwrap();
+        event["name"] == "sim:bytes_written" && event["data"]["by"] == "server"
+    };
+    trace.lines().filter(is_write).count()
 }

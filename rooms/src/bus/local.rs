@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::future::ready;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::{Arc, Mutex, OnceLock};
 
 use bytes::Bytes;
@@ -21,6 +22,9 @@ use crate::publication::{Publication, Replay};
 /// first is dropped.
 const MAX_IDLE: usize = 100_000;
 
+/// The number of counters of [`Epochs`], which take 4 KiB.
+const LOSSES: usize = 1024;
+
 /// A bus that keeps the streams of all rooms in memory.
 ///
 /// The stream of a room is dropped with its last member unless it has a history, and otherwise when
@@ -36,7 +40,20 @@ struct Streams {
     rooms: BTreeSet<Keyed<Room>>,
     /// Those of rooms without members, by the time when they are dropped.
     idle: BTreeSet<(Instant, RoomKey)>,
-    epochs: u64,
+    epochs: Epochs,
+}
+
+/// The epochs of streams. A room whose stream was dropped gets another one, unless the stream never had
+/// a message: then its only position is still right.
+///
+/// Nothing is kept for a room that was dropped. A room shares a counter with some others, and is in
+/// another epoch when a stream with messages of one of them was dropped too: a gap too many, and
+/// never one too few.
+#[derive(Default)]
+struct Epochs {
+    seed: u64,
+    /// How many streams with messages were dropped, of the rooms that share each counter.
+    losses: Vec<u32>,
 }
 
 /// The stream of a room. Rooms do not wait for each other: each has a lock.
@@ -95,8 +112,7 @@ impl Streams {
         if let Some(Keyed(room)) = self.rooms.get(key) {
             return room.clone();
         }
-        self.epochs = self.epochs.wrapping_add(1);
-        let mut stream = Stream::new(Epoch(self.epochs));
+        let mut stream = Stream::new(self.epochs.of(key));
         stream.set_note(Some(Vacancy::default()));
         let room = Arc::new(Room { key: key.clone(), stream: Mutex::new(stream) });
         self.rooms.insert(Keyed(room.clone()));
@@ -124,6 +140,7 @@ impl Streams {
             None => {
                 // Another task that holds it may be about to subscribe, and files it later.
                 if Arc::strong_count(room) == 2 {
+                    self.epochs.dropped(key, &stream);
                     self.rooms.remove(key);
                 }
             }
@@ -141,16 +158,49 @@ impl Streams {
             && let Some((_, room)) = self.idle.pop_first()
         {
             // A task that holds it files it again.
-            if self.rooms.get(&room).is_some_and(|Keyed(room)| Arc::strong_count(room) == 1) {
+            if let Some(Keyed(known)) = self.rooms.get(&room)
+                && Arc::strong_count(known) == 1
+            {
+                self.epochs.dropped(&room, &lock(&known.stream));
                 self.rooms.remove(&room);
             }
         }
     }
 }
 
+impl Epochs {
+    fn new(seed: u64) -> Self {
+        Self { seed, losses: vec![0; LOSSES] }
+    }
+
+    fn of(&self, room: &RoomKey) -> Epoch {
+        let losses = self.losses.get(self.counter(room)).copied().unwrap_or_default();
+        Epoch(self.hash(&(room.as_str(), losses)))
+    }
+
+    fn dropped(&mut self, room: &RoomKey, stream: &Stream<Vacancy>) {
+        let counter = self.counter(room);
+        if stream.top().offset > 0
+            && let Some(losses) = self.losses.get_mut(counter)
+        {
+            *losses = losses.wrapping_add(1);
+        }
+    }
+
+    fn counter(&self, room: &RoomKey) -> usize {
+        (self.hash(&room.as_str()) % LOSSES as u64) as usize
+    }
+
+    fn hash(&self, value: &impl Hash) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        (self.seed, value).hash(&mut hasher);
+        hasher.finish()
+    }
+}
+
 impl Bus for LocalBus {
     fn start(&self, sink: BusSink, runtime: Arc<dyn Runtime>) {
-        lock(&self.streams).epochs = super::random(&*runtime);
+        lock(&self.streams).epochs = Epochs::new(super::random(&*runtime));
         let _ = self.host.set((sink, runtime));
     }
 
