@@ -15,25 +15,26 @@ use sockless::sim::{Sim, SimIo};
 /// Long enough for the bus to connect again.
 const A_WHILE: Duration = Duration::from_secs(3);
 
+const GARBAGE: &[&[u8]] = &[
+    b"HTTP/1.1 400 Bad Request\r\n\r\n",
+    b"\0\0\0\0",
+    b"$9999999999\r\n",
+    b"*131073\r\n",
+    b"*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n",
+    b"%-1\r\n",
+    b">0\r\n",
+    b">1\r\n:1\r\n",
+    b"-ERR unknown command 'HELLO'\r\n",
+    b"-NOAUTH HELLO must be called with the client already authenticated\r\n",
+    b"%1\r\n$5\r\nproto\r\n:2\r\n+OK\r\n-LOADING Redis is loading the dataset in memory\r\n",
+    b"=3\r\nabc\r\n",
+    b"#x\r\n",
+    b",\r\n",
+    b":x\r\n",
+];
+
 #[test]
 fn garbage_is_an_event_and_the_rooms_go_on() {
-    const GARBAGE: &[&[u8]] = &[
-        b"HTTP/1.1 400 Bad Request\r\n\r\n",
-        b"\0\0\0\0",
-        b"$9999999999\r\n",
-        b"*131073\r\n",
-        b"*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n",
-        b"%-1\r\n",
-        b">0\r\n",
-        b">1\r\n:1\r\n",
-        b"-ERR unknown command 'HELLO'\r\n",
-        b"-NOAUTH HELLO must be called with the client already authenticated\r\n",
-        b"%1\r\n$5\r\nproto\r\n:2\r\n+OK\r\n-LOADING Redis is loading the dataset in memory\r\n",
-        b"=3\r\nabc\r\n",
-        b"#x\r\n",
-        b",\r\n",
-        b":x\r\n",
-    ];
     for garbage in GARBAGE {
         Sim::check(0..2, |sim| async move {
             let broker = FakeBroker::start(&sim, garbage);
@@ -53,6 +54,36 @@ fn garbage_is_an_event_and_the_rooms_go_on() {
             assert_eq!(words(&mut ada).await[0], "gap");
             chat.publish("room", "hello").await.unwrap();
             expect_message(&mut ada, "hello").await;
+        });
+    }
+}
+
+/// The same instead of an answer, or ahead of one, once it was connected.
+#[test]
+fn garbage_behind_the_handshake_loses_nothing() {
+    for garbage in GARBAGE {
+        Sim::check(0..2, |sim| async move {
+            let broker = FakeBroker::start(&sim, b"");
+            broker.is_good.store(true, Relaxed);
+            let (rooms, chat) = chat(&sim);
+            sim.sleep(A_WHILE).await;
+            let mut ada = sim.app(router(&chat)).open("/room").await;
+            welcome(&mut ada).await;
+            for round in 0..3 {
+                *broker.pushes.lock().unwrap() = garbage.to_vec();
+                // Until a ping has found out, and the next connection is there.
+                sim.sleep(5 * A_WHILE).await;
+                assert!(!rooms.is_bus_down(), "{:?}", garbage.escape_ascii());
+                chat.publish("room", format!("{round}")).await.unwrap();
+                loop {
+                    let words = words(&mut ada).await;
+                    match words[0].as_str() {
+                        "interrupted" | "restored" => {}
+                        "message" => break assert_eq!(words[2], format!("{round}")),
+                        _ => panic!("{words:?} after {:?}", garbage.escape_ascii()),
+                    }
+                }
+            }
         });
     }
 }
