@@ -99,7 +99,13 @@ impl Ends {
         if end.fate == Fate::StreamReset && lane.arrived() == 0 {
             return Poll::Ready(Err(stream_reset()));
         }
-        lane.poll_read(cx, buffer, wakes).map(Ok)
+        let polled = lane.poll_read(cx, buffer, wakes).map(Ok);
+        // Room for more is all that a read changes.
+        if !lane.has_unsent() && self.ends[1 - side].writer.is_at_rest() {
+            self.ends[side].reader.cease(wakes);
+            self.has_changed = false;
+        }
+        polled
     }
 
     pub(crate) fn poll_write(

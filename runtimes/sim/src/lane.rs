@@ -157,6 +157,12 @@ impl Lane {
         self.link.capacity.saturating_sub(self.bytes.len() + self.lost)
     }
 
+    /// Returns true if reading may let bytes or the end of the stream be sent.
+    #[inline]
+    pub(crate) fn has_unsent(&self) -> bool {
+        self.waiting > 0 || self.fin == Fin::Queued
+    }
+
     /// Returns true if bytes wait for a flush.
     pub(crate) fn has_held(&self) -> bool {
         self.held > 0
@@ -229,7 +235,7 @@ impl Lane {
     #[inline(always)]
     pub(crate) fn advance(&mut self, now: Instant) {
         let is_due = self.in_flight.front().is_some_and(|&(at, _)| at <= now);
-        if is_due || self.waiting > 0 || self.fin == Fin::Queued {
+        if is_due || self.has_unsent() {
             self.move_bytes(now);
         }
     }
@@ -264,7 +270,12 @@ impl Lane {
     fn send(&mut self, len: usize, now: Instant) {
         let Some(rate) = self.link.bandwidth else {
             let at = self.next_arrival(now);
-            self.in_flight.push_back((at, len));
+            if at <= now && self.in_flight.is_empty() {
+                // Over a link without latency, nothing is ever in flight.
+                self.arrived += len;
+            } else {
+                self.in_flight.push_back((at, len));
+            }
             return;
         };
         // As much as is sent in 10 ms, but one packet at most.
