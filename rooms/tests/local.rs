@@ -404,6 +404,8 @@ fn a_message_is_encoded_once_for_all_members() {
 #[test]
 fn what_one_turn_publishes_is_one_write_a_member() {
     const MEMBERS: usize = 20;
+    // More than a vectored write takes.
+    const MESSAGES: usize = 300;
     let sim = Sim::new(1);
     sim.record_trace();
     sim.run(async {
@@ -415,11 +417,11 @@ fn what_one_turn_publishes_is_one_write_a_member() {
         }
         // By the program: none of these waits for anything.
         let before = writes_of_servers(&sim);
-        for number in 0..10 {
+        for number in 0..MESSAGES {
             chat.publish("rust", format!("{number}")).await.unwrap();
         }
         for client in &mut clients {
-            for number in 0..10 {
+            for number in 0..MESSAGES {
                 expect_message(client, &format!("{number}")).await;
             }
         }

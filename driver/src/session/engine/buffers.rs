@@ -13,6 +13,9 @@ use crate::session::engine::machine::Item;
 /// `high_water`.
 const STAGING_LEN: usize = 64 << 10;
 
+/// The size of a thread's buffer for short messages that are written at once.
+pub(crate) const GATHERED_LEN: usize = 16 << 10;
+
 /// Leftover bytes up to this length are moved to a block of their own, and the thread keeps its
 /// buffer.
 const LEFTOVER_LEN: usize = 4 << 10;
@@ -25,6 +28,7 @@ const KEPT_LEN: usize = 1 << 20;
 const KEPT_ITEMS: usize = 1024;
 
 thread_local! {
+    static GATHERED: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
     static QUEUE: Cell<VecDeque<Item>> = const { Cell::new(VecDeque::new()) };
     static READ: Cell<Option<BytesMut>> = const { Cell::new(None) };
     static STAGING: Cell<Option<Staging>> = const { Cell::new(None) };
@@ -35,6 +39,7 @@ thread_local! {
 ///
 /// For a thread that serves no further sessions.
 pub fn release_buffers() {
+    drop(GATHERED.take());
     drop(QUEUE.take());
     drop(READ.take());
     drop(STAGING.take());
@@ -134,6 +139,18 @@ pub(crate) fn give_back_staging(mut staging: Staging) {
     if staging.capacity() > 0 && staging.try_reclaim(STAGING_LEN) && !has_grown(&mut staging) {
         STAGING.set(Some(staging));
     }
+}
+
+/// Lends this thread's buffer for [`GATHERED_LEN`] bytes, empty.
+pub(crate) fn lend_gathered() -> Vec<u8> {
+    let mut gathered = GATHERED.take();
+    gathered.reserve_exact(GATHERED_LEN);
+    gathered
+}
+
+pub(crate) fn give_back_gathered(mut gathered: Vec<u8>) {
+    gathered.clear();
+    GATHERED.set(gathered);
 }
 
 /// Lends this thread's queue of items, empty.

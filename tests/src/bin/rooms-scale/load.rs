@@ -85,8 +85,9 @@ impl Load {
         (rounds * self.writers.len() * self.writers.len() / self.rooms) as u64
     }
 
-    /// One member of each room publishes, with so many messages of each in flight. Returns the deliveries a second.
-    pub(crate) async fn closed(&mut self, time: Duration, depth: usize) -> f64 {
+    /// One member of each room publishes, with so many messages of each in flight. Returns the deliveries a second,
+    /// and their number.
+    pub(crate) async fn closed(&mut self, time: Duration, depth: usize) -> (f64, u64) {
         let (begun, before) = (Instant::now(), self.seen.deliveries.load(Relaxed));
         let window = (depth * self.writers.len()) as u64;
         while begun.elapsed() < time {
@@ -95,10 +96,10 @@ impl Load {
             }
             self.wait(window).await;
         }
-        let rate =
-            (self.seen.deliveries.load(Relaxed) - before) as f64 / begun.elapsed().as_secs_f64();
+        let elapsed = begun.elapsed().as_secs_f64();
+        let rate = (self.seen.deliveries.load(Relaxed) - before) as f64 / elapsed;
         self.wait(0).await;
-        rate
+        (rate, self.seen.deliveries.load(Relaxed) - before)
     }
 
     /// Publishes so many messages a second, whether they arrive or not.

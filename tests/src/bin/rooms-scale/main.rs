@@ -16,7 +16,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use load::Load;
-use process::{Node, Redis};
+use process::{Node, Redis, cpu};
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
@@ -74,9 +74,9 @@ async fn fan_out() -> io::Result<()> {
 
 /// The CPU of a delivery, in nanoseconds.
 async fn cost(node: &Node, load: &mut Load) -> io::Result<f64> {
-    let before = node.cpu()?;
+    let before = cpu(node.pid)?;
     let deliveries = load.windows(40, 8).await;
-    Ok((node.cpu()? - before).as_nanos() as f64 / deliveries as f64)
+    Ok((cpu(node.pid)? - before).as_nanos() as f64 / deliveries as f64)
 }
 
 /// The difference between two runs, so that what opening takes cancels out.
@@ -105,8 +105,20 @@ async fn redis(program: &Path) -> io::Result<()> {
     tokio::time::sleep(Duration::from_secs(2)).await;
     let mut load = Load::open(&addrs, MEMBERS, ROOMS, 100).await?;
     load.windows(10, 8).await;
-    let most = load.closed(TIME, 8).await;
+    let pids = [nodes[0].pid, nodes[1].pid, redis.pid(), std::process::id()];
+    let before = pids.map(cpu);
+    let (most, deliveries) = load.closed(TIME, 8).await;
     println!("{MEMBERS} members in {ROOMS} rooms on 2 servers: {most:.0} deliveries/s");
+    let after = pids.map(cpu);
+    let mut each = [0.0; 4];
+    for ((each, before), after) in each.iter_mut().zip(before).zip(after) {
+        *each = (after? - before?).as_nanos() as f64 / deliveries as f64;
+    }
+    let [node, other_node, server, clients] = each;
+    println!(
+        "CPU a delivery: servers {:.0} ns, Redis {server:.0} ns, clients {clients:.0} ns",
+        node + other_node
+    );
     let half = load.open_loop(TIME, most / 2.0 / (MEMBERS / ROOMS) as f64).await;
     println!(
         "at half of that: {:.0} deliveries/s, p50 {:?}, p99 {:?}",

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 /// A server, which ends with this value.
 pub(crate) struct Node {
     process: Child,
-    pid: u32,
+    pub(crate) pid: u32,
     pub(crate) addr: SocketAddr,
     /// The summary of `strace`.
     trace: Option<PathBuf>,
@@ -43,17 +43,6 @@ impl Node {
         Ok(Self { process, pid, addr, trace })
     }
 
-    /// The CPU time of its threads.
-    pub(crate) fn cpu(&self) -> io::Result<Duration> {
-        let mut nanos = 0;
-        for task in fs::read_dir(format!("/proc/{}/task", self.pid))? {
-            let text = fs::read_to_string(task?.path().join("schedstat"))?;
-            nanos +=
-                text.split(' ').next().and_then(|nanos| nanos.parse::<u64>().ok()).unwrap_or(0);
-        }
-        Ok(Duration::from_nanos(nanos))
-    }
-
     /// Ends it, and returns how many system calls it has made.
     pub(crate) fn calls(&mut self) -> io::Result<u64> {
         drop(self.process.stdin.take());
@@ -64,6 +53,16 @@ impl Node {
         let calls = total.and_then(|line| line.split_whitespace().nth(3)?.parse().ok());
         calls.ok_or_else(|| io::Error::other(format!("no summary:\n{text}")))
     }
+}
+
+/// The CPU time of the threads of a process.
+pub(crate) fn cpu(pid: u32) -> io::Result<Duration> {
+    let mut nanos = 0;
+    for task in fs::read_dir(format!("/proc/{pid}/task"))? {
+        let text = fs::read_to_string(task?.path().join("schedstat"))?;
+        nanos += text.split(' ').next().and_then(|nanos| nanos.parse::<u64>().ok()).unwrap_or(0);
+    }
+    Ok(Duration::from_nanos(nanos))
 }
 
 impl Drop for Node {
@@ -96,6 +95,12 @@ impl Redis {
             std::thread::sleep(Duration::from_millis(5));
         }
         Ok(Self { process, url: format!("redis://127.0.0.1:{port}") })
+    }
+}
+
+impl Redis {
+    pub(crate) fn pid(&self) -> u32 {
+        self.process.id()
     }
 }
 
