@@ -39,6 +39,68 @@ fn garbage_breaks_the_connection_and_nothing_else() {
     });
 }
 
+/// The same once it was connected. At some of it the client panics in a task of its own, of which the
+/// rooms must see no more than that the connection is lost.
+#[test]
+fn garbage_behind_the_handshake_breaks_the_connection_and_nothing_else() {
+    const GARBAGE: &[&[u8]] = &[
+        b"HTTP/1.1 400 Bad Request\r\n\r\n",
+        b"\0\xFF\x80\0\r\n",
+        b"MSG\r\n",
+        b"MSG a b c d e f g\r\n",
+        b"MSG a 1 -1\r\n",
+        b"MSG a 1 18446744073709551615\r\nx\r\n",
+        b"MSG a 18446744073709551616 1\r\nx\r\n",
+        b"MSG \xFF\xFE 0 1\r\nx\r\n",
+        b"HMSG a 0 9 3\r\nxxxxxxxxxxxx\r\n",
+        b"HMSG a 0 18446744073709551615 18446744073709551615\r\nx\r\n",
+        b"HMSG a 0 0 0\r\n\r\n",
+        b"HMSG a 0 12 12\r\nNATS/1.0\r\n\r\n\r\n\r\n\r\n",
+        b"HMSG a 0 16 16\r\nNATS/1.0 xyz\r\n\r\n\r\n",
+        b"HMSG a 0 16 16\r\nNATS/1.0\r\n:\r\n\r\n\r\n\r\n",
+        b"HMSG a 0 16 16\r\n\xFF\xFE\xFD\xFC\xFF\xFE\xFD\xFC\xFF\xFE\xFD\xFC\xFF\xFE\xFD\xFC\r\n",
+        b"INFO {\"server_id\":7}\r\n",
+        b"-ERR \xFF\xFE\r\n",
+        // It waits for what does not come, and for the answer to its pings.
+        b"MSG a 0 9999999999\r\nx",
+    ];
+    in_tokio(async {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let (rooms, chat) = chat(&listener);
+        // The client closes some only after its own attempt to connect again.
+        let mut brokers = Vec::new();
+        for garbage in GARBAGE {
+            let mut broker = greeted(&listener);
+            broker.write_all(garbage).unwrap();
+            // Some of it is ignored. Then this is not.
+            let _ = broker.write_all(b"\r\nGARBAGE\r\n");
+            brokers.push(broker);
+        }
+        // It has not lost its thread: it is connected again, and makes requests.
+        let asked = tokio::task::spawn_blocking(move || {
+            loop {
+                let mut broker = greeted(&listener);
+                if try_receive(&mut broker, "PUB $JS.API.STREAM.").is_some() {
+                    return broker;
+                }
+            }
+        });
+        let publishing = async {
+            // While the bus is down, it fails at once.
+            while chat.publish("room", "hello").await.is_err() {
+                tokio::task::yield_now().await;
+            }
+            panic!("no server has confirmed it");
+        };
+        let mut broker = tokio::select! {
+            broker = asked => broker.unwrap(),
+            () = publishing => unreachable!(),
+        };
+        drop((rooms, chat));
+        assert!(ends(&mut broker));
+    });
+}
+
 /// A server that is not a NATS server with JetStream, and one that is too old.
 #[test]
 fn a_server_that_lacks_what_is_needed_is_left() {
@@ -116,6 +178,22 @@ fn chat(listener: &TcpListener) -> (Rooms, sockless::rooms::Namespace) {
     (rooms, chat)
 }
 
+/// Accepts a connection, and answers until the bus takes it for one to a NATS server with JetStream.
+fn greeted(listener: &TcpListener) -> TcpStream {
+    let info = "INFO {\"server_id\":\"a\",\"version\":\"2.9.10\",\"headers\":true,\"max_payload\":1048576}\r\n";
+    loop {
+        let (mut broker, _) = listener.accept().unwrap();
+        broker.write_all(info.as_bytes()).unwrap();
+        // The client connects once more on its own account where the last connection broke, and drops that.
+        let Some(_) = try_receive(&mut broker, "PING\r\n") else { continue };
+        broker.write_all(b"PONG\r\n").unwrap();
+        let Some(request) = try_receive(&mut broker, "\r\n\r\n") else { continue };
+        let inbox = request.split_once("$JS.API.INFO ").unwrap().1.split_once(' ').unwrap().0;
+        broker.write_all(format!("MSG {inbox} 0 2\r\n{{}}\r\n").as_bytes()).unwrap();
+        return broker;
+    }
+}
+
 fn in_tokio(test: impl Future<Output = ()>) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(test);
@@ -132,10 +210,15 @@ fn ends(stream: &mut TcpStream) -> bool {
 
 /// Reads until the text ends with `end`.
 fn receive(stream: &mut TcpStream, end: &str) -> String {
+    try_receive(stream, end).expect("an open connection")
+}
+
+/// Does the same; `None` if the other end closes the connection.
+fn try_receive(stream: &mut TcpStream, end: &str) -> Option<String> {
     let (mut text, mut byte) = (String::new(), [0]);
     while !text.ends_with(end) {
-        stream.read_exact(&mut byte).unwrap();
+        stream.read_exact(&mut byte).ok()?;
         text.push(char::from(byte[0]));
     }
-    text
+    Some(text)
 }
