@@ -40,6 +40,9 @@ pub(crate) use stream::Stream;
 /// [`Rooms::local`](crate::Rooms::local) has one in the process. A bus over a broker connects
 /// several servers.
 ///
+/// To write one, begin with `rooms/tests/own_bus.rs` in the source: a broker in memory and a bus to
+/// it, with the suite that every bus has to pass.
+///
 /// # Requirements
 ///
 /// * **Append and send are one operation.** A message that is published gets the next offset of its
@@ -78,6 +81,11 @@ pub trait Bus: Send + Sync + 'static {
     }
 
     /// Publishes a message, and returns its position.
+    ///
+    /// If a message of the room with the same
+    /// [idempotency key](Publication::get_idempotency_key) was published before, as far as the bus
+    /// remembers its keys, nothing is published, and the position is that of the first one. A bus
+    /// states for how long it remembers them.
     fn publish(
         &self,
         room: &RoomKey,
@@ -86,7 +94,8 @@ pub trait Bus: Send + Sync + 'static {
     ) -> BoxFuture<'static, Result<Option<Position>, BusError>>;
 
     /// Reads the messages of a room that follow a position, at most the number that the history
-    /// keeps.
+    /// keeps: all of them, or [`Replay::Gap`]. The position may be one that a client has made up, of
+    /// an offset that does not exist or of another epoch, which is a gap.
     fn replay(
         &self,
         room: &RoomKey,
@@ -130,6 +139,9 @@ impl BusSink {
     }
 
     /// Reports that all items of `room` behind `top` will be reported.
+    ///
+    /// `top` is the position of the last message of the room: one with offset 0 if there was none
+    /// yet, and `None` on a bus that does not count messages.
     pub fn subscribed(&self, room: &RoomKey, top: Option<Position>) {
         self.with(|rooms| rooms.subscribed(room, top));
     }
