@@ -140,8 +140,14 @@ async fn talk(world: &World, client: &mut RoomsClient, checker: &mut Checker, un
     }
     let sent = (value - 1000) as usize;
     while checker.published < sent {
-        checker.see(&client.next().await.unwrap());
+        checker.see(&next(world, client).await);
     }
+}
+
+/// The next event, of one that is certain to come.
+async fn next(world: &World, client: &mut RoomsClient) -> ClientEvent {
+    let event = world.sim.timeout(ms(60_000), client.next()).await;
+    event.expect("an event within a minute").unwrap()
 }
 
 /// The connection is cut at each moment of a conversation, in steps of 0.2 ms where a message takes
@@ -161,11 +167,11 @@ fn nothing_is_lost_wherever_the_connection_is_cut() {
             let mut checker = Checker::default();
             let conversation = async {
                 while checker.published < 3 {
-                    checker.see(&client.next().await.unwrap());
+                    checker.see(&next(&world, &mut client).await);
                 }
                 world.publish(2).await.unwrap();
                 while !checker.values.contains_key(&2) {
-                    checker.see(&client.next().await.unwrap());
+                    checker.see(&next(&world, &mut client).await);
                 }
             };
             let cutting = async {
@@ -212,7 +218,7 @@ fn every_message_arrives_once_over_many_connections_to_several_servers() {
         both(talk(&world, &mut client, &mut checker, ms(500)), others).await;
         let top = world.publish(999).await.unwrap();
         while checker.last != Some(top) {
-            checker.see(&client.next().await.unwrap());
+            checker.see(&next(&world, &mut client).await);
         }
         assert_eq!((checker.gaps, client.position(ROOM)), (0, Some(top)));
         let expected = (0..100).chain([999]).chain(1000..1000 + checker.published as u64);
