@@ -87,6 +87,7 @@ mod runtime;
 #[cfg(feature = "server")]
 mod server;
 mod session;
+mod spans;
 #[cfg(feature = "rustls")]
 pub mod tls;
 

@@ -52,7 +52,6 @@ impl Router {
         for (name, value) in params {
             request.push_param(name, value);
         }
-        #[cfg(feature = "metrics")]
         request.set_route(&entry.info.path);
         let request = self.admit(entry, request).await?;
         Ok(match action {

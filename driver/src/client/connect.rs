@@ -7,6 +7,7 @@ use std::sync::Arc;
 use http::header::{HeaderName, HeaderValue};
 use sockless_core::Config;
 use sockless_core::extension::Params;
+use tracing::Instrument;
 
 use super::connection::ClientConnection;
 #[cfg(feature = "cookies")]
@@ -27,6 +28,7 @@ use crate::future::BoxFuture;
 use crate::meter::{self, Stopwatch};
 use crate::runtime::{Io, Runtime};
 use crate::session::Session;
+use crate::spans;
 #[cfg(feature = "rustls")]
 use crate::tls::TlsConnector;
 
@@ -321,18 +323,28 @@ impl Connect {
         let began = Stopwatch::start(|| runtime.now());
         let target = target.map_err(ConnectError::UrlInvalid)?;
         let headers = headers.finish().map_err(ConnectError::HeaderInvalid)?;
+        let span = spans::connecting(&target.host, target.port);
         let opened = match opening {
-            Opening::Dial(dialling) => dialling.open(target, headers, config, runtime).await,
+            Opening::Dial(dialling) => {
+                dialling.open(target, headers, config, runtime).instrument(span.clone()).await
+            }
             Opening::Opener { unsupported: Some(setting), .. } => {
                 Err(ConnectError::SettingUnsupported { setting })
             }
             Opening::Opener { opener, unsupported: None } => {
-                opener(OpenRequest::new(&target, &headers, config, runtime)).await
+                let request = OpenRequest::new(&target, &headers, config, runtime);
+                opener(request).instrument(span.clone()).await
             }
         };
         match &opened {
-            Ok(connection) => meter::connected(began, || connection.now()),
-            Err(error) => meter::connect_failed(error.label()),
+            Ok(connection) => {
+                span.record("http.response.status_code", connection.response().status().as_u16());
+                meter::connected(began, || connection.now());
+            }
+            Err(error) => {
+                span.record("error.type", error.label());
+                meter::connect_failed(error.label());
+            }
         }
         opened
     }

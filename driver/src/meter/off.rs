@@ -1,12 +1,14 @@
 //! Metrics without the feature `metrics`: nothing is recorded.
 
-use std::convert::Infallible;
+use std::sync::Arc;
 
 use http::Response;
 use sockless_core::{Closed, Instant, Role, Stats};
 
-/// The path of a route, as a label, which no request has without the feature.
-pub(crate) type RouteLabel = Option<Infallible>;
+#[inline(always)]
+pub(crate) fn is_recorded() -> bool {
+    false
+}
 
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Stopwatch;
@@ -22,7 +24,7 @@ pub(crate) struct SessionMeter;
 
 impl SessionMeter {
     #[inline(always)]
-    pub(crate) fn open(_role: Role, _route: RouteLabel, _now: Instant) -> Self {
+    pub(crate) fn open(_role: Role, _route: Option<&Arc<str>>, _now: Instant) -> Self {
         Self
     }
 

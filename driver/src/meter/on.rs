@@ -5,12 +5,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use ::metrics::{Counter, Gauge, SharedString, counter, gauge, histogram};
 use http::Response;
-use sockless_core::{Cause, CloseReason, Closed, Instant, Party, Role, Stats, Timeout, Traffic};
+use sockless_core::{CloseReason, Closed, Instant, Role, Stats, Traffic};
 
 use crate::metrics as names;
-
-/// The path of a route, as a label.
-pub(crate) type RouteLabel = Option<Arc<str>>;
+use crate::spans::{cause_label, ended_by};
 
 /// True if a recorder is installed. What stands in for it otherwise has no size, so that a recorder
 /// without state counts as none.
@@ -60,7 +58,7 @@ macro_rules! labelled {
 }
 
 impl SessionMeter {
-    pub(crate) fn open(role: Role, route: RouteLabel, now: Instant) -> Self {
+    pub(crate) fn open(role: Role, route: Option<&Arc<str>>, now: Instant) -> Self {
         if !is_recorded() {
             return Self(None);
         }
@@ -68,7 +66,10 @@ impl SessionMeter {
             Role::Client => "client",
             Role::Server => "server",
         };
-        let labels = Labels { role, route: route.map_or("".into(), SharedString::from) };
+        let labels = Labels {
+            role,
+            route: route.map_or("".into(), |route| SharedString::from(route.clone())),
+        };
         labelled!(counter, names::SESSIONS_OPENED, labels).increment(1);
         let level = |name| Level { gauge: labelled!(gauge, name, labels), recorded: 0 };
         let mut open = level(names::SESSIONS);
@@ -129,10 +130,7 @@ impl SessionMeter {
     pub(crate) fn closed(&mut self, closed: &Closed) {
         let Some(Metered { labels, open, .. }) = self.0.as_deref_mut() else { return };
         open.set(0);
-        let (party, reason) = match closed.by() {
-            Party::Local => ("local", closed.sent().or(closed.received())),
-            Party::Peer => ("peer", closed.received().or(closed.sent())),
-        };
+        let (party, reason) = ended_by(closed);
         let (cause, code) = (cause_label(closed.cause()), code_label(reason));
         labelled!(
             counter, names::SESSIONS_CLOSED, labels, "party" => party, "cause" => cause, "code" => code
@@ -298,27 +296,6 @@ pub(crate) fn connected(began: Stopwatch, now: impl FnOnce() -> Instant) {
 
 pub(crate) fn connect_failed(reason: &'static str) {
     counter!(names::CONNECTS_FAILED, "reason" => reason).increment(1);
-}
-
-fn cause_label(cause: &Cause) -> &'static str {
-    match cause {
-        Cause::Aborted => "aborted",
-        Cause::Eof => "eof",
-        Cause::ClosingHandshake => "closing_handshake",
-        Cause::Failed => "failed",
-        Cause::Overloaded => "overloaded",
-        Cause::Protocol(_) => "protocol",
-        Cause::Transport(_) => "transport",
-        Cause::Timeout(Timeout::Closing) => "closing_timeout",
-        Cause::Timeout(Timeout::Idle) => "idle_timeout",
-        Cause::Timeout(Timeout::MaxAge) => "max_age",
-        Cause::Timeout(Timeout::Message) => "message_timeout",
-        Cause::Timeout(Timeout::Ping) => "ping_timeout",
-        Cause::Timeout(Timeout::Stall) => "stall_timeout",
-        Cause::Timeout(Timeout::Write) => "write_timeout",
-        // The types of the core may grow.
-        _ => "other",
-    }
 }
 
 /// The code with which the session ended. Those that applications define count as one for each

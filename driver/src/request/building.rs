@@ -1,6 +1,7 @@
 //! What routers and servers set in a request.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use bytestring::ByteString;
 use http::header::{AUTHORIZATION, COOKIE, Entry, PROXY_AUTHORIZATION};
@@ -13,8 +14,9 @@ use super::more::More;
 use super::packed::{Packed, Parts, Place};
 use super::whole::Whole;
 use super::{Contents, Forwarded, Permits, Request};
-use crate::meter::RouteLabel;
+use crate::meter;
 use crate::runtime::TlsInfo;
+use crate::spans;
 
 /// # For routers and servers
 ///
@@ -98,18 +100,18 @@ impl Request {
         self.forwarded = forwarded.map(Box::new);
     }
 
-    /// Sets the path of the route that handles the request, such as `/chat/{room}`: a label of the
-    /// metrics of its session. Without it, the label is empty. Feature `metrics`.
+    /// Sets the path of the route that handles the request, such as `/chat/{room}`: the attribute
+    /// `http.route` of the span of its session, and a label of its metrics. Without it there is no
+    /// attribute, and the label is empty.
     ///
     /// The path must be one of a limited number: each makes metrics of its own.
-    #[cfg(feature = "metrics")]
     pub fn set_route(&mut self, path: &str) {
-        if crate::meter::is_recorded() {
+        if spans::are_taken() || meter::is_recorded() {
             self.more_mut().route = Some(path.into());
         }
     }
 
-    pub(crate) fn take_route(&mut self) -> RouteLabel {
+    pub(crate) fn take_route(&mut self) -> Option<Arc<str>> {
         self.more.as_mut().and_then(|more| more.route.take())
     }
 

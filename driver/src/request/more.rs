@@ -1,10 +1,11 @@
 //! The values that few requests have: [`More`].
 
+use std::sync::Arc;
+
 use bytestring::ByteString;
 use http::HeaderMap;
 
 use super::Permits;
-use crate::meter::RouteLabel;
 
 /// What the router and the guards have added to a request, until its session begins.
 #[derive(Default)]
@@ -15,7 +16,7 @@ pub(super) struct More {
     pub(super) response_headers: HeaderMap,
     pub(super) held: Permits,
     /// The path of the route, until the session begins.
-    pub(super) route: RouteLabel,
+    pub(super) route: Option<Arc<str>>,
 }
 
 impl More {

@@ -14,6 +14,7 @@ use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 use sockless_core::{CloseCode, CloseReason, Instant};
+use tracing::Instrument;
 
 use crate::meter;
 use crate::request::Permits;
@@ -23,6 +24,7 @@ use crate::server::service::Service;
 use crate::session::Running;
 use crate::session::engine::budget::Budget;
 use crate::session::engine::drive::Drive;
+use crate::spans::ConnectionSpan;
 use registry::{Eviction, Registry};
 
 pub(crate) use registry::Start;
@@ -249,12 +251,14 @@ impl ConnectionServer {
             meter::rejected("connections_per_peer");
             return ConnectionTask(ServeConnection::Done);
         };
+        let span = ConnectionSpan::open(peer, local);
         ConnectionTask(ServeConnection::Opening(Box::pin(async move {
-            let (drive, permits) = {
+            let (drive, mut permits) = {
                 let accepted = Accepted { transport, peer_addr: peer, local_addr: local };
-                let opening = pin!(slot.open(accepted, is_announced, prepare));
-                slot.unless_dropped(opening).await.flatten()?
+                let opening = pin!(slot.open(&span, accepted, is_announced, prepare));
+                slot.unless_dropped(opening).instrument(span.span()).await.flatten()?
             };
+            span.hold_in(&mut permits);
             Some(OpenConnection { drive, _permits: permits, _slot: slot })
         })))
     }

@@ -7,6 +7,7 @@ use std::io;
 use bytes::Bytes;
 use sockless_core::handshake::{HeadError, MAX_HEADERS};
 use sockless_core::{Config, Escaped};
+use tracing::Span;
 
 use crate::exchange::Exchange;
 use crate::meter::Stopwatch;
@@ -177,7 +178,7 @@ impl AdmittedRequest {
         let Self { slot, request, log } = self;
         let reply = match decide(request) {
             Ok(_) if slot.is_shutting_down() => Reply::Respond(connections::shutting_down()),
-            Ok(upgrade) => Reply::Upgrade(GrantedUpgrade { slot, upgrade }),
+            Ok(upgrade) => Reply::Upgrade(GrantedUpgrade::new(slot, upgrade)),
             Err(response) => Reply::Respond(response),
         };
         log.logged(reply)
@@ -202,7 +203,7 @@ impl AdmittedRequest {
         match decided {
             Some(Some(Answer::Respond(response))) => Reply::Respond(response),
             Some(Some(Answer::Upgrade(upgrade))) if !slot.is_shutting_down() => {
-                Reply::Upgrade(GrantedUpgrade { slot, upgrade })
+                Reply::Upgrade(GrantedUpgrade::new(slot, upgrade))
             }
             Some(None) => Reply::Respond(connections::undecided()),
             None | Some(Some(Answer::Upgrade(_))) => Reply::Respond(connections::shutting_down()),
@@ -217,9 +218,15 @@ impl AdmittedRequest {
 pub struct GrantedUpgrade {
     slot: Slot,
     upgrade: Upgrade,
+    /// The span in which the request was answered: that of the session is within it.
+    caller: Span,
 }
 
 impl GrantedUpgrade {
+    fn new(slot: Slot, upgrade: Upgrade) -> Self {
+        Self { slot, upgrade, caller: Span::current() }
+    }
+
     /// Returns the response that the other server must send: a 101, or a 200 over HTTP/2.
     pub fn response(&self) -> &http::Response<()> {
         self.upgrade.response()
@@ -258,7 +265,7 @@ impl GrantedUpgrade {
     where
         F: Future<Output = io::Result<Box<dyn Io>>> + Send,
     {
-        let Self { slot, mut upgrade } = self;
+        let Self { slot, mut upgrade, caller } = self;
         let runtime = slot.server.runtime.clone();
         let deadline = runtime.now() + upgrade.config.get_opening_timeout();
         let mut timer = runtime.timer(deadline);
@@ -279,7 +286,7 @@ impl GrantedUpgrade {
         let began = Stopwatch::start(|| upgrade.request.received_at());
         let permits = upgrade.request.take_permits();
         let exchange = Exchange::new(transport, runtime, deadline);
-        let drive = slot.start(exchange, false, upgrade, began);
+        let drive = caller.in_scope(|| slot.start(exchange, false, upgrade, began));
         Some(OpenConnection { drive, _permits: permits, _slot: slot })
     }
 }

@@ -103,11 +103,13 @@ pub(super) fn spawn<T: Send + 'static>(
         let output = {
             let mut task = pin!(task);
             let mut waiting = Waiting::new(&shared);
+            let span = shared.span();
             poll_fn(|cx| {
                 let has_ended = shared.poll_closed(&mut waiting.slot, cx).is_ready();
                 if end.is_aborted(cx) {
                     return Poll::Ready(None);
                 }
+                let _entered = span.enter();
                 // Also when the session has ended: the task may wait for that.
                 match task.as_mut().poll(cx) {
                     Poll::Ready(output) => Poll::Ready(Some(output)),

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
+use http::StatusCode;
 use sockless_core::handshake::{
     BorrowedRequest, HeadError, HeadRule, ServerHandshake, encode_response,
 };
@@ -23,12 +24,14 @@ use crate::session::engine::drive::Drive;
 use crate::session::engine::machine::Machine;
 use crate::session::engine::shared::Shared;
 use crate::session::{RawSession, Session};
+use crate::spans::ConnectionSpan;
 
 impl Slot {
     /// Performs the opening handshake on the transport that `prepare` makes. Returns the session to
     /// drive, or `None` if the connection ends with a response or without one.
     pub(super) async fn open<Fut: Future<Output = Option<Box<dyn Io>>>>(
         &self,
+        span: &ConnectionSpan,
         accepted: Accepted,
         is_announced: bool,
         prepare: impl FnOnce(Instant, Box<dyn Io>, Option<SocketAddr>) -> Fut,
@@ -41,6 +44,9 @@ impl Slot {
         let accepted =
             if is_announced { self.read_announcement(accepted, deadline).await? } else { accepted };
         let Accepted { transport, peer_addr: peer, local_addr: local } = accepted;
+        if is_announced {
+            span.announced(peer);
+        }
         let Some(transport) = prepare(deadline, transport, peer).await else {
             meter::rejected("tls");
             return None;
@@ -56,6 +62,7 @@ impl Slot {
         let answer = match request {
             Ok(request) => {
                 let request = request.with_tls(tls);
+                span.requested(&request);
                 let log = RequestLog::new(&request);
                 let answer = self.decide(exchange.wait_for(ask(&**service, request))).await;
                 if let Answer::Respond(response) = &answer {
@@ -75,10 +82,12 @@ impl Slot {
         };
         match answer {
             Answer::Upgrade(mut upgrade) => {
+                span.answered(StatusCode::SWITCHING_PROTOCOLS);
                 let permits = upgrade.request.take_permits();
                 Some((self.start(exchange, true, upgrade, began), permits))
             }
             Answer::Respond(response) => {
+                span.answered(response.status());
                 self.server.lock().end_answering(self.id);
                 let deadline = runtime.now() + config.get_opening_timeout();
                 if let Err(error) = respond(exchange, &response, deadline).await {
@@ -151,6 +160,8 @@ impl Slot {
                     respond_first(connection.outbound());
                 }
                 let shared = start(Machine::Messages(connection));
+                let span = shared.span();
+                let _entered = span.enter();
                 (shared.clone(), handler(Session::new(&shared)))
             }
             Handler::Raw(handler) => {
@@ -162,6 +173,8 @@ impl Slot {
                     connection.accept_rsv(Rsv::RSV1.union(Rsv::RSV2).union(Rsv::RSV3));
                 }
                 let shared = start(Machine::frames(connection, negotiated));
+                let span = shared.span();
+                let _entered = span.enter();
                 (shared.clone(), handler(RawSession::new(shared)))
             }
         };

@@ -80,6 +80,9 @@ where
         let shared = this.shared.clone();
         let now = shared.runtime.now();
         let mut state = shared.lock();
+        // The handler and the driver run in it.
+        let span = state.span().clone();
+        let _entered = span.enter();
         state.begin_turn(now);
         this.greet(&mut state, cx);
         let (mut for_handler, mut is_settled) = (true, false);
@@ -301,7 +304,18 @@ impl<H> Drive<H> {
 /// A driver that is dropped drops its transport, so that no task may wait for it any longer.
 impl<H> Drop for Drive<H> {
     fn drop(&mut self) {
+        let span = self.shared.span();
+        let _entered = span.enter();
         self.link = None;
-        self.shared.lock().lose_driver();
+        let mut state = self.shared.lock();
+        if span.is_on() {
+            // For the duration that it records.
+            state.set_now(self.shared.runtime.now());
+        }
+        state.lose_driver();
+        state.drop_span();
+        drop(state);
+        // The handler is dropped within the span too.
+        self.task = Task::Ended { panic: None };
     }
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use bytes::BytesMut;
 use sockless_core::{CloseCode, CloseReason, Closed, Config, Instant, Observer, Stats};
 
-use crate::meter::{self, Stopwatch};
+use crate::meter::{self, SessionMeter, Stopwatch};
 use crate::request::Request;
 use crate::runtime::{HandlerEnd, Runtime};
 use crate::session::engine::budget::Budget;
@@ -17,6 +17,7 @@ use crate::session::engine::machine::{Item, Machine};
 use crate::session::engine::state::State;
 use crate::session::engine::waiters::Slot;
 use crate::session::sleep::Sleep;
+use crate::spans::SessionSpan;
 
 /// One session. The lock is never held across an await, nor while the handler is polled.
 pub(crate) struct Shared {
@@ -33,9 +34,11 @@ impl Shared {
         mut request: Request,
         close_with_last_handle: bool,
     ) -> Arc<Self> {
-        let route = request.take_route();
+        let (route, now) = (request.take_route(), runtime.now());
+        let meter = SessionMeter::open(machine.role(), route.as_ref(), now);
+        let span = SessionSpan::open(machine.role(), &request, route.as_deref(), now);
         request.pack();
-        let state = State::new(machine, inbound, route, runtime.now(), close_with_last_handle);
+        let state = State::new(machine, inbound, meter, span, now, close_with_last_handle);
         Arc::new(Self { state: Mutex::new(state), runtime, request })
     }
 
@@ -44,6 +47,11 @@ impl Shared {
     #[inline]
     pub(crate) fn lock(&self) -> Locked<'_> {
         Locked::new(self.state.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Returns the span of the session, which is empty once its driver has been dropped.
+    pub(crate) fn span(&self) -> SessionSpan {
+        self.lock().span().clone()
     }
 
     #[inline]

@@ -14,12 +14,13 @@ use std::task::{Context, Poll, Waker};
 use bytes::BytesMut;
 use sockless_core::{CloseReason, Closed, Config, Instant, Observer, Stats};
 
-use crate::meter::{RouteLabel, SessionMeter};
+use crate::meter::SessionMeter;
 use crate::session::engine::backlog::Backlog;
 use crate::session::engine::budget::{Account, Budget};
 use crate::session::engine::machine::Machine;
 use crate::session::engine::pongs::Pongs;
 use crate::session::engine::waiters::{Slot, Wait, Waiters, Wakes};
+use crate::spans::SessionSpan;
 
 pub(crate) use driving::{Reading, Round};
 
@@ -61,6 +62,8 @@ pub(crate) struct State {
     wakes: Wakes,
     handles: Handles,
     meter: SessionMeter,
+    /// Empty once the driver has been dropped: a handle that outlives it does not prolong the span.
+    span: SessionSpan,
 }
 
 /// The use that is made of received items.
@@ -142,12 +145,12 @@ impl State {
     pub(crate) fn new(
         mut machine: Machine,
         inbound: BytesMut,
-        route: RouteLabel,
+        meter: SessionMeter,
+        span: SessionSpan,
         now: Instant,
         close_with_last: bool,
     ) -> Self {
-        let meter = SessionMeter::open(machine.role(), route, now);
-        if meter.is_on() {
+        if meter.is_on() || span.is_on() {
             machine.start_counting();
         }
         let driver =
@@ -175,6 +178,7 @@ impl State {
             wakes: Wakes::default(),
             handles: Handles { count: 0, close_with_last },
             meter,
+            span,
         }
     }
 
@@ -204,6 +208,14 @@ impl State {
 
     pub(crate) fn meter(&self) -> &SessionMeter {
         &self.meter
+    }
+
+    pub(crate) fn span(&self) -> &SessionSpan {
+        &self.span
+    }
+
+    pub(crate) fn drop_span(&mut self) {
+        self.span = SessionSpan::none();
     }
 
     /// Records the metrics of what has happened since the last call.
@@ -360,11 +372,18 @@ impl State {
         if self.closed.is_some() {
             return;
         }
-        tracing::debug!(%closed, "the session ended");
+        self.log_closed(&closed);
         self.meter.closed(&closed);
         self.closed = Some(closed);
         self.waiters.wake_all(&mut self.wakes);
         self.wake_receiver();
+    }
+
+    /// Logs the end of the session within its span, and records there how it ended.
+    fn log_closed(&self, closed: &Closed) {
+        let _entered = self.span.enter();
+        tracing::debug!(%closed, "the session ended");
+        self.span.close(closed, || self.machine.stats(), self.driver.now);
     }
 
     /// The machine may have something to report: has the driver look.
