@@ -65,6 +65,7 @@ pub struct Server {
     memory_budget: Option<usize>,
     proxies: Option<ProxyProtocol>,
     drain_timeout: Duration,
+    hands_over: bool,
     #[cfg(feature = "rustls")]
     tls: Option<TlsAcceptor>,
 }
@@ -81,6 +82,7 @@ impl Server {
             memory_budget: None,
             proxies: None,
             drain_timeout: Duration::from_secs(10),
+            hands_over: false,
             #[cfg(feature = "rustls")]
             tls: None,
         }
@@ -138,6 +140,33 @@ impl Server {
     #[must_use]
     pub fn drain_timeout(mut self, timeout: Duration) -> Self {
         self.drain_timeout = timeout;
+        self
+    }
+
+    /// Sets whether the server shuts down in favour of another process that listens on the same
+    /// address, so that no client fails to connect meanwhile. Default: false.
+    ///
+    /// Connections that were accepted before the shutdown, and those that wait in the listener's
+    /// queue then, are answered as before, and their sessions are closed with 1001 at once: their
+    /// clients connect again, to the other process. If false, they are rejected with 503, or reset
+    /// when the listener is closed.
+    ///
+    /// No connection is lost if the other process has the same listener, such as one of systemd.
+    /// With listeners that share a port (`ListenOptions::reuse_port`), those are reset that come
+    /// between the last look at the queue and the close of the listener, unless Linux assigns them
+    /// to another listener (`net.ipv4.tcp_migrate_req`).
+    ///
+    /// ```no_run
+    /// # async fn example(router: sockless::Router, sigterm: impl Future<Output = ()>) -> std::io::Result<()> {
+    /// let options = sockless::ListenOptions::default().reuse_port(true);
+    /// let server = sockless::tokio::bind_with("0.0.0.0:8080", &options).await?;
+    /// server.handover(true).serve_until(router, sigterm).await;
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn handover(mut self, hands_over: bool) -> Self {
+        self.hands_over = hands_over;
         self
     }
 
@@ -225,6 +254,19 @@ impl Server {
             Poll::Pending
         })
         .await;
+        if self.hands_over {
+            server.answer_to_the_end();
+            poll_fn(|cx| {
+                // Those that come meanwhile too, but not an endless row of them.
+                for _ in 0..MAX_WAITING {
+                    let next = accepting.poll_next(&mut *self.listener, server, cx);
+                    let Poll::Ready(Some(accepted)) = next else { break };
+                    spawn(self.serve_accepted(server, accepted));
+                }
+                Poll::Ready(())
+            })
+            .await;
+        }
         drop((self.listener, accepting));
         server.shutdown(self.drain_timeout).await
     }
@@ -242,6 +284,9 @@ impl Server {
 /// The number of connections that one poll accepts before it looks at the shutdown and other tasks
 /// run.
 const ACCEPTS: usize = 64;
+
+/// The number of connections in the listener's queue that a shutdown accepts at most.
+const MAX_WAITING: usize = 1 << 16;
 
 impl fmt::Debug for Server {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -75,6 +75,8 @@ pub(crate) struct Inner {
     /// not miss the change.
     shutting_down: AtomicBool,
     terminated: AtomicBool,
+    /// Requests are answered during the shutdown too.
+    answers_to_the_end: AtomicBool,
 }
 
 /// The result of a shutdown, in numbers of connections.
@@ -114,6 +116,7 @@ impl ConnectionServer {
             evictions: AtomicU64::new(0),
             shutting_down: AtomicBool::new(false),
             terminated: AtomicBool::new(false),
+            answers_to_the_end: AtomicBool::new(false),
         };
         Self { inner: Arc::new(inner), proxies: None }
     }
@@ -279,6 +282,12 @@ impl ConnectionServer {
         self.wait_until_empty(GRACE).await;
         let drained = open.saturating_sub(terminated);
         ShutdownReport { drained, terminated, stuck: self.connections().min(terminated) }
+    }
+
+    /// Has the shutdown that follows leave connections that are opening to their handshake: their
+    /// sessions are closed instead.
+    pub(crate) fn answer_to_the_end(&self) {
+        self.inner.answers_to_the_end.store(true, Ordering::Release);
     }
 
     /// Waits until there are no connections, for `timeout` at most.

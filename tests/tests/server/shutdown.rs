@@ -255,6 +255,35 @@ fn a_server_stops_to_accept_and_ends_what_it_has() {
 }
 
 #[test]
+fn a_handover_answers_those_who_have_connected_and_closes_them_with_1001() {
+    Sim::check(0..20, |sim| async move {
+        let router = || Router::new().route("/", websocket(async |s| drop(echo(s).await)));
+        let server = sim.bind("server").handover(true).drain_timeout(SECOND * 5);
+        let stop = sim.sleep(SECOND);
+        let serving = sim.spawn(async move { server.serve_until(router(), stop).await });
+        let late = sim.dial("server").await.unwrap();
+        sim.sleep(SECOND * 2).await;
+        assert!(sim.dial("server").await.is_err(), "the listener is closed");
+        let late = Peer::of_a_server(late).await;
+        late.expect_close(1001).await;
+        late.close(1001).await;
+        let report = serving.await;
+        assert_eq!((report.drained, report.terminated), (1, 0));
+
+        // Those that wait in the queue too.
+        let server = sim.bind("other").handover(true);
+        let waiting = sim.dial("other").await.unwrap();
+        let serving = server.serve_until(router(), std::future::ready(()));
+        let serving = sim.spawn(serving);
+        let waiting = Peer::of_a_server(waiting).await;
+        waiting.expect_close(1001).await;
+        waiting.close(1001).await;
+        let report = serving.await;
+        assert_eq!((report.drained, report.terminated), (1, 0));
+    });
+}
+
+#[test]
 fn two_shutdowns_at_once_both_come_to_an_end() {
     Sim::check(0..20, |sim| async move {
         let router = Router::new().route("/", websocket(async |s| drop(echo(s).await)));

@@ -125,11 +125,11 @@ impl Slot {
 
     /// Waits for the service's answer, which becomes a 503 if the server is shutting down.
     async fn decide(&self, answering: impl Future<Output = Option<Answer>>) -> Answer {
-        if self.is_shutting_down() {
+        if self.rejects() {
             return Answer::Respond(shutting_down());
         }
         match answering.await.unwrap_or_else(|| Answer::Respond(undecided())) {
-            Answer::Upgrade(_) if self.is_shutting_down() => Answer::Respond(shutting_down()),
+            Answer::Upgrade(_) if self.rejects() => Answer::Respond(shutting_down()),
             answer => answer,
         }
     }

@@ -61,6 +61,11 @@ impl Slot {
     pub(crate) fn is_shutting_down(&self) -> bool {
         self.server.shutting_down.load(Ordering::Acquire)
     }
+
+    /// True if requests are rejected because the server is shutting down.
+    pub(super) fn rejects(&self) -> bool {
+        self.is_shutting_down() && !self.server.answers_to_the_end.load(Ordering::Acquire)
+    }
 }
 
 impl Drop for Slot {
