@@ -2,6 +2,7 @@
 
 mod load;
 mod options;
+mod plot;
 mod report;
 
 use std::io::{self, IsTerminal, Write};
@@ -24,12 +25,19 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
     runtime.shutdown_background();
     let mut stdout = io::stdout();
     let printed = report::print(options, &results, &mut stdout).and_then(|()| stdout.flush());
-    match printed {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-            Err(Failure::io("stdout", error))
-        }
-        _ => report::verdict(&results),
+    if let Err(error) = printed.or_else(ignore_broken_pipe) {
+        return Err(Failure::io("stdout", error));
     }
+    if let Some(file) = options.plot() {
+        let failure = |error| Failure::usage(format_args!("--plot: {}: {error}", file.display()));
+        plot::draw(file, options.unit(), &results).map_err(failure)?;
+    }
+    report::verdict(&results)
+}
+
+/// A reader of the table may not want all of it.
+fn ignore_broken_pipe(error: io::Error) -> io::Result<()> {
+    if error.kind() == io::ErrorKind::BrokenPipe { Ok(()) } else { Err(error) }
 }
 
 async fn rounds(options: &Options) -> Result<Vec<Outcome>, Failure> {

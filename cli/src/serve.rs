@@ -1,10 +1,12 @@
 //! `sockless serve`: a server for echo, chat, commands, and the files of a directory.
 
+mod activated;
 mod chat;
 mod echo;
 mod exec;
 mod files;
 mod options;
+mod probes;
 
 use std::io::{self, Write};
 use std::sync::Arc;
@@ -14,6 +16,7 @@ use sockless::{Request, Router, Server, Session, WebSocketRoute, respond_async, 
 use crate::exit::Failure;
 use crate::signals::stop;
 use options::Service;
+use probes::Probes;
 
 pub(crate) use options::Options;
 
@@ -27,24 +30,26 @@ pub(crate) fn run(options: Options) -> Result<(), Failure> {
 
 async fn serve(options: &Options) -> Result<(), Failure> {
     let stop = stop().map_err(|error| Failure::io("signals", error))?;
-    let router = router(options)?;
+    let probes = Probes::default();
+    let router = router(options, &probes)?;
     let (server, address) = listen(options).await?;
     // A program that started this one may wait for the line in a pipe.
     let mut stdout = io::stdout();
     writeln!(stdout, "listening on {address}")
         .and_then(|()| stdout.flush())
         .map_err(|error| Failure::io("stdout", error))?;
+    let stop = async {
+        stop.await;
+        probes.leave();
+        tokio::time::sleep(options.shutdown_delay()).await;
+    };
     server.serve_until(router, stop).await;
     Ok(())
 }
 
 async fn listen(options: &Options) -> Result<(Server, String), Failure> {
     let acceptor = options.tls()?;
-    let failure = |error| Failure::io(options.address(), error);
-    let mut server = match options.unix() {
-        Some(path) => sockless::tokio::bind_unix(path).map_err(failure)?,
-        None => sockless::bind(options.listen()).await.map_err(failure)?,
-    };
+    let mut server = bind(options).await.map_err(|error| Failure::io(options.address(), error))?;
     let address = match server.local_addr() {
         Some(addr) if acceptor.is_some() => format!("https://{addr}"),
         Some(addr) => format!("http://{addr}"),
@@ -53,11 +58,23 @@ async fn listen(options: &Options) -> Result<(Server, String), Failure> {
     if let Some(acceptor) = acceptor {
         server = server.tls(acceptor);
     }
+    let server = server.handover(options.hands_over());
     Ok((server.max_connections(options.max_connections()), address))
 }
 
-fn router(options: &Options) -> Result<Router, Failure> {
-    let router = Router::new().websockets(options.config()).origins(options.origins()?);
+async fn bind(options: &Options) -> io::Result<Server> {
+    match options.unix() {
+        _ if options.is_activated() => activated::server(),
+        Some(path) => sockless::tokio::bind_unix(path),
+        None => sockless::tokio::bind_with(options.listen(), &options.socket()).await,
+    }
+}
+
+fn router(options: &Options, probes: &Probes) -> Result<Router, Failure> {
+    let mut router = Router::new().websockets(options.config()).origins(options.origins()?);
+    if options.has_probes() {
+        router = probes.add_to(router);
+    }
     let route = route(options.service());
     let router = router.route("/{*path}", route);
     let Some(directory) = options.directory() else { return Ok(router) };

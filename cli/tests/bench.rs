@@ -75,3 +75,19 @@ fn what_fails_is_counted_and_named() {
     let stdout = String::from_utf8_lossy(&output.stdout);
     assert!(stdout.contains("4 failed") && stdout.contains("refused"), "{stdout}");
 }
+
+#[test]
+fn a_plot_has_a_line_for_each_server() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("times.svg");
+    let (first, second) = (Server::start(&["echo"]), Server::start(&["echo"]));
+    let plot = ["--plot", file.to_str().unwrap(), "--against", &second.url(""), &first.url("")];
+    lines(&bench(&plot));
+    let svg = std::fs::read_to_string(&file).unwrap();
+    for expected in ["<svg", "99.9 %", &first.url(""), &second.url("")] {
+        assert!(svg.contains(expected), "{expected}: {svg}");
+    }
+    assert!(svg.matches("<polyline").count() >= 2, "{svg}");
+    let nowhere = bench(&["--plot", "/does/not/exist/x.svg", &first.url("")]);
+    assert_eq!(nowhere.status.code(), Some(2), "{nowhere:?}");
+}

@@ -1,5 +1,6 @@
 //! The command line of `sockless bench`.
 
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Args;
@@ -69,6 +70,9 @@ pub(crate) struct Options {
     /// Measures this server too, in turn with the other, and compares them.
     #[arg(long, value_name = "URL", help_heading = "Load")]
     against: Option<String>,
+    /// Draws the times by percentile to FILE, as SVG.
+    #[arg(long, value_name = "FILE", help_heading = "Load")]
+    plot: Option<PathBuf>,
 }
 
 impl Options {
@@ -93,6 +97,10 @@ impl Options {
     /// Returns the servers.
     pub(crate) fn urls(&self) -> impl Iterator<Item = &str> {
         [&*self.url].into_iter().chain(self.against.as_deref())
+    }
+
+    pub(crate) fn plot(&self) -> Option<&Path> {
+        self.plot.as_deref()
     }
 
     pub(crate) fn rounds(&self) -> u32 {

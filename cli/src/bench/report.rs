@@ -83,6 +83,15 @@ impl Outcome {
         &self.url
     }
 
+    pub(crate) fn count(&self) -> u64 {
+        self.tally.times.len()
+    }
+
+    /// Returns the time in nanoseconds within which so many percent came.
+    pub(crate) fn time_at(&self, percentile: f64) -> f64 {
+        self.tally.percentile(percentile).as_nanos() as f64
+    }
+
     pub(crate) fn add(&mut self, round: Tally) {
         self.tally.add(&round);
     }

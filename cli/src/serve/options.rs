@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use clap::{Args, Subcommand};
 use sockless::tls::TlsAcceptor;
-use sockless::{Config, Deflate, Origins};
+use sockless::{Config, Deflate, ListenOptions, Origins};
 
 use crate::exit::Failure;
 
@@ -13,7 +13,8 @@ const EXAMPLES: &str = "\
 Examples:
   sockless serve echo
   sockless serve --listen 0.0.0.0:80 --dir public chat       a chat, and the page that opens it
-  sockless serve exec -- python3 -u count.py                 a process for each session, a line for each message";
+  sockless serve exec -- python3 -u count.py                 a process for each session, a line for each message
+  sockless serve --activated --probes echo                   behind a socket of systemd, which outlives the process";
 
 /// Serves WebSockets, and the files of a directory beside them.
 ///
@@ -38,6 +39,18 @@ pub(crate) struct Options {
     /// Listens on a Unix socket.
     #[arg(long, value_name = "PATH")]
     unix: Option<PathBuf>,
+    /// Serves the socket that systemd passes, or another program that sets LISTEN_FDS.
+    #[arg(long, conflicts_with_all = ["listen", "unix"])]
+    activated: bool,
+    /// Shares the address with other processes that set this too: on Linux and FreeBSD.
+    #[arg(long, conflicts_with_all = ["unix", "activated"])]
+    reuse_port: bool,
+    /// Answers GET /livez, and GET /readyz with 503 from the signal to stop on.
+    #[arg(long)]
+    probes: bool,
+    /// Goes on for so long after the signal to stop, until no load balancer sends clients here.
+    #[arg(long, value_name = "SECONDS", default_value = "0", value_parser = seconds)]
+    shutdown_delay: Duration,
     /// Serves https and wss, with the certificate chain in FILE (PEM).
     #[arg(long, value_name = "FILE", requires = "tls_key")]
     tls_cert: Option<PathBuf>,
@@ -100,9 +113,31 @@ impl Options {
         self.unix.as_deref()
     }
 
+    pub(crate) fn is_activated(&self) -> bool {
+        self.activated
+    }
+
+    pub(crate) fn socket(&self) -> ListenOptions {
+        ListenOptions::default().reuse_port(self.reuse_port)
+    }
+
+    /// True if another process may listen on the same address.
+    pub(crate) fn hands_over(&self) -> bool {
+        self.activated || self.reuse_port
+    }
+
+    pub(crate) fn has_probes(&self) -> bool {
+        self.probes
+    }
+
+    pub(crate) fn shutdown_delay(&self) -> Duration {
+        self.shutdown_delay
+    }
+
     /// Returns the option with its value, for messages.
     pub(crate) fn address(&self) -> String {
         match &self.unix {
+            _ if self.activated => "--activated".to_owned(),
             Some(path) => format!("--unix {}", path.display()),
             None => format!("--listen {}", self.listen),
         }
