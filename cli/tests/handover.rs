@@ -1,10 +1,11 @@
-//! One process of `sockless serve` after the other on one listener, as systemd keeps it: no client fails to connect.
+//! One process of `sockless serve` after the other, on one listener as systemd keeps it, or on one port: no client fails to connect.
 
 #![cfg(unix)]
 #![expect(clippy::disallowed_methods, reason = "the servers are other processes, in real time")]
 
 mod common;
 
+use std::fmt::Display;
 use std::io::{BufRead, BufReader};
 use std::net::TcpListener;
 use std::os::fd::OwnedFd;
@@ -25,12 +26,23 @@ impl Process {
         let script = r#"exec 3<&0 0</dev/null
             LISTEN_PID=$$ LISTEN_FDS=1 exec "$0" serve --activated --max-connections 5000 echo"#;
         let mut command = Command::new("sh");
-        command.args(["-c", script, PROGRAM]).stdin(Stdio::from(socket)).stdout(Stdio::piped());
-        let mut child = command.spawn().unwrap();
+        command.args(["-c", script, PROGRAM]).stdin(Stdio::from(socket));
+        Self::listening(command).0
+    }
+
+    /// Listens on an address that others listen on too. Returns it with the port that it has got.
+    fn sharing(addr: &str) -> (Self, String) {
+        let mut command = Command::new(PROGRAM);
+        command.args(["serve", "--listen", addr, "--reuse-port", "echo"]);
+        Self::listening(command)
+    }
+
+    fn listening(mut command: Command) -> (Self, String) {
+        let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
         let mut line = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
-        assert!(line.starts_with("listening on http://127.0.0.1:"), "{line}");
-        Self(child)
+        let addr = line.trim_end().strip_prefix("listening on http://");
+        (Self(child), addr.expect("the address").to_owned())
     }
 
     /// Has it stop, and waits until it has.
@@ -97,8 +109,8 @@ struct Clients {
 }
 
 impl Clients {
-    fn start(count: usize, listener: &TcpListener) -> Self {
-        let url = format!("ws://{}/", listener.local_addr().unwrap());
+    fn start(count: usize, addr: impl Display) -> Self {
+        let url = format!("ws://{addr}/");
         let (sender, news) = unbounded_channel();
         for _ in 0..count {
             tokio::spawn(client(url.clone(), sender.clone()));
@@ -128,7 +140,7 @@ impl Clients {
 async fn a_listener_that_is_passed_on_loses_no_connection() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let mut process = Process::start(&listener);
-    let mut clients = Clients::start(20, &listener);
+    let mut clients = Clients::start(20, listener.local_addr().unwrap());
     clients.settle(0).await;
     for round in 1..=4 {
         // As for a deployment, and as systemd restarts a service.
@@ -143,12 +155,27 @@ async fn a_listener_that_is_passed_on_loses_no_connection() {
     }
 }
 
+/// Not on other systems: there, the port belongs to one of the processes.
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_port_that_two_processes_share_loses_no_connection_when_one_leaves() {
+    let (mut process, addr) = Process::sharing("127.0.0.1:0");
+    let mut clients = Clients::start(20, &addr);
+    clients.settle(0).await;
+    for round in 1..=4 {
+        let (next, same) = Process::sharing(&addr);
+        assert_eq!(same, addr);
+        std::mem::replace(&mut process, next).stop().await;
+        clients.settle(20 * round).await;
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "takes half a minute of real time"]
 async fn a_new_process_every_second_for_half_a_minute_loses_none_of_1000_clients() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let mut process = Process::start(&listener);
-    let mut clients = Clients::start(1000, &listener);
+    let mut clients = Clients::start(1000, listener.local_addr().unwrap());
     clients.settle(0).await;
     let mut second = tokio::time::interval(Duration::from_secs(1));
     for round in 1..=30 {

@@ -2,20 +2,10 @@
 
 mod common;
 
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::TcpStream;
+use std::io::{BufRead, BufReader, Write};
 use std::process::{Command, Output, Stdio};
 
 use common::{PROGRAM, Server};
-
-/// The response to a plain request.
-fn get(server: &Server, path: &str) -> String {
-    let mut stream = TcpStream::connect(server.addr()).unwrap();
-    write!(stream, "GET {path} HTTP/1.1\r\nHost: {}\r\n\r\n", server.addr()).unwrap();
-    let mut response = String::new();
-    stream.read_to_string(&mut response).unwrap();
-    response
-}
 
 fn connect(arguments: &[&str], input: &[u8]) -> Output {
     let mut command = Command::new(PROGRAM);
@@ -101,24 +91,6 @@ fn connect_shows_the_handshake_on_request() {
 }
 
 #[test]
-fn the_exit_status_depends_on_what_failed() {
-    let server = Server::start(&["exec", "--", "sh", "-c", "exit 3"]);
-    let ended = connect(&[&server.url("/")], b"");
-    assert_eq!(ended.status.code(), Some(1), "{ended:?}");
-    let stderr = String::from_utf8_lossy(&ended.stderr).into_owned();
-    assert!(stderr.contains("1011") && stderr.contains("exit status: 3"), "{stderr}");
-
-    assert_eq!(connect(&["no url"], b"").status.code(), Some(2));
-    assert_eq!(connect(&["--ca", "/does/not/exist", &server.url("/")], b"").status.code(), Some(2));
-    let invalid = connect(&["--binary", &Server::start(&["echo"]).url("/")], b"xyz\n");
-    assert_eq!(invalid.status.code(), Some(2), "{invalid:?}");
-    // Nothing listens on port 1.
-    assert_eq!(connect(&["ws://127.0.0.1:1/"], b"").status.code(), Some(3));
-    let origin = connect(&["--origin", "https://evil.example", &server.url("/")], b"");
-    assert_eq!(origin.status.code(), Some(4), "{origin:?}");
-}
-
-#[test]
 fn connect_ends_when_its_output_is_closed() {
     let server = Server::start(&["exec", "--", "sh", "-c", "while echo tick; do :; done"]);
     let mut child = Command::new(PROGRAM)
@@ -200,14 +172,14 @@ fn files_are_served_from_their_directory_only() {
     std::os::unix::fs::symlink(outside.path().join("secret"), root.join("link")).unwrap();
     let server = Server::start(&["--dir", root.to_str().unwrap(), "echo"]);
 
-    let page = get(&server, "/");
+    let page = server.get("/");
     assert!(page.starts_with("HTTP/1.1 200") && page.ends_with("<h1>hi</h1>"), "{page}");
     assert!(page.contains("text/html; charset=utf-8"), "{page}");
-    assert!(get(&server, "/sub/a.js").starts_with("HTTP/1.1 200"));
+    assert!(server.get("/sub/a.js").starts_with("HTTP/1.1 200"));
     for path in
         ["/../secret", "/%2e%2e/secret", "/..%2fsecret", "/link", "/none", "//etc/passwd", "/sub"]
     {
-        let response = get(&server, path);
+        let response = server.get(path);
         assert!(
             response.starts_with("HTTP/1.1 4") && !response.ends_with("secret"),
             "{path}: {response}"
@@ -238,5 +210,23 @@ fn completions_are_printed_for_each_shell() {
     for shell in ["bash", "zsh", "fish", "powershell", "elvish"] {
         let output = Command::new(PROGRAM).args(["completions", shell]).output().unwrap();
         assert!(output.status.success() && output.stdout.len() > 500, "{shell}");
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn bash_completes_commands_and_options() {
+    let script = Command::new(PROGRAM).args(["completions", "bash"]).output().unwrap().stdout;
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("sockless.bash");
+    std::fs::write(&file, script).unwrap();
+    assert!(Command::new("bash").arg("-n").arg(&file).status().unwrap().success());
+    for (words, expected) in [("con", "connect\n"), ("serve --shutdown-", "--shutdown-delay\n")] {
+        // As bash calls it: the words, and the index of the one at the cursor.
+        let test = r#"source "$0"; COMP_WORDS=(sockless "$@"); COMP_CWORD=$#
+            _sockless sockless "${!#}" "${COMP_WORDS[COMP_CWORD - 1]}"; printf '%s\n' "${COMPREPLY[@]}""#;
+        let mut bash = Command::new("bash");
+        let output = bash.arg("-c").arg(test).arg(&file).args(words.split(' ')).output().unwrap();
+        assert_eq!(String::from_utf8_lossy(&output.stdout), expected, "{words}: {output:?}");
     }
 }

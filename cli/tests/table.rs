@@ -61,8 +61,7 @@ impl Place {
     }
 
     fn secure(&self) -> String {
-        let port = self.secure.addr().rsplit(':').next().unwrap();
-        format!("wss://127.0.0.1:{port}/")
+        format!("wss://{}/", self.secure.addr())
     }
 
     /// Connects with `arguments`, and expects the server to see `value` in the header.

@@ -1,7 +1,8 @@
 //! A server of the program, for the tests of its other commands.
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
 use std::process::{Child, ChildStdout, Command, Stdio};
 
 pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_sockless");
@@ -38,14 +39,34 @@ impl Server {
     /// Stops it as a service manager does. Returns its status.
     #[cfg(unix)]
     pub(crate) fn terminate(&mut self) -> Option<i32> {
+        self.signal();
+        self.wait()
+    }
+
+    /// Sends it the signal to stop.
+    #[cfg(unix)]
+    pub(crate) fn signal(&self) {
         let id = self.child.id().to_string();
         assert!(Command::new("kill").args(["-TERM", &id]).status().unwrap().success());
+    }
+
+    /// Waits until it ends. Returns its status.
+    pub(crate) fn wait(&mut self) -> Option<i32> {
         self.child.wait().unwrap().code()
+    }
+
+    /// The response to a plain request.
+    pub(crate) fn get(&self, path: &str) -> String {
+        let mut stream = TcpStream::connect(self.addr()).unwrap();
+        write!(stream, "GET {path} HTTP/1.1\r\nHost: {}\r\n\r\n", self.addr()).unwrap();
+        let mut response = String::new();
+        stream.read_to_string(&mut response).unwrap();
+        response
     }
 
     /// The host and the port.
     pub(crate) fn addr(&self) -> &str {
-        self.address.strip_prefix("http://").expect("a port")
+        self.address.split_once("://").expect("a port").1
     }
 
     pub(crate) fn url(&self, path: &str) -> String {
