@@ -133,8 +133,13 @@ impl Place {
                 expect(&["--json", "-n", "1", echo], "{\"a\":1}\n", "{\n  \"a\": 1\n}\n");
             }
             "run a program for each session" => {
-                let count = Server::start(&["exec", "--", "wc", "-c"]);
-                expect(&["-w", "1", "-n", "1", &count.url("/")], "", "0\n");
+                let server = Server::start(&["exec", "--", "sh", "-c", "echo $$"]);
+                let [first, second] = [0, 1].map(|_| {
+                    let output = connect(&["-n", "1", "--no-input", &server.url("/")], "");
+                    let id = String::from_utf8(output.stdout).unwrap();
+                    id.trim().parse::<u32>().expect("the id of a process")
+                });
+                assert_ne!(first, second);
             }
             "serve files" => {
                 let files =

@@ -60,7 +60,10 @@ pub(crate) struct State {
     account: Option<Account>,
     /// The wakers to call once the lock is released.
     wakes: Wakes,
-    handles: Handles,
+    /// The number of the application's handles.
+    handles: usize,
+    /// The drop of the last handle closes the session.
+    close_with_last: bool,
     meter: SessionMeter,
     /// Empty once the driver has been dropped: a handle that outlives it does not prolong the span.
     span: SessionSpan,
@@ -134,13 +137,6 @@ enum Order {
     Kill,
 }
 
-/// The handles of the application.
-struct Handles {
-    count: usize,
-    /// The drop of the last one closes the session.
-    close_with_last: bool,
-}
-
 impl State {
     pub(crate) fn new(
         mut machine: Machine,
@@ -176,7 +172,8 @@ impl State {
             waiters: Waiters::default(),
             account: None,
             wakes: Wakes::default(),
-            handles: Handles { count: 0, close_with_last },
+            handles: 0,
+            close_with_last,
             meter,
             span,
         }
@@ -283,13 +280,13 @@ impl State {
     }
 
     pub(crate) fn add_handle(&mut self) {
-        self.handles.count += 1;
+        self.handles += 1;
     }
 
     /// Returns true if the session is to be closed because this was its last handle.
     pub(crate) fn drop_handle(&mut self) -> bool {
-        self.handles.count -= 1;
-        self.handles.count == 0 && self.handles.close_with_last
+        self.handles -= 1;
+        self.handles == 0 && self.close_with_last
     }
 
     pub(crate) fn poll_closed(&mut self, slot: &mut Slot, cx: &Context<'_>) -> Poll<Closed> {
