@@ -129,7 +129,7 @@ fn measure() -> Result<Vec<(String, f64)>> {
         figures.push((format!("Syscalls of a server's {}", deed(shape)), count));
     }
     for (server, of) in OPENINGS {
-        let load = Load::Visits(Visits { connections: 1, echoes: 0, deflate: false });
+        let load = Load::Visits(Visits { connections: 1, echoes: 0, deflate: false, late: false });
         let [instructions, allocations] = count::in_user_space(server, load, 2_000)?;
         figures.push((
             format!("Instructions of a connection that opens and ends: {of}"),
@@ -140,6 +140,9 @@ fn measure() -> Result<Vec<(String, f64)>> {
         let count = count::system_calls(server, load, 2_000)?;
         figures.push((format!("Syscalls of a connection that opens and ends: {of}"), count));
     }
+    let late = Load::Visits(Visits { connections: 1, echoes: 0, deflate: false, late: true });
+    let count = count::system_calls(Server::SocklessBare, late, 500)?;
+    figures.push(("Syscalls of a connection whose request comes 1 ms late".to_owned(), count));
     for job in [ECHO, DEFLATE] {
         let shape = shape(1024, IDLE, 1, job);
         let bytes = idle::measure(Server::Sockless, shape, Duration::from_secs(1))?;

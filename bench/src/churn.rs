@@ -34,6 +34,9 @@ pub struct Options {
     /// Offers permessage-deflate to all servers. Those that support it agree; no message is compressed.
     #[arg(long)]
     deflate: bool,
+    /// Sends each request 1 ms after its connection, as over a network, when the server has looked for it in vain.
+    #[arg(long)]
+    late: bool,
     /// The CPU that the servers run on.
     #[arg(long, default_value_t = 0)]
     server_cpu: usize,
@@ -48,9 +51,12 @@ pub fn main(options: &Options) -> Result<()> {
     cpu::pin(options.load_cpu)?;
     let job = Job::default();
     let servers = Server::chosen(&options.servers, job);
-    let Options { connections, deflate, .. } = *options;
-    let loads: Vec<_> =
-        options.echoes.iter().map(|&echoes| Visits { connections, echoes, deflate }).collect();
+    let Options { connections, deflate, late, .. } = *options;
+    let loads: Vec<_> = options
+        .echoes
+        .iter()
+        .map(|&echoes| Visits { connections, echoes, deflate, late })
+        .collect();
     let mut found: Vec<Vec<Vec<Figures>>> = vec![Vec::new(); loads.len()];
     for round in 1..=options.rounds {
         for (&visits, rounds) in loads.iter().zip(&mut found) {

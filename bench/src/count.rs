@@ -25,6 +25,9 @@ pub struct Options {
     /// connection at a time, instead of for each message. Of the load, only --deflate applies: an offer of it.
     #[arg(long)]
     churn: Option<usize>,
+    /// With --churn, sends each request 1 ms after its connection, as over a network.
+    #[arg(long, requires = "churn")]
+    late: bool,
     /// Messages to count, with --fan-out deliveries, with --churn connections: each server runs twice, with this
     /// difference.
     #[arg(long, default_value_t = 20_000)]
@@ -67,7 +70,8 @@ pub enum What {
 pub fn main(options: &Options) -> Result<()> {
     cpu::raise_open_files()?;
     let Shape { job, .. } = options.shape;
-    let visits = |echoes| Visits { connections: 1, echoes, deflate: job.deflate };
+    let late = options.late;
+    let visits = |echoes| Visits { connections: 1, echoes, deflate: job.deflate, late };
     let (load, unit) = match options.churn {
         Some(echoes) => (Load::Visits(visits(echoes)), "connection"),
         None if job.fan_out => (Load::Messages(options.shape), "delivery"),

@@ -4,6 +4,7 @@ use std::fmt;
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::os::fd::OwnedFd;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::event::epoll::{self, CreateFlags, Event, EventData, EventFlags};
@@ -26,13 +27,16 @@ pub struct Visits {
     pub echoes: usize,
     /// Offers permessage-deflate. The messages are not compressed.
     pub deflate: bool,
+    /// The request follows 1 ms after the connection, as over a network, when the server has looked for it in vain.
+    pub late: bool,
 }
 
 impl fmt::Display for Visits {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { connections, echoes, deflate } = *self;
+        let Self { connections, echoes, deflate, late } = *self;
         let deflate = if deflate { ", deflate offered" } else { "" };
-        write!(f, "{echoes} echoes ({connections} at a time{deflate})")
+        let late = if late { ", requests 1 ms late" } else { "" };
+        write!(f, "{echoes} echoes ({connections} at a time{deflate}{late})")
     }
 }
 
@@ -106,6 +110,9 @@ impl Churn {
     /// Opens a connection, and sends its request.
     fn visit(&self, index: usize) -> Result<Visit> {
         let mut stream = self.target.dial()?;
+        if self.visits.late {
+            thread::sleep(Duration::from_millis(1));
+        }
         stream.write_all(&self.request)?;
         stream.set_nonblocking(true)?;
         epoll::add(&self.epoll, &stream, EventData::new_u64(index as u64), EventFlags::IN)?;
