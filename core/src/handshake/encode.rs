@@ -54,23 +54,24 @@ pub(super) fn switching_protocols(headers: &impl Fields) -> Vec<u8> {
     out
 }
 
-/// The first line of a 101, and the headers that are the same in all of them.
+/// The beginning of a 101, which is the same in all of them, up to the value of `Sec-WebSocket-Accept`.
 #[cfg(feature = "http")]
-pub(super) const SWITCHING_PROTOCOLS: &[u8] =
-    b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n";
+pub(super) const SWITCHING_PROTOCOLS: &[u8] = b"HTTP/1.1 101 Switching Protocols\r\n\
+    Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: ";
 
-/// The head of a 101 with the lines of a grant, which begin with those of [`SWITCHING_PROTOCOLS`], and with other headers.
+/// The head of a 101 with this value of `Sec-WebSocket-Accept`, what was negotiated, and other headers.
 #[cfg(feature = "http")]
 pub(super) fn grant<'a>(
     out: &mut impl Out,
-    lines: impl Iterator<Item = (&'static Name, &'a str)>,
+    accept: &[u8],
+    negotiated: impl Iterator<Item = (&'static Name, &'a [u8])>,
     headers: &impl Fields,
 ) {
     out.put_slice(SWITCHING_PROTOCOLS);
-    let is_constant =
-        |name: &Name| core::ptr::eq(name, &UPGRADE) || core::ptr::eq(name, &CONNECTION);
-    for (name, value) in lines.filter(|(name, _)| !is_constant(name)) {
-        write_header(out, name.text, value.as_bytes());
+    out.put_slice(accept);
+    out.put_slice(b"\r\n");
+    for (name, value) in negotiated {
+        write_header(out, name.text, value);
     }
     for (name, value) in headers.lines().filter(|(name, _)| !is_framing(name)) {
         write_header(out, name, value);

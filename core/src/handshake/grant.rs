@@ -47,17 +47,24 @@ impl Grant {
     }
 
     /// The header lines.
-    pub(super) fn lines(&self) -> impl Iterator<Item = (&'static Name, &str)> {
-        let accept = self.accept.as_ref().map(|accept| {
+    pub(super) fn lines(&self) -> impl Iterator<Item = (&'static Name, &[u8])> {
+        let accept = self.accept.as_ref().map(|AcceptKey(accept)| {
             [
-                (&UPGRADE, "websocket"),
-                (&CONNECTION, "Upgrade"),
-                (&SEC_WEBSOCKET_ACCEPT, accept.as_str()),
+                (&UPGRADE, &b"websocket"[..]),
+                (&CONNECTION, b"Upgrade"),
+                (&SEC_WEBSOCKET_ACCEPT, accept),
             ]
         });
-        let subprotocol = self.subprotocol.as_deref().map(|it| (&SEC_WEBSOCKET_PROTOCOL, it));
-        let extensions = self.extensions.as_deref().map(|it| (&SEC_WEBSOCKET_EXTENSIONS, it));
-        accept.into_iter().flatten().chain(subprotocol).chain(extensions)
+        accept.into_iter().flatten().chain(self.negotiated())
+    }
+
+    /// The header lines that only some responses have.
+    fn negotiated(&self) -> impl Iterator<Item = (&'static Name, &[u8])> {
+        let subprotocol = self.subprotocol.as_ref();
+        let extensions = self.extensions.as_ref();
+        let subprotocol = subprotocol.map(|it| (&SEC_WEBSOCKET_PROTOCOL, it.as_bytes().as_ref()));
+        let extensions = extensions.map(|it| (&SEC_WEBSOCKET_EXTENSIONS, it.as_bytes()));
+        subprotocol.into_iter().chain(extensions)
     }
 }
 
@@ -70,7 +77,7 @@ impl Grant {
             *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
         }
         for (name, value) in self.lines() {
-            let value = HeaderValue::try_from(value).expect("tokens and base64 are values");
+            let value = HeaderValue::from_bytes(value).expect("tokens and base64 are values");
             response.headers_mut().insert(name.http.clone(), value);
         }
         response
@@ -94,9 +101,13 @@ impl Grant {
     pub fn queue(&self, outbound: &mut Outbound<'_>, headers: &HeaderMap) {
         /// The line ends and separators of a header.
         const AROUND: usize = 4;
-        let own = self.lines().map(|(name, value)| name.text.len() + value.len() + AROUND);
+        let accept = self.accept.as_ref().map_or(&[][..], |AcceptKey(accept)| accept);
+        let own = self.negotiated().map(|(name, value)| name.text.len() + value.len() + AROUND);
         let others = headers.iter().map(|(name, value)| name.as_str().len() + value.len() + AROUND);
-        let len = encode::SWITCHING_PROTOCOLS.len() + own.sum::<usize>() + others.sum::<usize>();
-        outbound.0.push_head_with(len + 2, |out| encode::grant(out, self.lines(), headers));
+        let constant = encode::SWITCHING_PROTOCOLS.len() + accept.len() + AROUND;
+        let len = constant + own.sum::<usize>() + others.sum::<usize>();
+        outbound.0.push_head_with(len, |out| {
+            encode::grant(out, accept, self.negotiated(), headers);
+        });
     }
 }

@@ -27,28 +27,31 @@ impl<'a> HostPort<'a> {
     /// programs differ in whether they decode a `%`, and these differences can be exploited. An IPv6
     /// address must be in brackets and cannot have a zone.
     pub fn parse(text: &'a str) -> Option<Self> {
-        // The colons of an IPv6 address are inside the brackets.
-        let end = text.bytes().position(|byte| byte == b']').map_or(0, |bracket| bracket + 1);
-        let (host, port) = match text[end..].bytes().position(|byte| byte == b':') {
-            Some(colon) => (&text[..end + colon], &text[end + colon + 1..]),
-            None => (text, ""),
-        };
-        let port = match port {
+        let (host, rest) = text.split_at(host_len(text)?);
+        let port = match rest.as_bytes() {
             // An empty port is the default one (RFC 3986 §3.2.3).
-            "" => None,
+            [] | [b':'] => None,
             // `u16::from_str` would accept a sign.
-            digits if digits.bytes().all(|b| b.is_ascii_digit()) => Some(digits.parse().ok()?),
+            [b':', digits @ ..] if digits.iter().all(u8::is_ascii_digit) => {
+                Some(rest[1..].parse().ok()?)
+            }
             _ => return None,
         };
-        is_host(host).then_some(Self { host, port })
+        Some(Self { host, port })
     }
 }
 
-fn is_host(text: &str) -> bool {
-    match text.strip_prefix('[').and_then(|text| text.strip_suffix(']')) {
-        Some(address) => address.parse::<Ipv6Addr>().is_ok(),
-        None => !text.is_empty() && text.bytes().all(|byte| IS_NAME_BYTE[usize::from(byte)]),
+/// The length of the host at the start of `text`; `None` if there is none.
+fn host_len(text: &str) -> Option<usize> {
+    if let Some(rest) = text.strip_prefix('[') {
+        // The colons of an IPv6 address are inside the brackets.
+        let (address, _) = rest.split_once(']')?;
+        address.parse::<Ipv6Addr>().ok()?;
+        return Some(address.len() + 2);
     }
+    let is_end = |byte: u8| !IS_NAME_BYTE[usize::from(byte)];
+    let len = text.bytes().position(is_end).unwrap_or(text.len());
+    (len > 0).then_some(len)
 }
 
 /// True for each byte of a name. A table, since every request has a `Host`.

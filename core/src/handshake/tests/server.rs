@@ -319,3 +319,38 @@ fn both_kinds_of_connection_begin_with_the_101() {
     let mut connection = server().accept_raw(&response, config());
     assert_eq!(connection.outbound().chunk(), ANSWER.as_bytes());
 }
+
+#[test]
+fn a_byte_is_judged_alike_at_each_place_of_a_long_line() {
+    let verdict = |head: &[u8]| match server().poll_head(&mut BytesMut::from(head)) {
+        Some(Ok(_)) => None,
+        Some(Err(error)) => Some(error),
+        None => panic!("the head is complete"),
+    };
+    for byte in 0..=u8::MAX {
+        for at in 0..100 {
+            let mut line = [b'x'; 100];
+            line[at] = byte;
+            let start = b"GET / HTTP/1.1\r\nHost: a\r\nb: c";
+            let value = [start, &line[..], b"\r\n\r\n"].concat();
+            let expected = match byte {
+                b'\t' | b' '..=b'~' | 0x80.. => None,
+                b'\n' => Some((HeadRule::BareLf, start.len() + at)),
+                b'\r' => Some((HeadRule::BareCr, start.len() + at + 1)),
+                _ => Some((HeadRule::ControlByte(byte), start.len() + at)),
+            };
+            let expected = expected.map(|(rule, at)| HeadError::Invalid { rule, at });
+            assert_eq!(verdict(&value), expected, "{byte} at {at} of a value");
+            let target = [b"GET /", &line[..], b" HTTP/1.1\r\nHost: a\r\n\r\n"].concat();
+            let is_allowed = matches!(byte, b'!'..=b'~' if !b"#<>\\^`{|}".contains(&byte));
+            if is_allowed {
+                assert_eq!(verdict(&target), None, "{byte} at {at} of a target");
+            } else if !(b' '..=b'~').contains(&byte) && !b"\r\n".contains(&byte) {
+                let Some(HeadError::Invalid { at: found, .. }) = verdict(&target) else {
+                    panic!("{byte} at {at} of a target is accepted")
+                };
+                assert_eq!(found, 5 + at, "{byte} at {at} of a target");
+            }
+        }
+    }
+}

@@ -300,3 +300,24 @@ fn a_request_for_a_websocket_is_recognized_even_if_it_is_malformed() {
     }
     assert!(!is_upgrade_request(&Request::new(())));
 }
+
+#[test]
+fn the_digits_of_a_key_are_those_of_base64() {
+    for byte in 0x20..0x7F {
+        for at in 0..24 {
+            let mut key = *b"dGhlIHNhbXBsZSBub25jZQ==";
+            key[at] = byte;
+            let is_digit = byte.is_ascii_alphanumeric() || b"+/".contains(&byte);
+            let is_valid = if at < 22 { is_digit } else { byte == b'=' };
+            let headers: [(&str, &[u8]); 5] = [
+                ("Host", b"a"),
+                ("Upgrade", b"websocket"),
+                ("Connection", b"Upgrade"),
+                ("Sec-WebSocket-Version", b"13"),
+                ("Sec-WebSocket-Key", &key),
+            ];
+            let accepted = UpgradeRequest::from_headers(&headers).is_ok();
+            assert_eq!(accepted, is_valid, "{byte} at {at}");
+        }
+    }
+}
