@@ -301,12 +301,11 @@ pub trait Runtime: Clock + Spawn {
     /// simulation derives it from its own seed.
     fn seed(&self) -> Seed;
 
-    /// Notifies the runtime of the end of a handler. `path` is that of the request. A simulation
-    /// reports failures to its test.
+    /// Notifies the runtime of the end of a handler. A simulation reports failures to its test.
     ///
     /// Default: does nothing.
-    fn handler_ended(&self, path: &str, end: HandlerEnd<'_>) {
-        let _ = (path, end);
+    fn handler_ended(&self, end: HandlerEnd<'_>) {
+        let _ = end;
     }
 
     /// Returns the waker to poll a handler with, in place of that of its session's task. A
@@ -324,9 +323,19 @@ pub trait Runtime: Clock + Spawn {
 #[non_exhaustive]
 pub enum HandlerEnd<'a> {
     /// It returned an error while its session was open, which was closed with 1011.
-    Failed(&'a BoxError),
-    /// It panicked, with this payload.
-    Panicked(&'a (dyn Any + Send)),
+    Failed {
+        /// The path of its request.
+        path: &'a str,
+        /// What it returned.
+        error: &'a BoxError,
+    },
+    /// It panicked.
+    Panicked {
+        /// The path of its request.
+        path: &'a str,
+        /// What it panicked with.
+        payload: &'a (dyn Any + Send),
+    },
     /// It returned, perhaps with the end of its session as an error.
     Returned,
 }

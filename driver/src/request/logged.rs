@@ -1,5 +1,6 @@
 //! What a log of a request needs: [`LoggedParts`].
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use http::Uri;
@@ -10,7 +11,7 @@ use super::{Contents, Request, packed};
 /// The parts of a request for a log, after the request itself is gone.
 pub(crate) enum LoggedParts {
     Packed(Arc<[u8]>),
-    Whole { uri: Uri, is_handshake: bool },
+    Whole { uri: Uri, peer_addr: Option<SocketAddr>, is_handshake: bool },
 }
 
 impl LoggedParts {
@@ -18,6 +19,13 @@ impl LoggedParts {
         match self {
             Self::Packed(block) => packed::read(block).path(),
             Self::Whole { uri, .. } => uri.path(),
+        }
+    }
+
+    pub(crate) fn peer_addr(&self) -> Option<SocketAddr> {
+        match self {
+            Self::Packed(block) => packed::read(block).place().peer_addr,
+            Self::Whole { peer_addr, .. } => *peer_addr,
         }
     }
 
@@ -40,6 +48,7 @@ impl Request {
             Contents::Packed(packed) => LoggedParts::Packed(packed.block()),
             Contents::Whole(whole) => LoggedParts::Whole {
                 uri: whole.request.uri().clone(),
+                peer_addr: whole.place.peer_addr,
                 is_handshake: self.is_upgrade() || self.has_header(SEC_WEBSOCKET_KEY),
             },
         }

@@ -454,16 +454,16 @@ impl Runtime for Sim {
         Seed::new(self.world.draw_seed())
     }
 
-    fn handler_ended(&self, path: &str, end: HandlerEnd<'_>) {
+    fn handler_ended(&self, end: HandlerEnd<'_>) {
         self.world.time.live();
         let mut handlers = lock(&self.world.handlers);
         match end {
-            HandlerEnd::Failed(error) => handlers.failed.push(FailedHandler {
+            HandlerEnd::Failed { path, error } => handlers.failed.push(FailedHandler {
                 path: path.to_owned(),
                 error: chain(&**error),
                 at: self.now(),
             }),
-            HandlerEnd::Panicked(payload) => {
+            HandlerEnd::Panicked { path, payload } => {
                 let text = text_of(payload).unwrap_or_default();
                 handlers.panicked = Some((path.to_owned(), text.to_owned()));
                 self.world.time.fail();

@@ -1,6 +1,5 @@
 //! The responses that a server gives without its service, and its log of rejected requests.
 
-use std::net::SocketAddr;
 use std::panic::AssertUnwindSafe;
 use std::task::Poll;
 
@@ -13,14 +12,11 @@ use crate::request::{LoggedParts, Request};
 use crate::server::service::{Answer, Service};
 
 /// The parts of a request that a log of its rejection needs.
-pub(crate) struct RequestLog {
-    parts: LoggedParts,
-    peer: Option<SocketAddr>,
-}
+pub(crate) struct RequestLog(LoggedParts);
 
 impl RequestLog {
     pub(crate) fn new(request: &Request) -> Self {
-        Self { parts: request.parts_for_log(), peer: request.peer_addr() }
+        Self(request.parts_for_log())
     }
 
     /// Logs `response` if it rejects the request: at info level if a well-formed request asked for
@@ -38,12 +34,10 @@ impl RequestLog {
             meter::rejected_with(self.kind_of(response), response);
         }
         // Without the query, which may contain a token.
-        let (status, path) = (status.as_u16(), self.parts.path().escape_debug());
-        let (peer, reason) = (self.peer, reason(response));
+        let (status, path) = (status.as_u16(), self.0.path().escape_debug());
+        let (peer, reason) = (self.0.peer_addr(), reason(response));
         // A response about upgrades goes to a request that asks for a WebSocket, or should.
-        if !is_malformed
-            && (self.parts.is_handshake() || extensions.get::<UpgradeError>().is_some())
-        {
+        if !is_malformed && (self.0.is_handshake() || extensions.get::<UpgradeError>().is_some()) {
             tracing::info!(status, %path, ?peer, %reason, "a request was rejected");
         } else {
             tracing::debug!(status, %path, ?peer, %reason, "a request was rejected");
@@ -55,7 +49,7 @@ impl RequestLog {
         match response.extensions() {
             has if has.get::<HeadError>().is_some() => "head",
             has if has.get::<UpgradeError>().is_some() => "handshake",
-            _ if self.parts.is_handshake() => "service",
+            _ if self.0.is_handshake() => "service",
             _ => "http",
         }
     }

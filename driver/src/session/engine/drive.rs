@@ -185,13 +185,15 @@ where
         };
         let end = match (&ended, &self.task) {
             (Some(Err(error)), _) if reason.code() == Some(CloseCode::INTERNAL_ERROR) => {
-                HandlerEnd::Failed(error)
+                HandlerEnd::Failed { path: self.shared.request.path(), error }
             }
-            (_, Task::Ended { panic: Some(panic) }) => HandlerEnd::Panicked(&**panic),
+            (_, Task::Ended { panic: Some(panic) }) => {
+                HandlerEnd::Panicked { path: self.shared.request.path(), payload: &**panic }
+            }
             _ => HandlerEnd::Returned,
         };
         self.shared.handler_ended(&end);
-        self.shared.runtime.handler_ended(self.shared.request.path(), end);
+        self.shared.runtime.handler_ended(end);
         self.shared.close(reason);
         self.shared.stop_receiving();
     }

@@ -113,8 +113,8 @@ impl Shared {
         if meter::IS_ENABLED {
             let outcome = match end {
                 HandlerEnd::Returned => "returned",
-                HandlerEnd::Failed(_) => "failed",
-                HandlerEnd::Panicked(_) => "panicked",
+                HandlerEnd::Failed { .. } => "failed",
+                HandlerEnd::Panicked { .. } => "panicked",
             };
             self.lock().meter().handler_ended(outcome, self.now());
         }
