@@ -160,6 +160,12 @@ impl OutgoingMessage {
         self.0.place().0
     }
 
+    /// Returns the key and the priority of a message with a place of its own.
+    #[cfg(feature = "record")]
+    pub(crate) fn own_place(&self) -> Option<(Option<u64>, Priority)> {
+        matches!(self.0, Content::Placed(_)).then(|| self.0.place())
+    }
+
     fn placed(self, key: Option<u64>, priority: Priority) -> Self {
         let content = self.0.unplaced();
         Self(Content::Placed(Box::new(Placed { content, key, priority })))

@@ -35,6 +35,7 @@ mod received;
 mod recorder;
 mod redact;
 mod replay;
+mod text;
 
 use alloc::string::String;
 use core::fmt;

@@ -7,7 +7,9 @@ use core::time::Duration;
 
 use super::STOPPED;
 use super::error::ReplayError;
+use crate::close::{CloseCode, CloseReason};
 use crate::message::Message;
+use crate::outgoing::{OutgoingMessage, Priority};
 use crate::seed::Seed;
 use crate::time::Instant;
 
@@ -99,6 +101,29 @@ impl<'a> Arguments<'a> {
         }
     }
 
+    /// A message with the place that follows, if it has one of its own.
+    pub(super) fn placed(&mut self, message: OutgoingMessage) -> Option<OutgoingMessage> {
+        let priority = match self.word() {
+            None => return Some(message),
+            Some("urgent") => Priority::Urgent,
+            Some("normal") => Priority::Normal,
+            Some("bulk") => Priority::Bulk,
+            Some(_) => return None,
+        };
+        let message = message.priority(priority);
+        match self.word() {
+            None => Some(message),
+            Some(key) => Some(message.latest(key.parse().ok()?)),
+        }
+    }
+
+    /// The reason of a Close frame.
+    pub(super) fn reason(&mut self) -> Option<CloseReason> {
+        let code = CloseCode::new(u16::try_from(self.number()?).ok()?);
+        let text = self.text()?;
+        Some(code.map_or(CloseReason::EMPTY, |code| CloseReason::new(code, text)))
+    }
+
     pub(super) fn are_taken(mut self) -> bool {
         self.word().is_none()
     }
@@ -110,7 +135,7 @@ fn instant(nanos: &str) -> Option<Instant> {
     Some(Instant::from_epoch(Duration::new(seconds, (nanos % 1_000_000_000) as u32)))
 }
 
-/// Reads bytes that [`Hex`](super::recorder::Hex) has written.
+/// Reads bytes that [`Hex`](super::text::Hex) has written.
 pub(super) fn hex(word: &str) -> Option<Vec<u8>> {
     let digits = word.strip_prefix('x')?.as_bytes();
     let digit = |byte: u8| char::from(byte).to_digit(16);

@@ -48,7 +48,7 @@ impl Recording {
         for call in calls {
             let Call { line, now, name, mut arguments, .. } = call?;
             let what = match name {
-                "poll" | "partial" => arguments.bytes().map(Received::Bytes),
+                "output" | "poll" | "partial" => arguments.bytes().map(Received::Bytes),
                 "eof" => Some(Received::Eof),
                 "error" => arguments.text().map(Received::Error),
                 _ => continue,

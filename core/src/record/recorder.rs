@@ -10,23 +10,26 @@ use bytes::{Bytes, BytesMut};
 use bytestring::ByteString;
 
 use super::redact::{self, Redactor};
+use super::text::{Hex, Outcome, Outputs, Place, Recorded};
 use super::{HEADER, Recording, STOPPED};
 use crate::close::CloseReason;
 use crate::config::Config;
 use crate::connection::{Connection, Negotiated};
 use crate::error::SendError;
-use crate::event::{Closed, Event};
+use crate::event::Event;
 use crate::message::{Chunk, Message};
 use crate::outbound::Outbound;
 use crate::outgoing::OutgoingMessage;
 use crate::role::Role;
 use crate::seed::Seed;
 use crate::time::Instant;
+use crate::turn::Output;
 
 /// A [`Connection`] that records its inputs, in place of a bare one.
 ///
-/// It has the methods of a connection that change it, and dereferences to the connection for the
-/// others. A [`Broadcast`](crate::Broadcast) is recorded as a message.
+/// It has the methods of a connection that change it, except those that read from a slice and those that
+/// observe. It dereferences to the connection for the others. Each method takes the time, which is recorded
+/// with the call. A [`Broadcast`](crate::Broadcast) is recorded as a message.
 ///
 /// The recording is bounded by [`max_len`](Self::max_len): it keeps the beginning and drops what
 /// comes later, because a replay needs the beginning. It has the seed of the masking keys, which
@@ -42,6 +45,8 @@ pub struct Recorder {
     seen: usize,
     /// The number of sent bytes that have been recorded.
     taken: u64,
+    /// The number of bytes that were popped and not reported sent, after the last call.
+    in_flight: usize,
 }
 
 /// Creation.
@@ -68,6 +73,7 @@ impl Recorder {
             redactor: None,
             seen: 0,
             taken: 0,
+            in_flight: 0,
         }
     }
 
@@ -80,7 +86,8 @@ impl Recorder {
     }
 
     /// Records no payloads: what is left is their lengths, and of text the number of characters
-    /// of each length in bytes. Close codes, and pongs of eight bytes, stay.
+    /// of each length in bytes. Close codes, pongs of eight bytes, and the keys of
+    /// [messages that replace others](OutgoingMessage::latest) stay.
     ///
     /// A replay of such a recording takes the same course, with other payloads. Compressed messages
     /// cannot be redacted: the first one that is received ends the recording.
@@ -103,6 +110,58 @@ impl Recorder {
 
 /// The methods of [`Connection`] that change it.
 impl Recorder {
+    /// Returns the next thing to do; see [`Connection::poll_output`].
+    ///
+    /// ```
+    /// use bytes::BytesMut;
+    /// use sockless_core::record::Recorder;
+    /// use sockless_core::{Event, Instant, Negotiated, Output};
+    ///
+    /// let now = Instant::EPOCH;
+    /// let mut server = Recorder::server(Negotiated::default(), Default::default(), now);
+    /// let mut inbound = BytesMut::from(&b"\x81\x82\0\0\0\0hi"[..]);
+    /// let mut written = Vec::new();
+    /// loop {
+    ///     match server.poll_output(&mut inbound, now) {
+    ///         Output::Event(Event::Message(message)) => server.send(message, now)?,
+    ///         Output::Write(mut outbound) => {
+    ///             written.extend_from_slice(outbound.chunk());
+    ///             outbound.advance(outbound.chunk().len());
+    ///         }
+    ///         Output::Wait(_) | Output::Close => break,
+    ///         Output::Event(_) | Output::ShutdownWrite => {}
+    ///     }
+    /// }
+    /// assert_eq!(written, b"\x81\x02hi");
+    ///
+    /// let recording = server.into_recording();
+    /// let replayed = recording.replay(Negotiated::default(), &[Default::default()])?;
+    /// assert_eq!(replayed.sent(), written);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn poll_output(&mut self, inbound: &mut BytesMut, now: Instant) -> Output<'_> {
+        self.note_taken(now);
+        let bytes = self.received(inbound);
+        let output = match self.connection.poll_output(inbound, now) {
+            Output::Write(_) => None,
+            Output::Event(event) => Some(Output::Event(event)),
+            Output::ShutdownWrite => Some(Output::ShutdownWrite),
+            Output::Wait(wait) => Some(Output::Wait(wait)),
+            Output::Close => Some(Output::Close),
+        };
+        self.seen = inbound.len();
+        let outcome = Outcome::of_output(output.as_ref());
+        self.record(now, format_args!("output {}", Hex(&bytes)), &outcome);
+        output.unwrap_or(Output::Write(Outbound(&mut self.connection.raw.outbound)))
+    }
+
+    /// See [`Connection::set_paused`].
+    pub fn set_paused(&mut self, paused: bool, now: Instant) {
+        self.note_taken(now);
+        self.connection.set_paused(paused);
+        self.record(now, format_args!("paused {}", u8::from(paused)), &Outcome::None);
+    }
+
     /// Takes the next event; see [`Connection::poll_event`].
     pub fn poll_event(&mut self, inbound: &mut BytesMut, now: Instant) -> Option<Event> {
         self.note_taken(now);
@@ -152,6 +211,13 @@ impl Recorder {
         self.record(now, format_args!("blocked"), &Outcome::None);
     }
 
+    /// See [`Connection::handle_flushed`].
+    pub fn handle_flushed(&mut self, is_flushed: bool, now: Instant) {
+        self.note_taken(now);
+        self.connection.handle_flushed(is_flushed, now);
+        self.record(now, format_args!("flushed {}", u8::from(is_flushed)), &Outcome::None);
+    }
+
     /// See [`Connection::set_reading`].
     pub fn set_reading(&mut self, reading: bool, now: Instant) {
         self.note_taken(now);
@@ -172,10 +238,26 @@ impl Recorder {
         let message = message.into();
         self.note_taken(now);
         let (recorded, compress) = (self.redacted(message.message()), message.compress());
+        let place = Place(message.own_place());
         let result = self.connection.send(message, now);
-        let input = format_args!("send {} {recorded}", u8::from(compress));
+        let input = format_args!("send {} {recorded}{place}", u8::from(compress));
         self.record(now, input, &Outcome::Sent(result.is_ok()));
         result
+    }
+
+    /// Cancels a message that waits; see [`Connection::cancel`].
+    pub fn cancel(&mut self, key: u64, now: Instant) -> Option<OutgoingMessage> {
+        self.note_taken(now);
+        let cancelled = self.connection.cancel(key);
+        self.record(now, format_args!("cancel {key}"), &Outcome::Sent(cancelled.is_some()));
+        cancelled
+    }
+
+    /// See [`Connection::encode_waiting`].
+    pub fn encode_waiting(&mut self, now: Instant) {
+        self.note_taken(now);
+        self.connection.encode_waiting();
+        self.record(now, format_args!("encode"), &Outcome::None);
     }
 
     /// Queues the next chunk of a message; see [`Connection::send_chunk`].
@@ -213,13 +295,18 @@ impl Recorder {
     pub fn close(&mut self, reason: impl Into<CloseReason>, now: Instant) {
         let reason = reason.into();
         self.note_taken(now);
-        let code = reason.code().map_or(0, |code| code.get());
-        let mut text = reason.text().as_bytes().to_vec();
-        if self.redactor.is_some() {
-            redact::text(&mut text);
-        }
+        let (code, text) = self.redacted_reason(&reason);
         self.connection.close(reason, now);
         self.record(now, format_args!("close {code} {}", Hex(&text)), &Outcome::None);
+    }
+
+    /// Fails the connection; see [`Connection::fail`].
+    pub fn fail(&mut self, reason: impl Into<CloseReason>, now: Instant) {
+        let reason = reason.into();
+        self.note_taken(now);
+        let (code, text) = self.redacted_reason(&reason);
+        self.connection.fail(reason, now);
+        self.record(now, format_args!("fail {code} {}", Hex(&text)), &Outcome::None);
     }
 
     /// See [`Connection::abort`].
@@ -312,17 +399,32 @@ impl Recorder {
         Recorded { is_text: message.is_text(), bytes }
     }
 
-    /// Records that the caller has taken bytes to send, before anything else happens.
+    /// The code of a reason, 0 for one without a code, and its text as it is recorded.
+    fn redacted_reason(&self, reason: &CloseReason) -> (u16, Vec<u8>) {
+        let mut text = reason.text().as_bytes().to_vec();
+        if self.redactor.is_some() {
+            redact::text(&mut text);
+        }
+        (reason.code().map_or(0, |code| code.get()), text)
+    }
+
+    /// Records what the caller has done with the bytes to send, before anything else happens.
     fn note_taken(&mut self, now: Instant) {
-        let taken = self.connection.raw.outbound.taken();
-        if taken != self.taken {
-            let len = taken - self.taken;
-            self.taken = taken;
-            self.record(now, format_args!("taken {len}"), &Outcome::None);
+        let outbound = &self.connection.raw.outbound;
+        let (taken, in_flight) = (outbound.taken(), outbound.in_flight());
+        let (sent, was_in_flight) = (taken - self.taken, self.in_flight as u64);
+        self.taken = taken;
+        // The caller pops: all that has been sent since, or is in flight now, but was not before.
+        let popped = (sent + in_flight as u64).saturating_sub(was_in_flight);
+        if (in_flight > 0 || was_in_flight > 0) && popped + sent > 0 {
+            self.record(now, format_args!("popped {popped} {sent}"), &Outcome::None);
+        } else if sent > 0 {
+            self.record(now, format_args!("taken {sent}"), &Outcome::None);
         }
     }
 
     fn record(&mut self, now: Instant, input: fmt::Arguments<'_>, outcome: &Outcome) {
+        self.in_flight = self.connection.raw.outbound.in_flight();
         if self.stopped {
             return;
         }
@@ -363,88 +465,4 @@ fn header(role: Role, config: &Config, now: Instant) -> String {
 /// The settings as text, to be compared with those of the replay.
 pub(super) fn settings(config: &Config) -> String {
     alloc::format!("{config:?}")
-}
-
-/// A payload as it is recorded.
-struct Recorded {
-    is_text: bool,
-    bytes: Vec<u8>,
-}
-
-impl fmt::Display for Recorded {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {}", if self.is_text { "text" } else { "binary" }, Hex(&self.bytes))
-    }
-}
-
-/// Bytes in hexadecimal after an `x`, so that no bytes are a word too.
-pub(super) struct Hex<'a>(pub(super) &'a [u8]);
-
-impl fmt::Display for Hex<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("x")?;
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
-    }
-}
-
-/// The result of a call, without payloads.
-pub(super) enum Outcome {
-    None,
-    Sent(bool),
-    Event { kind: &'static str, len: usize },
-    Closed(Closed),
-}
-
-impl Outcome {
-    pub(super) fn of(event: Option<&Event>) -> Self {
-        let kind = |data: &Message, text, binary| if data.is_text() { text } else { binary };
-        let (kind, len) = match event {
-            None => return Self::None,
-            Some(Event::Closed(closed)) => return Self::Closed(closed.clone()),
-            Some(Event::Message(message)) => (kind(message, "text", "binary"), message.len()),
-            Some(Event::Chunk(Chunk { data, last: false })) => {
-                (kind(data, "text-chunk", "binary-chunk"), data.len())
-            }
-            Some(Event::Chunk(Chunk { data, last: true })) => {
-                (kind(data, "last-text-chunk", "last-binary-chunk"), data.len())
-            }
-            Some(Event::PeerClosed(reason)) => ("peer-closed", reason.text().len()),
-            Some(Event::Ping(payload)) => ("ping", payload.len()),
-            Some(Event::Pong(payload)) => ("pong", payload.len()),
-        };
-        Self::Event { kind, len }
-    }
-}
-
-impl fmt::Display for Outcome {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::None => f.write_str("-"),
-            Self::Sent(true) => f.write_str("ok"),
-            Self::Sent(false) => f.write_str("error"),
-            Self::Event { kind, len } => write!(f, "{kind}:{len}"),
-            Self::Closed(closed) => {
-                let code = |reason: Option<&CloseReason>| {
-                    reason.map(|reason| reason.code().map_or(0, |code| code.get()))
-                };
-                let (sent, received) = (code(closed.sent()), code(closed.received()));
-                let cause = alloc::format!("{:?}", closed.cause()).replace(' ', "");
-                write!(f, "closed:{:?},{cause},{sent:?},{received:?}", closed.by())
-            }
-        }
-    }
-}
-
-/// The outputs of a connection besides its events.
-pub(super) struct Outputs<'a>(pub(super) &'a Connection);
-
-impl fmt::Display for Outputs<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} ", self.0.raw.outbound.queued())?;
-        match self.0.poll_timeout() {
-            Some(deadline) => write!(f, "{}", deadline.since_epoch().as_nanos())?,
-            None => f.write_str("-")?,
-        }
-        write!(f, " {:?}", self.0.transport_action())
-    }
 }

@@ -9,13 +9,14 @@ use bytes::BytesMut;
 use super::Recording;
 use super::error::{Difference, ReplayError};
 use super::lines::{self, Arguments, Call, Opening, RecordedEnd, hex};
-use super::recorder::{Outcome, Outputs, settings};
-use crate::close::{CloseCode, CloseReason};
+use super::recorder::settings;
+use super::text::{Outcome, Outputs};
 use crate::config::Config;
 use crate::connection::{Connection, Negotiated};
 use crate::event::Event;
 use crate::message::Chunk;
 use crate::time::Instant;
+use crate::turn::Output;
 
 /// The acts of a connection in a replay, which are those of the recording.
 #[derive(Clone, Debug)]
@@ -114,11 +115,22 @@ impl<'a> Replay<'a> {
                 self.connection.set_config(config, now);
                 Some(Outcome::None)
             }
+            "output" => self.output(&mut arguments, now),
             "poll" | "partial" => self.poll(name, &mut arguments, now),
             "send" | "chunk" | "ping" => self.send(name, &mut arguments, now),
             _ => self.report(name, &mut arguments, now),
         };
         Ok(outcome.filter(|_| arguments.are_taken()))
+    }
+
+    fn output(&mut self, arguments: &mut Arguments<'_>, now: Instant) -> Option<Outcome> {
+        self.inbound.extend_from_slice(&arguments.bytes()?);
+        let output = self.connection.poll_output(&mut self.inbound, now);
+        let outcome = Outcome::of_output(Some(&output));
+        if let Output::Event(event) = output {
+            self.done.events.push(event);
+        }
+        Some(outcome)
     }
 
     fn poll(&mut self, name: &str, arguments: &mut Arguments<'_>, now: Instant) -> Option<Outcome> {
@@ -136,10 +148,12 @@ impl<'a> Replay<'a> {
         let connection = &mut self.connection;
         let result = match name {
             "ping" => connection.ping(arguments.bytes()?, now),
-            "send" => match (arguments.number()?, arguments.message()?) {
-                (0, message) => connection.send(message.uncompressed(), now),
-                (_, message) => connection.send(message, now),
-            },
+            "send" => {
+                let compress = arguments.number()? == 1;
+                let message = arguments.message()?;
+                let message = if compress { message.into() } else { message.uncompressed() };
+                connection.send(arguments.placed(message)?, now)
+            }
             _ => {
                 let last = arguments.number()? == 1;
                 connection.send_chunk(Chunk { data: arguments.message()?, last }, now)
@@ -162,22 +176,30 @@ impl<'a> Replay<'a> {
                 let len = u32::try_from(arguments.number()?).ok()?;
                 connection.set_chunk_len((len > 0).then_some(len));
             }
-            "close" => {
-                let code = CloseCode::new(u16::try_from(arguments.number()?).ok()?);
-                let text = arguments.text()?;
-                let reason = code.map_or(CloseReason::EMPTY, |code| CloseReason::new(code, text));
-                connection.close(reason, now);
+            "cancel" => {
+                let cancelled = connection.cancel(arguments.number()?);
+                return Some(Outcome::Sent(cancelled.is_some()));
             }
+            "close" => connection.close(arguments.reason()?, now),
             "delivery" => connection.handle_delivery(now),
+            "encode" => connection.encode_waiting(),
             "eof" => connection.handle_eof(now),
             "error" => {
                 let error = arguments.text()?;
                 connection.handle_transport_error(error, now);
             }
+            "fail" => connection.fail(arguments.reason()?, now),
+            "flushed" => connection.handle_flushed(arguments.number()? == 1, now),
             "outbound" => {
                 connection.outbound();
             }
             "overload" => connection.handle_overload(now),
+            "paused" => connection.set_paused(arguments.number()? == 1),
+            "popped" => {
+                let (popped, sent) = (arguments.number()?, arguments.number()?);
+                self.pop(usize::try_from(popped).ok()?);
+                self.connection.raw.outbound.sent(usize::try_from(sent).ok()?);
+            }
             "reading" => connection.set_reading(arguments.number()? == 1, now),
             "reject" => connection.reject_message(arguments.number()?, now),
             "stall" => connection.handle_stall(now),
@@ -186,6 +208,17 @@ impl<'a> Replay<'a> {
             _ => return None,
         }
         Some(Outcome::None)
+    }
+
+    /// Pops `len` bytes that are to be sent, in whole chunks.
+    fn pop(&mut self, len: usize) {
+        let mut popped = 0;
+        while popped < len
+            && let Some(chunk) = self.connection.raw.outbound.pop()
+        {
+            popped += chunk.len();
+            self.done.sent.extend_from_slice(&chunk);
+        }
     }
 
     /// Takes bytes that are to be sent, at most `len`.

@@ -8,7 +8,8 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use sockless_core::record::{Recorder, Recording, ReplayError};
 use sockless_core::{
-    Chunk, CloseCode, CloseReason, Config, Event, Instant, Negotiated, Seed, TransportAction,
+    Chunk, CloseCode, CloseReason, Config, Event, Instant, Message, Negotiated, Output, Priority,
+    Seed, TransportAction,
 };
 use sockless_tests::operations::Operation;
 
@@ -21,8 +22,10 @@ proptest! {
     fn random_operations_are_replayed_exactly(
         operations in vec((0..2_usize, prop_oneof![9 => operation(), 1 => ending()]), 0..30),
         cut in 1..500_usize,
+        calls in calls(),
     ) {
         let mut pair = Pair::new(false);
+        pair.calls = calls;
         pair.operate_all(operations, cut);
         for end in pair.ends {
             let recording = saved(&end.recorder);
@@ -37,8 +40,10 @@ proptest! {
     fn redacted_recordings_take_the_same_course(
         operations in vec((0..2_usize, prop_oneof![9 => operation(), 1 => ending()]), 0..30),
         cut in 1..500_usize,
+        calls in calls(),
     ) {
         let mut pair = Pair::new(true);
+        pair.calls = calls;
         pair.operate_all(operations, cut);
         for end in pair.ends {
             let recording = saved(&end.recorder);
@@ -70,10 +75,26 @@ fn config() -> Arc<Config> {
     Arc::new(config.recv_chunk_len(100).max_send_frame_len(70).high_water(300))
 }
 
+/// The calls by which a turn is taken.
+#[derive(Clone, Copy, Debug)]
+enum Calls {
+    /// The steps, one by one.
+    Steps,
+    /// `poll_output`; what it writes is taken at once.
+    Outputs,
+    /// `poll_output`; what it writes is popped, and reported in the next turn.
+    Owned,
+}
+
+fn calls() -> impl Strategy<Value = Calls> {
+    prop_oneof![Just(Calls::Steps), Just(Calls::Outputs), Just(Calls::Owned)]
+}
+
 /// Two recorded ends.
 struct Pair {
     ends: [End; 2],
     now: Instant,
+    calls: Calls,
 }
 
 struct End {
@@ -82,6 +103,8 @@ struct End {
     events: Vec<Event>,
     sent: Vec<u8>,
     reading: bool,
+    /// The number of bytes that were popped and not reported sent.
+    in_flight: usize,
 }
 
 impl Pair {
@@ -95,8 +118,9 @@ impl Pair {
             events: Vec::new(),
             sent: Vec::new(),
             reading: true,
+            in_flight: 0,
         });
-        Self { ends, now }
+        Self { ends, now, calls: Calls::Steps }
     }
 
     fn operate_all(&mut self, operations: Vec<(usize, Operation)>, cut: usize) {
@@ -116,7 +140,17 @@ impl Pair {
         let recorder = &mut end.recorder;
         // Some operations come after the end, and are errors then.
         match operation {
-            Operation::SendText(text) => drop(recorder.send(text, now)),
+            Operation::SendText(text) => {
+                let (key, message) = (text.len() as u64 % 5, Message::from(text));
+                let message = match key {
+                    4 => message.latest(key),
+                    1 => message.priority(Priority::Urgent),
+                    2 => message.latest(0).priority(Priority::Bulk),
+                    3 => message.uncompressed(),
+                    _ => message.into(),
+                };
+                let _ = recorder.send(message, now);
+            }
             Operation::SendBinary(bytes) => drop(recorder.send(bytes, now)),
             Operation::SendChunks(parts) => {
                 let last = parts.len() - 1;
@@ -138,7 +172,10 @@ impl Pair {
             Operation::BreakTransport => recorder.handle_transport_error("broken", now),
             Operation::SetReading(reading) => {
                 end.reading = reading;
-                recorder.set_reading(reading, now);
+                match self.calls {
+                    Calls::Steps => recorder.set_reading(reading, now),
+                    Calls::Outputs | Calls::Owned => recorder.set_paused(!reading, now),
+                }
             }
             Operation::Turn => self.turn(cut),
             Operation::Wait(millis) => {
@@ -148,8 +185,45 @@ impl Pair {
         }
     }
 
-    /// Writes at most `cut` bytes of each end, and delivers and polls what it reads.
+    /// Writes at most `cut` bytes of each end at a time, and delivers and polls what it reads.
     fn turn(&mut self, cut: usize) {
+        match self.calls {
+            Calls::Steps => self.take_steps(cut),
+            Calls::Outputs | Calls::Owned => self.poll_outputs(cut),
+        }
+    }
+
+    fn poll_outputs(&mut self, cut: usize) {
+        let (now, is_owned) = (self.now, matches!(self.calls, Calls::Owned));
+        for side in [0, 1] {
+            let [client, server] = &mut self.ends;
+            let (end, peer) = if side == 0 { (client, server) } else { (server, client) };
+            let in_flight = std::mem::take(&mut end.in_flight);
+            end.recorder.outbound(now).sent(in_flight);
+            loop {
+                match end.recorder.poll_output(&mut end.inbound, now) {
+                    Output::Event(event) => end.events.push(event),
+                    Output::Write(mut outbound) => {
+                        let bytes = match is_owned {
+                            true => outbound.pop().unwrap_or_default(),
+                            false => outbound.copy_to_bytes(cut.min(outbound.remaining())),
+                        };
+                        end.in_flight += if is_owned { bytes.len() } else { 0 };
+                        end.sent.extend_from_slice(&bytes);
+                        peer.inbound.extend_from_slice(&bytes);
+                    }
+                    Output::ShutdownWrite => peer.recorder.handle_eof(now),
+                    Output::Wait(_) => break,
+                    Output::Close => {
+                        peer.recorder.handle_eof(now);
+                        break;
+                    }
+                }
+            }
+        }
+    }
+
+    fn take_steps(&mut self, cut: usize) {
         let now = self.now;
         for side in [0, 1] {
             let [client, server] = &mut self.ends;
@@ -228,4 +302,36 @@ fn a_recording_is_bounded_and_its_beginning_is_replayed() {
     let replayed = recording.replay(Negotiated::default(), &[config()]).unwrap();
     assert!(replayed.calls() > 10);
     assert!(replayed.sent().starts_with(b"\x81\x05hello\x81\x05hello"));
+}
+
+/// A call of each method that the turns do not need.
+#[test]
+fn all_methods_are_replayed() {
+    let now = Instant::EPOCH;
+    let mut server = Recorder::server(Negotiated::default(), config(), now);
+    let mut inbound = BytesMut::new();
+    server.send(Message::from(vec![7; 20_000]), now).unwrap();
+    server.send(Message::from("x = 1").latest(1), now).unwrap();
+    server.send(Message::from("x = 2").latest(1), now).unwrap();
+    server.send(Message::from("a draft").latest(2).priority(Priority::Urgent), now).unwrap();
+    assert_eq!(server.cancel(2, now).unwrap().message(), &Message::from("a draft"));
+    assert_eq!(server.cancel(2, now), None);
+    assert!(server.is_waiting(1));
+    server.encode_waiting(now);
+    assert!(!server.is_waiting(1));
+    server.set_paused(true, now);
+    assert!(matches!(server.poll_output(&mut inbound, now), Output::Write(_)));
+    let Output::Wait(wait) = server.poll_output(&mut inbound, now) else { panic!() };
+    assert!(!wait.read && wait.write);
+    server.set_paused(false, now);
+    server.fail((CloseCode::POLICY_VIOLATION, "a reason"), now);
+    server.handle_flushed(false, now);
+    server.handle_flushed(true, now);
+
+    let recording = saved(&server);
+    let replayed = recording.replay(Negotiated::default(), &[config()]).unwrap();
+    assert_eq!(replayed.sent(), b"\x88\x0a\x03\xf0a reason");
+    for call in ["cancel 2 = ok", "encode", "paused 1", "fail 1008", "flushed 0"] {
+        assert!(recording.to_string().contains(call), "{call}");
+    }
 }
