@@ -117,6 +117,7 @@ where
 {
     let first = sim();
     first.world.time.with_fingerprint(|fingerprint| fingerprint.keep());
+    first.world.tasks.keep_wakes();
     run(&first, scenario)?;
     if first.world.is_random.load(Ordering::Relaxed) {
         return Ok(());
@@ -125,6 +126,7 @@ where
         Arc::new(first.world.time.with_fingerprint(|fingerprint| fingerprint.take_events()));
     let second = sim();
     second.world.time.with_fingerprint(|fingerprint| fingerprint.compare_with(events));
+    second.world.tasks.compare_wakes(first.world.tasks.take_wakes());
     run(&second, scenario)
 }
 

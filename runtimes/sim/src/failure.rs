@@ -34,6 +34,13 @@ pub(crate) enum Why {
     Parted {
         task: String,
         parted: Parted,
+        /// The wake-up in which they differed before.
+        cause: Option<String>,
+    },
+    /// A condition or a limit does not hold after a poll of the task of this name.
+    Unmet {
+        task: String,
+        panicked: Panicked,
     },
     /// Another thread of this name woke a task of this name.
     WokenByThread {
@@ -55,6 +62,7 @@ impl fmt::Display for Why {
             Self::TooManyPolls => f.write_str("too many polls (Sim::max_polls)"),
             Self::Stopped(event) => write!(f, "stopped at event {event}"),
             Self::Panicked { name, .. } => write!(f, "{name} panicked"),
+            Self::Unmet { task, .. } => write!(f, "a condition failed after a poll of {task}"),
             Self::Violated(Violation { end, broken, .. }) => write!(f, "{end} {broken}"),
             Self::Parted { .. } => f.write_str("not deterministic"),
             Self::WokenByThread { task, thread } => {
@@ -68,7 +76,7 @@ impl Why {
     /// Returns what a smaller plan has to fail with too.
     fn kind(&self) -> String {
         match self {
-            Self::Panicked { panicked, .. } => panicked.kind(),
+            Self::Panicked { panicked, .. } | Self::Unmet { panicked, .. } => panicked.kind(),
             Self::Lifeless(_) => "lifeless".to_owned(),
             Self::Violated(violation) => violation.broken.to_owned(),
             Self::Parted { .. } | Self::WokenByThread { .. } => "not deterministic".to_owned(),
@@ -101,8 +109,14 @@ impl Failure {
                 backtrace = panicked.backtrace();
                 write!(message, ": {panicked}")
             }
+            Why::Unmet { panicked, .. } => write!(message, ": {panicked}"),
             Why::Violated(violation) => write!(message, ": {}", violation.frame),
-            Why::Parted { task, parted } => write!(message, ": {parted}\n  in {task}{HINT}"),
+            Why::Parted { parted, cause: Some(cause), .. } if parted.is_poll() => {
+                write!(message, ": {parted}\n  {cause}{HINT}")
+            }
+            Why::Parted { task, parted, .. } => {
+                write!(message, ": {parted}\n  in {task}{HINT}")
+            }
             _ => Ok(()),
         };
         message.extend([details, backtrace.trim_end()]);

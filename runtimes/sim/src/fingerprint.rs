@@ -181,6 +181,14 @@ impl Fingerprint {
     }
 }
 
+impl Parted {
+    /// Returns true if the runs part in which task is polled next, of which an earlier wake-up is the
+    /// cause.
+    pub(crate) fn is_poll(&self) -> bool {
+        matches!(self.second, Some((_, Occurrence::Polled { .. })))
+    }
+}
+
 impl fmt::Display for Parted {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { index, first, second, .. } = self;

@@ -111,6 +111,7 @@ mod time;
 mod trace;
 mod waiter;
 mod waits;
+mod wakes;
 mod watchdog;
 mod websocket;
 mod wire;

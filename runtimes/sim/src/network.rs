@@ -12,8 +12,8 @@ use sockless_driver::{Accepted, Listen};
 
 use crate::io::SimIo;
 use crate::link::Link;
-use crate::lock;
 use crate::names::{Lookup, Names, Reachability, without_port};
+use crate::{lock, waits};
 
 /// A listener on the simulated network, from [`Sim::listen`](crate::Sim::listen).
 ///
@@ -37,8 +37,11 @@ impl Listen for SimListener {
         if let Some(error) = self.network.take_failure(&self.name) {
             return Poll::Ready(Err(error));
         }
-        self.network
-            .poll_accept(&self.name, cx)
+        let accepted = self.network.poll_accept(&self.name, cx);
+        if accepted.is_pending() && waits::is_searching() {
+            waits::found_connection(format!("a connection to {}", self.name));
+        }
+        accepted
             .map(|io| Ok(Accepted { transport: Box::new(io), peer_addr: None, local_addr: None }))
     }
 

@@ -6,6 +6,8 @@ use std::fmt;
 use std::panic::PanicHookInfo;
 use std::sync::{Arc, Once};
 
+use crate::waits::RUNNERS;
+
 /// A panic of the code under test.
 #[derive(Clone, Debug)]
 pub(crate) struct Panicked {
@@ -45,9 +47,35 @@ impl Panicked {
     /// Returns the backtrace as a part of a message.
     pub(crate) fn backtrace(&self) -> String {
         let backtrace = self.backtrace.as_ref();
-        backtrace.map(|backtrace| format!("\nbacktrace:\n{backtrace}")).unwrap_or_default()
+        let Some(backtrace) = backtrace.map(ToString::to_string) else { return String::new() };
+        let is_full = std::env::var_os("RUST_BACKTRACE").is_some_and(|value| value == "full");
+        let shown = if is_full { backtrace } else { shorten(&backtrace) };
+        format!("\nbacktrace:\n{}", shown.trim_end())
     }
 }
+
+/// Returns the frames of the code under test: without those of the panic itself, of the simulator and of
+/// the test's harness.
+fn shorten(backtrace: &str) -> String {
+    let mut frames: Vec<String> = Vec::new();
+    for line in backtrace.lines() {
+        match frames.last_mut() {
+            Some(frame) if line.trim_start().starts_with("at ") => {
+                frame.extend(["\n", line]);
+            }
+            _ => frames.push(line.to_owned()),
+        }
+    }
+    let has_any = |frame: &String, names: &[&str]| names.iter().any(|name| frame.contains(name));
+    if let Some(outer) = frames.iter().position(|frame| has_any(frame, &RUNNERS)) {
+        frames.truncate(outer);
+    }
+    let inner = frames.iter().rposition(|frame| has_any(frame, &PANICS));
+    frames.split_off(inner.map_or(0, |inner| inner + 1)).join("\n")
+}
+
+/// The functions that panic, and call the hook.
+const PANICS: [&str; 2] = ["rust_begin_unwind", "core::panicking::"];
 
 impl fmt::Display for Panicked {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -128,4 +156,35 @@ fn keep(info: &PanicHookInfo<'_>) -> bool {
 /// Returns the folder of this crate's sources, as locations have it.
 pub(crate) fn own_sources() -> &'static str {
     file!().trim_end_matches("panics.rs")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::shorten;
+
+    const BACKTRACE: &str = "\
+   0: sockless_sim::panics::Panicked::from_hook
+             at ./src/panics.rs:29:25
+   1: __rustc::rust_begin_unwind
+             at /rustc/abc/library/std/src/panicking.rs:689:5
+   2: core::panicking::panic_fmt
+             at /rustc/abc/library/core/src/panicking.rs:80:14
+   3: core::option::unwrap_failed
+             at /rustc/abc/library/core/src/option.rs:1:1
+   4: chat::room::join::{{closure}}
+             at /home/a/chat/src/room.rs:12:30
+   5: sockless_sim::tasks::Tasks::poll::{{closure}}
+             at ./src/tasks.rs:130:71
+   6: core::panicking::not_reached
+";
+
+    #[test]
+    fn a_backtrace_is_shortened_to_the_code_under_test() {
+        let expected = "   3: core::option::unwrap_failed
+             at /rustc/abc/library/core/src/option.rs:1:1
+   4: chat::room::join::{{closure}}
+             at /home/a/chat/src/room.rs:12:30";
+        assert_eq!(shorten(BACKTRACE), expected);
+        assert_eq!(shorten("   0: unknown\n"), "   0: unknown");
+    }
 }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::panic::{AssertUnwindSafe, Location, catch_unwind};
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Wake, Waker};
 
@@ -15,6 +15,7 @@ use crate::hosts::{MachineId, OUTSIDE};
 use crate::lock;
 use crate::rng::Chance;
 use crate::schedule::Schedule;
+use crate::wakes::{WakeOrder, WakesParted};
 
 /// The id of the main task. It is not stored here, since it does not have to be `Send` or
 /// `'static`.
@@ -117,6 +118,35 @@ impl Tasks {
             return None;
         }
         lock(&self.ready.foreign_wake).take()
+    }
+
+    /// Keeps the order of the wake-ups from now on.
+    pub(crate) fn keep_wakes(&self) {
+        self.ready.set_order(WakeOrder::Keep(Vec::new()));
+    }
+
+    /// Compares the order of the wake-ups from now on with that of another run.
+    pub(crate) fn compare_wakes(&self, first: Vec<u64>) {
+        self.ready.set_order(WakeOrder::Compare { first: Arc::new(first), count: 0 });
+    }
+
+    /// Returns the order of the wake-ups that was kept.
+    pub(crate) fn take_wakes(&self) -> Vec<u64> {
+        match std::mem::take(&mut *lock(&self.ready.order)) {
+            WakeOrder::Keep(woken) => woken,
+            _ => Vec::new(),
+        }
+    }
+
+    /// Returns which task woke another one than in the first run, and where.
+    pub(crate) fn wakes_parted(&self) -> Option<String> {
+        let WakeOrder::Parted(parted) = &*lock(&self.ready.order) else { return None };
+        let WakesParted { by, first, second, place } = &**parted;
+        let by = by.map_or_else(|| "a timer".to_owned(), |by| self.name(by));
+        let first = first.map_or_else(|| "no further task".to_owned(), |first| self.name(first));
+        let second = self.name(*second);
+        let place = place.as_ref().map(|place| format!("\n  in {place}")).unwrap_or_default();
+        Some(format!("{by} woke {first} in the first run, and {second} in the second{place}"))
     }
 
     /// Polls a spawned task once and drops it if it has finished. Returns the payload of its panic.
@@ -271,7 +301,15 @@ struct Ready {
     has_host: AtomicBool,
     /// The task that was woken first by another thread, and the name of that thread.
     foreign_wake: Mutex<Option<(u64, String)>>,
+    /// The order of the wake-ups, while runs are compared.
+    order: Mutex<WakeOrder>,
+    has_order: AtomicBool,
+    /// The task that runs; [`NO_TASK`] while timers fire.
+    running: AtomicU64,
 }
+
+/// The id of no task.
+const NO_TASK: u64 = u64::MAX;
 
 impl Ready {
     fn push(task: &Arc<TaskWaker>) {
@@ -280,6 +318,9 @@ impl Ready {
             task.ready.note_foreign_wake(task.id);
         }
         if !task.queued.swap(true, Ordering::Relaxed) {
+            if task.ready.has_order.load(Ordering::Relaxed) {
+                task.ready.note_order(task.id);
+            }
             lock(&task.ready.tasks).push(Arc::clone(task));
         }
         if task.ready.has_host.load(Ordering::Relaxed)
@@ -292,12 +333,25 @@ impl Ready {
     fn pop(&self, schedule: &Schedule, chance: &mut Chance) -> Option<Arc<TaskWaker>> {
         let mut tasks = lock(&self.tasks);
         if tasks.is_empty() {
+            self.running.store(NO_TASK, Ordering::Relaxed);
             return None;
         }
         let selected = schedule.choose(tasks.len(), chance);
         let task = tasks.swap_remove(selected);
         task.queued.store(false, Ordering::Relaxed);
+        self.running.store(task.id, Ordering::Relaxed);
         Some(task)
+    }
+
+    fn set_order(&self, order: WakeOrder) {
+        *lock(&self.order) = order;
+        self.has_order.store(true, Ordering::Relaxed);
+    }
+
+    #[cold]
+    fn note_order(&self, task: u64) {
+        let by = Some(self.running.load(Ordering::Relaxed)).filter(|by| *by != NO_TASK);
+        lock(&self.order).record(task, by);
     }
 
     #[cold]

@@ -30,9 +30,13 @@ pub(crate) fn find(mut poll: impl FnMut(&mut Context<'_>) -> Poll<()>) -> Vec<St
         }
         poll_with(&second.task).is_ready()
     };
-    let mut places = FOUND.take();
+    let (mut places, functions) = (FOUND.take(), OF_LIBRARIES.take());
     drop(Search::end(second));
     FOUND.take();
+    OF_LIBRARIES.take();
+    if places.is_empty() {
+        places = functions;
+    }
     if is_ready {
         return vec!["nothing: it could continue, but was not woken".to_owned()];
     }
@@ -50,8 +54,11 @@ pub(crate) fn is_searching() -> bool {
 /// Records that the polled task waits here. For the simulator's own futures, which keep no waker
 /// during a search.
 pub(crate) fn found() {
-    if let Some(place) = this_place() {
-        FOUND.with_borrow_mut(|found| found.push(place));
+    let text = Backtrace::force_capture().to_string();
+    match (place_in(&text), function_in(&text)) {
+        (Some(place), _) => FOUND.with_borrow_mut(|found| found.push(place)),
+        (None, Some(function)) => OF_LIBRARIES.with_borrow_mut(|found| found.push(function)),
+        (None, None) => {}
     }
 }
 
@@ -120,6 +127,8 @@ thread_local! {
     /// The waker for handlers, during a search.
     static SEARCH: RefCell<Option<Waker>> = const { RefCell::new(None) };
     static FOUND: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) };
+    /// The functions that wait in tasks without a line of the code under test.
+    static OF_LIBRARIES: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) };
 }
 
 /// Returns the line of the code under test that is running, with the function that it calls.
@@ -137,9 +146,7 @@ struct Frame<'a> {
 fn place_in(backtrace: &str) -> Option<String> {
     let mut frames = frames(backtrace);
     // The rest is the simulator's caller.
-    let outer =
-        frames.iter().position(|frame| RUNNERS.iter().any(|name| frame.function.contains(name)));
-    frames.truncate(outer.unwrap_or(frames.len()));
+    frames.truncate(runner(&frames).unwrap_or(frames.len()));
     let own = frames.iter().position(|frame| frame.file.is_some_and(is_under_test))?;
     let place = frames[own].file?;
     let place = place.strip_prefix("./").unwrap_or(place);
@@ -151,8 +158,22 @@ fn place_in(backtrace: &str) -> Option<String> {
     }
 }
 
+/// Returns the outermost function of the task that is polled.
+fn function_in(backtrace: &str) -> Option<String> {
+    let frames = frames(backtrace);
+    let own = frames[..runner(&frames)?].iter().rev().map(|frame| frame.function);
+    let is_named = |function: &&str| has_path(function) && !is_of_std(function);
+    let mut functions = own.filter(is_named).filter(|function| owner(function) != "sockless_sim");
+    functions.next().map(|function| short(function).to_owned())
+}
+
+/// Returns the index of the frame that polls the task.
+fn runner(frames: &[Frame<'_>]) -> Option<usize> {
+    frames.iter().position(|frame| RUNNERS.iter().any(|name| frame.function.contains(name)))
+}
+
 /// The functions that poll the tasks.
-const RUNNERS: [&str; 3] = [
+pub(crate) const RUNNERS: [&str; 3] = [
     "sockless_sim::tasks::Tasks::poll",
     "sockless_sim::waits::find",
     "sockless_sim::world::poll_main",
@@ -221,7 +242,7 @@ fn short(function: &str) -> &str {
 
 #[cfg(test)]
 mod tests {
-    use super::{owner, place_in, short};
+    use super::{function_in, owner, place_in, short};
 
     const BACKTRACE: &str = "\
    0: <sockless_sim::waits::Probe as core::ops::drop::Drop>::drop
@@ -244,6 +265,20 @@ mod tests {
             "tokio::sync::mpsc::bounded::Sender<T>::send at /home/a/chat/src/room.rs:12:30";
         assert_eq!(place_in(BACKTRACE).as_deref(), Some(expected));
         assert_eq!(place_in("disabled backtrace"), None);
+    }
+
+    #[test]
+    fn a_task_without_such_a_line_is_named_by_its_outermost_function() {
+        let driver = "\
+   1: sockless_driver::session::engine::shared::Shared::closed::{{closure}}
+   2: sockless_driver::client::reconnect::Reconnect::watch::{{closure}}
+   3: <core::pin::Pin<P> as core::future::future::Future>::poll
+   4: sockless_sim::tasks::Tasks::poll
+   5: chat::tests::a_test
+";
+        let expected = "sockless_driver::client::reconnect::Reconnect::watch";
+        assert_eq!(function_in(driver).as_deref(), Some(expected));
+        assert_eq!(function_in("disabled backtrace"), None);
     }
 
     #[test]

@@ -253,7 +253,6 @@ impl Run<'_> {
                 tasks.poll(task).map(|()| Poll::Pending)
             };
             self.polls += 1;
-            let polled = polled.and_then(|polled| self.world.observers.check().map(|()| polled));
             let polled = match polled {
                 Ok(polled) => polled,
                 Err(payload) => {
@@ -261,6 +260,11 @@ impl Run<'_> {
                     return Err(self.panicked(id, payload));
                 }
             };
+            if let Err(payload) = self.world.observers.check() {
+                self.is_over = id == MAIN && polled.is_ready();
+                let (panicked, _) = self.seen(payload);
+                return Err(Why::Unmet { task: tasks.name(id), panicked });
+            }
             self.is_over = polled.is_ready();
             self.check(id)?;
             if let Poll::Ready(output) = polled {
@@ -322,7 +326,8 @@ impl Run<'_> {
     fn find_failure(&self, task: u64) -> Result<(), Why> {
         if let Some(parted) = self.world.time.with_fingerprint(|fingerprint| fingerprint.parted()) {
             let task = self.world.tasks.name(parted.task);
-            return Err(Why::Parted { task, parted });
+            let cause = self.world.tasks.wakes_parted();
+            return Err(Why::Parted { task, parted, cause });
         }
         if let Some(violation) = self.world.taps.take_violation() {
             return Err(Why::Violated(violation));
@@ -347,19 +352,24 @@ impl Run<'_> {
 
     /// A task has panicked.
     fn panicked(&self, task: u64, payload: Payload) -> Why {
+        let (panicked, payload) = self.seen(payload);
+        Why::Panicked { name: self.world.tasks.name(task), panicked, payload }
+    }
+
+    /// Returns the panic with this payload, and the payload if it has no text.
+    fn seen(&self, payload: Payload) -> (Panicked, Option<Payload>) {
         let text = text_of(&*payload).map(str::to_owned);
         let seen = self.watch.take().pop();
         let panicked =
             seen.unwrap_or_else(|| Panicked::from_text(text.as_deref().unwrap_or_default()));
-        let payload = text.is_none().then_some(payload);
-        Why::Panicked { name: self.world.tasks.name(task), panicked, payload }
+        (panicked, text.is_none().then_some(payload))
     }
 
     /// Formats the failure, after which the tasks do not run on.
     fn describe<F: Future>(&self, why: Why, main: Pin<&mut F>) -> Failure {
         let World { time, seed, schedule, .. } = self.world;
         let when = format!("{:?} after {} polls", time.now(), self.polls);
-        let has_place = matches!(why, Why::Panicked { .. } | Why::Violated(_));
+        let has_place = matches!(why, Why::Panicked { .. } | Why::Unmet { .. } | Why::Violated(_));
         let when = if has_place { format!("{:?}", time.now()) } else { when };
         let when = match schedule.path() {
             Some(path) => format!("{when}, schedule {path}"),

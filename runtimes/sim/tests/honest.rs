@@ -458,6 +458,51 @@ fn a_write_in_which_two_runs_part_is_named_with_its_line() {
 }
 
 #[test]
+fn a_line_that_wakes_tasks_in_another_order_is_named() {
+    let is_second = std::cell::Cell::new(false);
+    let message = failure(|| {
+        Sim::check(1..2, |sim| {
+            let reverse = is_second.replace(true);
+            async move {
+                let mut senders = Vec::new();
+                for _ in 0..16 {
+                    let (sender, receiver) = tokio::sync::oneshot::channel::<()>();
+                    sim.spawn(receiver);
+                    senders.push(sender);
+                }
+                sim.settle().await;
+                if reverse {
+                    senders.reverse();
+                }
+                senders.into_iter().for_each(|sender| sender.send(()).unwrap());
+                sim.settle().await;
+            }
+        });
+    });
+    let cause = "\n  main woke task 1 (spawned at ";
+    let second = " in the first run, and task 16 (spawned at ";
+    let (wakes, place) = (" in the second\n  in tokio::sync::oneshot::", " at tests/honest.rs:");
+    assert_has(&message, &["two runs part at event ", " runs\n", cause, second, wakes, place]);
+}
+
+#[test]
+fn a_condition_that_fails_names_the_poll_before() {
+    let message = failure(|| {
+        Sim::check(1..2, |sim| async move {
+            let is_done = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
+            let done = is_done.clone();
+            sim.always("it is not done", move || {
+                !is_done.load(std::sync::atomic::Ordering::Relaxed)
+            });
+            let task = async move { done.store(true, std::sync::atomic::Ordering::Relaxed) };
+            sim.spawn(task).await;
+        });
+    });
+    let begin = "seed 1: a condition failed after a poll of task 1";
+    assert_has(&message, &[begin, " at +0ns: does not hold: it is not done\n"]);
+}
+
+#[test]
 fn a_run_that_is_shorter_than_the_first_is_noticed() {
     let count = std::cell::Cell::new(0_u64);
     let message = failure(|| {
