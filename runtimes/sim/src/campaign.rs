@@ -13,6 +13,7 @@ use std::time::Duration;
 use crate::check::{Cost, Ran, run_plan, run_plan_twice};
 use crate::failure::{Failure, Replayed, replayed};
 use crate::lock;
+use crate::oracles::Reached;
 use crate::plan::{Fault, Plan, Step, check_name, point_name};
 use crate::sim::Sim;
 use draw::{Source, Workload};
@@ -87,6 +88,8 @@ pub struct Campaign {
     within: Duration,
     ticks: Vec<Duration>,
     shrinking: u32,
+    /// The marks that have to be reached; `None` if none have to be.
+    marks: Option<Vec<String>>,
 }
 
 impl Campaign {
@@ -109,6 +112,7 @@ impl Campaign {
                 Duration::from_millis(500),
             ],
             shrinking: 1000,
+            marks: None,
         }
     }
 
@@ -275,6 +279,32 @@ impl Campaign {
         self
     }
 
+    /// Requires that these marks are reached in some run, with those of [`sometimes!`](crate::sometimes) that
+    /// are visited, and with the acts of the plans. An act is reached if it has an effect: if its target has a
+    /// connection, or runs a program, at that time. Its mark is the fault and the target: `Cut of echo`. See
+    /// [`Reached`]. Default: nothing is required.
+    ///
+    /// ```
+    /// # use std::panic::catch_unwind;
+    /// use sockless::sim::Campaign;
+    ///
+    /// // In a project of yours: #[test]
+    /// fn faults_have_effects() {
+    ///     // No listener has this name.
+    ///     Campaign::new().wires("ecko").reaches([]).check(|sim| async move {
+    ///         sim.sleep(std::time::Duration::from_secs(10)).await;
+    ///     });
+    /// }
+    /// # let failure = catch_unwind(faults_have_effects).unwrap_err().downcast::<String>().unwrap();
+    /// # let expected = "never reached in any run: \"Cut of ecko\" (its condition was false ";
+    /// # assert!(failure.starts_with(expected), "{failure}");
+    /// ```
+    #[must_use]
+    pub fn reaches<'a>(mut self, marks: impl IntoIterator<Item = &'a str>) -> Self {
+        self.marks.get_or_insert_default().extend(marks.into_iter().map(str::to_owned));
+        self
+    }
+
     /// Returns the plan of `seed`.
     pub fn plan(&self, seed: u64) -> Plan {
         draw::plan(seed, self)
@@ -286,8 +316,8 @@ impl Campaign {
     ///
     /// # Panics
     ///
-    /// As [`Sim::check`], with the shrunk plan in the message; and if a [saved](Self::saved) plan, or
-    /// that of `SOCKLESS_SIM`, cannot be read.
+    /// As [`Sim::check`], with the shrunk plan in the message; if a mark is [not reached](Self::reaches); and
+    /// if a [saved](Self::saved) plan, or that of `SOCKLESS_SIM`, cannot be read.
     #[track_caller]
     pub fn check<F, Fut>(&self, scenario: F)
     where
@@ -304,8 +334,13 @@ impl Campaign {
             }
             return;
         }
+        let reached = self.reached();
+        let scenario = observed(reached.as_ref(), scenario);
         if let Some((plan, failure)) = self.first_failure(&scenario) {
             self.shrink(plan, failure, &scenario).raise();
+        }
+        if let Some(reached) = &reached {
+            reached.assert();
         }
     }
 
@@ -331,9 +366,19 @@ impl Campaign {
         if is_replayed || threads == 1 {
             return self.check(scenario);
         }
+        let reached = self.reached();
+        let scenario = observed(reached.as_ref(), scenario);
         if let Some((plan, failure)) = parallel::first_failure(self, threads, &scenario) {
             self.shrink(plan, failure, &scenario).raise();
         }
+        if let Some(reached) = &reached {
+            reached.assert();
+        }
+    }
+
+    fn reached(&self) -> Option<Reached> {
+        let marks = self.marks.as_ref()?;
+        Some(Reached::new(marks.iter().map(String::as_str)))
     }
 
     /// Returns the plans in the order in which they run, and how many of them are saved ones.
@@ -414,6 +459,16 @@ impl Campaign {
         let plans = lines(&text)
             .map(|line| line.parse().unwrap_or_else(|error| panic!("{}: {error}", path.display())));
         plans.collect()
+    }
+}
+
+/// Returns `scenario`, with each simulation observed by `reached`.
+fn observed<Fut>(reached: Option<&Reached>, scenario: impl Fn(Sim) -> Fut) -> impl Fn(Sim) -> Fut {
+    move |sim| {
+        if let Some(reached) = &reached {
+            reached.observe(&sim);
+        }
+        scenario(sim)
     }
 }
 

@@ -123,3 +123,24 @@ fn a_saved_plan_that_cannot_be_read_is_named() {
     assert!(message.contains(expected), "{message}");
     fs::remove_file(&file).unwrap();
 }
+
+#[test]
+fn a_mark_or_a_fault_that_is_never_reached_fails_the_campaign() {
+    let campaign = || {
+        let steps = ["submit", "wait"];
+        Campaign::new().seeds(0..30).machine("jobs").steps("client", 5..10, steps)
+    };
+    campaign().reaches([]).check(|sim| jobs(sim, false));
+    for threads in [1, 2] {
+        let run = |campaign: Campaign| {
+            let check = || campaign.check_parallel(threads, |sim| jobs(sim, false));
+            *catch_unwind(AssertUnwindSafe(check)).unwrap_err().downcast::<String>().unwrap()
+        };
+        let unreached = run(campaign().reaches(["a job is late"]));
+        let expected = "never reached in any run: \"a job is late\" (its line was never executed)";
+        assert_eq!(unreached, expected);
+        let without_effect = run(campaign().wires("jbos").reaches([]));
+        let expected = "\"Cut of jbos\" (its condition was false ";
+        assert!(without_effect.contains(expected), "{without_effect}");
+    }
+}

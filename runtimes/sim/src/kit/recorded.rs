@@ -24,6 +24,12 @@ pub struct RecordedClient {
 /// # Errors
 ///
 /// [`ReplayError::Malformed`].
+impl From<&Self> for RecordedClient {
+    fn from(client: &Self) -> Self {
+        client.clone()
+    }
+}
+
 impl TryFrom<&Recording> for RecordedClient {
     type Error = ReplayError;
 
