@@ -140,8 +140,8 @@ impl BusSink {
 
     /// Reports that all items of `room` behind `top` will be reported.
     ///
-    /// `top` is the position of the last message of the room: one with offset 0 if there was none
-    /// yet, and `None` on a bus that does not count messages.
+    /// `top` is the position of the last message of the room: one with offset 0 before the
+    /// first, and `None` on a bus that does not count messages.
     pub fn subscribed(&self, room: &RoomKey, top: Option<Position>) {
         self.with(|rooms| rooms.subscribed(room, top));
     }

@@ -41,7 +41,7 @@ impl<'a> HostPort<'a> {
     }
 }
 
-/// The length of the host at the start of `text`; `None` if there is none.
+/// The length of the host at the start of `text`; `None` if it does not begin with a host.
 fn host_len(text: &str) -> Option<usize> {
     if let Some(rest) = text.strip_prefix('[') {
         // The colons of an IPv6 address are inside the brackets.
