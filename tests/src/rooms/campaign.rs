@@ -41,7 +41,7 @@ pub(crate) async fn run(mut broker: Broker, scale: Scale) -> io::Result<String> 
     });
     let joined: Vec<_> = joined.collect();
     let publishing = tokio::spawn(publish(chats, last));
-    let mut slowest = Duration::ZERO;
+    let mut times = Vec::new();
     for kill in 1..=kills {
         let before = u64::from(kill) * 60 - 20;
         wait(&logs, before).await;
@@ -51,13 +51,14 @@ pub(crate) async fn run(mut broker: Broker, scale: Scale) -> io::Result<String> 
         let begun = Instant::now();
         // Two that have not been published before.
         wait(&logs, logs.iter().map(number).max().unwrap_or(0) + 2).await;
-        slowest = slowest.max(begun.elapsed());
+        times.push(begun.elapsed());
     }
     publishing.await?;
     for member in joined {
         member.await?;
     }
-    summary(&broker, &logs, slowest)
+    times.sort();
+    summary(&broker, &logs, &times)
 }
 
 fn server(broker: &Broker) -> io::Result<(Rooms, Namespace)> {
@@ -102,7 +103,8 @@ async fn wait(logs: &[Log], wanted: u64) {
     }
 }
 
-fn summary(broker: &Broker, logs: &[Log], slowest: Duration) -> io::Result<String> {
+/// `times` are those from when the broker listened until all members had received something new, in order.
+fn summary(broker: &Broker, logs: &[Log], times: &[Duration]) -> io::Result<String> {
     let sum =
         |count: fn(&Seen) -> u64| logs.iter().map(|log| count(&log.lock().unwrap())).sum::<u64>();
     let (gaps, resumes) = (sum(|seen| seen.gaps), sum(|seen| seen.resumes));
@@ -115,10 +117,15 @@ fn summary(broker: &Broker, logs: &[Log], slowest: Duration) -> io::Result<Strin
         }
     }
     assert!(resumes > 0);
+    let within = times.iter().filter(|time| time.as_secs() < 1).count();
+    let at = |index: usize| times.get(index).map_or(0, Duration::as_millis);
     Ok(format!(
-        "{} members, {} messages each, {gaps} gaps, {resumes} times resumed, the slowest after {} ms",
+        "{} members, {} messages each, {gaps} gaps, {resumes} times resumed; all members after {} ms (median), at most {} ms, \
+         {within} of {} times within a second",
         logs.len(),
         logs.iter().map(number).min().unwrap_or(0),
-        slowest.as_millis()
+        at(times.len() / 2),
+        at(times.len().saturating_sub(1)),
+        times.len()
     ))
 }

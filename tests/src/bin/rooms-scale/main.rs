@@ -48,35 +48,47 @@ fn measured(measure: impl Future<Output = io::Result<()>>) -> io::Result<()> {
 /// Rounds of both, one after the other, so that other load on the machine meets both alike.
 async fn fan_out() -> io::Result<()> {
     const MEMBERS: usize = 1000;
-    const ROUNDS: usize = 9;
+    const ROUNDS: usize = 41;
     let (senders, rooms) = (Node::start(&["senders"])?, Node::start(&["rooms"])?);
     let mut by_senders = Load::open(&[senders.addr], MEMBERS, 1, 100).await?;
     let mut by_rooms = Load::open(&[rooms.addr], MEMBERS, 1, 100).await?;
     by_senders.windows(20, 8).await;
     by_rooms.windows(20, 8).await;
-    let mut ratios = Vec::new();
-    for _ in 0..ROUNDS {
-        let hand_kept = cost(&senders, &mut by_senders).await?;
-        let cost = cost(&rooms, &mut by_rooms).await?;
+    for at_once in [8, 1] {
+        let (mut costs, mut ratios) = ([Vec::new(), Vec::new()], Vec::new());
+        for round in 0..ROUNDS {
+            let mut pair = [0.0; 2];
+            // Each is the first in every other round.
+            for which in [round % 2, 1 - round % 2] {
+                let (node, load) = match which {
+                    0 => (&senders, &mut by_senders),
+                    _ => (&rooms, &mut by_rooms),
+                };
+                pair[which] = cost(node, load, at_once).await?;
+                costs[which].push(pair[which]);
+            }
+            ratios.push(pair[1] / pair[0]);
+        }
+        let [senders, rooms] = costs.map(median);
         println!(
-            "senders {hand_kept:.0} ns a delivery, rooms {cost:.0} ns: {:.3}",
-            cost / hand_kept
+            "1 to {MEMBERS}, {at_once} at once: senders {senders:.0} ns a delivery, rooms {rooms:.0} ns, {:.3} times as much \
+             (medians of {ROUNDS} rounds)",
+            median(ratios)
         );
-        ratios.push(cost / hand_kept);
     }
-    ratios.sort_by(f64::total_cmp);
-    println!(
-        "1 to {MEMBERS}: rooms take {:.3} times the CPU of senders (median)",
-        ratios[ROUNDS / 2]
-    );
     Ok(())
 }
 
-/// The CPU of a delivery, in nanoseconds.
-async fn cost(node: &Node, load: &mut Load) -> io::Result<f64> {
+/// The CPU of a delivery, in nanoseconds, with so many messages at once.
+async fn cost(node: &Node, load: &mut Load, at_once: usize) -> io::Result<f64> {
     let before = cpu(node.pid)?;
-    let deliveries = load.windows(40, 8).await;
+    let deliveries = load.windows(64 / at_once, at_once).await;
     Ok((cpu(node.pid)? - before).as_nanos() as f64 / deliveries as f64)
+}
+
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
 }
 
 /// The difference between two runs, so that what opening takes cancels out.
