@@ -411,25 +411,8 @@ impl<'a> Shell<'a> {
         Self { cell, event: None, is_gap: false, delivered: 0, todo: Todo::default() }
     }
 
-    /// A gap must not be silent: without a message for it, the client has to connect again.
-    fn close_for_gap(&self, outlet: &Outlet) {
-        let reason = "messages of the room were lost: connect again";
-        outlet.sender().close((CloseCode::TRY_AGAIN_LATER, reason));
-    }
-}
-
-impl Effects<Outlet> for Shell<'_> {
-    fn node(&self) -> u64 {
-        self.cell.kind.node.id
-    }
-
-    fn begin(&mut self, event: &RoomEvent) {
-        self.is_gap = matches!(event, RoomEvent::Gap { .. });
-        self.event = self.cell.encode(event);
-    }
-
-    #[inline]
-    fn deliver(&mut self, outlet: &mut Outlet, key: SeatKey, kind: Delivery) -> bool {
+    #[cold]
+    fn deliver_otherwise(&mut self, outlet: &mut Outlet, key: SeatKey, kind: Delivery) -> bool {
         let counters = &self.cell.kind.node.counters;
         if self.is_gap {
             counters.gap();
@@ -457,6 +440,36 @@ impl Effects<Outlet> for Shell<'_> {
         }
         self.delivered += 1;
         true
+    }
+
+    /// A gap must not be silent: without a message for it, the client has to connect again.
+    fn close_for_gap(&self, outlet: &Outlet) {
+        let reason = "messages of the room were lost: connect again";
+        outlet.sender().close((CloseCode::TRY_AGAIN_LATER, reason));
+    }
+}
+
+impl Effects<Outlet> for Shell<'_> {
+    fn node(&self) -> u64 {
+        self.cell.kind.node.id
+    }
+
+    fn begin(&mut self, event: &RoomEvent) {
+        self.is_gap = matches!(event, RoomEvent::Gap { .. });
+        self.event = self.cell.encode(event);
+    }
+
+    #[inline]
+    fn deliver(&mut self, outlet: &mut Outlet, key: SeatKey, kind: Delivery) -> bool {
+        // Nearly always the whole of it.
+        if !self.is_gap
+            && let Some(event) = &self.event
+            && outlet.deliver_at_once(event)
+        {
+            self.delivered += 1;
+            return true;
+        }
+        self.deliver_otherwise(outlet, key, kind)
     }
 
     fn read(&mut self, after: Position) {

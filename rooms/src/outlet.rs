@@ -97,9 +97,16 @@ impl Outlet {
         &mut self.extra.get_or_insert_default().used
     }
 
+    /// Sends the event if the session has room for it and nothing waits before it. Returns whether it
+    /// was sent.
+    #[inline]
+    pub(crate) fn deliver_at_once(&self, event: &Encoded) -> bool {
+        let waits = self.extra.as_ref().is_some_and(|extra| extra.queue.is_some());
+        !waits && self.sender.try_send(&event.broadcast).is_ok()
+    }
+
     /// Sends the event if the session has room for it and nothing waits before it. Otherwise it
     /// waits, as far as the policy allows.
-    #[inline]
     pub(crate) fn deliver(&mut self, event: &Encoded, kind: Delivery, usual: Lag) -> Delivered {
         let waits = self.extra.as_ref().is_some_and(|extra| extra.queue.is_some());
         if !waits {
