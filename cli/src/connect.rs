@@ -5,6 +5,11 @@ mod input;
 mod options;
 mod talk;
 
+use tracing_subscriber::Layer;
+use tracing_subscriber::filter::{LevelFilter, Targets, filter_fn};
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+
 use sockless::{AttemptError, ClientConnection, Connect, Escaped, Reconnect, ReconnectError};
 
 use crate::exit::Failure;
@@ -16,13 +21,24 @@ use talk::Conversation;
 
 /// Runs until the session ends, or with `--reconnect` until an attempt fails for good.
 pub(crate) fn run(options: Options) -> Result<(), Failure> {
-    crate::log(options.is_verbose());
+    log(options.is_verbose());
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime = runtime.map_err(|error| Failure::io("the runtime", error))?;
     let ended = runtime.block_on(run_on_tokio(options));
     // A thread may still wait for a line of stdin, which cannot be interrupted.
     runtime.shutdown_background();
     ended
+}
+
+/// Logs as other commands do, but for sessions: what passes in the only one is printed.
+fn log(verbose: bool) {
+    let level = if verbose { LevelFilter::DEBUG } else { LevelFilter::WARN };
+    let taken = Targets::new()
+        .with_default(level)
+        .with_target("sockless_driver::session", LevelFilter::WARN);
+    let events = filter_fn(|metadata| metadata.is_event());
+    let printed = crate::printed().with_filter(taken).with_filter(events);
+    tracing_subscriber::registry().with(printed).init();
 }
 
 async fn run_on_tokio(options: Options) -> Result<(), Failure> {
@@ -38,7 +54,7 @@ async fn run_on_tokio(options: Options) -> Result<(), Failure> {
     let mut inputs = Inputs::start(&options, &mut output)?;
     let mut conversation = Conversation::new(&options, &mut inputs, &mut output);
     let closed = conversation.run(connection.spawn()).await;
-    conversation.result(&closed)
+    conversation.result(&closed).await
 }
 
 /// Opens a session whenever one ends.
@@ -53,12 +69,16 @@ async fn reconnect(
     loop {
         let session = match sessions.next().await {
             Ok(session) => session,
-            Err(error) => return Err(give_up(&error)),
+            Err(error) => {
+                conversation.leave().await;
+                return Err(give_up(&error));
+            }
         };
         let closed = conversation.run(session).await;
         if conversation.is_finished() {
-            return conversation.result(&closed);
+            return conversation.result(&closed).await;
         }
+        conversation.report(&closed);
     }
 }
 

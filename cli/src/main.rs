@@ -13,11 +13,15 @@ mod serve;
 mod signals;
 mod target;
 
-use std::io;
+use std::io::{self, IsTerminal};
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
+use tracing_subscriber::filter::LevelFilter;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{Layer, Registry};
 
 use crate::exit::Failure;
 
@@ -60,16 +64,13 @@ fn main() -> ExitCode {
 
 /// Logs to stderr what the library notices; with `verbose` also what it does with each peer.
 fn log(verbose: bool) {
-    let level = if verbose {
-        tracing_subscriber::filter::LevelFilter::DEBUG
-    } else {
-        tracing_subscriber::filter::LevelFilter::WARN
-    };
-    tracing_subscriber::fmt()
-        .with_max_level(level)
-        .with_ansi(io::IsTerminal::is_terminal(&io::stderr()))
-        .with_writer(io::stderr)
-        .init();
+    let level = if verbose { LevelFilter::DEBUG } else { LevelFilter::WARN };
+    tracing_subscriber::registry().with(printed().with_filter(level)).init();
+}
+
+/// Prints events to stderr.
+fn printed() -> impl Layer<Registry> {
+    tracing_subscriber::fmt::layer().with_ansi(io::stderr().is_terminal()).with_writer(io::stderr)
 }
 
 #[cfg(test)]

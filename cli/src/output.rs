@@ -2,12 +2,13 @@
 
 use std::fmt;
 use std::io::{self, IsTerminal, Write};
-use tokio::time::Instant;
+use std::time::Duration;
 
 use anstream::{AutoStream, ColorChoice};
 use anstyle::{AnsiColor, Style};
 use rustyline::ExternalPrinter;
 use sockless::{Escaped, Message};
+use tokio::time::Instant;
 
 use crate::framing::Framing;
 
@@ -16,6 +17,9 @@ const NOTE: Style = Style::new().dimmed();
 
 /// The length of the part of a binary message that a terminal shows, in bytes.
 const SHOWN_LEN: usize = 1024;
+
+/// The time in which the prompt is drawn again below what was printed. Its thread does not report it.
+const REDRAW: Duration = Duration::from_millis(20);
 
 /// Prints messages and notes.
 pub(crate) struct Output {
@@ -83,6 +87,23 @@ impl Output {
         }
     }
 
+    /// Ends the prompt once all that was printed is above it, and prints `last` in its place unless it
+    /// was noted. Later output goes to the terminal.
+    pub(crate) async fn leave_prompt(&mut self, last: Option<&dyn fmt::Display>) {
+        let Place::Prompt(prompt) = &mut self.place else { return };
+        // The prompt's thread takes one line at a time: when it takes the last of these, it has
+        // printed what came before them.
+        for _ in 0..2 {
+            let _ = prompt.print(String::new());
+        }
+        tokio::time::sleep(REDRAW).await;
+        self.place = Place::Terminal;
+        clear_line();
+        if let (Some(last), None) = (last, self.since) {
+            let _ = writeln!(io::stdout(), "{}", painted(NOTE, &last.to_string(), &io::stdout()));
+        }
+    }
+
     /// Prints to stderr. A terminal that cannot be written to is not an error of the session.
     fn print(&mut self, note: &str) {
         let _ = match &mut self.place {
@@ -93,6 +114,12 @@ impl Output {
             _ => writeln!(io::stderr(), "{}", painted(NOTE, note, &io::stderr())),
         };
     }
+}
+
+/// Removes the line that the cursor is in from the terminal.
+pub(crate) fn clear_line() {
+    // CR, and Erase in Line of ECMA-48.
+    let _ = write!(io::stdout(), "\r\u{1b}[K").and_then(|()| io::stdout().flush());
 }
 
 /// The kind and length of a message.

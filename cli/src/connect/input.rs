@@ -95,7 +95,10 @@ fn prompt(output: &mut Output) -> rustyline::Result<DefaultEditor> {
         // The file does not exist the first time.
         let _ = editor.load_history(&history);
     }
-    output.move_above(editor.create_external_printer()?);
+    // A terminal without control sequences (`TERM=dumb`) has no line to print above.
+    if let Ok(printer) = editor.create_external_printer() {
+        output.move_above(printer);
+    }
     Ok(editor)
 }
 
@@ -149,7 +152,7 @@ impl Drop for Terminal {
         let when = rustix::termios::OptionalActions::Drain;
         let _ = rustix::termios::tcsetattr(io::stdin(), when, &self.0);
         // What is printed next does not belong to the line that was being edited.
-        println!();
+        crate::output::clear_line();
     }
 }
 

@@ -1,6 +1,7 @@
 //! A session from its opening to its end: [`Conversation`].
 
 use std::collections::VecDeque;
+use std::fmt::Display;
 use std::io;
 use std::pin::pin;
 use std::time::Duration;
@@ -54,7 +55,7 @@ impl<'a> Conversation<'a> {
         }
     }
 
-    /// Runs until the session has ended, and reports how.
+    /// Runs until the session has ended.
     pub(crate) async fn run(&mut self, session: Session) -> Closed {
         self.greet(&session);
         let (sender, mut receiver) = session.split();
@@ -89,9 +90,13 @@ impl<'a> Conversation<'a> {
             }
         };
         self.pings.clear();
-        self.output.notice(&closed);
         self.output.note(&closed);
         closed
+    }
+
+    /// Reports to a user at a prompt how a session ended that others follow.
+    pub(crate) fn report(&mut self, closed: &Closed) {
+        self.output.notice(closed);
     }
 
     /// Returns true if the user wants no further session.
@@ -104,12 +109,19 @@ impl<'a> Conversation<'a> {
         }
     }
 
-    /// Returns the result of the program, if this was its last session.
-    pub(crate) fn result(&mut self, closed: &Closed) -> Result<(), Failure> {
-        match self.failure.take().or_else(|| self.inputs.take_failure()) {
-            Some(failure) => Err(failure),
-            None => Failure::of_session(closed),
-        }
+    /// Ends the prompt, because no further session opens.
+    pub(crate) async fn leave(&mut self) {
+        self.output.leave_prompt(None).await;
+    }
+
+    /// Ends the prompt. Returns the result of the program, if this was its last session.
+    pub(crate) async fn result(&mut self, closed: &Closed) -> Result<(), Failure> {
+        let failure = self.failure.take().or_else(|| self.inputs.take_failure());
+        let result = failure.map_or_else(|| Failure::of_session(closed), Err);
+        // A failure is printed by the program, wherever its output goes.
+        let last = result.is_ok().then_some(closed as &dyn Display);
+        self.output.leave_prompt(last).await;
+        result
     }
 
     fn greet(&mut self, session: &Session) {
