@@ -82,6 +82,8 @@ impl Place {
             "set the origin" => self.expect_header(&["-o", "http://a"], "ORIGIN", "http://a"),
             "send credentials" => {
                 self.expect_header(&["--auth", "U:P"], "AUTHORIZATION", "Basic VTpQ");
+                let url = self.request.url("/?AUTHORIZATION").replace("://", "://U:P@");
+                expect(&["-n", "1", &url], "", "Basic VTpQ\n");
             }
             "send one message and stop" => expect(&["-x", "one", "-n", "1", echo], "", "one\n"),
             "wait before closing" => expect(&["-w", "0.5", echo], "hi\n", "hi\n"),
