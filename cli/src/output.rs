@@ -53,6 +53,11 @@ impl Output {
         self.place = Place::Prompt(Box::new(prompt));
     }
 
+    /// True if what is printed appears above a prompt.
+    pub(crate) fn is_above_prompt(&self) -> bool {
+        matches!(self.place, Place::Prompt(_))
+    }
+
     /// Prints a message that was received.
     ///
     /// # Errors
@@ -82,7 +87,7 @@ impl Output {
 
     /// Prints a note that a user at a terminal needs in any case.
     pub(crate) fn notice(&mut self, notice: impl fmt::Display) {
-        if matches!(self.place, Place::Prompt(_)) {
+        if self.is_above_prompt() {
             self.print(&notice.to_string());
         }
     }

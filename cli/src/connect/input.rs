@@ -38,8 +38,11 @@ impl Inputs {
         let (sender, queue) = mpsc::channel(READ_AHEAD);
         inputs.queue = Some(queue);
         if io::stdin().is_terminal() && io::stdout().is_terminal() {
-            inputs._terminal = Terminal::save();
             let editor = prompt(output).map_err(|error| Failure::io("the terminal", error))?;
+            // Otherwise lines are read without changing its settings.
+            if output.is_above_prompt() {
+                inputs._terminal = Terminal::save();
+            }
             thread::spawn(move || read_prompt(editor, &sender));
         } else {
             let (framing, binary) = (options.framing(), options.is_binary());
