@@ -10,7 +10,8 @@ use tracing_subscriber::filter::{LevelFilter, Targets, filter_fn};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
-use sockless::{AttemptError, ClientConnection, Connect, Escaped, Reconnect, ReconnectError};
+use sockless::http::{HeaderName, HeaderValue, Response};
+use sockless::{AttemptError, Connect, Escaped, Reconnect, ReconnectError, Request};
 
 use crate::exit::Failure;
 use crate::output::Output;
@@ -49,11 +50,14 @@ async fn run_on_tokio(options: Options) -> Result<(), Failure> {
         return reconnect(connect, &options, inputs, output).await;
     }
     let connection = connect().open().await.map_err(|error| Failure::of_connecting(&error))?;
-    describe(&connection, &mut output);
+    let response = connection.response().clone();
+    output.note(format_args!("connected to {}", connection.destination()));
+    let session = connection.spawn();
+    describe(session.request(), &response, &mut output);
     // The prompt appears once there is something to talk to.
     let mut inputs = Inputs::start(&options, &mut output)?;
     let mut conversation = Conversation::new(&options, &mut inputs, &mut output);
-    let closed = conversation.run(connection.spawn()).await;
+    let closed = conversation.run(session).await;
     conversation.result(&closed).await
 }
 
@@ -89,12 +93,23 @@ fn give_up(error: &ReconnectError) -> Failure {
     }
 }
 
-/// Notes the handshake.
-fn describe(connection: &ClientConnection, output: &mut Output) {
-    output.note(format_args!("connected to {}", connection.destination()));
-    let response = connection.response();
+/// Notes the handshake: the request without the headers that are the same in each or random, and the response.
+fn describe(request: &Request, response: &Response<()>, output: &mut Output) {
+    let target = request.uri().path_and_query().map_or("/", |target| target.as_str());
+    output.note(format_args!("> GET {target} HTTP/1.1"));
+    for (name, value) in request.headers() {
+        match value.is_sensitive() {
+            true => output.note(format_args!("> {name}: (not shown)")),
+            false => note_header('>', name, value, output),
+        }
+    }
     output.note(format_args!("< {:?} {}", response.version(), response.status()));
     for (name, value) in response.headers() {
-        output.note(format_args!("< {name}: {}", Escaped(value.as_bytes().escape_ascii())));
+        note_header('<', name, value, output);
     }
+}
+
+fn note_header(direction: char, name: &HeaderName, value: &HeaderValue, output: &mut Output) {
+    let value = Escaped(value.as_bytes().escape_ascii());
+    output.note(format_args!("{direction} {name}: {value}"));
 }

@@ -83,9 +83,13 @@ fn connect_shows_the_handshake_on_request() {
     let output = connect(&["-v", "--deflate", "-x", "hello", "-n", "1", &server.url("/")], b"");
     assert_prints(&output, 0, b"hello\n");
     let notes = String::from_utf8(output.stderr).unwrap();
-    for expected in
-        ["101 Switching Protocols", "permessage-deflate", "> text, 5 bytes", "< text, 5 bytes"]
-    {
+    for expected in [
+        "> GET / HTTP/1.1",
+        "101 Switching Protocols",
+        "permessage-deflate",
+        "> text, 5 bytes",
+        "< text, 5 bytes",
+    ] {
         assert!(notes.contains(expected), "{expected}: {notes}");
     }
 }
