@@ -101,22 +101,24 @@ impl Outlet {
     /// was sent.
     #[inline]
     pub(crate) fn deliver_at_once(&self, event: &Encoded) -> bool {
+        matches!(self.try_send(event), Some(Ok(())))
+    }
+
+    /// Sends the event, or fails to; `None` if something waits before it.
+    #[inline]
+    fn try_send(&self, event: &Encoded) -> Option<Result<(), TrySendError>> {
         let waits = self.extra.as_ref().is_some_and(|extra| extra.queue.is_some());
-        !waits && self.sender.try_send(&event.broadcast).is_ok()
+        (!waits).then(|| self.sender.try_send(&event.broadcast))
     }
 
     /// Sends the event if the session has room for it and nothing waits before it. Otherwise it
     /// waits, as far as the policy allows.
     pub(crate) fn deliver(&mut self, event: &Encoded, kind: Delivery, usual: Lag) -> Delivered {
-        let waits = self.extra.as_ref().is_some_and(|extra| extra.queue.is_some());
-        if !waits {
-            match self.sender.try_send(&event.broadcast) {
-                Ok(()) => return Delivered::Sent,
-                Err(TrySendError::Closed { .. }) => return Delivered::Closed,
-                Err(_) => {}
-            }
+        match self.try_send(event) {
+            Some(Ok(())) => Delivered::Sent,
+            Some(Err(TrySendError::Closed { .. })) => Delivered::Closed,
+            Some(Err(_)) | None => self.queue(event, kind, usual),
         }
-        self.queue(event, kind, usual)
     }
 
     #[cold]
