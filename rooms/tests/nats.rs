@@ -39,8 +39,8 @@ fn garbage_breaks_the_connection_and_nothing_else() {
     });
 }
 
-/// The same once it was connected. At some of it the client panics in a task of its own, of which the
-/// rooms must see no more than that the connection is lost.
+/// The same once it was connected. At some of it the client panics in a task of its own: for the rooms,
+/// the connection is lost, and nothing else happens.
 #[test]
 fn garbage_behind_the_handshake_breaks_the_connection_and_nothing_else() {
     const GARBAGE: &[&[u8]] = &[

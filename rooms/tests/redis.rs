@@ -63,10 +63,7 @@ fn garbage_is_an_event_and_the_rooms_go_on() {
 fn garbage_behind_the_handshake_loses_nothing() {
     for garbage in GARBAGE {
         Sim::check(0..2, |sim| async move {
-            let broker = FakeBroker::start(&sim, b"");
-            broker.is_good.store(true, Relaxed);
-            let (rooms, chat) = chat(&sim);
-            sim.sleep(A_WHILE).await;
+            let (broker, rooms, chat) = connected(&sim).await;
             let mut ada = sim.app(router(&chat)).open("/room").await;
             welcome(&mut ada).await;
             for round in 0..3 {
@@ -91,10 +88,7 @@ fn garbage_behind_the_handshake_loses_nothing() {
 #[test]
 fn messages_of_no_known_form_are_ignored() {
     Sim::check(0..5, |sim| async move {
-        let broker = FakeBroker::start(&sim, b"");
-        broker.is_good.store(true, Relaxed);
-        let (rooms, chat) = chat(&sim);
-        sim.sleep(A_WHILE).await;
+        let (broker, rooms, chat) = connected(&sim).await;
         let mut ada = sim.app(router(&chat)).open("/room").await;
         welcome(&mut ada).await;
         let invalid = rooms.stats().bus_invalid;
@@ -129,10 +123,7 @@ fn messages_of_no_known_form_are_ignored() {
 #[test]
 fn confirmations_that_were_not_asked_for_break_the_connection() {
     Sim::check(0..5, |sim| async move {
-        let broker = FakeBroker::start(&sim, b"");
-        broker.is_good.store(true, Relaxed);
-        let (_rooms, _chat) = chat(&sim);
-        sim.sleep(A_WHILE).await;
+        let (broker, _rooms, _chat) = connected(&sim).await;
         assert_eq!(broker.connections.load(Relaxed), 1);
         *broker.pushes.lock().unwrap() = b">3\r\n$9\r\nsubscribe\r\n$1\r\nx\r\n:1\r\n".to_vec();
         sim.sleep(A_WHILE).await;
@@ -144,10 +135,7 @@ fn confirmations_that_were_not_asked_for_break_the_connection() {
 #[test]
 fn a_broker_that_hangs_blocks_no_session() {
     Sim::check(0..5, |sim| async move {
-        let broker = FakeBroker::start(&sim, b"");
-        broker.is_good.store(true, Relaxed);
-        let (rooms, chat) = chat(&sim);
-        sim.sleep(A_WHILE).await;
+        let (broker, rooms, chat) = connected(&sim).await;
         let app = sim.app(router(&chat));
         let mut ada = app.open("/room").await;
         welcome(&mut ada).await;
@@ -171,10 +159,7 @@ fn a_broker_that_hangs_blocks_no_session() {
 #[test]
 fn the_task_ends_with_the_rooms() {
     Sim::check(0..5, |sim| async move {
-        let broker = FakeBroker::start(&sim, b"");
-        broker.is_good.store(true, Relaxed);
-        let (rooms, chat) = chat(&sim);
-        sim.sleep(A_WHILE).await;
+        let (broker, rooms, chat) = connected(&sim).await;
         drop((rooms, chat));
         sim.sleep(A_WHILE).await;
         assert_eq!((broker.connections.load(Relaxed), broker.ended.load(Relaxed)), (1, 1));
@@ -200,6 +185,15 @@ fn chat(sim: &Sim) -> (Rooms, Namespace) {
     let config = RoomConfig::default().envelope(Lines).history(History::last(5));
     let chat = rooms.namespace("chat", config);
     (rooms, chat)
+}
+
+/// As [`chat`], with a broker to which it is connected.
+async fn connected(sim: &Sim) -> (Arc<FakeBroker>, Rooms, Namespace) {
+    let broker = FakeBroker::start(sim, b"");
+    broker.is_good.store(true, Relaxed);
+    let (rooms, chat) = chat(sim);
+    sim.sleep(A_WHILE).await;
+    (broker, rooms, chat)
 }
 
 /// A server that knows the commands of the bus, and one room.
