@@ -1,4 +1,4 @@
-//! The spans of `tracing`: [`SessionSpan`], [`ConnectionSpan`] and [`ConnectSpan`].
+//! The spans of `tracing`: [`SessionSpan`], [`ConnectionSpan`] and that of an attempt to connect.
 //!
 //! Without a subscriber that takes them they are empty: a session then costs a null pointer, and a
 //! check of it in each turn.
