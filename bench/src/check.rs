@@ -13,7 +13,7 @@ use crate::count::{self, Load};
 use crate::idle;
 use crate::load::{Shape, Visits};
 use crate::servers::{Job, Server};
-use crate::{Result, cpu};
+use crate::{Result, cpu, pings};
 
 /// `check`
 #[derive(Args)]
@@ -149,6 +149,9 @@ fn measure() -> Result<Vec<(String, f64)>> {
         figures
             .push((format!("Bytes of an idle connection after an {}", deed(shape)), bytes as f64));
     }
+    let pinging = pings::measure(Server::Sockless, IDLE, (3, 1), None)?;
+    let name = format!("Bytes of an idle connection that is pinged: ({IDLE})");
+    figures.push((name, pinging.memory as f64));
     Ok(figures)
 }
 

@@ -36,11 +36,11 @@ pub struct Options {
 }
 
 /// What a connection costs.
-struct Cost {
+pub struct Cost {
     /// Microseconds of CPU time in a second.
     cpu: f64,
     /// Bytes of RSS.
-    memory: u64,
+    pub memory: u64,
     /// Pings in an interval.
     pings: f64,
 }
@@ -50,12 +50,12 @@ pub fn main(options: &Options) -> Result<()> {
     let files = cpu::raise_open_files()?;
     cpu::pin(options.load_cpu)?;
     let connections = cpu::within(files, options.connections)?;
-    let job = Job { pings: Some(options.interval), ..Job::default() };
-    let servers = Server::chosen(&options.servers, job);
+    let servers = Server::chosen(&options.servers, job(options.interval));
     let mut found: Vec<Vec<Cost>> = servers.iter().map(|_| Vec::new()).collect();
     for _ in 0..options.rounds {
         for (&server, costs) in servers.iter().zip(&mut found) {
-            costs.push(measure(options, server, job, connections)?);
+            let intervals = (options.interval, options.intervals);
+            costs.push(measure(server, connections, intervals, Some(options.server_cpu))?);
         }
     }
     println!(
@@ -71,15 +71,21 @@ pub fn main(options: &Options) -> Result<()> {
     Ok(())
 }
 
-fn measure(options: &Options, server: Server, job: Job, connections: usize) -> Result<Cost> {
-    let running = Running::start(server, job, Some(options.server_cpu))?;
-    let interval = Duration::from_secs(options.interval);
+/// What a server's connections cost for a number of intervals of so many seconds.
+pub fn measure(
+    server: Server,
+    connections: usize,
+    (seconds, intervals): (u64, u32),
+    server_cpu: Option<usize>,
+) -> Result<Cost> {
+    let running = Running::start(server, job(seconds), server_cpu)?;
+    let interval = Duration::from_secs(seconds);
     let empty = cpu::memory(running.pid, "VmRSS")?;
     let mut pongs = Pongs::open(&Target::from(running.addr), connections, interval)?;
     // All have had a ping.
     pongs.answer(Instant::now() + interval)?;
     let (start, before) = (Instant::now(), cpu::time(running.pid)?);
-    let answered = pongs.answer(start + interval * options.intervals)?;
+    let answered = pongs.answer(start + interval * intervals)?;
     let spent = cpu::time(running.pid)? - before;
     let memory = cpu::memory(running.pid, "VmRSS")?.saturating_sub(empty) / connections as u64;
     running.stop()?;
@@ -87,6 +93,10 @@ fn measure(options: &Options, server: Server, job: Job, connections: usize) -> R
     Ok(Cost {
         cpu: each(spent.as_secs_f64() * 1e6 / start.elapsed().as_secs_f64()),
         memory,
-        pings: each(answered as f64) / f64::from(options.intervals),
+        pings: each(answered as f64) / f64::from(intervals),
     })
+}
+
+fn job(seconds: u64) -> Job {
+    Job { pings: Some(seconds), ..Job::default() }
 }

@@ -1,6 +1,7 @@
 //! Keep-alive as a machine of its own: [`Pinger`].
 
 use alloc::boxed::Box;
+use core::num::NonZeroU64;
 use core::time::Duration;
 
 use bytes::Bytes;
@@ -37,30 +38,44 @@ pub struct Pinger(
 
 #[derive(Clone, Debug)]
 struct Pings {
-    interval: Option<Duration>,
-    timeout: Duration,
+    interval: Option<Nanos>,
+    timeout: Nanos,
     /// When the last ping was sent; before the first, when the pinger was created.
     last: Instant,
-    /// The deadline for a byte from the peer, while a ping has not been followed by one.
-    deadline: Option<Instant>,
+    /// The deadline for a byte from the peer, as the time after `last`, while a ping has not been
+    /// followed by one.
+    deadline: Option<Nanos>,
     count: u64,
-    /// The ping whose round trip is being measured. It is not always the last one: pongs that come
-    /// later than the next ping is sent are measured too.
-    timed: Option<Timed>,
-    round_trip: Option<Duration>,
+    /// The ping whose round trip is being measured, by the time from its sending to `last`. It is not
+    /// always the last one: pongs that come later than the next ping is sent are measured too.
+    timed: Option<Nanos>,
+    /// The number of pings that were sent after the one that is being measured.
+    later: u32,
     /// The number of round trips that were measured.
-    round_trips: u64,
+    round_trips: u32,
+    round_trip: Option<Nanos>,
     /// The position of the last ping among the bytes to send.
     mark: u64,
     /// The number of bytes that had been taken when the timeout was last restarted.
     taken: u64,
 }
 
-/// A ping by its number, and when it was sent.
-#[derive(Clone, Copy, Debug)]
-struct Timed {
-    number: u64,
-    sent: Instant,
+/// A time of up to 584 years, in nanoseconds plus one, so that an `Option` of it takes 8 bytes. Every
+/// connection that pings has a few of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Nanos(NonZeroU64);
+
+impl Nanos {
+    const ZERO: Self = Self(NonZeroU64::MIN);
+
+    fn of(time: Duration) -> Self {
+        let nanos = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
+        Self(NonZeroU64::MIN.saturating_add(nanos))
+    }
+
+    fn get(self) -> Duration {
+        Duration::from_nanos(self.0.get() - 1)
+    }
 }
 
 /// The action that a [`Pinger`] requires.
@@ -78,14 +93,15 @@ impl Pinger {
     pub fn new(config: &Config, now: Instant) -> Self {
         let pings = |interval| {
             Box::new(Pings {
-                interval: Some(interval),
-                timeout: config.ping_timeout,
+                interval: Some(Nanos::of(interval)),
+                timeout: Nanos::of(config.ping_timeout),
                 last: now,
                 deadline: None,
                 count: 0,
                 timed: None,
-                round_trip: None,
+                later: 0,
                 round_trips: 0,
+                round_trip: None,
                 mark: 0,
                 taken: 0,
             })
@@ -100,9 +116,11 @@ impl Pinger {
             *self = Self::new(config, now);
             return;
         };
-        if (pings.interval, pings.timeout) != (config.ping_interval, config.ping_timeout) {
-            pings.interval = config.ping_interval;
-            pings.timeout = config.ping_timeout;
+        let (interval, timeout) =
+            (config.ping_interval.map(Nanos::of), Nanos::of(config.ping_timeout));
+        if (pings.interval, pings.timeout) != (interval, timeout) {
+            pings.interval = interval;
+            pings.timeout = timeout;
             pings.last = now;
             pings.timed = None;
             pings.deadline = None;
@@ -122,19 +140,23 @@ impl Pinger {
     pub fn handle_pong(&mut self, payload: &[u8], now: Instant) {
         let Some(pings) = &mut self.0 else { return };
         pings.deadline = None;
-        let Some(timed) = pings.timed else { return };
+        let Some(before_last) = pings.timed else { return };
         let Ok(answered) = payload.try_into().map(u64::from_be_bytes) else { return };
-        if !(timed.number..=pings.count).contains(&answered) {
+        let timed = pings.count - u64::from(pings.later);
+        if !(timed..=pings.count).contains(&answered) {
             return;
         }
-        let last = Timed { number: pings.count, sent: pings.last };
+        let since_last = now.saturating_since(pings.last);
+        let is_last = answered == pings.count;
         // A peer may answer only the last of several pings (RFC 6455 §5.5.3).
-        let measured = [timed, last].into_iter().find(|ping| ping.number == answered);
-        if let Some(ping) = measured {
-            pings.round_trip = Some(now.saturating_since(ping.sent));
-            pings.round_trips += 1;
+        if is_last || answered == timed {
+            let since_sent =
+                if is_last { since_last } else { since_last.saturating_add(before_last.get()) };
+            pings.round_trip = Some(Nanos::of(since_sent));
+            pings.round_trips = pings.round_trips.saturating_add(1);
         }
-        pings.timed = (answered != last.number).then_some(last);
+        pings.timed = (!is_last).then_some(Nanos::ZERO);
+        pings.later = 0;
     }
 
     /// Returns the action that is due at `now`, if any; an early call does nothing.
@@ -147,9 +169,16 @@ impl Pinger {
             return Some(PingAction::Disconnect);
         }
         pings.count += 1;
+        match &mut pings.timed {
+            Some(before_last) => {
+                let since_last = now.saturating_since(pings.last);
+                *before_last = Nanos::of(before_last.get().saturating_add(since_last));
+                pings.later = pings.later.saturating_add(1);
+            }
+            None => pings.timed = Some(Nanos::ZERO),
+        }
         pings.last = now;
-        pings.timed.get_or_insert(Timed { number: pings.count, sent: now });
-        pings.deadline = Some(now + pings.timeout);
+        pings.deadline = Some(pings.timeout);
         Some(PingAction::Ping(Bytes::copy_from_slice(&pings.count.to_be_bytes())))
     }
 
@@ -159,7 +188,8 @@ impl Pinger {
         if let Some(pings) = &mut self.0
             && pings.deadline.is_some()
         {
-            pings.deadline = Some(now + pings.timeout);
+            let since_last = now.saturating_since(pings.last);
+            pings.deadline = Some(Nanos::of(since_last.saturating_add(pings.timeout.get())));
         }
     }
 
@@ -169,7 +199,7 @@ impl Pinger {
     pub fn poll_timeout(&self) -> Option<Instant> {
         let pings = self.0.as_ref()?;
         let interval = pings.interval?;
-        Some(pings.deadline.unwrap_or(pings.last + interval))
+        Some(pings.last + pings.deadline.unwrap_or(interval).get())
     }
 
     /// Records the position of the ping among the bytes to send.
@@ -195,7 +225,7 @@ impl Pinger {
     /// The time at which the next ping is due, whether or not the last one has been answered.
     pub(crate) fn next_ping(&self) -> Option<Instant> {
         let pings = self.0.as_ref()?;
-        Some(pings.last + pings.interval?)
+        Some(pings.last + pings.interval?.get())
     }
 
     /// Returns true if a ping has been sent and no byte has come since.
@@ -205,12 +235,12 @@ impl Pinger {
 
     /// Returns the round-trip time of the last ping that was answered.
     pub fn round_trip(&self) -> Option<Duration> {
-        self.0.as_ref()?.round_trip
+        Some(self.0.as_ref()?.round_trip?.get())
     }
 
     /// Returns the number of round trips that were measured.
     pub(crate) fn round_trips(&self) -> u64 {
-        self.0.as_ref().map_or(0, |pings| pings.round_trips)
+        self.0.as_ref().map_or(0, |pings| pings.round_trips.into())
     }
 }
 

@@ -169,7 +169,7 @@ fn a_deadlock_with_keep_alive_names_where_each_task_waits() {
             pending::<()>().await;
         });
     });
-    let first = "seed 5: deadlock: only keep-alive has been active for 3615s at +3615s";
+    let first = "seed 5: deadlock: only keep-alive has been active for 3630s at +3630s";
     assert!(message.starts_with(first), "{message}");
     let handler = "(spawned by the driver) waits for connection #1 GET /relay, and for \
         <tokio::sync::batch_semaphore::Acquire as core::future::future::Future>::poll at \

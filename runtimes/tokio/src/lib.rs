@@ -31,6 +31,7 @@
 #[cfg(feature = "server")]
 mod accept;
 mod alarm;
+mod background;
 #[cfg(feature = "client")]
 mod dial;
 mod runtime;

@@ -11,6 +11,7 @@ use sockless_driver::{BoxFuture, Clock, Runtime, Spawn, Timer};
 use tokio::time::{Sleep, sleep_until};
 
 use crate::alarm::Alarm;
+use crate::background::BackgroundTimer;
 
 /// The tokio runtime in whose context it is used. Its clock is tokio's, which tests can pause.
 ///
@@ -33,6 +34,10 @@ impl Clock for TokioRuntime {
 
     fn alarm(&self, deadline: Instant) -> Box<dyn Timer> {
         Box::new(Alarm::new(deadline))
+    }
+
+    fn background_timer(&self, deadline: Instant) -> Box<dyn Timer> {
+        Box::new(BackgroundTimer::new(deadline))
     }
 }
 
@@ -77,7 +82,7 @@ impl Timer for TokioTimer {
 }
 
 /// Converts a deadline to tokio's clock; one that is out of its range becomes a year from now.
-fn to_tokio(deadline: Instant) -> tokio::time::Instant {
+pub(crate) fn to_tokio(deadline: Instant) -> tokio::time::Instant {
     const YEAR: std::time::Duration = std::time::Duration::from_secs(365 * 24 * 60 * 60);
     let epoch = *EPOCH;
     epoch.checked_add(deadline.since_epoch()).unwrap_or_else(|| tokio::time::Instant::now() + YEAR)

@@ -1,5 +1,10 @@
 //! Pings that are awaited, and the pongs of a peer.
 
+use std::future::poll_fn;
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use futures_util::FutureExt;
 use sockless_core::Config;
 use sockless_driver::Session;
@@ -49,6 +54,40 @@ fn the_pings_of_the_interval_are_measured_too() {
         tested.peer.io.shutdown().await.unwrap();
         let round_trip = tested.output.await.expect("it returned").expect("it was answered");
         assert!(round_trip >= SECOND * 2 && round_trip < SECOND * 3, "{round_trip:?}");
+    });
+}
+
+/// Not for the deadline of a pong that has come, either.
+#[test]
+fn an_idle_session_is_woken_for_its_pings_and_their_pongs_only() {
+    on_both_sides(5, |sim, role| async move {
+        let config = Config::default().ping_interval(SECOND * 25).ping_timeout(SECOND * 15);
+        let polls = Arc::new(AtomicUsize::new(0));
+        let counted = polls.clone();
+        let tested = open(&sim, role, config, async move |session: Session| {
+            let mut closed = pin!(session.closed());
+            poll_fn(|cx| {
+                counted.fetch_add(1, Ordering::Relaxed);
+                closed.as_mut().poll(cx)
+            })
+            .await
+        })
+        .await;
+        let mut before = 0;
+        for ping in 1..=5 {
+            let frame = tested.peer.frame().await;
+            assert_eq!(frame.first, PING);
+            tested.peer.send(tested.peer.write.pong(&frame.payload)).await;
+            sim.sleep(SECOND).await;
+            let polls = polls.load(Ordering::Relaxed);
+            // The first time it was also polled as it began.
+            assert!(ping == 1 || polls - before <= 2, "{} polls for a ping", polls - before);
+            before = polls;
+        }
+        tested.peer.close(1000).await;
+        tested.peer.expect_close(1000).await;
+        tested.peer.io.shutdown().await.unwrap();
+        tested.output.await.expect("it returned");
     });
 }
 

@@ -220,9 +220,11 @@ where
         }
     }
 
-    /// Enforces the deadline that has passed, or sets the alarm to the next one. An alarm that is
-    /// set is left alone when the deadline moves away, as each message makes it do: an early call
-    /// does no harm.
+    /// Enforces the deadline that has passed, or sets the alarm to the next one.
+    ///
+    /// An alarm that is set is left alone while it is only a little early, since each message may
+    /// move the deadline away, and an early call does no harm. But an idle session is not woken for
+    /// the deadline of a pong that has come.
     fn enforce_deadlines(&mut self, state: &mut State, cx: &mut Context<'_>) {
         loop {
             let Some(deadline) = self.next_deadline(state) else {
@@ -237,7 +239,8 @@ where
             let (timer, set_to) = self.alarm.get_or_insert_with(|| {
                 (clock.background_timer(clock.wake_time(state.now(), deadline)), deadline)
             });
-            if deadline < *set_to || *set_to <= state.now() {
+            let until = |end: Instant| end.saturating_since(state.now());
+            if deadline < *set_to || until(*set_to) < until(deadline) / 8 * 7 {
                 timer.reset(clock.wake_time(state.now(), deadline));
                 *set_to = deadline;
             }
