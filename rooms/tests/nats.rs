@@ -3,11 +3,18 @@
 //! The bus has a thread of its own, with the system's clock and sockets, so these do not run in the
 //! simulator.
 
-use std::io::{ErrorKind, Read, Write};
-use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::io::ErrorKind;
+use std::net::Ipv4Addr;
+use std::time::Duration;
 
 use sockless::rooms::{BusError, NatsBus, NatsUrlError, PublishError, RoomConfig, Rooms};
 use sockless::tokio::TokioRuntime;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+
+/// The time after which a test fails, such as one that waits for a bus that does not connect again. The
+/// longest takes 12 s.
+const LIMIT: Duration = Duration::from_secs(120);
 
 /// The bus drops the connection at each of these, and connects again.
 #[test]
@@ -26,12 +33,12 @@ fn garbage_breaks_the_connection_and_nothing_else() {
         b"PING\r\nPONG\r\n+OK\r\n",
     ];
     in_tokio(async {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let listener = listen().await;
         let (rooms, chat) = chat(&listener);
         for garbage in GARBAGE {
-            let (mut broker, _) = listener.accept().unwrap();
-            broker.write_all(garbage).unwrap();
-            assert!(ends(&mut broker), "{:?}", garbage.escape_ascii());
+            let (mut broker, _) = listener.accept().await.unwrap();
+            broker.write_all(garbage).await.unwrap();
+            assert!(ends(&mut broker).await, "{:?}", garbage.escape_ascii());
             let error = chat.publish("room", "lost").await.unwrap_err();
             assert!(matches!(error, PublishError::Bus(BusError::Unavailable(_))), "{error}");
         }
@@ -65,26 +72,26 @@ fn garbage_behind_the_handshake_breaks_the_connection_and_nothing_else() {
         b"MSG a 0 9999999999\r\nx",
     ];
     in_tokio(async {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let listener = listen().await;
         let (rooms, chat) = chat(&listener);
         // The client closes some only after its own attempt to connect again.
         let mut brokers = Vec::new();
         for garbage in GARBAGE {
-            let mut broker = greeted(&listener);
-            broker.write_all(garbage).unwrap();
+            let mut broker = greeted(&listener).await;
+            broker.write_all(garbage).await.unwrap();
             // Some of it is ignored. Then this is not.
-            let _ = broker.write_all(b"\r\nGARBAGE\r\n");
+            let _ = broker.write_all(b"\r\nGARBAGE\r\n").await;
             brokers.push(broker);
         }
         // It has not lost its thread: it is connected again, and makes requests.
-        let asked = tokio::task::spawn_blocking(move || {
+        let asked = async {
             loop {
-                let mut broker = greeted(&listener);
-                if try_receive(&mut broker, "PUB $JS.API.STREAM.").is_some() {
+                let mut broker = greeted(&listener).await;
+                if try_receive(&mut broker, "PUB $JS.API.STREAM.").await.is_some() {
                     return broker;
                 }
             }
-        });
+        };
         let publishing = async {
             // While the bus is down, it fails at once.
             while chat.publish("room", "hello").await.is_err() {
@@ -93,11 +100,11 @@ fn garbage_behind_the_handshake_breaks_the_connection_and_nothing_else() {
             panic!("no server has confirmed it");
         };
         let mut broker = tokio::select! {
-            broker = asked => broker.unwrap(),
+            broker = asked => broker,
             () = publishing => unreachable!(),
         };
         drop((rooms, chat));
-        assert!(ends(&mut broker));
+        assert!(ends(&mut broker).await);
     });
 }
 
@@ -105,27 +112,27 @@ fn garbage_behind_the_handshake_breaks_the_connection_and_nothing_else() {
 #[test]
 fn a_server_that_lacks_what_is_needed_is_left() {
     in_tokio(async {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let listener = listen().await;
         let (rooms, _chat) = chat(&listener);
         for version in ["2.8.4", "2.9.10"] {
-            let (mut broker, _) = listener.accept().unwrap();
+            let (mut broker, _) = listener.accept().await.unwrap();
             let info = format!(
                 "INFO {{\"server_id\":\"a\",\"version\":\"{version}\",\"headers\":true,\"max_payload\":1048576}}\r\n"
             );
-            broker.write_all(info.as_bytes()).unwrap();
-            let connect = receive(&mut broker, "PING\r\n");
+            broker.write_all(info.as_bytes()).await.unwrap();
+            let connect = receive(&mut broker, "PING\r\n").await;
             assert!(connect.starts_with("CONNECT {"), "{connect}");
-            broker.write_all(b"PONG\r\n").unwrap();
+            broker.write_all(b"PONG\r\n").await.unwrap();
             if version == "2.9.10" {
-                let request = receive(&mut broker, "\r\n\r\n");
+                let request = receive(&mut broker, "\r\n\r\n").await;
                 let inbox =
                     request.split_once("$JS.API.INFO ").unwrap().1.split_once(' ').unwrap().0;
                 let answer = format!("HMSG {inbox} 0 16 16\r\nNATS/1.0 503\r\n\r\n\r\n");
-                broker.write_all(answer.as_bytes()).unwrap();
+                broker.write_all(answer.as_bytes()).await.unwrap();
             }
-            assert!(ends(&mut broker), "{version}");
+            assert!(ends(&mut broker).await, "{version}");
             // It may try once more at once.
-            listener.accept().unwrap();
+            listener.accept().await.unwrap();
         }
         assert!(rooms.is_bus_down());
     });
@@ -134,12 +141,12 @@ fn a_server_that_lacks_what_is_needed_is_left() {
 #[test]
 fn the_thread_ends_with_the_rooms() {
     in_tokio(async {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let listener = listen().await;
         let (rooms, chat) = chat(&listener);
         // It waits for what the broker says first.
-        let (mut broker, _) = listener.accept().unwrap();
+        let (mut broker, _) = listener.accept().await.unwrap();
         drop((rooms, chat));
-        assert!(ends(&mut broker));
+        assert!(ends(&mut broker).await);
     });
 }
 
@@ -171,6 +178,10 @@ fn urls_of_other_forms_are_errors() {
     }
 }
 
+async fn listen() -> TcpListener {
+    TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap()
+}
+
 fn chat(listener: &TcpListener) -> (Rooms, sockless::rooms::Namespace) {
     let url = format!("nats://{}", listener.local_addr().unwrap());
     let rooms = Rooms::nats(&url, TokioRuntime).unwrap();
@@ -179,45 +190,46 @@ fn chat(listener: &TcpListener) -> (Rooms, sockless::rooms::Namespace) {
 }
 
 /// Accepts a connection, and answers until the bus takes it for one to a NATS server with JetStream.
-fn greeted(listener: &TcpListener) -> TcpStream {
+async fn greeted(listener: &TcpListener) -> TcpStream {
     let info = "INFO {\"server_id\":\"a\",\"version\":\"2.9.10\",\"headers\":true,\"max_payload\":1048576}\r\n";
     loop {
-        let (mut broker, _) = listener.accept().unwrap();
-        broker.write_all(info.as_bytes()).unwrap();
+        let (mut broker, _) = listener.accept().await.unwrap();
+        broker.write_all(info.as_bytes()).await.unwrap();
         // The client connects once more on its own account where the last connection broke, and drops that.
-        let Some(_) = try_receive(&mut broker, "PING\r\n") else { continue };
-        broker.write_all(b"PONG\r\n").unwrap();
-        let Some(request) = try_receive(&mut broker, "\r\n\r\n") else { continue };
+        let Some(_) = try_receive(&mut broker, "PING\r\n").await else { continue };
+        broker.write_all(b"PONG\r\n").await.unwrap();
+        let Some(request) = try_receive(&mut broker, "\r\n\r\n").await else { continue };
         let inbox = request.split_once("$JS.API.INFO ").unwrap().1.split_once(' ').unwrap().0;
-        broker.write_all(format!("MSG {inbox} 0 2\r\n{{}}\r\n").as_bytes()).unwrap();
+        broker.write_all(format!("MSG {inbox} 0 2\r\n{{}}\r\n").as_bytes()).await.unwrap();
         return broker;
     }
 }
 
 fn in_tokio(test: impl Future<Output = ()>) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    runtime.block_on(test);
+    let test = async { tokio::time::timeout(LIMIT, test).await };
+    runtime.block_on(test).expect("the end of the test within two minutes");
 }
 
 /// Reads until the other end closes the connection.
-fn ends(stream: &mut TcpStream) -> bool {
+async fn ends(stream: &mut TcpStream) -> bool {
     let mut rest = Vec::new();
-    match stream.read_to_end(&mut rest) {
+    match stream.read_to_end(&mut rest).await {
         Ok(_) => true,
         Err(error) => error.kind() == ErrorKind::ConnectionReset,
     }
 }
 
 /// Reads until the text ends with `end`.
-fn receive(stream: &mut TcpStream, end: &str) -> String {
-    try_receive(stream, end).expect("an open connection")
+async fn receive(stream: &mut TcpStream, end: &str) -> String {
+    try_receive(stream, end).await.expect("an open connection")
 }
 
 /// Does the same; `None` if the other end closes the connection.
-fn try_receive(stream: &mut TcpStream, end: &str) -> Option<String> {
+async fn try_receive(stream: &mut TcpStream, end: &str) -> Option<String> {
     let (mut text, mut byte) = (String::new(), [0]);
     while !text.ends_with(end) {
-        stream.read_exact(&mut byte).ok()?;
+        stream.read_exact(&mut byte).await.ok()?;
         text.push(char::from(byte[0]));
     }
     Some(text)
