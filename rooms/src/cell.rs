@@ -172,7 +172,7 @@ impl RoomCell {
                 None => encode(&mut std::iter::empty(), room.len()),
             };
             let broadcast = Broadcast::new(message);
-            shell.event = Some(Encoded { broadcast, conflation_key: None });
+            shell.event = Some(Encoded { broadcast, conflation_key: None, is_message: false });
             if let Some(seat) = room.seat(key) {
                 shell.deliver(&mut seat.handle, key, Delivery::Live);
             }
@@ -299,11 +299,11 @@ impl RoomCell {
 
     fn encode(&self, event: &RoomEvent) -> Option<Encoded> {
         let message = self.kind.config.get_envelope().encode(self.key.room(), event)?;
-        let conflation_key = match event {
-            RoomEvent::Message(item) => item.publication.get_conflation_key().cloned(),
-            _ => None,
+        let (conflation_key, is_message) = match event {
+            RoomEvent::Message(item) => (item.publication.get_conflation_key().cloned(), true),
+            _ => (None, false),
         };
-        Some(Encoded { broadcast: Broadcast::new(message), conflation_key })
+        Some(Encoded { broadcast: Broadcast::new(message), conflation_key, is_message })
     }
 
     /// Takes what is to be sent next to a member that lags; `None` when that is all.

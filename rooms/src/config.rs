@@ -293,7 +293,8 @@ impl History {
 /// room, for this member alone, until `max_bytes` are reached. A session whose settings have
 /// [`Overflow::Close`](sockless_core::Overflow::Close) is closed before that.
 ///
-/// The messages of the history that a member receives when it resumes do not count.
+/// The messages of the history that a member receives when it resumes do not count, and are dropped
+/// only where [`Conflate`](Self::Conflate) replaces them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Lag {
@@ -304,6 +305,9 @@ pub enum Lag {
     },
     /// Drops the messages that have waited longest, and reports their number as
     /// [`RoomEvent::Dropped`](crate::RoomEvent::Dropped) in their place.
+    ///
+    /// Other events, such as those of presence, are not dropped. If these alone are too much, closes
+    /// the session with 1013.
     DropOldest {
         /// The most bytes that may wait.
         max_bytes: usize,

@@ -35,6 +35,9 @@ struct Extra {
 pub(crate) struct Encoded {
     pub(crate) broadcast: Broadcast,
     pub(crate) conflation_key: Option<ByteString>,
+    /// It is a message of the room, which may be dropped if that is reported. Without its other events,
+    /// such as the welcome, a client would not know what it receives.
+    pub(crate) is_message: bool,
 }
 
 /// The result of a delivery.
@@ -60,7 +63,7 @@ struct Queue {
     waiting: VecDeque<Waiting>,
     /// The bytes of those that count as lag.
     bytes: usize,
-    /// The number of messages that were dropped since it was last reported.
+    /// The number of messages that were dropped behind all that waits.
     dropped: u64,
     /// The number of bytes above which publishers have to wait, if they ever have to.
     pauses_above: Option<usize>,
@@ -69,7 +72,20 @@ struct Queue {
 struct Waiting {
     broadcast: Broadcast,
     conflation_key: Option<ByteString>,
-    counts: bool,
+    standing: Standing,
+    /// The number of messages that were dropped in front of it.
+    dropped: u64,
+}
+
+/// The relation of what waits to the policy for lag.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Standing {
+    /// It counts as lag, and may be dropped.
+    Message,
+    /// It counts as lag.
+    Event,
+    /// From the history, which is no lag.
+    History,
 }
 
 /// The next step of a task that empties the queue.
@@ -130,18 +146,25 @@ impl Outlet {
         let is_conflating = matches!(lag, Lag::Conflate { .. });
         let conflated = is_conflating && queue.conflate(event.conflation_key.as_ref());
         let was_over = queue.is_over();
-        queue.push(event, kind == Delivery::Live);
-        let (mut dropped, mut pauses) = (0, None);
+        queue.push(event, kind);
+        let dropped = match lag {
+            Lag::DropOldest { max_bytes } => queue.drop_oldest(max_bytes),
+            _ => 0,
+        };
+        let mut pauses = None;
         match lag {
             // What is resumed is no lag.
             _ if kind == Delivery::History || queue.bytes <= lag.max_bytes() => {}
-            Lag::DropOldest { max_bytes } => dropped = queue.drop_oldest(max_bytes),
             // Not all publishers can be paused.
             Lag::Wait { max_bytes, max_wait } if queue.bytes <= max_bytes.saturating_mul(2) => {
                 queue.pauses_above = Some(max_bytes);
                 pauses = (!was_over).then_some(max_wait);
             }
-            Lag::Close { .. } | Lag::Conflate { .. } | Lag::Wait { .. } => {
+            // What is left cannot be dropped.
+            Lag::DropOldest { .. }
+            | Lag::Close { .. }
+            | Lag::Conflate { .. }
+            | Lag::Wait { .. } => {
                 extra.queue = None;
                 self.sender.close(too_slow());
                 return Delivered::TooSlow;
@@ -160,8 +183,9 @@ impl Outlet {
     pub(crate) fn next(&mut self) -> Next {
         let Some(extra) = &mut self.extra else { return Next::Done };
         let Some(queue) = &mut extra.queue else { return Next::Done };
-        if queue.dropped > 0 {
-            return Next::ReportDropped(std::mem::take(&mut queue.dropped));
+        let dropped = std::mem::take(queue.dropped_before(0));
+        if dropped > 0 {
+            return Next::ReportDropped(dropped);
         }
         match queue.pop() {
             Some(waiting) => Next::Send(waiting.broadcast),
@@ -194,11 +218,17 @@ impl Queue {
         self.pauses_above.is_some_and(|max_bytes| self.bytes > max_bytes)
     }
 
-    fn push(&mut self, event: &Encoded, counts: bool) {
+    fn push(&mut self, event: &Encoded, kind: Delivery) {
+        let standing = match kind {
+            Delivery::History => Standing::History,
+            Delivery::Live if event.is_message => Standing::Message,
+            Delivery::Live => Standing::Event,
+        };
         let waiting = Waiting {
             broadcast: event.broadcast.clone(),
             conflation_key: event.conflation_key.clone(),
-            counts,
+            standing,
+            dropped: std::mem::take(&mut self.dropped),
         };
         self.bytes += waiting.cost();
         self.waiting.push_back(waiting);
@@ -220,19 +250,39 @@ impl Queue {
         self.waiting.len() < before
     }
 
-    /// Drops what has waited longest until at most `max_bytes` are left. Returns how many.
+    /// Drops the messages that have waited longest until at most `max_bytes` are left, or none of them.
+    /// Returns how many.
     fn drop_oldest(&mut self, max_bytes: usize) -> u64 {
         let mut dropped = 0;
-        while self.bytes > max_bytes && self.pop().is_some() {
+        while self.bytes > max_bytes
+            && let Some(at) = self.waiting.iter().position(Waiting::may_be_dropped)
+            && let Some(oldest) = self.waiting.remove(at)
+        {
+            self.bytes -= oldest.cost();
+            *self.dropped_before(at) += oldest.dropped + 1;
             dropped += 1;
         }
-        self.dropped += dropped;
         dropped
+    }
+
+    /// The number of messages that were dropped before the place `at`.
+    fn dropped_before(&mut self, at: usize) -> &mut u64 {
+        match self.waiting.get_mut(at) {
+            Some(waiting) => &mut waiting.dropped,
+            None => &mut self.dropped,
+        }
     }
 }
 
 impl Waiting {
     fn cost(&self) -> usize {
-        if self.counts { self.broadcast.message().len() + OVERHEAD } else { 0 }
+        match self.standing {
+            Standing::Message | Standing::Event => self.broadcast.message().len() + OVERHEAD,
+            Standing::History => 0,
+        }
+    }
+
+    fn may_be_dropped(&self) -> bool {
+        self.standing == Standing::Message
     }
 }
