@@ -1,6 +1,7 @@
 //! The rooms of a server that have members: [`Registry`].
 
 use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, TryLockError, Weak};
 use std::time::Duration;
 
@@ -37,6 +38,9 @@ pub(crate) struct Registry {
     /// The rooms that got their first member or lost their last, to be reported to the bus.
     changed: Mutex<Vec<RoomKey>>,
     changing: Mutex<()>,
+    /// The state of the bus is known to those who watch the logs and the counters. It is not an outage
+    /// that a bus is not connected yet while it starts.
+    is_outage_reported: AtomicBool,
 }
 
 impl Registry {
@@ -46,7 +50,13 @@ impl Registry {
             cells: Mutex::default(),
             changed: Mutex::default(),
             changing: Mutex::default(),
+            is_outage_reported: AtomicBool::new(true),
         }
+    }
+
+    /// The bus has started. If it fails to connect, that is an outage.
+    pub(crate) fn started(&self) {
+        self.is_outage_reported.store(false, Relaxed);
     }
 
     /// Looks after the rooms at intervals, for as long as they exist. `checks` states whether items
@@ -166,19 +176,22 @@ impl Reports for Registry {
     }
 
     fn down(&self, error: &BusError) {
+        if !self.is_outage_reported.swap(true, Relaxed) {
+            tracing::warn!("the rooms have no connection to other servers: {error}");
+            self.node.counters.bus_down();
+        }
         if !self.node.set_down(true) {
             return;
         }
-        tracing::warn!("the bus of the rooms cannot be reached: {error}");
-        self.node.counters.bus_down();
         for cell in self.all_cells() {
             cell.act(|room, effects| room.bus_down(effects));
         }
     }
 
     fn up(&self) {
+        self.is_outage_reported.store(false, Relaxed);
         if self.node.set_down(false) {
-            tracing::info!("the bus of the rooms can be reached again");
+            tracing::info!("the rooms are connected to other servers");
         }
         let cells = self.all_cells();
         for batch in cells.chunks(INTEREST_BATCH) {

@@ -130,6 +130,7 @@ impl Rooms {
         let registry = Arc::new(Registry::new(Arc::new(Node::new(bus, runtime.clone()))));
         let reports: Weak<Registry> = Arc::downgrade(&registry);
         registry.node.bus.start(BusSink::new(reports), runtime);
+        registry.started();
         Self { registry, namespaces: Arc::default() }
     }
 

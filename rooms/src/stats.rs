@@ -36,7 +36,8 @@ pub struct RoomsStats {
     pub resumed_with_gap: u64,
     /// Reads of a history.
     pub history_reads: u64,
-    /// Outages of the bus.
+    /// Outages of the bus. That it is not connected yet when it starts is not one, unless connecting
+    /// fails.
     pub bus_outages: u64,
     /// Reports of the bus that were not valid.
     pub bus_invalid: u64,

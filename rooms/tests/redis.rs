@@ -42,8 +42,11 @@ fn garbage_is_an_event_and_the_rooms_go_on() {
             let app = sim.app(router(&chat));
             let mut ada = app.open("/room").await;
             assert_eq!(welcome(&mut ada).await.1, "new");
-            sim.sleep(A_WHILE).await;
+            // Until it has given up to wait for more.
+            sim.sleep(2 * A_WHILE).await;
             assert!(rooms.is_bus_down(), "{:?}", garbage.escape_ascii());
+            // However often it has tried.
+            assert_eq!(rooms.stats().bus_outages, 1, "{:?}", garbage.escape_ascii());
             let error = chat.publish("room", "lost").await.unwrap_err();
             assert!(matches!(error, PublishError::Bus(BusError::Unavailable(_))), "{error}");
 
@@ -144,8 +147,10 @@ fn a_broker_that_hangs_blocks_no_session() {
         let error = chat.publish("room", "unknown").await.unwrap_err();
         assert!(matches!(error, PublishError::Bus(BusError::Unavailable(_))), "{error}");
         assert!(sim.now().saturating_since(begun) <= Duration::from_secs(6));
+        assert_eq!(rooms.stats().bus_outages, 0, "it was not connected yet when it started");
         // A ping has found out.
         sim.sleep(Duration::from_secs(10)).await;
+        assert_eq!(rooms.stats().bus_outages, 1);
         assert!(rooms.is_bus_down());
         assert_eq!(words(&mut ada).await, ["interrupted"]);
         let mut bob = app.open("/room").await;
