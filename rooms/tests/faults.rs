@@ -137,6 +137,37 @@ fn a_broker_that_loses_its_memory_leaves_a_gap() {
     });
 }
 
+/// The answer was lost, and the message is published again by the other server.
+#[test]
+fn a_key_that_is_repeated_across_a_restart_publishes_once() {
+    Sim::check(0..50, |sim| async move {
+        let broker = SimBroker::new(sim.clone());
+        let servers = servers(&sim, &broker, 2, &config());
+        sim.sleep(Duration::from_secs(2)).await;
+        let mut ada = join(&servers[0], "/rust", "new").await;
+        let paid = || Publication::new("paid").idempotency_key("invoice-7");
+        broker.crash_after_append();
+        assert!(servers[0].chat.publish("rust", paid()).await.is_err());
+        assert_eq!(words(&mut ada).await, ["interrupted"]);
+        let has_lost = sim.draw(0..2) == 0;
+        if has_lost {
+            broker.lose_memory();
+        }
+        broker.restart();
+        sim.sleep(Duration::from_secs(2)).await;
+        assert_eq!(words(&mut ada).await, ["restored"]);
+        let repeated = servers[1].chat.publish("rust", paid()).await.unwrap().unwrap();
+        let again = servers[0].chat.publish("rust", paid()).await.unwrap().unwrap();
+        assert_eq!((repeated, repeated.offset), (again, 1));
+        if has_lost {
+            assert_eq!(words(&mut ada).await[0], "gap");
+        }
+        assert_eq!(expect_message(&mut ada, "paid").await, repeated.to_string());
+        servers[1].chat.publish("rust", "next").await.unwrap();
+        expect_message(&mut ada, "next").await;
+    });
+}
+
 #[test]
 fn a_lost_item_is_found_by_the_next_one_or_by_a_check() {
     Sim::check(0..50, |sim| async move {
