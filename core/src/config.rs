@@ -433,6 +433,9 @@ impl Config {
     /// Memory that the application keeps, messages that it sends beyond `high_water`, and the chunks of a
     /// message that are joined for it, up to `max_message_len` bytes, are not included.
     ///
+    /// Neither is a transport's own memory: that of TLS is bounded by `sockless::tls::MEMORY_CEILING`,
+    /// which comes on top for each connection over TLS.
+    ///
     /// ```
     /// use sockless::Config;
     ///

@@ -15,6 +15,7 @@ pub use connector::TlsConnector;
 pub use error::TlsError;
 #[doc(no_inline)]
 pub use rustls;
+pub use stream::MEMORY_CEILING;
 
 /// Returns the cryptography provider that a feature selects, or else the one that the program has
 /// installed.

@@ -3,10 +3,11 @@
 use std::cell::Cell;
 use std::future::poll_fn;
 use std::io::{self, BufRead, IoSlice, Write};
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, Bytes, BytesMut};
-use rustls::{Connection, Error, HandshakeKind, ProtocolVersion};
+use rustls::{Connection, Error, HandshakeKind, InvalidMessage, OtherError, ProtocolVersion};
 use sockless_core::limits;
 
 use super::TlsError;
@@ -19,6 +20,65 @@ const HELD_LEN: usize = limits::READ_LEN;
 /// The most bytes of one read of the transport: two records (RFC 8446 §5.1).
 const READ_LEN: usize = 32 << 10;
 
+/// The most certificates that a peer may send: as many as OpenSSL follows by default. rustls keeps
+/// all, even those that its verifier does not use, and tens of thousands fit into one message.
+const MAX_CERTIFICATES: usize = 100;
+
+/// An upper bound in bytes on the memory that a peer can make the TLS layer of one connection hold,
+/// whatever the peer sends and however slowly it reads.
+///
+/// It comes on top of [`Config::memory_ceiling`](sockless_core::Config::memory_ceiling), so that a
+/// server of `wss` has to plan with the sum of both for each connection. An idle connection takes
+/// a small part of it.
+///
+/// The bound includes the record or handshake message that is arriving, of up to 64 KiB; ciphertext
+/// and plaintext for which the session has no room; up to 64 KiB of ciphertext that the transport
+/// has not accepted; the certificates of the peer, which are rejected if they are more than 100; and
+/// the keys. Buffers grow to twice their content, and while one is moved both the old and the new
+/// one count.
+///
+/// Not included:
+///
+/// * What a thread needs while it parses one message of a handshake, up to 2 MiB for each thread.
+/// * During the handshake, the list of up to 20,000 empty certificates, 512 KiB. No session exists
+///   at that time, so that the sum of both bounds holds.
+/// * A client's session tickets, which belong to its [`TlsConnector`](super::TlsConnector).
+/// * What the settings of a `ClientConfig` or `ServerConfig` of the program's own add: a small
+///   `max_fragment_size`, or, during handshakes of TLS 1.2 with certificates of clients, a copy of
+///   the handshake.
+///
+/// ```
+/// use sockless::{Config, tls};
+///
+/// let config = Config::default().max_message_len(64 << 10).read_ahead(16 << 10);
+/// // How many connections over TLS fit into 4 GiB in the worst case.
+/// let connections = (4_usize << 30) / (config.memory_ceiling() + tls::MEMORY_CEILING);
+/// assert!(connections > 1_500);
+/// ```
+pub const MEMORY_CEILING: usize = {
+    // rustls: a handshake message of up to 64 KiB, in a buffer that grows by doubling.
+    let arriving = 3 * HANDSHAKE_LEN;
+    // The places of the messages in one record: the shortest ticket has 18 bytes, a place 40.
+    let places = 3 * (RECORD_LEN / 18 * 40);
+    // The rest of a read, and the buffer of the thread.
+    let unread = 2 * READ_LEN;
+    let plaintext = 2 * RECORD_LEN;
+    let unsent = HELD_LEN + STATE_LEN;
+    // Those of rustls, and those of `TlsInfo`.
+    let certificates = 2 * (HANDSHAKE_LEN + MAX_CERTIFICATES * 64);
+    arriving + places + unread + plaintext + unsent + certificates + STATE_LEN
+};
+
+/// The longest handshake message that rustls accepts.
+const HANDSHAKE_LEN: usize = 64 << 10;
+
+/// The most plaintext of a record (RFC 8446 §5.1).
+const RECORD_LEN: usize = 16 << 10;
+
+/// An upper bound on the state of a connection of rustls, or on the headers of the records that are
+/// not sent.
+const STATE_LEN: usize = 16 << 10;
+
 /// The number of reads without plaintext that one poll makes before other tasks run.
 const ROUNDS: u32 = 16;
 
@@ -30,9 +90,7 @@ thread_local! {
 
 /// A TLS stream over another transport.
 ///
-/// It holds at most [`HELD_LEN`] bytes that are not written yet, [`READ_LEN`] bytes for which the
-/// reader has no room, and the buffers of rustls: one record, or one handshake message of up to 64
-/// KiB.
+/// It holds at most [`MEMORY_CEILING`].
 pub(super) struct TlsStream {
     connection: Connection,
     transport: Box<dyn Io>,
@@ -73,6 +131,9 @@ impl TlsStream {
         loop {
             let flushed = self.poll_flush(cx).map_err(cut_or_transport)?;
             let is_done = !self.connection.is_handshaking();
+            if is_done {
+                self.check_certificates()?;
+            }
             // In TLS 1.3, a server's last messages are tickets (RFC 8446 §4.6.1). If they cannot be
             // written yet, the next read or write does so: a client that writes before it reads
             // would otherwise wait without end. In TLS 1.2, the client waits for the server's last
@@ -98,6 +159,17 @@ impl TlsStream {
             if ended {
                 return Poll::Ready(Err(TlsError::Cut));
             }
+        }
+    }
+
+    /// Rejects a peer with more certificates than are kept.
+    fn check_certificates(&self) -> Result<(), TlsError> {
+        match self.connection.peer_certificates() {
+            Some(all) if all.len() > MAX_CERTIFICATES => {
+                let error = OtherError(Arc::new(TooManyCertificates(all.len())));
+                Err(TlsError::Protocol(error.into()))
+            }
+            _ => Ok(()),
         }
     }
 
@@ -137,8 +209,15 @@ impl TlsStream {
 
     /// Passes the next part of `ciphertext` to rustls, as much as it takes at a time.
     fn decrypt(&mut self, ciphertext: &mut &[u8]) {
-        // It fails only while it holds plaintext, which has been taken.
-        let taken = self.connection.read_tls(ciphertext).unwrap_or(0);
+        let taken = match self.connection.read_tls(ciphertext) {
+            Ok(taken) => taken,
+            // The records of a handshake message, which may be of one byte each, take more than 64
+            // KiB. The other error is that plaintext is held, which has been taken.
+            Err(_) => {
+                self.broken = Some(Error::InvalidMessage(InvalidMessage::HandshakePayloadTooLarge));
+                0
+            }
+        };
         if taken == 0 {
             // Data after a close_notify is ignored (RFC 8446 §6.1).
             *ciphertext = &[];
@@ -327,6 +406,17 @@ fn cut_or_transport(error: io::Error) -> TlsError {
         _ => TlsError::Transport(error),
     }
 }
+
+#[derive(Debug)]
+struct TooManyCertificates(usize);
+
+impl std::fmt::Display for TooManyCertificates {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "expected a chain of at most {MAX_CERTIFICATES} certificates, found {}", self.0)
+    }
+}
+
+impl std::error::Error for TooManyCertificates {}
 
 #[derive(Debug)]
 struct Broken(Error);

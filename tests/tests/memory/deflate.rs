@@ -9,7 +9,7 @@ use sockless_tests::handlers::echo;
 use sockless_tests::served::{BROWSER_REQUEST as REQUEST, Served, State, host};
 use sockless_tests::wire::{BINARY, BINARY_BEGINS, ENDS, GOES_ON, Writer};
 
-use crate::{COUNTS, PEAK};
+use crate::{PEAK, held};
 
 const PEER: Writer = Writer { masks: true };
 const RSV1: u8 = 0x40;
@@ -214,10 +214,4 @@ impl Bits {
             self.used = (self.used + 1) % 8;
         }
     }
-}
-
-/// The number of bytes that the process holds.
-fn held() -> usize {
-    let stats = COUNTS.stats();
-    stats.bytes_allocated - stats.bytes_deallocated
 }

@@ -5,7 +5,7 @@ use sockless_driver::tls::{TlsAcceptor, TlsConnector};
 use sockless_routing::{Router, websocket};
 use sockless_sim::{App, Sim};
 
-use crate::COUNTS;
+use crate::held;
 use sockless_tests::certificates::{Authority, Identity};
 use sockless_tests::handlers::echo;
 
@@ -81,10 +81,4 @@ async fn served(app: &App, count: usize) {
         client.send("hello").await;
         client.expect("hello").await;
     }
-}
-
-/// The number of bytes that are allocated.
-fn held() -> usize {
-    let stats = COUNTS.stats();
-    stats.bytes_allocated - stats.bytes_deallocated
 }

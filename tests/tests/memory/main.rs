@@ -8,6 +8,7 @@ mod copies;
 mod deflate;
 mod leaks;
 mod session;
+mod tls;
 mod upload;
 
 use std::alloc::System;
@@ -42,6 +43,14 @@ const CASES: &[(&str, fn())] = cases! {
     session::an_idle_session_is_small
     session::a_flood_that_is_not_received_stays_under_the_ceiling
     session::a_flood_of_pings_stays_under_the_ceiling
+    tls::records_that_are_not_read_stay_under_the_ceiling
+    tls::a_peer_that_does_not_read_stays_under_the_ceiling
+    tls::key_updates_that_cannot_be_answered_stay_under_the_ceiling
+    tls::messages_after_the_handshake_stay_under_the_ceiling
+    tls::a_flood_of_tickets_stays_under_the_ceiling
+    tls::certificates_of_the_peer_stay_under_the_ceiling
+    tls::handshakes_that_do_not_end_stay_under_the_ceiling
+    tls::sessions_over_tls_stay_under_the_sum_of_both_ceilings
     leaks::ten_thousand_upgrades_leave_no_task_and_no_memory
     upload::an_upload_takes_no_more_memory_than_its_buffers
 };
@@ -65,4 +74,10 @@ fn main() {
         assert!(status.success(), "{name} failed");
         println!("test {name} ... ok");
     }
+}
+
+/// The number of bytes that the process holds.
+fn held() -> usize {
+    let stats = COUNTS.stats();
+    stats.bytes_allocated - stats.bytes_deallocated
 }

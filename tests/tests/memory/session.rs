@@ -8,7 +8,7 @@ use sockless_tests::served::{BROWSER_REQUEST, REQUEST, Served, State, host};
 use sockless_tests::wire::{BINARY, TEXT, Writer};
 use stats_alloc::Region;
 
-use crate::{COUNTS, PEAK};
+use crate::{COUNTS, PEAK, held};
 
 pub(crate) fn an_echoed_message_costs_one_allocation_at_most() {
     for (first, kind) in [(BINARY, "binary"), (TEXT, "text")] {
@@ -146,10 +146,4 @@ pub(crate) fn a_flood_of_pings_stays_under_the_ceiling() {
     let peak = PEAK.get_peak_memory() - wire_len;
     println!("200,000 pings to a peer that does not read hold {peak} of {ceiling} B");
     assert!(peak <= ceiling);
-}
-
-/// The number of bytes that the process holds.
-fn held() -> usize {
-    let stats = COUNTS.stats();
-    stats.bytes_allocated - stats.bytes_deallocated
 }
