@@ -121,7 +121,7 @@ fn a_session_that_ends_while_it_resumes_leaves() {
 
 /// The handler gives up: it is not in the room, and has its places back.
 #[test]
-fn a_join_that_is_dropped_is_none() {
+fn a_join_that_is_dropped_leaves_nothing() {
     async fn serve(session: Session, chat: Namespace) {
         let since = session.request().query_param("since").unwrap().parse().unwrap();
         let join = chat.join(&session, "rust").resume(Some(since)).into_future();

@@ -42,7 +42,7 @@ fn garbage_is_an_event_and_the_rooms_go_on() {
             let app = sim.app(router(&chat));
             let mut ada = app.open("/room").await;
             assert_eq!(welcome(&mut ada).await.1, "new");
-            // Until it has given up to wait for more.
+            // Until its request has timed out where it waits for more.
             sim.sleep(2 * A_WHILE).await;
             assert!(rooms.is_bus_down(), "{:?}", garbage.escape_ascii());
             // However often it has tried.
