@@ -70,9 +70,9 @@ impl Output {
         match &mut self.place {
             Place::Pipe => self.framing.write(message, &mut io::stdout().lock()),
             Place::Terminal => writeln!(io::stdout(), "{}", shown(message)),
-            Place::Prompt(prompt) => {
+            Place::Prompt(_) => {
                 let line = painted(RECEIVED, &shown(message), &io::stdout());
-                prompt.print(format!("< {line}\n")).map_err(io::Error::other)
+                self.print_above(&format!("< {line}\n"))
             }
         }
     }
@@ -112,12 +112,25 @@ impl Output {
     /// Prints to stderr. A terminal that cannot be written to is not an error of the session.
     fn print(&mut self, note: &str) {
         let _ = match &mut self.place {
-            Place::Prompt(prompt) => {
+            Place::Prompt(_) => {
                 let note = painted(NOTE, note, &io::stdout());
-                prompt.print(format!("{note}\n")).map_err(io::Error::other)
+                self.print_above(&format!("{note}\n"))
             }
             _ => writeln!(io::stderr(), "{}", painted(NOTE, note, &io::stderr())),
         };
+    }
+
+    /// Prints lines above the prompt, or in its place once Ctrl-D or Ctrl-C has ended it: messages may
+    /// come until the session is closed.
+    fn print_above(&mut self, lines: &str) -> io::Result<()> {
+        if let Place::Prompt(prompt) = &mut self.place
+            && prompt.print(lines.to_owned()).is_ok()
+        {
+            return Ok(());
+        }
+        self.place = Place::Terminal;
+        clear_line();
+        write!(io::stdout(), "{lines}")
     }
 }
 

@@ -24,6 +24,7 @@ pub(crate) struct Inputs {
     /// `None` if there is nothing to read.
     queue: Option<mpsc::Receiver<Result<Command, String>>>,
     failure: Option<String>,
+    is_prompt: bool,
     _terminal: Option<Terminal>,
 }
 
@@ -31,13 +32,15 @@ impl Inputs {
     /// Begins to read. At a terminal the prompt appears, and `output` prints above it.
     pub(crate) fn start(options: &Options, output: &mut Output) -> Result<Self, Failure> {
         let pending = options.execute().map(Command::Send).collect::<VecDeque<_>>();
-        let mut inputs = Self { pending, queue: None, failure: None, _terminal: None };
+        let mut inputs =
+            Self { pending, queue: None, failure: None, is_prompt: false, _terminal: None };
         if !inputs.pending.is_empty() || options.reads_nothing() {
             return Ok(inputs);
         }
         let (sender, queue) = mpsc::channel(READ_AHEAD);
         inputs.queue = Some(queue);
         if io::stdin().is_terminal() && io::stdout().is_terminal() {
+            inputs.is_prompt = true;
             let editor = prompt(output).map_err(|error| Failure::io("the terminal", error))?;
             // Otherwise lines are read without changing its settings.
             if output.is_above_prompt() {
@@ -63,6 +66,11 @@ impl Inputs {
             }
         }
         self.pending.front().cloned()
+    }
+
+    /// True if a user types the commands, and ends them by Ctrl-D or Ctrl-C.
+    pub(crate) fn is_prompt(&self) -> bool {
+        self.is_prompt
     }
 
     /// Removes the command that was carried out.

@@ -19,8 +19,8 @@ Examples:
 
 /// Connects to a server, and sends and prints messages.
 ///
-/// At a terminal a prompt appears. In a pipe, messages are read from stdin and printed to stdout; at the end
-/// of stdin the session is closed after `--wait`.
+/// At a terminal a prompt appears, which Ctrl-D closes at once. In a pipe, messages are read from stdin and
+/// printed to stdout; at the end of stdin the session is closed after `--wait`.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Options {

@@ -162,6 +162,7 @@ impl<'a> Conversation<'a> {
 
     fn carry_out(&mut self, command: Option<Command>, sender: &Sender) -> Option<Sending> {
         match command {
+            None if self.inputs.is_prompt() => self.close(sender),
             None => self.stage = Stage::Messages,
             Some(Command::Send(message)) => {
                 self.output.note(format_args!("> {}", Summary(&message)));
