@@ -287,6 +287,12 @@ impl Connection {
         self.codecs.params()
     }
 
+    /// Returns true if extensions were agreed on.
+    #[inline]
+    pub fn has_extensions(&self) -> bool {
+        !self.codecs.is_empty()
+    }
+
     /// Sets the observer of frames and states, or removes it. Returns the former one.
     pub fn set_observer(
         &mut self,

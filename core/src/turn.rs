@@ -125,6 +125,16 @@ impl Turn {
         self.spent = self.spent.saturating_add(units);
     }
 
+    /// The number of bytes that the turn may still take.
+    pub(crate) fn left(&self) -> usize {
+        TURN_LEN.saturating_sub(usize::from(self.spent) * EVENT_COST)
+    }
+
+    /// Ends the turn before all of `inbound` was taken.
+    pub(crate) fn exhaust(&mut self) {
+        self.spend(TURN_LEN);
+    }
+
     pub(crate) fn is_spent(&self) -> bool {
         usize::from(self.spent) * EVENT_COST >= TURN_LEN
     }

@@ -2,6 +2,7 @@
 
 #[cfg(feature = "runtimes")]
 pub mod certificates;
+pub mod counted;
 pub mod end;
 pub mod frames;
 #[cfg(feature = "runtimes")]

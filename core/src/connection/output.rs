@@ -48,8 +48,8 @@ impl Connection {
     /// with the transport, and ends with [`Output::Wait`] or [`Output::Close`]. Deadlines that have
     /// passed are enforced on the way, those that the peer may have met after the next read only.
     /// While the queue of bytes to send is full, events wait for the peer to read. A turn is
-    /// bounded, by [`limits::TURN_LEN`](crate::limits::TURN_LEN) bytes of messages, and by 16
-    /// writes: a loop with many connections need not count. With more to do, it ends with a `Wait`
+    /// bounded, by [`limits::TURN_LEN`](crate::limits::TURN_LEN) bytes of messages, in the middle of
+    /// one that is inflated too, and by 16 writes: a loop with many connections need not count. With more to do, it ends with a `Wait`
     /// that has passed already.
     ///
     /// Between turns append to `inbound` what arrived. Any other method may be called at any time;
@@ -106,9 +106,14 @@ impl Connection {
         if !self.has_room() || self.raw.turn.is_spent() {
             return self.take_report();
         }
+        if self.has_extensions() {
+            self.codecs.set_budget(self.raw.turn.left());
+        }
         let mut event = self.next_event_from(input, inbound, now);
-        // Once in a turn: what the peer may have met is enforced after the next read only.
-        if event.is_none() && !self.raw.turn.judge() {
+        if self.has_extensions() && self.codecs.lift_budget() == 0 && event.is_none() {
+            self.raw.turn.exhaust();
+        } else if event.is_none() && !self.raw.turn.judge() {
+            // Once in a turn: what the peer may have met is enforced after the next read only.
             event = self.handle_starved(inbound.len(), now);
         }
         self.seen = inbound.len();

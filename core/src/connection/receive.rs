@@ -31,6 +31,8 @@ enum Step {
     Again,
     /// More bytes are needed.
     Starved,
+    /// As much was decoded as may be for now.
+    Spent,
 }
 
 impl Connection {
@@ -75,7 +77,7 @@ impl Connection {
                 Ok(Step::Event(event)) => return Some(event),
                 Ok(Step::Again) => {}
                 Ok(Step::Starved) if self.raw.eof => return self.end_of_input(inbound, now),
-                Ok(Step::Starved) => return None,
+                Ok(Step::Starved | Step::Spent) => return None,
                 Err(error) => return self.fail_protocol(error, inbound, now),
             }
         }
@@ -273,6 +275,9 @@ impl Connection {
         if available == 0 && remaining > 0 && decoding.is_done() {
             return Ok(Step::Starved);
         }
+        if self.codecs.is_spent() {
+            return Ok(Step::Spent);
+        }
         let last = fin && available as u64 == remaining;
         // As much is decoded as may be held, and then one byte more, which shows that the message
         // is longer than a chunk, or too long.
@@ -348,7 +353,7 @@ impl Connection {
                 match self.step(inbound, now) {
                     Ok(Step::Event(event)) => return Some(event),
                     Ok(Step::Again) => {}
-                    Ok(Step::Starved) => break,
+                    Ok(Step::Starved | Step::Spent) => break,
                     Err(error) => return self.fail_protocol(error, inbound, now),
                 }
             }

@@ -37,6 +37,37 @@ impl Connection {
         event
     }
 
+    /// Like [`poll_event`](Self::poll_event), but also returns `None` once the extensions have decoded
+    /// `budget` bytes or up to 16 KiB more; what they decode is subtracted from it. For a driver of
+    /// many connections: a short message may inflate to a very long one.
+    ///
+    /// If nothing is left of the budget, call again without reading first, when other connections
+    /// have had their turn. Until then the deadlines that the peer may have met are not enforced.
+    /// Without [extensions](Self::has_extensions) it is the same as `poll_event`.
+    pub fn poll_event_within(
+        &mut self,
+        inbound: &mut BytesMut,
+        now: Instant,
+        budget: &mut usize,
+    ) -> Option<Event> {
+        if self.codecs.is_empty() {
+            return self.poll_event(inbound, now);
+        }
+        self.raw.watch.at(now);
+        if inbound.len() != self.seen {
+            self.handle_received(inbound.len().saturating_sub(self.seen), now);
+        }
+        self.codecs.set_budget(*budget);
+        let mut event = self.next_event(inbound, now);
+        // The codecs are dropped with a connection that fails.
+        *budget = self.codecs.lift_budget().min(*budget);
+        if event.is_none() && *budget > 0 {
+            event = self.handle_starved(inbound.len(), now);
+        }
+        self.seen = inbound.len();
+        event
+    }
+
     /// Enforces the deadlines that have passed at `now`; an early call does nothing.
     ///
     /// A deadline that the peer may have met is enforced only after a

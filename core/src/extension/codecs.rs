@@ -21,6 +21,8 @@ pub(crate) struct Codecs(Option<Box<List>>);
 #[derive(Debug)]
 struct List {
     agreed: Vec<Agreed>,
+    /// The number of bytes that may be decoded before the caller has something else to do.
+    budget: usize,
 }
 
 impl Codecs {
@@ -31,12 +33,38 @@ impl Codecs {
         // A new block instead of a shrunk one, which would fragment the heap with each connection.
         let mut exact = Vec::with_capacity(agreed.len());
         exact.extend(agreed);
-        Self(Some(Box::new(List { agreed: exact })))
+        Self(Some(Box::new(List { agreed: exact, budget: usize::MAX })))
     }
 
     #[inline]
     pub(crate) fn is_empty(&self) -> bool {
         self.0.is_none()
+    }
+
+    /// Sets the number of bytes that may be decoded.
+    #[inline]
+    pub(crate) fn set_budget(&mut self, bytes: usize) {
+        if let Some(list) = &mut self.0 {
+            list.budget = bytes;
+        }
+    }
+
+    /// Returns true if nothing more may be decoded for now.
+    pub(crate) fn is_spent(&self) -> bool {
+        self.0.as_ref().is_some_and(|list| list.budget == 0)
+    }
+
+    /// Returns how many of them are left, and lifts the limit.
+    #[inline]
+    pub(crate) fn lift_budget(&mut self) -> usize {
+        let lift = |list: &mut Box<List>| core::mem::replace(&mut list.budget, usize::MAX);
+        self.0.as_mut().map_or(usize::MAX, lift)
+    }
+
+    fn spend(&mut self, bytes: usize) {
+        if let Some(list) = &mut self.0 {
+            list.budget = list.budget.saturating_sub(bytes);
+        }
     }
 
     fn all(&self) -> &[Agreed] {
@@ -166,6 +194,7 @@ impl Decoding {
             let room = room.min(self.chunk.len());
             (self.written, self.done) =
                 pull(codecs, &mut self.stages, &mut input, &mut self.chunk[..room])?;
+            codecs.spend(self.written);
             self.len += self.written as u64;
         }
         let read = bytes.len() - input.bytes.len();

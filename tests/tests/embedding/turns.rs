@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use sockless_core::{
-    Cause, CloseCode, ClosingStep, Config, Connection, Event, Lifecycle, Message, Output, Party,
-    Role, Timeout, TransportAction, Wait, limits,
+    Cause, CloseCode, ClosingStep, Config, Connection, Deflate, Event, Lifecycle, Message, Output,
+    Party, Role, Timeout, TransportAction, Wait, limits,
 };
+use sockless_tests::counted::Counted;
 use sockless_tests::end::{BOTH, End, peer_of};
 use sockless_tests::wire::{self, CLOSE};
 
@@ -86,6 +87,64 @@ fn a_turn_is_bounded_however_much_has_arrived_and_nothing_is_lost() {
         }
         assert_eq!(received, frames);
     }
+}
+
+/// 15 MiB of zeros in 16 KB, for an end that counts what it inflates.
+fn bombed() -> (Counted<Deflate>, End) {
+    let deflate = Deflate::default().level(6);
+    let config = Config::default().max_message_len(16 << 20);
+    let mut client = End::new(Role::Client, config.clone().extension(deflate.clone()));
+    client.connection.send(vec![0; 15 << 20], client.now).unwrap();
+    let counted = Counted::new(deflate);
+    let mut server = End::new(Role::Server, config.extension(counted.clone()));
+    server.inbound.extend_from_slice(&client.drain());
+    (counted, server)
+}
+
+#[test]
+fn a_turn_is_bounded_in_the_middle_of_a_message_that_is_inflated() {
+    let (counted, mut end) = bombed();
+    let mut inflated = 0;
+    loop {
+        let done = turn(&mut end, usize::MAX);
+        let more = counted.decoded() - inflated;
+        inflated += more;
+        assert!(more <= (limits::TURN_LEN + (16 << 10)) as u64, "{more} bytes in a turn");
+        if let [Event::Message(message)] = &done.events[..] {
+            assert_eq!(message.len(), 15 << 20);
+            break;
+        }
+        let wait = done.wait.expect("it is open");
+        assert!(wait.until == Some(end.now) && !wait.read, "there is more to do");
+    }
+    assert_eq!(inflated, 15 << 20);
+}
+
+#[test]
+fn a_poll_with_a_budget_inflates_no_more_than_that() {
+    const BUDGET: usize = 100_000;
+    let (counted, mut end) = bombed();
+    let mut inflated = 0;
+    loop {
+        let mut budget = BUDGET;
+        let event = end.connection.poll_event_within(&mut end.inbound, end.now, &mut budget);
+        let more = (counted.decoded() - inflated) as usize;
+        inflated += more as u64;
+        assert_eq!(budget, BUDGET.saturating_sub(more));
+        assert!(more <= BUDGET + (16 << 10), "{more} bytes in a call");
+        let Some(event) = event else {
+            assert_eq!(budget, 0, "all of it had arrived");
+            continue;
+        };
+        let Event::Message(message) = event else { panic!("{event:?}") };
+        assert_eq!(message.len(), 15 << 20);
+        break;
+    }
+    // Another call is not limited.
+    let (_, mut end) = bombed();
+    end.connection.poll_event_within(&mut end.inbound, end.now, &mut 1);
+    let event = end.connection.poll_event(&mut end.inbound, end.now);
+    assert!(matches!(event, Some(Event::Message(message)) if message.len() == 15 << 20));
 }
 
 #[test]

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use sockless_core::{Closed, Config, Deflate, Role};
 use sockless_driver::Session;
+use sockless_tests::counted::Counted;
 use sockless_tests::end::End;
 use sockless_tests::served::{BROWSER_REQUEST, Served, host};
 use sockless_tests::wire::Writer;
@@ -138,15 +139,19 @@ fn bomb(config: &Config) -> Vec<u8> {
     wire
 }
 
+/// The most that is inflated in one turn, with the last step.
+const MOST_INFLATED: u64 = (384 << 10) + (16 << 10);
+
 #[test]
-fn bombers_leave_a_neighbour_its_turn_after_each_bomb() {
+fn bombers_leave_a_neighbour_its_turn_within_each_bomb() {
     const BOMBS: usize = 4;
-    let config = Config::default().max_message_len(16 << 20).extension(Deflate::default().level(6));
-    let wire = bomb(&config);
-    let open = |count: Count| {
+    let config = Config::default().max_message_len(16 << 20);
+    let deflate = Deflate::default().level(6);
+    let wire = bomb(&config.clone().extension(deflate.clone()));
+    let open = |deflate: Counted<Deflate>, count: Count| {
         Served::opened_by(
             BROWSER_REQUEST,
-            &host(config.clone(), move |mut session: Session| {
+            &host(config.clone().extension(deflate), move |mut session: Session| {
                 let count = Arc::clone(&count);
                 async move {
                     while let Ok(message) = session.recv().await {
@@ -156,21 +161,25 @@ fn bombers_leave_a_neighbour_its_turn_after_each_bomb() {
             }),
         )
     };
-    let counts: [Count; 2] = std::array::from_fn(|_| Count::default());
-    let mut bombers = counts.clone().map(open);
+    let received: [Count; 2] = std::array::from_fn(|_| Count::default());
+    let inflated: [_; 2] = std::array::from_fn(|_| Counted::new(deflate.clone()));
+    let mut bombers = [0, 1].map(|i| open(inflated[i].clone(), received[i].clone()));
     let neighbours = Count::default();
-    let mut neighbour = open(Arc::clone(&neighbours));
+    let mut neighbour = open(Counted::new(deflate), Arc::clone(&neighbours));
     for bomber in &bombers {
         bomber.peer().say(&wire, BOMBS);
     }
     let mut turns = 0;
     loop {
         // One of each, as an executor does.
-        let before = counts.each_ref().map(|count| count.load(Ordering::Relaxed));
+        let before = inflated.each_ref().map(Counted::decoded);
         let again = bombers.each_mut().map(Served::poll);
-        for (count, before) in counts.iter().zip(before) {
-            let inflated = count.load(Ordering::Relaxed) - before;
-            assert!(inflated <= 15 << 20, "{inflated} bytes between two turns of the neighbour");
+        for (now, before) in inflated.each_ref().map(Counted::decoded).iter().zip(before) {
+            let inflated = now - before;
+            assert!(
+                inflated <= MOST_INFLATED,
+                "{inflated} bytes between two turns of the neighbour"
+            );
         }
         turns += 1;
         neighbour.peer().say(&PEER.text("x"), 1);
@@ -181,22 +190,25 @@ fn bombers_leave_a_neighbour_its_turn_after_each_bomb() {
         }
     }
     let all = (BOMBS as u64) * (15 << 20);
-    assert_eq!(counts.map(|count| count.load(Ordering::Relaxed)), [all; 2]);
-    assert!(turns >= BOMBS as u64);
+    assert_eq!(received.map(|count| count.load(Ordering::Relaxed)), [all; 2]);
+    assert_eq!(inflated.map(|counted| counted.decoded()), [all; 2]);
+    assert!(turns >= all / MOST_INFLATED, "{turns}");
 }
 
 #[test]
-fn bombs_that_no_task_receives_take_a_turn_each_too() {
+fn bombs_that_no_task_receives_make_no_turn_longer_either() {
     const BOMBS: usize = 4;
-    let config = Config::default().max_message_len(16 << 20).extension(Deflate::default().level(6));
-    let wire = bomb(&config);
-    let host = host(config, async |session: Session| {
+    let config = Config::default().max_message_len(16 << 20);
+    let deflate = Counted::new(Deflate::default().level(6));
+    let wire = bomb(&config.clone().extension(deflate.clone()));
+    let host = host(config.extension(deflate.clone()), async |session: Session| {
         let (sender, receiver) = session.split();
         drop(receiver);
         sender.closed().await;
     });
     let mut served = Served::opened_by(BROWSER_REQUEST, &host);
     served.peer().say(&wire, BOMBS);
-    let turns = turns(&mut served, &Count::default());
-    assert!(turns.len() >= BOMBS, "{} turns for {BOMBS} bombs", turns.len());
+    let turns = turns_of(&mut served, |_| deflate.decoded());
+    assert_eq!(turns.iter().sum::<u64>(), (BOMBS as u64) * (15 << 20));
+    assert!(turns.iter().all(|inflated| *inflated <= MOST_INFLATED), "{turns:?}");
 }

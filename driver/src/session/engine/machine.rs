@@ -150,6 +150,12 @@ impl Machine {
         }
     }
 
+    /// The connection of messages, if its extensions may decode much out of few bytes.
+    #[inline]
+    pub(crate) fn decoding(&mut self) -> Option<&mut Connection> {
+        self.messages().filter(|connection| connection.has_extensions())
+    }
+
     pub(crate) fn role(&self) -> Role {
         of_either!(self, connection => connection.role())
     }

@@ -104,7 +104,7 @@ struct Driver {
     /// The amount that was taken out of the read buffer in this turn, in units of
     /// [`receiving::weight`].
     taken: u32,
-    /// The number of bytes that were read and written in this turn.
+    /// The number of bytes that were read, inflated and written in this turn.
     moved: u32,
     waker: Option<Waker>,
 }

@@ -17,9 +17,10 @@ const MIN_READ_LEN: usize = 4 << 10;
 /// A frame that lacks more than this is worth a read that stops at its end.
 const LONG_LEN: usize = 16 << 10;
 
-/// The number of bytes read and written in one turn after which other tasks get theirs. With more,
-/// what a hundred busy connections move does not stay in the cache, and others wait longer.
-const TURN_LEN: u32 = 384 << 10;
+/// The number of bytes read, inflated and written in one turn after which other tasks get theirs.
+/// With more, what a hundred busy connections move does not stay in the cache, and others wait
+/// longer.
+pub(super) const TURN_LEN: u32 = 384 << 10;
 
 /// The findings of one round of the driver.
 pub(crate) struct Round {
@@ -68,7 +69,7 @@ impl State {
             self.driver.moved.saturating_add(u32::try_from(len).unwrap_or(TURN_LEN));
     }
 
-    /// Returns true once so much was read and written that other tasks get their turn.
+    /// Returns true once so much was read, inflated and written that other tasks get their turn.
     #[inline]
     pub(crate) fn has_moved_enough(&self) -> bool {
         self.driver.moved >= TURN_LEN

@@ -4,6 +4,7 @@ use std::task::{Context, Poll, Waker};
 
 use sockless_core::{CloseCode, Closed, Event, Instant, Message, Overflow};
 
+use super::driving::TURN_LEN;
 use super::{Delivery, State, Transport, Turn};
 use crate::session::engine::machine::Item;
 
@@ -30,6 +31,9 @@ impl State {
             return None;
         }
         let connection = self.machine.messages()?;
+        if connection.has_extensions() {
+            return self.next_decoded_message();
+        }
         match connection.poll_event(&mut self.inbound, self.driver.now) {
             Some(Event::Message(message)) => {
                 self.driver.take(message.len());
@@ -50,6 +54,37 @@ impl State {
                 None
             }
         }
+    }
+
+    /// The next message of a connection with extensions, as [`next_message`](Self::next_message).
+    #[inline(never)]
+    fn next_decoded_message(&mut self) -> Option<Message> {
+        let item = self.parse()?;
+        let Item::Event(Event::Message(message)) = item else {
+            self.backlog.push(item);
+            return None;
+        };
+        self.is_unparsed =
+            !self.inbound.is_empty() || self.is_input_over() || !self.machine.is_open();
+        Some(message)
+    }
+
+    /// Takes the next item of a connection with extensions, unless more is decoded for it than a turn
+    /// may move. The turn is over then, although the read buffer may hold a whole message.
+    #[inline(never)]
+    fn poll_decoding(&mut self) -> Option<Item> {
+        let given = match self.transport {
+            // Nothing else makes the session end.
+            Transport::Gone => usize::MAX,
+            _ => TURN_LEN.saturating_sub(self.driver.moved).max(1) as usize,
+        };
+        let (mut left, now) = (given, self.driver.now);
+        let event = self.machine.decoding()?.poll_event_within(&mut self.inbound, now, &mut left);
+        self.note_moved(given - left);
+        if left == 0 {
+            self.driver.taken = TURN;
+        }
+        event.map(Item::Event)
     }
 
     /// Returns true if a receiver can only wait.
@@ -235,8 +270,12 @@ impl State {
     fn parse(&mut self) -> Option<Item> {
         while self.has_turn_left() {
             let len = self.inbound.len();
-            let Some(item) = self.machine.poll(&mut self.inbound, self.driver.now) else {
-                self.is_unparsed = false;
+            let item = match self.machine.decoding() {
+                None => self.machine.poll(&mut self.inbound, self.driver.now),
+                Some(_) => self.poll_decoding(),
+            };
+            let Some(item) = item else {
+                self.is_unparsed = !self.has_turn_left();
                 break;
             };
             if self.allowance > 0 {
