@@ -35,6 +35,8 @@ pub(crate) struct Output {
 enum Place {
     /// Above the line that is being edited.
     Prompt(Box<dyn ExternalPrinter + Send>),
+    /// In place of the prompt, which Ctrl-D or Ctrl-C has ended: messages may come until the session is closed.
+    FormerPrompt,
     /// On stdout, which is a terminal.
     Terminal,
     /// On stdout, which is a file or a pipe.
@@ -55,7 +57,7 @@ impl Output {
 
     /// True if what is printed appears above a prompt.
     pub(crate) fn is_above_prompt(&self) -> bool {
-        matches!(self.place, Place::Prompt(_))
+        matches!(self.place, Place::Prompt(_) | Place::FormerPrompt)
     }
 
     /// Prints a message that was received.
@@ -70,7 +72,7 @@ impl Output {
         match &mut self.place {
             Place::Pipe => self.framing.write(message, &mut io::stdout().lock()),
             Place::Terminal => writeln!(io::stdout(), "{}", shown(message)),
-            Place::Prompt(_) => {
+            Place::Prompt(_) | Place::FormerPrompt => {
                 let line = painted(RECEIVED, &shown(message), &io::stdout());
                 self.print_above(&format!("< {line}\n"))
             }
@@ -95,13 +97,17 @@ impl Output {
     /// Ends the prompt once all that was printed is above it, and prints `last` in its place unless it
     /// was noted. Later output goes to the terminal.
     pub(crate) async fn leave_prompt(&mut self, last: Option<&dyn fmt::Display>) {
-        let Place::Prompt(prompt) = &mut self.place else { return };
-        // The prompt's thread takes one line at a time: when it takes the last of these, it has
-        // printed what came before them.
-        for _ in 0..2 {
-            let _ = prompt.print(String::new());
+        if !self.is_above_prompt() {
+            return;
         }
-        tokio::time::sleep(REDRAW).await;
+        if let Place::Prompt(prompt) = &mut self.place {
+            // The prompt's thread takes one line at a time: when it takes the last of these, it has
+            // printed what came before them.
+            for _ in 0..2 {
+                let _ = prompt.print(String::new());
+            }
+            tokio::time::sleep(REDRAW).await;
+        }
         self.place = Place::Terminal;
         clear_line();
         if let (Some(last), None) = (last, self.since) {
@@ -112,7 +118,7 @@ impl Output {
     /// Prints to stderr. A terminal that cannot be written to is not an error of the session.
     fn print(&mut self, note: &str) {
         let _ = match &mut self.place {
-            Place::Prompt(_) => {
+            Place::Prompt(_) | Place::FormerPrompt => {
                 let note = painted(NOTE, note, &io::stdout());
                 self.print_above(&format!("{note}\n"))
             }
@@ -120,16 +126,15 @@ impl Output {
         };
     }
 
-    /// Prints lines above the prompt, or in its place once Ctrl-D or Ctrl-C has ended it: messages may
-    /// come until the session is closed.
+    /// Prints lines above the prompt, or in its place.
     fn print_above(&mut self, lines: &str) -> io::Result<()> {
-        if let Place::Prompt(prompt) = &mut self.place
-            && prompt.print(lines.to_owned()).is_ok()
-        {
-            return Ok(());
+        if let Place::Prompt(prompt) = &mut self.place {
+            if prompt.print(lines.to_owned()).is_ok() {
+                return Ok(());
+            }
+            clear_line();
+            self.place = Place::FormerPrompt;
         }
-        self.place = Place::Terminal;
-        clear_line();
         write!(io::stdout(), "{lines}")
     }
 }
