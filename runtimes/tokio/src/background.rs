@@ -175,7 +175,7 @@ impl Deadline {
         }
     }
 
-    /// Ends the timer that nobody waits for.
+    /// Ends the timer, if it has no member left.
     fn abandon(&self) {
         let mut all = lock(&ALL);
         let is_empty = lock(&self.waiting).wakers.is_empty();
