@@ -2,11 +2,9 @@
 
 mod common;
 
-use std::pin::pin;
-use std::task::Poll;
 use std::time::Duration;
 
-use common::{Lines, expect_message, router, welcome, words};
+use common::{Lines, expect_message, router, welcome, within, words};
 use sockless::rooms::{History, Namespace, RoomConfig, Rooms, SimBroker};
 use sockless::sim::{App, Conversation, Sim};
 use sockless::{CloseCode, Router, Session, websocket};
@@ -149,14 +147,4 @@ fn a_join_that_is_dropped_leaves_nothing() {
         }
         stand.goes_on(&sim).await;
     });
-}
-
-/// The output of `future`, unless `timer` ends first.
-async fn within<T>(timer: impl Future, future: impl Future<Output = T>) -> Option<T> {
-    let (mut timer, mut future) = (pin!(timer), pin!(future));
-    std::future::poll_fn(|cx| match future.as_mut().poll(cx) {
-        Poll::Ready(output) => Poll::Ready(Some(output)),
-        Poll::Pending => timer.as_mut().poll(cx).map(|_| None),
-    })
-    .await
 }

@@ -2,11 +2,9 @@
 
 mod common;
 
-use std::pin::pin;
-use std::task::Poll;
 use std::time::Duration;
 
-use common::{Lines, MAX_WAIT, router, welcome, words};
+use common::{Lines, MAX_WAIT, router, welcome, within, words};
 use sockless::CloseCode;
 use sockless::rooms::{History, Namespace, RoomConfig, Rooms};
 use sockless::sim::{App, Conversation, Link, Sim, WireDirection};
@@ -267,14 +265,4 @@ fn a_wait_that_is_given_up_publishes_nothing() {
         assert!(messages.contains(&"second".to_owned()));
         assert_eq!(before.len() + messages.len(), MESSAGES + 1);
     });
-}
-
-/// The output of `future`, unless `timer` ends first.
-async fn within<T>(timer: impl Future, future: impl Future<Output = T>) -> Option<T> {
-    let (mut timer, mut future) = (pin!(timer), pin!(future));
-    std::future::poll_fn(|cx| match future.as_mut().poll(cx) {
-        Poll::Ready(output) => Poll::Ready(Some(output)),
-        Poll::Pending => timer.as_mut().poll(cx).map(|_| None),
-    })
-    .await
 }

@@ -3,6 +3,8 @@
 
 pub(crate) mod suite;
 
+use std::pin::pin;
+use std::task::Poll;
 use std::time::Duration;
 
 use sockless::rooms::{Envelope, Lag, Namespace, Position, Resumed, RoomEvent};
@@ -131,4 +133,14 @@ pub(crate) async fn expect_message(client: &mut impl Client, text: &str) -> Stri
     let words = words(client).await;
     assert_eq!((&*words[0], &*words[2]), ("message", text), "{words:?}");
     words[1].clone()
+}
+
+/// The output of `future`, unless `timer` ends first.
+pub(crate) async fn within<T>(timer: impl Future, future: impl Future<Output = T>) -> Option<T> {
+    let (mut timer, mut future) = (pin!(timer), pin!(future));
+    std::future::poll_fn(|cx| match future.as_mut().poll(cx) {
+        Poll::Ready(output) => Poll::Ready(Some(output)),
+        Poll::Pending => timer.as_mut().poll(cx).map(|_| None),
+    })
+    .await
 }
