@@ -245,11 +245,12 @@ impl Connection {
         if !self.is_open() {
             return self.raw.ending_deadline();
         }
-        if self.has_no_deadline() {
-            return None;
+        let pinger = self.timers.pinger_deadline();
+        if self.has_no_timeout() {
+            return pinger;
         }
         [
-            self.timers.pinger_deadline(),
+            pinger,
             self.deadline_of(Timeout::Idle),
             self.deadline_of(Timeout::Message),
             self.deadline_of(Timeout::Write),
@@ -260,16 +261,15 @@ impl Connection {
         .min()
     }
 
-    /// Returns true if none of the deadlines of an open connection runs, as is usual with the
-    /// default settings.
+    /// Returns true if none of the deadlines of an open connection runs but for that of the pinger,
+    /// as is usual with the default settings.
     #[inline]
-    fn has_no_deadline(&self) -> bool {
+    fn has_no_timeout(&self) -> bool {
         let (timers, config) = (&self.timers, &self.raw.config);
         timers.arriving.is_none()
             && self.raw.is_writing_free()
             && config.idle_timeout.is_none()
             && config.max_age.is_none()
-            && timers.pinger_deadline().is_none()
     }
 
     pub(super) fn fire_timers(&mut self, now: Instant) {

@@ -287,11 +287,15 @@ impl State {
         self.machine.poll_timeout()
     }
 
-    /// Enforces the deadlines that have passed. Another round follows, because a deadline that the
-    /// peer may have met is enforced only after another read has brought nothing.
+    /// Enforces the deadlines that have passed. Unless no more was due than a ping, another round
+    /// follows, because a deadline that the peer may have met is enforced only after another read
+    /// has brought nothing.
     pub(crate) fn handle_timeout(&mut self) {
-        self.machine.handle_timeout(self.driver.now);
-        self.look_again();
+        let now = self.driver.now;
+        self.machine.handle_timeout(now);
+        if !self.is_open() || self.poll_timeout().is_some_and(|deadline| deadline <= now) {
+            self.look_again();
+        }
     }
 
     /// Ends the connection because the application has received nothing for too long.
