@@ -13,7 +13,8 @@ use crate::limits::{COPY_LEN, READ_LEN, STATE_LEN};
 /// Start from [`Config::default`] and chain the setters of the settings to change. The setter `x` has a
 /// getter `get_x`. Lengths are in bytes. Deadlines whose setter takes an `Option` are switched off by
 /// `None` or zero; others are raised to 1 ms. A session of the driver meets a deadline or the time of a
-/// ping up to a 64th late, by half a second at most, so that many sessions wake a thread together.
+/// ping up to a 64th late, by half a second at most, so that many sessions wake a thread together; on
+/// tokio up to a 16th, by 1,024 ms at most.
 ///
 /// ```
 /// use std::time::Duration;

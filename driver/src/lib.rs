@@ -110,7 +110,7 @@ pub use runtime::futures_io;
 pub use runtime::sockets;
 pub use runtime::{
     Accepted, Clock, Ending, HandlerEnd, Io, Listen, Runtime, Spawn, Timer, TlsInfo, TlsVersion,
-    poll_read_into, timeout,
+    poll_read_into, round_up, timeout,
 };
 #[cfg(feature = "server")]
 pub use server::{

@@ -206,19 +206,39 @@ pub trait Clock: Send + Sync + 'static {
     }
 
     /// Returns when a session is woken for its next deadline: at `deadline`, or later by at most a
-    /// 64th of the time until then. Sessions that are woken at the same time wake a thread once.
+    /// 16th of the time until then. Sessions that are woken at the same time wake a thread once.
     ///
-    /// Default: the next multiple of the greatest power of two of milliseconds within this bound,
-    /// but of 512 milliseconds at most. A simulation returns `deadline`.
+    /// Default: [`round_up`] by at most a 64th of that time, and 512 milliseconds. A simulation
+    /// returns `deadline`.
     fn wake_time(&self, now: Instant, deadline: Instant) -> Instant {
-        let most = deadline.saturating_since(now).as_millis() / 64;
-        let millis = u64::try_from(deadline.since_epoch().as_millis());
-        let (Some(exponent), Ok(millis)) = (most.min(512).checked_ilog2(), millis) else {
-            return deadline;
-        };
-        let step = 1 << exponent;
-        Instant::from_epoch(Duration::from_millis((millis | (step - 1)).saturating_add(1)))
+        let share = deadline.saturating_since(now) / 64;
+        round_up(deadline, share.min(Duration::from_millis(512)))
     }
+}
+
+/// Rounds a deadline up by at most `most`, so that many become equal: to the next multiple, since
+/// the epoch, of the greatest power of two of milliseconds that is not longer.
+///
+/// For [`Clock::wake_time`]. Returns `deadline` if `most` is shorter than a millisecond.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use sockless_core::Instant;
+/// use sockless_driver::round_up;
+///
+/// let deadline = Instant::from_epoch(Duration::from_millis(1_300));
+/// let rounded = round_up(deadline, Duration::from_millis(300));
+/// assert_eq!(rounded, Instant::from_epoch(Duration::from_millis(1_536)));
+/// ```
+pub fn round_up(deadline: Instant, most: Duration) -> Instant {
+    let millis = u64::try_from(deadline.since_epoch().as_millis());
+    let (Some(exponent), Ok(millis)) = (most.as_millis().checked_ilog2(), millis) else {
+        return deadline;
+    };
+    // A step that is longer than 2^63 milliseconds reaches further than any deadline.
+    let Some(step) = 1_u64.checked_shl(exponent) else { return deadline };
+    Instant::from_epoch(Duration::from_millis((millis | (step - 1)).saturating_add(1)))
 }
 
 /// A timer with a deadline that can be changed.

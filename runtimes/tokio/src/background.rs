@@ -12,6 +12,7 @@ use sockless_core::Instant;
 use sockless_driver::Timer;
 use tokio::runtime::{self, Handle};
 use tokio::task::coop::{Unconstrained, unconstrained};
+use tokio::task::yield_now;
 use tokio::time::{Sleep, sleep_until};
 
 use crate::runtime::to_tokio;
@@ -21,6 +22,9 @@ use crate::runtime::to_tokio;
 /// The deadlines of sessions are [rounded](sockless_driver::Clock::wake_time), so many are equal. A
 /// timer of tokio takes some 300 bytes, and tokio moves it between lists as its deadline approaches;
 /// a waker beside others takes less of both.
+///
+/// When a deadline passes, [`TURN`] tasks are woken at a time: a hundred thousand sessions that are
+/// pinged do not keep the others of their thread waiting.
 pub(crate) struct BackgroundTimer(State);
 
 enum State {
@@ -57,6 +61,9 @@ impl Timer for BackgroundTimer {
     }
 }
 
+/// The number of tasks that are woken before others get their turn.
+const TURN: usize = 128;
+
 /// A waker among those of a deadline, until it is dropped.
 struct Member {
     deadline: Arc<Deadline>,
@@ -67,9 +74,9 @@ struct Member {
 
 impl Member {
     fn join(deadline: Instant, waker: &Waker) -> Self {
-        let runtime = Handle::current().id();
+        let runtime = Handle::current();
         let mut all = lock(&ALL);
-        let (deadline, timer) = match find(&all, deadline, runtime) {
+        let (deadline, timer) = match find(&all, deadline, runtime.id()) {
             Some(found) => (found.clone(), None),
             None => {
                 let timer = Box::pin(unconstrained(sleep_until(to_tokio(deadline))));
@@ -129,13 +136,13 @@ static ALL: Mutex<All> = Mutex::new(All::new());
 type All = BTreeMap<Instant, Vec<Arc<Deadline>>>;
 
 fn find(all: &All, at: Instant, runtime: runtime::Id) -> Option<&Arc<Deadline>> {
-    all.get(&at)?.iter().find(|deadline| deadline.runtime == runtime)
+    all.get(&at)?.iter().find(|deadline| deadline.runtime.id() == runtime)
 }
 
 /// A deadline that timers have in common. It is the waker of tokio's timer.
 struct Deadline {
     at: Instant,
-    runtime: runtime::Id,
+    runtime: Handle,
     /// Set while `waiting` is locked.
     has_passed: AtomicBool,
     /// Is locked after [`ALL`], if both are.
@@ -149,7 +156,7 @@ struct Waiting {
 }
 
 impl Deadline {
-    fn new(at: Instant, runtime: runtime::Id) -> Self {
+    fn new(at: Instant, runtime: Handle) -> Self {
         Self { at, runtime, has_passed: AtomicBool::new(false), waiting: Mutex::default() }
     }
 
@@ -170,8 +177,15 @@ impl Deadline {
         let mut all = lock(&ALL);
         let ended = self.end(&mut all);
         drop(all);
-        for (_, waker) in ended.wakers {
-            waker.wake();
+        let mut wakers = ended.wakers.into_iter();
+        wake_some(&mut wakers);
+        if wakers.len() > 0 {
+            self.runtime.spawn(async move {
+                while wakers.len() > 0 {
+                    yield_now().await;
+                    wake_some(&mut wakers);
+                }
+            });
         }
     }
 
@@ -189,12 +203,18 @@ impl Deadline {
         if !self.has_passed.swap(true, Ordering::Release)
             && let Some(of_runtimes) = all.get_mut(&self.at)
         {
-            of_runtimes.retain(|deadline| deadline.runtime != self.runtime);
+            of_runtimes.retain(|deadline| deadline.runtime.id() != self.runtime.id());
             if of_runtimes.is_empty() {
                 all.remove(&self.at);
             }
         }
         mem::take(&mut waiting)
+    }
+}
+
+fn wake_some(wakers: &mut slab::IntoIter<Waker>) {
+    for (_, waker) in wakers.take(TURN) {
+        waker.wake();
     }
 }
 
@@ -282,6 +302,60 @@ mod tests {
                 assert!(counter.poll(timer).is_ready());
             }
         });
+    }
+
+    /// Those that are woken with others of their deadline do not keep other tasks waiting.
+    #[test]
+    fn many_timers_that_expire_together_leave_others_their_turn() {
+        paused().block_on(async {
+            let deadline = after(10);
+            let run = Arc::new(AtomicUsize::new(0));
+            let (notify, notified) = tokio::sync::oneshot::channel();
+            let mut notify = Some(notify);
+            let tasks: Vec<_> = (0..10 * TURN)
+                .map(|_| {
+                    let (run, notify) = (run.clone(), notify.take());
+                    tokio::spawn(async move {
+                        expired(BackgroundTimer::new(deadline)).await;
+                        run.fetch_add(1, Ordering::Relaxed);
+                        notify.map(|notify| notify.send(()));
+                    })
+                })
+                .collect();
+            let other = tokio::spawn({
+                let run = run.clone();
+                async move {
+                    notified.await.unwrap();
+                    run.load(Ordering::Relaxed)
+                }
+            });
+            let before_other = other.await.unwrap();
+            assert!(before_other <= 2 * TURN, "{before_other}");
+            for task in tasks {
+                task.await.unwrap();
+            }
+            assert_eq!(run.load(Ordering::Relaxed), 10 * TURN);
+        });
+    }
+
+    /// tokio wakes the timers of a runtime that is dropped.
+    #[test]
+    fn a_runtime_that_is_dropped_leaves_nothing() {
+        let runtime = paused();
+        let id = runtime.handle().id();
+        runtime.block_on(async {
+            let deadline = after(10);
+            for _ in 0..3 * TURN {
+                tokio::spawn(expired(BackgroundTimer::new(deadline)));
+            }
+            // Each lets some of the tasks run.
+            for _ in 0..3 * TURN {
+                yield_now().await;
+            }
+            assert_eq!(members(deadline), Some(3 * TURN));
+        });
+        drop(runtime);
+        assert!(lock(&ALL).values().flatten().all(|deadline| deadline.runtime.id() != id));
     }
 
     #[test]
@@ -392,7 +466,7 @@ mod tests {
                 task.await.unwrap();
             }
             let id = Handle::current().id();
-            assert!(lock(&ALL).values().flatten().all(|deadline| deadline.runtime != id));
+            assert!(lock(&ALL).values().flatten().all(|deadline| deadline.runtime.id() != id));
         });
     }
 }

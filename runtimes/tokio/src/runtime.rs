@@ -3,11 +3,12 @@
 use std::pin::{Pin, pin};
 use std::sync::LazyLock;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use sockless_core::{Instant, Seed};
 #[cfg(feature = "server")]
 use sockless_driver::ConnectionTask;
-use sockless_driver::{BoxFuture, Clock, Runtime, Spawn, Timer};
+use sockless_driver::{BoxFuture, Clock, Runtime, Spawn, Timer, round_up};
 use tokio::time::{Sleep, sleep_until};
 
 use crate::alarm::Alarm;
@@ -38,6 +39,13 @@ impl Clock for TokioRuntime {
 
     fn background_timer(&self, deadline: Instant) -> Box<dyn Timer> {
         Box::new(BackgroundTimer::new(deadline))
+    }
+
+    /// Rounds up by at most a 16th of the time, and 1,024 milliseconds: more sessions share a timer,
+    /// which wakes them a few at a time.
+    fn wake_time(&self, now: Instant, deadline: Instant) -> Instant {
+        let share = deadline.saturating_since(now) / 16;
+        round_up(deadline, share.min(Duration::from_millis(1024)))
     }
 }
 
@@ -83,7 +91,7 @@ impl Timer for TokioTimer {
 
 /// Converts a deadline to tokio's clock; one that is out of its range becomes a year from now.
 pub(crate) fn to_tokio(deadline: Instant) -> tokio::time::Instant {
-    const YEAR: std::time::Duration = std::time::Duration::from_secs(365 * 24 * 60 * 60);
+    const YEAR: Duration = Duration::from_secs(365 * 24 * 60 * 60);
     let epoch = *EPOCH;
     epoch.checked_add(deadline.since_epoch()).unwrap_or_else(|| tokio::time::Instant::now() + YEAR)
 }
@@ -96,6 +104,24 @@ mod tests {
     use std::sync::atomic::{AtomicBool, Ordering};
 
     use super::*;
+
+    #[test]
+    fn a_session_is_woken_by_a_16th_late_at_most() {
+        let now = Instant::from_epoch(Duration::from_nanos(77_777_777_777));
+        for exponent in 0..60 {
+            let left = Duration::from_nanos((1 << exponent) + 12_345);
+            let wake = TokioRuntime.wake_time(now, now + left);
+            assert!(wake >= now + left, "{left:?} is early");
+            let late = wake.saturating_since(now + left);
+            assert!(late <= left / 16 && late <= Duration::from_millis(1024), "{late:?}");
+        }
+        let pings = (0..25_000).map(|millis| {
+            let now = Instant::from_epoch(Duration::from_millis(millis));
+            TokioRuntime.wake_time(now, now + Duration::from_secs(25))
+        });
+        // 25 multiples of 1,024 ms.
+        assert_eq!(pings.collect::<std::collections::BTreeSet<_>>().len(), 25);
+    }
 
     #[tokio::test]
     async fn a_task_that_yields_runs_after_one_that_a_transport_wakes() {

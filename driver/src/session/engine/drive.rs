@@ -203,11 +203,9 @@ where
         state.begin_settling();
         state.parse_ahead();
         state.enforce_recv_overflow();
-        if self.alarm.as_ref().is_some_and(|(_, set_to)| *set_to <= state.now())
-            && !state.has_unsent()
-        {
-            // A ping that is due is written in this round.
-            state.handle_timeout();
+        if self.alarm.as_ref().is_some_and(|(_, set_to)| *set_to <= state.now()) {
+            // It is written in this round.
+            state.send_due_ping();
         }
         self.write(state, round, cx);
         round.for_handler |= state.wake_waiters(cx.waker());

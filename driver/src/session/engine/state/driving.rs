@@ -287,10 +287,19 @@ impl State {
         self.machine.poll_timeout()
     }
 
-    /// Enforces the deadlines that have passed. Unless no more was due than a ping, another round
-    /// follows, because a deadline that the peer may have met is enforced only after another read
-    /// has brought nothing.
+    /// Enforces the deadlines that have passed. Another round follows, because a deadline that the
+    /// peer may have met is enforced only after another read has brought nothing.
     pub(crate) fn handle_timeout(&mut self) {
+        self.machine.handle_timeout(self.driver.now);
+        self.look_again();
+    }
+
+    /// Sends the ping that is due, if nothing waits to be written before it. No other round follows
+    /// for that, but for any other deadline that has passed.
+    pub(crate) fn send_due_ping(&mut self) {
+        if self.has_unsent() {
+            return;
+        }
         let now = self.driver.now;
         self.machine.handle_timeout(now);
         if !self.is_open() || self.poll_timeout().is_some_and(|deadline| deadline <= now) {
