@@ -220,7 +220,7 @@ fn sockless(work: Work, burst: &Burst, bursts: usize) -> Result<()> {
     let now = Instant::EPOCH;
     let config = Arc::new(Config::default());
     let mut connection = Connection::server(Negotiated::default(), config, now);
-    let mut inbound = BytesMut::with_capacity(2 * burst.wire.len());
+    let mut inbound = BytesMut::with_capacity(burst.wire.len());
     for _ in 0..bursts {
         if matches!(work, Work::Encode) {
             for _ in 0..burst.frames {
