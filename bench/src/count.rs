@@ -2,12 +2,13 @@
 //! callgrind.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 
 use crate::callgrind::{self, Counts, Scratch, Totals};
 use crate::child::Running;
-use crate::load::{Churn, Driver, Shape, Target, Until, Visits};
+use crate::load::{Churn, Driver, Pongs, Shape, Target, Until, Visits};
 use crate::servers::{Job, Server};
 use crate::{Result, cpu};
 
@@ -28,13 +29,16 @@ pub struct Options {
     /// With --churn, sends each request 1 ms after its connection, as over a network.
     #[arg(long, requires = "churn")]
     late: bool,
-    /// Messages to count, with --fan-out deliveries, with --churn connections: each server runs twice, with this
+    /// Messages to count, with --fan-out deliveries, with --churn connections, with --pings pings: each server runs twice, with this
     /// difference.
     #[arg(long, default_value_t = 20_000)]
     messages: u64,
     /// The number of lines to print, highest counts first.
     #[arg(long, default_value_t = 6)]
     top: usize,
+    /// Counts the pings of the server, one a second on each connection, and their pongs.
+    #[arg(long, conflicts_with = "churn")]
+    pings: bool,
 }
 
 /// The load under which operations are counted.
@@ -44,6 +48,8 @@ pub enum Load {
     Messages(Shape),
     /// For each connection.
     Visits(Visits),
+    /// For each ping of the server that is answered, on so many connections, once a second on each.
+    Pings(usize),
 }
 
 impl Load {
@@ -51,6 +57,7 @@ impl Load {
         match self {
             Self::Messages(shape) => shape.job,
             Self::Visits(visits) => Job { deflate: visits.deflate, ..Job::default() },
+            Self::Pings(_) => Job { pings: Some(1), ..Job::default() },
         }
     }
 }
@@ -74,14 +81,18 @@ pub fn main(options: &Options) -> Result<()> {
     let visits = |echoes| Visits { connections: 1, echoes, deflate: job.deflate, late };
     let (load, unit) = match options.churn {
         Some(echoes) => (Load::Visits(visits(echoes)), "connection"),
+        None if options.pings => (Load::Pings(options.shape.connections), "ping"),
         None if job.fan_out => (Load::Messages(options.shape), "delivery"),
         None => (Load::Messages(options.shape), "message"),
     };
     match load {
         Load::Messages(shape) => println!("{shape}, {} messages", options.messages),
         Load::Visits(visits) => println!("{visits}, {} connections", options.messages),
+        Load::Pings(connections) => {
+            println!("({connections}), a ping every second, {} pings", options.messages);
+        }
     }
-    for server in Server::chosen(&options.servers, job) {
+    for server in Server::chosen(&options.servers, load.job()) {
         let counts = counts(options.what, server, load, options.messages)?;
         let per_message =
             counts.iter().map(|(name, count)| (name, count / options.messages as f64));
@@ -97,7 +108,7 @@ pub fn main(options: &Options) -> Result<()> {
     Ok(())
 }
 
-/// Instructions and allocations for each message or connection.
+/// Instructions and allocations for each message, connection or ping.
 pub fn in_user_space(server: Server, load: Load, messages: u64) -> Result<[f64; 2]> {
     let report = Scratch::new(&server.name());
     let of = |messages| -> Result<Totals> {
@@ -159,6 +170,9 @@ fn run(tool: &[String], server: Server, load: Load, messages: u64) -> Result<()>
         }
         Load::Visits(visits) => {
             Churn::open(&target, visits)?.run(Until::Messages(messages))?;
+        }
+        Load::Pings(connections) => {
+            Pongs::open(&target, connections, Duration::ZERO)?.answer_some(messages)?;
         }
     }
     running.stop()

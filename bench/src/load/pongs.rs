@@ -36,6 +36,15 @@ impl Pongs {
         Ok(pongs)
     }
 
+    /// Answers so many pings.
+    pub fn answer_some(&mut self, pings: u64) -> Result<()> {
+        let mut answered = 0;
+        while answered < pings {
+            answered += self.answer(Instant::now() + Duration::from_millis(1))?;
+        }
+        Ok(())
+    }
+
     /// Answers until then. Returns the number of pings.
     pub fn answer(&mut self, until: Instant) -> Result<u64> {
         let mut answered = 0;
