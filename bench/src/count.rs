@@ -29,8 +29,8 @@ pub struct Options {
     /// With --churn, sends each request 1 ms after its connection, as over a network.
     #[arg(long, requires = "churn")]
     late: bool,
-    /// Messages to count, with --fan-out deliveries, with --churn connections, with --pings pings: each server runs twice, with this
-    /// difference.
+    /// Messages to count, with --fan-out deliveries, with --churn connections, with --pings pings: each server runs
+    /// twice, with this difference.
     #[arg(long, default_value_t = 20_000)]
     messages: u64,
     /// The number of lines to print, highest counts first.
