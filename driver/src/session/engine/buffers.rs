@@ -75,10 +75,6 @@ pub(crate) fn lend_read() -> BytesMut {
 /// Prepares `buffer` for another read: reclaims its memory if payloads that were split off it have
 /// been dropped, and otherwise replaces it by the thread's buffer.
 pub(crate) fn renew_read(buffer: &mut BytesMut) {
-    if buffer.capacity() == 0 {
-        *buffer = lend_read();
-        return;
-    }
     // A few short messages may have taken up to an eighth of it.
     let has_room = buffer.capacity() - buffer.len() > READ_LEN - READ_LEN / 8;
     let is_short = buffer.len() <= LEFTOVER_LEN;
@@ -105,10 +101,8 @@ pub(crate) fn give_back_read(buffer: &mut BytesMut) {
 fn keep_read(mut buffer: BytesMut) {
     buffer.clear();
     if buffer.try_reclaim(READ_LEN) && !has_grown(&mut buffer, READ_LEN) {
-        if buffer.capacity() != READ_LEN {
-            // The memory before the bytes that were taken out last counts too.
-            let _ = buffer.try_reclaim(buffer.capacity() + 1);
-        }
+        // The memory before the bytes that were taken out last counts too.
+        let _ = buffer.try_reclaim(buffer.capacity() + 1);
         let kept = READ.take().filter(|kept| is_kept_over(kept, &buffer));
         READ.set(Some(kept.unwrap_or(buffer)));
     }
