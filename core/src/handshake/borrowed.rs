@@ -7,7 +7,7 @@ use bytes::BytesMut;
 
 use super::error::HeadError;
 use super::fields::Fields;
-use super::head::{is_http_11, is_target, with_request};
+use super::head::{is_http_11, is_target, with_request, with_whole_request};
 use super::server::ServerHandshake;
 use super::{HeadRule, UpgradeError, UpgradeRequest};
 
@@ -78,20 +78,36 @@ impl ServerHandshake {
         inbound: &mut BytesMut,
         read: impl FnOnce(&BorrowedRequest<'_>) -> T,
     ) -> Option<Result<T, HeadError>> {
-        let request = self.reader.poll_bytes(inbound, |head| {
-            let request = with_request(head, |parsed| {
-                let (method, target) =
-                    (parsed.method.unwrap_or_default(), parsed.path.unwrap_or_default());
-                if !is_target(target, method) {
-                    return Err(HeadRule::Target);
-                }
-                let (is_http_11, lines) = (is_http_11(parsed.version), &*parsed.headers);
-                Ok(read(&BorrowedRequest { method, target, is_http_11, lines }))
-            });
-            request.map_err(|rule| HeadError::Invalid { rule, at: head.len() })
-        })?;
+        let read = |parsed: &httparse::Request<'_, '_>| {
+            let (method, target) =
+                (parsed.method.unwrap_or_default(), parsed.path.unwrap_or_default());
+            if !is_target(target, method) {
+                return Err(HeadRule::Target);
+            }
+            let (is_http_11, lines) = (is_http_11(parsed.version), &*parsed.headers);
+            Ok(read(&BorrowedRequest { method, target, is_http_11, lines }))
+        };
+        let request = self.poll_parsed(inbound, read)?;
         self.reader.finish();
         Some(request)
+    }
+
+    fn poll_parsed<T>(
+        &mut self,
+        inbound: &mut BytesMut,
+        mut read: impl FnOnce(&httparse::Request<'_, '_>) -> Result<T, HeadRule>,
+    ) -> Option<Result<T, HeadError>> {
+        // Most heads are complete when they are first looked at.
+        if let Some(bytes) = self.reader.unexamined(inbound) {
+            match with_whole_request(bytes, read) {
+                Ok((len, parsed)) => return Some(self.reader.take_parsed(inbound, len, parsed)),
+                Err(unread) => read = unread,
+            }
+        }
+        self.reader.poll_bytes(inbound, |head| {
+            let request = with_request(head, read);
+            request.map_err(|rule| HeadError::Invalid { rule, at: head.len() })
+        })
     }
 }
 

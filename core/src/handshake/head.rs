@@ -45,26 +45,62 @@ pub(super) fn parse_response(head: &Bytes) -> Result<ResponseHead, HeadRule> {
     })
 }
 
-/// Parses a request, has `read` read it, and checks the headers that determine where it ends and which
-/// host it is for.
+/// Parses a request that is complete, and has `read` read it.
 pub(super) fn with_request<T>(
     head: &[u8],
     read: impl FnOnce(&httparse::Request<'_, '_>) -> Result<T, HeadRule>,
 ) -> Result<T, HeadRule> {
-    /// The crate `http` has no longer names.
-    const MAX_NAME_LEN: usize = u16::MAX as usize;
     // Not initialized: 128 headers take 4 KiB, and few requests have more than 20.
     let mut headers = [const { MaybeUninit::uninit() }; MAX_HEADERS];
     let mut parsed = httparse::Request::new(&mut []);
     match parsed.parse_with_uninit_headers(head, &mut headers) {
-        Ok(Status::Complete(_)) => {}
-        Ok(Status::Partial) => return Err(HeadRule::RequestLine),
-        Err(error) => return Err(rule(error, HeadRule::RequestLine)),
+        Ok(Status::Complete(_)) => read_request(&parsed, read),
+        Ok(Status::Partial) => Err(HeadRule::RequestLine),
+        Err(error) => Err(rule(error, HeadRule::RequestLine)),
     }
+}
+
+/// Parses a request at the start of `bytes`, and has `read` read it. Returns its length too; gives `read`
+/// back if it is incomplete, or might have to be rejected by the scanner.
+///
+/// The scanner rejects nothing else that the parser accepts: the parser knows tokens, the version, control
+/// bytes, folded lines and the number of headers, but accepts lines that end with a bare line feed.
+pub(super) fn with_whole_request<T, R>(
+    bytes: &[u8],
+    read: R,
+) -> Result<(usize, Result<T, HeadRule>), R>
+where
+    R: FnOnce(&httparse::Request<'_, '_>) -> Result<T, HeadRule>,
+{
+    let mut headers = [const { MaybeUninit::uninit() }; MAX_HEADERS];
+    let mut parsed = httparse::Request::new(&mut []);
+    match parsed.parse_with_uninit_headers(bytes, &mut headers) {
+        Ok(Status::Complete(len)) if has_only_plain_lines(&bytes[..len]) => {
+            Ok((len, read_request(&parsed, read)))
+        }
+        _ => Err(read),
+    }
+}
+
+/// True if there is no empty line before the head, and each line feed follows a carriage return.
+fn has_only_plain_lines(head: &[u8]) -> bool {
+    let is_plain = |(before, byte): (&u8, &u8)| *byte != b'\n' || *before == b'\r';
+    // Without a branch for each byte, so that many are compared by one instruction.
+    !matches!(head.first(), Some(b'\r' | b'\n'))
+        && head.iter().zip(&head[1..]).fold(true, |all, pair| all & is_plain(pair))
+}
+
+/// Has `read` read a request, and checks the headers that determine where it ends and which host it is for.
+fn read_request<T>(
+    parsed: &httparse::Request<'_, '_>,
+    read: impl FnOnce(&httparse::Request<'_, '_>) -> Result<T, HeadRule>,
+) -> Result<T, HeadRule> {
+    /// The crate `http` has no longer names.
+    const MAX_NAME_LEN: usize = u16::MAX as usize;
     if parsed.headers.iter().any(|header| header.name.len() > MAX_NAME_LEN) {
         return Err(HeadRule::HeaderName);
     }
-    let request = read(&parsed)?;
+    let request = read(parsed)?;
     check_host(&*parsed.headers, is_http_11(parsed.version))?;
     check_length(&*parsed.headers)?;
     Ok(request)

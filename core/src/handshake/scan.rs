@@ -105,6 +105,27 @@ impl HeadReader {
         Ok(parsed)
     }
 
+    /// All bytes that the head may have of `inbound`, if none of them has been examined.
+    pub(super) fn unexamined<'a>(&self, inbound: &'a BytesMut) -> Option<&'a [u8]> {
+        let is_new = self.scanner.at == 0 && matches!(self.wait, Wait::Reading | Wait::Ended(_));
+        is_new.then(|| &inbound[..inbound.len().min(self.room)])
+    }
+
+    /// Takes a head of `len` bytes that has been parsed; nothing if it is invalid.
+    pub(super) fn take_parsed<T>(
+        &mut self,
+        inbound: &mut BytesMut,
+        len: usize,
+        parsed: Result<T, HeadRule>,
+    ) -> Result<T, HeadError> {
+        let verdict = self
+            .take(inbound, len, |_| parsed.map_err(|rule| HeadError::Invalid { rule, at: len }));
+        if let Err(error) = verdict {
+            self.wait = Wait::Failed(error);
+        }
+        verdict
+    }
+
     /// Ends the wait: no further head is read.
     pub(super) fn finish(&mut self) {
         if !matches!(self.wait, Wait::Failed(_)) {

@@ -89,6 +89,47 @@ fn judged_response(head: &[u8], by_head: bool) -> Option<String> {
     Some(format!("{verdict:?}, {inbound:?}"))
 }
 
+/// A head that is complete when it is first looked at is parsed without the scanner, which must not be
+/// noticed.
+#[test]
+fn any_byte_in_any_place_is_judged_in_place_as_in_a_copy() {
+    let check = |head: &[u8]| {
+        assert_eq!(judged_in_place(head), judged_by_head(head), "{}", head.escape_ascii());
+    };
+    for at in 0..EXAMPLE.len() {
+        let mut head = EXAMPLE.as_bytes().to_vec();
+        for byte in 0..=u8::MAX {
+            head[at] = byte;
+            check(&head);
+        }
+        for extra in [&b"\r"[..], b"\n", b"\r\n", b"\t", b" ", b":", b"\0", b"\x7f", b"\x80", b","]
+        {
+            let (before, after) = EXAMPLE.as_bytes().split_at(at);
+            check(&[before, extra, after].concat());
+        }
+    }
+}
+
+#[test]
+fn the_limit_of_a_head_is_the_same_in_place() {
+    for max in [128, EXAMPLE.len() - 1, EXAMPLE.len(), EXAMPLE.len() + 1] {
+        let judge = |chunk: usize| {
+            let mut server = ServerHandshake::new(limited(max), Instant::EPOCH);
+            let mut inbound = BytesMut::new();
+            EXAMPLE.as_bytes().chunks(chunk).find_map(|bytes| {
+                inbound.extend_from_slice(bytes);
+                let verdict = server.poll_borrowed(&mut inbound, |head| head.target().len())?;
+                Some((verdict, max >= EXAMPLE.len() && inbound.is_empty()))
+            })
+        };
+        let whole = judge(EXAMPLE.len());
+        assert_eq!(whole.is_some_and(|(verdict, _)| verdict.is_ok()), max >= EXAMPLE.len());
+        for chunk in [1, 2, 100] {
+            assert_eq!(judge(chunk), whole, "{max} bytes, {chunk} at a time");
+        }
+    }
+}
+
 proptest! {
     #![proptest_config(cases(2_000))]
 
