@@ -295,7 +295,12 @@ pub(crate) fn take_payload(inbound: &mut BytesMut, payload: Range<usize>) -> Byt
     }
     let end = payload.end;
     let copy = Bytes::copy_from_slice(&inbound[payload]);
-    inbound.advance(end);
+    if end == inbound.len() {
+        // It keeps its room: the next read needs no other memory.
+        inbound.clear();
+    } else {
+        inbound.advance(end);
+    }
     copy
 }
 

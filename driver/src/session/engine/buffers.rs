@@ -65,7 +65,10 @@ pub fn reset_buffers() {
 
 /// Lends this thread's read buffer, empty and with room for [`READ_LEN`] bytes.
 pub(crate) fn lend_read() -> BytesMut {
-    let mut buffer = READ.take().unwrap_or_default();
+    with_read_len(READ.take().unwrap_or_default())
+}
+
+fn with_read_len(mut buffer: BytesMut) -> BytesMut {
     buffer.clear();
     // This reclaims the whole buffer once the payloads that were split off it have been dropped.
     buffer.reserve(READ_LEN);
@@ -75,6 +78,13 @@ pub(crate) fn lend_read() -> BytesMut {
 /// Prepares `buffer` for another read: reclaims its memory if payloads that were split off it have
 /// been dropped, and otherwise replaces it by the thread's buffer.
 pub(crate) fn renew_read(buffer: &mut BytesMut) {
+    if buffer.capacity() == 0
+        && let Some(kept) = READ.take()
+    {
+        // The first read of a turn, as a rule. If the thread has none, the memory of this one may be free again.
+        *buffer = with_read_len(kept);
+        return;
+    }
     // A few short messages may have taken up to an eighth of it.
     let has_room = buffer.capacity() - buffer.len() > READ_LEN - READ_LEN / 8;
     let is_short = buffer.len() <= LEFTOVER_LEN;
@@ -101,8 +111,10 @@ pub(crate) fn give_back_read(buffer: &mut BytesMut) {
 fn keep_read(mut buffer: BytesMut) {
     buffer.clear();
     if buffer.try_reclaim(READ_LEN) && !has_grown(&mut buffer, READ_LEN) {
-        // The memory before the bytes that were taken out last counts too.
-        let _ = buffer.try_reclaim(buffer.capacity() + 1);
+        if buffer.capacity() != READ_LEN {
+            // The memory before the bytes that were taken out last counts too.
+            let _ = buffer.try_reclaim(buffer.capacity() + 1);
+        }
         let kept = READ.take().filter(|kept| is_kept_over(kept, &buffer));
         READ.set(Some(kept.unwrap_or(buffer)));
     }
@@ -132,11 +144,18 @@ pub(crate) fn lend_staging() -> Staging {
 }
 
 /// Takes a staging block back, if the bytes that were staged in it have been dropped.
-pub(crate) fn give_back_staging(mut staging: Staging) {
+#[inline]
+pub(crate) fn give_back_staging(staging: Staging) {
+    if staging.capacity() > 0 {
+        keep_staging(staging);
+    }
+}
+
+fn keep_staging(mut staging: Staging) {
     let has_grown = |staging: &mut Staging| {
         staging.capacity() > STAGING_LEN && staging.try_reclaim(KEPT_LEN + 1)
     };
-    if staging.capacity() > 0 && staging.try_reclaim(STAGING_LEN) && !has_grown(&mut staging) {
+    if staging.try_reclaim(STAGING_LEN) && !has_grown(&mut staging) {
         STAGING.set(Some(staging));
     }
 }
