@@ -105,7 +105,17 @@ impl Blocks {
     pub(crate) fn seal(&mut self) {
         if !self.block.is_empty() {
             let bytes = self.block.split().freeze();
-            self.sealed.push_back(Sealed { bytes, kind: SealedKind::Frames });
+            self.push_sealed(Sealed { bytes, kind: SealedKind::Frames });
         }
+    }
+
+    /// Adds a chunk. The first makes room for some more at once: a peer that is sent what many are sent gets
+    /// several in a row.
+    pub(crate) fn push_sealed(&mut self, sealed: Sealed) {
+        const FIRST: usize = 8;
+        if self.sealed.capacity() == 0 {
+            self.sealed.reserve_exact(FIRST);
+        }
+        self.sealed.push_back(sealed);
     }
 }

@@ -225,7 +225,7 @@ impl Queue {
             None => payload,
             Some(key) => masked(payload, key),
         };
-        blocks.sealed.push_back(Sealed { bytes, kind: SealedKind::Payload });
+        blocks.push_sealed(Sealed { bytes, kind: SealedKind::Payload });
     }
 
     /// Queues whole frames by reference.
@@ -233,7 +233,7 @@ impl Queue {
         self.len += frames.len();
         let blocks = self.staging.blocks();
         blocks.seal();
-        blocks.sealed.push_back(Sealed { bytes: frames, kind: SealedKind::Frames });
+        blocks.push_sealed(Sealed { bytes: frames, kind: SealedKind::Frames });
     }
 
     /// Queues a frame and copies its payload.
