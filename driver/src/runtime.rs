@@ -219,7 +219,8 @@ pub trait Clock: Send + Sync + 'static {
 /// Rounds a deadline up by at most `most`, so that many become equal: to the next multiple, since
 /// the epoch, of the greatest power of two of milliseconds that is not longer.
 ///
-/// For [`Clock::wake_time`]. Returns `deadline` if `most` is shorter than a millisecond.
+/// For [`Clock::wake_time`]. Returns `deadline` if `most` is shorter than a millisecond, and if either has 2^64
+/// milliseconds or more.
 ///
 /// ```
 /// use std::time::Duration;
@@ -232,12 +233,12 @@ pub trait Clock: Send + Sync + 'static {
 /// assert_eq!(rounded, Instant::from_epoch(Duration::from_millis(1_536)));
 /// ```
 pub fn round_up(deadline: Instant, most: Duration) -> Instant {
-    let millis = u64::try_from(deadline.since_epoch().as_millis());
-    let (Some(exponent), Ok(millis)) = (most.as_millis().checked_ilog2(), millis) else {
+    let in_millis = |time: Duration| u64::try_from(time.as_millis()).ok();
+    let (Some(most), Some(millis)) = (in_millis(most), in_millis(deadline.since_epoch())) else {
         return deadline;
     };
-    // A step that is longer than 2^63 milliseconds reaches further than any deadline.
-    let Some(step) = 1_u64.checked_shl(exponent) else { return deadline };
+    let Some(exponent) = most.checked_ilog2() else { return deadline };
+    let step = 1_u64 << exponent;
     Instant::from_epoch(Duration::from_millis((millis | (step - 1)).saturating_add(1)))
 }
 
@@ -395,6 +396,18 @@ mod tests {
             }
         }
         assert_eq!(delay(Duration::ZERO, Duration::MAX), Duration::ZERO);
+    }
+
+    #[test]
+    fn any_time_can_be_rounded() {
+        let deadline = Instant::from_epoch(Duration::from_millis(1_300));
+        for most in [Duration::ZERO, Duration::from_nanos(999_999), Duration::MAX] {
+            assert_eq!(round_up(deadline, most), deadline, "{most:?}");
+        }
+        let rounded = round_up(deadline, Duration::from_millis(u64::MAX));
+        assert_eq!(rounded, Instant::from_epoch(Duration::from_millis(1 << 63)));
+        let last = Instant::from_epoch(Duration::MAX);
+        assert_eq!(round_up(last, Duration::from_secs(1)), last);
     }
 
     #[test]
