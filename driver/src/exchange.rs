@@ -3,7 +3,7 @@
 use std::convert::Infallible;
 use std::future::poll_fn;
 use std::io::{self, IoSlice};
-use std::pin::pin;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
@@ -43,6 +43,10 @@ impl Exchange {
         Self { transport, inbound: BytesMut::new(), runtime, deadline, timer: None }
     }
 
+    pub(crate) fn deadline(&self) -> Instant {
+        self.deadline
+    }
+
     pub(crate) fn set_deadline(&mut self, deadline: Instant) {
         self.deadline = deadline;
         if let Some(timer) = &mut self.timer {
@@ -71,38 +75,27 @@ impl Exchange {
 
     /// As [`read_in_time`](Self::read_in_time), and has `take` take something out of all bytes that have
     /// been read. What it leaves is kept in `inbound`.
-    pub(crate) async fn read_in_time_with<T>(
+    pub(crate) fn read_in_time_with<T>(
         &mut self,
         mut take: impl FnMut(&mut BytesMut) -> Option<T>,
-    ) -> io::Result<Input<T>> {
-        match self.read_with(&mut take).await? {
-            Input::Timeout => self.read_arrived_with(take).await,
-            input => Ok(input),
-        }
+    ) -> impl Future<Output = io::Result<Input<T>>> {
+        poll_fn(move |cx| match self.poll_read(cx, &mut take) {
+            Poll::Ready(Ok(Input::Timeout)) => self.poll_arrived(cx, &mut take),
+            read => read,
+        })
     }
 
     /// Reads bytes that have arrived, without waiting. Returns [`Timeout`](Input::Timeout) if
     /// nothing has arrived.
     pub(crate) async fn read_arrived(&mut self) -> io::Result<Input> {
-        self.read_arrived_with(|_| None).await
+        poll_fn(|cx| self.poll_arrived(cx, |_| None)).await
     }
 
-    async fn read_arrived_with<T>(
+    fn read_with<T>(
         &mut self,
         mut take: impl FnMut(&mut BytesMut) -> Option<T>,
-    ) -> io::Result<Input<T>> {
-        poll_fn(|cx| match self.poll_transport(cx, &mut take) {
-            Poll::Pending => Poll::Ready(Ok(Input::Timeout)),
-            read => read,
-        })
-        .await
-    }
-
-    async fn read_with<T>(
-        &mut self,
-        mut take: impl FnMut(&mut BytesMut) -> Option<T>,
-    ) -> io::Result<Input<T>> {
-        poll_fn(|cx| self.poll_read(cx, &mut take)).await
+    ) -> impl Future<Output = io::Result<Input<T>>> {
+        poll_fn(move |cx| self.poll_read(cx, &mut take))
     }
 
     fn poll_read<T>(
@@ -119,6 +112,17 @@ impl Exchange {
             return Poll::Ready(Ok(Input::Timeout));
         }
         read
+    }
+
+    fn poll_arrived<T>(
+        &mut self,
+        cx: &mut Context<'_>,
+        take: impl FnOnce(&mut BytesMut) -> Option<T>,
+    ) -> Poll<io::Result<Input<T>>> {
+        match self.poll_transport(cx, take) {
+            Poll::Pending => Poll::Ready(Ok(Input::Timeout)),
+            read => read,
+        }
     }
 
     fn poll_transport<T>(
@@ -197,12 +201,13 @@ impl Exchange {
     }
 
     /// Waits for `future`; returns `None` if the deadline passes first.
-    pub(crate) async fn wait_for<F: Future>(&mut self, future: F) -> Option<F::Output> {
-        let mut future = pin!(future);
-        poll_fn(|cx| match future.as_mut().poll(cx) {
+    pub(crate) fn wait_for<F: Future + Unpin>(
+        &mut self,
+        mut future: F,
+    ) -> impl Future<Output = Option<F::Output>> {
+        poll_fn(move |cx| match Pin::new(&mut future).poll(cx) {
             Poll::Ready(output) => Poll::Ready(Some(output)),
             Poll::Pending => self.poll_deadline(cx).map(|()| None),
         })
-        .await
     }
 }

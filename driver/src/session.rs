@@ -79,7 +79,9 @@ pub struct Session {
 
 impl Session {
     pub(crate) fn new(shared: &Arc<Shared>) -> Self {
-        Self { sender: Sender::new(shared.clone()), receiver: Receiver::new(shared.clone()) }
+        shared.add_handles(2);
+        let (sender, receiver) = (shared.clone(), shared.clone());
+        Self { sender: Sender::counted(sender), receiver: Receiver::counted(receiver) }
     }
 
     /// Receives the next message, whole. Once all messages have been received, returns how the

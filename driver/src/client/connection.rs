@@ -215,7 +215,8 @@ impl ClientConnection {
         request.set_extensions(negotiated.extensions.iter().map(Agreed::params));
         let machine = machine(connection, negotiated, opened_at);
         let Exchange { inbound, runtime, transport, .. } = exchange;
-        let shared = Shared::new(machine, inbound, runtime, request, close_when_unused);
+        let now = runtime.now();
+        let shared = Shared::new(machine, inbound, runtime, request, close_when_unused, now);
         (shared, transport)
     }
 }

@@ -88,7 +88,11 @@ fn known(name: &str) -> Option<usize> {
     let ends = FIRST_OF_LEN.get(name.len()..)?;
     let first = *ends.first()?;
     let end = ends.get(1).copied().unwrap_or(KNOWN_NAMES.len());
-    let found = KNOWN_NAMES[first..end].iter().position(|known| known.eq_ignore_ascii_case(name));
+    // The first letter tells most names of one length apart.
+    let initial = name.as_bytes().first().map(u8::to_ascii_lowercase);
+    let found = KNOWN_NAMES[first..end].iter().position(|known| {
+        known.as_bytes().first().copied() == initial && known.eq_ignore_ascii_case(name)
+    });
     found.map(|index| first + index)
 }
 

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Response, StatusCode};
 use sockless_core::handshake::{
-    BorrowedRequest, HeadError, ServerHandshake, UpgradeError, UpgradeRequest,
+    BorrowedRequest, HeadError, UpgradeError, UpgradeRequest, encode_response,
 };
 use sockless_core::{Config, Connection, Escaped};
 use thiserror::Error;
@@ -86,13 +86,11 @@ impl IncomingUpgrade {
         let now = runtime.now();
         let began = Stopwatch::start(|| now);
         let deadline = now + config.get_opening_timeout();
-        let tls = transport.tls();
         let mut exchange = Exchange::new(transport, runtime, deadline);
-        let mut handshake = ServerHandshake::new(config.clone(), now).with_deadline(deadline);
         let clock = exchange.runtime.clone();
         let read = |head: &BorrowedRequest<'_>| Request::received(head, None, None, clock.now());
-        let request = match read_request(&mut exchange, &mut handshake, deadline, read).await {
-            Ok(request) => request.with_tls(tls),
+        let request = match read_request(&mut exchange, config.clone(), now, read).await {
+            Ok(request) => request.with_tls(exchange.transport.tls()),
             Err(error) => {
                 tracing::debug!(error = %Escaped(&error), "the opening handshake failed");
                 match error.response() {
@@ -185,10 +183,11 @@ impl IncomingUpgrade {
         upgrade.select_extensions(config.get_extensions());
         let (grant, headers, negotiated) = response_headers::accept(&mut request, upgrade);
         let Exchange { inbound, runtime, transport, .. } = exchange;
-        let mut connection = Connection::server(negotiated, config, runtime.now());
+        let now = runtime.now();
+        let mut connection = Connection::server(negotiated, config, now);
         grant.queue(&mut connection.outbound(), &headers);
         let machine = Machine::Messages(connection);
-        let shared = Shared::new(machine, inbound, runtime.clone(), request, true);
+        let shared = Shared::new(machine, inbound, runtime.clone(), request, true, now);
         shared.handshake_ended(began);
         let session = Session::new(&shared);
         let drive = Detached::new(shared, transport, None);
@@ -211,8 +210,8 @@ impl IncomingUpgrade {
 
 /// Sends the response that ends a connection. Whether it arrives makes no difference to the caller.
 async fn send(exchange: Exchange, config: &Config, response: &Response<Bytes>) {
-    let deadline = exchange.runtime.now() + config.get_opening_timeout();
-    if let Err(error) = respond(exchange, response, deadline).await {
+    let timeout = config.get_opening_timeout();
+    if let Err(error) = respond(exchange, encode_response(response), timeout).await {
         tracing::debug!(error = %Escaped(&error), "the response could not be sent");
     }
 }

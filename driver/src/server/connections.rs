@@ -18,13 +18,14 @@ use tracing::Instrument;
 
 use crate::meter;
 use crate::request::Permits;
-use crate::runtime::{Accepted, Io, Runtime};
+use crate::runtime::{Io, Runtime};
 use crate::server::proxy_protocol::ProxyProtocol;
 use crate::server::service::Service;
 use crate::session::Running;
 use crate::session::engine::budget::Budget;
 use crate::session::engine::drive::Drive;
 use crate::spans::ConnectionSpan;
+use opening::Ends;
 use registry::{Eviction, Registry};
 
 pub(crate) use registry::Start;
@@ -228,8 +229,10 @@ impl ConnectionServer {
         local: Option<SocketAddr>,
     ) -> ConnectionTask {
         let (acceptor, runtime) = (acceptor.clone(), self.inner.runtime.clone());
-        let secure =
-            move |deadline, transport, peer| acceptor.accept_by(deadline, transport, runtime, peer);
+        // In memory of its own, which is freed after the handshake.
+        let secure = move |deadline, transport, peer| {
+            Box::pin(acceptor.accept_by(deadline, transport, runtime, peer))
+        };
         self.serve(transport, secure, peer, local)
     }
 
@@ -256,9 +259,9 @@ impl ConnectionServer {
         };
         let span = ConnectionSpan::open(peer, local);
         ConnectionTask(ServeConnection::Opening(Box::pin(async move {
+            let mut ends = Ends { peer, local };
             let (drive, mut permits) = {
-                let accepted = Accepted { transport, peer_addr: peer, local_addr: local };
-                let opening = pin!(slot.open(&span, accepted, is_announced, prepare));
+                let opening = pin!(slot.open(&span, transport, &mut ends, is_announced, prepare));
                 slot.unless_dropped(opening).instrument(span.span()).await.flatten()?
             };
             span.hold_in(&mut permits);

@@ -198,7 +198,7 @@ impl AdmittedRequest {
         let runtime = &slot.server.runtime;
         let now = runtime.now();
         let mut timer = runtime.timer(now + service.config().get_opening_timeout());
-        let asking = Box::pin(connections::ask(service, request));
+        let asking = connections::ask(service, request);
         let decided = slot.unless_dropped(Box::pin(timeout(&mut *timer, asking))).await;
         match decided {
             Some(Some(Answer::Respond(response))) => Reply::Respond(response),

@@ -14,4 +14,5 @@ pub(crate) mod machine;
 pub(crate) mod pongs;
 pub(crate) mod shared;
 mod state;
+mod turn_time;
 pub(crate) mod waiters;

@@ -58,7 +58,7 @@ pub struct RawSession {
 
 impl RawSession {
     pub(crate) fn new(shared: Arc<Shared>) -> Self {
-        shared.add_handle();
+        shared.add_handles(1);
         Self { shared, is_handed_over: false }
     }
 
@@ -201,10 +201,10 @@ impl RawSession {
 
 impl Drop for RawSession {
     fn drop(&mut self) {
-        if !self.is_handed_over {
-            self.shared.stop_receiving();
+        match self.is_handed_over {
+            true => self.shared.drop_handle(),
+            false => self.shared.drop_receiver(),
         }
-        self.shared.drop_handle();
     }
 }
 

@@ -41,8 +41,8 @@ pub struct Receiver {
 }
 
 impl Receiver {
-    pub(super) fn new(shared: Arc<Shared>) -> Self {
-        shared.add_handle();
+    /// A receiver that counts among the handles already.
+    pub(super) fn counted(shared: Arc<Shared>) -> Self {
         Self { shared, joined: None }
     }
 
@@ -149,8 +149,7 @@ impl Receiver {
 
 impl Drop for Receiver {
     fn drop(&mut self) {
-        self.shared.stop_receiving();
-        self.shared.drop_handle();
+        self.shared.drop_receiver();
     }
 }
 

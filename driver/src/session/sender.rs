@@ -50,7 +50,12 @@ pub struct Sender {
 
 impl Sender {
     pub(super) fn new(shared: Arc<Shared>) -> Self {
-        shared.add_handle();
+        shared.add_handles(1);
+        Self { shared }
+    }
+
+    /// A sender that counts among the handles already.
+    pub(super) fn counted(shared: Arc<Shared>) -> Self {
         Self { shared }
     }
 
@@ -90,7 +95,7 @@ impl Sender {
     pub fn try_send(&self, message: impl IntoOutgoing) -> Result<(), TrySendError> {
         // Converted without the lock: the conversion may be the caller's own code.
         let message = message.into_outgoing();
-        self.shared.lock().try_send(message, || self.shared.now())
+        self.shared.lock().try_send(message, || self.shared.send_time())
     }
 
     /// Returns a `Sink` of the `futures` crates, which sends to the same peer.
@@ -273,6 +278,6 @@ impl Future for Sending<'_> {
     #[inline]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let Self { waiting: Waiting { shared, slot }, message } = &mut *self;
-        shared.lock().poll_send(message, slot, || shared.now(), cx)
+        shared.lock().poll_send(message, slot, || shared.send_time(), cx)
     }
 }

@@ -54,7 +54,7 @@ impl<M: IntoOutgoing> MessageSink<M> {
         let Self { sender, slot, unsent, .. } = self;
         let shared = sender.shared();
         if unsent.is_some() {
-            let sent = ready!(shared.lock().poll_send(unsent, slot, || shared.now(), cx));
+            let sent = ready!(shared.lock().poll_send(unsent, slot, || shared.send_time(), cx));
             *unsent = None;
             sent?;
         }

@@ -9,8 +9,10 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use bytes::BytesMut;
+use http::StatusCode;
 use sockless_core::Instant;
-use sockless_driver::{Accepted, ConnectionServer, Io, Listen, Server};
+use sockless_core::handshake::text_response;
+use sockless_driver::{Accepted, ConnectionServer, Io, Listen, Request, Server};
 use sockless_routing::{Router, respond, websocket};
 use sockless_sim::{Sim, SimIo};
 use tracing::Level;
@@ -217,6 +219,33 @@ fn a_client_that_lingers_on_its_refusal_makes_room_too() {
         assert!(lingers.read_until(b"\r\n\r\n").await.unwrap().starts_with(b"HTTP/1.1 404 "));
         drop(Peer::of_a_server(gate.dial(&sim, None)).await);
         assert_eq!(sim.now(), Instant::EPOCH);
+    });
+}
+
+#[test]
+fn a_client_that_lingers_on_a_late_refusal_makes_room_for_one_that_waits() {
+    Sim::check(0..10, |sim| async move {
+        let gate = Gate::new(usize::MAX);
+        let clock = sim.clone();
+        let refuse = move |_: Request| {
+            let clock = clock.clone();
+            async move {
+                clock.sleep(SECOND).await;
+                Err(text_response(StatusCode::FORBIDDEN, "not you\n"))
+            }
+        };
+        let late =
+            Router::new().guard(refuse).route("/late", respond(|_| http::Response::default()));
+        let server = Server::new(gate.clone(), sim.runtime()).max_connections(1);
+        sim.spawn(server.serve(router().nest("/refused", late)));
+        let lingers = gate.dial(&sim, None);
+        lingers.write_all(b"GET /refused/late HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
+        sim.settle().await;
+        // It is accepted while the other one is answered.
+        let waits = gate.dial(&sim, None);
+        assert!(lingers.read_until(b"\r\n\r\n").await.unwrap().starts_with(b"HTTP/1.1 403 "));
+        drop(Peer::of_a_server(waits).await);
+        assert_eq!(sim.now(), Instant::EPOCH + SECOND);
     });
 }
 

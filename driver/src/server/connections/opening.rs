@@ -1,14 +1,19 @@
 //! From a transport to a response or a session: the opening handshake on the server's side.
 
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::task::Waker;
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use http::StatusCode;
 use sockless_core::handshake::{
     BorrowedRequest, HeadError, HeadRule, ServerHandshake, encode_response,
 };
-use sockless_core::{CloseCode, Connection, Escaped, Instant, Outbound, RawConnection, Rsv};
+use sockless_core::{
+    CloseCode, Config, Connection, Escaped, Instant, Outbound, RawConnection, Rsv,
+};
 
 use super::responses::{RequestLog, ask, shutting_down, undecided};
 use super::slot::Slot;
@@ -16,7 +21,7 @@ use super::{Inner, SessionDrive};
 use crate::exchange::{Exchange, Input};
 use crate::meter::{self, Stopwatch};
 use crate::request::{Permits, Request};
-use crate::runtime::{Accepted, Io, timeout};
+use crate::runtime::{Io, timeout};
 use crate::server::proxy_protocol::read_header;
 use crate::server::service::{Answer, Handler, Upgrade};
 use crate::session::engine::buffers;
@@ -26,111 +31,131 @@ use crate::session::engine::shared::Shared;
 use crate::session::{RawSession, Session};
 use crate::spans::ConnectionSpan;
 
+/// The addresses of a transport's two ends.
+#[derive(Clone, Copy)]
+pub(super) struct Ends {
+    pub(super) peer: Option<SocketAddr>,
+    pub(super) local: Option<SocketAddr>,
+}
+
+/// What only some connections need is in boxes, so that the memory of an opening is small.
 impl Slot {
     /// Performs the opening handshake on the transport that `prepare` makes. Returns the session to
     /// drive, or `None` if the connection ends with a response or without one.
     pub(super) async fn open<Fut: Future<Output = Option<Box<dyn Io>>>>(
         &self,
         span: &ConnectionSpan,
-        accepted: Accepted,
+        mut transport: Box<dyn Io>,
+        ends: &mut Ends,
         is_announced: bool,
         prepare: impl FnOnce(Instant, Box<dyn Io>, Option<SocketAddr>) -> Fut,
     ) -> Option<(SessionDrive, Permits)> {
-        let Inner { service, runtime, .. } = &*self.server;
-        let config = service.config();
+        let runtime = &self.server.runtime;
         let now = runtime.now();
-        let began = Stopwatch::start(|| now);
-        let deadline = now + config.get_opening_timeout();
-        let accepted =
-            if is_announced { self.read_announcement(accepted, deadline).await? } else { accepted };
-        let Accepted { transport, peer_addr: peer, local_addr: local } = accepted;
+        let deadline = now + self.server.service.config().get_opening_timeout();
         if is_announced {
-            span.announced(peer);
+            *ends = Box::pin(self.read_announcement(&mut *transport, *ends, deadline)).await?;
+            span.announced(ends.peer);
         }
-        let Some(transport) = prepare(deadline, transport, peer).await else {
+        let Some(transport) = prepare(deadline, transport, ends.peer).await else {
             meter::rejected("tls");
             return None;
         };
-        let tls = transport.tls();
         let mut exchange = Exchange::new(transport, runtime.clone(), deadline);
-        let mut handshake = ServerHandshake::new(config.clone(), now).with_deadline(deadline);
-        let read = |head: &BorrowedRequest<'_>| Request::received(head, peer, local, runtime.now());
-        let request = read_request(&mut exchange, &mut handshake, deadline, read).await;
-        if request.is_ok() && !self.server.lock().begin_answering(self.id) {
-            return None;
-        }
-        let answer = match request {
-            Ok(request) => {
-                let request = request.with_tls(tls);
-                span.requested(&request);
-                let log = RequestLog::new(&request);
-                let answer = self.decide(exchange.wait_for(ask(&**service, request))).await;
-                if let Answer::Respond(response) = &answer {
-                    log.log_response(response);
-                }
-                answer
-            }
-            Err(error) => {
-                tracing::debug!(error = %Escaped(&error), ?peer, "the opening handshake failed");
-                let Some(response) = error.response() else {
-                    meter::rejected("head");
-                    return None;
-                };
-                meter::rejected_with("head", &response);
-                Answer::Respond(response)
-            }
+        let answer = self.answer(span, &mut exchange, ends, now).await?;
+        let sending = match self.carry_out(span, answer, exchange, now) {
+            Ok(session) => return Some(session),
+            Err(sending) => sending,
         };
-        match answer {
-            Answer::Upgrade(mut upgrade) => {
-                span.answered(StatusCode::SWITCHING_PROTOCOLS);
-                let permits = upgrade.request.take_permits();
-                Some((self.start(exchange, true, upgrade, began), permits))
-            }
-            Answer::Respond(response) => {
-                span.answered(response.status());
-                self.server.lock().end_answering(self.id);
-                let deadline = runtime.now() + config.get_opening_timeout();
-                if let Err(error) = respond(exchange, &response, deadline).await {
-                    tracing::debug!(error = %Escaped(&error), ?peer, "the response could not be sent");
-                }
-                None
-            }
+        if let Err(error) = Box::pin(sending).await {
+            let peer = ends.peer;
+            tracing::debug!(error = %Escaped(&error), ?peer, "the response could not be sent");
         }
+        None
     }
 
-    /// Reads the header of the PROXY protocol. Returns `None` if there is no valid one by
-    /// `deadline`, or if the client that it announces has as many connections as it may.
+    /// Reads the header of the PROXY protocol. Returns the ends that it announces; `None` if there is no
+    /// valid one by `deadline`, or if the client has as many connections as it may.
     async fn read_announcement(
         &self,
-        mut accepted: Accepted,
+        transport: &mut dyn Io,
+        ends: Ends,
         deadline: Instant,
-    ) -> Option<Accepted> {
-        let proxy = accepted.peer_addr;
+    ) -> Option<Ends> {
         let mut timer = self.server.runtime.timer(deadline);
-        let read = timeout(&mut *timer, Box::pin(read_header(&mut *accepted.transport))).await;
+        let read = timeout(&mut *timer, Box::pin(read_header(transport))).await;
         let error = match read {
-            Some(Ok((peer_addr, local_addr))) => {
-                if self.set_peer(peer_addr) {
-                    return Some(Accepted { peer_addr, local_addr, ..accepted });
+            Some(Ok((peer, local))) => {
+                if self.set_peer(peer) {
+                    return Some(Ends { peer, local });
                 }
                 "the client has as many connections as max_connections_per_peer".to_owned()
             }
             Some(Err(error)) => error.to_string(),
             None => "opening_timeout passed before the header of the PROXY protocol".to_owned(),
         };
-        tracing::debug!(?proxy, %error, "a connection of a proxy was dropped");
+        tracing::debug!(proxy = ?ends.peer, %error, "a connection of a proxy was dropped");
         meter::rejected("proxy_protocol");
         None
     }
 
-    /// Waits for the service's answer, which becomes a 503 if the server is shutting down.
-    async fn decide(&self, answering: impl Future<Output = Option<Answer>>) -> Answer {
-        if self.rejects() {
-            return Answer::Respond(shutting_down());
+    /// Reads the request, and has the service answer it. Returns `None` if the connection ends without
+    /// a response.
+    async fn answer(
+        &self,
+        span: &ConnectionSpan,
+        exchange: &mut Exchange,
+        ends: &Ends,
+        now: Instant,
+    ) -> Option<Answer> {
+        let Inner { service, runtime, .. } = &*self.server;
+        let read = |head: &BorrowedRequest<'_>| {
+            Request::received(head, ends.peer, ends.local, runtime.now())
+        };
+        let request = match read_request(exchange, service.config(), now, read).await {
+            Ok(request) => request.with_tls(exchange.transport.tls()),
+            Err(error) => return rejection(&error, ends.peer).map(Answer::Respond),
+        };
+        if !self.server.lock().begin_answering(self.id) {
+            return None;
         }
-        match answering.await.unwrap_or_else(|| Answer::Respond(undecided())) {
-            Answer::Upgrade(_) if self.rejects() => Answer::Respond(shutting_down()),
-            answer => answer,
+        span.requested(&request);
+        let log = RequestLog::new(&request);
+        let answer = match self.rejects() {
+            true => Answer::Respond(shutting_down()),
+            false => match exchange.wait_for(ask(&**service, request)).await {
+                None => Answer::Respond(undecided()),
+                Some(Answer::Upgrade(_)) if self.rejects() => Answer::Respond(shutting_down()),
+                Some(answer) => answer,
+            },
+        };
+        if let Answer::Respond(response) = &answer {
+            log.log_response(response);
+        }
+        Some(answer)
+    }
+
+    /// Starts the session, or returns a future that sends the response.
+    fn carry_out(
+        &self,
+        span: &ConnectionSpan,
+        answer: Answer,
+        exchange: Exchange,
+        now: Instant,
+    ) -> Result<(SessionDrive, Permits), impl Future<Output = io::Result<()>> + use<>> {
+        match answer {
+            Answer::Upgrade(mut upgrade) => {
+                span.answered(StatusCode::SWITCHING_PROTOCOLS);
+                let permits = upgrade.request.take_permits();
+                Ok((self.start(exchange, true, upgrade, Stopwatch::start(|| now)), permits))
+            }
+            Answer::Respond(response) => {
+                span.answered(response.status());
+                let waiters = self.server.lock().end_answering(self.id);
+                waiters.into_iter().for_each(Waker::wake);
+                let timeout = self.server.service.config().get_opening_timeout();
+                Err(respond(exchange, encode_response(&response), timeout))
+            }
         }
     }
 
@@ -147,7 +172,7 @@ impl Slot {
         let Upgrade { request, grant, headers, negotiated, config, handler, .. } = upgrade;
         let now = exchange.runtime.now();
         let start =
-            |machine| Shared::new(machine, exchange.inbound, exchange.runtime, request, false);
+            |machine| Shared::new(machine, exchange.inbound, exchange.runtime, request, false, now);
         let respond_first = |mut outbound: Outbound<'_>| {
             // It is written in the first turn, which follows.
             buffers::give_back_staging(outbound.lend(buffers::lend_staging()));
@@ -192,13 +217,15 @@ impl Slot {
     }
 }
 
-/// Reads a request, which `read` makes of its head. If it makes none, the head is invalid.
+/// Reads a request, which `read` makes of its head, within [`Config::opening_timeout`] from `now`, which must be
+/// the deadline of the `exchange`. If `read` makes none, the head is invalid.
 pub(crate) async fn read_request(
     exchange: &mut Exchange,
-    handshake: &mut ServerHandshake,
-    deadline: Instant,
+    config: Arc<Config>,
+    now: Instant,
     read: impl Fn(&BorrowedRequest<'_>) -> Option<Request>,
 ) -> Result<Request, HeadError> {
+    let mut handshake = ServerHandshake::new(config, now);
     let poll = |handshake: &mut ServerHandshake, inbound: &mut BytesMut| {
         let before = inbound.len();
         let request = handshake.poll_borrowed(inbound, &read)?;
@@ -206,29 +233,44 @@ pub(crate) async fn read_request(
         Some(request.and_then(|request| request.ok_or(invalid)))
     };
     loop {
-        match exchange.read_in_time_with(|inbound| poll(handshake, inbound)).await {
+        match exchange.read_in_time_with(|inbound| poll(&mut handshake, inbound)).await {
             Ok(Input::Taken(request)) => return request,
             Ok(Input::Bytes) => continue,
             // Before the request is complete, a transport that fails is treated as one that ended.
             Ok(Input::Eof) | Err(_) => handshake.handle_eof(),
             // The timer has expired, so the time is the deadline or later, and all that had arrived
             // has been read.
-            Ok(Input::Timeout) => handshake.handle_timeout(deadline),
+            Ok(Input::Timeout) => handshake.handle_timeout(exchange.deadline()),
         }
-        if let Some(failed) = poll(handshake, &mut exchange.inbound) {
+        if let Some(failed) = poll(&mut handshake, &mut exchange.inbound) {
             return failed;
         }
     }
 }
 
+/// Logs why there is no request. Returns the response, if the peer gets one.
+fn rejection(error: &HeadError, peer: Option<SocketAddr>) -> Option<http::Response<Bytes>> {
+    tracing::debug!(error = %Escaped(error), ?peer, "the opening handshake failed");
+    match error.response() {
+        Some(response) => {
+            meter::rejected_with("head", &response);
+            Some(response)
+        }
+        None => {
+            meter::rejected("head");
+            None
+        }
+    }
+}
+
+/// Sends an encoded `response`, with which the exchange ends, within `timeout`.
 pub(crate) async fn respond(
     mut exchange: Exchange,
-    response: &http::Response<Bytes>,
-    deadline: Instant,
-) -> std::io::Result<()> {
-    exchange.set_deadline(deadline);
-    let mut bytes = encode_response(response);
-    if exchange.write(&mut bytes).await? {
+    mut response: Bytes,
+    timeout: Duration,
+) -> io::Result<()> {
+    exchange.set_deadline(exchange.runtime.now() + timeout);
+    if exchange.write(&mut response).await? {
         exchange.finish().await?;
     }
     Ok(())

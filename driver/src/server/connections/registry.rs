@@ -11,6 +11,7 @@ use crate::session::engine::shared::Shared;
 ///
 /// They share one lock. A connection takes it when it is accepted, when it first waits, when its
 /// request head is complete, when its session begins and when it ends, but never for a message.
+/// Most openings never wait, since their request is there when they are first polled.
 #[derive(Default)]
 pub(super) struct Registry {
     open: BTreeMap<u64, Stage>,
@@ -95,11 +96,13 @@ impl Registry {
     /// Removes a connection that has ended. Returns the tasks that waited for one to end.
     #[must_use = "they have to be woken"]
     pub(super) fn remove(&mut self, id: u64) -> Vec<Waker> {
-        self.evictable.remove(&id);
-        if self.open.remove(&id).is_some() {
-            self.ended += 1;
+        let stage = self.open.remove(&id);
+        self.ended += u64::from(stage.is_some());
+        if matches!(stage, Some(Stage::Evictable(_))) {
+            self.evictable.remove(&id);
         }
-        if let Some(peer) = self.peers.remove(&id)
+        if self.max_per_peer.is_some()
+            && let Some(peer) = self.peers.remove(&id)
             && let Some(own) = self.per_peer.get_mut(&peer)
         {
             *own -= 1;
@@ -123,7 +126,7 @@ impl Registry {
         !self.evictable.is_empty()
     }
 
-    /// Wakes `waker` when the next connection ends.
+    /// Wakes `waker` when the next connection ends, or can be dropped to make room.
     pub(super) fn wake_when_one_ends(&mut self, waker: &Waker) {
         if !self.waiters.iter().any(|waiter| waiter.will_wake(waker)) {
             self.waiters.push(waker.clone());
@@ -131,13 +134,16 @@ impl Registry {
     }
 
     /// Wakes `waker`, that of a connection's task, when the connection must be dropped before it
-    /// has a session.
-    pub(super) fn set_waker(&mut self, id: u64, waker: Waker) {
-        if let Some(stage) = self.open.get_mut(&id)
-            && let Stage::Evictable(registered) | Stage::Answering(registered) = stage
-        {
-            *registered = Some(waker);
+    /// has a session. Returns false if it must be dropped now.
+    pub(super) fn set_waker(&mut self, id: u64, waker: Waker) -> bool {
+        match self.open.get_mut(&id) {
+            Some(Stage::Evicted) => return false,
+            Some(Stage::Evictable(registered) | Stage::Answering(registered)) => {
+                *registered = Some(waker);
+            }
+            Some(Stage::Session(_)) | None => {}
         }
+        true
     }
 
     /// Evicts the oldest connection that may be dropped; returns `None` if there is no such
@@ -157,22 +163,29 @@ impl Registry {
     /// The connection's request head is complete. Returns false if the connection was evicted
     /// before.
     pub(super) fn begin_answering(&mut self, id: u64) -> bool {
-        self.evictable.remove(&id);
         let Some(stage) = self.open.get_mut(&id) else { return false };
-        if let Stage::Evictable(waker) = stage {
-            *stage = Stage::Answering(waker.take());
+        match stage {
+            Stage::Evicted => return false,
+            Stage::Evictable(waker) => {
+                *stage = Stage::Answering(waker.take());
+                self.evictable.remove(&id);
+            }
+            Stage::Answering(_) | Stage::Session(_) => {}
         }
-        !matches!(stage, Stage::Evicted)
+        true
     }
 
-    /// The connection was answered with a response, and ends once its peer has read it.
-    pub(super) fn end_answering(&mut self, id: u64) {
+    /// The connection was answered with a response, and ends once its peer has read it. Returns the
+    /// tasks that waited for one to end: this one can be dropped.
+    #[must_use = "they have to be woken"]
+    pub(super) fn end_answering(&mut self, id: u64) -> Vec<Waker> {
         if let Some(stage) = self.open.get_mut(&id)
             && let Stage::Answering(waker) = stage
         {
             *stage = Stage::Evictable(waker.take());
             self.evictable.insert(id);
         }
+        std::mem::take(&mut self.waiters)
     }
 
     pub(super) fn begin_session(&mut self, id: u64, shared: &Arc<Shared>) {
@@ -231,10 +244,14 @@ mod tests {
         assert!(registry.evict_one().is_some() && registry.is_evicted(ids[1]));
         assert!(registry.can_evict());
         assert!(!registry.begin_answering(ids[1]), "it was evicted");
+        assert!(!registry.set_waker(ids[1], Waker::noop().clone()), "it was evicted");
         let _ = registry.remove(ids[1]);
         assert!(registry.evict_one().is_some() && registry.is_evicted(ids[2]));
         let _ = registry.remove(ids[2]);
         assert!(registry.evict_one().is_none() && !registry.can_evict());
         assert_eq!((registry.len(), registry.ended()), (2, 2));
+        registry.wake_when_one_ends(Waker::noop());
+        assert_eq!(registry.end_answering(ids[0]).len(), 1, "there is one to evict");
+        assert!(registry.evict_one().is_some());
     }
 }

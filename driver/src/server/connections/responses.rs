@@ -64,16 +64,16 @@ fn reason(response: &Response<Bytes>) -> String {
 }
 
 /// Asks the service to answer a request; a panic becomes a 500.
-pub(crate) async fn ask(service: &dyn Service, request: Request) -> Answer {
-    let mut answering = match std::panic::catch_unwind(AssertUnwindSafe(|| service.call(request))) {
-        Ok(answering) => answering,
-        Err(_) => return Answer::Respond(service_panicked()),
-    };
+pub(crate) fn ask(
+    service: &dyn Service,
+    request: Request,
+) -> impl Future<Output = Answer> + Unpin + '_ {
+    let mut answering = std::panic::catch_unwind(AssertUnwindSafe(|| service.call(request))).ok();
     std::future::poll_fn(move |cx| {
-        std::panic::catch_unwind(AssertUnwindSafe(|| answering.as_mut().poll(cx)))
-            .unwrap_or_else(|_| Poll::Ready(Answer::Respond(service_panicked())))
+        let poll = || answering.as_mut().map(|answering| answering.as_mut().poll(cx));
+        let polled = std::panic::catch_unwind(AssertUnwindSafe(poll)).ok().flatten();
+        polled.unwrap_or_else(|| Poll::Ready(Answer::Respond(service_panicked())))
     })
-    .await
 }
 
 /// The service took longer than the opening handshake may.

@@ -38,24 +38,32 @@ impl Slot {
         let mut registered: Option<Waker> = None;
         let mut seen = 0;
         std::future::poll_fn(|cx| {
-            let evictions = self.server.evictions.load(Ordering::Acquire);
-            let known = registered.as_ref().is_some_and(|waker| waker.will_wake(cx.waker()));
-            if !known || evictions != seen {
-                seen = evictions;
-                registered = Some(cx.waker().clone());
-                let mut registry = self.server.lock();
-                registry.set_waker(self.id, cx.waker().clone());
-                if registry.is_evicted(self.id) {
-                    return Poll::Ready(None);
-                }
-            }
-            // After the waker is registered: from now on an eviction or the termination wakes it.
-            if self.server.terminated.load(Ordering::Acquire) {
+            if self.server.terminated.load(Ordering::Acquire)
+                || (registered.is_some() && self.is_newly_evicted(&mut seen))
+            {
                 return Poll::Ready(None);
             }
-            pin!(&mut future).poll(cx).map(Some)
+            if let Poll::Ready(output) = pin!(&mut future).poll(cx) {
+                return Poll::Ready(Some(output));
+            }
+            if registered.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
+                return Poll::Pending;
+            }
+            registered = Some(cx.waker().clone());
+            let goes_on = self.server.lock().set_waker(self.id, cx.waker().clone());
+            // After the waker is registered: from now on an eviction or the termination wakes it.
+            match goes_on && !self.server.terminated.load(Ordering::Acquire) {
+                true => Poll::Pending,
+                false => Poll::Ready(None),
+            }
         })
         .await
+    }
+
+    /// Returns true if the connection was evicted, perhaps since the evictions that were `seen`.
+    fn is_newly_evicted(&self, seen: &mut u64) -> bool {
+        let evictions = self.server.evictions.load(Ordering::Acquire);
+        std::mem::replace(seen, evictions) != evictions && self.server.lock().is_evicted(self.id)
     }
 
     pub(crate) fn is_shutting_down(&self) -> bool {

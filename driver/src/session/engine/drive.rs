@@ -16,6 +16,7 @@ use crate::runtime::{HandlerEnd, Io, Timer};
 use crate::session::engine::locked::Locked;
 use crate::session::engine::shared::Shared;
 use crate::session::engine::state::{Reading, Round, State};
+use crate::session::engine::turn_time::TurnTime;
 
 use link::{Link, Shutdown};
 
@@ -93,8 +94,9 @@ where
                 return this.park(state, cx);
             }
             if round.for_handler {
+                let now = state.now();
                 drop(state);
-                this.poll_handler(cx);
+                this.poll_handler(now, cx);
                 state = shared.lock();
             }
             round.for_handler = false;
@@ -159,9 +161,10 @@ where
     }
 
     /// Polls the handler, without the lock. When it returns, the session begins to end.
-    fn poll_handler(&mut self, cx: &mut Context<'_>) {
+    fn poll_handler(&mut self, now: Instant, cx: &mut Context<'_>) {
         let Task::Running { handler, has_run } = &mut self.task else { return };
         *has_run = true;
+        let _in_turn = TurnTime::enter(&self.shared.runtime, now);
         let waker = self.shared.runtime.handler_waker();
         let mut cx = Context::from_waker(waker.as_ref().unwrap_or(cx.waker()));
         let polled = catch_unwind(AssertUnwindSafe(|| Pin::new(handler).poll(&mut cx)));
@@ -194,8 +197,7 @@ where
         };
         self.shared.handler_ended(&end);
         self.shared.runtime.handler_ended(end);
-        self.shared.close(reason);
-        self.shared.stop_receiving();
+        self.shared.close_and_drop_received(reason);
     }
 
     /// Does what follows from the bytes that were read and from what the handler did.
@@ -313,10 +315,15 @@ impl<H> Drive<H> {
 /// A driver that is dropped drops its transport, so that no task may wait for it any longer.
 impl<H> Drop for Drive<H> {
     fn drop(&mut self) {
-        let span = self.shared.span();
-        let _entered = span.enter();
-        self.link = None;
         let mut state = self.shared.lock();
+        let span = state.span().clone();
+        let _entered = span.enter();
+        if let Some(link) = self.link.take() {
+            // Without the lock, since it runs code of the transport.
+            drop(state);
+            drop(link);
+            state = self.shared.lock();
+        }
         if span.is_on() {
             // For the duration that it records.
             state.set_now(self.shared.runtime.now());

@@ -16,20 +16,19 @@ impl Shared {
     /// text made of a [`Closed`], does not show its origin. An error that is returned after the
     /// session has ended, or has begun to close, is taken for a consequence of that.
     pub(crate) fn log_failure(&self, error: &BoxError) -> CloseReason {
-        let is_open = self.lock().is_open();
         let error: &(dyn Error + 'static) = &**error;
-        if let Some(reason) = find_source::<CloseReason>(error).filter(|_| is_open) {
+        let is_open = self.lock().is_open();
+        if is_open && let Some(reason) = find_source::<CloseReason>(error) {
             tracing::debug!(%reason, "the handler closes its session");
             return reason.clone();
         }
         if is_open && find_source::<Closed>(error).is_none() {
             let error = Escaped(error);
             tracing::error!(%error, "the handler failed; its session is closed with 1011");
-            CloseCode::INTERNAL_ERROR.into()
-        } else {
-            let error = Escaped(error);
-            tracing::debug!(%error, "the handler returned an error at the end of its session");
-            CloseCode::NORMAL.into()
+            return CloseCode::INTERNAL_ERROR.into();
         }
+        let error = Escaped(error);
+        tracing::debug!(%error, "the handler returned an error at the end of its session");
+        CloseCode::NORMAL.into()
     }
 }

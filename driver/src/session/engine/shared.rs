@@ -15,6 +15,7 @@ use crate::session::engine::budget::Budget;
 use crate::session::engine::locked::Locked;
 use crate::session::engine::machine::{Item, Machine};
 use crate::session::engine::state::State;
+use crate::session::engine::turn_time::TurnTime;
 use crate::session::engine::waiters::Slot;
 use crate::session::sleep::Sleep;
 use crate::spans::SessionSpan;
@@ -33,8 +34,9 @@ impl Shared {
         runtime: Arc<dyn Runtime>,
         mut request: Request,
         close_with_last_handle: bool,
+        now: Instant,
     ) -> Arc<Self> {
-        let (route, now) = (request.take_route(), runtime.now());
+        let route = request.take_route();
         let meter = SessionMeter::open(machine.role(), route.as_ref(), now);
         let span = SessionSpan::open(machine.role(), &request, route.as_deref(), now);
         request.pack();
@@ -57,6 +59,12 @@ impl Shared {
     #[inline]
     pub(crate) fn now(&self) -> Instant {
         self.runtime.now()
+    }
+
+    /// The time for a send: the same for all sends in one turn of a handler, whatever they are sent to.
+    #[inline]
+    pub(crate) fn send_time(&self) -> Instant {
+        TurnTime::or_clock(&self.runtime)
     }
 
     pub(crate) fn sleep(&self, duration: Duration) -> Sleep {
@@ -155,17 +163,32 @@ impl Shared {
         self.lock().raise_to_messages(now);
     }
 
-    /// Drops what was received and will be.
-    pub(crate) fn stop_receiving(&self) {
-        self.lock().stop_receiving();
+    /// Starts to close, and drops what was received and will be.
+    pub(crate) fn close_and_drop_received(&self, reason: CloseReason) {
+        let now = self.now();
+        let mut state = self.lock();
+        state.close(reason, now);
+        state.stop_receiving();
     }
 
-    pub(crate) fn add_handle(&self) {
-        self.lock().add_handle();
+    pub(crate) fn add_handles(&self, count: usize) {
+        self.lock().add_handles(count);
     }
 
     pub(crate) fn drop_handle(&self) {
-        let is_unused = self.lock().drop_handle();
+        self.drop_from(self.lock());
+    }
+
+    /// Drops the handle of a receiver, with what was received and will be.
+    pub(crate) fn drop_receiver(&self) {
+        let mut state = self.lock();
+        state.stop_receiving();
+        self.drop_from(state);
+    }
+
+    fn drop_from(&self, mut state: Locked<'_>) {
+        let is_unused = state.drop_handle();
+        drop(state);
         if is_unused {
             self.close(CloseCode::NORMAL.into());
         }

@@ -279,8 +279,8 @@ impl State {
         self.closed.is_none() && self.machine.is_open()
     }
 
-    pub(crate) fn add_handle(&mut self) {
-        self.handles += 1;
+    pub(crate) fn add_handles(&mut self, count: usize) {
+        self.handles += count;
     }
 
     /// Returns true if the session is to be closed because this was its last handle.
@@ -304,7 +304,8 @@ impl State {
     pub(crate) fn now_or(&self, clock: impl FnOnce() -> Instant) -> Instant {
         match self.driver.turn {
             Turn::Polling => self.driver.now,
-            Turn::Parked | Turn::Woken => clock(),
+            // Never behind that of the last turn, whichever clock it is.
+            Turn::Parked | Turn::Woken => clock().max(self.driver.now),
         }
     }
 

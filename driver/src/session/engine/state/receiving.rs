@@ -238,10 +238,10 @@ impl State {
         Some(item)
     }
 
-    /// Returns true if a receiver may parse the read buffer.
+    /// Returns true if a receiver may parse the read buffer. The end is the last item.
     #[inline]
     fn may_parse(&self) -> bool {
-        self.is_unparsed && self.may_look()
+        self.is_unparsed && self.may_look() && self.closed.is_none()
     }
 
     /// Returns true if a receiver may look into the read buffer.
