@@ -217,8 +217,8 @@ impl Slot {
     }
 }
 
-/// Reads a request, which `read` makes of its head, within [`Config::opening_timeout`] from `now`, which must be
-/// the deadline of the `exchange`. If `read` makes none, the head is invalid.
+/// Reads a request, which `read` makes of its head, within [`Config::opening_timeout`] from `now`; the deadline of the
+/// `exchange` must be the same. If `read` makes none, the head is invalid.
 pub(crate) async fn read_request(
     exchange: &mut Exchange,
     config: Arc<Config>,
