@@ -30,8 +30,6 @@ fn collector() -> (String, Receiver<Value>) {
             }
             let mut body = vec![0; len];
             stream.read_exact(&mut body).unwrap();
-            let response = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{}";
-            stream.get_mut().write_all(response).unwrap();
             let body: Value = serde_json::from_slice(&body).unwrap();
             for resource in body["resourceSpans"].as_array().unwrap() {
                 for scope in resource["scopeSpans"].as_array().unwrap() {
@@ -40,6 +38,9 @@ fn collector() -> (String, Receiver<Value>) {
                     }
                 }
             }
+            // Last: the exporter takes the answer as proof that the spans are here.
+            let response = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{}";
+            stream.get_mut().write_all(response).unwrap();
         }
     });
     (url, receiver)
