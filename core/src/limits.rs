@@ -19,5 +19,12 @@ pub const COPY_LEN: usize = 4096;
 pub(crate) const STATE_LEN: usize = 4 << 10;
 
 /// The most that one turn of [`Connection::poll_output`](crate::Connection::poll_output) does, in bytes of
-/// messages; an event counts as at least 64, and a write as a sixteenth of it.
+/// messages; an event counts as at least 64, a write as a sixteenth of it, and a byte that extensions
+/// encode or decode as [`CODING_COST`], with 1 KiB more for each message.
 pub const TURN_LEN: usize = 256 << 10;
+
+/// How many bytes of a turn a byte takes that extensions encode or decode.
+///
+/// permessage-deflate takes some seven times as long for a byte as receiving or sending it. This is
+/// less, so that more answers share the write of a turn.
+pub const CODING_COST: usize = 3;

@@ -1,7 +1,7 @@
 //! The output of the call that drives a connection of either layer, and the bound of its turns.
 
 use crate::event::Event;
-use crate::limits::TURN_LEN;
+use crate::limits::{CODING_COST, TURN_LEN};
 use crate::outbound::Outbound;
 use crate::time::Instant;
 
@@ -70,6 +70,14 @@ impl Turn {
         self.spend(EVENT_COST + len);
     }
 
+    /// Counts bytes that extensions have encoded or decoded.
+    #[inline]
+    pub(crate) fn note_coded(&mut self, len: usize) {
+        if len > 0 {
+            self.spend(len.saturating_mul(CODING_COST));
+        }
+    }
+
     /// Records that the bytes from the position `handed_out` on are given out to be written.
     pub(crate) fn note_offer(&mut self, handed_out: u64) {
         self.spend(WRITE_COST);
@@ -123,11 +131,6 @@ impl Turn {
     fn spend(&mut self, cost: usize) {
         let units = u16::try_from(cost / EVENT_COST).unwrap_or(u16::MAX);
         self.spent = self.spent.saturating_add(units);
-    }
-
-    /// The number of bytes that the turn may still take.
-    pub(crate) fn left(&self) -> usize {
-        TURN_LEN.saturating_sub(usize::from(self.spent) * EVENT_COST)
     }
 
     /// Ends the turn before all of `inbound` was taken.

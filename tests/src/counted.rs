@@ -14,18 +14,20 @@ use sockless_core::{FrameHead, Rsv};
 pub struct Counted<E> {
     extension: E,
     decoded: Arc<AtomicU64>,
+    encoded: Arc<AtomicU64>,
 }
 
 #[derive(Debug)]
 struct CountedCodec {
     codec: Box<dyn Codec>,
     decoded: Arc<AtomicU64>,
+    encoded: Arc<AtomicU64>,
 }
 
 impl<E: Extension> Counted<E> {
-    /// Counts what the codecs of `extension` decode.
+    /// Counts what the codecs of `extension` decode and encode.
     pub fn new(extension: E) -> Self {
-        Self { extension, decoded: Arc::default() }
+        Self { extension, decoded: Arc::default(), encoded: Arc::default() }
     }
 
     /// The number of bytes that were decoded so far.
@@ -33,8 +35,14 @@ impl<E: Extension> Counted<E> {
         self.decoded.load(Ordering::Relaxed)
     }
 
+    /// The number of bytes that were encoded so far, before that.
+    pub fn encoded(&self) -> u64 {
+        self.encoded.load(Ordering::Relaxed)
+    }
+
     fn count(&self, codec: Box<dyn Codec>) -> Box<dyn Codec> {
-        Box::new(CountedCodec { codec, decoded: Arc::clone(&self.decoded) })
+        let (decoded, encoded) = (Arc::clone(&self.decoded), Arc::clone(&self.encoded));
+        Box::new(CountedCodec { codec, decoded, encoded })
     }
 }
 
@@ -67,6 +75,7 @@ impl Codec for CountedCodec {
     }
 
     fn encode(&mut self, chunk: ChunkInfo, payload: Bytes) -> Result<Encoded, CodecError> {
+        self.encoded.fetch_add(payload.len() as u64, Ordering::Relaxed);
         self.codec.encode(chunk, payload)
     }
 

@@ -4,6 +4,7 @@ use bytes::BytesMut;
 
 use super::Connection;
 use crate::event::Event;
+use crate::limits::READ_LEN;
 use crate::time::Instant;
 use crate::turn::{Output, Wait};
 
@@ -49,8 +50,9 @@ impl Connection {
     /// passed are enforced on the way, those that the peer may have met after the next read only.
     /// While the queue of bytes to send is full, events wait for the peer to read. A turn is
     /// bounded, by [`limits::TURN_LEN`](crate::limits::TURN_LEN) bytes of messages, in the middle of
-    /// one that is inflated too, and by 16 writes: a loop with many connections need not count. With more to do, it ends with a `Wait`
-    /// that has passed already.
+    /// one that is inflated too, and by 16 writes: a loop with many connections need not count. What is
+    /// compressed for sending counts as well. With more to do, it ends with a `Wait` that has passed
+    /// already.
     ///
     /// Between turns append to `inbound` what arrived. Any other method may be called at any time;
     /// [`handle_timeout`](Self::handle_timeout), [`handle_blocked`](Self::handle_blocked) and
@@ -103,11 +105,13 @@ impl Connection {
         if !self.has_room() && !self.raw.turn.has_judged() {
             self.fire_timers(now);
         }
+        // Of messages that were sent since the last event.
+        self.raw.turn.note_coded(self.codecs.take_coded());
         if !self.has_room() || self.raw.turn.is_spent() {
             return self.take_report();
         }
         if self.has_extensions() {
-            self.codecs.set_budget(self.raw.turn.left());
+            self.codecs.set_budget(READ_LEN);
         }
         let mut event = self.next_event_from(input, inbound, now);
         if self.has_extensions() && self.codecs.lift_budget() == 0 && event.is_none() {
@@ -117,6 +121,7 @@ impl Connection {
             event = self.handle_starved(inbound.len(), now);
         }
         self.seen = inbound.len();
+        self.raw.turn.note_coded(self.codecs.take_coded());
         if let Some(event) = &event {
             self.raw.turn.note_event(event.payload_len());
         }

@@ -68,6 +68,17 @@ impl Connection {
         event
     }
 
+    /// Returns how many bytes of messages the extensions have encoded and decoded since the last
+    /// call, with 1 KiB more for each message. Those of a [`Broadcast`](crate::Broadcast) that was
+    /// encoded for another connection do not count. 0 without [extensions](Self::has_extensions).
+    ///
+    /// For a driver that bounds the turn of each connection: such a byte counts as
+    /// [`CODING_COST`](crate::limits::CODING_COST) that are read or written.
+    #[inline]
+    pub fn take_coded(&mut self) -> usize {
+        self.codecs.take_coded()
+    }
+
     /// Enforces the deadlines that have passed at `now`; an early call does nothing.
     ///
     /// A deadline that the peer may have met is enforced only after a

@@ -13,6 +13,9 @@ use crate::frame::{FrameHead, Rsv};
 /// The largest number of bytes that are decoded in one step.
 const CHUNK_LEN: usize = 16 << 10;
 
+/// How much longer a message counts as than it is: what a codec does once for each.
+const MESSAGE_LEN: usize = 1 << 10;
+
 /// The codecs of a connection, in the order in which sent messages pass them.
 #[derive(Debug, Default)]
 pub(crate) struct Codecs(Option<Box<List>>);
@@ -23,6 +26,8 @@ struct List {
     agreed: Vec<Agreed>,
     /// The number of bytes that may be decoded before the caller has something else to do.
     budget: usize,
+    /// The number of bytes that were encoded and decoded and are not accounted for yet.
+    coded: usize,
 }
 
 impl Codecs {
@@ -33,7 +38,7 @@ impl Codecs {
         // A new block instead of a shrunk one, which would fragment the heap with each connection.
         let mut exact = Vec::with_capacity(agreed.len());
         exact.extend(agreed);
-        Self(Some(Box::new(List { agreed: exact, budget: usize::MAX })))
+        Self(Some(Box::new(List { agreed: exact, budget: usize::MAX, coded: 0 })))
     }
 
     #[inline]
@@ -61,7 +66,21 @@ impl Codecs {
         self.0.as_mut().map_or(usize::MAX, lift)
     }
 
+    /// Returns how many bytes were encoded and decoded since the last call, in their length for the
+    /// application, with 1 KiB more for each message.
+    #[inline]
+    pub(crate) fn take_coded(&mut self) -> usize {
+        self.0.as_mut().map_or(0, |list| core::mem::take(&mut list.coded))
+    }
+
+    fn note_coded(&mut self, bytes: usize) {
+        if let Some(list) = &mut self.0 {
+            list.coded = list.coded.saturating_add(bytes);
+        }
+    }
+
     fn spend(&mut self, bytes: usize) {
+        self.note_coded(bytes);
         if let Some(list) = &mut self.0 {
             list.budget = list.budget.saturating_sub(bytes);
         }
@@ -95,6 +114,7 @@ impl Codecs {
         chunk: ChunkInfo,
         payload: Bytes,
     ) -> Result<Encoded, (&'static str, CodecError)> {
+        self.note_coded(payload.len());
         let mut encoded = Encoded { rsv: Rsv::NONE, payload };
         for agreed in self.all_mut() {
             let coded = agreed.codec.encode(chunk, encoded.payload);
@@ -102,6 +122,9 @@ impl Codecs {
             // Only the first frame of a message has the bit.
             let rsv = if chunk.first { rsv.intersection(agreed.rsv) } else { Rsv::NONE };
             encoded = Encoded { rsv: encoded.rsv.union(rsv), payload };
+        }
+        if encoded.rsv != Rsv::NONE {
+            self.note_coded(MESSAGE_LEN);
         }
         Ok(encoded)
     }
@@ -112,7 +135,8 @@ impl Codecs {
     }
 
     /// Begins to decode a message with the bits `rsv` and a first frame of `len` bytes.
-    pub(crate) fn begin(&self, rsv: Rsv, len: u64) -> Decoding {
+    pub(crate) fn begin(&mut self, rsv: Rsv, len: u64) -> Decoding {
+        self.note_coded(MESSAGE_LEN);
         let owners = self.all().iter().enumerate().rev();
         let active = owners.filter(|(_, agreed)| agreed.rsv.intersects(rsv));
         let stages =

@@ -101,6 +101,10 @@ fn bombed() -> (Counted<Deflate>, End) {
     (counted, server)
 }
 
+/// The most that is decoded or encoded in one turn: what ends it, and a message or a step of one.
+const MOST_CODED: u64 =
+    (limits::TURN_LEN / limits::CODING_COST + limits::READ_LEN + (16 << 10)) as u64;
+
 #[test]
 fn a_turn_is_bounded_in_the_middle_of_a_message_that_is_inflated() {
     let (counted, mut end) = bombed();
@@ -109,7 +113,7 @@ fn a_turn_is_bounded_in_the_middle_of_a_message_that_is_inflated() {
         let done = turn(&mut end, usize::MAX);
         let more = counted.decoded() - inflated;
         inflated += more;
-        assert!(more <= (limits::TURN_LEN + (16 << 10)) as u64, "{more} bytes in a turn");
+        assert!(more <= MOST_CODED, "{more} bytes in a turn");
         if let [Event::Message(message)] = &done.events[..] {
             assert_eq!(message.len(), 15 << 20);
             break;
@@ -118,6 +122,44 @@ fn a_turn_is_bounded_in_the_middle_of_a_message_that_is_inflated() {
         assert!(wait.until == Some(end.now) && !wait.read, "there is more to do");
     }
     assert_eq!(inflated, 15 << 20);
+}
+
+#[test]
+fn a_turn_is_bounded_by_the_answers_that_are_compressed() {
+    const MESSAGES: usize = 64;
+    let deflate = Deflate::default();
+    let mut client = End::new(Role::Client, Config::default().extension(deflate.clone()));
+    client.connection.send(vec![7; 32 << 10], client.now).unwrap();
+    let wire = client.drain();
+    let counted = Counted::new(deflate);
+    let mut end = End::new(Role::Server, Config::default().extension(counted.clone()));
+    end.inbound.extend_from_slice(&wire.repeat(MESSAGES));
+    let coded = || counted.decoded() + counted.encoded();
+    let (mut before, mut turns) = (0, 0);
+    loop {
+        match end.connection.poll_output(&mut end.inbound, end.now) {
+            Output::Event(Event::Message(message)) => {
+                end.connection.send(message, end.now).unwrap();
+            }
+            Output::Write(mut bytes) => bytes.advance(bytes.remaining()),
+            Output::Wait(wait) => {
+                turns += 1;
+                let more = coded() - before;
+                before += more;
+                assert!(more <= MOST_CODED + (32 << 10), "{more} bytes in a turn");
+                if wait.until != Some(end.now) {
+                    break;
+                }
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!(before, 2 * (MESSAGES as u64) * (32 << 10));
+    assert!(turns >= MESSAGES / 2, "{turns}");
+    // The cost was counted, and is not again.
+    assert_eq!(end.connection.take_coded(), 0);
+    end.connection.send(vec![7; 1024], end.now).unwrap();
+    assert_eq!(end.connection.take_coded(), 2048);
 }
 
 #[test]
