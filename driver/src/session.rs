@@ -104,8 +104,9 @@ impl Session {
     ///
     /// The future is ready when the message is queued, not when it has been written: all messages
     /// that are sent while a handler is polled are written at once. The driver writes them soon
-    /// after. A program that ends, or drops its runtime, right after `send` ends the driver too,
-    /// and may lose the message. Before that, await one of these:
+    /// after. Where messages are compressed, the future may wait for the session's next turn, so
+    /// that one session does not keep its thread. A program that ends, or drops its runtime, right
+    /// after `send` ends the driver too, and may lose the message. Before that, await one of these:
     ///
     /// * [`flush`](Self::flush): the messages have been given to the operating system;
     /// * [`close`](Self::close), then [`closed`](Self::closed): the peer has answered our Close

@@ -139,8 +139,11 @@ fn bomb(config: &Config) -> Vec<u8> {
     wire
 }
 
-/// The most that is inflated in one turn, with the last step.
-const MOST_INFLATED: u64 = (384 << 10) + (16 << 10);
+/// The most that is inflated in one turn: what ends it, and a message with its last step.
+const MOST_INFLATED: u64 = (128 << 10) + (64 << 10) + (16 << 10);
+
+/// The most that is compressed in one turn: what ends it, and a message.
+const MOST_COMPRESSED: u64 = (128 << 10) + (64 << 10);
 
 #[test]
 fn bombers_leave_a_neighbour_its_turn_within_each_bomb() {
@@ -211,4 +214,73 @@ fn bombs_that_no_task_receives_make_no_turn_longer_either() {
     let turns = turns_of(&mut served, |_| deflate.decoded());
     assert_eq!(turns.iter().sum::<u64>(), (BOMBS as u64) * (15 << 20));
     assert!(turns.iter().all(|inflated| *inflated <= MOST_INFLATED), "{turns:?}");
+}
+
+#[test]
+fn short_messages_that_are_inflated_make_no_turn_longer() {
+    const MESSAGES: usize = 2000;
+    let config = Config::default().extension(Deflate::default().min_len(0));
+    let mut from = End::new(Role::Client, config.clone());
+    from.connection.send("aaaaaaaaaaaaaaaa", from.now).unwrap();
+    let wire = from.drain();
+    let count = Count::default();
+    let counted = Arc::clone(&count);
+    let host = host(config, move |mut session: Session| {
+        let count = Arc::clone(&counted);
+        async move {
+            while session.recv().await.is_ok() {
+                count.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+    });
+    let mut served = Served::opened_by(BROWSER_REQUEST, &host);
+    served.peer().say(&wire, MESSAGES);
+    let turns = turns(&mut served, &count);
+    assert_eq!(turns.iter().sum::<u64>(), MESSAGES as u64);
+    // Each is a kilobyte to inflate, besides its length.
+    assert!(turns.iter().all(|messages| *messages <= 128), "{turns:?}");
+}
+
+#[test]
+fn answers_that_are_compressed_make_no_turn_longer() {
+    const MESSAGES: usize = 64;
+    let config = Config::default();
+    let mut from = End::new(Role::Client, config.clone().extension(Deflate::default()));
+    from.connection.send(vec![7; 64 << 10], from.now).unwrap();
+    let wire = from.drain();
+    let deflate = Counted::new(Deflate::default());
+    let host = host(config.extension(deflate.clone()), async |mut session: Session| {
+        while let Ok(message) = session.recv().await {
+            session.send(message).await?;
+        }
+        Ok::<_, Closed>(())
+    });
+    let mut served = Served::opened_by(BROWSER_REQUEST, &host);
+    served.peer().say(&wire, MESSAGES);
+    let turns = turns_of(&mut served, |_| deflate.encoded());
+    assert_eq!(turns.iter().sum::<u64>(), (MESSAGES as u64) << 16);
+    assert!(turns.iter().all(|compressed| *compressed <= MOST_COMPRESSED), "{turns:?}");
+}
+
+#[test]
+fn a_stream_that_is_compressed_makes_no_turn_longer() {
+    let deflate = Counted::new(Deflate::default());
+    let config = Config::default().extension(deflate.clone());
+    let host = host(config, async |session: Session| {
+        for _ in 0..256 {
+            session.send(vec![7; 16 << 10]).await?;
+        }
+        let mut writer = session.writer().await?;
+        for _ in 0..256 {
+            writer.write(vec![7; 16 << 10]).await?;
+        }
+        writer.finish("").await?;
+        Ok::<_, sockless_driver::Error>(())
+    });
+    let mut served = Served::opened_by(BROWSER_REQUEST, &host);
+    let turns = turns_of(&mut served, |_| deflate.encoded());
+    let first = deflate.encoded() - turns.iter().sum::<u64>();
+    assert_eq!(deflate.encoded(), 8 << 20);
+    assert!(first <= MOST_COMPRESSED, "{first} in the turn of the opening");
+    assert!(turns.iter().all(|compressed| *compressed <= MOST_COMPRESSED), "{turns:?}");
 }

@@ -104,7 +104,10 @@ struct Driver {
     /// The amount that was taken out of the read buffer in this turn, in units of
     /// [`receiving::weight`].
     taken: u32,
-    /// The number of bytes that were read, inflated and written in this turn.
+    /// The number of bytes that were read and written in this turn, with [`CODING_COST`] for each
+    /// that was encoded or decoded.
+    ///
+    /// [`CODING_COST`]: sockless_core::limits::CODING_COST
     moved: u32,
     waker: Option<Waker>,
 }

@@ -4,7 +4,7 @@ use std::io;
 use std::task::Waker;
 
 use bytes::BytesMut;
-use sockless_core::limits::READ_LEN;
+use sockless_core::limits::{CODING_COST, READ_LEN};
 use sockless_core::{Instant, Outbound, TransportAction};
 
 use super::{Order, State, Transport, Turn};
@@ -17,10 +17,10 @@ const MIN_READ_LEN: usize = 4 << 10;
 /// A frame that lacks more than this is worth a read that stops at its end.
 const LONG_LEN: usize = 16 << 10;
 
-/// The number of bytes read, inflated and written in one turn after which other tasks get theirs.
-/// With more, what a hundred busy connections move does not stay in the cache, and others wait
-/// longer.
-pub(super) const TURN_LEN: u32 = 384 << 10;
+/// The number of bytes read and written in one turn after which other tasks get theirs. With more,
+/// what a hundred busy connections move does not stay in the cache, and others wait longer. A byte
+/// that extensions encode or decode counts as [`CODING_COST`], and so does 1 KiB for each message.
+const TURN_LEN: u32 = 384 << 10;
 
 /// The findings of one round of the driver.
 pub(crate) struct Round {
@@ -69,9 +69,14 @@ impl State {
             self.driver.moved.saturating_add(u32::try_from(len).unwrap_or(TURN_LEN));
     }
 
-    /// Returns true once so much was read, inflated and written that other tasks get their turn.
+    /// Returns true once so much was read, encoded, decoded and written that other tasks get their
+    /// turn.
     #[inline]
-    pub(crate) fn has_moved_enough(&self) -> bool {
+    pub(crate) fn has_moved_enough(&mut self) -> bool {
+        if let Some(connection) = self.machine.decoding() {
+            let coded = connection.take_coded();
+            self.note_moved(coded.saturating_mul(CODING_COST));
+        }
         self.driver.moved >= TURN_LEN
     }
 

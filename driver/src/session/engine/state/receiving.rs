@@ -2,9 +2,9 @@
 
 use std::task::{Context, Poll, Waker};
 
+use sockless_core::limits::READ_LEN;
 use sockless_core::{CloseCode, Closed, Event, Instant, Message, Overflow};
 
-use super::driving::TURN_LEN;
 use super::{Delivery, State, Transport, Turn};
 use crate::session::engine::machine::Item;
 
@@ -73,14 +73,19 @@ impl State {
     /// may move. The turn is over then, although the read buffer may hold a whole message.
     #[inline(never)]
     fn poll_decoding(&mut self) -> Option<Item> {
-        let given = match self.transport {
+        let (is_over, now) = (self.has_moved_enough(), self.driver.now);
+        // A message that was read at once is decoded at once: what is left half decoded has gone from
+        // the cache when its turn comes again.
+        let mut left = match self.transport {
             // Nothing else makes the session end.
             Transport::Gone => usize::MAX,
-            _ => TURN_LEN.saturating_sub(self.driver.moved).max(1) as usize,
+            _ if is_over => 0,
+            _ => READ_LEN,
         };
-        let (mut left, now) = (given, self.driver.now);
-        let event = self.machine.decoding()?.poll_event_within(&mut self.inbound, now, &mut left);
-        self.note_moved(given - left);
+        let event = match left {
+            0 => None,
+            _ => self.machine.decoding()?.poll_event_within(&mut self.inbound, now, &mut left),
+        };
         if left == 0 {
             self.driver.taken = TURN;
         }

@@ -8,7 +8,7 @@ use sockless_core::{
     Chunk, CloseCode, Closed, Frame, Instant, OutgoingMessage, Overflow, SendError,
 };
 
-use super::{State, Transport};
+use super::{State, Transport, Turn};
 use crate::session::engine::waiters::{Slot, Wait};
 use crate::session::error::{RawSendError, TrySendError};
 
@@ -51,6 +51,9 @@ impl State {
         clock: impl Fn() -> Instant,
         cx: &Context<'_>,
     ) -> Poll<Result<(), Closed>> {
+        if self.has_coded_enough() {
+            return self.poll_next_turn(Wait::Room, slot, cx);
+        }
         if self.may_send() || message.as_ref().is_some_and(|message| self.replaces(message)) {
             let now = self.now_or(&clock);
             if let Some(connection) = self.machine.open_messages()
@@ -66,6 +69,22 @@ impl State {
             }
         }
         self.poll_sendable(slot, clock, cx)
+    }
+
+    /// Returns true if extensions have done so much in this turn that other tasks get theirs first.
+    #[inline]
+    fn has_coded_enough(&mut self) -> bool {
+        self.machine.decoding().is_some()
+            && self.driver.turn == Turn::Polling
+            && self.has_moved_enough()
+    }
+
+    /// Waits for the next turn of the driver, at the end of this one if there is room then.
+    #[cold]
+    fn poll_next_turn<T>(&mut self, wait: Wait, slot: &mut Slot, cx: &Context<'_>) -> Poll<T> {
+        self.wait(wait, slot, cx);
+        self.ask_driver();
+        Poll::Pending
     }
 
     /// Waits for room or, where no message may be sent any longer, for the end of the session.
@@ -153,6 +172,9 @@ impl State {
     ) -> Poll<Result<(), Closed>> {
         if let Some(closed) = &self.closed {
             return Poll::Ready(Err(closed.clone()));
+        }
+        if self.has_coded_enough() {
+            return self.poll_next_turn(Wait::ChunkRoom, slot, cx);
         }
         if !self.holds(Wait::ChunkRoom) {
             self.wait(Wait::ChunkRoom, slot, cx);
