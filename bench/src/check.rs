@@ -167,7 +167,7 @@ const DEFLATE: Job = Job { deflate: true, fan_out: false, pings: None };
 const FAN_OUT: Job = Job { deflate: false, fan_out: true, pings: None };
 
 fn shape(size: usize, connections: usize, depth: usize, job: Job) -> Shape {
-    Shape { connections, depth, size, text: false, fragments: 1, job }
+    Shape { connections, depth, size, text: false, zeros: false, fragments: 1, job }
 }
 
 fn deed(shape: Shape) -> String {

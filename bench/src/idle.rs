@@ -47,7 +47,8 @@ pub fn main(options: &Options) -> Result<()> {
     for server in servers {
         print!("{:<24}", server.name());
         for &size in &options.size {
-            let shape = Shape { connections, depth: 1, size, text: false, fragments: 1, job };
+            let shape =
+                Shape { connections, depth: 1, size, text: false, zeros: false, fragments: 1, job };
             print!(
                 " {:>12}",
                 measure(server, shape, Duration::try_from_secs_f64(options.settle)?)?

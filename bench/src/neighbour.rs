@@ -1,6 +1,7 @@
 //! Fairness: how long a connection with few messages waits for the busy ones of the same server.
 
 use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -8,13 +9,13 @@ use std::time::{Duration, Instant};
 use clap::Args;
 
 use crate::child::Running;
-use crate::load::{Driver, Latencies, Shape, Target, Until, masked_frame};
+use crate::load::{Driver, Header, Latencies, Shape, Target, Until, masked_frame};
 use crate::servers::{Job, Server};
 use crate::{Result, cpu, table};
 
 /// The time between two messages of the quiet connection.
 const PERIOD: Duration = Duration::from_millis(2);
-/// The length of such a message, whose reply takes two bytes more.
+/// The length of such a message.
 const MESSAGE_LEN: usize = 16;
 /// The warm-up of a server, as a share of the measured time.
 const BEFORE: f64 = 0.25;
@@ -65,8 +66,9 @@ pub fn main(options: &Options) -> Result<()> {
             figures.push(measure(options, server)?);
         }
     }
+    let quiet = if options.busy.job.fan_out { "A ping of " } else { "" };
     println!(
-        "{MESSAGE_LEN} B every {} ms beside {}; the median of {} rounds of {} s\n",
+        "{quiet}{MESSAGE_LEN} B every {} ms beside {}; the median of {} rounds of {} s\n",
         PERIOD.as_millis(),
         options.busy,
         options.rounds,
@@ -96,7 +98,9 @@ fn measure(options: &Options, server: Server) -> Result<Figures> {
     let is_over = AtomicBool::new(false);
     let before = cpu::time(running.pid)?;
     let (report, waits) = thread::scope(|scope| {
-        let quiet = scope.spawn(|| waits(&target, &is_over).map_err(|error| error.to_string()));
+        let quiet = scope.spawn(|| {
+            waits(&target, options.busy.job.fan_out, &is_over).map_err(|error| error.to_string())
+        });
         let report = driver.run(Until::Elapsed(limit));
         is_over.store(true, Ordering::Relaxed);
         (report, quiet.join())
@@ -116,19 +120,43 @@ fn measure(options: &Options, server: Server) -> Result<Figures> {
 }
 
 /// How long each message of the quiet connection waits for its echo. It has priority over the load on their CPU.
-fn waits(target: &Target, is_over: &AtomicBool) -> Result<Latencies> {
+///
+/// With fan-out it is one of the members, and sends pings: a message would go to all.
+fn waits(target: &Target, is_member: bool, is_over: &AtomicBool) -> Result<Latencies> {
     rustix::process::setpriority_process(None, -20)
         .map_err(|error| format!("the priority needs CAP_SYS_NICE: {error}"))?;
     let mut stream = target.connect(Job::default())?;
-    let frame = masked_frame(0x82, &[7; MESSAGE_LEN], [0xA7, 0x31, 0x5C, 0xE9]);
-    let mut reply = [0; MESSAGE_LEN + 2];
-    let mut waits = Latencies::default();
+    let first = if is_member { 0x89 } else { 0x82 };
+    let frame = masked_frame(first, &[7; MESSAGE_LEN], [0xA7, 0x31, 0x5C, 0xE9]);
+    let (mut received, mut waits) = (Vec::new(), Latencies::default());
     while !is_over.load(Ordering::Relaxed) {
         let sent = Instant::now();
         stream.write_all(&frame)?;
-        stream.read_exact(&mut reply)?;
+        await_reply(&mut stream, &mut received)?;
         waits.record(sent.elapsed());
         thread::sleep(PERIOD.saturating_sub(sent.elapsed()));
     }
     Ok(waits)
+}
+
+/// Reads to the end of the frame with our payload, and drops what comes before it.
+fn await_reply(stream: &mut TcpStream, received: &mut Vec<u8>) -> Result<()> {
+    let mut buffer = [0; 16 * 1024];
+    loop {
+        while let Some(header) = Header::parse(received) {
+            let end = header.len + usize::try_from(header.payload)?;
+            if received.len() < end {
+                break;
+            }
+            let is_ours = received[header.len..end] == [7; MESSAGE_LEN];
+            received.drain(..end);
+            if is_ours {
+                return Ok(());
+            }
+        }
+        match stream.read(&mut buffer)? {
+            0 => return Err("the server closed the quiet connection".into()),
+            len => received.extend_from_slice(&buffer[..len]),
+        }
+    }
 }

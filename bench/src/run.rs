@@ -135,8 +135,15 @@ fn shapes(options: &Options, job: Job) -> Vec<Shape> {
     };
     let sizes = if options.size.is_empty() { &sizes } else { &options.size };
     let shapes = sizes.iter().flat_map(|&size| {
-        let of_load =
-            move |&(connections, depth)| Shape { connections, depth, size, text, fragments, job };
+        let of_load = move |&(connections, depth)| Shape {
+            connections,
+            depth,
+            size,
+            text,
+            zeros: false,
+            fragments,
+            job,
+        };
         loads.iter().map(of_load)
     });
     shapes.collect()

@@ -76,6 +76,7 @@ pub fn masked_frame(first: u8, payload: &[u8], key: [u8; 4]) -> Vec<u8> {
 
 fn payload(shape: Shape) -> Vec<u8> {
     match shape {
+        Shape { size, zeros: true, .. } => vec![0; size],
         Shape { size, job: Job { deflate: true, .. }, .. } => json(size),
         Shape { size, text: true, .. } => text(size),
         Shape { size, .. } => (0..size).map(binary).collect(),
@@ -156,7 +157,8 @@ mod tests {
     fn a_message_has_the_requested_number_of_frames() {
         for (size, fragments) in [(16, 4), (1024, 16), (16_384, 64)] {
             let job = Job::default();
-            let shape = Shape { connections: 1, depth: 1, size, text: true, fragments, job };
+            let shape =
+                Shape { connections: 1, depth: 1, size, text: true, zeros: false, fragments, job };
             let messages = Messages::new(shape);
             let mut rest = messages.next(0, messages.len as u64);
             let mut firsts = Vec::new();

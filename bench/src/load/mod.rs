@@ -26,6 +26,7 @@ pub use driver::{Driver, Until};
 pub use frames::{masked_frame, text};
 pub use latencies::Latencies;
 pub use pongs::Pongs;
+pub use replies::Header;
 
 /// The load: connections, and the messages that each of them sends.
 #[derive(Args, Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,6 +43,9 @@ pub struct Shape {
     /// Sends text in several scripts instead of binary messages.
     #[arg(long)]
     pub text: bool,
+    /// Sends zeros: with --deflate, messages of 1 MiB that arrive as 1 KiB.
+    #[arg(long)]
+    pub zeros: bool,
     /// Frames per message.
     #[arg(long, default_value_t = 1)]
     pub fragments: usize,
@@ -58,17 +62,18 @@ impl Shape {
 
 impl fmt::Display for Shape {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { connections, depth, size, text, fragments, job } = *self;
+        let Self { connections, depth, size, text, zeros, fragments, job } = *self;
         let size = match size {
             size if size >= 1 << 20 && size % (1 << 20) == 0 => format!("{} MiB", size >> 20),
             size if size >= 1 << 10 && size % (1 << 10) == 0 => format!("{} KiB", size >> 10),
             size => format!("{size} B"),
         };
         let text = if text { " text" } else { "" };
+        let zeros = if zeros { " of zeros" } else { "" };
         let fragments = if fragments > 1 { format!(" in {fragments}") } else { String::new() };
         let deflate = if job.deflate { " deflate" } else { "" };
         let to_all = if job.fan_out { " to all of" } else { "" };
-        write!(f, "{size}{text}{fragments}{deflate}{to_all} ({connections},{depth})")
+        write!(f, "{size}{text}{zeros}{fragments}{deflate}{to_all} ({connections},{depth})")
     }
 }
 
