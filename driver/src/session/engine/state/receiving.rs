@@ -73,19 +73,16 @@ impl State {
     /// may move. The turn is over then, although the read buffer may hold a whole message.
     #[inline(never)]
     fn poll_decoding(&mut self) -> Option<Item> {
-        let (is_over, now) = (self.has_moved_enough(), self.driver.now);
+        // After the transport has gone, nothing else makes the session end.
+        let is_gone = self.transport == Transport::Gone;
+        if self.has_moved_enough() && !is_gone {
+            self.driver.taken = TURN;
+            return None;
+        }
         // A message that was read at once is decoded at once: what is left half decoded has gone from
         // the cache when its turn comes again.
-        let mut left = match self.transport {
-            // Nothing else makes the session end.
-            Transport::Gone => usize::MAX,
-            _ if is_over => 0,
-            _ => READ_LEN,
-        };
-        let event = match left {
-            0 => None,
-            _ => self.machine.decoding()?.poll_event_within(&mut self.inbound, now, &mut left),
-        };
+        let (mut left, now) = (if is_gone { usize::MAX } else { READ_LEN }, self.driver.now);
+        let event = self.machine.decoding()?.poll_event_within(&mut self.inbound, now, &mut left);
         if left == 0 {
             self.driver.taken = TURN;
         }
