@@ -2,9 +2,14 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
+use futures_util::stream::FuturesUnordered;
+use futures_util::{FutureExt, StreamExt};
 use sockless_core::{Closed, Config, Deflate, Role};
-use sockless_driver::Session;
+use sockless_driver::{Sender, Session};
+use sockless_routing::{Router, websocket};
+use sockless_sim::Sim;
 use sockless_tests::counted::Counted;
 use sockless_tests::end::End;
 use sockless_tests::served::{BROWSER_REQUEST, Served, host};
@@ -283,4 +288,56 @@ fn a_stream_that_is_compressed_makes_no_turn_longer() {
     assert_eq!(deflate.encoded(), 8 << 20);
     assert!(first <= MOST_COMPRESSED, "{first} in the turn of the opening");
     assert!(turns.iter().all(|compressed| *compressed <= MOST_COMPRESSED), "{turns:?}");
+}
+
+/// The number of messages that each of several tasks sends.
+const EACH: u8 = 40;
+
+/// Sends long messages that say whose they are, and their number.
+async fn stream(sender: Sender, by: u8) {
+    for number in 0..EACH {
+        sender.send(message(by, number)).await.expect("the session is open");
+    }
+}
+
+/// The same, each dropped as often as it is not sent at once.
+async fn stream_dropped(sender: Sender, by: u8) {
+    for number in 0..EACH {
+        while sender.send(message(by, number)).now_or_never().is_none() {
+            sender.sleep(Duration::from_millis(1)).await;
+        }
+    }
+}
+
+fn message(by: u8, number: u8) -> Vec<u8> {
+    let mut message = vec![0; 16 << 10];
+    message[..2].copy_from_slice(&[by, number]);
+    message
+}
+
+#[test]
+fn all_that_send_compressed_messages_have_their_turn() {
+    for high_water in [1, 1024, 64 << 10] {
+        Sim::check(0..20, |sim| async move {
+            let config = Config::default().extension(Deflate::default()).high_water(high_water);
+            let handler = async |session: Session| {
+                let task = session.spawn(stream(session.sender(), 0));
+                let (one, other) = (session.sender(), session.sender());
+                // Each is polled again only when it is woken.
+                let here = [stream(one, 1).boxed(), stream_dropped(other, 2).boxed()];
+                here.into_iter().collect::<FuturesUnordered<_>>().collect::<()>().await;
+                task.await;
+            };
+            let router = Router::new().websockets(config.clone()).route("/", websocket(handler));
+            let app = sim.app(router);
+            let mut peer = app.open("/").config(config).await;
+            let mut received = [0; 3];
+            while let Ok(message) = peer.next().await {
+                let &[by, number, ..] = message.as_bytes() else { panic!("{message:?}") };
+                assert_eq!(number, received[usize::from(by)], "of {by}");
+                received[usize::from(by)] += 1;
+            }
+            assert_eq!(received, [EACH; 3]);
+        });
+    }
 }
