@@ -129,7 +129,7 @@ fn measure() -> Result<Vec<(String, f64)>> {
         figures.push((format!("Syscalls of a server's {}", deed(shape)), count));
     }
     for (server, of) in OPENINGS {
-        let load = Load::Visits(Visits { connections: 1, echoes: 0, deflate: false, late: false });
+        let load = Load::Visits(Visits::of(0));
         let [instructions, allocations] = count::in_user_space(server, load, 2_000)?;
         figures.push((
             format!("Instructions of a connection that opens and ends: {of}"),
@@ -140,7 +140,7 @@ fn measure() -> Result<Vec<(String, f64)>> {
         let count = count::system_calls(server, load, 2_000)?;
         figures.push((format!("Syscalls of a connection that opens and ends: {of}"), count));
     }
-    let late = Load::Visits(Visits { connections: 1, echoes: 0, deflate: false, late: true });
+    let late = Load::Visits(Visits { late: true, ..Visits::of(0) });
     let count = count::system_calls(Server::SocklessBare, late, 500)?;
     figures.push(("Syscalls of a connection whose request comes 1 ms late".to_owned(), count));
     for job in [ECHO, DEFLATE] {
@@ -162,9 +162,9 @@ const OPENINGS: [(Server, &str); 3] = [
     (Server::SocklessGuarded, "a router with origins, state and a guard"),
 ];
 
-const ECHO: Job = Job { deflate: false, fan_out: false, pings: None };
-const DEFLATE: Job = Job { deflate: true, fan_out: false, pings: None };
-const FAN_OUT: Job = Job { deflate: false, fan_out: true, pings: None };
+const ECHO: Job = Job { deflate: false, fan_out: false, tls: false, pings: None };
+const DEFLATE: Job = Job { deflate: true, ..ECHO };
+const FAN_OUT: Job = Job { fan_out: true, ..ECHO };
 
 fn shape(size: usize, connections: usize, depth: usize, job: Job) -> Shape {
     Shape { connections, depth, size, text: false, zeros: false, fragments: 1, job }

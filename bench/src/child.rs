@@ -7,13 +7,14 @@ use std::process::{Child, Command, Stdio};
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::Result;
+use crate::load::Target;
 use crate::servers::{Job, Server};
 
 /// A server that listens, terminated on drop.
 pub struct Running {
     child: Child,
-    /// The address that it listens on.
-    pub addr: SocketAddr,
+    addr: SocketAddr,
+    encrypts: bool,
     /// The process of the server itself; under a tool it is not the child process.
     pub pid: Pid,
 }
@@ -35,6 +36,7 @@ impl Running {
         words.push(std::env::current_exe()?.to_string_lossy().into_owned());
         words.extend(["serve".to_owned(), server.name()]);
         words.extend(job.deflate.then(|| "--deflate".to_owned()));
+        words.extend(job.tls.then(|| "--tls".to_owned()));
         words.extend(job.fan_out.then(|| "--fan-out".to_owned()));
         words.extend(job.pings.map(|seconds| format!("--pings={seconds}")));
         words.extend(cpu.map(|cpu| format!("--cpu={cpu}")));
@@ -53,7 +55,13 @@ impl Running {
             return Err(format!("{} did not start: {ended}", words.join(" ")).into());
         };
         let pid = Pid::from_raw(pid.parse()?).ok_or("the server printed no pid")?;
-        Ok(Self { child, addr: addr.parse()?, pid })
+        Ok(Self { child, addr: addr.parse()?, encrypts: job.tls, pid })
+    }
+
+    /// The server as a target of load.
+    pub fn target(&self) -> Result<Target> {
+        let target = Target::from(self.addr);
+        if self.encrypts { target.encrypted(false) } else { Ok(target) }
     }
 
     /// Terminates the server, and waits until its tool, if any, has written the report.

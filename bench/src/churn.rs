@@ -5,7 +5,7 @@ use std::time::Duration;
 use clap::Args;
 
 use crate::child::Running;
-use crate::load::{Churn, Target, Until, Visits};
+use crate::load::{Churn, Encryption, Until, Visits};
 use crate::servers::{Job, Server};
 use crate::table::{self, Figures};
 use crate::{Result, cpu};
@@ -37,6 +37,12 @@ pub struct Options {
     /// Sends each request 1 ms after its connection, as over a network, when the server has looked for it in vain.
     #[arg(long)]
     late: bool,
+    /// Encrypts the connections. Handshakes are full, and one at a time.
+    #[arg(long)]
+    tls: bool,
+    /// With --tls, each connection resumes the session of an earlier one.
+    #[arg(long, requires = "tls")]
+    resume: bool,
     /// The CPU that the servers run on.
     #[arg(long, default_value_t = 0)]
     server_cpu: usize,
@@ -49,13 +55,18 @@ pub struct Options {
 pub fn main(options: &Options) -> Result<()> {
     cpu::raise_open_files()?;
     cpu::pin(options.load_cpu)?;
-    let job = Job::default();
+    let job = Job { tls: options.tls, ..Job::default() };
     let servers = Server::chosen(&options.servers, job);
     let Options { connections, deflate, late, .. } = *options;
+    let encryption = match (options.tls, options.resume) {
+        (false, _) => Encryption::None,
+        (true, false) => Encryption::Full,
+        (true, true) => Encryption::Resumed,
+    };
     let loads: Vec<_> = options
         .echoes
         .iter()
-        .map(|&echoes| Visits { connections, echoes, deflate, late })
+        .map(|&echoes| Visits { connections, echoes, deflate, late, encryption })
         .collect();
     let mut found: Vec<Vec<Vec<Figures>>> = vec![Vec::new(); loads.len()];
     for round in 1..=options.rounds {
@@ -77,10 +88,11 @@ pub fn main(options: &Options) -> Result<()> {
 
 /// Measures a newly started server.
 fn measure(options: &Options, server: Server, visits: Visits) -> Result<Figures> {
-    let compresses = Job { deflate: visits.deflate, ..Job::default() };
-    let job = if server.can(compresses) { compresses } else { Job::default() };
+    let plain = Job { tls: options.tls, ..Job::default() };
+    let compresses = Job { deflate: visits.deflate, ..plain };
+    let job = if server.can(compresses) { compresses } else { plain };
     let running = Running::start(server, job, Some(options.server_cpu))?;
-    let mut churn = Churn::open(&Target::from(running.addr), visits)?;
+    let mut churn = Churn::open(&running.target()?, visits)?;
     churn.run(Until::Elapsed(Duration::try_from_secs_f64(options.seconds * BEFORE)?))?;
     let before = cpu::time(running.pid)?;
     let limit = Duration::try_from_secs_f64(options.seconds)?;

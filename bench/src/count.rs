@@ -8,7 +8,7 @@ use clap::{Args, ValueEnum};
 
 use crate::callgrind::{self, Counts, Scratch, Totals};
 use crate::child::Running;
-use crate::load::{Churn, Driver, Pongs, Shape, Target, Until, Visits};
+use crate::load::{Churn, Driver, Encryption, Pongs, Shape, Until, Visits};
 use crate::servers::{Job, Server};
 use crate::{Result, cpu};
 
@@ -23,7 +23,7 @@ pub struct Options {
     #[command(flatten)]
     shape: Shape,
     /// Counts for each connection that is opened, has this many echoes of 16 bytes and is ended by the client, one
-    /// connection at a time, instead of for each message. Of the load, only --deflate applies: an offer of it.
+    /// connection at a time, instead of for each message. Of the load, only --tls and --deflate apply, the latter as an offer.
     #[arg(long)]
     churn: Option<usize>,
     /// With --churn, sends each request 1 ms after its connection, as over a network.
@@ -56,7 +56,9 @@ impl Load {
     fn job(self) -> Job {
         match self {
             Self::Messages(shape) => shape.job,
-            Self::Visits(visits) => Job { deflate: visits.deflate, ..Job::default() },
+            Self::Visits(Visits { deflate, encryption, .. }) => {
+                Job { deflate, tls: encryption != Encryption::None, ..Job::default() }
+            }
             Self::Pings(_) => Job { pings: Some(1), ..Job::default() },
         }
     }
@@ -78,7 +80,8 @@ pub fn main(options: &Options) -> Result<()> {
     cpu::raise_open_files()?;
     let Shape { job, .. } = options.shape;
     let late = options.late;
-    let visits = |echoes| Visits { connections: 1, echoes, deflate: job.deflate, late };
+    let encryption = if job.tls { Encryption::Full } else { Encryption::None };
+    let visits = |echoes| Visits { deflate: job.deflate, late, encryption, ..Visits::of(echoes) };
     let (load, unit) = match options.churn {
         Some(echoes) => (Load::Visits(visits(echoes)), "connection"),
         None if options.pings => (Load::Pings(options.shape.connections), "ping"),
@@ -163,7 +166,7 @@ fn difference(fewer: &Counts, more: &Counts) -> BTreeMap<String, f64> {
 
 fn run(tool: &[String], server: Server, load: Load, messages: u64) -> Result<()> {
     let running = Running::start_under(tool, server, load.job(), None)?;
-    let target = Target::from(running.addr);
+    let target = running.target()?;
     match load {
         Load::Messages(shape) => {
             Driver::open(&target, shape)?.run(Until::Messages(messages))?;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use clap::Args;
 
 use crate::child::Running;
-use crate::load::{Driver, Shape, Target, Until};
+use crate::load::{Driver, Shape, Until};
 use crate::servers::{Job, Server};
 use crate::{Result, cpu};
 
@@ -25,6 +25,9 @@ pub struct Options {
     /// Sends JSON compressed by permessage-deflate, without context takeover.
     #[arg(long)]
     deflate: bool,
+    /// Encrypts the connections, with one config of rustls for all servers.
+    #[arg(long)]
+    tls: bool,
     /// Seconds of idleness before the memory of the server is read.
     #[arg(long, default_value_t = 1.0)]
     settle: f64,
@@ -34,11 +37,12 @@ pub struct Options {
 pub fn main(options: &Options) -> Result<()> {
     let files = cpu::raise_open_files()?;
     let connections = cpu::within(files, options.connections)?;
-    let job = Job { deflate: options.deflate, ..Job::default() };
+    let job = Job { deflate: options.deflate, tls: options.tls, ..Job::default() };
     let servers = Server::chosen(&options.servers, job);
     println!("{connections} connections (the limit of open files is {files})");
     let deflate = if options.deflate { " compressed" } else { "" };
-    println!("bytes of RSS per connection, after one{deflate} message of\n");
+    let tls = if options.tls { " over TLS" } else { "" };
+    println!("bytes of RSS per connection{tls}, after one{deflate} message of\n");
     print!("{:<24}", "");
     for size in &options.size {
         print!(" {size:>10} B");
@@ -63,7 +67,7 @@ pub fn main(options: &Options) -> Result<()> {
 /// paged in, and the buffers of its threads are allocated. They are read when the connections have been idle for `settle`.
 pub fn measure(server: Server, shape: Shape, settle: Duration) -> Result<u64> {
     let running = Running::start(server, shape.job, None)?;
-    let target = Target::from(running.addr);
+    let target = running.target()?;
     let first = Driver::open(&target, Shape { connections: 10, ..shape })?;
     thread::sleep(settle);
     let before = cpu::memory(running.pid, "VmRSS")?;

@@ -1,7 +1,6 @@
 //! Fairness: how long a connection with few messages waits for the busy ones of the same server.
 
 use std::io::{Read, Write};
-use std::net::TcpStream;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -9,7 +8,7 @@ use std::time::{Duration, Instant};
 use clap::Args;
 
 use crate::child::Running;
-use crate::load::{Driver, Header, Latencies, Shape, Target, Until, masked_frame};
+use crate::load::{Driver, Header, Latencies, Shape, Stream, Target, Until, masked_frame};
 use crate::servers::{Job, Server};
 use crate::{Result, cpu, table};
 
@@ -91,7 +90,7 @@ pub fn main(options: &Options) -> Result<()> {
 
 fn measure(options: &Options, server: Server) -> Result<Figures> {
     let running = Running::start(server, options.busy.job, Some(options.server_cpu))?;
-    let target = Target::from(running.addr);
+    let target = running.target()?;
     let mut driver = Driver::open(&target, options.busy)?;
     driver.run(Until::Elapsed(Duration::try_from_secs_f64(options.seconds * BEFORE)?))?;
     let limit = Duration::try_from_secs_f64(options.seconds)?;
@@ -140,7 +139,7 @@ fn waits(target: &Target, is_member: bool, is_over: &AtomicBool) -> Result<Laten
 }
 
 /// Reads to the end of the frame with our payload, and drops what comes before it.
-fn await_reply(stream: &mut TcpStream, received: &mut Vec<u8>) -> Result<()> {
+fn await_reply(stream: &mut Stream, received: &mut Vec<u8>) -> Result<()> {
     let mut buffer = [0; 16 * 1024];
     loop {
         while let Some(header) = Header::parse(received) {

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use clap::Args;
 
 use crate::child::Running;
-use crate::load::{Pongs, Target};
+use crate::load::Pongs;
 use crate::servers::{Job, Server};
 use crate::{Result, cpu};
 
@@ -81,7 +81,7 @@ pub fn measure(
     let running = Running::start(server, job(seconds), server_cpu)?;
     let interval = Duration::from_secs(seconds);
     let empty = cpu::memory(running.pid, "VmRSS")?;
-    let mut pongs = Pongs::open(&Target::from(running.addr), connections, interval)?;
+    let mut pongs = Pongs::open(&running.target()?, connections, interval)?;
     // All have had a ping.
     pongs.answer(Instant::now() + interval)?;
     let (start, before) = (Instant::now(), cpu::time(running.pid)?);

@@ -6,7 +6,7 @@ use std::time::Duration;
 use clap::Args;
 
 use crate::child::Running;
-use crate::load::{Driver, Shape, Target, Until};
+use crate::load::{Driver, Shape, Until};
 use crate::servers::{Job, Server};
 use crate::table::{self, Figures, Row};
 use crate::{Result, cpu, plot};
@@ -43,6 +43,9 @@ pub struct Options {
     /// Sends JSON compressed by permessage-deflate, without context takeover.
     #[arg(long)]
     deflate: bool,
+    /// Encrypts the connections, with one config of rustls for all servers.
+    #[arg(long)]
+    tls: bool,
     /// Measures fan-out instead of echoes: one of this many connections sends, with 8 messages in flight, and all receive.
     #[arg(long, value_delimiter = ',', conflicts_with = "load")]
     fan_out: Vec<usize>,
@@ -91,7 +94,8 @@ fn rate(text: &str) -> Result<Rate, String> {
 pub fn main(options: &Options) -> Result<()> {
     cpu::raise_open_files()?;
     cpu::pin(options.load_cpu)?;
-    let job = Job { deflate: options.deflate, fan_out: !options.fan_out.is_empty(), pings: None };
+    let fan_out = !options.fan_out.is_empty();
+    let job = Job { deflate: options.deflate, tls: options.tls, fan_out, pings: None };
     let servers = Server::chosen(&options.servers, job);
     let shapes = shapes(options, job);
     let closed: Vec<_> = shapes.iter().map(|&shape| (shape, None)).collect();
@@ -176,7 +180,7 @@ fn rounds(
 /// Measures a newly started server under one load.
 fn measure(options: &Options, server: Server, shape: Shape, rate: Option<f64>) -> Result<Figures> {
     let running = Running::start(server, shape.job, Some(options.server_cpu))?;
-    let mut driver = Driver::open(&Target::from(running.addr), shape)?;
+    let mut driver = Driver::open(&running.target()?, shape)?;
     driver.set_rate(rate);
     driver.run(Until::Elapsed(Duration::try_from_secs_f64(options.seconds * BEFORE)?))?;
     let before = cpu::time(running.pid)?;

@@ -1,15 +1,19 @@
 //! Connecting: the opening handshake, and a first exchange of which every byte is compared.
 
-use std::io::{Read, Write};
+use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
 use std::str::FromStr;
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use std::{mem, thread};
 
 use flate2::{Decompress, FlushDecompress};
+use tokio_rustls::rustls::ClientConfig;
 
 use super::Shape;
 use super::frames::{Messages, masked_frame};
 use super::replies::Header;
+use super::stream::{self, Stream};
 use crate::Result;
 use crate::servers::Job;
 
@@ -22,11 +26,12 @@ pub struct Target {
     addr: SocketAddr,
     host: String,
     path: String,
+    tls: Option<Arc<ClientConfig>>,
 }
 
 impl From<SocketAddr> for Target {
     fn from(addr: SocketAddr) -> Self {
-        Self { addr, host: addr.to_string(), path: "/".into() }
+        Self { addr, host: addr.to_string(), path: "/".into(), tls: None }
     }
 }
 
@@ -35,22 +40,34 @@ impl FromStr for Target {
 
     fn from_str(url: &str) -> Result<Self, String> {
         let uri: http::Uri = url.parse().map_err(|error| format!("{error}"))?;
-        if uri.scheme_str() != Some("ws") {
-            return Err("expected a URL with the scheme ws".into());
-        }
+        let tls = match uri.scheme_str() {
+            Some("ws") => None,
+            Some("wss") => Some(stream::config(false).map_err(|error| error.to_string())?),
+            _ => return Err("expected a URL with the scheme ws or wss".into()),
+        };
         let authority = uri.authority().ok_or("the URL has no host")?;
-        let port = authority.port_u16().unwrap_or(80);
+        let port = authority.port_u16().unwrap_or(if tls.is_some() { 443 } else { 80 });
         let host = authority.host().trim_matches(['[', ']']);
         let mut addrs = (host, port).to_socket_addrs().map_err(|error| error.to_string())?;
         let addr = addrs.next().ok_or("the host has no address")?;
         let path = uri.path_and_query().map_or("/".into(), ToString::to_string);
-        Ok(Self { addr, host: authority.to_string(), path })
+        Ok(Self { addr, host: authority.to_string(), path, tls })
     }
 }
 
 impl Target {
+    /// Encrypts the connections; with `resumes`, each but the first resumes the session of an earlier one.
+    pub fn encrypted(self, resumes: bool) -> Result<Self> {
+        Ok(Self { tls: Some(stream::config(resumes)?), ..self })
+    }
+
+    /// True if the connections are encrypted.
+    pub fn encrypts(&self) -> bool {
+        self.tls.is_some()
+    }
+
     /// Opens a connection. With fan-out, returns once the server delivers messages to it.
-    pub fn connect(&self, job: Job) -> Result<TcpStream> {
+    pub fn connect(&self, job: Job) -> Result<Stream> {
         let mut stream = self.dial()?;
         stream.write_all(&self.request(job.deflate))?;
         let head = read_head(&mut stream)?;
@@ -70,13 +87,16 @@ impl Target {
         Ok(stream)
     }
 
-    /// Opens a TCP connection.
-    pub(super) fn dial(&self) -> Result<TcpStream> {
-        let stream = TcpStream::connect(self.addr)?;
-        stream.set_nodelay(true)?;
-        stream.set_read_timeout(Some(PATIENCE))?;
-        stream.set_write_timeout(Some(PATIENCE))?;
-        Ok(stream)
+    /// Opens a connection, without the handshake of the WebSocket.
+    pub(super) fn dial(&self) -> Result<Stream> {
+        let socket = TcpStream::connect(self.addr)?;
+        socket.set_nodelay(true)?;
+        socket.set_read_timeout(Some(PATIENCE))?;
+        socket.set_write_timeout(Some(PATIENCE))?;
+        match &self.tls {
+            Some(config) => Stream::encrypted(socket, Arc::clone(config)),
+            None => Ok(Stream::Plain(socket)),
+        }
     }
 
     /// The head of the request, perhaps with an offer of permessage-deflate.
@@ -94,20 +114,36 @@ impl Target {
     /// reply on the wire, which depends on the server if it compresses.
     pub fn probe(&self, shape: Shape) -> Result<u64> {
         let messages = Messages::new(Shape { depth: 2, ..shape });
-        let stream = self.connect(shape.job)?;
-        let mut writing = stream.try_clone()?;
-        std::thread::scope(|scope| {
-            let all = messages.next(0, 2 * messages.len as u64);
-            let writer = scope.spawn(move || writing.write_all(all));
-            let read = read_messages(stream, &messages.payload, shape.text);
-            writer.join().map_err(|_| "the writer panicked")??;
-            let [first, second] = read?;
-            if first == second {
-                Ok(first)
-            } else {
-                Err("two equal messages have echoes of different lengths".into())
+        let mut stream = self.connect(shape.job)?;
+        stream.set_nonblocking()?;
+        let mut unsent = messages.next(0, 2 * messages.len as u64);
+        let mut echoes = Echoes::new(&messages.payload, shape.text);
+        let mut buffer = vec![0; 64 * 1024];
+        let start = Instant::now();
+        while start.elapsed() < PATIENCE {
+            // Neither may wait for the other: the server may not read while its echo is not read.
+            match stream.write(unsent) {
+                Ok(len) => unsent = &unsent[len..],
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) => return Err(error.into()),
             }
-        })
+            match stream.read(&mut buffer) {
+                Ok(0) => {
+                    return Err(
+                        "the server closed the connection before the echo was complete".into()
+                    );
+                }
+                Ok(len) => echoes.take(&buffer[..len])?,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => thread::yield_now(),
+                Err(error) => return Err(error.into()),
+            }
+            match echoes.lens.as_slice() {
+                &[first, second] if first == second => return Ok(first),
+                [_, _] => return Err("two equal messages have echoes of different lengths".into()),
+                _ => {}
+            }
+        }
+        Err("the server did not echo two messages in time".into())
     }
 }
 
@@ -115,7 +151,7 @@ impl Target {
 const OFFER: &str = "Sec-WebSocket-Extensions: permessage-deflate; server_no_context_takeover; \
                      client_no_context_takeover\r\n";
 
-fn read_head(stream: &mut TcpStream) -> Result<String> {
+fn read_head(stream: &mut Stream) -> Result<String> {
     let (mut head, mut buffer) = (Vec::new(), [0; 1024]);
     while !head.ends_with(b"\r\n\r\n") {
         match stream.read(&mut buffer)? {
@@ -127,7 +163,7 @@ fn read_head(stream: &mut TcpStream) -> Result<String> {
 }
 
 /// Sends a ping and waits for the answer, after which the server serves the connection. `limit` echoes the ping.
-fn await_service(stream: &mut TcpStream) -> Result<()> {
+fn await_service(stream: &mut Stream) -> Result<()> {
     stream.write_all(&masked_frame(0x89, &[], [1, 2, 3, 4]))?;
     let mut answer = [0; 2];
     stream.read_exact(&mut answer)?;
@@ -137,44 +173,62 @@ fn await_service(stream: &mut TcpStream) -> Result<()> {
     }
 }
 
-/// Reads two messages, compares their payload, and returns their lengths on the wire.
-fn read_messages(mut stream: TcpStream, expected: &[u8], text: bool) -> Result<[u64; 2]> {
-    let (mut inbound, mut buffer) = (Vec::new(), vec![0; 64 * 1024]);
-    let (mut message, mut first, mut lens) = (Vec::new(), 0, Vec::new());
-    loop {
-        match stream.read(&mut buffer)? {
-            0 => return Err("the server closed the connection before the echo was complete".into()),
-            len => inbound.extend_from_slice(&buffer[..len]),
+/// The echoes of equal messages, of which each byte is compared.
+struct Echoes<'a> {
+    expected: &'a [u8],
+    opcode: u8,
+    inbound: Vec<u8>,
+    message: Vec<u8>,
+    /// The first bytes of the message's frames.
+    first: u8,
+    /// The lengths of the echoes on the wire.
+    lens: Vec<u64>,
+}
+
+impl<'a> Echoes<'a> {
+    fn new(expected: &'a [u8], text: bool) -> Self {
+        let opcode = if text { 1 } else { 2 };
+        Self {
+            expected,
+            opcode,
+            inbound: Vec::new(),
+            message: Vec::new(),
+            first: 0,
+            lens: Vec::new(),
         }
-        while let Some(header) = Header::parse(&inbound) {
+    }
+
+    fn take(&mut self, received: &[u8]) -> Result<()> {
+        self.inbound.extend_from_slice(received);
+        while let Some(header) = Header::parse(&self.inbound) {
             let end = header.len + usize::try_from(header.payload)?;
-            if inbound.len() < end {
+            if self.inbound.len() < end {
                 break;
             }
             let key = header.key.unwrap_or_default();
-            let frame = inbound.drain(..end).skip(header.len);
-            if header.first & 0x08 != 0 {
-                drop(frame);
-                continue;
+            let payload = self.inbound[header.len..end].iter().zip(key.iter().cycle());
+            if header.first & 0x08 == 0 {
+                self.message.extend(payload.map(|(byte, key)| byte ^ key));
+                self.first |= header.first;
             }
-            message.extend(frame.zip(key.iter().cycle()).map(|(byte, key)| byte ^ key));
-            first |= header.first & 0x4F;
-            if header.first & 0x80 == 0 {
-                continue;
+            self.inbound.drain(..end);
+            if header.first & 0x88 == 0x80 {
+                self.end_message()?;
             }
-            lens.push(message.len() as u64);
-            if first & 0x40 != 0 {
-                message = inflate(message, expected.len())?;
-            }
-            if message != expected || first & 0x0F != if text { 1 } else { 2 } {
-                return Err("an echo differs from the message".into());
-            }
-            if let &[first, second] = lens.as_slice() {
-                return Ok([first, second]);
-            }
-            message.clear();
-            first = 0;
         }
+        Ok(())
+    }
+
+    fn end_message(&mut self) -> Result<()> {
+        let (mut message, first) = (mem::take(&mut self.message), mem::take(&mut self.first));
+        self.lens.push(message.len() as u64);
+        if first & 0x40 != 0 {
+            message = inflate(message, self.expected.len())?;
+        }
+        if message != self.expected || first & 0x0F != self.opcode {
+            return Err("an echo differs from the message".into());
+        }
+        Ok(())
     }
 }
 

@@ -2,7 +2,6 @@
 
 use std::collections::VecDeque;
 use std::io::{self, Read, Write};
-use std::net::TcpStream;
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
@@ -12,7 +11,7 @@ use super::fan_out::FanOut;
 use super::frames::Messages;
 use super::latencies::Latencies;
 use super::replies::Replies;
-use super::{Shape, Target};
+use super::{Shape, Stream, Target};
 use crate::Result;
 
 const BUFFER_LEN: usize = 256 * 1024;
@@ -64,7 +63,7 @@ pub struct Driver {
 }
 
 struct Connection {
-    stream: TcpStream,
+    stream: Stream,
     sent: u64,
     pending: u64,
     /// When each message in flight was released; empty with fan-out.
@@ -84,7 +83,7 @@ impl Driver {
         let mut connections = Vec::with_capacity(shape.connections);
         for index in 0..shape.connections {
             let stream = target.connect(shape.job)?;
-            stream.set_nonblocking(true)?;
+            stream.set_nonblocking()?;
             epoll::add(&epoll, &stream, EventData::new_u64(index as u64), EventFlags::IN)?;
             connections.push(Connection {
                 stream,
@@ -202,17 +201,21 @@ impl Driver {
     /// Writes until everything is written or the socket would block.
     fn write(&mut self, index: usize) -> Result<()> {
         let connection = &mut self.connections[index];
-        let mut full = false;
-        while connection.pending > 0 && !full {
-            match connection.stream.write(self.messages.next(connection.sent, connection.pending)) {
+        let full = loop {
+            let written = match connection.pending {
+                0 => connection.stream.flush().map(|()| 0),
+                pending => connection.stream.write(self.messages.next(connection.sent, pending)),
+            };
+            match written {
+                Ok(0) => break false,
                 Ok(len) => {
                     connection.sent += len as u64;
                     connection.pending -= len as u64;
                 }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => full = true,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break true,
                 Err(error) => return Err(error.into()),
             }
-        }
+        };
         if full != connection.wants_room {
             connection.wants_room = full;
             let room = if full { EventFlags::OUT } else { EventFlags::empty() };
@@ -231,11 +234,17 @@ impl Driver {
         if !flags.intersects(EventFlags::IN | EventFlags::HUP | EventFlags::ERR) {
             return Ok(());
         }
+        while self.receive(index, report)? && self.connections[index].stream.may_have_more() {}
+        Ok(())
+    }
+
+    /// Receives what one read returns; returns false if it returns nothing.
+    fn receive(&mut self, index: usize, report: &mut Report) -> Result<bool> {
         let connection = &mut self.connections[index];
         let len = match connection.stream.read(&mut self.buffer) {
             Ok(0) => return Err("the server closed a connection without a Close frame".into()),
             Ok(len) => len,
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(false),
             Err(error) => return Err(error.into()),
         };
         let ended = connection.replies.take(&self.buffer[..len], self.reply_len)?;
@@ -256,7 +265,7 @@ impl Driver {
         if self.rate.is_none() && over > 0 {
             self.release(sender, over, now)?;
         }
-        Ok(())
+        Ok(true)
     }
 }
 

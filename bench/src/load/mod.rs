@@ -8,6 +8,7 @@ mod frames;
 mod latencies;
 mod pongs;
 mod replies;
+mod stream;
 
 use std::fmt;
 use std::os::fd::OwnedFd;
@@ -20,13 +21,14 @@ use rustix::event::epoll::{self, Event};
 use crate::servers::Job;
 use crate::{Result, cpu};
 
-pub use churn::{Churn, Visits};
+pub use churn::{Churn, Encryption, Visits};
 pub use connection::Target;
 pub use driver::{Driver, Until};
 pub use frames::{masked_frame, text};
 pub use latencies::Latencies;
 pub use pongs::Pongs;
 pub use replies::Header;
+pub use stream::Stream;
 
 /// The load: connections, and the messages that each of them sends.
 #[derive(Args, Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,16 +74,17 @@ impl fmt::Display for Shape {
         let zeros = if zeros { " of zeros" } else { "" };
         let fragments = if fragments > 1 { format!(" in {fragments}") } else { String::new() };
         let deflate = if job.deflate { " deflate" } else { "" };
+        let tls = if job.tls { " over TLS" } else { "" };
         let to_all = if job.fan_out { " to all of" } else { "" };
-        write!(f, "{size}{text}{zeros}{fragments}{deflate}{to_all} ({connections},{depth})")
+        write!(f, "{size}{text}{zeros}{fragments}{deflate}{tls}{to_all} ({connections},{depth})")
     }
 }
 
 /// `load`
 #[derive(Args)]
 pub struct Options {
-    /// The URL of the server, such as ws://127.0.0.1:8080/echo. It must echo each message once; with --fan-out it must
-    /// send each message of the first connection to all connections.
+    /// The URL of the server, such as ws://127.0.0.1:8080/echo, or wss: with any certificate. It must echo each message
+    /// once; with --fan-out it must send each message of the first connection to all connections.
     #[arg(long)]
     url: Target,
     #[command(flatten)]
@@ -107,12 +110,14 @@ pub fn main(options: &Options) -> Result<()> {
         cpu::pin(cpu)?;
     }
     cpu::raise_open_files()?;
-    let mut driver = Driver::open(&options.url, options.shape)?;
+    let shape =
+        Shape { job: Job { tls: options.url.encrypts(), ..options.shape.job }, ..options.shape };
+    let mut driver = Driver::open(&options.url, shape)?;
     driver.set_rate(options.rate);
     driver.run(Until::Elapsed(Duration::try_from_secs_f64(options.warm_up)?))?;
     let report = driver.run(Until::Elapsed(Duration::try_from_secs_f64(options.seconds)?))?;
     let quantile = |share| report.latencies.quantile(share);
-    println!("{}", options.shape);
+    println!("{shape}");
     let unit = if options.shape.job.fan_out { "deliveries/s" } else { "messages/s" };
     println!("{unit:<12} {:>12.0}", report.rate());
     println!("{:<12} {:>12.1}", "MB/s", report.rate() * options.shape.size as f64 / 1e6);

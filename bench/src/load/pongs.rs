@@ -1,22 +1,21 @@
 //! Connections that are idle but for the pings of the server, which are answered.
 
 use std::io::{self, Read, Write};
-use std::net::TcpStream;
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
 use rustix::event::epoll::{self, CreateFlags, Event, EventData, EventFlags};
 
-use super::Target;
 use super::frames::masked_frame;
 use super::replies::Header;
+use super::{Stream, Target};
 use crate::Result;
 use crate::servers::Job;
 
 /// Answers pings on many connections.
 pub struct Pongs {
     epoll: OwnedFd,
-    streams: Vec<TcpStream>,
+    streams: Vec<Stream>,
 }
 
 impl Pongs {
@@ -26,7 +25,7 @@ impl Pongs {
         let start = Instant::now();
         for index in 0..connections {
             let stream = target.connect(Job::default())?;
-            stream.set_nonblocking(true)?;
+            stream.set_nonblocking()?;
             let data = EventData::new_u64(index as u64);
             epoll::add(&pongs.epoll, &stream, data, EventFlags::IN)?;
             pongs.streams.push(stream);
@@ -63,7 +62,7 @@ impl Pongs {
 }
 
 /// Answers the pings that have arrived. They come one at a time, in a segment each.
-fn answer_pings(stream: &mut TcpStream) -> Result<u64> {
+fn answer_pings(stream: &mut Stream) -> Result<u64> {
     let mut buffer = [0; 512];
     let mut received = match stream.read(&mut buffer) {
         Ok(0) => return Err("the server closed a connection".into()),

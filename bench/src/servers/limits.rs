@@ -11,7 +11,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, Interest};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::broadcast;
 
-use super::accept;
+use super::{Transport, accept};
 use crate::Result;
 
 /// The length of a connection's read buffer, and of the thread's.
@@ -21,7 +21,7 @@ const SHARED_LEN: usize = 256 * 1024;
 const MAX_HEADER_LEN: usize = 14;
 
 /// Writes back the bytes that it reads.
-pub async fn raw(mut stream: TcpStream) -> io::Result<()> {
+pub async fn raw<S: Transport>(mut stream: S) -> io::Result<()> {
     upgrade(&mut stream).await?;
     let mut buffer = vec![0; BUFFER_LEN];
     loop {
@@ -29,6 +29,8 @@ pub async fn raw(mut stream: TcpStream) -> io::Result<()> {
             0 => return Ok(()),
             len => stream.write_all(&buffer[..len]).await?,
         }
+        // Over TLS `write_all` may leave records in a buffer.
+        stream.flush().await?;
     }
 }
 
@@ -65,7 +67,7 @@ pub async fn raw_shared(mut stream: TcpStream) -> io::Result<()> {
 /// Echoes complete frames: unmasks each in place, moves it over its mask, and writes once for each read.
 ///
 /// Nothing is checked: a fragment is echoed as a fragment, and a Close frame like any other frame.
-pub async fn limit(mut stream: TcpStream) -> io::Result<()> {
+pub async fn limit<S: Transport>(mut stream: S) -> io::Result<()> {
     upgrade(&mut stream).await?;
     let mut buffer = vec![0; BUFFER_LEN];
     let mut filled = 0;
@@ -77,6 +79,7 @@ pub async fn limit(mut stream: TcpStream) -> io::Result<()> {
         let Echo { replies, taken, wanted } = echo(&mut buffer[..filled]);
         if replies > 0 {
             stream.write_all(&buffer[..replies]).await?;
+            stream.flush().await?;
         }
         buffer.copy_within(taken..filled, 0);
         filled -= taken;
@@ -188,7 +191,7 @@ async fn fan_out(
 }
 
 /// The opening handshake, which is not part of the measurement.
-pub async fn upgrade(stream: &mut TcpStream) -> io::Result<()> {
+pub async fn upgrade<S: Transport>(stream: &mut S) -> io::Result<()> {
     let mut head = BytesMut::new();
     let mut handshake = ServerHandshake::new(Arc::new(Config::default()), Instant::EPOCH);
     let request = loop {
@@ -200,5 +203,6 @@ pub async fn upgrade(stream: &mut TcpStream) -> io::Result<()> {
         }
     };
     let upgrade = UpgradeRequest::from_request(&request).map_err(io::Error::other)?;
-    stream.write_all(&encode_response(&upgrade.accept().0.map(|()| Bytes::new()))).await
+    stream.write_all(&encode_response(&upgrade.accept().0.map(|()| Bytes::new()))).await?;
+    stream.flush().await
 }

@@ -5,16 +5,19 @@ pub mod limits;
 mod ours;
 #[cfg_attr(not(feature = "peers"), path = "no_peers.rs")]
 mod peers;
+mod tls;
 
 use std::future::Future;
 use std::net::SocketAddr;
 use std::process;
 
 use clap::{Args, ValueEnum};
-use tokio::io;
+use tokio::io::{self, AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
+use tokio_rustls::TlsAcceptor;
 
 use crate::{Result, cpu};
+use tls::{Encrypted, Listener};
 
 /// A server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -55,6 +58,11 @@ pub enum Server {
     Axum,
 }
 
+/// A connection, plain or encrypted.
+pub trait Transport: AsyncRead + AsyncWrite + Unpin + Send + 'static {}
+
+impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Transport for S {}
+
 /// The task of a server.
 #[derive(Args, Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Job {
@@ -64,6 +72,9 @@ pub struct Job {
     /// Sends each message to all connections, including its sender, instead of only to its sender.
     #[arg(long)]
     pub fan_out: bool,
+    /// Encrypts the connections, with one config of rustls for all servers.
+    #[arg(long)]
+    pub tls: bool,
     /// Seconds between two pings on a connection.
     #[arg(skip)]
     pub pings: Option<u64>,
@@ -103,7 +114,16 @@ impl Server {
                 | Self::SocklessEpoll
         );
         let pings = matches!(self, Self::Sockless | Self::SocklessBare | Self::SocklessGuarded);
-        (deflates || !job.deflate) && (fans_out || !job.fan_out) && (pings || job.pings.is_none())
+        let encrypts = if job.fan_out {
+            self == Self::Sockless
+        } else {
+            // axum's `serve` has no TLS of its own, and the others read from sockets.
+            !matches!(self, Self::RawShared | Self::SocklessEpoll | Self::Axum)
+        };
+        (deflates || !job.deflate)
+            && (fans_out || !job.fan_out)
+            && (pings || job.pings.is_none())
+            && (encrypts || !job.tls)
     }
 
     /// Those of the named servers, or of all, that can do the job. Prints the names of the others.
@@ -150,9 +170,10 @@ pub fn serve(options: &Options) -> Result<()> {
     let job = Job { pings, ..options.job };
     if !server.can(job) {
         let name = server.name();
-        return Err(
-            format!("{name} does not support --deflate, --fan-out or --pings as given").into()
-        );
+        return Err(format!(
+            "{name} does not support --deflate, --fan-out, --tls or --pings as given"
+        )
+        .into());
     }
     if let Some(cpu) = options.cpu {
         cpu::pin(cpu)?;
@@ -170,18 +191,30 @@ pub fn serve(options: &Options) -> Result<()> {
             .build()?,
     };
     runtime.block_on(async {
-        let listener = TcpListener::bind(listen).await?;
-        announce(listener.local_addr()?);
+        let acceptor = job.tls.then(tls::config).transpose()?.map(TlsAcceptor::from);
+        let listener = Listener { tcp: TcpListener::bind(listen).await?, acceptor };
+        announce(listener.tcp.local_addr()?);
         run(server, job, listener).await
     })
 }
 
-async fn run(server: Server, job: Job, listener: TcpListener) -> Result<()> {
+/// Serves each connection by a function of any stream, which is compiled for plain and for encrypted ones.
+macro_rules! serve_each {
+    ($listener:expr, $serve:expr) => {
+        match $listener {
+            Listener { tcp, acceptor: None } => accept(tcp, $serve).await,
+            Listener { tcp, acceptor: Some(tls) } => accept_encrypted(tcp, tls, $serve).await,
+        }
+    };
+}
+use serve_each;
+
+async fn run(server: Server, job: Job, listener: Listener) -> Result<()> {
     match server {
-        Server::Raw => accept(listener, limits::raw).await,
-        Server::RawShared => accept(listener, limits::raw_shared).await,
-        Server::Limit if job.fan_out => limits::serve_fan_out(listener).await,
-        Server::Limit => accept(listener, limits::limit).await,
+        Server::Raw => serve_each!(listener, limits::raw),
+        Server::RawShared => accept(listener.plain()?, limits::raw_shared).await,
+        Server::Limit if job.fan_out => limits::serve_fan_out(listener.plain()?).await,
+        Server::Limit => serve_each!(listener, limits::limit),
         Server::Sockless => ours::serve(listener, job).await,
         Server::SocklessBare => ours::serve_bare(listener, job).await,
         Server::SocklessGuarded => ours::serve_guarded(listener, job).await,
@@ -195,15 +228,43 @@ where
     F: Future + Send + 'static,
 {
     loop {
-        match listener.accept().await {
-            Ok((stream, _)) => {
-                stream.set_nodelay(true)?;
-                let serving = serve(stream);
-                tokio::spawn(async move { drop(serving.await) });
+        let Some(stream) = next(&listener).await? else { continue };
+        let serving = serve(stream);
+        tokio::spawn(async move { drop(serving.await) });
+    }
+}
+
+/// Spawns a task for each connection, which begins with the TLS handshake.
+async fn accept_encrypted<F>(
+    listener: TcpListener,
+    acceptor: TlsAcceptor,
+    serve: impl Fn(Encrypted) -> F + Clone + Send + 'static,
+) -> Result<()>
+where
+    F: Future + Send + 'static,
+{
+    loop {
+        let Some(stream) = next(&listener).await? else { continue };
+        let (accepting, serve) = (acceptor.accept(stream), serve.clone());
+        tokio::spawn(async move {
+            if let Ok(stream) = accepting.await {
+                drop(serve(stream).await);
             }
-            // No file descriptor is free: one may be later.
-            Err(error) if error.kind() == io::ErrorKind::Other => tokio::task::yield_now().await,
-            Err(error) => return Err(error.into()),
+        });
+    }
+}
+
+/// The next connection; `None` if no file descriptor is free: one may be later.
+async fn next(listener: &TcpListener) -> Result<Option<TcpStream>> {
+    match listener.accept().await {
+        Ok((stream, _)) => {
+            stream.set_nodelay(true)?;
+            Ok(Some(stream))
         }
+        Err(error) if error.kind() == io::ErrorKind::Other => {
+            tokio::task::yield_now().await;
+            Ok(None)
+        }
+        Err(error) => Err(error.into()),
     }
 }

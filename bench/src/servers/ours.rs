@@ -4,17 +4,17 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use sockless::driver::{Answer, Upgrade};
+use sockless::tls::TlsAcceptor;
 use sockless::{
     BoxFuture, Broadcast, Closed, Config, Deflate, Origins, Request, Router, Sender, Service,
     Session, TrySendError, websocket,
 };
-use tokio::net::TcpListener;
 
-use super::Job;
+use super::{Job, Listener};
 use crate::Result;
 
 /// Does `job` at `/`.
-pub async fn serve(listener: TcpListener, job: Job) -> Result<()> {
+pub async fn serve(listener: Listener, job: Job) -> Result<()> {
     let config = config(job);
     let router = if job.fan_out {
         let room = Arc::new(Room::default());
@@ -24,26 +24,34 @@ pub async fn serve(listener: TcpListener, job: Job) -> Result<()> {
     } else {
         Router::new().websockets(config).route("/", websocket(echo))
     };
-    sockless::tokio::listen_on(listener)?.serve(router).await;
+    listen_on(listener)?.serve(router).await;
     Ok(())
 }
 
 /// Echoes all messages of all requests.
-pub async fn serve_bare(listener: TcpListener, job: Job) -> Result<()> {
-    sockless::tokio::listen_on(listener)?.serve(Bare(Arc::new(config(job)))).await;
+pub async fn serve_bare(listener: Listener, job: Job) -> Result<()> {
+    listen_on(listener)?.serve(Bare(Arc::new(config(job)))).await;
     Ok(())
 }
 
 /// Echoes at `/`, with what a program for browsers has besides.
-pub async fn serve_guarded(listener: TcpListener, job: Job) -> Result<()> {
+pub async fn serve_guarded(listener: Listener, job: Job) -> Result<()> {
     let router = Router::new()
         .websockets(config(job))
         .origins(Origins::same_origin())
         .state(Arc::new(()))
         .guard(async |request: Request| Ok(request))
         .route("/", websocket(echo));
-    sockless::tokio::listen_on(listener)?.serve(router).await;
+    listen_on(listener)?.serve(router).await;
     Ok(())
+}
+
+fn listen_on(listener: Listener) -> Result<sockless::driver::Server> {
+    let server = sockless::tokio::listen_on(listener.tcp)?;
+    Ok(match listener.acceptor {
+        Some(acceptor) => server.tls(TlsAcceptor::from(Arc::clone(acceptor.config()))),
+        None => server,
+    })
 }
 
 fn config(job: Job) -> Config {

@@ -4,17 +4,17 @@ use ::axum::extract::ws::{Message as AxumMessage, WebSocket as AxumSocket};
 use ::fastwebsockets::{FragmentCollector, OpCode, Role, WebSocket};
 use ::yawc::{OpCode as YawcOpCode, Options as YawcOptions};
 use futures_util::{FutureExt, SinkExt, StreamExt};
-use tokio::net::TcpStream;
 
 use super::{open_soketto, open_tokio_websockets, open_tungstenite, open_yawc};
 use crate::Result;
+use crate::servers::Transport;
 use crate::servers::limits::upgrade;
 
 /// The number of messages that a batching echo receives before it answers.
 const BATCH: usize = 64;
 const YAWC_BATCH: usize = 32;
 
-pub async fn tungstenite(stream: TcpStream) -> Result<()> {
+pub async fn tungstenite<S: Transport>(stream: S) -> Result<()> {
     let mut socket = open_tungstenite(stream, false).await?;
     while let Some(message) = socket.next().await {
         let message = message?;
@@ -25,7 +25,7 @@ pub async fn tungstenite(stream: TcpStream) -> Result<()> {
     Ok(())
 }
 
-pub async fn tungstenite_batch(stream: TcpStream) -> Result<()> {
+pub async fn tungstenite_batch<S: Transport>(stream: S) -> Result<()> {
     let mut socket = open_tungstenite(stream, true).await?;
     loop {
         // One more poll before the flush, to find out that no message is ready.
@@ -45,7 +45,7 @@ pub async fn tungstenite_batch(stream: TcpStream) -> Result<()> {
     }
 }
 
-pub async fn fastwebsockets(mut stream: TcpStream) -> Result<()> {
+pub async fn fastwebsockets<S: Transport>(mut stream: S) -> Result<()> {
     upgrade(&mut stream).await?;
     let mut socket = WebSocket::after_handshake(stream, Role::Server);
     socket.set_writev(true);
@@ -60,7 +60,7 @@ pub async fn fastwebsockets(mut stream: TcpStream) -> Result<()> {
     }
 }
 
-pub async fn tokio_websockets(stream: TcpStream) -> Result<()> {
+pub async fn tokio_websockets<S: Transport>(stream: S) -> Result<()> {
     let mut socket = open_tokio_websockets(stream, false).await?;
     while let Some(message) = socket.next().await {
         let message = message?;
@@ -72,7 +72,7 @@ pub async fn tokio_websockets(stream: TcpStream) -> Result<()> {
 }
 
 /// `next` flushes before it reads, so messages are collected before they are answered.
-pub async fn tokio_websockets_batch(stream: TcpStream) -> Result<()> {
+pub async fn tokio_websockets_batch<S: Transport>(stream: S) -> Result<()> {
     let mut socket = open_tokio_websockets(stream, true).await?;
     let mut batch = Vec::with_capacity(BATCH);
     while let Some(message) = socket.next().await {
@@ -93,7 +93,7 @@ pub async fn tokio_websockets_batch(stream: TcpStream) -> Result<()> {
     Ok(())
 }
 
-pub async fn soketto(stream: TcpStream) -> Result<()> {
+pub async fn soketto<S: Transport>(stream: S) -> Result<()> {
     let (mut sender, mut receiver) = open_soketto(stream).await?;
     let mut message = Vec::new();
     loop {
@@ -107,7 +107,7 @@ pub async fn soketto(stream: TcpStream) -> Result<()> {
     }
 }
 
-pub async fn yawc(stream: TcpStream, options: YawcOptions) -> Result<()> {
+pub async fn yawc<S: Transport>(stream: S, options: YawcOptions) -> Result<()> {
     let mut socket = open_yawc(stream, options).await?;
     while let Some(frame) = socket.next().await {
         if matches!(frame.opcode(), YawcOpCode::Text | YawcOpCode::Binary) {
@@ -118,7 +118,7 @@ pub async fn yawc(stream: TcpStream, options: YawcOptions) -> Result<()> {
 }
 
 /// As in yawc's own benchmark: reading flushes, so messages are collected before they are answered.
-pub async fn yawc_batch(stream: TcpStream, options: YawcOptions) -> Result<()> {
+pub async fn yawc_batch<S: Transport>(stream: S, options: YawcOptions) -> Result<()> {
     let mut socket = open_yawc(stream, options).await?;
     let mut batch = Vec::with_capacity(YAWC_BATCH);
     while let Some(frame) = socket.next().await {

@@ -14,55 +14,58 @@ use ::tokio_websockets::{Config as TokioWebsocketsConfig, Limits, ServerBuilder}
 use ::yawc::{CompressionLevel, DeflatePool, Options as YawcOptions};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_tungstenite::{WebSocketStream, accept_async_with_config};
 use tokio_util::compat::{Compat, TokioAsyncReadCompatExt};
 
-use super::{Job, Server, accept};
+use super::{Job, Listener, Server, Transport, accept, accept_encrypted, serve_each};
 use crate::Result;
 
 /// High enough for messages of 1 MiB.
 const MAX_MESSAGE_LEN: usize = 64 << 20;
 
 /// Runs `server`.
-pub async fn serve(server: Server, job: Job, listener: TcpListener) -> Result<()> {
+pub async fn serve(server: Server, job: Job, listener: Listener) -> Result<()> {
     if job.fan_out {
-        return fan_out::serve(server, job.deflate, listener).await;
+        return fan_out::serve(server, job.deflate, listener.plain()?).await;
     }
     let deflate = job.deflate;
     match server {
-        Server::Tungstenite => accept(listener, echo::tungstenite).await,
-        Server::TungsteniteBatch => accept(listener, echo::tungstenite_batch).await,
-        Server::Fastwebsockets => accept(listener, echo::fastwebsockets).await,
-        Server::TokioWebsockets => accept(listener, echo::tokio_websockets).await,
-        Server::TokioWebsocketsBatch => accept(listener, echo::tokio_websockets_batch).await,
-        Server::Soketto => accept(listener, echo::soketto).await,
+        Server::Tungstenite => serve_each!(listener, echo::tungstenite),
+        Server::TungsteniteBatch => serve_each!(listener, echo::tungstenite_batch),
+        Server::Fastwebsockets => serve_each!(listener, echo::fastwebsockets),
+        Server::TokioWebsockets => serve_each!(listener, echo::tokio_websockets),
+        Server::TokioWebsocketsBatch => serve_each!(listener, echo::tokio_websockets_batch),
+        Server::Soketto => serve_each!(listener, echo::soketto),
         Server::Yawc | Server::YawcSmall => {
             let options = yawc_options(server, deflate);
-            accept(listener, |stream| echo::yawc(stream, options.clone())).await
+            serve_each!(listener, move |stream| echo::yawc(stream, options.clone()))
         }
         Server::YawcBatch => {
             let options = yawc_options(server, deflate);
-            accept(listener, |stream| echo::yawc_batch(stream, options.clone())).await
+            serve_each!(listener, move |stream| echo::yawc_batch(stream, options.clone()))
         }
-        Server::Axum => serve_axum(listener, |upgrade| upgrade.on_upgrade(echo::axum)).await,
+        Server::Axum => {
+            serve_axum(listener.plain()?, |upgrade| upgrade.on_upgrade(echo::axum)).await
+        }
         server => Err(format!("{} is not a peer", server.name()).into()),
     }
 }
 
-type TungsteniteSocket = WebSocketStream<TcpStream>;
-
 /// tungstenite zeroes its read buffer of 128 KiB at each read; a `small` one has 8 KiB.
-async fn open_tungstenite(stream: TcpStream, small: bool) -> Result<TungsteniteSocket> {
+async fn open_tungstenite<S: Transport>(stream: S, small: bool) -> Result<WebSocketStream<S>> {
     let config = small.then(|| WebSocketConfig::default().read_buffer_size(8 * 1024));
     Ok(accept_async_with_config(stream, config).await?)
 }
 
-type TokioWebsocketsSocket = ::tokio_websockets::WebSocketStream<TcpStream>;
+type TokioWebsocketsSocket<S> = ::tokio_websockets::WebSocketStream<S>;
 
 /// A `large` flush threshold makes it write more at once.
-async fn open_tokio_websockets(stream: TcpStream, large: bool) -> Result<TokioWebsocketsSocket> {
+async fn open_tokio_websockets<S: Transport>(
+    stream: S,
+    large: bool,
+) -> Result<TokioWebsocketsSocket<S>> {
     let mut config = TokioWebsocketsConfig::default();
     if large {
         config = config.flush_threshold(64 * 1024);
@@ -71,10 +74,9 @@ async fn open_tokio_websockets(stream: TcpStream, large: bool) -> Result<TokioWe
     Ok(builder.accept(stream).await?.1)
 }
 
-type SokettoStream = Compat<TcpStream>;
-type SokettoHalves = (::soketto::Sender<SokettoStream>, ::soketto::Receiver<SokettoStream>);
+type SokettoHalves<S> = (::soketto::Sender<Compat<S>>, ::soketto::Receiver<Compat<S>>);
 
-async fn open_soketto(stream: TcpStream) -> Result<SokettoHalves> {
+async fn open_soketto<S: Transport>(stream: S) -> Result<SokettoHalves<S>> {
     let mut server = SokettoServer::new(stream.compat());
     let key = server.receive_request().await?.key();
     server.send_response(&Response::Accept { key, protocol: None }).await?;
@@ -111,7 +113,7 @@ fn yawc_options(server: Server, deflate: bool) -> YawcOptions {
 type YawcSocket = ::yawc::WebSocket<::yawc::HttpStream>;
 
 /// hyper answers the handshake, and releases the stream.
-async fn open_yawc(stream: TcpStream, options: YawcOptions) -> Result<YawcSocket> {
+async fn open_yawc<S: Transport>(stream: S, options: YawcOptions) -> Result<YawcSocket> {
     let (sender, upgraded) = tokio::sync::oneshot::channel();
     let sender = RefCell::new(Some(sender));
     let service = service_fn(move |mut request: hyper::Request<Incoming>| {
