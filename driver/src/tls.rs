@@ -9,6 +9,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use rustls::crypto::CryptoProvider;
+use rustls::server::ProducesTickets;
 
 pub use acceptor::TlsAcceptor;
 pub use connector::TlsConnector;
@@ -29,6 +30,17 @@ fn provider() -> Result<Arc<CryptoProvider>, TlsError> {
     return Ok(Arc::new(rustls::crypto::ring::default_provider()));
     #[cfg(not(any(feature = "ring", feature = "aws-lc-rs")))]
     CryptoProvider::get_default().cloned().ok_or(TlsError::ProviderMissing)
+}
+
+/// Returns what encrypts the session tickets of a server, with keys that are replaced every 6 hours;
+/// `None` with a provider of the program's own, for which rustls keeps the last 256 sessions instead.
+fn ticketer() -> Result<Option<Arc<dyn ProducesTickets>>, TlsError> {
+    #[cfg(feature = "aws-lc-rs")]
+    return rustls::crypto::aws_lc_rs::Ticketer::new().map(Some).map_err(TlsError::Config);
+    #[cfg(all(feature = "ring", not(feature = "aws-lc-rs")))]
+    return rustls::crypto::ring::Ticketer::new().map(Some).map_err(TlsError::Config);
+    #[cfg(not(any(feature = "ring", feature = "aws-lc-rs")))]
+    Ok(None)
 }
 
 /// Reads a file of PEM.

@@ -11,13 +11,19 @@ use rustls::{Error, ServerConfig, ServerConnection};
 use sockless_core::{Escaped, Instant};
 
 use super::stream::TlsStream;
-use super::{HTTP_1_1, TlsError, protocol_list, provider, read};
+use super::{HTTP_1_1, TlsError, protocol_list, provider, read, ticketer};
 use crate::runtime::{Io, Runtime, timeout};
 
 /// The server's side of TLS: its certificate, and the protocols that it offers.
 ///
 /// Clones share both, so a program that keeps a clone can replace the certificate while a server
 /// runs. Existing connections keep the old certificate; new ones get the new certificate.
+///
+/// A client that connects again resumes its session (RFC 8446 §2.2), which saves both sides the
+/// signature and the certificate. With the feature `ring` or `aws-lc-rs` and a certificate as PEM,
+/// the client keeps the whole session, encrypted: any number of clients can resume for 6 to 12
+/// hours, and the server has no memory for it. Replacing the certificate ends that. Otherwise the
+/// config decides; by default rustls keeps the last 256 sessions.
 ///
 /// ```no_run
 /// # async fn example(router: sockless::Router) -> Result<(), Box<dyn std::error::Error>> {
@@ -219,6 +225,9 @@ fn config_from_pem(
         .and_then(|builder| builder.with_no_client_auth().with_single_cert(chain, key))
         .map_err(TlsError::Config)?;
     config.alpn_protocols = alpn_protocols;
+    if let Some(ticketer) = ticketer()? {
+        config.ticketer = ticketer;
+    }
     Ok(config)
 }
 

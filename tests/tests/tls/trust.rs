@@ -160,17 +160,50 @@ fn a_second_connection_resumes_the_first() {
     let sim = Sim::new(1);
     sim.run(async {
         let ends = trusting();
-        let mut resumed = Vec::new();
-        for _ in 0..2 {
-            let (client, server) = shake_hands(&sim, &ends, &Link::default()).await;
-            let (mut client, mut server) = (client.unwrap(), server.unwrap());
-            // The ticket comes with what the server sends first.
-            write_all(&mut *server, b"hello").await.unwrap();
-            assert_eq!(read(&mut *client, 100).await.unwrap(), "hello");
-            resumed.push((client.tls().unwrap().is_resumed, server.tls().unwrap().is_resumed));
-        }
-        assert_eq!(resumed, [(false, false), (true, true)]);
+        assert_eq!(is_resumed(&sim, &ends).await, (false, false));
+        assert_eq!(is_resumed(&sim, &ends).await, (true, true));
     });
+}
+
+/// A server that kept the sessions would have to keep all of them.
+#[test]
+fn a_connection_resumes_after_those_of_many_other_clients() {
+    let sim = Sim::new(1);
+    sim.run(async {
+        let authority = Authority::new();
+        let acceptor = acceptor(&authority.issue(NAME));
+        let first = (acceptor.clone(), connector(&authority));
+        assert_eq!(is_resumed(&sim, &first).await, (false, false));
+        for _ in 0..300 {
+            let other = (acceptor.clone(), connector(&authority));
+            assert_eq!(is_resumed(&sim, &other).await, (false, false));
+        }
+        assert_eq!(is_resumed(&sim, &first).await, (true, true));
+    });
+}
+
+#[test]
+fn a_replaced_certificate_is_presented_to_clients_of_the_old_one() {
+    let sim = Sim::new(1);
+    sim.run(async {
+        let authority = Authority::new();
+        let ends = (acceptor(&authority.issue(NAME)), connector(&authority));
+        assert_eq!(is_resumed(&sim, &ends).await, (false, false));
+        let renewed = authority.issue(NAME);
+        ends.0.reload_pem(renewed.chain.as_bytes(), renewed.key.as_bytes()).unwrap();
+        assert_eq!(is_resumed(&sim, &ends).await, (false, false));
+        assert_eq!(is_resumed(&sim, &ends).await, (true, true));
+    });
+}
+
+/// Whether a connection resumes a session, for its client and its server.
+async fn is_resumed(sim: &Sim, ends: &(TlsAcceptor, TlsConnector)) -> (bool, bool) {
+    let (client, server) = shake_hands(sim, ends, &Link::default()).await;
+    let (mut client, mut server) = (client.unwrap(), server.unwrap());
+    // The ticket comes with what the server sends first.
+    write_all(&mut *server, b"hello").await.unwrap();
+    assert_eq!(read(&mut *client, 100).await.unwrap(), "hello");
+    (client.tls().unwrap().is_resumed, server.tls().unwrap().is_resumed)
 }
 
 #[test]
