@@ -100,6 +100,8 @@ pub(super) struct TlsStream {
     broken: Option<Error>,
     /// Bytes were written to the transport and not flushed yet.
     unflushed: bool,
+    /// What rustls has to send are session tickets, which go with the first data.
+    holds_tickets: bool,
     /// This end has sent its close_notify.
     closed: bool,
     /// The peer sends nothing further: its close_notify was decrypted, or the transport has ended.
@@ -120,6 +122,7 @@ impl TlsStream {
             unread: BytesMut::new(),
             broken: None,
             unflushed: false,
+            holds_tickets: false,
             closed: false,
             peer_closed: false,
         };
@@ -129,22 +132,20 @@ impl TlsStream {
 
     fn poll_handshake(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), TlsError>> {
         loop {
-            let flushed = self.poll_flush(cx).map_err(cut_or_transport)?;
             let is_done = !self.connection.is_handshaking();
             if is_done {
                 self.check_certificates()?;
             }
-            // In TLS 1.3, a server's last messages are tickets (RFC 8446 §4.6.1). If they cannot be
-            // written yet, the next read or write does so: a client that writes before it reads
-            // would otherwise wait without end. In TLS 1.2, the client waits for the server's last
-            // message.
-            let sends_tickets = matches!(self.connection, Connection::Server(_))
+            // In TLS 1.3, a server's last messages are tickets (RFC 8446 §4.6.1), for which no client
+            // waits. In TLS 1.2, the client waits for the server's last message.
+            self.holds_tickets = is_done
+                && matches!(self.connection, Connection::Server(_))
                 && self.connection.protocol_version() == Some(ProtocolVersion::TLSv1_3);
-            if is_done && sends_tickets {
+            if self.holds_tickets {
                 return Poll::Ready(Ok(()));
             }
             // The answer to the peer's last message is sent before the next one is awaited.
-            ready!(flushed);
+            ready!(self.poll_flush(cx)).map_err(cut_or_transport)?;
             if is_done {
                 return Poll::Ready(Ok(()));
             }
@@ -231,6 +232,7 @@ impl TlsStream {
 
     /// Writes the output of rustls until the transport is not writable.
     fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.holds_tickets = false;
         while self.connection.wants_write() {
             let mut sink = Sink { transport: &mut *self.transport, cx };
             match self.connection.write_tls(&mut sink) {
@@ -306,8 +308,11 @@ impl Io for TlsStream {
             }
             // Sends an alert, or the answer to a key update (RFC 8446 §4.6.3). The part that cannot
             // be written now is written by the next read or write. An error is ignored, since data
-            // that was received before must still be read.
-            let _ = self.poll_flush(cx);
+            // that was received before must still be read. Beside tickets, the answer may wait until
+            // the next data.
+            if !self.holds_tickets || self.broken.is_some() {
+                let _ = self.poll_flush(cx);
+            }
             ready!(self.poll_fill(cx, buffer))?;
         }
         if buffer.len() > before {
@@ -322,8 +327,11 @@ impl Io for TlsStream {
         cx: &mut Context<'_>,
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        // More is encrypted only when everything before has been written, which bounds the memory.
-        ready!(self.poll_send(cx))?;
+        // More is encrypted only when everything before has been written, which bounds the memory. But
+        // tickets are few.
+        if !self.holds_tickets {
+            ready!(self.poll_send(cx))?;
+        }
         let len = self.connection.writer().write_vectored(slices)?;
         let _ = self.poll_send(cx)?;
         Poll::Ready(Ok(len))

@@ -1,7 +1,9 @@
 //! The transport itself: bytes in, the same bytes out, bounded in between.
 
 use std::future::poll_fn;
-use std::io::{ErrorKind, IoSlice};
+use std::io::{self, ErrorKind, IoSlice};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
@@ -105,6 +107,60 @@ fn a_message_of_64_kib_is_written_at_once() {
         let slices = [IoSlice::new(&header), IoSlice::new(&payload)];
         let len = poll_fn(|cx| client.poll_write(cx, &slices)).await.unwrap();
         assert_eq!(len, header.len() + payload.len());
+    });
+}
+
+/// A transport that counts its writes.
+struct Counted<T> {
+    transport: T,
+    writes: Arc<AtomicUsize>,
+}
+
+impl<T: Io> Io for Counted<T> {
+    fn poll_read(
+        &mut self,
+        cx: &mut Context<'_>,
+        buffer: &mut BytesMut,
+    ) -> Poll<io::Result<usize>> {
+        self.transport.poll_read(cx, buffer)
+    }
+
+    fn poll_write(
+        &mut self,
+        cx: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        self.writes.fetch_add(1, Ordering::Relaxed);
+        self.transport.poll_write(cx, slices)
+    }
+
+    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.transport.poll_flush(cx)
+    }
+
+    fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.transport.poll_shutdown(cx)
+    }
+}
+
+#[test]
+fn the_tickets_are_written_with_the_first_data() {
+    let sim = Sim::new(1);
+    sim.run(async {
+        let (acceptor, connector) = trusting();
+        let (client, transport) = sim.pipe();
+        let writes = Arc::<AtomicUsize>::default();
+        let counted = Counted { transport, writes: Arc::clone(&writes) };
+        let accepting = sim.spawn(async move { acceptor.accept(Box::new(counted)).await });
+        let mut client = connector.connect(NAME, Box::new(client)).await.unwrap();
+        let mut server = accepting.await.unwrap();
+        let in_handshake = writes.load(Ordering::Relaxed);
+        write_all(&mut *client, b"request").await.unwrap();
+        assert_eq!(read(&mut *server, 100).await.unwrap(), "request");
+        assert_eq!(writes.load(Ordering::Relaxed), in_handshake);
+        write_all(&mut *server, b"response").await.unwrap();
+        assert_eq!(writes.load(Ordering::Relaxed), in_handshake + 1);
+        assert_eq!(read(&mut *client, 100).await.unwrap(), "response");
     });
 }
 
