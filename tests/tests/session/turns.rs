@@ -1,7 +1,7 @@
 //! The work of one turn of a driver is bounded, however much a peer causes with few bytes.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures_util::stream::FuturesUnordered;
@@ -133,6 +133,35 @@ fn a_stream_makes_no_turn_longer() {
     // The first turn was that of the opening.
     assert!(turns.iter().sum::<u64>() > 3 << 20, "{turns:?}");
     assert!(turns.iter().all(|written| *written <= (384 << 10) + (130 << 10)), "{turns:?}");
+}
+
+#[test]
+fn sends_to_other_sessions_make_no_turn_longer() {
+    const SENDS: u64 = 12_000;
+    let count = Count::default();
+    let counted = Arc::clone(&count);
+    let room: Arc<Mutex<Vec<Sender>>> = Arc::default();
+    let host = host(Config::default().high_water(16 << 20), move |mut session: Session| {
+        let (count, room) = (Arc::clone(&counted), Arc::clone(&room));
+        async move {
+            room.lock().unwrap().push(session.sender());
+            while let Ok(message) = session.recv().await {
+                let member = room.lock().unwrap()[0].clone();
+                for _ in 0..SENDS {
+                    member.try_send(message.clone()).unwrap();
+                }
+                count.fetch_add(SENDS, Ordering::Relaxed);
+            }
+        }
+    });
+    let mut member = Served::opened_by(BROWSER_REQUEST, &host);
+    let mut sender = Served::opened_by(BROWSER_REQUEST, &host);
+    sender.peer().say(&PEER.text("x"), 10);
+    let before = member.peer().written;
+    // A turn ends with the message that makes them more than 32,768.
+    assert_eq!(turns(&mut sender, &count), [3, 3, 3, 1].map(|messages| messages * SENDS));
+    while member.poll() {}
+    assert_eq!((member.peer().written - before) as u64, 10 * SENDS * 3);
 }
 
 /// 15 MiB of zeros in 16 KB.

@@ -13,10 +13,10 @@ use sockless_core::{CloseCode, Instant};
 
 use crate::future::{BoxError, BoxFuture};
 use crate::runtime::{HandlerEnd, Io, Timer};
+use crate::session::engine::handler_turn::HandlerTurn;
 use crate::session::engine::locked::Locked;
 use crate::session::engine::shared::Shared;
 use crate::session::engine::state::{Reading, Round, State};
-use crate::session::engine::turn_time::TurnTime;
 
 use link::{Link, Shutdown};
 
@@ -96,8 +96,11 @@ where
             if round.for_handler {
                 let now = state.now();
                 drop(state);
-                this.poll_handler(now, cx);
+                let has_sent_enough = this.poll_handler(now, cx);
                 state = shared.lock();
+                if has_sent_enough {
+                    state.use_up_turn();
+                }
             }
             round.for_handler = false;
             if state.is_killed() {
@@ -160,16 +163,17 @@ where
         true
     }
 
-    /// Polls the handler, without the lock. When it returns, the session begins to end.
-    fn poll_handler(&mut self, now: Instant, cx: &mut Context<'_>) {
-        let Task::Running { handler, has_run } = &mut self.task else { return };
+    /// Polls the handler, without the lock. When it returns, the session begins to end. Returns whether
+    /// it has sent so much to other sessions that the turn is over.
+    fn poll_handler(&mut self, now: Instant, cx: &mut Context<'_>) -> bool {
+        let Task::Running { handler, has_run } = &mut self.task else { return false };
         *has_run = true;
-        let _in_turn = TurnTime::enter(&self.shared.runtime, now);
+        let _in_turn = HandlerTurn::enter(&self.shared.runtime, now);
         let waker = self.shared.runtime.handler_waker();
         let mut cx = Context::from_waker(waker.as_ref().unwrap_or(cx.waker()));
         let polled = catch_unwind(AssertUnwindSafe(|| Pin::new(handler).poll(&mut cx)));
         let (ended, panic) = match polled {
-            Ok(Poll::Pending) => return,
+            Ok(Poll::Pending) => return HandlerTurn::has_sent_enough(),
             Ok(Poll::Ready(result)) => (Some(result), None),
             Err(panic) => {
                 tracing::error!("the handler panicked; its session is closed with 1011");
@@ -198,6 +202,7 @@ where
         self.shared.handler_ended(&end);
         self.shared.runtime.handler_ended(end);
         self.shared.close_and_drop_received(reason);
+        false
     }
 
     /// Does what follows from the bytes that were read and from what the handler did.

@@ -12,10 +12,10 @@ use crate::meter::{self, SessionMeter, Stopwatch};
 use crate::request::Request;
 use crate::runtime::{HandlerEnd, Runtime};
 use crate::session::engine::budget::Budget;
+use crate::session::engine::handler_turn::HandlerTurn;
 use crate::session::engine::locked::Locked;
 use crate::session::engine::machine::{Item, Machine};
 use crate::session::engine::state::State;
-use crate::session::engine::turn_time::TurnTime;
 use crate::session::engine::waiters::Slot;
 use crate::session::sleep::Sleep;
 use crate::spans::SessionSpan;
@@ -48,7 +48,7 @@ impl Shared {
     /// before the next call.
     #[inline]
     pub(crate) fn lock(&self) -> Locked<'_> {
-        Locked::new(self.state.lock().unwrap_or_else(PoisonError::into_inner))
+        Locked::new(self.state.lock().unwrap_or_else(PoisonError::into_inner), &self.runtime)
     }
 
     /// Returns the span of the session, which is empty once its driver has been dropped.
@@ -61,10 +61,11 @@ impl Shared {
         self.runtime.now()
     }
 
-    /// The time for a send: the same for all sends in one turn of a handler, whatever they are sent to.
+    /// The time for a send: the same for all sends in one turn of a handler, whatever they are sent to,
+    /// which are counted.
     #[inline]
     pub(crate) fn send_time(&self) -> Instant {
-        TurnTime::or_clock(&self.runtime)
+        HandlerTurn::send_time(&self.runtime)
     }
 
     pub(crate) fn sleep(&self, duration: Duration) -> Sleep {

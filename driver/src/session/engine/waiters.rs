@@ -67,13 +67,13 @@ impl Wakes {
         }
     }
 
-    /// Calls the wakers that are due. The lock must have been released.
-    pub(crate) fn fire(self) {
+    /// Passes the wakers that are due to `wake`. The lock must have been released.
+    pub(crate) fn fire(self, wake: impl Fn(Waker)) {
         if let Some(waker) = self.due {
-            waker.wake();
+            wake(waker);
         }
         if let Some(more) = self.more {
-            more.due.into_iter().for_each(Waker::wake);
+            more.due.into_iter().for_each(wake);
         }
     }
 }

@@ -6,6 +6,7 @@ use sockless_core::limits::READ_LEN;
 use sockless_core::{CloseCode, Closed, Event, Instant, Message, Overflow};
 
 use super::{Delivery, State, Transport, Turn};
+use crate::session::engine::handler_turn::HandlerTurn;
 use crate::session::engine::machine::Item;
 
 /// The limit of one turn for what is taken out of the read buffer, in units of [`weight`]: 4,096
@@ -215,7 +216,13 @@ impl State {
     /// Returns true if the turn may go on before other tasks get theirs.
     #[inline]
     pub(crate) fn has_turn_left(&self) -> bool {
-        self.driver.taken < TURN || self.transport == Transport::Gone
+        (self.driver.taken < TURN && !HandlerTurn::has_sent_enough())
+            || self.transport == Transport::Gone
+    }
+
+    /// Has other tasks get their turn before anything more is received.
+    pub(crate) fn use_up_turn(&mut self) {
+        self.driver.taken = TURN;
     }
 
     /// Returns true if the task of `waker` waits to receive.

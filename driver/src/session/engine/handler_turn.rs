@@ -1,0 +1,257 @@
+//! The turn of a handler that a thread is in: [`HandlerTurn`].
+
+use std::cell::Cell;
+use std::sync::Arc;
+use std::task::Waker;
+
+use sockless_core::Instant;
+
+use crate::runtime::Runtime;
+use crate::session::engine::wake_later::{self, Queue};
+
+/// The limit of sends to other sessions in one turn, after which the handler receives nothing more.
+///
+/// They take about 10 ms. Less would cost more: members of a room that are sent several messages in
+/// one turn have them in one write.
+const SENDS: u32 = 32 * 1024;
+
+/// The number of tasks that are woken at once. More of them would run before any other task that
+/// becomes ready meanwhile, and each writes what it was sent.
+pub(super) const GROUP: u32 = 256;
+
+thread_local! {
+    static CURRENT: Cell<Option<Turn>> = const { Cell::new(None) };
+    /// The wakers beyond the first group of the current turn.
+    static LATER: Cell<Option<Queue>> = const { Cell::new(None) };
+}
+
+#[derive(Clone, Copy)]
+struct Turn {
+    runtime: RuntimeId,
+    now: Instant,
+    /// The number of sends to sessions that are not in a turn.
+    sent: u32,
+    /// The number of tasks that were woken.
+    woken: u32,
+}
+
+/// The address of a runtime, which tells apart those whose clocks and tasks may differ.
+type RuntimeId = usize;
+
+/// While it lives, this thread polls a handler in a turn that began at a known time.
+///
+/// A handler that sends to many other sessions, which are not in a turn, then needs the clock for
+/// none of them: to read it takes as long as a tenth of a send.
+pub(super) struct HandlerTurn {
+    outer: Option<Turn>,
+}
+
+impl HandlerTurn {
+    pub(super) fn enter(runtime: &Arc<dyn Runtime>, now: Instant) -> Self {
+        let turn = Turn { runtime: id(runtime), now, sent: 0, woken: 0 };
+        Self { outer: CURRENT.replace(Some(turn)) }
+    }
+
+    /// Counts a send. Returns the time of the turn, or else that of the runtime's clock.
+    pub(super) fn send_time(runtime: &Arc<dyn Runtime>) -> Instant {
+        match of(runtime) {
+            Some(turn) => {
+                CURRENT.set(Some(Turn { sent: turn.sent + 1, ..turn }));
+                turn.now
+            }
+            None => runtime.now(),
+        }
+    }
+
+    /// Returns true once the handler has sent so much that other tasks get their turn.
+    #[inline]
+    pub(super) fn has_sent_enough() -> bool {
+        CURRENT.get().is_some_and(|turn| turn.sent >= SENDS)
+    }
+
+    /// Calls a waker of a task on `runtime`: at once, or after many others of this turn, from a task of
+    /// its own that lets the other tasks of the runtime run in between.
+    pub(super) fn wake(waker: Waker, runtime: &Arc<dyn Runtime>) {
+        let Some(turn) = of(runtime) else { return waker.wake() };
+        if turn.woken < GROUP {
+            CURRENT.set(Some(Turn { woken: turn.woken + 1, ..turn }));
+            return waker.wake();
+        }
+        LATER.set(Some(wake_later::push(LATER.take(), waker, runtime)));
+    }
+}
+
+impl Drop for HandlerTurn {
+    fn drop(&mut self) {
+        let turn = CURRENT.replace(self.outer);
+        if turn.is_some_and(|turn| turn.woken >= GROUP) {
+            LATER.set(None);
+        }
+    }
+}
+
+/// The turn that this thread is in, if it is on `runtime`.
+fn of(runtime: &Arc<dyn Runtime>) -> Option<Turn> {
+    CURRENT.get().filter(|turn| turn.runtime == id(runtime))
+}
+
+fn id(runtime: &Arc<dyn Runtime>) -> RuntimeId {
+    Arc::as_ptr(runtime).addr()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::task::{Context, Wake};
+    use std::time::Duration;
+
+    use sockless_core::Seed;
+
+    use super::*;
+    use crate::future::BoxFuture;
+    use crate::runtime::{Clock, Spawn, Timer};
+
+    /// Its clock is always at so many seconds, and its tasks are polled by hand.
+    struct Stopped(u64, Mutex<Vec<BoxFuture<'static, ()>>>);
+
+    fn stopped(seconds: u64) -> Arc<Stopped> {
+        Arc::new(Stopped(seconds, Mutex::default()))
+    }
+
+    impl Clock for Stopped {
+        fn now(&self) -> Instant {
+            at(self.0)
+        }
+
+        fn timer(&self, _: Instant) -> Box<dyn Timer> {
+            unreachable!("no timer is set")
+        }
+    }
+
+    impl Spawn for Stopped {
+        fn spawn(&self, task: BoxFuture<'static, ()>) {
+            self.1.lock().unwrap().push(task);
+        }
+    }
+
+    impl Runtime for Stopped {
+        fn seed(&self) -> Seed {
+            unreachable!("nothing is random")
+        }
+    }
+
+    fn at(seconds: u64) -> Instant {
+        Instant::from_epoch(Duration::from_secs(seconds))
+    }
+
+    #[test]
+    fn the_clock_is_read_outside_of_a_turn_and_for_another_runtime() {
+        let [one, other]: [Arc<dyn Runtime>; 2] = [stopped(10), stopped(20)];
+        let times = || [&one, &other].map(HandlerTurn::send_time);
+        assert_eq!(times(), [at(10), at(20)]);
+        let turn = HandlerTurn::enter(&one, at(1));
+        assert_eq!(times(), [at(1), at(20)]);
+        {
+            let _within = HandlerTurn::enter(&other, at(2));
+            assert_eq!(times(), [at(10), at(2)]);
+        }
+        assert_eq!(times(), [at(1), at(20)]);
+        drop(turn);
+        assert_eq!(times(), [at(10), at(20)]);
+    }
+
+    /// Counts its wakes.
+    #[derive(Default)]
+    struct Woken(AtomicUsize);
+
+    impl Wake for Woken {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    impl Woken {
+        fn count(&self) -> usize {
+            self.0.load(Ordering::Relaxed)
+        }
+    }
+
+    /// Wakes that many in one turn; returns the tasks that wake more.
+    fn wake_in_turn(
+        runtime: &Arc<Stopped>,
+        count: usize,
+        woken: &Arc<Woken>,
+    ) -> Vec<BoxFuture<'static, ()>> {
+        let dynamic: Arc<dyn Runtime> = runtime.clone();
+        let turn = HandlerTurn::enter(&dynamic, at(1));
+        for _ in 0..count {
+            HandlerTurn::wake(woken.clone().into(), &dynamic);
+        }
+        drop(turn);
+        std::mem::take(&mut runtime.1.lock().unwrap())
+    }
+
+    fn poll(task: &mut BoxFuture<'static, ()>) -> bool {
+        task.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_ready()
+    }
+
+    #[test]
+    fn many_tasks_are_woken_in_groups() {
+        let (runtime, woken) = (stopped(1), Arc::new(Woken::default()));
+        assert!(wake_in_turn(&runtime, 256, &woken).is_empty());
+        assert_eq!(woken.count(), 256);
+        let mut tasks = wake_in_turn(&runtime, 256 + 600, &woken);
+        let [task] = tasks.as_mut_slice() else { panic!("{} tasks", tasks.len()) };
+        let mut counts = vec![woken.count()];
+        while !poll(task) {
+            counts.push(woken.count());
+        }
+        assert_eq!(counts, [512, 768, 1024, 1112]);
+        // The next turn begins anew.
+        assert!(wake_in_turn(&runtime, 1, &woken).is_empty());
+        assert_eq!(woken.count(), 1113);
+    }
+
+    #[test]
+    fn a_waker_that_follows_when_all_have_been_called_is_called_too() {
+        let (runtime, woken) = (stopped(1), Arc::new(Woken::default()));
+        let dynamic: Arc<dyn Runtime> = runtime.clone();
+        let _turn = HandlerTurn::enter(&dynamic, at(1));
+        for wakes in [400, 100] {
+            for _ in 0..wakes {
+                HandlerTurn::wake(woken.clone().into(), &dynamic);
+            }
+            // Another thread may run them while this one is still in its turn.
+            for mut task in std::mem::take(&mut *runtime.1.lock().unwrap()) {
+                while !poll(&mut task) {}
+            }
+        }
+        assert_eq!(woken.count(), 500);
+    }
+
+    #[test]
+    fn a_runtime_that_ends_leaves_no_task_asleep() {
+        let (runtime, woken) = (stopped(1), Arc::new(Woken::default()));
+        let mut tasks = wake_in_turn(&runtime, 1000, &woken);
+        assert!(!poll(&mut tasks[0]));
+        assert_eq!(woken.count(), 512);
+        drop(tasks);
+        assert_eq!(woken.count(), 1000);
+    }
+
+    #[test]
+    fn tasks_are_woken_at_once_outside_of_a_turn_and_on_another_runtime() {
+        let woken = Arc::new(Woken::default());
+        let [one, other]: [Arc<dyn Runtime>; 2] = [stopped(1), stopped(2)];
+        for _ in 0..400 {
+            HandlerTurn::wake(woken.clone().into(), &one);
+        }
+        assert_eq!(woken.count(), 400);
+        let _turn = HandlerTurn::enter(&one, at(1));
+        for _ in 0..400 {
+            HandlerTurn::wake(woken.clone().into(), &other);
+        }
+        assert_eq!(woken.count(), 800);
+    }
+}
