@@ -253,7 +253,7 @@ fn a_record_that_was_tampered_with_ends_it_after_those_before() {
         let (relay_out, server) = sim.pipe();
         let accepting = sim.spawn(async move { acceptor.accept(Box::new(server)).await });
         // A relay that forwards, until it flips a bit on request.
-        let (relay_in, relay_out) = (std::sync::Arc::new(relay_in), std::sync::Arc::new(relay_out));
+        let (relay_in, relay_out) = (Arc::new(relay_in), Arc::new(relay_out));
         let (back_in, back_out) = (relay_in.clone(), relay_out.clone());
         sim.spawn(async move {
             while let Ok(bytes) = back_out.read_some().await {

@@ -7,17 +7,13 @@ use std::task::Waker;
 use sockless_core::Instant;
 
 use crate::runtime::Runtime;
-use crate::session::engine::wake_later::{self, Queue};
+use crate::session::engine::wake_later::{self, GROUP, Queue};
 
 /// The limit of sends to other sessions in one turn, after which the handler receives nothing more.
 ///
 /// They take about 10 ms. Less would cost more: members of a room that are sent several messages in
 /// one turn have them in one write.
 const SENDS: u32 = 32 * 1024;
-
-/// The number of tasks that are woken at once. More of them would run before any other task that
-/// becomes ready meanwhile, and each writes what it was sent.
-pub(super) const GROUP: u32 = 256;
 
 thread_local! {
     static CURRENT: Cell<Option<Turn>> = const { Cell::new(None) };
@@ -56,7 +52,7 @@ impl HandlerTurn {
     pub(super) fn send_time(runtime: &Arc<dyn Runtime>) -> Instant {
         match of(runtime) {
             Some(turn) => {
-                CURRENT.set(Some(Turn { sent: turn.sent + 1, ..turn }));
+                CURRENT.set(Some(Turn { sent: turn.sent.saturating_add(1), ..turn }));
                 turn.now
             }
             None => runtime.now(),

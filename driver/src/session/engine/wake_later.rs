@@ -2,27 +2,43 @@
 
 use std::collections::VecDeque;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
 use crate::runtime::Runtime;
-use crate::session::engine::handler_turn::GROUP;
+
+/// The number of tasks that are woken at once. More of them would run before any other task that
+/// becomes ready meanwhile, and each writes what it was sent.
+pub(super) const GROUP: u32 = 256;
 
 /// The wakers that a task calls, until it has found none; `None` from then on.
 pub(super) type Queue = Arc<Mutex<Option<VecDeque<Waker>>>>;
 
-/// Has `waker` called after those of `queue`, or by a new task on `runtime`. Returns the queue that it is in.
+/// Has `waker` called after those of `queue`, or by a new task on `runtime`. Returns the queue that it
+/// is in.
 pub(super) fn push(queue: Option<Queue>, waker: Waker, runtime: &Arc<dyn Runtime>) -> Queue {
-    if let Some(queue) = queue
-        && let Some(wakers) = &mut *lock(&queue)
-    {
-        wakers.push_back(waker);
-        return queue.clone();
-    }
+    let waker = match queue {
+        Some(queue) => match push_to(&queue, waker) {
+            Ok(()) => return queue,
+            Err(waker) => waker,
+        },
+        None => waker,
+    };
     let queue = Arc::new(Mutex::new(Some(VecDeque::from([waker]))));
     let task = WakeLater { queue: queue.clone(), runtime: runtime.clone() };
     runtime.spawn(Box::pin(task));
     queue
+}
+
+/// Fails if the task of the queue has ended.
+fn push_to(queue: &Queue, waker: Waker) -> Result<(), Waker> {
+    match &mut *lock(queue) {
+        Some(wakers) => {
+            wakers.push_back(waker);
+            Ok(())
+        }
+        None => Err(waker),
+    }
 }
 
 /// The task. Dropping it wakes all that are left.
@@ -59,6 +75,6 @@ impl Drop for WakeLater {
     }
 }
 
-fn lock(queue: &Queue) -> std::sync::MutexGuard<'_, Option<VecDeque<Waker>>> {
+fn lock(queue: &Queue) -> MutexGuard<'_, Option<VecDeque<Waker>>> {
     queue.lock().unwrap_or_else(PoisonError::into_inner)
 }
