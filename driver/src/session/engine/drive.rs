@@ -80,6 +80,7 @@ where
         let this = &mut *self;
         let shared = this.shared.clone();
         let now = shared.runtime.now();
+        let _in_turn = HandlerTurn::enter(&shared.runtime, now);
         let mut state = shared.lock();
         // The handler and the driver run in it.
         let span = state.span().clone();
@@ -94,13 +95,9 @@ where
                 return this.park(state, cx);
             }
             if round.for_handler {
-                let now = state.now();
                 drop(state);
-                let has_sent_enough = this.poll_handler(now, cx);
+                this.poll_handler(cx);
                 state = shared.lock();
-                if has_sent_enough {
-                    state.use_up_turn();
-                }
             }
             round.for_handler = false;
             if state.is_killed() {
@@ -120,7 +117,7 @@ where
             {
                 return this.park(state, cx);
             }
-            if state.has_moved_enough() || !state.has_turn_left() {
+            if state.has_moved_enough() || !state.has_turn_left() || state.has_sent_enough() {
                 break;
             }
         }
@@ -163,17 +160,15 @@ where
         true
     }
 
-    /// Polls the handler, without the lock. When it returns, the session begins to end. Returns whether
-    /// it has sent so much to other sessions that the turn is over.
-    fn poll_handler(&mut self, now: Instant, cx: &mut Context<'_>) -> bool {
-        let Task::Running { handler, has_run } = &mut self.task else { return false };
+    /// Polls the handler, without the lock. When it returns, the session begins to end.
+    fn poll_handler(&mut self, cx: &mut Context<'_>) {
+        let Task::Running { handler, has_run } = &mut self.task else { return };
         *has_run = true;
-        let _in_turn = HandlerTurn::enter(&self.shared.runtime, now);
         let waker = self.shared.runtime.handler_waker();
         let mut cx = Context::from_waker(waker.as_ref().unwrap_or(cx.waker()));
         let polled = catch_unwind(AssertUnwindSafe(|| Pin::new(handler).poll(&mut cx)));
         let (ended, panic) = match polled {
-            Ok(Poll::Pending) => return HandlerTurn::has_sent_enough(),
+            Ok(Poll::Pending) => return,
             Ok(Poll::Ready(result)) => (Some(result), None),
             Err(panic) => {
                 tracing::error!("the handler panicked; its session is closed with 1011");
@@ -202,7 +197,6 @@ where
         self.shared.handler_ended(&end);
         self.shared.runtime.handler_ended(end);
         self.shared.close_and_drop_received(reason);
-        false
     }
 
     /// Does what follows from the bytes that were read and from what the handler did.
@@ -294,6 +288,7 @@ where
     }
 
     /// Waits for the next thing to happen, or ends when there is nothing to wait for.
+    #[inline]
     fn park(&mut self, mut state: Locked<'_>, cx: &Context<'_>) -> Poll<Option<Panic>> {
         state.end_turn();
         if let (None, Task::Ended { panic }) = (&self.link, &mut self.task) {

@@ -16,79 +16,91 @@ use crate::session::engine::wake_later::{self, GROUP, Queue};
 const SENDS: u32 = 32 * 1024;
 
 thread_local! {
-    static CURRENT: Cell<Option<Turn>> = const { Cell::new(None) };
-    /// The wakers beyond the first group of the current turn.
-    static LATER: Cell<Option<Queue>> = const { Cell::new(None) };
+    static CURRENT: Cell<Option<(RuntimeId, Instant)>> = const { Cell::new(None) };
+    /// The number of sends in the current turn to sessions that are not in a turn.
+    static SENT: Cell<u32> = const { Cell::new(0) };
+    /// The number of tasks that were woken in the current turn.
+    static WOKEN: Cell<u32> = const { Cell::new(0) };
+    /// How the tasks beyond the first group of the current turn are woken.
+    static LATER: Cell<Option<Later>> = const { Cell::new(None) };
 }
 
-#[derive(Clone, Copy)]
-struct Turn {
-    runtime: RuntimeId,
-    now: Instant,
-    /// The number of sends to sessions that are not in a turn.
-    sent: u32,
-    /// The number of tasks that were woken.
-    woken: u32,
+struct Later {
+    runtime: Arc<dyn Runtime>,
+    queue: Option<Queue>,
 }
 
 /// The address of a runtime, which tells apart those whose clocks and tasks may differ.
 type RuntimeId = usize;
 
-/// While it lives, this thread polls a handler in a turn that began at a known time.
+/// While it lives, this thread is in a turn of a session, and of its handler, that began at a known
+/// time.
 ///
 /// A handler that sends to many other sessions, which are not in a turn, then needs the clock for
 /// none of them: to read it takes as long as a tenth of a send.
+///
+/// The end of a turn within another one, which is rare, begins the counts of the other one anew.
 pub(super) struct HandlerTurn {
-    outer: Option<Turn>,
+    outer: Option<(RuntimeId, Instant)>,
 }
 
 impl HandlerTurn {
     pub(super) fn enter(runtime: &Arc<dyn Runtime>, now: Instant) -> Self {
-        let turn = Turn { runtime: id(runtime), now, sent: 0, woken: 0 };
-        Self { outer: CURRENT.replace(Some(turn)) }
+        Self { outer: CURRENT.replace(Some((id(runtime), now))) }
     }
 
     /// Counts a send. Returns the time of the turn, or else that of the runtime's clock.
     pub(super) fn send_time(runtime: &Arc<dyn Runtime>) -> Instant {
-        match of(runtime) {
-            Some(turn) => {
-                CURRENT.set(Some(Turn { sent: turn.sent.saturating_add(1), ..turn }));
-                turn.now
+        match CURRENT.get() {
+            Some((current, now)) if current == id(runtime) => {
+                SENT.set(SENT.get().saturating_add(1));
+                if WOKEN.get() >= GROUP {
+                    wake_later_on(runtime);
+                }
+                now
             }
-            None => runtime.now(),
+            _ => runtime.now(),
         }
     }
 
     /// Returns true once the handler has sent so much that other tasks get their turn.
     #[inline]
     pub(super) fn has_sent_enough() -> bool {
-        CURRENT.get().is_some_and(|turn| turn.sent >= SENDS)
+        SENT.get() >= SENDS
     }
 
-    /// Calls a waker of a task on `runtime`: at once, or after many others of this turn, from a task of
-    /// its own that lets the other tasks of the runtime run in between.
-    pub(super) fn wake(waker: Waker, runtime: &Arc<dyn Runtime>) {
-        let Some(turn) = of(runtime) else { return waker.wake() };
-        if turn.woken < GROUP {
-            CURRENT.set(Some(Turn { woken: turn.woken + 1, ..turn }));
-            return waker.wake();
+    /// Calls a waker: at once, or, after many others of this turn, from a task of its own that lets
+    /// other tasks run in between.
+    pub(super) fn wake(waker: Waker) {
+        let woken = WOKEN.get();
+        if woken >= GROUP
+            && let Some(Later { runtime, queue }) = LATER.take()
+        {
+            let queue = Some(wake_later::push(queue, waker, &runtime));
+            return LATER.set(Some(Later { runtime, queue }));
         }
-        LATER.set(Some(wake_later::push(LATER.take(), waker, runtime)));
+        if woken < GROUP && CURRENT.get().is_some() {
+            WOKEN.set(woken + 1);
+        }
+        waker.wake();
     }
+}
+
+/// Has all further tasks of this turn woken later, by a task on `runtime`.
+#[cold]
+fn wake_later_on(runtime: &Arc<dyn Runtime>) {
+    let later = LATER.take();
+    LATER.set(later.or_else(|| Some(Later { runtime: runtime.clone(), queue: None })));
 }
 
 impl Drop for HandlerTurn {
     fn drop(&mut self) {
-        let turn = CURRENT.replace(self.outer);
-        if turn.is_some_and(|turn| turn.woken >= GROUP) {
+        CURRENT.set(self.outer);
+        SENT.set(0);
+        if WOKEN.replace(0) >= GROUP {
             LATER.set(None);
         }
     }
-}
-
-/// The turn that this thread is in, if it is on `runtime`.
-fn of(runtime: &Arc<dyn Runtime>) -> Option<Turn> {
-    CURRENT.get().filter(|turn| turn.runtime == id(runtime))
 }
 
 fn id(runtime: &Arc<dyn Runtime>) -> RuntimeId {
@@ -182,10 +194,16 @@ mod tests {
         let dynamic: Arc<dyn Runtime> = runtime.clone();
         let turn = HandlerTurn::enter(&dynamic, at(1));
         for _ in 0..count {
-            HandlerTurn::wake(woken.clone().into(), &dynamic);
+            wake(woken, &dynamic);
         }
         drop(turn);
         std::mem::take(&mut runtime.1.lock().unwrap())
+    }
+
+    /// Wakes a session that was sent something.
+    fn wake(woken: &Arc<Woken>, runtime: &Arc<dyn Runtime>) {
+        HandlerTurn::send_time(runtime);
+        HandlerTurn::wake(woken.clone().into());
     }
 
     fn poll(task: &mut BoxFuture<'static, ()>) -> bool {
@@ -216,7 +234,7 @@ mod tests {
         let _turn = HandlerTurn::enter(&dynamic, at(1));
         for wakes in [400, 100] {
             for _ in 0..wakes {
-                HandlerTurn::wake(woken.clone().into(), &dynamic);
+                wake(&woken, &dynamic);
             }
             // Another thread may run them while this one is still in its turn.
             for mut task in std::mem::take(&mut *runtime.1.lock().unwrap()) {
@@ -241,12 +259,12 @@ mod tests {
         let woken = Arc::new(Woken::default());
         let [one, other]: [Arc<dyn Runtime>; 2] = [stopped(1), stopped(2)];
         for _ in 0..400 {
-            HandlerTurn::wake(woken.clone().into(), &one);
+            wake(&woken, &one);
         }
         assert_eq!(woken.count(), 400);
         let _turn = HandlerTurn::enter(&one, at(1));
         for _ in 0..400 {
-            HandlerTurn::wake(woken.clone().into(), &other);
+            wake(&woken, &other);
         }
         assert_eq!(woken.count(), 800);
     }

@@ -48,7 +48,7 @@ impl Shared {
     /// before the next call.
     #[inline]
     pub(crate) fn lock(&self) -> Locked<'_> {
-        Locked::new(self.state.lock().unwrap_or_else(PoisonError::into_inner), &self.runtime)
+        Locked::new(self.state.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Returns the span of the session, which is empty once its driver has been dropped.

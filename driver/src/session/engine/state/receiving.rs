@@ -167,7 +167,10 @@ impl State {
     #[inline]
     pub(crate) fn parse_ahead(&mut self) {
         // After the end of input, the session ends when all has been parsed.
-        while self.is_unparsed && (self.has_room() || self.is_input_over()) && self.has_turn_left()
+        while self.is_unparsed
+            && (self.has_room() || self.is_input_over())
+            && self.has_turn_left()
+            && !self.has_sent_enough()
         {
             let Some(item) = self.parse() else { break };
             if self.keeps_item() {
@@ -216,13 +219,14 @@ impl State {
     /// Returns true if the turn may go on before other tasks get theirs.
     #[inline]
     pub(crate) fn has_turn_left(&self) -> bool {
-        (self.driver.taken < TURN && !HandlerTurn::has_sent_enough())
-            || self.transport == Transport::Gone
+        self.driver.taken < TURN || self.transport == Transport::Gone
     }
 
-    /// Has other tasks get their turn before anything more is received.
-    pub(crate) fn use_up_turn(&mut self) {
-        self.driver.taken = TURN;
+    /// Returns true if the handler has sent so much to other sessions that nothing more is received in
+    /// this turn.
+    #[inline]
+    pub(crate) fn has_sent_enough(&self) -> bool {
+        HandlerTurn::has_sent_enough() && self.transport != Transport::Gone
     }
 
     /// Returns true if the task of `waker` waits to receive.
@@ -262,6 +266,7 @@ impl State {
     fn may_look(&self) -> bool {
         (self.driver.turn == Turn::Polling || self.transport == Transport::Gone)
             && self.has_turn_left()
+            && !self.has_sent_enough()
             && self.delivery == Delivery::Keeps
     }
 
